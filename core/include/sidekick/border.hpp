@@ -1,0 +1,115 @@
+// Inputs and actions as C++ types, made from border.def.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "sidekick/base.hpp"
+#include "sidekick/text.hpp"
+
+namespace sidekick {
+
+enum class InputTag : u32 {
+#define SIDEKICK_INPUT(Type, name, number, fields) name = number,
+#include "sidekick/border.def"
+};
+
+enum class ActionTag : u32 {
+#define SIDEKICK_ACTION(Type, name, number, fields) name = number,
+#include "sidekick/border.def"
+};
+
+namespace input {
+#define SIDEKICK_U32(name) u32 name = 0;
+#define SIDEKICK_BYTES(name) Bytes name{};
+#define SIDEKICK_INPUT(Type, name, number, fields) \
+  struct Type {                                 \
+    fields                                      \
+  };
+#include "sidekick/border.def"
+}  // namespace input
+
+namespace action {
+#define SIDEKICK_U32(name) u32 name = 0;
+#define SIDEKICK_U64(name) u64 name = 0;
+#define SIDEKICK_BYTES(name) Bytes name{};
+#define SIDEKICK_IDS(name) std::span<const u32> name{};
+#define SIDEKICK_ACTION(Type, name, number, fields) \
+  struct Type {                                  \
+    fields                                       \
+  };
+#include "sidekick/border.def"
+}  // namespace action
+
+/// One of the inputs. The bytes it points to belong to the caller and need to live for the call only.
+struct Input {
+  InputTag tag;
+  union {
+#define SIDEKICK_INPUT(Type, name, number, fields) input::Type name;
+#include "sidekick/border.def"
+  };
+
+#define SIDEKICK_INPUT(Type, name, number, fields) \
+  Input(const input::Type& value) : tag(InputTag::name), name(value) {}
+#include "sidekick/border.def"
+};
+
+/// One of the actions. What it points to is valid until the next call on the hub that made it.
+struct Action {
+  ActionTag tag;
+  union {
+#define SIDEKICK_ACTION(Type, name, number, fields) action::Type name;
+#include "sidekick/border.def"
+  };
+
+#define SIDEKICK_ACTION(Type, name, number, fields) \
+  Action(const action::Type& value) : tag(ActionTag::name), name(value) {}
+#include "sidekick/border.def"
+};
+
+/// Calls `visitor` with the one struct that an input or action holds.
+template <class Visitor>
+decltype(auto) visit(const Input& input, Visitor&& visitor) {
+  switch (input.tag) {
+#define SIDEKICK_INPUT(Type, name, number, fields) \
+  case InputTag::name:                          \
+    return visitor(input.name);
+#include "sidekick/border.def"
+  }
+  trap();
+}
+
+template <class Visitor>
+decltype(auto) visit(const Action& action, Visitor&& visitor) {
+  switch (action.tag) {
+#define SIDEKICK_ACTION(Type, name, number, fields) \
+  case ActionTag::name:                          \
+    return visitor(action.name);
+#include "sidekick/border.def"
+  }
+  trap();
+}
+
+/// The consequences of one input, in the order in which they must be performed, and the texts they point to.
+class Actions {
+ public:
+  void clear() {
+    list_.clear();
+    text_.reset();
+  }
+  void add(const Action& action) { list_.push_back(action); }
+
+  TextArena& text() { return text_; }
+
+  auto begin() const { return list_.begin(); }
+  auto end() const { return list_.end(); }
+  u32 size() const { return static_cast<u32>(list_.size()); }
+  bool empty() const { return list_.empty(); }
+  const Action& operator[](u32 index) const { return list_[index]; }
+
+ private:
+  std::vector<Action> list_;
+  TextArena text_;
+};
+
+}  // namespace sidekick

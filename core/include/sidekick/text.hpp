@@ -1,0 +1,62 @@
+// Text under construction: a bump arena whose texts stay where they are until reset(). Holds what actions point to.
+#pragma once
+
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sidekick/base.hpp"
+
+namespace sidekick {
+
+/// A number as its decimal digits, to stand among the parts of compose().
+class Digits {
+ public:
+  explicit Digits(u64 number);
+  operator Bytes() const { return Bytes(digits_ + at_, sizeof digits_ - at_); }
+
+ private:
+  char digits_[20];
+  u32 at_ = sizeof digits_;
+};
+
+/// The parts one after the other. For error texts: one call instead of a chain of concatenations keeps the module small.
+std::string compose(std::initializer_list<Bytes> parts);
+
+/// Builds one text at a time: append..., then finish(). Views given by finish() are valid until reset() or destruction.
+class TextArena {
+ public:
+  TextArena& append(Bytes bytes);
+  TextArena& append(char c) { return append(Bytes(&c, 1)); }
+  TextArena& append_number(u64 number);
+
+  /// Ends the text under construction and returns it.
+  Bytes finish();
+
+  /// A finished copy of `bytes`.
+  Bytes copy(Bytes bytes) { return append(bytes).finish(); }
+
+  /// A finished array of words (client ids), 4-aligned.
+  u32* words(u32 count);
+
+  /// Forgets every text. Keeps one chunk of at most `kept_bytes_max`, so that a quiet hub holds little.
+  void reset();
+
+ private:
+  struct Chunk {
+    std::unique_ptr<char[]> bytes;
+    u32 size = 0;
+  };
+
+  void grow(u64 needed);
+
+  static constexpr u32 chunk_bytes_min = 4096;
+  static constexpr u32 kept_bytes_max = 1u << 20;
+
+  std::vector<Chunk> chunks_;
+  u32 start_ = 0;  // of the text under construction, in the last chunk
+  u32 at_ = 0;     // its end
+};
+
+}  // namespace sidekick

@@ -1,0 +1,66 @@
+// Open clients: what each holds and listens to.
+#pragma once
+
+#include <vector>
+
+#include "hash_index.hpp"
+#include "tokens.hpp"
+
+namespace sidekick {
+
+using ClientSlot = u32;
+
+struct Client {
+  ClientId id = 0;
+  u64 serial = 0;  ///< never reused, unlike `id`: a late answer must not reach the next client with that id
+  std::vector<TokenId> tokens;    ///< in the order taken
+  std::vector<TopicId> resources; ///< in the order listened to
+  u32 resource_bytes = 0;
+
+  // Token bucket of frames, in thousandths of a frame.
+  u64 frame_credit = 0;
+  Millis credited_at = 0;
+};
+
+class Clients {
+ public:
+  explicit Clients(u64 hash_seed) : hash_seed_(hash_seed) {}
+
+  ClientSlot find(ClientId id) const {
+    return index_.find(hash(id), [&](u32 slot) { return clients_[slot].id == id; });
+  }
+
+  /// `id` must not be open.
+  ClientSlot open(ClientId id) {
+    SIDEKICK_CHECK(find(id) == none);
+    const ClientSlot slot = clients_.add();
+    clients_[slot].id = id;
+    clients_[slot].serial = ++last_serial_;
+    index_.add(hash(id), slot);
+    return slot;
+  }
+
+  void close(ClientSlot slot) {
+    index_.remove(hash(clients_[slot].id), slot);
+    clients_.remove(slot);
+  }
+
+  /// The id of the client, if the one with this serial is still open.
+  bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
+
+  Client& operator[](ClientSlot slot) { return clients_[slot]; }
+  u32 count() const { return clients_.size(); }
+
+ private:
+  u64 hash(ClientId id) const {
+    // The host numbers its clients, so there is nothing to defend: a multiplicative hash will do.
+    return (id ^ hash_seed_) * 0x9E3779B97F4A7C15;
+  }
+
+  u64 hash_seed_;
+  u64 last_serial_ = 0;
+  Pool<Client> clients_;
+  HashIndex index_;
+};
+
+}  // namespace sidekick

@@ -1,0 +1,80 @@
+// Messages on their way to the app server. Each token has a lane: what was sent first goes first, one in flight at a time (or all at
+// once, if so configured), so a hung channel never delays another. A lane exists while it has something to do; it may outlive its token.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "clients.hpp"
+
+namespace sidekick {
+
+/// Who gets to hear about a failure, and under which channel.
+struct Sender {
+  ClientSlot slot = none;
+  u64 serial = 0;
+};
+
+/// A message that waits, or is on its way (then without its body: the host has it).
+struct Forward {
+  Sender sender;
+  std::string scope;  ///< channel and params as ION, for an error reply
+  u32 channel_size = 0;
+  std::string body;
+
+  Bytes channel() const { return Bytes(scope).substr(0, channel_size); }
+  Bytes params() const { return Bytes(scope).substr(channel_size); }
+};
+
+class Forwards {
+ public:
+  Forwards(u64 hash_seed, Deadlines& deadlines) : hash_seed_(hash_seed), deadlines_(deadlines) {}
+
+  struct Lane {
+    std::vector<Forward> waiting;  ///< longest waiting first
+    u32 in_flight = 0;
+    TokenId token = none;  ///< none: the token is gone, what it sent still goes out
+
+    bool is_done() const { return in_flight == 0 && waiting.empty(); }
+  };
+
+  struct Flight {
+    ForwardId id = 0;
+    Forward forward;
+    u32 lane = none;
+    u32 deadline = none;
+  };
+
+  u32 open_lane(TokenId token);
+  void close_lane(u32 lane) { lanes_.remove(lane); }
+  Lane& lane(u32 id) { return lanes_[id]; }
+
+  void wait(u32 lane, Forward forward);
+
+  /// Takes the longest waiting message of the lane, which must have one.
+  Forward take_waiting(u32 lane);
+
+  /// Puts a message in flight until `timeout_at`.
+  ForwardId start(u32 lane, Forward forward, Millis timeout_at);
+
+  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more).
+  Flight finish(ForwardId id);
+  Flight finish_slot(u32 slot);
+
+  u32 in_flight_count() const { return flights_.size(); }
+  u64 store_bytes() const { return store_bytes_; }
+  static u64 store_bytes_of(const Forward& forward) { return forward.body.size() + forward.scope.size() + 128; }
+
+ private:
+  u64 hash(ForwardId id) const { return (id ^ hash_seed_) * 0x9E3779B97F4A7C15; }
+
+  u64 hash_seed_;
+  Deadlines& deadlines_;
+  Pool<Lane> lanes_;
+  Pool<Flight> flights_;
+  HashIndex index_;
+  ForwardId last_id_ = 0;
+  u64 store_bytes_ = 0;
+};
+
+}  // namespace sidekick

@@ -1,0 +1,251 @@
+// What clients say: docs/protocol.md, "Client to Sidekick". Each reaction checks everything first; a refused message has changed nothing.
+#include <algorithm>
+
+#include "ion/writer.hpp"
+#include "state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+/// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
+constexpr Bytes invalid_token = "the token is not valid here: unknown, expired, or in use by another connection";
+
+Bytes encode_channel_reply(TextArena& out, Bytes type, const Token& token) {
+  return out.append("{ \"type\": \"").append(type).append("\", \"channel\": ").append(token.channel())
+      .append(", \"params\": ").append(token.params()).append(" }").finish();
+}
+
+Bytes encode_resources_reply(TextArena& out, Bytes type, const std::vector<Bytes>& resources) {
+  out.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
+  Bytes separator;
+  for (const Bytes resource : resources) {
+    out.append(separator);
+    ion::append_string(out, resource);
+    separator = ", ";
+  }
+  return out.append("] }").finish();
+}
+
+}  // namespace
+
+void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
+  const ClientSlot slot = clients.find(in.client);
+  if (slot == none) return;  // the hub has closed it, and this frame was already on its way
+  if (!take_frame_credit(clients[slot])) {
+    return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)", out);
+  }
+  if (in.bytes.size() > config.frame_bytes_max) {
+    const std::string text = compose({"a message has ", Digits(in.bytes.size()), " bytes; at most ", Digits(config.frame_bytes_max),
+                                      " (frame_bytes_max)"});
+    return emit_refusal(slot, Blame::client, {}, text, out);
+  }
+  const std::string wrong = decoder.decode_frame(in.bytes);
+  const Message& message = decoder.message();
+  if (!wrong.empty()) return emit_refusal(slot, Blame::client, message.scope, wrong, out);
+  switch (message.type) {
+    case MessageType::subscribe:
+      return on_subscribe(slot, message, out);
+    case MessageType::unsubscribe:
+      return on_unsubscribe(slot, message, out);
+    case MessageType::send:
+      return on_send(slot, message, out);
+    case MessageType::listen:
+      return on_listen(slot, message, out);
+    case MessageType::unlisten:
+      return on_unlisten(slot, message, out);
+    case MessageType::ping:
+      return emit_to(in.client, R"({"type":"pong"})", out);
+  }
+}
+
+void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  const Token& token = tokens[id];
+  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  }
+  if (token.state() != TokenState::subscribed) {
+    const bool is_new = topics.find(token.topic()) == none;
+    const u64 cost = Topics::subscription_bytes + (is_new ? Topics::topic_bytes + token.topic().size() : 0);
+    if (topics.store_bytes() + cost > config.topic_store_bytes_max) {
+      return emit_refusal(slot, Blame::sidekick, message.scope, "this Sidekick is full (topic_store_bytes_max); try again later", out);
+    }
+
+    const bool was_free = token.state() == TokenState::free;
+    if (was_free) take_token(id, slot);
+    const TopicId topic = topics.intern(token.topic());
+    topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on the topic: one message, one copy
+    tokens.subscribe(id, topic);
+    emit_put_token(id, out);
+    if (was_free) emit_attach(slot, out);
+  }
+  emit_to(clients[slot].id, encode_channel_reply(out.text(), "subscribed", tokens[id]), out);
+}
+
+void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
+  emit_erase_token(tokens[id].key(), out);
+  if (tokens[id].state() != TokenState::free) {
+    leave_channel(id, slot);
+    std::erase(clients[slot].tokens, id);
+    emit_attach(slot, out);
+  }
+  forget_token(id);
+  emit_to(clients[slot].id, reply, out);
+}
+
+void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  Token& token = tokens[id];
+  name_channel_topic(topic_name, message.scope);
+  if (topic_name != token.topic()) {
+    return emit_refusal(slot, Blame::client, message.scope, "the token is for another channel or for other params", out);
+  }
+  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  }
+
+  Forward forward;
+  forward.sender = {slot, clients[slot].serial};
+  forward.scope.reserve(token.channel().size() + token.params().size());
+  forward.scope.append(token.channel()).append(token.params());
+  forward.channel_size = static_cast<u32>(token.channel().size());
+
+  TextArena& text = out.text();
+  text.append("{ \"channel\": ").append(token.channel()).append(", \"params\": ").append(token.params());
+  if (message.data) text.append(", \"data\": ").append(*message.data);
+  if (!token.context().empty()) text.append(", \"context\": ").append(token.context());
+  const Bytes body = text.append(" }").finish();
+
+  const bool has_to_wait = token.lane != none && forwards.lane(token.lane).in_flight >= in_flight_max();
+  if (has_to_wait) {
+    if (forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
+      return emit_refusal(slot, Blame::sidekick, message.scope,
+                          "too many messages of this channel wait for the app server (forwards_waiting_max); this one is not sent", out);
+    }
+    forward.body.assign(body);
+    if (forwards.store_bytes() + Forwards::store_bytes_of(forward) > config.forward_store_bytes_max) {
+      return emit_refusal(slot, Blame::sidekick, message.scope,
+                          "too many messages wait for the app server (forward_store_bytes_max); this one is not sent", out);
+    }
+  }
+
+  if (token.state() == TokenState::free) {
+    take_token(id, slot);
+    emit_put_token(id, out);
+    emit_attach(slot, out);
+  }
+  if (token.lane == none) token.lane = forwards.open_lane(id);
+  if (has_to_wait) {
+    forwards.wait(token.lane, std::move(forward));
+  } else {
+    const ForwardId started = forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
+    out.add(action::Forward{started, config.forward_timeout_ms, body});
+  }
+}
+
+void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out) {
+  Client& client = clients[slot];
+  // Interning is not yet a change anyone can see: a topic without subscribers is taken back below.
+  topics.begin_marks();
+  listened.clear();
+  u64 added_bytes = 0;
+  for (const Bytes resource : message.resources) {
+    name_resource_topic(topic_name, resource);
+    const TopicId topic = topics.intern(topic_name);
+    if (!topics.mark(topic) || topics.is_subscribed(topic, client.id)) continue;
+    listened.push_back(topic);
+    added_bytes += resource.size();
+  }
+
+  Bytes refusal;
+  Blame blame = Blame::client;
+  if (client.resources.size() + listened.size() > config.topics_per_client_max) {
+    refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
+  } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
+    refusal = "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)";
+  } else if (topics.store_bytes() + Topics::subscription_bytes * listened.size() > config.topic_store_bytes_max) {
+    refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
+    blame = Blame::sidekick;
+  }
+  if (!refusal.empty()) {
+    for (const TopicId topic : listened) topics.release_if_idle(topic);
+    return emit_refusal(slot, blame, message.scope, refusal, out);
+  }
+
+  for (const TopicId topic : listened) topics.subscribe(topic, client.id);
+  client.resources.insert(client.resources.end(), listened.begin(), listened.end());
+  client.resource_bytes += static_cast<u32>(added_bytes);
+  if (!listened.empty()) emit_attach(slot, out);
+  emit_to(client.id, encode_resources_reply(out.text(), "listening", message.resources), out);
+}
+
+void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
+  Client& client = clients[slot];
+  topics.begin_marks();
+  bool has_changed = false;
+  for (const Bytes resource : message.resources) {
+    name_resource_topic(topic_name, resource);
+    const TopicId topic = topics.find(topic_name);
+    if (topic == none || !topics.unsubscribe(topic, client.id)) continue;
+    topics.mark(topic);
+    client.resource_bytes -= static_cast<u32>(resource.size());
+    has_changed = true;
+  }
+  if (has_changed) {
+    std::erase_if(client.resources, [this](TopicId topic) {
+      if (!topics.is_marked(topic)) return false;
+      topics.release_if_idle(topic);
+      return true;
+    });
+    emit_attach(slot, out);
+  }
+  emit_to(client.id, encode_resources_reply(out.text(), "unlistening", message.resources), out);
+}
+
+/// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a frame.
+bool Hub::State::take_frame_credit(Client& client) {
+  if (config.frames_per_second == 0) return true;
+  const u64 full = static_cast<u64>(config.frames_burst) * 1000;
+  const u64 elapsed_ms = std::min<u64>(now - client.credited_at, full);  // more than enough to fill it; keeps the product small
+  client.frame_credit = std::min(full, client.frame_credit + elapsed_ms * config.frames_per_second);
+  client.credited_at = now;
+  if (client.frame_credit < 1000) return false;
+  client.frame_credit -= 1000;
+  return true;
+}
+
+bool Hub::State::may_use(TokenId id, ClientSlot slot) {
+  return id != none && (tokens[id].state() == TokenState::free || tokens[id].is_held_by(slot));
+}
+
+void Hub::State::take_token(TokenId id, ClientSlot slot) {
+  tokens.take(id, slot);
+  clients[slot].tokens.push_back(id);
+}
+
+/// Ends delivery to the client unless another of its tokens is on the same topic.
+void Hub::State::leave_channel(TokenId id, ClientSlot slot) {
+  if (tokens[id].state() != TokenState::subscribed) return;
+  const Client& client = clients[slot];
+  const TopicId topic = tokens[id].topic_id;
+  const bool has_another = std::any_of(client.tokens.begin(), client.tokens.end(), [&](TokenId other) {
+    return other != id && tokens[other].topic_id == topic;
+  });
+  if (has_another) return;
+  topics.unsubscribe(topic, client.id);
+  topics.release_if_idle(topic);
+}
+
+/// Erases a token that no client holds any more; what it has sent still goes to the app server.
+void Hub::State::forget_token(TokenId id) {
+  if (tokens[id].lane != none) forwards.lane(tokens[id].lane).token = none;
+  tokens.erase(id);
+}
+
+}  // namespace sidekick

@@ -1,0 +1,73 @@
+#include "ion/writer.hpp"
+
+#include <string>
+
+#include "sidekick/text.hpp"
+
+namespace sidekick::ion {
+
+namespace {
+
+constexpr char hex_digits[] = "0123456789abcdef";
+
+/// The escape for a control character, quote or backslash, written into `buffer`.
+Bytes escape_of(u8 byte, char (&buffer)[6]) {
+  buffer[0] = '\\';
+  switch (byte) {
+    case '"': buffer[1] = '"'; return Bytes(buffer, 2);
+    case '\\': buffer[1] = '\\'; return Bytes(buffer, 2);
+    case '\b': buffer[1] = 'b'; return Bytes(buffer, 2);
+    case '\f': buffer[1] = 'f'; return Bytes(buffer, 2);
+    case '\n': buffer[1] = 'n'; return Bytes(buffer, 2);
+    case '\r': buffer[1] = 'r'; return Bytes(buffer, 2);
+    case '\t': buffer[1] = 't'; return Bytes(buffer, 2);
+    default:
+      buffer[1] = 'u';
+      buffer[2] = '0';
+      buffer[3] = '0';
+      buffer[4] = hex_digits[byte >> 4];
+      buffer[5] = hex_digits[byte & 15];
+      return Bytes(buffer, 6);
+  }
+}
+
+/// The \udxxx escape for the three WTF-8 bytes of a lone surrogate.
+Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
+  const u32 code = 0xD000u | (static_cast<u8>(wtf8[1]) & 0x3Fu) << 6 | (static_cast<u8>(wtf8[2]) & 0x3Fu);
+  buffer[0] = '\\';
+  buffer[1] = 'u';
+  buffer[2] = 'd';
+  buffer[3] = hex_digits[code >> 8 & 15];
+  buffer[4] = hex_digits[code >> 4 & 15];
+  buffer[5] = hex_digits[code & 15];
+  return Bytes(buffer, 6);
+}
+
+}  // namespace
+
+template <class Out>
+void append_string(Out& out, Bytes text) {
+  out.append(Bytes("\""));
+  std::size_t start = 0;
+  char buffer[6];
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const u8 byte = static_cast<u8>(text[at]);
+    const bool is_surrogate = byte == 0xED && at + 2 < text.size() && static_cast<u8>(text[at + 1]) >= 0xA0;
+    if (byte >= 0x20 && byte != '"' && byte != '\\' && !is_surrogate) continue;
+    out.append(text.substr(start, at - start));
+    if (is_surrogate) {
+      out.append(surrogate_escape(text.substr(at, 3), buffer));
+      at += 2;
+    } else {
+      out.append(escape_of(byte, buffer));
+    }
+    start = at + 1;
+  }
+  out.append(text.substr(start));
+  out.append(Bytes("\""));
+}
+
+template void append_string(std::string&, Bytes);
+template void append_string(TextArena&, Bytes);
+
+}  // namespace sidekick::ion

@@ -1,0 +1,12 @@
+// Writes ION strings as `ION.stringify` does, which is also how JSON writes them.
+#pragma once
+
+#include "sidekick/base.hpp"
+
+namespace sidekick::ion {
+
+/// Appends `text` (UTF-8, lone surrogates as WTF-8) as a quoted string. Defined for std::string and TextArena.
+template <class Out>
+void append_string(Out& out, Bytes text);
+
+}  // namespace sidekick::ion

@@ -1,0 +1,43 @@
+// Slots with stable u32 ids and a free list; the last freed is the first reused, so ids are the same on every host.
+#pragma once
+
+#include <vector>
+
+#include "sidekick/base.hpp"
+
+namespace sidekick {
+
+inline constexpr u32 none = 0xFFFFFFFF;
+
+template <class T>
+class Pool {
+ public:
+  u32 add() {
+    ++size_;
+    if (!free_.empty()) {
+      const u32 id = free_.back();
+      free_.pop_back();
+      return id;
+    }
+    slots_.emplace_back();
+    return static_cast<u32>(slots_.size() - 1);
+  }
+
+  /// Gives the slot back; its content is destroyed at once.
+  void remove(u32 id) {
+    slots_[id] = T();
+    free_.push_back(id);
+    --size_;
+  }
+
+  T& operator[](u32 id) { return slots_[id]; }
+  const T& operator[](u32 id) const { return slots_[id]; }
+  u32 size() const { return size_; }
+
+ private:
+  std::vector<T> slots_;
+  std::vector<u32> free_;
+  u32 size_ = 0;
+};
+
+}  // namespace sidekick

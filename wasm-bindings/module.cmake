@@ -1,0 +1,31 @@
+# The module. Small first (-Oz, link-time optimisation): it is shipped to edge workers; the reader, where the time goes, is built for speed.
+set(SIDEKICK_MEMORY_BYTES_MAX 1073741824)  # far above what the default limits can fill
+set(SIDEKICK_STACK_BYTES 262144)           # nothing recurses; the deepest call needs a few KiB
+
+add_executable(sidekick wasm-bindings/sidekick_abi.cpp wasm-bindings/runtime.cpp)
+set_target_properties(sidekick PROPERTIES SUFFIX ".wasm")
+target_include_directories(sidekick PRIVATE wasm-bindings core/src)
+target_link_libraries(sidekick PRIVATE sidekick_core)
+
+foreach(target sidekick sidekick_core)
+  target_compile_options(${target} PRIVATE -Oz -flto -msimd128 -fvisibility=hidden)
+endforeach()
+set_source_files_properties(core/src/ion/reader.cpp core/src/hash_index.cpp PROPERTIES COMPILE_OPTIONS -O2)
+# memory.copy for what is large: runtime.cpp says why only there.
+set_source_files_properties(wasm-bindings/runtime.cpp PROPERTIES
+  COMPILE_OPTIONS "-mbulk-memory;-fno-builtin;-fno-lto"
+  COMPILE_DEFINITIONS "SIDEKICK_MEMORY_BYTES_MAX=${SIDEKICK_MEMORY_BYTES_MAX}")
+
+if(EMSCRIPTEN)
+  target_link_options(sidekick PRIVATE -Oz -flto --no-entry -sSTANDALONE_WASM -sMALLOC=emmalloc
+    -sALLOW_MEMORY_GROWTH=1 -sINITIAL_MEMORY=1048576 -sMAXIMUM_MEMORY=${SIDEKICK_MEMORY_BYTES_MAX}
+    $<IF:$<VERSION_LESS:${EMSCRIPTEN_VERSION},3.1.25>,-sTOTAL_STACK=${SIDEKICK_STACK_BYTES},-sSTACK_SIZE=${SIDEKICK_STACK_BYTES}>)
+else()
+  target_link_options(sidekick PRIVATE -Oz -flto -mexec-model=reactor -Wl,--gc-sections -Wl,--strip-all
+    -Wl,--max-memory=${SIDEKICK_MEMORY_BYTES_MAX} -Wl,-z,stack-size=${SIDEKICK_STACK_BYTES})
+endif()
+
+# Removes what the toolchain exports beside our header, then refuses a module with an import, another export list, or too large.
+add_custom_command(TARGET sidekick POST_BUILD
+  COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-module --trim $<TARGET_FILE:sidekick> ${CMAKE_SOURCE_DIR}/wasm-bindings/sidekick_abi.h
+  VERBATIM)

@@ -1,0 +1,73 @@
+// What the C++ runtime would otherwise import or drag in: allocation that traps when memory is out, and ways to die that need no
+// stream. With these the module imports nothing, which the build checks.
+#include <cstdlib>
+#include <new>
+
+#include "sidekick/base.hpp"
+
+void* operator new(std::size_t size) {
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) sidekick::trap();  // the host drops the instance and restores another from the records
+  return memory;
+}
+void* operator new[](std::size_t size) { return operator new(size); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+struct __attribute__((packed, may_alias)) Word {
+  unsigned long long bytes;
+};
+}  // namespace
+
+extern "C" {
+void abort() { sidekick::trap(); }
+[[noreturn]] void __cxa_pure_virtual() { sidekick::trap(); }
+
+// Nothing is ever torn down: an instance is dropped as a whole.
+int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
+
+// Most copies here are a few dozen bytes, for which memory.copy costs engines a call out of the module; large ones it does best.
+void* memmove(void* to, const void* from, std::size_t size) {
+  auto* out = static_cast<unsigned char*>(to);
+  const auto* in = static_cast<const unsigned char*>(from);
+  constexpr std::size_t small_bytes_max = 64;
+  if (size > small_bytes_max) return __builtin_memmove(to, from, size);  // one instruction with -mbulk-memory
+  if (out <= in) {
+    for (; size >= 8; size -= 8, out += 8, in += 8) *reinterpret_cast<Word*>(out) = *reinterpret_cast<const Word*>(in);
+    for (; size > 0; --size) *out++ = *in++;
+  } else {
+    for (; size >= 8; size -= 8) *reinterpret_cast<Word*>(out + size - 8) = *reinterpret_cast<const Word*>(in + size - 8);
+    for (; size > 0; --size) out[size - 1] = in[size - 1];
+  }
+  return to;
+}
+void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
+
+#if defined(__EMSCRIPTEN__)
+// Emscripten's own versions of these tell JavaScript that memory has grown, or ask it for the time: imports. Our hosts take their views
+// anew after every call, and time comes in with each input; its pthread stubs only refer to a clock.
+double emscripten_get_now() { sidekick::trap(); }
+int emscripten_resize_heap(std::size_t size) {
+  constexpr std::size_t page = 65536;
+  const std::size_t have = __builtin_wasm_memory_size(0) * page;
+  if (size <= have) return 1;
+  // A quarter more than asked for, so that growing a hub is not a memory.grow for every few tokens; if that is too much, just what is asked.
+  const std::size_t needed = (size - have + page - 1) / page;
+  const std::size_t wanted = needed + (have / page) / 4;
+  return __builtin_wasm_memory_grow(0, wanted) != static_cast<std::size_t>(-1) ||
+         __builtin_wasm_memory_grow(0, needed) != static_cast<std::size_t>(-1);
+}
+std::size_t emscripten_get_heap_max() { return SIDEKICK_MEMORY_BYTES_MAX; }
+void emscripten_memcpy_big(void* to, const void* from, std::size_t size) { __builtin_memcpy(to, from, size); }  // memory.copy
+#endif
+}
+
+// libc++ names its versions by an inline namespace.
+namespace std {
+inline namespace _LIBCPP_ABI_NAMESPACE {
+[[noreturn]] void __libcpp_verbose_abort(const char*, ...) { sidekick::trap(); }
+}  // namespace _LIBCPP_ABI_NAMESPACE
+}  // namespace std

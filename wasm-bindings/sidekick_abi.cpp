@@ -1,0 +1,192 @@
+// The border: translates between flat words and the core's types. Decides nothing.
+#include "sidekick_abi.h"
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sidekick/trace.hpp"
+
+using namespace sidekick;
+
+struct sidekick_hub {
+  explicit sidekick_hub(const Config& config) : hub(config) {}
+
+  Hub hub;
+  Actions actions;
+  std::vector<uint32_t> words;  // the actions, flat
+  bool is_recording = false;
+  std::string recorded;
+  std::string header;
+  sidekick_text text{};
+};
+
+namespace {
+
+// One instance, one thread: these belong to the instance.
+std::vector<u64> buffer;  // u64 for its alignment
+std::string error;
+sidekick_text error_text;
+
+const u8* buffer_bytes(u32 size) {
+  SIDEKICK_CHECK(size <= buffer.size() * sizeof(u64));
+  return reinterpret_cast<const u8*>(buffer.data());
+}
+
+const sidekick_text* view(sidekick_text& text, const std::string& from) {
+  text = sidekick_text{from.data(), static_cast<u32>(from.size())};
+  return &text;
+}
+
+/// Takes words, then bytes, off an input block.
+class BlockReader {
+ public:
+  explicit BlockReader(u32 size) : words_(buffer_bytes(size)), size_(size) {}
+
+  u32 word() {
+    SIDEKICK_CHECK(at_ + 4 <= size_);
+    u32 value;
+    std::memcpy(&value, words_ + at_, 4);
+    at_ += 4;
+    return value;
+  }
+
+  Bytes bytes(u32 length) {
+    SIDEKICK_CHECK(length <= size_ - at_);
+    const Bytes value(reinterpret_cast<const char*>(words_ + at_), length);
+    at_ += length;
+    return value;
+  }
+
+  void finish() const { SIDEKICK_CHECK(at_ == size_); }
+
+ private:
+  const u8* words_;
+  u32 size_;
+  u32 at_ = 0;
+};
+
+/// Words first, then the bytes they announced: a byte field is filled once its length is known and its turn has come.
+class ByteFields {
+ public:
+  void expect(Bytes& target, u32 length) { fields_[count_++] = {&target, length}; }
+  void fill(BlockReader& reader) {
+    for (u32 i = 0; i < count_; ++i) *fields_[i].target = reader.bytes(fields_[i].length);
+  }
+
+ private:
+  struct Field {
+    Bytes* target;
+    u32 length;
+  };
+  Field fields_[8];
+  u32 count_ = 0;
+};
+
+Input decode_input(u32 tag, BlockReader& reader) {
+  ByteFields byte_fields;
+  switch (static_cast<InputTag>(tag)) {
+#define SIDEKICK_U32(name) it.name = reader.word();
+#define SIDEKICK_BYTES(name) byte_fields.expect(it.name, reader.word());
+#define SIDEKICK_INPUT(Type, name, number, fields) \
+  case InputTag::name: {                           \
+    input::Type it;                                \
+    fields byte_fields.fill(reader);               \
+    reader.finish();                               \
+    return it;                                     \
+  }
+#include "sidekick/border.def"
+  }
+  trap();
+}
+
+// Addresses as the border has them. Native builds (tests) have longer ones and must not come here with them.
+u32 address(const void* pointer) {
+  const auto value = reinterpret_cast<std::uintptr_t>(pointer);
+  if constexpr (sizeof(void*) > 4) SIDEKICK_CHECK(value <= 0xFFFFFFFF);
+  return static_cast<u32>(value);
+}
+
+void encode_action(std::vector<u32>& words, const Action& action) {
+  const auto put = [&words](u32 word) __attribute__((noinline)) { words.push_back(word); };
+  put(static_cast<u32>(action.tag));
+  switch (action.tag) {
+#define SIDEKICK_U32(name) put(it.name);
+#define SIDEKICK_U64(name) put(static_cast<u32>(it.name)), put(static_cast<u32>(it.name >> 32));
+#define SIDEKICK_BYTES(name) put(address(it.name.data())), put(static_cast<u32>(it.name.size()));
+#define SIDEKICK_IDS(name) put(address(it.name.data())), put(static_cast<u32>(it.name.size()));
+#define SIDEKICK_ACTION(Type, name, number, fields) \
+  case ActionTag::name: {                           \
+    const action::Type& it = action.name;           \
+    fields return;                                  \
+  }
+#include "sidekick/border.def"
+  }
+  trap();
+}
+
+}  // namespace
+
+uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
+
+uint8_t* sidekick_buffer(uint32_t size) {
+  // A hub that once got a large body does not keep its buffer for ever.
+  constexpr std::size_t kept_words_max = (1u << 20) / sizeof(u64);
+  const std::size_t words = (static_cast<std::size_t>(size) + 7) / 8;
+  if (buffer.size() > kept_words_max && words <= kept_words_max) std::vector<u64>().swap(buffer);
+  if (words > buffer.size()) {
+    std::vector<u64>().swap(buffer);  // nothing in it is worth copying
+    buffer.resize(words < 512 ? 512 : words);
+  }
+  return reinterpret_cast<uint8_t*>(buffer.data());
+}
+
+sidekick_hub* sidekick_create(uint32_t size) {
+  Config config;
+  const u8* text = buffer_bytes(size);
+  error = decode_config(Bytes(reinterpret_cast<const char*>(text), size), config);
+  return error.empty() ? new sidekick_hub(config) : nullptr;
+}
+
+const sidekick_text* sidekick_error() { return view(error_text, error); }
+
+void sidekick_destroy(sidekick_hub* hub) { delete hub; }
+
+const sidekick_text* sidekick_describe(sidekick_hub* hub) {
+  hub->header.clear();
+  trace::append_header(hub->header, hub->hub.config());
+  return view(hub->text, hub->header);
+}
+
+const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
+  BlockReader reader(size);
+  const u32 tag = reader.word();
+  const u32 now_low = reader.word();
+  const Millis now = static_cast<u64>(reader.word()) << 32 | now_low;
+  const Input input = decode_input(tag, reader);
+  hub->hub.handle(now, input, hub->actions);
+
+  hub->words.clear();
+  hub->words.push_back(hub->actions.size());
+  for (const Action& action : hub->actions) encode_action(hub->words, action);
+
+  hub->recorded.clear();
+  if (hub->is_recording) {
+    trace::append_input(hub->recorded, hub->hub, now, input);
+    for (const Action& action : hub->actions) trace::append_action(hub->recorded, action);
+  }
+  return hub->words.data();
+}
+
+uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size, uint32_t authorization_size) {
+  const u64 size = static_cast<u64>(method_size) + path_size + authorization_size;
+  SIDEKICK_CHECK(size <= buffer.size() * sizeof(u64));
+  const char* at = reinterpret_cast<const char*>(buffer.data());
+  return hub->hub.body_bytes_max(Bytes(at, method_size), Bytes(at + method_size, path_size),
+                                 Bytes(at + method_size + path_size, authorization_size));
+}
+
+void sidekick_record(sidekick_hub* hub, uint32_t on) { hub->is_recording = on != 0; }
+
+const sidekick_text* sidekick_recorded(sidekick_hub* hub) { return view(hub->text, hub->recorded); }
