@@ -10,7 +10,7 @@ target_link_libraries(sidekick PRIVATE sidekick_core)
 foreach(target sidekick sidekick_core)
   target_compile_options(${target} PRIVATE -Oz -flto -msimd128 -fvisibility=hidden)
 endforeach()
-set_source_files_properties(core/src/ion/reader.cpp core/src/hash_index.cpp PROPERTIES COMPILE_OPTIONS -O2)
+set_source_files_properties(core/src/ion/reader.cpp core/src/hash_index.cpp PROPERTIES COMPILE_OPTIONS -Os)
 # memory.copy for what is large: runtime.cpp says why only there.
 set_source_files_properties(wasm-bindings/runtime.cpp PROPERTIES
   COMPILE_OPTIONS "-mbulk-memory;-fno-builtin;-fno-lto"
@@ -23,6 +23,14 @@ if(EMSCRIPTEN)
 else()
   target_link_options(sidekick PRIVATE -Oz -flto -mexec-model=reactor -Wl,--gc-sections -Wl,--strip-all
     -Wl,--max-memory=${SIDEKICK_MEMORY_BYTES_MAX} -Wl,-z,stack-size=${SIDEKICK_STACK_BYTES})
+endif()
+
+# clang runs it by itself where it finds it, but only with the flags of the first -O on the line.
+find_program(WASM_OPT wasm-opt)
+if(WASM_OPT)
+  add_custom_command(TARGET sidekick POST_BUILD VERBATIM
+    COMMAND ${WASM_OPT} -Oz --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
+            $<TARGET_FILE:sidekick> -o $<TARGET_FILE:sidekick>)
 endif()
 
 # Removes what the toolchain exports beside our header, then refuses a module with an import, another export list, or too large.

@@ -2,7 +2,7 @@
 #include "sidekick_abi.h"
 
 #include <cstring>
-#include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -67,38 +67,29 @@ class BlockReader {
   u32 at_ = 0;
 };
 
-/// Words first, then the bytes they announced: a byte field is filled once its length is known and its turn has come.
-class ByteFields {
- public:
-  void expect(Bytes& target, u32 length) { fields_[count_++] = {&target, length}; }
-  void fill(BlockReader& reader) {
-    for (u32 i = 0; i < count_; ++i) *fields_[i].target = reader.bytes(fields_[i].length);
-  }
-
- private:
-  struct Field {
-    Bytes* target;
-    u32 length;
-  };
-  Field fields_[8];
-  u32 count_ = 0;
-};
-
+/// Words first, then the bytes they announced: two walks over the fields.
 Input decode_input(u32 tag, BlockReader& reader) {
-  ByteFields byte_fields;
-  switch (static_cast<InputTag>(tag)) {
-#define SIDEKICK_U32(name) it.name = reader.word();
-#define SIDEKICK_BYTES(name) byte_fields.expect(it.name, reader.word());
-#define SIDEKICK_INPUT(Type, name, number, fields) \
-  case InputTag::name: {                           \
-    input::Type it;                                \
-    fields byte_fields.fill(reader);               \
-    reader.finish();                               \
-    return it;                                     \
+  const Shape* shape = find_input_shape(tag);
+  SIDEKICK_CHECK(shape != nullptr);
+  Input input = sidekick::input::HttpRequest{};  // the largest: all of the union is initialised
+  input.tag = static_cast<InputTag>(tag);
+  char* fields = fields_of(input);
+  u32 lengths[8];
+  u32 count = 0;
+  for (const Field* field = shape->fields; field->kind != FieldKind::end; ++field) {
+    const u32 word = reader.word();
+    if (field->kind == FieldKind::bytes) {
+      lengths[count++] = word;
+    } else {
+      new (fields + field->offset) u32(word);
+    }
   }
-#include "sidekick/border.def"
+  count = 0;
+  for (const Field* field = shape->fields; field->kind != FieldKind::end; ++field) {
+    if (field->kind == FieldKind::bytes) new (fields + field->offset) Bytes(reader.bytes(lengths[count++]));
   }
-  trap();
+  reader.finish();
+  return input;
 }
 
 // Addresses as the border has them. Native builds (tests) have longer ones and must not come here with them.
@@ -109,21 +100,33 @@ u32 address(const void* pointer) {
 }
 
 void encode_action(std::vector<u32>& words, const Action& action) {
-  const auto put = [&words](u32 word) __attribute__((noinline)) { words.push_back(word); };
-  put(static_cast<u32>(action.tag));
-  switch (action.tag) {
-#define SIDEKICK_U32(name) put(it.name);
-#define SIDEKICK_U64(name) put(static_cast<u32>(it.name)), put(static_cast<u32>(it.name >> 32));
-#define SIDEKICK_BYTES(name) put(address(it.name.data())), put(static_cast<u32>(it.name.size()));
-#define SIDEKICK_IDS(name) put(address(it.name.data())), put(static_cast<u32>(it.name.size()));
-#define SIDEKICK_ACTION(Type, name, number, fields) \
-  case ActionTag::name: {                           \
-    const action::Type& it = action.name;           \
-    fields return;                                  \
+  const Shape& shape = *find_action_shape(static_cast<u32>(action.tag));
+  const char* fields = fields_of(action);
+  u32 flat[16];
+  u32 count = 0;
+  flat[count++] = shape.tag;
+  for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+    switch (field->kind) {
+      case FieldKind::u32_word:
+        flat[count++] = field_at<u32>(fields, *field);
+        break;
+      case FieldKind::u64_word:
+        flat[count++] = static_cast<u32>(field_at<u64>(fields, *field));
+        flat[count++] = static_cast<u32>(field_at<u64>(fields, *field) >> 32);
+        break;
+      case FieldKind::bytes:
+        flat[count++] = address(field_at<Bytes>(fields, *field).data());
+        flat[count++] = static_cast<u32>(field_at<Bytes>(fields, *field).size());
+        break;
+      case FieldKind::ids:
+        flat[count++] = address(field_at<std::span<const u32>>(fields, *field).data());
+        flat[count++] = static_cast<u32>(field_at<std::span<const u32>>(fields, *field).size());
+        break;
+      case FieldKind::end:
+        trap();
+    }
   }
-#include "sidekick/border.def"
-  }
-  trap();
+  words.insert(words.end(), flat, flat + count);
 }
 
 }  // namespace

@@ -34,18 +34,18 @@ std::string at_byte(u32 offset) { return compose({" at byte ", Digits(offset)});
 template <class Out>
 void append_params(Out& out, const Scope& scope) {
   if (scope.params.empty()) {
-    out.append(Bytes("{}"));
+    out.append("{}");
     return;
   }
   Bytes separator = "{ ";
   for (const Scope::Param& param : scope.params) {
     out.append(separator);
     ion::append_string(out, param.name);
-    out.append(Bytes(": "));
+    out.append(": ");
     ion::append_string(out, param.value);
     separator = ", ";
   }
-  out.append(Bytes(" }"));
+  out.append(" }");
 }
 
 template void append_params(std::string&, const Scope&);

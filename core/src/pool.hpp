@@ -1,6 +1,7 @@
 // Slots with stable u32 ids and a free list; the last freed is the first reused, so ids are the same on every host.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "sidekick/base.hpp"
@@ -25,7 +26,8 @@ class Pool {
 
   /// Gives the slot back; its content is destroyed at once.
   void remove(u32 id) {
-    slots_[id] = T();
+    std::destroy_at(&slots_[id]);
+    std::construct_at(&slots_[id]);
     free_.push_back(id);
     --size_;
   }

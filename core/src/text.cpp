@@ -24,6 +24,8 @@ TextArena& TextArena::append(Bytes bytes) {
   return *this;
 }
 
+TextArena& TextArena::append(const char* text) { return append(Bytes(text)); }
+
 TextArena& TextArena::append_number(u64 number) { return append(Digits(number)); }
 
 Bytes TextArena::finish() {

@@ -19,39 +19,48 @@ void append_base64(std::string& out, Bytes bytes) {
   }
 }
 
-// One object a line. The functions are kept out of line: they are expanded for every field of border.def.
-#define SIDEKICK_NOINLINE __attribute__((noinline))
-
-SIDEKICK_NOINLINE void begin_line(std::string& out, Bytes direction, Bytes name) {
-  out.append("{\"").append(direction).append("\":\"").append(name).append("\"");
+void append_bytes(std::string& out, Bytes bytes) {
+  if (ion::is_utf8(bytes)) return ion::append_string(out, bytes);
+  out += "{\"base64\":\"";
+  append_base64(out, bytes);
+  out += "\"}";
 }
 
-SIDEKICK_NOINLINE void begin_field(std::string& out, Bytes name) { out.append(",\"").append(name).append("\":"); }
-
-SIDEKICK_NOINLINE void append_field(std::string& out, Bytes name, u64 number) {
-  begin_field(out, name);
-  out.append(Digits(number));
-}
-
-SIDEKICK_NOINLINE void append_field(std::string& out, Bytes name, Bytes bytes) {
-  begin_field(out, name);
-  if (ion::is_utf8(bytes)) {
-    ion::append_string(out, bytes);
-  } else {
-    out += "{\"base64\":\"";
-    append_base64(out, bytes);
-    out += "\"}";
-  }
-}
-
-SIDEKICK_NOINLINE void append_field(std::string& out, Bytes name, std::span<const u32> ids) {
-  begin_field(out, name);
+void append_ids(std::string& out, std::span<const u32> ids) {
   out += '[';
   for (const u32 id : ids) {
     if (out.back() != '[') out += ',';
     out.append(Digits(id));
   }
   out += ']';
+}
+
+/// Every field of border.def by its name and kind, and the end of the line. `hub` judges what must not be written down.
+void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
+  for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+    if (field->name == "authorization") {
+      out += hub->is_authorized(field_at<Bytes>(fields, *field)) ? ",\"authorized\":true" : ",\"authorized\":false";
+      continue;
+    }
+    out += compose({",\"", field->name, "\":"});
+    switch (field->kind) {
+      case FieldKind::u32_word:
+        out.append(Digits(field_at<u32>(fields, *field)));
+        break;
+      case FieldKind::u64_word:
+        out.append(Digits(field_at<u64>(fields, *field)));
+        break;
+      case FieldKind::bytes:
+        append_bytes(out, field_at<Bytes>(fields, *field));
+        break;
+      case FieldKind::ids:
+        append_ids(out, field_at<std::span<const u32>>(fields, *field));
+        break;
+      case FieldKind::end:
+        trap();
+    }
+  }
+  out += "}\n";
 }
 
 }  // namespace
@@ -71,42 +80,15 @@ void append_header(std::string& out, const Config& config) {
 }
 
 void append_input(std::string& out, const Hub& hub, Millis now, const Input& input) {
-  // A secret is never recorded: a bearer is told as what it was worth.
-  const auto append_bytes = [&](Bytes name, Bytes bytes) {
-    if (name != "authorization") return append_field(out, name, bytes);
-    begin_field(out, "authorized");
-    out += hub.is_authorized(bytes) ? "true" : "false";
-  };
-  switch (input.tag) {
-#define SIDEKICK_U32(name) append_field(out, #name, static_cast<u64>(it.name));
-#define SIDEKICK_BYTES(name) append_bytes(#name, it.name);
-#define SIDEKICK_INPUT(Type, name, number, fields)       \
-  case InputTag::name: {                                 \
-    [[maybe_unused]] const input::Type& it = input.name; \
-    begin_line(out, "in", #name);                        \
-    append_field(out, "now", now);                       \
-    fields break;                                        \
-  }
-#include "sidekick/border.def"
-  }
-  out += "}\n";
+  const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
+  out += compose({"{\"in\":\"", shape.name, "\",\"now\":", Digits(now)});
+  append_fields(out, shape, fields_of(input), &hub);
 }
 
 void append_action(std::string& out, const Action& action) {
-  switch (action.tag) {
-#define SIDEKICK_U32(name) append_field(out, #name, static_cast<u64>(it.name));
-#define SIDEKICK_U64(name) append_field(out, #name, it.name);
-#define SIDEKICK_BYTES(name) append_field(out, #name, it.name);
-#define SIDEKICK_IDS(name) append_field(out, #name, it.name);
-#define SIDEKICK_ACTION(Type, name, number, fields) \
-  case ActionTag::name: {                           \
-    const action::Type& it = action.name;           \
-    begin_line(out, "out", #name);                  \
-    fields break;                                   \
-  }
-#include "sidekick/border.def"
-  }
-  out += "}\n";
+  const Shape& shape = *find_action_shape(static_cast<u32>(action.tag));
+  out += compose({"{\"out\":\"", shape.name, "\""});
+  append_fields(out, shape, fields_of(action), nullptr);
 }
 
 }  // namespace sidekick::trace

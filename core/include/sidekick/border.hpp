@@ -1,6 +1,7 @@
 // Inputs and actions as C++ types, made from border.def.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <vector>
 
@@ -67,27 +68,33 @@ struct Action {
 #include "sidekick/border.def"
 };
 
-/// Calls `visitor` with the one struct that an input or action holds.
-template <class Visitor>
-decltype(auto) visit(const Input& input, Visitor&& visitor) {
-  switch (input.tag) {
-#define SIDEKICK_INPUT(Type, name, number, fields) \
-  case InputTag::name:                          \
-    return visitor(input.name);
-#include "sidekick/border.def"
-  }
-  trap();
-}
+/// The shapes of inputs and actions as data, so that the WASM border and the traces walk fields instead of naming them again.
+enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids };
 
-template <class Visitor>
-decltype(auto) visit(const Action& action, Visitor&& visitor) {
-  switch (action.tag) {
-#define SIDEKICK_ACTION(Type, name, number, fields) \
-  case ActionTag::name:                          \
-    return visitor(action.name);
-#include "sidekick/border.def"
-  }
-  trap();
+struct Field {
+  Bytes name;
+  FieldKind kind = FieldKind::end;
+  u32 offset = 0;  ///< in the input's or action's own struct
+};
+
+struct Shape {
+  u32 tag = 0;
+  Bytes name;
+  const Field* fields = nullptr;  ///< up to one of kind end
+};
+
+/// The shape with this tag, or nullptr.
+const Shape* find_input_shape(u32 tag);
+const Shape* find_action_shape(u32 tag);
+
+/// Where the one struct that an input or action holds begins: all members of the union share this address.
+inline const char* fields_of(const Input& input) { return reinterpret_cast<const char*>(&input.timer_fired); }
+inline char* fields_of(Input& input) { return reinterpret_cast<char*>(&input.timer_fired); }
+inline const char* fields_of(const Action& action) { return reinterpret_cast<const char*>(&action.send); }
+
+template <class T>
+const T& field_at(const char* fields, const Field& field) {
+  return *reinterpret_cast<const T*>(fields + field.offset);
 }
 
 /// The consequences of one input, in the order in which they must be performed, and the texts they point to.
@@ -97,7 +104,7 @@ class Actions {
     list_.clear();
     text_.reset();
   }
-  void add(const Action& action) { list_.push_back(action); }
+  void add(const Action& action);
 
   TextArena& text() { return text_; }
 

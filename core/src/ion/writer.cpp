@@ -47,7 +47,7 @@ Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
 
 template <class Out>
 void append_string(Out& out, Bytes text) {
-  out.append(Bytes("\""));
+  out.append("\"");
   std::size_t start = 0;
   char buffer[6];
   for (std::size_t at = 0; at < text.size(); ++at) {
@@ -64,7 +64,7 @@ void append_string(Out& out, Bytes text) {
     start = at + 1;
   }
   out.append(text.substr(start));
-  out.append(Bytes("\""));
+  out.append("\"");
 }
 
 template void append_string(std::string&, Bytes);
