@@ -1,0 +1,260 @@
+// scripts/bench: every server under test side by side in one run. Rounds are interleaved (A B C A B C), medians are taken,
+// and what counts is the ratio to the reference in the same run: seconds change with the machine, ratios hold.
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpus, release } from "node:os";
+import { parseArgs } from "node:util";
+import { buildSync } from "esbuild";
+import { ionTable } from "./ion-table.js";
+import { memoryScenarios, scenarios, type MemoryScenario, type Row, type Scenario } from "./scenarios.js";
+import { built, endAll, type Measured, Rig, type Target, targets } from "./targets.js";
+
+const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N] [--write] [--list]
+  --quick    smaller counts and fewer rounds: under 90 seconds instead of about 8 minutes
+  --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm, idle, leak, ion)
+  --target   only these servers: ${targets.map((t) => t.id).join(", ")}
+  --write    put the tables into docs/performance.md`;
+
+const options = readOptions();
+const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
+const warmups = 2;
+const began = Date.now();
+
+function readOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        quick: { type: "boolean", default: false },
+        only: { type: "string", multiple: true },
+        target: { type: "string", multiple: true },
+        rounds: { type: "string" },
+        write: { type: "boolean", default: false },
+        list: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    const stranger = values.target?.find((id) => !targets.some((target) => target.id === id));
+    if (stranger !== undefined) throw new Error(`--target: expected one of ${targets.map((t) => t.id).join(", ")}, got ${stranger}`);
+    if (values.rounds !== undefined && !/^[1-9]\d?$/.test(values.rounds)) throw new Error(`--rounds: expected 1 to 99, got ${values.rounds}`);
+    return values;
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}\n${usage}`);
+    process.exit(2);
+  }
+}
+
+async function main(): Promise<void> {
+  if (options.help) return console.log(usage);
+  const wanted = (name: string) => !options.only || options.only.some((part) => name.includes(part));
+  const speed = scenarios(options.quick).filter((s) => wanted(s.name));
+  const memory = memoryScenarios(options.quick).filter((s) => wanted(s.name));
+  const names = [...speed.map((s) => s.name), ...memory.map((s) => s.name), ...(wanted("ion") ? ["ion"] : [])];
+  if (options.list) return console.log(names.join("\n"));
+  if (names.length === 0) throw new Error(`--only: no scenario has ${options.only!.join(" or ")} in its name; see scripts/bench --list`);
+
+  build();
+  const running = targets.filter((t) => !options.target || options.target.includes(t.id)).filter(isThere);
+  if (running.length === 0) throw new Error("none of the servers asked for can run here");
+  const figures: Figure[] = [];
+  for (const scenario of speed) figures.push(...(await measure(scenario, running)));
+  const held: Held[] = [];
+  for (const scenario of memory) held.push(await measureMemory(scenario, running));
+
+  const parts = [facts()];
+  if (figures.length > 0) parts.push(cpuTable(figures, running), latencyTable(figures, running));
+  if (held.length > 0) parts.push(memoryTable(held, running));
+  if (wanted("ion")) parts.push(ionTable(options.quick, progress));
+  const report = parts.join("\n\n");
+  console.log(report);
+  if (options.write) write(report);
+  progress(`done in ${Math.round((Date.now() - began) / 1000)} s`);
+}
+
+function build(): void {
+  progress("building the load generator, the floors and the reference");
+  mkdirSync(built, { recursive: true });
+  for (const [source, program] of [["tests/bench/load.cpp", `${built}/load`], ["tests/bench/floor.cpp", `${built}/floor_cpp`]] as const) {
+    if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) continue;
+    execFileSync("g++", ["-std=c++20", "-O2", "-Wall", "-Wextra", "-o", program, source], { stdio: "inherit" });
+  }
+  for (const name of ["reference", "floor", "ion"]) {
+    buildSync({
+      entryPoints: [`tests/bench/${name}.ts`],
+      outfile: `${built}/${name}.mjs`,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      // ws and commander are CommonJS and call require()
+      banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+    });
+  }
+}
+
+function isThere(target: Target): boolean {
+  const missing = target.missing();
+  if (missing) progress(`without ${target.label}: ${missing}`);
+  return missing === undefined;
+}
+
+// ---- measuring ----
+
+interface Figure {
+  row: Row;
+  by: Map<Target, Measured>;
+}
+
+async function measure(scenario: Scenario, running: Target[]): Promise<Figure[]> {
+  const rigs: Rig[] = [];
+  const all = new Map<string, Measured[]>();
+  try {
+    for (const target of running) {
+      if (target.id === "floor-cpp" && !scenario.bare) continue;
+      progress(`${scenario.name}: setting up ${target.label}`);
+      const rig = await Rig.start(target);
+      rigs.push(rig);
+      for (const command of scenario.setup) await rig.run(command);
+    }
+    for (let round = 1 - warmups; round <= rounds; round++) {
+      progress(`${scenario.name}: ${round <= 0 ? "warming up" : `round ${round} of ${rounds}`}`);
+      for (const row of scenario.rows) {
+        for (const rig of rigs) {
+          const measured = await rig.run(row.command);
+          if (row.after) await rig.run(row.after);
+          if (round <= 0) continue;
+          const key = `${row.name}/${rig.target.id}`;
+          all.set(key, [...(all.get(key) ?? []), measured]);
+        }
+      }
+    }
+  } finally {
+    await Promise.all(rigs.map((rig) => rig.end()));
+  }
+  return scenario.rows.map((row) => ({
+    row,
+    by: new Map(rigs.map((rig) => [rig.target, medians(all.get(`${row.name}/${rig.target.id}`)!)])),
+  }));
+}
+
+interface Held {
+  scenario: MemoryScenario;
+  kilobytes: Map<Target, number>;
+}
+
+async function measureMemory(scenario: MemoryScenario, running: Target[]): Promise<Held> {
+  const all = new Map<Target, number[]>();
+  for (let round = 1; round <= scenario.rounds; round++) {
+    for (const target of running.filter((t) => t.id !== "floor-cpp")) {
+      progress(`${scenario.name}: round ${round} of ${scenario.rounds}, ${target.label}`);
+      const rig = await Rig.start(target, scenario.limits);
+      try {
+        for (const command of scenario.warm) await rig.run(command);
+        let before = await rig.heldBytes();
+        for (let reading = 0; reading < scenario.readings; reading++) {
+          await rig.run(scenario.command);
+          const after = await rig.heldBytes();
+          all.set(target, [...(all.get(target) ?? []), (after - before) / 1024 / scenario.count]);
+          before = after;
+        }
+      } finally {
+        await rig.end();
+      }
+    }
+  }
+  return { scenario, kilobytes: new Map([...all].map(([target, values]) => [target, median(values)])) };
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+function medians(runs: Measured[]): Measured {
+  return Object.fromEntries(Object.keys(runs[0]!).map((key) => [key, median(runs.map((run) => run[key as keyof Measured]))])) as unknown as Measured;
+}
+
+// ---- printing ----
+
+function cpuTable(figures: Figure[], running: Target[]): string {
+  const ours = running.find((t) => t.id === "ours");
+  const reference = running.find((t) => t.id === "reference");
+  const rows = figures.map(({ row, by }) => {
+    const share = (t: Target | undefined) => (t && reference && by.has(t) && by.has(reference) ? by.get(t)!.cpu_us / by.get(reference)!.cpu_us : undefined);
+    const cells = running.map((t) => {
+      const cpu = by.get(t)?.cpu_us;
+      const ratio = t === reference ? undefined : share(t);
+      return cpu === undefined ? "" : ratio === undefined ? figure(cpu) : `${figure(cpu)} (${ratio.toFixed(2)})`;
+    });
+    const got = share(ours);
+    const verdict = row.aim === undefined || got === undefined ? "" : got <= row.aim ? "met" : `missed by ${(got - row.aim).toFixed(2)}`;
+    return [row.name, row.unit, ...cells, row.aim === undefined ? "" : `${row.aim} ${verdict}`];
+  });
+  const head = ["", "unit", ...running.map((t) => t.label), "aim: share at most"];
+  return `### CPU of the server, us per unit of work (share of the reference in Node)\n\n${table(head, rows)}${sparseGrowth(figures, ours)}`;
+}
+
+/** A sparse publish should cost the same however many others are connected. */
+function sparseGrowth(figures: Figure[], ours: Target | undefined): string {
+  const at = (sockets: number) => ours && figures.find((f) => f.row.command.startsWith("invalidate") && f.row.name.includes(` ${sockets} sockets`))?.by.get(ours)?.cpu_us;
+  const [few, many] = [at(10), at(5000)];
+  return few && many ? `\n\nA sparse publish of ours at 5,000 sockets costs ${(many / few).toFixed(2)} of one at 10 sockets (aim: no dearer).` : "";
+}
+
+function latencyTable(figures: Figure[], running: Target[]): string {
+  const rows = figures.map(({ row, by }) => [
+    row.name,
+    ...running.map((t) => (by.has(t) ? `${figure(by.get(t)!.p50_us)} / ${figure(by.get(t)!.p99_us)}` : "")),
+    `${Math.round(100 * Math.max(...[...by.values()].map((m) => m.load_share)))} %`,
+  ]);
+  return `### Latency, us, p50 / p99, seen by the load generator\n\n${table(["", ...running.map((t) => t.label), "generator busy at most"], rows)}`;
+}
+
+function memoryTable(held: Held[], running: Target[]): string {
+  const shown = running.filter((t) => t.id !== "floor-cpp");
+  const rows = held.map(({ scenario, kilobytes }) => [
+    scenario.name,
+    scenario.unit,
+    ...shown.map((t) => kilobytes.get(t)?.toFixed(2) ?? ""),
+    scenario.aim,
+  ]);
+  return `### Memory, resident after a full garbage collection\n\n${table(["", "unit", ...shown.map((t) => t.label), "aim"], rows)}`;
+}
+
+function table(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+}
+
+function figure(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}
+
+function facts(): string {
+  const arguments_ = process.argv.slice(2).filter((argument) => argument !== "--write");
+  const bun = targets.find((t) => t.id === "bun")!.missing() ? "" : `, Bun ${execFileSync("node_modules/.bin/bun", ["--version"]).toString().trim()}`;
+  return (
+    `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ${new Date().toISOString().slice(0, 10)}: ` +
+    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, Node ${process.versions.node}${bun}; medians of ${rounds} rounds.`
+  );
+}
+
+function write(report: string): void {
+  const file = "docs/performance.md";
+  const [start, end] = ["<!-- bench:start -->", "<!-- bench:end -->"];
+  const text = readFileSync(file, "utf8");
+  const [from, to] = [text.indexOf(start), text.indexOf(end)];
+  if (from < 0 || to < from) throw new Error(`${file}: expected ${start} and ${end}, in this order; put them back where the tables belong`);
+  writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${report}\n\n${text.slice(to)}`);
+  progress(`wrote ${file}`);
+}
+
+function progress(text: string): void {
+  process.stderr.write(`bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`);
+}
+
+process.on("exit", endAll);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+main().catch((error: Error) => {
+  console.error(`bench: ${error.message}`);
+  process.exit(1);
+});

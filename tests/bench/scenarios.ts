@@ -1,0 +1,111 @@
+// What is measured, as commands to the load generator. A quick run has smaller counts, never another shape.
+
+/** One figure: the command that is repeated and measured, and the command that puts everything back afterwards. */
+export interface Row {
+  name: string;
+  unit: string;
+  command: string;
+  after?: string;
+  /** The share of the reference in Node we want to stay under. */
+  aim?: number;
+}
+
+export interface Scenario {
+  name: string;
+  setup: string[];
+  rows: Row[];
+  /** The bare floor in C++ knows fan-out only. */
+  bare?: boolean;
+}
+
+export interface MemoryScenario {
+  name: string;
+  unit: string;
+  aim: string;
+  /** Run before the first reading, so that code and heaps have their size. */
+  warm: string[];
+  /** What must not cost (much) memory, and how many times it is read on one and the same server. */
+  command: string;
+  count: number;
+  readings: number;
+  /** How many fresh servers are measured so. */
+  rounds: number;
+  limits?: Record<string, number>;
+}
+
+export function scenarios(quick: boolean): Scenario[] {
+  const n = (count: number) => (quick ? count / 2 : count);
+  const inflight = 8;
+  const fanout = (subscribers: number): Scenario => {
+    const messages = Math.ceil((quick ? 16_000 : 80_000) / subscribers);
+    return {
+      name: `fan-out ${subscribers}`,
+      setup: [`open ${subscribers} 64`, "subscribe room"],
+      bare: true,
+      rows: [
+        { name: `fan-out to ${subscribers}, ${inflight} in flight`, unit: "delivered message", command: `publish ${inflight + Math.max(2 * inflight, messages)} ${inflight}`, aim: 0.5 },
+        { name: `fan-out to ${subscribers}, one at a time`, unit: "delivered message", command: `publish ${1 + Math.max(3, Math.round(messages / 2))} 1` },
+      ],
+    };
+  };
+  const sparse = (sockets: number): Scenario => ({
+    name: `sparse ${sockets}`,
+    setup: [`open ${sockets} 64`, "listen 10"],
+    rows: [
+      { name: `sparse publish, ${sockets} sockets x 10 resources, ${inflight} in flight`, unit: "POST", command: `invalidate ${inflight + n(2000)} ${inflight}`, ...(sockets === 5000 ? { aim: 0.25 } : {}) },
+      { name: `sparse publish, ${sockets} sockets x 10 resources, one at a time`, unit: "POST", command: `invalidate ${1 + n(600)} 1` },
+    ],
+  });
+  return [
+    ...[100, 1000, 5000].map(fanout),
+    ...[10, 1000, 5000].map(sparse),
+    {
+      name: "forward",
+      setup: ["open 16 16", "subscribe own"],
+      rows: [
+        { name: "send-forward, 16 clients", unit: "forward", command: `send ${n(2000)} 16`, aim: 0.4 },
+        { name: "send-forward, one at a time", unit: "forward", command: `send ${n(500)} 1` },
+      ],
+    },
+    {
+      name: "tokens",
+      setup: [],
+      rows: [{ name: "token registration, 8 in flight", unit: "POST", command: `register ${n(3000)} 8`, aim: 0.9 }],
+    },
+    {
+      name: "storm",
+      setup: [],
+      rows: [{ name: "connect storm, 64 at a time", unit: "new socket", command: `open ${n(1000)} 64`, after: "close" }],
+    },
+  ];
+}
+
+export function memoryScenarios(quick: boolean): MemoryScenario[] {
+  const sockets = quick ? 2000 : 5000;
+  const cycles = 3000;
+  return [
+    {
+      name: `idle memory, ${sockets} sockets`,
+      unit: "KB per connection",
+      aim: "at most 1.0 of the reference in Node",
+      warm: ["open 100 64", "close"],
+      command: `open ${sockets} 64`,
+      count: sockets,
+      readings: 1,
+      rounds: quick ? 1 : 3,
+    },
+    {
+      name: `leak, ${cycles} connect-subscribe-listen-close cycles`,
+      unit: "KB per cycle",
+      aim: "none",
+      // Even the bare floor in Node grows by 20 MB until some 9,000 connections have come and gone, and then no more.
+      warm: Array<string>(quick ? 2 : 3).fill(`cycle ${cycles} 16`),
+      command: `cycle ${cycles} 16`,
+      count: cycles,
+      readings: quick ? 1 : 3,
+      rounds: 1,
+      // A token outlives its socket on purpose, so that a dropped client can come back: here that span must have passed.
+      limits: { token_resume_ms: 100 },
+    },
+  ];
+}

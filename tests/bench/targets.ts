@@ -1,0 +1,207 @@
+// The servers under test and the processes around them: how each is started, driven, and ended. Whatever is started here
+// ends with this process, however that ends (setpriv --pdeathsig).
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { availableParallelism } from "node:os";
+import { createInterface } from "node:readline";
+
+export const built = "build/bench";
+export const secret = "bench-secret";
+
+/** What the generator answers to a measuring command; times in us. */
+export interface Measured {
+  units: number;
+  cpu_us: number;
+  p50_us: number;
+  p99_us: number;
+  wall_ms: number;
+  load_share: number;
+}
+
+export interface Target {
+  id: string;
+  label: string;
+  /** Why it cannot run here, if so. */
+  missing(): string | undefined;
+  command(port: number, appServer: string, limits: string | undefined): string[];
+}
+
+const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs"];
+const cli = "worker/dist/node/cli.js";
+const module = "worker/module/sidekick.wasm";
+const bun = "node_modules/.bin/bun";
+const always = () => undefined;
+
+export const targets: Target[] = [
+  {
+    id: "ours",
+    label: "Sidekick, Node",
+    missing: () => [cli, module].filter((file) => !existsSync(file)).map((file) => `${file} is not there: run scripts/build`)[0],
+    command: (port, appServer, limits) => [
+      ...[...node, cli, "--port", `${port}`, "--secret", secret, "--auth-delay", "3000", "--server-url", appServer, "--server-secret", secret],
+      ...(limits ? ["--config", limits] : []),
+    ],
+  },
+  {
+    id: "reference",
+    label: "reference, Node",
+    missing: always,
+    command: (port, appServer) => [...node, `${built}/reference.mjs`, `${port}`, secret, appServer],
+  },
+  {
+    id: "bun",
+    label: "reference, Bun",
+    missing: () => (existsSync(bun) ? undefined : "bun is not installed: run npm ci"),
+    command: (port, appServer) => [bun, "--preload", "./tests/bench/gc.mjs", `${built}/reference.mjs`, `${port}`, secret, appServer],
+  },
+  {
+    id: "floor",
+    label: "floor, Node",
+    missing: always,
+    command: (port, appServer) => [...node, `${built}/floor.mjs`, `${port}`, appServer],
+  },
+  {
+    id: "floor-cpp",
+    label: "floor, C++",
+    missing: always,
+    command: (port) => [`${built}/floor_cpp`, `${port}`],
+  },
+];
+
+/** One server with its own generator: servers on the first core, generators on the second, where there are two. */
+export class Rig {
+  private constructor(
+    readonly target: Target,
+    private readonly server: Child,
+    private readonly load: Child,
+  ) {}
+
+  static async start(target: Target, limits?: Record<string, number>): Promise<Rig> {
+    const load = new Child("load generator", [`${built}/load`], 1);
+    const { app_port } = JSON.parse(await load.line()) as { app_port: number };
+    const port = await freePort();
+    const config = limits && `${built}/limits.json`;
+    if (config) writeFileSync(config, JSON.stringify(limits));
+    const server = new Child(target.label, target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config), 0);
+    await server.accepts(port);
+    const rig = new Rig(target, server, load);
+    await rig.run(`target ${port} ${server.pid} ${secret}`);
+    return rig;
+  }
+
+  async run(command: string): Promise<Measured> {
+    this.load.process.stdin!.write(`${command}\n`);
+    try {
+      return JSON.parse(await this.load.line()) as Measured;
+    } catch (error) {
+      throw new Error(`${this.target.label}: "${command}" failed: ${(error as Error).message}\n${this.server.complaints}`);
+    }
+  }
+
+  /** Resident bytes of the server's own (heaps, not files) once all garbage is collected. */
+  async heldBytes(): Promise<number> {
+    for (let i = 0; i < 2; i++) {
+      this.server.process.kill("SIGUSR2");
+      await sleep(400);
+    }
+    const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.server.pid}/status`, "utf8"))?.[1];
+    if (!kilobytes) throw new Error(`/proc/${this.server.pid}/status: expected a line RssAnon`);
+    return Number(kilobytes) * 1024;
+  }
+
+  async end(): Promise<void> {
+    await Promise.all([this.load.end(), this.server.end()]);
+  }
+}
+
+const children = new Set<Child>();
+
+export function endAll(): void {
+  for (const child of children) child.process.kill("SIGKILL");
+}
+
+class Child {
+  readonly process: ChildProcess;
+  private readonly name: string;
+  private readonly lines: string[] = [];
+  private wanted: { resolve(line: string): void; reject(error: Error): void } | undefined;
+  private ended: Promise<void>;
+  private gone = false;
+  complaints = "";
+
+  constructor(name: string, command: string[], core: number) {
+    this.name = name;
+    const pin = availableParallelism() > 1 ? ["taskset", "-c", `${core}`] : [];
+    const wantsLines = core === 1; // a server's own output goes nowhere
+    this.process = spawn("setpriv", ["--pdeathsig", "KILL", ...pin, ...command], {
+      stdio: [wantsLines ? "pipe" : "ignore", wantsLines ? "pipe" : "ignore", "pipe"],
+    });
+    children.add(this);
+    this.process.stderr!.on("data", (bytes: Buffer) => (this.complaints = (this.complaints + bytes.toString()).slice(-4000)));
+    this.process.stdin?.on("error", () => {}); // its end is reported below
+    if (this.process.stdout) {
+      createInterface({ input: this.process.stdout }).on("line", (line) => {
+        this.lines.push(line);
+        this.deliver();
+      });
+    }
+    this.ended = new Promise((resolve) => {
+      this.process.on("close", () => {
+        children.delete(this);
+        this.gone = true;
+        this.deliver();
+        resolve();
+      });
+    });
+  }
+
+  get pid(): number {
+    return this.process.pid!;
+  }
+
+  line(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.wanted = { resolve, reject };
+      this.deliver();
+    });
+  }
+
+  private deliver(): void {
+    const line = this.lines.shift();
+    if (line !== undefined && this.wanted) this.wanted.resolve(line);
+    else if (line !== undefined) this.lines.unshift(line);
+    else if (this.gone) this.wanted?.reject(new Error(`the ${this.name} ended: ${this.complaints.trim()}`));
+    if (line !== undefined || this.gone) this.wanted = undefined;
+  }
+
+  async accepts(port: number): Promise<void> {
+    for (let tries = 0; tries < 300 && !this.gone; tries++) {
+      const open = await new Promise<boolean>((resolve) => {
+        const socket = connect(port, "127.0.0.1");
+        socket.once("connect", () => (socket.destroy(), resolve(true)));
+        socket.once("error", () => resolve(false));
+      });
+      if (open) return;
+      await sleep(50);
+    }
+    throw new Error(`${this.name} does not accept connections on port ${port}: ${this.complaints.trim()}`);
+  }
+
+  async end(): Promise<void> {
+    this.process.kill("SIGKILL");
+    await this.ended;
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address() as { port: number };
+      probe.close(() => resolve(address.port));
+    });
+  });
+}
+
+export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

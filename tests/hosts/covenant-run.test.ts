@@ -1,0 +1,107 @@
+// scripts/run as its user knows it: what it starts, what it says, and that nothing is left behind.
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer, type AddressInfo, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
+import { Inbox } from "./covenant-support/inbox.js";
+import { root } from "./covenant-support/sidekick-process.js";
+
+const running = new Set<ChildProcess>();
+after(() => { for (const child of running) child.kill("SIGTERM"); });
+
+/** Runs the script from a folder that is not the project's. */
+function run(args: string[], env: Record<string, string> = {}) {
+  const child = spawn(join(root, "scripts/run"), args, { cwd: tmpdir(), env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  const output = new Inbox<string>();
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+      output.put(text);
+    });
+  }
+  const ended = once(child, "close").then(([code, signal]) => {
+    running.delete(child);
+    return (code ?? signal) as number | string;
+  });
+  return { child, ended, text: () => text, says: (what: RegExp) => output.find(String(what), (t) => what.test(t)) };
+}
+
+async function occupyPort(): Promise<{ server: Server; port: number }> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { server, port: (server.address() as AddressInfo).port };
+}
+
+async function freePorts(): Promise<{ sidekick: string; demo: string }> {
+  const [a, b] = [await occupyPort(), await occupyPort()];
+  for (const { server } of [a, b]) await new Promise((done) => server.close(done));
+  return { sidekick: String(a.port), demo: String(b.port) };
+}
+
+const isFree = (port: string) =>
+  new Promise<boolean>((resolve) => {
+    const probe = createServer();
+    probe.once("error", () => resolve(false));
+    probe.listen(Number(port), () => probe.close(() => resolve(true)));
+  });
+
+describe("scripts/run", () => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    it(`starts a Sidekick and the app, says where to look, and takes both down on ${signal}`, async () => {
+      const ports = await freePorts();
+      const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
+      await demo.says(new RegExp(`Open http://localhost:${ports.demo} in two browser tabs`));
+      const page = await fetch(`http://localhost:${ports.demo}/`);
+      assert.match(await page.text(), /<title>Sidekick demo<\/title>/);
+      const forged = await fetch(`http://localhost:${ports.demo}/api/covenant?type=channel`, { method: "POST", body: "{}" });
+      assert.equal(forged.status, 401, "a forward without the secret must not pass");
+      demo.child.kill(signal);
+      assert.equal(await demo.ended, signal === "SIGINT" ? 130 : 143, demo.text());
+      assert.deepEqual([await isFree(ports.sidekick), await isFree(ports.demo)], [true, true]);
+    });
+  }
+
+  for (const [index, what] of ["the Sidekick", "the app"].entries()) {
+    it(`stops when ${what} ends, and says so`, async () => {
+      const ports = await freePorts();
+      const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
+      await demo.says(/Ctrl\+C stops both/);
+      const children = await readFile(`/proc/${demo.child.pid}/task/${demo.child.pid}/children`, "utf8");
+      process.kill(Number(children.trim().split(" ")[index]), "SIGKILL");
+      assert.equal(await demo.ended, 1, demo.text());
+      assert.match(demo.text(), new RegExp(`${what} ended \\(status 137\\)`));
+      assert.deepEqual([await isFree(ports.sidekick), await isFree(ports.demo)], [true, true]);
+    });
+  }
+
+  for (const [variable, other] of [["SIDEKICK_PORT", "DEMO_PORT"], ["DEMO_PORT", "SIDEKICK_PORT"]] as const) {
+    it(`says so when ${variable} is in use, and starts nothing`, async () => {
+      const { server, port } = await occupyPort();
+      const ports = await freePorts();
+      const demo = run([], { [variable]: String(port), [other]: ports.demo });
+      assert.equal(await demo.ended, 1);
+      assert.match(demo.text(), new RegExp(`port ${port} is in use.*${variable}=`));
+      assert.equal(await isFree(ports.demo), true);
+      server.close();
+    });
+  }
+
+  it("node: starts only the Sidekick, in place of the shell, so that a signal reaches it", async () => {
+    const sidekick = run(["node", "--port", "0", "--secret", "s", "--server-url", "http://127.0.0.1:9", "--server-secret", "t"]);
+    await sidekick.says(/http:\/\/[^\s/]+:\d+/);
+    sidekick.child.kill("SIGTERM");
+    assert.equal(await sidekick.ended, 0, sidekick.text());
+  });
+
+  it("refuses a command it does not know, and lists those it does", async () => {
+    const wrong = run(["frobnicate"]);
+    assert.equal(await wrong.ended, 2);
+    assert.match(wrong.text(), /unknown command 'frobnicate'[\s\S]*scripts\/run node/);
+  });
+});

@@ -1,0 +1,162 @@
+// The command covenant-sidekick as a process of its own, from worker/dist: flags, environment, signals.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, test } from "node:test";
+import { eventually, request, TestClient } from "./support/sidekick.ts";
+
+const leftRunning = new Set<ChildProcess>();
+after(() => leftRunning.forEach((child) => child.kill("SIGKILL")));
+
+interface Run {
+  readonly output: () => string;
+  readonly exit: Promise<number | null>;
+  kill(signal: NodeJS.Signals): void;
+  /** The port from "listening on". */
+  port(): Promise<number>;
+}
+
+function run(args: string[], env: Record<string, string> = {}, command = "cli"): Run {
+  const cli = fileURLToPath(new URL(`../../worker/dist/node/${command}.js`, import.meta.url));
+  assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
+  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
+  const child = spawn(process.execPath, [cli, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
+  leftRunning.add(child);
+  void exit.then(() => leftRunning.delete(child));
+  let ended = false;
+  void exit.then(() => (ended = true));
+  return {
+    output: () => output,
+    exit,
+    kill: (signal) => child.kill(signal),
+    async port() {
+      await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
+      const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
+      if (port === undefined) throw new Error(`it did not start: ${output}`);
+      return Number(port);
+    },
+  };
+}
+
+test("it starts on a free port, says which, and stops with 0 on SIGTERM and on SIGINT", async () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "one", "--secret", "two"]);
+    const port = await sidekick.port();
+    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: "two" })).status, 200);
+    const client = await TestClient.connect(port);
+    sidekick.kill(signal);
+    assert.equal((await client.closed).code, 1001);
+    assert.equal(await sidekick.exit, 0);
+  }
+});
+
+test("the environment is read, and flags go before it", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "limits.json");
+  await writeFile(config, '{"http_body_bytes_max": 64, "auth_failure_delay_ms": 60000}');
+  const sidekick = run(["--port", "0", "--config", config], {
+    SIDEKICK_PORT: "1",
+    SIDEKICK_SECRET: "from-env",
+    SIDEKICK_AUTH_DELAY: "0",
+    SIDEKICK_SERVER_URL: "http://localhost:1/api",
+    SIDEKICK_HOST: "127.0.0.1",
+  });
+  const port = await sidekick.port();
+  assert.match(sidekick.output(), /--server-url without --server-secret/);
+  assert.equal((await request(port, "/resources", "{}", { secret: "wrong" })).status, 401);
+  assert.equal((await request(port, "/resources", " ".repeat(65), { secret: "from-env" })).status, 413);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+  await rm(folder, { recursive: true });
+});
+
+test("a port in use is a clear error and exit 1", async () => {
+  const first = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"]);
+  const port = await first.port();
+  const second = run(["--port", String(port), "--host", "127.0.0.1", "--secret", "s"]);
+  assert.equal(await second.exit, 1);
+  assert.match(second.output(), new RegExp(`port ${port} is in use`));
+  assert.ok(!second.output().includes("    at "), "no stack trace");
+  first.kill("SIGTERM");
+  await first.exit;
+});
+
+test("mistakes in the call are clear errors and exit 2", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+  const cases: [string[], RegExp][] = [
+    [[], /a secret is required/],
+    [["--secret", ""], /a secret is required/],
+    [["--secret", "s", "--port", "70000"], /--port .*from 0 to 65535, got "70000"/],
+    [["--secret", "s", "--port", "abc"], /got "abc"/],
+    [["--secret", "s", "--auth-delay", "-1"], /auth-delay/],
+    [["--secret", "s", "--nonsense"], /--nonsense/],
+    [["--secret", "s", "extra"], /extra/],
+    [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
+    [["--secret", "s", "--port", "0", "--server-url", "localhost:3000"], /server URL: expected something like/],
+    [["--secret", "s", "--port", "0", "--config", await file("a", "{")], /--config .*JSON/],
+    [["--secret", "s", "--port", "0", "--config", await file("b", '{"frame_bytes_maxx":1}')], /frame_bytes_maxx/],
+    [["--secret", "s", "--port", "0", "--config", await file("c", '{"frame_bytes_max":1}')], /frame_bytes_max/],
+    [["--secret", "s", "--port", "0", "--config", join(folder, "none")], /ENOENT/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, expected]) => {
+      const child = run(args);
+      assert.equal(await child.exit, 2, `${args.join(" ")}: ${child.output()}`);
+      assert.match(child.output(), expected);
+      assert.ok(!child.output().includes("    at "), child.output());
+    }),
+  );
+  await rm(folder, { recursive: true });
+});
+
+test("--help names every flag and variable; --version is the package's", async () => {
+  const help = run(["--help"]);
+  assert.equal(await help.exit, 0);
+  for (const name of ["port", "host", "secret", "auth-delay", "server-url", "server-secret", "config", "record", "log-level"]) {
+    assert.match(help.output(), new RegExp(`--${name}\\b`));
+  }
+  for (const name of ["PORT", "SECRET", "AUTH_DELAY", "SERVER_URL", "SERVER_SECRET"]) assert.ok(help.output().includes(`SIDEKICK_${name}`));
+  assert.match(help.output(), /contains messages, contexts and tokens/);
+  const version = run(["--version"]);
+  assert.equal(await version.exit, 0);
+  assert.match(version.output(), /^\d+\.\d+\.\d+\n$/);
+});
+
+test("what --record has written, covenant-sidekick-replay replays; it shows the first difference, and refuses what is no trace", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  for (const resource of ["one", "two"]) {
+    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", trace]);
+    const client = await TestClient.connect(await sidekick.port());
+    client.send({ type: "listen", resources: [resource] });
+    await client.next();
+    sidekick.kill("SIGTERM");
+    assert.equal(await sidekick.exit, 0);
+  }
+  const good = run([trace], {}, "replay-cli");
+  assert.equal(await good.exit, 0, good.output());
+  assert.match(good.output(), /6 inputs replayed, all actions equal/);
+  const text = await readFile(trace, "utf8");
+  await writeFile(trace, text.replace('listening\\", \\"resources\\": [\\"two', 'listening\\", \\"resources\\": [\\"tow'));
+  const changed = run([trace], {}, "replay-cli");
+  assert.equal(await changed.exit, 1, changed.output());
+  assert.match(changed.output(), /trace:\d+: the replay differs\n  trace:  .*tow.*\n  replay: .*two/);
+  await writeFile(trace, "nonsense\n");
+  const wrong = run([trace], {}, "replay-cli");
+  assert.equal(await wrong.exit, 2);
+  assert.match(wrong.output(), /trace line 1: expected a JSON object, found nonsense/);
+  await rm(folder, { recursive: true });
+});

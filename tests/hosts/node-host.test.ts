@@ -1,0 +1,571 @@
+// The Node host against the real module, over real sockets: bad input, bad peers, traps, shutdown.
+import assert from "node:assert/strict";
+import * as http from "node:http";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import type { Input } from "../../worker/src/module/border.generated.ts";
+import type { HubLike } from "../../worker/src/module/hub.ts";
+import { ModuleTrap } from "../../worker/src/module/hub.ts";
+import { Replayer } from "../../worker/src/module/replay.ts";
+import { startAppServer } from "./support/app-server.ts";
+import { clientFrame, closeEverything, eventually, module, RawConnection, registerToken, request, SECRET, startTestSidekick, TestClient } from "./support/sidekick.ts";
+import type { TestSidekick } from "./support/sidekick.ts";
+
+after(closeEverything);
+
+/** A Sidekick for one test, with a bystander who must notice nothing of what the test does to it. */
+function withSidekick(name: string, options: Parameters<typeof startTestSidekick>[0], body: (sidekick: TestSidekick) => Promise<void>): void {
+  test(name, async () => {
+    const sidekick = await startTestSidekick(options);
+    const bystander = await TestClient.connect(sidekick.port);
+    bystander.send({ type: "listen", resources: ["bystander"] });
+    assert.equal((await bystander.next()).type, "listening");
+    try {
+      await body(sidekick);
+      assert.equal((await request(sidekick.port, "/resources", '{"resources":["bystander"]}')).status, 200);
+      assert.deepEqual(await bystander.next(), { type: "updated", resource: "bystander" });
+      for (const line of sidekick.logLines) assert.match(line, /^[^\n\r]*\n$/);
+    } finally {
+      bystander.socket.terminate();
+      await sidekick.close();
+    }
+  });
+}
+
+withSidekick("a message reaches every subscriber once, as one text frame", {}, async ({ port }) => {
+  const clients = await Promise.all([1, 2, 3].map(() => TestClient.connect(port)));
+  for (const [i, client] of clients.entries()) {
+    await registerToken(port, `token-${i}`, "chat", { room: "a" });
+    await client.subscribe(`token-${i}`);
+  }
+  for (const size of [0, 100, 200, 70_000]) {
+    const data = "ä".repeat(size);
+    await request(port, "/message", JSON.stringify({ channel: "chat", params: { room: "a" }, data }));
+    for (const client of clients) {
+      assert.deepEqual(await client.next(), { type: "message", channel: "chat", params: { room: "a" }, data });
+    }
+  }
+  for (const client of clients) await client.settled();
+});
+
+withSidekick("many messages in one turn arrive in order and complete", {}, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  client.send({ type: "listen", resources: Array.from({ length: 500 }, (_, i) => `r${i}`) });
+  await client.next();
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  const all = Array.from({ length: 500 }, (_, i) => request(port, "/resources", JSON.stringify({ resources: [`r${i}`] }), { agent }));
+  await Promise.all(all);
+  for (let i = 0; i < 500; i++) assert.deepEqual(await client.next(), { type: "updated", resource: `r${i}` });
+  agent.destroy();
+});
+
+// HTTP
+
+withSidekick("statuses are the hub's: 200, 400, 401, 404, 405 with Allow, health", {}, async ({ port }) => {
+  assert.deepEqual(await request(port, "/resources", '{"resources":[]}').then((answer) => [answer.status, answer.body]), [200, "OK"]);
+  assert.equal((await request(port, "/resources?x=1", '{"resources":[]}')).status, 200);
+  assert.equal((await request(port, "/resources", "nonsense")).status, 400);
+  assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: null })).status, 401);
+  assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: "wrong" })).status, 401);
+  assert.equal((await request(port, "/nowhere", "")).status, 404);
+  const notAllowed = await request(port, "/resources", undefined, { method: "GET" });
+  assert.equal(notAllowed.status, 405);
+  assert.match(notAllowed.headers.allow ?? "", /POST/);
+  assert.equal((await request(port, "/health", undefined, { method: "GET", secret: null })).status, 200);
+});
+
+withSidekick("both of two secrets are accepted", { secrets: ["new", SECRET] }, async ({ port }) => {
+  for (const [secret, status] of [["new", 200], [SECRET, 200], ["older", 401]] as const) {
+    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret })).status, status);
+  }
+});
+
+test("a 401 is held back for the auth delay, others are not, and a client that leaves meanwhile harms nobody", async () => {
+  const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 300 } });
+  const start = performance.now();
+  const refused = request(sidekick.port, "/resources", "{}", { secret: "wrong" });
+  assert.equal((await request(sidekick.port, "/resources", '{"resources":[]}')).status, 200);
+  const gone = http.request({ port: sidekick.port, host: "127.0.0.1", method: "POST", path: "/message" }).on("error", () => {});
+  gone.end("{}");
+  gone.on("finish", () => gone.destroy());
+  assert.equal((await refused).status, 401);
+  assert.ok(performance.now() - start >= 299);
+  await sidekick.close();
+});
+
+withSidekick("odd request lines and headers are harmless", {}, async ({ port }) => {
+  for (const head of [
+    "POST // HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "POST /connection HTTP/1.1\r\nHost:\r\nContent-Length: 0\r\n\r\n",
+    "POST /connection HTTP/1.1\r\nHost: [::bad\r\nContent-Length: 0\r\n\r\n",
+    "GET http://[/socket HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /%zz?%%% HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /\u00ff\u00fe HTTP/1.1\r\nHost: x\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /health HTTP/1.1\r\n\r\n",
+    "nonsense\r\n\r\n",
+    "GET / HTTP/9.9\r\n\r\n",
+    "POST /connection HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "POST /connection HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    `GET / HTTP/1.1\r\nHost: x\r\nX: ${"x".repeat(100_000)}\r\n\r\n`,
+    "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    "GET // HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "POST /message HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
+  ]) {
+    const raw = await RawConnection.connect(port);
+    raw.write(Buffer.from(head, "latin1"));
+    const answer = await raw.until("HTTP/1.1 ");
+    assert.match(answer, /^HTTP\/1\.1 [24]\d\d /, head);
+    raw.socket.destroy();
+  }
+});
+
+withSidekick("an upgrade elsewhere than /socket is answered as a request", {}, async ({ port }) => {
+  const raw = await RawConnection.connect(port);
+  raw.write("GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 404 /);
+  await raw.ended;
+});
+
+withSidekick("a character that is cut by a packet boundary arrives whole", {}, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  client.send({ type: "listen", resources: ["ä€😀"] });
+  await client.next();
+  const body = Buffer.from('{"resources":["ä€😀"]}');
+  const raw = await RawConnection.connect(port);
+  raw.socket.setNoDelay(true);
+  raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: ${body.byteLength}\r\n\r\n`);
+  for (const byte of body) {
+    raw.write(Buffer.from([byte]));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.match(await raw.until("OK"), /^HTTP\/1\.1 200 /);
+  assert.deepEqual(await client.next(), { type: "updated", resource: "ä€😀" });
+  raw.socket.destroy();
+});
+
+withSidekick("without the bearer no byte of the body is waited for", {}, async ({ port }) => {
+  for (const framing of ["Content-Length: 8000000", "Transfer-Encoding: chunked"]) {
+    const raw = await RawConnection.connect(port);
+    raw.write(`POST /message HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\n`);
+    assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
+    raw.socket.destroy();
+  }
+});
+
+withSidekick("who goes on sending after a refusal gets the answer and is then cut off", {}, async ({ port }) => {
+  const raw = await RawConnection.connect(port);
+  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(65536, "x"), Buffer.from("\r\n")]);
+  const babble = setInterval(() => raw.write(chunk), 1);
+  await raw.ended;
+  clearInterval(babble);
+  assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
+});
+
+withSidekick("a body that is declared too large is refused before it is sent; the answer arrives though it is sent all the same", {}, async ({ port }) => {
+  const announced = await RawConnection.connect(port);
+  announced.write(`POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 9000000000\r\n\r\n`);
+  assert.match(await announced.until("\r\n\r\n"), /^HTTP\/1\.1 413 /);
+  announced.socket.destroy();
+  const answer = await request(port, "/message", Buffer.alloc(9 * 1024 * 1024, " "));
+  assert.equal(answer.status, 413);
+});
+
+withSidekick("Expect: 100-continue is honoured only where the body is wanted", {}, async ({ port }) => {
+  const head = "POST /resources HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n";
+  const wanted = await RawConnection.connect(port);
+  wanted.write(`${head}Authorization: Bearer ${SECRET}\r\n\r\n`);
+  await wanted.until("100 Continue");
+  wanted.write('{"resources":[]}');
+  await wanted.until("200 OK");
+  wanted.socket.destroy();
+  const unwanted = await RawConnection.connect(port);
+  unwanted.write(`${head}\r\n`);
+  assert.match(await unwanted.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
+  await unwanted.ended;
+});
+
+withSidekick("a body of n-1, n and n+1 bytes, with and without a declared length", { config: { http_body_bytes_max: 100 } }, async ({ port }) => {
+  const message = '{"resources":[]}';
+  for (const [size, status] of [[99, 200], [100, 200], [101, 413]] as const) {
+    const body = message + " ".repeat(size - message.length);
+    assert.equal((await request(port, "/resources", body)).status, status, `declared, ${size}`);
+    assert.equal((await request(port, "/resources", body, { headers: { "Transfer-Encoding": "chunked" } })).status, status, `chunked, ${size}`);
+  }
+});
+
+withSidekick("a request that is broken off in the middle of its body is no input", {}, async ({ port }) => {
+  const raw = await RawConnection.connect(port);
+  raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  raw.socket.resetAndDestroy();
+  await raw.ended;
+});
+
+// WebSockets
+
+withSidekick("malformed frames end their own socket only", {}, async ({ port }) => {
+  const ping = Buffer.from('{"type":"ping"}');
+  for (const frame of [
+    clientFrame(1, ping, { masked: false }),
+    clientFrame(1, ping, { rsv: 0x40 }),
+    clientFrame(3, ping),
+    clientFrame(0, ping),
+    clientFrame(9, Buffer.alloc(126)),
+    clientFrame(9, ping, { fin: false }),
+    Buffer.concat([clientFrame(1, ping, { fin: false }), clientFrame(1, ping)]),
+    clientFrame(8, Buffer.from([0])),
+    clientFrame(8, Buffer.from([0, 1])),
+    Buffer.from([0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    Buffer.from("GET / HTTP/1.1\r\n\r\n"),
+  ]) {
+    const raw = await RawConnection.upgrade(port);
+    raw.write(frame);
+    raw.socket.on("data", () => raw.socket.end());
+    await raw.ended;
+  }
+});
+
+withSidekick("text, binary and fragmented frames are read alike, also with a character cut between fragments", {}, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  const message = '{"type":"listen","resources":["ä"]}';
+  client.send(message);
+  const expected = await client.nextText();
+  client.send(Buffer.from(message));
+  assert.equal(await client.nextText(), expected);
+  const bytes = Buffer.from(message);
+  const cut = bytes.indexOf(0xc3) + 1;
+  client.socket.send(bytes.subarray(0, cut), { fin: false, binary: false });
+  client.socket.send(bytes.subarray(cut), { fin: true });
+  assert.equal(await client.nextText(), expected);
+});
+
+withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) => {
+  const raw = await RawConnection.upgrade(port);
+  raw.write(clientFrame(1, Buffer.from('{"type":"\xff"}', "latin1")));
+  assert.match(await raw.until('"error"'), /\b9\b/);
+  raw.socket.destroy();
+});
+
+withSidekick("a frame over the limit is an error with a clear text; one over twice the limit is 1009", { config: { frame_bytes_max: 1000 } }, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  const ping = '{"type":"ping"}';
+  client.send(ping + " ".repeat(1000 - ping.length));
+  assert.deepEqual(await client.next(), { type: "pong" });
+  client.send(ping + " ".repeat(1001 - ping.length));
+  assert.equal((await client.next()).type, "error");
+  client.send("x".repeat(2001));
+  assert.equal((await client.closed).code, 1009);
+});
+
+withSidekick("a socket that is half closed, reset, or gone before the handshake is forgotten", {}, async ({ port }) => {
+  const half = await RawConnection.upgrade(port);
+  half.socket.end();
+  await half.ended;
+  const reset = await RawConnection.upgrade(port);
+  reset.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["bystander"]}')));
+  reset.socket.resetAndDestroy();
+  const early = await RawConnection.connect(port);
+  early.write("GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  early.socket.resetAndDestroy();
+});
+
+withSidekick("100,000 levels, 1 MB frames and 10,000 resources are dealt with", {}, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  client.send("[".repeat(100_000));
+  assert.equal((await client.next()).type, "error");
+  client.send(`{"type":"send","token":"t","channel":"c","params":{},"data":"${"x".repeat(1_000_000)}"}`);
+  assert.equal((await client.next()).type, "error");
+  client.send({ type: "listen", resources: Array.from({ length: 10_000 }, (_, i) => `resource/${i}`) });
+  assert.equal((await client.next()).resources.length, 10_000);
+  await client.settled();
+});
+
+withSidekick("a reader that does not read is bounded and closed, with a message of the largest size let through", { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 20 } }, async ({ port, logLines }) => {
+  const slow = await RawConnection.upgrade(port);
+  slow.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["big"]}')));
+  await slow.until("listening");
+  slow.socket.pause();
+  await registerToken(port, "token-slow", "big");
+  const reader = await TestClient.connect(port);
+  await registerToken(port, "token-reader", "big");
+  await reader.subscribe("token-reader");
+  slow.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-slow"}')));
+  const data = "x".repeat(500_000);
+  // Far more than kernel buffers and the bound hold together. The reader takes it all.
+  for (let i = 0; i < 60; i++) {
+    assert.equal((await request(port, "/message", JSON.stringify({ channel: "big", params: {}, data }))).status, 200);
+    assert.equal((await reader.next()).data.length, data.length);
+  }
+  slow.socket.resume();
+  await slow.ended;
+  assert.ok(slow.received.byteLength < 60 * data.length, "it did not get everything");
+  assert.equal(logLines.filter((line) => line.includes("reads too slowly")).length, 1);
+  await reader.settled();
+});
+
+withSidekick("a socket on which a ping storm comes and nothing is read does not fill the memory", {}, async ({ port }) => {
+  const raw = await RawConnection.upgrade(port);
+  raw.socket.pause();
+  const pings = Buffer.concat(Array.from({ length: 1000 }, () => clientFrame(9, Buffer.alloc(125))));
+  for (let i = 0; i < 50; i++) raw.write(pings);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  raw.socket.destroy();
+});
+
+test("a socket whose peer has silently gone is dropped after three pings; one that answers stays", async () => {
+  const sidekick = await startTestSidekick({ pingSeconds: 1 });
+  const gone = await RawConnection.upgrade(sidekick.port);
+  const alive = await TestClient.connect(sidekick.port);
+  await gone.ended;
+  assert.deepEqual([...gone.received], [0x89, 0, 0x89, 0, 0x89, 0]);
+  await alive.settled();
+  alive.socket.terminate();
+  await sidekick.close();
+});
+
+// The app server
+
+for (const [name, answer] of Object.entries({
+  "answers 500": (response: http.ServerResponse) => response.writeHead(500).end('{"error":"x"}'),
+  "answers garbage": (response: http.ServerResponse) => response.writeHead(400).end("\u0000\u0001nonsense{"),
+  "answers 100 MB": (response: http.ServerResponse) => response.writeHead(400).end(Buffer.alloc(100_000_000, "x")),
+  "hangs": () => {},
+  "drops the connection": (response: http.ServerResponse) => response.destroy(),
+})) {
+  test(`an app server that ${name} gives the sender an error and harms nobody else`, async () => {
+    const app = await startAppServer(answer);
+    const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config: { forward_timeout_ms: 300 } });
+    const [sender, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+    await registerToken(sidekick.port, "token-1", "chat", { room: "a" });
+    sender.send({ type: "send", token: "token-1", channel: "chat", params: { room: "a" }, data: 1 });
+    await eventually(() => app.forwarded.length === 1);
+    await other.settled();
+    const { type, error } = await sender.next();
+    assert.equal(type, "error");
+    assert.deepEqual([error.channel, error.params, error.fault], ["chat", { room: "a" }, "server"]);
+    app.answer = (response) => response.writeHead(204).end();
+    sender.send({ type: "send", token: "token-1", channel: "chat", params: { room: "a" }, data: 2 });
+    await eventually(() => app.forwarded.length === 2);
+    await sender.settled();
+    sender.socket.terminate();
+    other.socket.terminate();
+    await sidekick.close();
+    await app.close();
+  });
+}
+
+test("an app server that is down, or not configured, gives the sender an error", async () => {
+  const app = await startAppServer();
+  const { url } = app;
+  await app.close();
+  for (const options of [{ serverUrl: url, serverSecret: "s" }, {}]) {
+    const sidekick = await startTestSidekick(options);
+    const sender = await TestClient.connect(sidekick.port);
+    await registerToken(sidekick.port, "token-1");
+    sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
+    assert.equal((await sender.next()).error.fault, "server");
+    await sender.settled();
+    sender.socket.terminate();
+    await sidekick.close();
+  }
+});
+
+test("the app server's own fault and text reach the sender", async () => {
+  const app = await startAppServer((response) => response.writeHead(400).end('{ "fault": "client", "message": "no such room" }'));
+  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
+  const sender = await TestClient.connect(sidekick.port);
+  await registerToken(sidekick.port, "token-1", "chat", {}, { user: "ä" });
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
+  assert.deepEqual(await sender.next(), { type: "error", error: { channel: "chat", params: {}, fault: "client", message: "no such room" } });
+  assert.deepEqual(JSON.parse(app.forwarded[0]!.body), { channel: "chat", params: {}, data: 1, context: { user: "ä" } });
+  sender.socket.terminate();
+  await sidekick.close();
+  await app.close();
+});
+
+// Traps
+
+/** A hub that traps on any input that contains the word `trap!`. Once `broken` is set, so does restoring. */
+function trapping(hub: HubLike, faults: { restore: boolean }): HubLike {
+  let dead: ModuleTrap | undefined;
+  const isFatal = (input: Input) =>
+    (input.type === "client_frame" && Buffer.from(input.bytes as Uint8Array).includes("trap!")) ||
+    (input.type === "http_request" && Buffer.from(input.body as Uint8Array).includes("trap!")) ||
+    (input.type === "restore_token" && faults.restore);
+  return {
+    limits: hub.limits,
+    describe: () => hub.describe(),
+    bodyBytesMax: (method, path, authorization) => hub.bodyBytesMax(method, path, authorization),
+    record: (on) => hub.record(on),
+    recorded: () => hub.recorded(),
+    handle(now, input) {
+      if (dead === undefined && isFatal(input)) dead = new ModuleTrap("unreachable");
+      if (dead !== undefined) throw dead;
+      return hub.handle(now, input);
+    },
+  };
+}
+
+test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {
+  const app = await startAppServer();
+  const faults = { restore: false };
+  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", wrapHub: (hub) => trapping(hub, faults) });
+  const { port } = sidekick;
+  const [culprit, subscriber, silent] = await Promise.all([1, 2, 3].map(() => TestClient.connect(port))) as [TestClient, TestClient, TestClient];
+  await registerToken(port, "token-held", "chat", { room: "a" }, "context");
+  await registerToken(port, "token-free", "chat", { room: "a" });
+  await subscriber.subscribe("token-held");
+  subscriber.send({ type: "listen", resources: ["r"] });
+  await subscriber.next();
+  for (const round of [1, 2]) {
+    if (round === 1) {
+      culprit.send("trap!");
+      assert.equal((await culprit.closed).code, 1011);
+    } else {
+      assert.equal((await request(port, "/message", "trap!")).status, 500);
+    }
+    await request(port, "/message", JSON.stringify({ channel: "chat", params: { room: "a" }, data: round }));
+    assert.equal((await subscriber.next()).data, round);
+    await request(port, "/resources", '{"resources":["r"]}');
+    assert.deepEqual(await subscriber.next(), { type: "updated", resource: "r" });
+    subscriber.send({ type: "send", token: "token-held", channel: "chat", params: { room: "a" }, data: round });
+    await eventually(() => app.forwarded.length === round);
+    assert.equal(JSON.parse(app.forwarded[round - 1]!.body).context, "context");
+    await silent.settled();
+  }
+  await silent.subscribe("token-free");
+  await subscriber.settled();
+  assert.equal(sidekick.logLines.filter((line) => line.includes("trapped")).length, 2);
+  assert.ok(!sidekick.logLines.some((line) => line.includes("token-held")), "no tokens in the log");
+  for (const client of [subscriber, silent]) client.socket.terminate();
+  await sidekick.close();
+  await app.close();
+});
+
+test("when the stored records themselves trap, everybody starts afresh and the process lives", async () => {
+  const faults = { restore: true };
+  const sidekick = await startTestSidekick({ wrapHub: (hub) => trapping(hub, faults) });
+  await registerToken(sidekick.port, "token-1");
+  const [culprit, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  culprit.send("trap!");
+  assert.equal((await culprit.closed).code, 1011);
+  assert.equal((await other.closed).code, 1011);
+  const again = await TestClient.connect(sidekick.port);
+  await again.settled();
+  again.socket.terminate();
+  await sidekick.close();
+});
+
+test("answers to forwards of a hub that is no more are dropped", async () => {
+  let release = () => {};
+  const app = await startAppServer((response) => (release = () => response.writeHead(400).end('{ "fault": "client", "message": "late" }')));
+  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", wrapHub: (hub) => trapping(hub, { restore: false }) });
+  const [sender, culprit] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  await registerToken(sidekick.port, "token-1");
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
+  await eventually(() => app.forwarded.length === 1);
+  culprit.send("trap!");
+  await culprit.closed;
+  release();
+  app.answer = (response) => response.writeHead(204).end();
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 2 });
+  await eventually(() => app.forwarded.length === 2);
+  await sender.settled();
+  sender.socket.terminate();
+  await sidekick.close();
+  await app.close();
+});
+
+// Shutdown, recording
+
+test("shutting down: forwards in flight finish, their errors arrive, sockets get 1001, nobody new is let in", async () => {
+  let release = () => {};
+  const app = await startAppServer((response) => (release = () => response.writeHead(400).end('{ "fault": "client", "message": "last words" }')));
+  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
+  const { port } = sidekick;
+  const sender = await TestClient.connect(port);
+  await registerToken(port, "token-1");
+  const kept = await RawConnection.connect(port);
+  kept.write("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  await kept.until("200 OK");
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
+  await eventually(() => app.forwarded.length === 1);
+  const closed = sidekick.close();
+  await assert.rejects(TestClient.connect(port));
+  release();
+  assert.equal((await sender.next()).error.message, "last words");
+  assert.equal((await sender.closed).code, 1001);
+  await closed;
+  await kept.ended;
+  await app.close();
+});
+
+test("shutting down a second time ends the wait for an app server that hangs", async () => {
+  const app = await startAppServer(() => {});
+  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
+  const sender = await TestClient.connect(sidekick.port);
+  await registerToken(sidekick.port, "token-1");
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
+  await eventually(() => app.forwarded.length === 1);
+  void sidekick.close();
+  await sidekick.close();
+  await sender.closed;
+  await app.close();
+});
+
+test("a 401 that is being held back is answered at shutdown", async () => {
+  const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 60_000 } });
+  const raw = await RawConnection.connect(sidekick.port);
+  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await sidekick.close();
+  assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
+});
+
+test("what is recorded replays byte for byte, also across a trap, and holds no secret", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const recordFile = join(folder, "trace");
+  const app = await startAppServer((response) => response.writeHead(400).end('{ "fault": "client", "message": "no" }'));
+  const sidekick = await startTestSidekick({ recordFile, serverUrl: app.url, serverSecret: "server-secret", wrapHub: (hub) => trapping(hub, { restore: false }) });
+  const { port } = sidekick;
+  const [client, culprit] = [await TestClient.connect(port), await TestClient.connect(port)];
+  await registerToken(port, "token-1", "chat", { room: "ä" });
+  await client.subscribe("token-1");
+  client.send({ type: "send", token: "token-1", channel: "chat", params: { room: "ä" }, data: 1 });
+  await client.next();
+  client.send({ type: "listen", resources: ["r", "\n"] });
+  await client.next();
+  await request(port, "/resources", "{}", { secret: "wrong" });
+  await request(port, "/message", Buffer.from([0xff, 0xfe]));
+  culprit.send("trap!");
+  await culprit.closed;
+  await request(port, "/resources", '{"resources":["r","r"]}');
+  await client.next();
+  client.socket.terminate();
+  await sidekick.close();
+  await app.close();
+
+  const trace = await readFile(recordFile, "utf8");
+  assert.ok(!trace.includes(SECRET) && !trace.includes("server-secret"));
+  const lines = trace.trimEnd().split("\n");
+  assert.equal(lines.filter((line) => line.startsWith('{"trace"')).length, 2);
+  const replay = (text: string[]) => {
+    const replayer = new Replayer(module);
+    for (const line of text) {
+      const difference = replayer.line(Buffer.from(line));
+      if (difference !== undefined) return difference;
+    }
+    return replayer.end();
+  };
+  assert.equal(replay(lines), undefined);
+  const at = lines.findIndex((line) => line.startsWith('{"out":"send"'));
+  const changed = lines.map((line, i) => (i === at ? line.replace("subscribed", "subscribes") : line));
+  assert.equal(replay(changed)?.line, at + 1);
+  assert.equal(replay(lines.filter((_, i) => i !== at))?.actual, lines[at]);
+  await rm(folder, { recursive: true });
+});

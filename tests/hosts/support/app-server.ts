@@ -1,0 +1,62 @@
+// An app server for tests: takes forwards and answers as the test says.
+import * as http from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+
+export interface Forwarded {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+}
+
+export type Answer = (response: http.ServerResponse, forwarded: Forwarded) => void;
+
+export interface AppServer {
+  readonly url: string;
+  readonly forwarded: readonly Forwarded[];
+  /** How many TCP connections it has seen. */
+  readonly connections: number;
+  answer: Answer;
+  close(): Promise<void>;
+}
+
+export async function startAppServer(answer: Answer = (response) => response.writeHead(204).end(), port = 0): Promise<AppServer> {
+  const forwarded: Forwarded[] = [];
+  const sockets = new Set<Socket>();
+  let connections = 0;
+  const app: AppServer = {
+    get url() {
+      return `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/covenant?tenant=a%20b`;
+    },
+    forwarded,
+    get connections() {
+      return connections;
+    },
+    answer,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
+  };
+  const server = http.createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const entry = { url: request.url ?? "", method: request.method ?? "", headers: request.headers, body: Buffer.concat(chunks).toString() };
+      forwarded.push(entry);
+      app.answer(response, entry);
+    });
+    response.on("error", () => {});
+  });
+  server.on("connection", (socket) => {
+    connections++;
+    sockets.add(socket);
+    socket.on("error", () => {});
+    socket.on("close", () => sockets.delete(socket));
+  });
+  // A test that fails leaves it open: that must not keep the process alive.
+  server.unref();
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return app;
+}

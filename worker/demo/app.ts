@@ -1,0 +1,84 @@
+// The application: a todo list and a chat, kept in memory. Knows Covenant, knows neither node:http nor the page.
+import { CovenantServer } from "@covenant-rpc/server";
+import type { ServerToSidekickConnection } from "@covenant-rpc/core/interfaces";
+import { covenant, nameMax, type Todo } from "./covenant.js";
+
+const todoCountMax = 100;
+
+export function createApp(sidekickConnection: ServerToSidekickConnection) {
+  const todos: Todo[] = [{ id: "1", text: "Open this page in a second tab", done: false }];
+
+  const server = new CovenantServer(covenant, {
+    contextGenerator: () => undefined,
+    derivation: () => ({}),
+    sidekickConnection: surviveOutages(sidekickConnection),
+    logLevel: "error",
+  });
+
+  server.defineProcedure("getTodos", {
+    resources: () => ["todos"],
+    procedure: () => todos,
+  });
+
+  server.defineProcedure("addTodo", {
+    resources: ({ outputs }) => ["todos", `todo/${outputs.id}`],
+    procedure: ({ inputs, error }) => {
+      if (todos.length >= todoCountMax) error(`The list is full: it holds ${todoCountMax} todos. Delete one first.`, 409);
+      const todo: Todo = { id: crypto.randomUUID(), text: inputs.text, done: false };
+      todos.push(todo);
+      return todo;
+    },
+  });
+
+  server.defineProcedure("toggleTodo", {
+    resources: ({ inputs }) => ["todos", `todo/${inputs.id}`],
+    procedure: ({ inputs, error }) => {
+      const todo = todos.find((t) => t.id === inputs.id) ?? error("This todo is gone: someone deleted it.", 404);
+      todo.done = inputs.done;
+      return todo;
+    },
+  });
+
+  server.defineProcedure("deleteTodo", {
+    resources: ({ inputs }) => ["todos", `todo/${inputs.id}`],
+    procedure: ({ inputs, error }) => {
+      const index = todos.findIndex((t) => t.id === inputs.id);
+      if (index === -1) error("This todo is gone: someone deleted it.", 404);
+      todos.splice(index, 1);
+      return null;
+    },
+  });
+
+  server.defineChannel("chat", {
+    onConnect: ({ inputs, reject }) => {
+      const username = inputs.username.trim();
+      if (username === "") reject("Please enter a name.", "client");
+      if (username.length > nameMax) reject(`Please choose a name of at most ${nameMax} characters.`, "client");
+      return { username };
+    },
+    onMessage: async ({ inputs, params, context, error }) => {
+      if (inputs.text.startsWith("/")) error(`There is no command ${inputs.text.split(" ")[0]} here.`, "client");
+      const failed = await server.sendMessage("chat", params, { username: context.username, text: inputs.text, at: new Date() });
+      if (failed) error("The message could not be delivered.", "server");
+    },
+  });
+
+  server.assertAllDefined();
+  return server;
+}
+
+/** CovenantServer does not catch a rejected update(), and an unhandled rejection ends a Node process: an unreachable
+ *  Sidekick must become the Error value that the interface provides for. */
+function surviveOutages(sidekick: ServerToSidekickConnection): ServerToSidekickConnection {
+  const unreachable = (cause: unknown) => new Error(`the Sidekick cannot be reached: ${String(cause)}`);
+  return {
+    // Throws instead of returning: CovenantServer looks at neither, and a token nobody knows is worse than a failed connect.
+    addConnection: async (payload) => {
+      const failed = await sidekick.addConnection(payload).catch(unreachable);
+      if (failed) throw failed;
+      return null;
+    },
+    update: (resources) => sidekick.update(resources).catch(unreachable),
+    postMessage: (message) => sidekick.postMessage(message).catch(unreachable),
+  };
+}

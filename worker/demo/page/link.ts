@@ -1,0 +1,46 @@
+// Keeps a page connected. The client from npm opens one WebSocket and never another, so this makes a new client whenever
+// the socket is gone, and tells the page to listen and join again. Tokens belong to the old Sidekick process or expire with
+// the old socket, therefore joining again means asking the app server for a new one.
+import { CovenantClient } from "@covenant-rpc/client";
+import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
+import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protocol";
+import { covenant } from "../covenant.js";
+
+const connect = (serverUrl: string, sidekickUrl: string) => {
+  const sidekick = httpClientToSidekick(sidekickUrl);
+  const client = new CovenantClient(covenant, { serverConnection: httpClientToServer(serverUrl, {}), sidekickConnection: sidekick });
+  // The connection says when its socket fails but not when it closes, so look at the socket itself. It is private in
+  // the types; should a later version hide it, this throws at once instead of never noticing a lost connection.
+  const { socket } = sidekick as unknown as { socket?: WebSocket };
+  if (!socket) throw new Error("httpClientToSidekick no longer has a `socket`: adapt worker/demo/page/link.ts");
+  return { client, sidekick, socket };
+};
+export type Client = ReturnType<typeof connect>["client"];
+
+export interface LinkEvents {
+  /** A fresh client, its socket open: listen, join. What was asked of an earlier client is void. */
+  onConnected(client: Client): void;
+  onLost(retryInMs: number): void;
+  onMessage(message: SidekickOutgoingMessage): void;
+}
+
+const retryMsMin = 500;
+const retryMsMax = 10_000;
+
+export function keepConnected(serverUrl: string, sidekickUrl: string, events: LinkEvents): void {
+  let failures = 0;
+  const open = () => {
+    const { client, sidekick, socket } = connect(serverUrl, sidekickUrl);
+    sidekick.onMessage((message) => events.onMessage(message));
+    socket.addEventListener("open", () => {
+      failures = 0;
+      events.onConnected(client);
+    });
+    socket.addEventListener("close", () => {
+      const retryInMs = Math.min(retryMsMin * 2 ** failures++, retryMsMax);
+      events.onLost(retryInMs);
+      setTimeout(open, retryInMs * (0.75 + Math.random() / 2)); // spread: all pages lose the same Sidekick at once
+    });
+  };
+  open();
+}

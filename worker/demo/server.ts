@@ -1,0 +1,58 @@
+// Starts the demo beside a running Sidekick: node --import tsx worker/demo/server.ts --sidekick-secret A --server-secret B
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { parseArgs } from "node:util";
+import { toNodeListener } from "./http-adapter.js";
+import { covenantPath, createSite } from "./site.js";
+
+const usage = `Usage: node --import tsx worker/demo/server.ts [options]
+  --port N               port of the page (default 3000; 0: any free one)
+  --sidekick-url URL     the Sidekick, as browsers reach it (default http://localhost:3001)
+  --sidekick-secret TEXT the Sidekick's --secret (or SIDEKICK_SECRET)
+  --server-secret TEXT   the Sidekick's --server-secret (or SIDEKICK_SERVER_SECRET)`;
+
+function readOptions() {
+  const { values } = parseArgs({
+    options: {
+      port: { type: "string", default: "3000" },
+      "sidekick-url": { type: "string", default: "http://localhost:3001" },
+      "sidekick-secret": { type: "string" },
+      "server-secret": { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    process.exit(0);
+  }
+  const port = Number(values.port);
+  if (!/^\d+$/.test(values.port) || port > 65535) throw new Error(`--port: expected 0 to 65535, got ${JSON.stringify(values.port)}`);
+  if (!URL.canParse(values["sidekick-url"])) {
+    throw new Error(`--sidekick-url: expected a URL such as http://localhost:3001, got ${JSON.stringify(values["sidekick-url"])}`);
+  }
+  const sidekickSecret = values["sidekick-secret"] ?? process.env["SIDEKICK_SECRET"];
+  const serverSecret = values["server-secret"] ?? process.env["SIDEKICK_SERVER_SECRET"];
+  if (!sidekickSecret) throw new Error("--sidekick-secret is missing: pass the Sidekick's --secret");
+  if (!serverSecret) throw new Error("--server-secret is missing: pass the Sidekick's --server-secret");
+  return { port, site: { sidekickUrl: values["sidekick-url"], sidekickSecret, serverSecret } };
+}
+
+function fail(text: string): never {
+  console.error(`demo: ${text}`);
+  process.exit(1);
+}
+
+async function main() {
+  const { port, site } = readOptions();
+  const server = createServer(toNodeListener(await createSite(site)));
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    fail(error.code === "EADDRINUSE" ? `port ${port} is in use: stop what listens there or choose another --port` : error.message);
+  });
+  server.listen(port, () => {
+    const { port: actual } = server.address() as AddressInfo;
+    console.log(`demo: http://localhost:${actual} (Covenant at ${covenantPath})`);
+  });
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(0));
+}
+
+main().catch((error: Error) => fail(`${error.message}\n\n${usage}`));

@@ -1,0 +1,176 @@
+// Loads the Sidekick module and offers its hub to a host. Runs in Node, workerd and browsers alike, so it uses nothing of
+// Node. It translates and decides nothing: the protocol is the module's.
+import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
+import type { Action, Input, Limits } from "./border.generated.js";
+import { ActionReader, InputWriter } from "./memory.js";
+import type { Bytes } from "./memory.js";
+
+/** What a host needs of a hub; `Hub` is the real one, tests may put another in its place. */
+export interface HubLike {
+  readonly limits: Limits;
+  describe(): Uint8Array;
+  handle(now: number, input: Input): Action[];
+  bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number;
+  record(on: boolean): void;
+  recorded(): Uint8Array;
+}
+
+/**
+ * The module stopped at a failed check or ran out of memory. The instance is broken for good: drop the hub, make a new one,
+ * restore it from the stored records, and do not replay the input.
+ */
+export class ModuleTrap extends Error {
+  override readonly name = "ModuleTrap";
+}
+
+/** The configuration cannot be used; the message says what is wrong with it. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+interface Exports {
+  readonly memory: WebAssembly.Memory;
+  _initialize?(): void;
+  sidekick_abi_version(): number;
+  sidekick_buffer(size: number): number;
+  sidekick_create(size: number): number;
+  sidekick_error(): number;
+  sidekick_destroy(hub: number): void;
+  sidekick_describe(hub: number): number;
+  sidekick_handle(hub: number, size: number): number;
+  sidekick_body_bytes_max(hub: number, method: number, path: number, authorization: number): number;
+  sidekick_record(hub: number, on: number): void;
+  sidekick_recorded(hub: number): number;
+}
+
+/** Checks that a compiled module is a Sidekick module without imports: one that imports nothing provably does no I/O. */
+export function checkModule(module: WebAssembly.Module): WebAssembly.Module {
+  const imports = WebAssembly.Module.imports(module);
+  if (imports.length > 0) {
+    const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
+    throw new Error(`Sidekick module: expected no imports, found ${names}; load the file that scripts/build makes`);
+  }
+  if (!WebAssembly.Module.exports(module).some((entry) => entry.name === "sidekick_handle")) {
+    throw new Error("Sidekick module: no export sidekick_handle; this WebAssembly file is not a Sidekick module");
+  }
+  return module;
+}
+
+/** Compiles and checks. In workerd, import the .wasm file instead: it gives a compiled module. */
+export async function compileModule(bytes: Uint8Array | ArrayBuffer): Promise<WebAssembly.Module> {
+  return checkModule(await WebAssembly.compile(bytes as BufferSource));
+}
+
+/** As compileModule, at once: for Node, and for tests. */
+export function compileModuleSync(bytes: Uint8Array | ArrayBuffer): WebAssembly.Module {
+  return checkModule(new WebAssembly.Module(bytes as BufferSource));
+}
+
+/** One hub in an instance of its own, so that a trap breaks nobody else. */
+export class Hub implements HubLike {
+  readonly limits: Limits;
+  readonly #exports: Exports;
+  readonly #writer: InputWriter;
+  readonly #reader: ActionReader;
+  readonly #hub: number;
+  #trap: ModuleTrap | undefined;
+
+  /**
+   * @param config JSON or ION: an object with limits by name, `secrets` and `hash_seed`. The module checks it.
+   * @throws ConfigError when it is refused.
+   */
+  static create(module: WebAssembly.Module, config: string): Hub {
+    return new Hub(module, config);
+  }
+
+  private constructor(module: WebAssembly.Module, config: string) {
+    if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
+      throw new Error("Sidekick needs a little-endian machine: its views of WebAssembly memory are typed arrays");
+    }
+    const instance = new WebAssembly.Instance(checkModule(module), {});
+    this.#exports = instance.exports as unknown as Exports;
+    this.#exports._initialize?.();
+    const version = this.#exports.sidekick_abi_version();
+    if (version !== ABI_VERSION) {
+      throw new Error(`Sidekick module: expected ABI version ${ABI_VERSION}, found ${version}; build host and module together`);
+    }
+    this.#writer = new InputWriter(this.#exports.memory, this.#exports.sidekick_buffer);
+    this.#reader = new ActionReader(this.#exports.memory);
+    this.#hub = this.#call(() => this.#exports.sidekick_create(this.#writer.texts(config)[0]!));
+    if (this.#hub === 0) throw new ConfigError(text(this.#text(this.#exports.sidekick_error())));
+    const described = JSON.parse(text(this.describe())) as { config: Limits };
+    this.limits = Object.freeze(described.config);
+  }
+
+  /**
+   * Applies one input and returns all its consequences, to be performed in list order.
+   * Byte and id fields of the actions are views into the module's memory: good until the next call on this hub.
+   * @param now milliseconds since the Unix epoch
+   * @throws ModuleTrap; the hub is then dead.
+   */
+  handle(now: number, input: Input): Action[] {
+    if (this.#trap !== undefined) throw this.#trap;
+    let address: number;
+    try {
+      address = this.#exports.sidekick_handle(this.#hub, encodeInput(this.#writer, now, input));
+    } catch (error) {
+      throw this.#trapped(error);
+    }
+    return decodeActions(this.#reader.at(address));
+  }
+
+  /** How many bytes of a request's body are worth reading, to be asked before any is read; 0: hand the request on without. */
+  bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number {
+    return this.#call(() => {
+      const sizes = this.#writer.texts(method, path, authorization);
+      return this.#exports.sidekick_body_bytes_max(this.#hub, sizes[0]!, sizes[1]!, sizes[2]!) >>> 0;
+    });
+  }
+
+  /** The first line of a trace of this hub, without its newline; a view. */
+  describe(): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_describe(this.#hub)));
+  }
+
+  /** While on, recorded() gives the trace lines of the latest input. */
+  record(on: boolean): void {
+    this.#call(() => this.#exports.sidekick_record(this.#hub, on ? 1 : 0));
+  }
+
+  /** The trace lines of the latest input and its actions, each ended by a newline; a view. */
+  recorded(): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_recorded(this.#hub)));
+  }
+
+  /** The size of the module's memory. It never shrinks. */
+  get memoryBytes(): number {
+    return this.#exports.memory.buffer.byteLength;
+  }
+
+  #call<T>(body: () => T): T {
+    if (this.#trap !== undefined) throw this.#trap;
+    try {
+      return body();
+    } catch (error) {
+      throw this.#trapped(error);
+    }
+  }
+
+  #trapped(error: unknown): ModuleTrap {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#trap = new ModuleTrap(`the Sidekick module trapped (${reason}); this hub is dead, make a new one`, { cause: error });
+    return this.#trap;
+  }
+
+  #text(address: number): Uint8Array {
+    return this.#reader.at(address).bytes();
+  }
+}
+
+// ignoreBOM: a byte order mark is content here, and not ours to drop.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The text of a byte field of an action. */
+export function text(bytes: Uint8Array): string {
+  return decoder.decode(bytes);
+}

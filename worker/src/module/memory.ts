@@ -1,0 +1,125 @@
+// Reads and writes the module's memory in the layout of wasm-bindings/sidekick_abi.h. Owns the views, which are taken anew
+// whenever the memory has grown, and nothing else: which fields there are is border.generated.ts's business.
+
+/** Bytes for the module: as they are, or text to be encoded as UTF-8. */
+export type Bytes = Uint8Array | string;
+
+/** How many bytes of the module's buffer `value` may need. */
+export function bytesMax(value: Bytes): number {
+  return typeof value === "string" ? value.length * 3 : value.byteLength;
+}
+
+const HEADER_WORDS = 3; // tag, now_low, now_high
+const TWO_TO_32 = 2 ** 32;
+const encoder = new TextEncoder();
+
+/** Writes inputs, and other texts for the module, into the module's one input buffer. */
+export class InputWriter {
+  readonly #memory: WebAssembly.Memory;
+  readonly #buffer: (size: number) => number;
+  #address = 0;
+  #capacity = 0;
+  #words = new Uint32Array(0);
+  #bytes = new Uint8Array(0);
+  #word = 0;
+  #byte = 0;
+
+  constructor(memory: WebAssembly.Memory, buffer: (size: number) => number) {
+    this.#memory = memory;
+    this.#buffer = buffer;
+  }
+
+  begin(tag: number, now: number, words: number, bytes: number): void {
+    const start = (HEADER_WORDS + words) * 4;
+    this.#reserve(start + bytes);
+    this.#word = this.#address >>> 2;
+    this.#byte = this.#address + start;
+    this.u32(tag);
+    this.u64(now);
+  }
+
+  u32(value: number): void {
+    this.#words[this.#word++] = value;
+  }
+
+  u64(value: number): void {
+    this.#words[this.#word++] = value >>> 0;
+    this.#words[this.#word++] = Math.floor(value / TWO_TO_32);
+  }
+
+  /** The length goes to the next word, the content behind all words. */
+  bytes(value: Bytes): void {
+    this.#words[this.#word++] = this.#append(value);
+  }
+
+  end(): number {
+    return this.#byte - this.#address;
+  }
+
+  /** Writes texts one after the other from the start of the buffer and returns the size of each. */
+  texts(...values: Bytes[]): number[] {
+    this.#reserve(values.reduce((sum, value) => sum + bytesMax(value), 0));
+    this.#byte = this.#address;
+    return values.map((value) => this.#append(value));
+  }
+
+  #append(value: Bytes): number {
+    let size: number;
+    if (typeof value === "string") {
+      size = encoder.encodeInto(value, this.#bytes.subarray(this.#byte)).written;
+    } else {
+      this.#bytes.set(value, this.#byte);
+      size = value.byteLength;
+    }
+    this.#byte += size;
+    return size;
+  }
+
+  #reserve(size: number): void {
+    if (size > this.#capacity) {
+      this.#capacity = 2 ** Math.ceil(Math.log2(Math.max(size, 4096)));
+      this.#address = this.#buffer(this.#capacity) >>> 0;
+    }
+    const memory = this.#memory.buffer;
+    if (this.#bytes.buffer !== memory) {
+      this.#bytes = new Uint8Array(memory);
+      this.#words = new Uint32Array(memory);
+    }
+  }
+}
+
+/** Reads the flat block of actions, and other texts of the module. What it hands out are views, good until the next call. */
+export class ActionReader {
+  readonly #memory: WebAssembly.Memory;
+  #words = new Uint32Array(0);
+  #word = 0;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#memory = memory;
+  }
+
+  at(address: number): this {
+    if (this.#words.buffer !== this.#memory.buffer) this.#words = new Uint32Array(this.#memory.buffer);
+    this.#word = address >>> 2;
+    return this;
+  }
+
+  u32(): number {
+    return this.#words[this.#word++]!;
+  }
+
+  u64(): number {
+    const low = this.u32();
+    return low + this.u32() * TWO_TO_32;
+  }
+
+  bytes(): Uint8Array {
+    const address = this.u32();
+    return new Uint8Array(this.#memory.buffer, address, this.u32());
+  }
+
+  ids(): Uint32Array {
+    const address = this.u32();
+    return new Uint32Array(this.#memory.buffer, address, this.u32());
+  }
+}

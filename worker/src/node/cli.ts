@@ -1,0 +1,170 @@
+#!/usr/bin/env node
+// The command `covenant-sidekick`: reads flags and environment, starts the server, and stops it on a signal.
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { ConfigError } from "../module/hub.js";
+import { createLog, LOG_LEVELS } from "./log.js";
+import type { LogLevel } from "./log.js";
+import { startSidekick } from "./server.js";
+import type { SidekickOptions } from "./server.js";
+
+const HELP = `covenant-sidekick: holds the WebSockets of a Covenant app, and carries its channels and resource updates
+
+Usage: covenant-sidekick --secret SECRET [options]
+
+  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
+      --host ADDRESS       address to listen on (SIDEKICK_HOST, default all)
+  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required); repeat the flag
+                           to accept several while one is being replaced
+      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL     where messages of clients are sent, e.g. http://localhost:3000/api/covenant
+                           (SIDEKICK_SERVER_URL); needed for channels, not for resources
+      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md
+      --record FILE        append a trace of everything that goes in and out. It contains messages, contexts and tokens:
+                           keep it as you keep those
+      --log-level LEVEL    ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
+  -h, --help               this text
+  -v, --version            the version
+
+A flag goes before its environment variable, and that before the file.
+Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once.
+`;
+
+/** A mistake in how the command was called. */
+class UsageError extends Error {}
+
+try {
+  await main();
+} catch (error) {
+  const usage = error instanceof UsageError || isParseArgsError(error);
+  console.error(`covenant-sidekick: ${describe(error)}${usage ? "\nTry covenant-sidekick --help" : ""}`);
+  process.exit(usage ? 2 : 1);
+}
+
+async function main(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: {
+      port: { type: "string", short: "p" },
+      host: { type: "string" },
+      secret: { type: "string", short: "s", multiple: true },
+      "auth-delay": { type: "string" },
+      "server-url": { type: "string" },
+      "server-secret": { type: "string" },
+      config: { type: "string" },
+      record: { type: "string" },
+      "log-level": { type: "string" },
+      help: { type: "boolean", short: "h" },
+      version: { type: "boolean", short: "v" },
+    },
+  });
+  if (flags.help === true) return void process.stdout.write(HELP);
+  if (flags.version === true) return void console.log(version());
+
+  const env = (name: string) => process.env[name] || undefined;
+  const port = integer("--port (SIDEKICK_PORT)", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
+  const host = flags.host ?? env("SIDEKICK_HOST");
+  const level = logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info");
+  const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
+  const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
+  const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  const { secrets: fileSecrets, ...limits } = flags.config === undefined ? {} : readConfig(flags.config);
+  const secrets = flags.secret ?? (env("SIDEKICK_SECRET") !== undefined ? [env("SIDEKICK_SECRET")!] : fileSecrets);
+  if (!isSecrets(secrets)) {
+    throw new UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+  }
+  const delay = authDelay === undefined ? {} : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
+
+  const log = createLog(level);
+  // Whoever reads our output may leave; that must not end the service.
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
+  if (serverUrl !== undefined && serverSecret === undefined) {
+    log.warn("--server-url without --server-secret: the app server cannot tell our messages from a stranger's");
+  }
+  const options: SidekickOptions = {
+    port,
+    secrets,
+    log,
+    config: { ...limits, ...delay },
+    ...(host !== undefined && { host }),
+    ...(serverUrl !== undefined && { serverUrl }),
+    ...(serverSecret !== undefined && { serverSecret }),
+    ...(flags.record !== undefined && { recordFile: flags.record }),
+  };
+  const sidekick = await startSidekick(options).catch((error: unknown) => {
+    throw startError(error, port, host);
+  });
+
+  const name = host === undefined || host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
+  console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
+  console.log(`WebSocket endpoint: ws://${name}:${sidekick.port}/socket`);
+  if (serverUrl !== undefined) console.log(`Forwards messages to ${withoutCredentials(serverUrl)}`);
+  if (flags.record !== undefined) console.log(`Records to ${flags.record}`);
+  console.log("Press Ctrl+C to stop");
+
+  const stop = (signal: string) => {
+    log.info("shutting down", { signal });
+    void sidekick.close().then(() => process.exit(0));
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+}
+
+function integer(name: string, value: string, highest: number): number {
+  if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
+    throw new UsageError(`${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`);
+  }
+  return Number(value);
+}
+
+function logLevel(value: string): LogLevel {
+  const level = LOG_LEVELS.find((name) => name === value);
+  if (level === undefined) throw new UsageError(`--log-level: expected one of ${LOG_LEVELS.join(", ")}, got ${JSON.stringify(value)}`);
+  return level;
+}
+
+function isSecrets(value: unknown): value is string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((secret) => typeof secret === "string" && secret !== "");
+}
+
+function readConfig(path: string): Record<string, unknown> {
+  let config: unknown;
+  try {
+    config = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new UsageError(`--config ${path}: ${describe(error)}`);
+  }
+  if (typeof config !== "object" || config === null || Array.isArray(config)) {
+    throw new UsageError(`--config ${path}: expected a JSON object with limits, e.g. {"frame_bytes_max": 65536}`);
+  }
+  return config as Record<string, unknown>;
+}
+
+function startError(error: unknown, port: number, host: string | undefined): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
+  if (code === "EADDRINUSE") return new Error(`${where} is in use: stop what listens there, or choose another with --port`);
+  if (code === "EACCES") return new Error(`${where} may not be used by this user: choose one above 1023 with --port`);
+  if (error instanceof ConfigError) return new UsageError(error.message);
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
+  return error;
+}
+
+function withoutCredentials(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return origin + pathname;
+}
+
+function isParseArgsError(error: unknown): boolean {
+  return String((error as NodeJS.ErrnoException | undefined)?.code).startsWith("ERR_PARSE_ARGS");
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function version(): string {
+  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -1,0 +1,272 @@
+// The hub and its surroundings: hands inputs to the hub and performs its actions, in list order. Owns the hub, the clients'
+// sockets, the stored records, the timer and the recording. Makes no protocol decision.
+import type { Action, Input, SendAction } from "../module/border.generated.js";
+import type { HubLike } from "../module/hub.js";
+import type { Duplex } from "node:stream";
+import type { ClientSocket, SocketTaker } from "./client-socket.js";
+import type { Forwarder } from "./forwarder.js";
+import { Batch, PING_FRAME, textFrame } from "./frames.js";
+import type { HttpExchanges } from "./http-exchanges.js";
+import type { Log } from "./log.js";
+import type { Recorder } from "./recorder.js";
+
+export interface HostOptions {
+  readonly hub: HubLike;
+  /** Makes another hub after a trap. */
+  readonly createHub: () => HubLike;
+  readonly forwarder: Forwarder | undefined;
+  readonly recorder: Recorder | undefined;
+  readonly log: Log;
+  readonly pingSeconds: number;
+}
+
+const SILENT_ROUNDS_MAX = 2;
+const TIMER_MS_MAX = 2 ** 31 - 1;
+const CLOSE_INTERNAL_ERROR = 1011;
+const NOTHING = Buffer.alloc(0);
+
+export class Host implements SocketTaker {
+  readonly #options: HostOptions;
+  readonly #log: Log;
+  readonly #exchanges: HttpExchanges;
+  readonly #clients = new Map<number, ClientSocket>();
+  /** The hub's token records, for a hub that must be made anew. Keys and values are bytes as latin1 text, which is compact. */
+  readonly #tokens = new Map<string, string>();
+  #hub: HubLike;
+  #nextClient = 1;
+  #timer: NodeJS.Timeout | undefined;
+  #unflushed: ClientSocket[] = [];
+  #turn = Batch.start();
+  #pingTick = 0;
+  readonly #pings: NodeJS.Timeout;
+  #warnedOfNoServer = false;
+  #takesFrames = true;
+
+  constructor(exchanges: HttpExchanges, options: HostOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    this.#exchanges = exchanges;
+    this.#hub = options.hub;
+    this.#startRecording();
+    // One timer for all sockets; each second pings those whose turn it is, so that they do not all come at once.
+    this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
+  }
+
+  get limits(): HubLike["limits"] {
+    return this.#hub.limits;
+  }
+
+  get clients(): ReadonlyMap<number, ClientSocket> {
+    return this.#clients;
+  }
+
+  /** Hands one input to the hub and performs the consequences. */
+  apply(input: Input): void {
+    let actions: Action[];
+    try {
+      actions = this.#hub.handle(Date.now(), input);
+    } catch (error) {
+      this.#recover(error, input);
+      return;
+    }
+    this.#perform(actions);
+  }
+
+  bodyBytesMax(method: string, path: string, authorization: string): number {
+    try {
+      return this.#hub.bodyBytesMax(method, path, authorization);
+    } catch (error) {
+      this.#recover(error, undefined);
+      return 0;
+    }
+  }
+
+  /** Takes a socket that has just been accepted. */
+  open(socket: ClientSocket, stream: Duplex): void {
+    while (this.#clients.has(this.#nextClient) || this.#nextClient === 0) this.#nextClient = (this.#nextClient + 1) >>> 0;
+    const client = this.#nextClient;
+    this.#nextClient = (client + 1) >>> 0;
+    this.#clients.set(client, socket);
+    socket.open(this, client, stream);
+    this.apply({ type: "client_opened", client });
+  }
+
+  onFrame(socket: ClientSocket, bytes: Buffer): void {
+    if (!socket.ending && this.#takesFrames) this.apply({ type: "client_frame", client: socket.client, bytes });
+  }
+
+  onError(socket: ClientSocket, error: Error): void {
+    this.#log.debug("socket error", { client: socket.client, error: error.message });
+  }
+
+  onClosed(socket: ClientSocket): void {
+    if (this.#clients.delete(socket.client)) this.apply({ type: "client_closed", client: socket.client });
+  }
+
+  /** From now on nothing that clients send is read; what is under way goes on. */
+  stopTakingFrames(): void {
+    this.#takesFrames = false;
+  }
+
+  destroy(): void {
+    clearTimeout(this.#timer);
+    clearInterval(this.#pings);
+  }
+
+  #perform(actions: readonly Action[]): void {
+    for (const action of actions) {
+      try {
+        this.#performOne(action);
+      } catch (error) {
+        // A bug of this host; it must not take everybody's sockets with it.
+        this.#log.error("action failed", { action: action.type, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+      }
+    }
+    // After the actions, whose views the next call on the hub would end.
+    if (this.#options.recorder?.active === true) this.#options.recorder.write(this.#hub.recorded());
+  }
+
+  #performOne(action: Action): void {
+    switch (action.type) {
+      case "put_token":
+        this.#tokens.set(latin1(action.key), latin1(action.record));
+        return;
+      case "erase_token":
+        this.#tokens.delete(latin1(action.key));
+        return;
+      case "attach_client": {
+        const socket = this.#clients.get(action.client);
+        if (socket !== undefined) socket.record = latin1(action.record);
+        return;
+      }
+      case "send":
+        this.#send(action);
+        return;
+      case "respond":
+        this.#exchanges.respond(action);
+        return;
+      case "forward":
+        this.#forward(action.forward, Buffer.from(action.body), action.timeout_ms);
+        return;
+      case "close":
+        this.#clients.get(action.client)?.end(action.code, Buffer.from(action.reason));
+        return;
+      case "set_timer":
+        this.#setTimer(action.at_ms);
+        return;
+    }
+  }
+
+  #send(action: SendAction): void {
+    const frame = textFrame(action.text);
+    for (const client of action.clients) this.#append(this.#clients.get(client), frame);
+  }
+
+  #append(socket: ClientSocket | undefined, frame: Buffer): void {
+    if (socket === undefined || socket.ending || !socket.append(frame, this.#turn)) return;
+    // setImmediate comes once per turn, right after the inputs that were waiting: with one input it costs no time to speak of,
+    // with many a socket gets one write.
+    if (this.#unflushed.push(socket) === 1) setImmediate(() => this.#flush());
+  }
+
+  #flush(): void {
+    const sockets = this.#unflushed;
+    this.#unflushed = [];
+    this.#turn = Batch.start();
+    const bytesMax = this.limits.client_buffer_bytes_max;
+    for (const socket of sockets) {
+      const buffered = socket.flush(bytesMax);
+      if (buffered === 0 || socket.ending) continue;
+      this.#log.info("a client reads too slowly", { client: socket.client, buffered_bytes: buffered });
+      this.apply({ type: "client_lagging", client: socket.client, buffered_bytes: Math.min(buffered, 0xffffffff) });
+    }
+  }
+
+  #forward(forward: number, body: Buffer, timeoutMs: number): void {
+    const hub = this.#hub;
+    const answered = (status: number, answer: Buffer) => {
+      // The answer to a forward of a hub that is no more concerns nobody.
+      if (hub === this.#hub) this.apply({ type: "forward_done", forward, status, body: answer });
+    };
+    const { forwarder } = this.#options;
+    if (forwarder !== undefined) {
+      forwarder.send(body, timeoutMs, answered);
+      return;
+    }
+    if (!this.#warnedOfNoServer) this.#log.warn("a client sent a message, but there is no app server to take it: set --server-url");
+    this.#warnedOfNoServer = true;
+    setImmediate(() => answered(0, NOTHING));
+  }
+
+  #setTimer(atMs: number): void {
+    clearTimeout(this.#timer);
+    if (atMs === 0) return;
+    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
+    this.#timer = setTimeout(() => this.apply({ type: "timer_fired" }), delay).unref();
+  }
+
+  #pingSome(): void {
+    const { pingSeconds } = this.#options;
+    this.#pingTick = (this.#pingTick + 1) % pingSeconds;
+    for (const [client, socket] of this.#clients) {
+      if (client % pingSeconds !== this.#pingTick || socket.ending) continue;
+      if (socket.silentRounds() > SILENT_ROUNDS_MAX) socket.terminate();
+      else this.#append(socket, PING_FRAME);
+    }
+  }
+
+  #startRecording(): void {
+    const { recorder } = this.#options;
+    if (recorder === undefined) return;
+    recorder.write(this.#hub.describe());
+    recorder.write(NEWLINE);
+    this.#hub.record(true);
+  }
+
+  /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
+  #recover(error: unknown, input: Input | undefined): void {
+    this.#log.error("the hub trapped and is made anew: please report this", {
+      input: input?.type,
+      error: error instanceof Error ? error.message : String(error),
+    });
+    if (input !== undefined && "client" in input) {
+      this.#clients.get(input.client)?.end(CLOSE_INTERNAL_ERROR, "internal error");
+    } else if (input?.type === "http_request") {
+      this.#exchanges.fail(input.request);
+    }
+    clearTimeout(this.#timer);
+    if (this.#restore()) return;
+    // The records themselves break it. Everybody starts afresh rather than nobody at all.
+    this.#log.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
+    this.#tokens.clear();
+    for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
+    if (!this.#restore()) throw error;
+  }
+
+  #restore(): boolean {
+    this.#hub = this.#options.createHub();
+    this.#startRecording();
+    const tokens = [...this.#tokens];
+    try {
+      for (const [key, record] of tokens) this.#perform(this.#hub.handle(Date.now(), { type: "restore_token", key: bytes(key), record: bytes(record) }));
+      for (const [client, socket] of this.#clients) {
+        if (!socket.ending) this.#perform(this.#hub.handle(Date.now(), { type: "restore_client", client, record: bytes(socket.record) }));
+      }
+      this.#perform(this.#hub.handle(Date.now(), { type: "timer_fired" }));
+      return true;
+    } catch (error) {
+      this.#log.error("restoring failed", { error: error instanceof Error ? error.message : String(error) });
+      return false;
+    }
+  }
+}
+
+const NEWLINE = Buffer.from("\n");
+
+function latin1(view: Uint8Array): string {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1");
+}
+
+function bytes(text: string): Buffer {
+  return Buffer.from(text, "latin1");
+}

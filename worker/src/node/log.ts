@@ -1,0 +1,48 @@
+// The log: one line per event, on stderr. Text from peers goes into fields only, where it is escaped, so that nobody can forge
+// a line or drive a terminal. Callers never pass tokens, secrets or message bodies.
+
+export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface Log {
+  error(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  debug(message: string, fields?: LogFields): void;
+}
+
+/** @param write receives whole lines */
+export function createLog(level: LogLevel, write: (line: string) => void = writeStderr): Log {
+  const enabled = LOG_LEVELS.indexOf(level);
+  const at = (lineLevel: LogLevel) => {
+    if (LOG_LEVELS.indexOf(lineLevel) > enabled) return () => {};
+    const name = lineLevel.padEnd(5);
+    return (message: string, fields?: LogFields) => write(`${new Date().toISOString()} ${name} ${message}${fieldsText(fields)}\n`);
+  };
+  return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
+}
+
+const FIELD_CHARACTERS_MAX = 300;
+
+function fieldsText(fields: LogFields | undefined): string {
+  if (fields === undefined) return "";
+  return Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => ` ${name}=${escaped(value!)}`)
+    .join("");
+}
+
+function escaped(value: string | number | boolean): string {
+  if (typeof value !== "string") return String(value);
+  const cut = value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
+  // JSON leaves DEL, the C1 controls, line separators and bidirectional controls as they are; terminals and viewers act on them.
+  return JSON.stringify(cut).replace(
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+function writeStderr(line: string): void {
+  process.stderr.write(line);
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+// The command `covenant-sidekick-replay`: feeds a trace to a fresh hub and shows the first line in which it answers otherwise.
+import { createReadStream, readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { compileModuleSync } from "../module/hub.js";
+import { Replayer } from "../module/replay.js";
+import type { Difference } from "../module/replay.js";
+import { readDefaultModule } from "./server.js";
+
+const HELP = `covenant-sidekick-replay TRACE [--module FILE]
+
+Replays a trace recorded with covenant-sidekick --record, and demands the same actions byte for byte.
+--module: the WebAssembly module to replay on (default: the one of this package).
+Exit status: 0 all equal, 1 a difference, 2 the trace or the module cannot be read.
+`;
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`covenant-sidekick-replay: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 2;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    options: { module: { type: "string" }, help: { type: "boolean", short: "h" } },
+    allowPositionals: true,
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const [path] = positionals;
+  if (path === undefined || positionals.length > 1) throw new Error("expected one trace file; try --help");
+  const replayer = new Replayer(values.module === undefined ? readDefaultModule() : compileModuleSync(readFileSync(values.module)));
+  for await (const line of linesOf(path)) {
+    const difference = replayer.line(line);
+    if (difference !== undefined) return show(path, difference);
+  }
+  const difference = replayer.end();
+  if (difference !== undefined) return show(path, difference);
+  console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
+  return 0;
+}
+
+function show(path: string, difference: Difference): number {
+  console.error(`${path}:${difference.line}: the replay differs`);
+  console.error(`  trace:  ${difference.expected ?? "(nothing more for this input)"}`);
+  console.error(`  replay: ${difference.actual ?? "(nothing more for this input)"}`);
+  return 1;
+}
+
+/** The lines of a file without their newlines. Traces may be larger than a string can be. */
+async function* linesOf(path: string): AsyncGenerator<Buffer> {
+  let rest: Buffer[] = [];
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      yield Buffer.concat([...rest, chunk.subarray(start, end)]);
+      rest = [];
+      start = end + 1;
+    }
+    if (start < chunk.byteLength) rest.push(chunk.subarray(start));
+  }
+  // A last line without newline was cut while it was written: it is no line.
+}

@@ -1,0 +1,218 @@
+// The Sidekick as a server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import * as http from "node:http";
+import type { IncomingMessage } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import { WebSocketServer } from "ws";
+import type { ServerOptions } from "ws";
+import { compileModuleSync, Hub } from "../module/hub.js";
+import type { HubLike } from "../module/hub.js";
+import { ClientSocket } from "./client-socket.js";
+import { Forwarder } from "./forwarder.js";
+import { Host } from "./host.js";
+import type { HostOptions } from "./host.js";
+import { HttpExchanges } from "./http-exchanges.js";
+import { createLog } from "./log.js";
+import type { Log } from "./log.js";
+import { Recorder } from "./recorder.js";
+
+export interface SidekickOptions {
+  /** Default 3000; 0 takes any free port. */
+  readonly port?: number;
+  /** Default: all addresses. */
+  readonly host?: string;
+  /** The secrets an app server may present. Several, so that one can be replaced without a gap. */
+  readonly secrets: readonly string[];
+  /** Where messages of clients go; without it they are answered with an error. */
+  readonly serverUrl?: string;
+  /** What the Sidekick presents to the app server. */
+  readonly serverSecret?: string;
+  /** Limits by name, as in docs/protocol.md. The module checks them. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Appends a trace to this file. It contains messages and tokens. */
+  readonly recordFile?: string;
+  readonly log?: Log;
+  /** How often sockets are pinged; one that is silent for three rounds is dropped. Default 30. */
+  readonly pingSeconds?: number;
+  /** Default: the module of this package. */
+  readonly module?: WebAssembly.Module;
+  /** For tests: puts something between the host and each hub it makes. */
+  readonly wrapHub?: (hub: HubLike) => HubLike;
+}
+
+export interface Sidekick {
+  /** The port it really listens on. */
+  readonly port: number;
+  /**
+   * Stops: nobody new is let in and frames are no longer taken, forwards in flight finish (for at most 10 s), sockets are
+   * closed with 1001. Called again, it stops at once. Both resolve when all is over.
+   */
+  close(): Promise<void>;
+}
+
+/** The module that comes with this package. */
+export function readDefaultModule(): WebAssembly.Module {
+  const file = new URL("../../module/sidekick.wasm", import.meta.url);
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new Error("module/sidekick.wasm cannot be read: in a checkout run scripts/build, else reinstall the package", { cause: error });
+  }
+  return compileModuleSync(bytes);
+}
+
+/**
+ * @throws ConfigError when secrets, limits, server URL or server secret cannot be used; Error with a `code` when the port cannot be had
+ */
+export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
+  const log = options.log ?? createLog("info");
+  const module = options.module ?? readDefaultModule();
+  const config = { ...options.config, secrets: options.secrets };
+  const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
+  const createHub = () => wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed() })));
+  const hub = createHub();
+  const { limits } = hub;
+  const forwarder =
+    options.serverUrl === undefined
+      ? undefined
+      : new Forwarder({ url: options.serverUrl, secret: options.serverSecret ?? "", answerBytesMax: limits.forward_answer_bytes_max, log });
+  const server = new Server({
+    hub,
+    createHub,
+    forwarder,
+    recorder: options.recordFile === undefined ? undefined : new Recorder(options.recordFile, log),
+    log,
+    pingSeconds: options.pingSeconds ?? 30,
+  });
+  await server.listen(options.port ?? 3000, options.host);
+  return server;
+}
+
+/** Unpredictable: resource names come from strangers, who must not be able to choose colliding ones. */
+function hashSeed(): string {
+  return randomBytes(8).toString("hex");
+}
+
+const TCP_KEEP_ALIVE_MS = 60_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+/** Longer than the idle time after which HTTP clients drop a connection, so that they do not find it closed under them. */
+const IDLE_TIMEOUT_MS = 65_000;
+const CLOSE_HANDSHAKE_MS = 5_000;
+const UPGRADE_LINGER_MS = 2_000;
+const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, after a restart
+const SHUTDOWN_FORWARDS_MS = 10_000;
+const SHUTDOWN_SOCKETS_MS = 2_000;
+const CLOSE_GOING_AWAY = 1001;
+
+class Server implements Sidekick {
+  readonly #http: http.Server;
+  readonly #sockets: WebSocketServer;
+  readonly #exchanges = new HttpExchanges();
+  readonly #options: HostOptions;
+  readonly #host: Host;
+  #closing: Promise<void> | undefined;
+  #hurry = false;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+    this.#host = new Host(this.#exchanges, options);
+    const socketOptions: ServerOptions & { closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      WebSocket: ClientSocket,
+      // Up to here the hub answers a frame that is too large with a clear error; beyond, `ws` closes with 1009.
+      maxPayload: 2 * options.hub.limits.frame_bytes_max,
+      // The hub checks, and says where the text is wrong.
+      skipUTF8Validation: true,
+      closeTimeout: CLOSE_HANDSHAKE_MS,
+    };
+    this.#sockets = new WebSocketServer(socketOptions);
+    this.#http = http.createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      connectionsCheckingInterval: 5_000,
+    });
+    this.#http.on("request", (request, response) => this.#exchanges.take(this.#host, request, response));
+    this.#http.on("checkContinue", (request, response) => this.#exchanges.take(this.#host, request, response, true));
+    this.#http.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
+  }
+
+  get port(): number {
+    return (this.#http.address() as AddressInfo | null)?.port ?? 0;
+  }
+
+  async listen(port: number, host: string | undefined): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#http.once("error", reject);
+      this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
+        this.#http.off("error", reject);
+        this.#http.on("error", (error) => this.#options.log.error("the server has a problem", { error: error.message }));
+        resolve();
+      });
+    }).catch(async (error: unknown) => {
+      this.#host.destroy();
+      await this.#options.recorder?.close();
+      throw error;
+    });
+  }
+
+  close(): Promise<void> {
+    if (this.#closing === undefined) this.#closing = this.#shutDown();
+    else this.#hurry = true;
+    return this.#closing;
+  }
+
+  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+    stream.on("error", ignore);
+    const path = request.url ?? "";
+    if (this.#closing === undefined && (path === "/socket" || path.startsWith("/socket?"))) {
+      this.#sockets.handleUpgrade(request, stream, head, (socket) => this.#host.open(socket as ClientSocket, stream));
+      return;
+    }
+    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked.
+    const response = new http.ServerResponse(request);
+    response.assignSocket(stream as Socket);
+    response.setHeader("Connection", "close");
+    response.on("finish", () => {
+      // Node has let go of this connection: nobody else would end it if the peer does not.
+      stream.resume().end();
+      setTimeout(() => stream.destroy(), UPGRADE_LINGER_MS).unref();
+    });
+    if (this.#closing !== undefined) response.writeHead(503).end("Shutting down");
+    else this.#exchanges.takeWithoutBody(this.#host, request, response);
+  }
+
+  async #shutDown(): Promise<void> {
+    let isClosed = false;
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(() => (isClosed = true));
+    this.#exchanges.end();
+    this.#host.stopTakingFrames();
+    const forwards = this.#options.forwarder;
+    await this.#until(() => (forwards?.open ?? 0) === 0, SHUTDOWN_FORWARDS_MS);
+    for (const socket of this.#host.clients.values()) socket.end(CLOSE_GOING_AWAY, "the Sidekick is shutting down");
+    await this.#until(() => isClosed, SHUTDOWN_SOCKETS_MS);
+    for (const socket of this.#host.clients.values()) socket.terminate();
+    forwards?.destroy();
+    this.#http.closeAllConnections();
+    await closed;
+    this.#host.destroy();
+    await this.#options.recorder?.close();
+  }
+
+  async #until(over: () => boolean, waitMs: number): Promise<void> {
+    const end = Date.now() + waitMs;
+    while (!over() && !this.#hurry && Date.now() < end) await sleep(10);
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,173 @@
+// A Sidekick inside the process, for tests and for single-server apps: the same module, without HTTP and WebSockets.
+// Offers what `@covenant-rpc/server/sidekick/internal` offers. Needs `@covenant-rpc/ion`.
+import ION from "@covenant-rpc/ion";
+import type { Action, Input } from "../module/border.generated.js";
+import { Hub, text } from "../module/hub.js";
+import { readDefaultModule } from "../node/server.js";
+
+type Params = Record<string, string>;
+type MaybePromise<T> = T | Promise<T>;
+
+/** What an app server's `onMessage` answers: null, or what is wrong. */
+export type ServerCallback = (
+  channel: string,
+  params: Params,
+  data: any,
+  context: any,
+) => Promise<{ fault: "client" | "server"; message: string } | null>;
+
+/** As `ServerToSidekickConnection` of `@covenant-rpc/core`. */
+export interface ConnectionFromServer {
+  addConnection(payload: { token: string; channel: string; params: Params; context: unknown }): Promise<Error | null>;
+  update(resources: string[]): Promise<Error | null>;
+  postMessage(message: { channel: string; params: Params; data: unknown }): Promise<Error | null>;
+}
+
+/** As `ClientToSidekickConnection` of `@covenant-rpc/core`. */
+export interface ConnectionFromClient {
+  sendMessage(message: object): void;
+  // What comes is a `SidekickOutgoingMessage`; `any`, so that a handler may name that type.
+  onMessage(handler: (message: any) => MaybePromise<void>): () => void;
+}
+
+type Handler = (message: any) => MaybePromise<void>;
+
+const SECRET = "internal";
+const TIMER_MS_MAX = 2 ** 31 - 1;
+let module: WebAssembly.Module | undefined;
+
+export class InternalSidekick {
+  readonly #hub: Hub;
+  readonly #clients = new Map<number, Set<Handler>>();
+  readonly #requests = new Map<number, (error: Error | null) => void>();
+  #callback: ServerCallback | null = null;
+  #nextClient = 1;
+  #nextRequest = 1;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** @param limits as in docs/protocol.md, for tests that want to reach one */
+  constructor(limits: Readonly<Record<string, number>> = {}) {
+    module ??= readDefaultModule();
+    this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [SECRET] }));
+  }
+
+  /** Who takes the messages of clients; usually `server.processChannelMessage`. */
+  setServerCallback(callback: ServerCallback): void {
+    this.#callback = callback;
+  }
+
+  getConnectionFromServer(): ConnectionFromServer {
+    return {
+      addConnection: (payload) => this.#post("/connection", payload),
+      update: (resources) => this.#post("/resources", { resources }),
+      postMessage: (message) => this.#post("/message", message),
+    };
+  }
+
+  /** Each call is a client of its own. */
+  getConnectionFromClient(): ConnectionFromClient {
+    const client = this.#nextClient++;
+    const handlers = new Set<Handler>();
+    this.#clients.set(client, handlers);
+    this.#apply({ type: "client_opened", client });
+    return {
+      sendMessage: (message) => this.#apply({ type: "client_frame", client, bytes: ION.stringify(message) }),
+      onMessage: (handler) => {
+        handlers.add(handler);
+        return () => void handlers.delete(handler);
+      },
+    };
+  }
+
+  #post(path: string, payload: object): Promise<Error | null> {
+    const request = this.#nextRequest++;
+    return new Promise((resolve) => {
+      this.#requests.set(request, resolve);
+      const body = new TextEncoder().encode(ION.stringify(payload));
+      const authorization = `Bearer ${SECRET}`;
+      this.#apply({ type: "http_request", request, method: "POST", path, authorization, body_bytes: body.byteLength, body });
+    });
+  }
+
+  #apply(input: Input): void {
+    for (const action of this.#hub.handle(Date.now(), input)) this.#perform(action);
+  }
+
+  // Everybody is told in a microtask: a handler may call back at once, and the actions' views must not end under us.
+  #perform(action: Action): void {
+    switch (action.type) {
+      case "send": {
+        const message = text(action.text);
+        const clients = [...action.clients];
+        queueMicrotask(() => clients.forEach((client) => this.#deliver(client, message)));
+        return;
+      }
+      case "respond": {
+        const error = action.status === 200 ? null : new Error(text(action.body));
+        const resolve = this.#requests.get(action.request);
+        this.#requests.delete(action.request);
+        queueMicrotask(() => resolve?.(error));
+        return;
+      }
+      case "forward":
+        void this.#forward(action.forward, text(action.body), action.timeout_ms);
+        return;
+      case "close": {
+        const { client } = action;
+        queueMicrotask(() => {
+          this.#clients.delete(client);
+          this.#apply({ type: "client_closed", client });
+        });
+        return;
+      }
+      case "set_timer":
+        this.#setTimer(action.at_ms);
+        return;
+      case "put_token":
+      case "erase_token":
+      case "attach_client":
+        return; // Nothing outlives the process.
+    }
+  }
+
+  #deliver(client: number, message: string): void {
+    for (const handler of this.#clients.get(client) ?? []) {
+      // Parsed for each: what one handler changes, another must not see. An error in a handler is its owner's, and is seen as such.
+      void (async () => handler(ION.parse(message)))();
+    }
+  }
+
+  async #forward(forward: number, body: string, timeoutMs: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const timeout = new Promise<[number, string]>((resolve) => {
+      timer = setTimeout(() => resolve([0, ""]), timeoutMs);
+    });
+    const [status, answer] = await Promise.race([this.#ask(body), timeout]);
+    clearTimeout(timer);
+    this.#apply({ type: "forward_done", forward, status, body: answer });
+  }
+
+  async #ask(body: string): Promise<[status: number, body: string]> {
+    // Not before the actions at hand are performed: the callback may call back at once.
+    await Promise.resolve();
+    if (this.#callback === null) {
+      return [400, ION.stringify({ fault: "server", message: "Server connection not initialized" })];
+    }
+    try {
+      const { channel, params, data, context } = ION.parse(body) as { channel: string; params: Params; data: unknown; context: unknown };
+      const error = await this.#callback(channel, params, data, context);
+      if (!error) return [204, ""];
+      return [400, ION.stringify({ fault: error.fault, message: error.message })];
+    } catch (error) {
+      return [500, ION.stringify({ error: error instanceof Error ? error.message : String(error) })];
+    }
+  }
+
+  #setTimer(atMs: number): void {
+    clearTimeout(this.#timer);
+    if (atMs === 0) return;
+    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
+    this.#timer = setTimeout(() => this.#apply({ type: "timer_fired" }), delay);
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+}
