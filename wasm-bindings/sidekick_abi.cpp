@@ -67,10 +67,20 @@ class BlockReader {
   u32 at_ = 0;
 };
 
+struct TimedInput {
+  Millis now;
+  Input input;
+};
+
 /// Words first, then the bytes they announced: two walks over the fields.
-Input decode_input(u32 tag, BlockReader& reader) {
+TimedInput decode_input(u32 size) {
+  BlockReader reader(size);
+  const u32 tag = reader.word();
+  const u32 now_low = reader.word();
+  const Millis now = static_cast<u64>(reader.word()) << 32 | now_low;
   const Shape* shape = find_input_shape(tag);
   SIDEKICK_CHECK(shape != nullptr);
+
   Input input = sidekick::input::HttpRequest{};  // the largest: all of the union is initialised
   input.tag = static_cast<InputTag>(tag);
   char* fields = fields_of(input);
@@ -89,7 +99,7 @@ Input decode_input(u32 tag, BlockReader& reader) {
     if (field->kind == FieldKind::bytes) new (fields + field->offset) Bytes(reader.bytes(lengths[count++]));
   }
   reader.finish();
-  return input;
+  return {now, input};
 }
 
 // Addresses as the border has them. Native builds (tests) have longer ones and must not come here with them.
@@ -163,12 +173,8 @@ const sidekick_text* sidekick_describe(sidekick_hub* hub) {
 }
 
 const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
-  BlockReader reader(size);
-  const u32 tag = reader.word();
-  const u32 now_low = reader.word();
-  const Millis now = static_cast<u64>(reader.word()) << 32 | now_low;
-  const Input input = decode_input(tag, reader);
-  hub->hub.handle(now, input, hub->actions);
+  const TimedInput it = decode_input(size);
+  hub->hub.handle(it.now, it.input, hub->actions);
 
   hub->words.clear();
   hub->words.push_back(hub->actions.size());
@@ -176,7 +182,7 @@ const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
 
   hub->recorded.clear();
   if (hub->is_recording) {
-    trace::append_input(hub->recorded, hub->hub, now, input);
+    trace::append_input(hub->recorded, hub->hub, it.now, it.input);
     for (const Action& action : hub->actions) trace::append_action(hub->recorded, action);
   }
   return hub->words.data();
@@ -193,3 +199,10 @@ uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32
 void sidekick_record(sidekick_hub* hub, uint32_t on) { hub->is_recording = on != 0; }
 
 const sidekick_text* sidekick_recorded(sidekick_hub* hub) { return view(hub->text, hub->recorded); }
+
+const sidekick_text* sidekick_record_input(sidekick_hub* hub, uint32_t size) {
+  const TimedInput it = decode_input(size);
+  hub->recorded.clear();
+  trace::append_input(hub->recorded, hub->hub, it.now, it.input);
+  return view(hub->text, hub->recorded);
+}

@@ -23,7 +23,11 @@ static_assert(default_depth_max <= ion::depth_ceiling);
 
 constexpr u32 secrets_max = 16;
 
-std::string quoted(Bytes text) { return compose({"\"", text.substr(0, 64), "\""}); }
+std::string quoted(Bytes text) {
+  std::size_t size = text.size() < 64 ? text.size() : 64;
+  while (size > 0 && size < text.size() && (static_cast<u8>(text[size]) & 0xC0) == 0x80) --size;  // keep characters whole
+  return compose({"\"", text.substr(0, size), "\""});
+}
 
 std::string decode_limit(const LimitEntry& limit, const ion::Slice& value, Config& config) {
   u64 number = 0;

@@ -403,6 +403,7 @@ function trapping(hub: HubLike, faults: { restore: boolean }): HubLike {
     bodyBytesMax: (method, path, authorization) => hub.bodyBytesMax(method, path, authorization),
     record: (on) => hub.record(on),
     recorded: () => hub.recorded(),
+    recordInput: (now, input) => hub.recordInput(now, input),
     handle(now, input) {
       if (dead === undefined && isFatal(input)) dead = new ModuleTrap("unreachable");
       if (dead !== undefined) throw dead;
@@ -445,6 +446,19 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
   for (const client of [subscriber, silent]) client.socket.terminate();
   await sidekick.close();
   await app.close();
+});
+
+test("the input at which the hub trapped is the last line of that hub's recording, and the next one's begins behind it", async () => {
+  const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
+  const sidekick = await startTestSidekick({ recordFile, wrapHub: (hub) => trapping(hub, { restore: false }) });
+  const culprit = await TestClient.connect(sidekick.port);
+  culprit.send("trap!");
+  await culprit.closed;
+  await sidekick.close();
+  const lines = (await readFile(recordFile, "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
+  const fatal = lines.findIndex((line) => line.bytes === "trap!");
+  assert.equal(lines[fatal].in, "client_frame");
+  assert.equal(lines[fatal + 1].trace, 1);
 });
 
 test("when the stored records themselves trap, everybody starts afresh and the process lives", async () => {

@@ -13,6 +13,7 @@ export interface HubLike {
   bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number;
   record(on: boolean): void;
   recorded(): Uint8Array;
+  recordInput(now: number, input: Input): Uint8Array;
 }
 
 /**
@@ -41,6 +42,7 @@ interface Exports {
   sidekick_body_bytes_max(hub: number, method: number, path: number, authorization: number): number;
   sidekick_record(hub: number, on: number): void;
   sidekick_recorded(hub: number): number;
+  sidekick_record_input(hub: number, size: number): number;
 }
 
 /** Checks that a compiled module is a Sidekick module without imports: one that imports nothing provably does no I/O. */
@@ -140,6 +142,11 @@ export class Hub implements HubLike {
   /** The trace lines of the latest input and its actions, each ended by a newline; a view. */
   recorded(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_recorded(this.#hub)));
+  }
+
+  /** The trace line of an input, which is not applied: for the one at which another hub trapped. A view. */
+  recordInput(now: number, input: Input): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_record_input(this.#hub, encodeInput(this.#writer, now, input))));
   }
 
   /** The size of the module's memory. It never shrinks. */

@@ -2,7 +2,7 @@
 // trace hands its lines in, so that it runs wherever a module runs.
 import { INPUT_FIELDS } from "./border.generated.js";
 import type { Input } from "./border.generated.js";
-import { Hub, text } from "./hub.js";
+import { Hub, ModuleTrap, text } from "./hub.js";
 
 /** Where a replay first differs from its trace. Lines are numbered from 1; `undefined`: there is no such line. */
 export interface Difference {
@@ -24,6 +24,7 @@ export class Replayer {
   #line = 0;
   #inputs = 0;
   #pending: string[] = [];
+  #trapLine = 0; // of the latest input
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -43,6 +44,8 @@ export class Replayer {
     const line = text(bytes);
     const parsed = this.#parse(line);
     if ("out" in parsed) return this.#compare(line);
+    // An input without actions, and then another recording: there the recording hub trapped.
+    if ("trace" in parsed && this.#trapLine === this.#line - 1) this.#pending = [];
     const missing = this.end();
     if (missing !== undefined) return missing;
     if ("trace" in parsed) {
@@ -50,8 +53,15 @@ export class Replayer {
       return undefined;
     }
     if (this.#hub === undefined) throw this.#error("expected the first line of a trace, {\"trace\":1,...}", line);
-    this.#hub.handle(number(parsed["now"]), this.#input(parsed));
     this.#inputs++;
+    this.#trapLine = this.#line;
+    try {
+      this.#hub.handle(number(parsed["now"]), this.#input(parsed));
+    } catch (error) {
+      if (!(error instanceof ModuleTrap)) throw error;
+      this.#pending = [`(${error.message})`]; // a difference, unless the recording hub trapped as well
+      return undefined;
+    }
     this.#pending = text(this.#hub.recorded()).split("\n").slice(0, -1);
     return this.#compare(line);
   }

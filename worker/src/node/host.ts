@@ -41,6 +41,7 @@ export class Host implements SocketTaker {
   readonly #pings: NodeJS.Timeout;
   #warnedOfNoServer = false;
   #takesFrames = true;
+  #isApplying = false;
 
   constructor(exchanges: HttpExchanges, options: HostOptions) {
     this.#options = options;
@@ -62,21 +63,27 @@ export class Host implements SocketTaker {
 
   /** Hands one input to the hub and performs the consequences. */
   apply(input: Input): void {
-    let actions: Action[];
-    try {
-      actions = this.#hub.handle(Date.now(), input);
-    } catch (error) {
-      this.#recover(error, input);
+    if (this.#isApplying) {
+      // Performing an action has caused an event at once. Its turn comes when the actions at hand, whose views a call would end, are done.
+      setImmediate(() => this.apply(input));
       return;
     }
-    this.#perform(actions);
+    this.#isApplying = true;
+    const now = Date.now();
+    try {
+      this.#perform(this.#hub.handle(now, input));
+    } catch (error) {
+      this.#recover(error, now, input);
+    } finally {
+      this.#isApplying = false;
+    }
   }
 
   bodyBytesMax(method: string, path: string, authorization: string): number {
     try {
       return this.#hub.bodyBytesMax(method, path, authorization);
     } catch (error) {
-      this.#recover(error, undefined);
+      this.#recover(error, Date.now(), undefined);
       return 0;
     }
   }
@@ -224,7 +231,7 @@ export class Host implements SocketTaker {
   }
 
   /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
-  #recover(error: unknown, input: Input | undefined): void {
+  #recover(error: unknown, now: number, input: Input | undefined): void {
     this.#log.error("the hub trapped and is made anew: please report this", {
       input: input?.type,
       error: error instanceof Error ? error.message : String(error),
@@ -235,16 +242,18 @@ export class Host implements SocketTaker {
       this.#exchanges.fail(input.request);
     }
     clearTimeout(this.#timer);
-    if (this.#restore()) return;
+    if (this.#restore(now, input)) return;
     // The records themselves break it. Everybody starts afresh rather than nobody at all.
     this.#log.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
     this.#tokens.clear();
     for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
-    if (!this.#restore()) throw error;
+    if (!this.#restore(now, undefined)) throw error;
   }
 
-  #restore(): boolean {
+  /** @param input where the hub before this one trapped: the last line of that one's trace */
+  #restore(now: number, input: Input | undefined): boolean {
     this.#hub = this.#options.createHub();
+    if (input !== undefined) this.#options.recorder?.write(this.#hub.recordInput(now, input));
     this.#startRecording();
     const tokens = [...this.#tokens];
     try {
