@@ -58,7 +58,8 @@ bool Hub::State::is_authorized(Bytes authorization) const {
   constexpr Bytes scheme = "bearer ";
   if (authorization.size() < scheme.size()) return false;
   for (std::size_t i = 0; i < scheme.size(); ++i) {
-    if ((authorization[i] | 0x20) != scheme[i]) return false;  // schemes are case-insensitive: RFC 9110, 11.1
+    const char lower = scheme[i] == ' ' ? authorization[i] : static_cast<char>(authorization[i] | 0x20);
+    if (lower != scheme[i]) return false;  // schemes are case-insensitive: RFC 9110, 11.1
   }
   const Bytes given = authorization.substr(scheme.size());
   bool is_known = false;

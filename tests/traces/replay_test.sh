@@ -1,0 +1,40 @@
+#!/bin/sh
+# sidekick-replay must find what was changed in a trace, and must refuse what is no trace: replay_test.sh REPLAY TRACE_FOLDER
+replay=$1
+trace=$2/channels.jsonl
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# expect STATUS PATTERN FILE
+expect() {
+  "$replay" "$3" >"$work/out" 2>&1
+  status=$?
+  if [ "$status" != "$1" ] || ! grep -q -- "$2" "$work/out"; then
+    echo "expected status $1 and \"$2\", got status $status and:"
+    cat "$work/out"
+    failed=1
+  fi
+}
+
+expect 0 'the same' "$trace"
+sed '0,/"text":"{ \\"type\\": \\"message\\"/s//"text":"{ \\"type\\": \\"massage\\"/' "$trace" >"$work/changed.jsonl"
+expect 1 'changed.jsonl:[0-9]*: differs' "$work/changed.jsonl"
+expect 1 'massage' "$work/changed.jsonl"
+expect 1 '"clients":' "$work/changed.jsonl"
+sed '0,/{"out":"respond"/{/{"out":"respond"/d}' "$trace" >"$work/missing.jsonl"
+expect 1 'got: *{"out":"respond"' "$work/missing.jsonl"
+sed '$d' "$trace" >"$work/short.jsonl"
+expect 1 'the end of the trace' "$work/short.jsonl"
+sed '5s/.*/{"in":"http_requ/' "$trace" >"$work/torn.jsonl"
+expect 2 'torn.jsonl:5: expected a JSON object' "$work/torn.jsonl"
+sed '1d' "$trace" >"$work/headless.jsonl"
+expect 2 'expected the first line of a trace' "$work/headless.jsonl"
+sed '1s/"trace":1/"trace":99/' "$trace" >"$work/newer.jsonl"
+expect 2 'expected trace format 1' "$work/newer.jsonl"
+sed '1s/"depth_max"/"depth_min"/' "$trace" >"$work/setting.jsonl"
+expect 2 'there is no setting' "$work/setting.jsonl"
+sed '2s/"in":"[a-z_]*"/"in":"earthquake"/' "$trace" >"$work/input.jsonl"
+expect 2 'the name of an input' "$work/input.jsonl"
+expect 2 'cannot be opened' "$work/none.jsonl"
+exit $failed

@@ -1,0 +1,60 @@
+// Reads traces (docs/architecture.md, "Traces") a line at a time; holds one line, never the file. Knows no hub.
+#pragma once
+
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sidekick/border.hpp"
+#include "sidekick/config.hpp"
+
+namespace sidekick::trace {
+
+/// The secret of a replaying hub: a trace tells of a bearer only whether it was right.
+inline constexpr Bytes replay_secret = "replay";
+
+class Reader {
+ public:
+  enum class Step : u8 {
+    header,  ///< config() is that of the hub to make
+    input,   ///< now() and input() are to be given to the hub
+    action,  ///< line() is what the hub should have said
+    end,
+    broken,  ///< error() says what was expected and what came; nothing more can be read
+  };
+
+  explicit Reader(std::istream& stream) : stream_(stream) {}
+
+  Step next();
+
+  /// The line last read, without its newline, and its number (from 1). Valid, like all below, until the next call of next().
+  const std::string& line() const { return line_; }
+  u64 line_number() const { return line_number_; }
+
+  const Config& config() const { return config_; }
+  Millis now() const { return now_; }
+  const Input& input() const { return *input_; }
+  const std::string& error() const { return error_; }
+
+ private:
+  struct Document;
+
+  Step fail(Bytes expected);
+  Step read_header(const Document& document);
+  Step read_input(const Document& document);
+  bool read_word(const Document& document, Bytes name, u32& word);
+  bool read_bytes(const Document& document, Bytes name, Bytes& bytes);
+
+  std::istream& stream_;
+  std::string line_;
+  u64 line_number_ = 0;
+  bool has_header_ = false;
+  Config config_;
+  Millis now_ = 0;
+  std::optional<Input> input_;
+  std::vector<std::string> fields_;  // the bytes that input_ points to
+  std::string error_;
+};
+
+}  // namespace sidekick::trace

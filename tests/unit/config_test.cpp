@@ -1,0 +1,133 @@
+// The configuration: every setting, every complaint.
+#include <doctest/doctest.h>
+
+#include "scenario.hpp"
+#include "sidekick/text.hpp"
+
+namespace {
+
+using namespace sidekick;
+using test::repeat;
+
+/// What decode_config says to these settings; `secrets` is added.
+std::string decode(Bytes settings) {
+  Config config;
+  return decode_config(compose({"{\"secrets\":[\"s\"]", settings.empty() ? "" : ",", settings, "}"}), config);
+}
+
+TEST_CASE("secrets alone are a configuration, and everything else has its default") {
+  Config config;
+  CHECK(decode_config(R"({"secrets":["a","b"]})", config).empty());
+  CHECK(config.secrets == std::vector<std::string>{"a", "b"});
+  CHECK(config.hash_seed == 0);
+  for (const LimitEntry& limit : limits) CHECK(config.*limit.value == Config().*limit.value);
+}
+
+TEST_CASE("every limit can be set from its lowest to its highest value, and not beyond") {
+  for (const LimitEntry& limit : limits) {
+    CAPTURE(limit.name);
+    const auto set = [&](u64 value) {
+      // The one rule between two limits is tested below.
+      const bool is_body = limit.name == "http_body_bytes_max";
+      const bool is_buffer = limit.name == "client_buffer_bytes_max";
+      const Bytes other = is_body ? ",\"client_buffer_bytes_max\":1073741824" : is_buffer ? ",\"http_body_bytes_max\":64" : "";
+      Config config;
+      const std::string text = compose({"{\"secrets\":[\"s\"],\"", limit.name, "\":", Digits(value), other, "}"});
+      const std::string wrong = decode_config(text, config);
+      if (wrong.empty()) CHECK(config.*limit.value == value);
+      return wrong;
+    };
+    const std::string refusal = compose({"the configuration is wrong: \"", limit.name, "\" must be an integer from ", Digits(limit.lowest),
+                                         " to ", Digits(limit.highest), ", found "});
+    CHECK(set(limit.lowest) == "");
+    CHECK(set(u64{limit.lowest} + 1) == "");
+    CHECK(set(u64{limit.highest} - 1) == "");
+    CHECK(set(limit.highest) == "");
+    CHECK(set(u64{limit.highest} + 1) == refusal + std::string(Digits(u64{limit.highest} + 1)));
+    if (limit.lowest > 0) CHECK(set(limit.lowest - 1) == refusal + std::string(Digits(limit.lowest - 1)));
+  }
+}
+
+TEST_CASE("a limit that is no integer is refused with what was found") {
+  const std::string refusal = "the configuration is wrong: \"params_max\" must be an integer from 1 to 1024, found ";
+  CHECK(decode(R"("params_max":"5")") == refusal + "a string");
+  CHECK(decode(R"("params_max":null)") == refusal + "null");
+  CHECK(decode(R"("params_max":[5])") == refusal + "an array");
+  CHECK(decode(R"("params_max":5.0)") == refusal + "5.0");
+  CHECK(decode(R"("params_max":5e0)") == refusal + "5e0");
+  CHECK(decode(R"("params_max":-5)") == refusal + "-5");
+  CHECK(decode(R"("params_max":NaN)") == refusal + "NaN");
+  CHECK(decode(R"("params_max":4294967301)") == refusal + "4294967301");
+  CHECK(decode(R"("params_max":18446744073709551621)") == refusal + "18446744073709551621");
+  CHECK(decode("\"params_max\":" + repeat("9", 100)) == refusal + repeat("9", 64));
+}
+
+TEST_CASE("hash_seed is 16 hex digits") {
+  const std::string refusal = "the configuration is wrong: \"hash_seed\" must be a string of 16 lower-case hex digits";
+  Config config;
+  CHECK(decode_config(R"({"secrets":["s"],"hash_seed":"fedcba9876543210"})", config).empty());
+  CHECK(config.hash_seed == 0xfedcba9876543210);
+  CHECK(decode(R"("hash_seed":"0123456789abcde")") == refusal);
+  CHECK(decode(R"("hash_seed":"0123456789abcdef0")") == refusal);
+  CHECK(decode(R"("hash_seed":"0123456789ABCDEF")") == refusal);
+  CHECK(decode(R"("hash_seed":"0123456789abcdeg")") == refusal);
+  CHECK(decode(R"("hash_seed":1234567890123456)") == refusal);
+}
+
+TEST_CASE("secrets are one to sixteen non-empty strings") {
+  const std::string refusal = "the configuration is wrong: \"secrets\" must be an array of 1 to 16 non-empty strings";
+  const auto decode_secrets = [](Bytes secrets) {
+    Config config;
+    return decode_config(compose({"{\"secrets\":", secrets, "}"}), config);
+  };
+  CHECK(decode_secrets("[" + repeat("\"s\",", 15) + "\"s\"]") == "");
+  CHECK(decode_secrets("[" + repeat("\"s\",", 16) + "\"s\"]") == refusal);
+  CHECK(decode_secrets("[]") == refusal);
+  CHECK(decode_secrets("\"s\"") == refusal);
+  CHECK(decode_secrets("[\"\"]") == refusal);
+  CHECK(decode_secrets("[\"s\",5]") == refusal);
+  CHECK(decode_secrets("{}") == refusal);
+  Config config;
+  CHECK(decode_config("{}", config) == "the configuration is wrong: expected \"secrets\", an array with at least one string");
+  CHECK(decode_config(R"({"secrets":["\u0073\u00e9"]})", config) == "");
+  CHECK(config.secrets == std::vector<std::string>{"sé"});
+}
+
+TEST_CASE("a setting that is unknown or set twice is refused by name") {
+  CHECK(decode(R"("parms_max":5)") == "the configuration is wrong: there is no setting \"parms_max\"; docs/protocol.md lists them under Limits");
+  CHECK(decode(R"("params_max":5,"params_max":5)") == "the configuration is wrong: \"params_max\" is set twice");
+  CHECK(decode(R"("secrets":["s"])") == "the configuration is wrong: \"secrets\" is set twice");
+  CHECK(decode(R"("hash_seed":"0123456789abcdef","hash_seed":"0123456789abcdef")") ==
+        "the configuration is wrong: \"hash_seed\" is set twice");
+}
+
+TEST_CASE("a client's buffer must hold the largest message") {
+  CHECK(decode(R"("client_buffer_bytes_max":2000,"http_body_bytes_max":2000)") == "");
+  CHECK(decode(R"("client_buffer_bytes_max":2001,"http_body_bytes_max":2000)") == "");
+  CHECK(decode(R"("client_buffer_bytes_max":1999,"http_body_bytes_max":2000)") ==
+        "the configuration is wrong: client_buffer_bytes_max must not be less than http_body_bytes_max, or one large message would "
+        "disconnect its reader");
+}
+
+TEST_CASE("a text that is no configuration is refused with the byte") {
+  const std::string invalid = "the configuration is not valid JSON or ION: ";
+  Config config;
+  CHECK(decode_config("", config) == invalid + "expected a value, found the end of the text at byte 0");
+  CHECK(decode_config("[]", config) == "the configuration is wrong: expected an object of settings");
+  CHECK(decode_config("{\"secrets\":[\"s\"]", config) == invalid + "expected ',' or '}', found the end of the text at byte 16");
+  CHECK(decode_config("{\"secrets\":[\"s\"]} x", config) == invalid + "expected the end, found 'x' at byte 18");
+  CHECK(decode_config("{\"secrets\":[\"s\",]}", config) != "");
+  CHECK(decode_config("{\"params_max\":[[[[[[[[1]]]]]]]]}", config) ==
+        invalid + "expected less nesting (at most 8 levels), found '[' at byte 21");
+}
+
+TEST_CASE("a refused configuration leaves what was there unchanged") {
+  Config config;
+  config.params_max = 7;
+  config.secrets = {"kept"};
+  CHECK(decode_config(R"({"secrets":["s"],"params_max":9,"depth_max":0})", config) != "");
+  CHECK(config.params_max == 7);
+  CHECK(config.secrets == std::vector<std::string>{"kept"});
+}
+
+}  // namespace

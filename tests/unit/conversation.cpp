@@ -1,0 +1,190 @@
+#include "conversation.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "sidekick/text.hpp"
+
+namespace sidekick::test {
+
+namespace {
+
+bool take(Bytes& text, Bytes prefix) {
+  if (!text.starts_with(prefix)) return false;
+  text.remove_prefix(prefix.size());
+  return true;
+}
+
+bool take_number(Bytes& text, u64& number) {
+  const std::size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
+  if (end == 0) return false;
+  number = std::strtoull(std::string(text.substr(0, end)).c_str(), nullptr, 10);
+  text.remove_prefix(end);
+  return true;
+}
+
+Bytes take_word(Bytes& text) {
+  const std::size_t end = std::min(text.find(' '), text.size());
+  const Bytes word = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return word;
+}
+
+std::string unescape(Bytes text) {
+  const auto digit = [](char c) { return c >= 'a' ? c - 'a' + 10 : c - '0'; };
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i).starts_with("\\\\x")) {
+      out += "\\x";
+      i += 2;
+    } else if (text.substr(i).starts_with("\\x") && i + 3 < text.size()) {
+      out += static_cast<char>(digit(text[i + 2]) * 16 + digit(text[i + 3]));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// Rows written by hand, to be found by the next restart.
+using Rows = std::vector<std::pair<std::string, std::string>>;
+
+std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
+  std::set<ClientId> gone;
+  u64 client = 0;
+  while (take(lost, " ") && take_number(lost, client)) gone.insert(static_cast<ClientId>(client));
+  const Rows written = std::move(rows);
+  rows.clear();
+  return scenario.restart(gone, written);
+}
+
+/// One input; false where it is none.
+bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
+  u64 number = 0;
+  if (take(input, "after ") && take_number(input, number) && input == " ms") {
+    scenario.after(number);
+  } else if (take(input, "before ") && take_number(input, number) && input == " ms") {
+    scenario.set_now(scenario.now() - number);
+  } else if (input == "timer") {
+    out = scenario.timer();
+  } else if (input == "restart" || take(input, "restart without")) {
+    out = restart(scenario, input == "restart" ? Bytes() : input, rows);
+  } else if (take(input, "row ")) {
+    const bool is_client = take(input, "client ");
+    const Bytes key = take_word(input);
+    rows.emplace_back(compose({is_client ? "client " : "", key}), unescape(input));
+  } else if (take(input, "post ")) {
+    const Bytes path = take_word(input);
+    out = scenario.post(path, unescape(input));
+  } else if (take(input, "request ")) {
+    const Bytes method = take_word(input);
+    const Bytes path = take_word(input);
+    if (take(input, "of ") && take_number(input, number)) {
+      out = scenario.request(method, path, bearer, "", static_cast<u32>(number));
+    } else {
+      out = scenario.request(method, path, take(input, "as ") ? input : Bytes());
+    }
+  } else if (take(input, "forward ") && take_number(input, number) && take(input, " answers ")) {
+    u64 status = 0;
+    if (!take_number(input, status)) return false;
+    take(input, " ");
+    out = scenario.forward_done(static_cast<ForwardId>(number), static_cast<u32>(status), unescape(input));
+  } else if (take_number(input, number)) {
+    const ClientId client = static_cast<ClientId>(number);
+    if (input == " opens") {
+      out = scenario.open(client);
+    } else if (input == " closes") {
+      out = scenario.close(client);
+    } else if (take(input, " lags ") && take_number(input, number)) {
+      out = scenario.lag(client, static_cast<u32>(number));
+    } else if (take(input, ": ")) {
+      out = scenario.frame(client, unescape(input));
+    } else {
+      return false;
+    }
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void append_lines(std::vector<std::string>& lines, const std::string& text) {
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+}
+
+}  // namespace
+
+std::vector<Conversation> parse_conversations(const std::string& text) {
+  std::vector<Conversation> all;
+  std::istringstream stream(text);
+  u32 number = 0;
+  for (std::string line; std::getline(stream, line);) {
+    ++number;
+    Bytes rest = line;
+    if (take(rest, "=== ")) {
+      all.push_back({std::string(rest), {}, number, {}});
+    } else if (!all.empty()) {
+      if (take(rest, "config: ")) all.back().settings = rest;
+      all.back().lines.push_back(line);
+    }
+  }
+  return all;
+}
+
+std::vector<std::string> hold(const Conversation& conversation, std::string& trace, std::string& wrong) {
+  Scenario scenario(conversation.settings);
+  Rows rows;
+  std::vector<std::string> lines;
+  for (const std::string& line : conversation.lines) {
+    Bytes input = line;
+    if (line.empty() || input.starts_with("#") || input.starts_with("config: ")) {
+      lines.push_back(line);
+    } else if (take(input, "> ")) {
+      lines.push_back(line);
+      std::string out;
+      if (!say(scenario, input, rows, out)) wrong = compose({"this is no input that conversations/README.md knows: ", line});
+      append_lines(lines, out);
+    }
+  }
+  trace += scenario.trace();
+  return lines;
+}
+
+bool is_updating() {
+  const char* update = std::getenv("UPDATE");
+  return update != nullptr && Bytes(update) == "1";
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+}
+
+void write_file(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+
+std::string check_golden(const std::string& path, const std::string& text) {
+  if (is_updating()) {
+    write_file(path, text);
+    return {};
+  }
+  const std::string golden = read_file(path);
+  if (golden == text) return {};
+  std::istringstream expected(golden);
+  std::istringstream actual(text);
+  for (u32 line = 1;; ++line) {
+    std::string left = "(the end)";
+    std::string right = left;
+    const bool has_left = static_cast<bool>(std::getline(expected, left));
+    const bool has_right = static_cast<bool>(std::getline(actual, right));
+    if (left == right && has_left && has_right) continue;
+    return compose({path, ":", Digits(line), "\n  expected: ", has_left ? left : "(the end)", "\n  got:      ",
+                    has_right ? right : "(the end)", "\n  if it should be so: UPDATE=1, and review the diff"});
+  }
+}
+
+}  // namespace sidekick::test

@@ -1,0 +1,61 @@
+// What a host asks before it reads a body, and secrets: the parts of HTTP that conversations cannot show.
+#include <doctest/doctest.h>
+
+#include "scenario.hpp"
+#include "sidekick/text.hpp"
+
+namespace {
+
+using namespace sidekick;
+using namespace sidekick::test;
+
+TEST_CASE("a body is worth reading only with the right path, method and bearer") {
+  Scenario s(R"("http_body_bytes_max": 1000)");
+  for (const Bytes path : {"/connection", "/resources", "/message", "/message?x=1"}) {
+    CAPTURE(path);
+    CHECK(s.hub().body_bytes_max("POST", path, bearer) == 1000);
+    CHECK(s.hub().body_bytes_max("POST", path, "Bearer wrong") == 0);
+    CHECK(s.hub().body_bytes_max("POST", path, "") == 0);
+    CHECK(s.hub().body_bytes_max("GET", path, bearer) == 0);
+  }
+  CHECK(s.hub().body_bytes_max("POST", "/", bearer) == 0);
+  CHECK(s.hub().body_bytes_max("GET", "/health", bearer) == 0);
+  CHECK(s.hub().body_bytes_max("POST", "/health", bearer) == 0);
+  CHECK(s.hub().body_bytes_max("GET", "/socket", bearer) == 0);
+}
+
+TEST_CASE("a request whose body was not worth reading gets the same answer without it") {
+  Scenario with;
+  Scenario without;
+  const std::string body = R"({"resources":["r"]})";
+  for (const Bytes authorization : {Bytes("Bearer wrong"), Bytes(), Bytes("Basic x")}) {
+    CHECK(with.post("/resources", body, authorization) == without.request("POST", "/resources", authorization, "", 19));
+  }
+  CHECK(with.request("PUT", "/resources", bearer, body) == without.request("PUT", "/resources", bearer));
+  CHECK(with.request("POST", "/nowhere", bearer, body) == without.request("POST", "/nowhere", bearer));
+}
+
+TEST_CASE("each of several secrets opens, and no mixture of them") {
+  Config config;
+  REQUIRE(decode_config(R"({"secrets":["old secret","new","\u0000\u00e9"]})", config).empty());
+  const Hub hub(config);
+  CHECK(hub.is_authorized("Bearer old secret"));
+  CHECK(hub.is_authorized("bearer new"));
+  CHECK(hub.is_authorized(Bytes("Bearer \0é", 10)));
+  CHECK_FALSE(hub.is_authorized(Bytes("Bearer\0new", 10)));  // NUL is no lower-case space
+  for (const Bytes wrong : {"Bearer old", "Bearer old secretnew", "Bearer newnew", "Bearer ne", "Bearer new ", "Bearer  new", "Bearer",
+                            "Bearer ", "", "new", "Basic new", "Bearer\tnew", "Bearer new,Bearer new"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(hub.is_authorized(wrong));
+  }
+}
+
+TEST_CASE("a configured hub tells its configuration, and keeps its own copy") {
+  Config config;
+  REQUIRE(decode_config(R"({"secrets":["s"],"params_max":3})", config).empty());
+  const Hub hub(config);
+  config.params_max = 9;
+  CHECK(hub.config().params_max == 3);
+}
+
+}  // namespace

@@ -1,0 +1,264 @@
+// Every bound of limits.def at n-1, n and n+1. A limit without a row here fails the last test.
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "scenario.hpp"
+#include "sidekick/text.hpp"
+
+namespace {
+
+using namespace sidekick;
+using namespace sidekick::test;
+
+/// Whether an amount is let through by a hub whose limit is `n`.
+using Probe = std::function<bool(Scenario&, u64 amount)>;
+
+struct Row {
+  Bytes limit;
+  u64 n;
+  Probe is_let_through;
+  Bytes settings = "";
+  bool is_time = false;  ///< a time is over when it is reached: n is the first amount that is too much
+};
+
+bool has_error(Bytes actions) { return actions.find("\"type\": \"error\"") != Bytes::npos; }
+bool is_ok(Bytes actions) { return actions.find("respond 200") != Bytes::npos; }
+
+std::string connection(Bytes token, Bytes channel = "c", Bytes params = "{}", Bytes more = "") {
+  return compose({"{\"token\":\"", token, "\",\"channel\":\"", channel, "\",\"params\":", params, more, "}"});
+}
+
+std::string send(Bytes token, Bytes data = "1") {
+  return compose({"{\"type\":\"send\",\"token\":\"", token, "\",\"channel\":\"c\",\"params\":{},\"data\":", data, "}"});
+}
+
+std::string listen(Bytes resources) { return compose({"{\"type\":\"listen\",\"resources\":[", resources, "]}"}); }
+std::string quoted_x(u64 bytes) { return "\"" + repeat("x", bytes) + "\""; }
+
+std::string numbered(u64 count, Bytes before, Bytes after) {
+  std::string out;
+  for (u64 i = 0; i < count; ++i) out += compose({i == 0 ? "" : ",", before, Digits(i), after});
+  return out;
+}
+
+/// A text of exactly `size` bytes that means the same with and without the spaces.
+std::string padded(std::string text, u64 size) {
+  SIDEKICK_CHECK(text.size() <= size);
+  return text + repeat(" ", size - text.size());
+}
+
+const std::vector<Row> rows = {
+    {"frame_bytes_max", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       return !has_error(s.frame(1, padded(R"({"type":"ping"})", amount)));
+     }},
+    {"http_body_bytes_max", 100, [](Scenario& s, u64 amount) { return is_ok(s.post("/resources", padded(R"({"resources":[]})", amount))); }},
+    {"depth_max", 8,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       return !has_error(s.frame(1, compose({"{\"type\":\"ping\",\"x\":", repeat("[", amount - 1), repeat("]", amount - 1), "}"})));
+     }},
+    {"resources_per_message_max", 5,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       const bool is_listened = !has_error(s.frame(1, listen(numbered(amount, "\"", "\""))));
+       CHECK(is_listened == is_ok(s.post("/resources", compose({"{\"resources\":[", numbered(amount, "\"", "\""), "]}"}))));
+       return is_listened;
+     }},
+    {"topics_per_client_max", 5,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       bool is_full = false;
+       for (u64 i = 0; i < amount; ++i) is_full = has_error(s.frame(1, listen(compose({"\"", Digits(i), "\""}))));
+       return !is_full;
+     }},
+    {"topic_bytes_per_client_max", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.frame(1, listen(quoted_x(60)));
+       return !has_error(s.frame(1, listen("\"" + repeat("y", amount - 60) + "\"")));
+     }},
+    {"topic_store_bytes_max", 1100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       return !has_error(s.frame(1, listen(quoted_x(amount - 128 - 16 - Bytes("resource:").size()))));
+     }},
+    {"tokens_per_client_max", 3,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       std::string last;
+       for (u64 i = 0; i < amount; ++i) {
+         const std::string token = compose({"t", Digits(i)});
+         s.post("/connection", connection(token));
+         last = s.frame(1, i % 2 == 0 ? send(token) : compose({"{\"type\":\"subscribe\",\"token\":\"", token, "\"}"}));
+       }
+       return !has_error(last);
+     }},
+    {"token_bytes_max", 20, [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection(repeat("x", amount)))); }},
+    {"channel_bytes_max", 20, [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", repeat("x", amount)))); }},
+    {"params_max", 5,
+     [](Scenario& s, u64 amount) {
+       return is_ok(s.post("/connection", connection("t", "c", compose({"{", numbered(amount, "\"p", "\":\"\""), "}"}))));
+     }},
+    {"param_name_bytes_max", 5,
+     [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", "c", "{" + quoted_x(amount) + ":\"\"}"))); }},
+    {"param_value_bytes_max", 5,
+     [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", "c", "{\"p\":" + quoted_x(amount) + "}"))); }},
+    {"resource_bytes_max", 5,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       return !has_error(s.frame(1, listen(quoted_x(amount))));
+     }},
+    {"clients_max", 3,
+     [](Scenario& s, u64 amount) {
+       std::string last;
+       for (u64 i = 1; i <= amount; ++i) last = s.open(static_cast<ClientId>(i));
+       return last.empty();
+     }},
+    {"tokens_max", 3,
+     [](Scenario& s, u64 amount) {
+       std::string last;
+       for (u64 i = 0; i < amount; ++i) last = s.post("/connection", connection(compose({"t", Digits(i)})));
+       return is_ok(last);
+     }},
+    {"token_store_bytes_max", 1100,
+     [](Scenario& s, u64 amount) {
+       const u64 rest = 256 + 1 + 2 * Bytes("channel:c/").size() + 2;  // key, topic twice, and the quotes of the context
+       return is_ok(s.post("/connection", connection("t", "c", "{}", ",\"context\":" + quoted_x(amount - rest))));
+     }},
+    {"forwards_waiting_max", 3,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       std::string last;
+       for (u64 i = 0; i < amount + 1; ++i) last = s.frame(1, send("t"));  // the first does not wait
+       return !has_error(last);
+     }},
+    {"forward_store_bytes_max", 1100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       s.frame(1, send("t"));
+       const u64 rest = 128 + Bytes("\"c\"{}").size() + Bytes(R"({ "channel": "c", "params": {}, "data": "" })").size();
+       return !has_error(s.frame(1, send("t", quoted_x(amount - rest))));
+     }},
+    {"forward_answer_bytes_max", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       s.frame(1, send("t"));
+       return s.forward_done(1, 400, padded(R"({"fault":"client","message":"its own"})", amount)).find("its own") != std::string::npos;
+     }},
+    {"forward_timeout_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       s.frame(1, send("t"));
+       s.after(amount);
+       return !has_error(s.timer());
+     },
+     "", true},
+    {"forward_concurrent", 1,
+     [](Scenario& s, u64 amount) {
+       // 0 or 1: with 1, a second message does not wait; there is no 2.
+       if (amount == 2) return false;
+       Scenario in_turn(R"("forward_concurrent": 0)");
+       Scenario& it = amount == 0 ? in_turn : s;
+       it.open(1);
+       it.post("/connection", connection("t"));
+       it.frame(1, send("t"));
+       return (it.frame(1, send("t")).find("forward 2") != std::string::npos) == (amount == 1);
+     }},
+    {"token_ttl_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       s.after(amount);
+       return !has_error(s.frame(1, send("t")));
+     },
+     "", true},
+    {"token_resume_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.post("/connection", connection("t"));
+       s.frame(1, send("t"));
+       s.close(1);
+       s.open(2);
+       s.after(amount);
+       return !has_error(s.frame(2, send("t")));
+     },
+     "", true},
+    {"auth_failure_delay_ms", 100,
+     [](Scenario& s, u64 amount) {
+       // The answer is not to come before the delay is over: an amount is "let through" if the client is still waiting then.
+       s.post("/resources", R"({"resources":[]})", "Bearer wrong");
+       return amount < s.actions()[0].respond.delay_ms;
+     },
+     "", true},
+    {"client_buffer_bytes_max", 2000,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       return s.lag(1, static_cast<u32>(amount)).empty();
+     },
+     R"("http_body_bytes_max": 1000)"},
+    {"frames_per_second", 10,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       bool is_refused = false;
+       for (u64 i = 0; i < 2 * amount; ++i) {
+         is_refused |= has_error(s.frame(1, R"({"type":"ping"})"));
+         s.after(1000 / amount);
+       }
+       return !is_refused;
+     },
+     R"("frames_burst": 1)"},
+    {"frames_burst", 5,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       std::string last;
+       for (u64 i = 0; i < amount; ++i) last = s.frame(1, R"({"type":"ping"})");
+       return !has_error(last);
+     },
+     R"("frames_per_second": 1)"},
+};
+
+TEST_CASE("reference: sizes, counts and rates must have limits: each lets n-1 and n through, and not n+1" * doctest::test_suite("reference")) {
+  for (const Row& row : rows) {
+    CAPTURE(row.limit);
+    const auto is_let_through = [&row](u64 amount) {
+      Scenario scenario(compose({"\"", row.limit, "\": ", Digits(row.n), row.settings.empty() ? "" : ", ", row.settings}));
+      return row.is_let_through(scenario, amount);
+    };
+    CHECK(is_let_through(row.n - 1));
+    CHECK(is_let_through(row.n) == !row.is_time);
+    CHECK_FALSE(is_let_through(row.n + 1));
+  }
+}
+
+TEST_CASE("a limit without a row in this table is a defect") {
+  for (const LimitEntry& limit : limits) {
+    CAPTURE(limit.name);
+    u32 count = 0;
+    for (const Row& row : rows) count += row.limit == limit.name;
+    CHECK(count == 1);
+  }
+  CHECK(rows.size() == std::size(limits));
+}
+
+TEST_CASE("the defaults let through what they promise: 10,000 resources in one listen, then each of them once") {
+  Scenario s;
+  s.open(1);
+  const std::string names = numbered(10'000, "\"resource/", "\"");
+  const std::string listening = s.frame(1, listen(names));
+  CHECK(listening.find("send 1 { \"type\": \"listening\"") != std::string::npos);
+  s.post("/resources", compose({"{\"resources\":[", names, "]}"}));
+  CHECK(s.actions().size() == 10'001);
+  CHECK(has_error(s.frame(1, listen("\"one more\""))));
+  const std::string unlistening = s.frame(1, compose({"{\"type\":\"unlisten\",\"resources\":[", names, "]}"}));
+  CHECK(unlistening.starts_with("attach 1 { \"tokens\": [], \"resources\": [] }\n"));
+  CHECK(s.post("/resources", compose({"{\"resources\":[", names, "]}"})) == "respond 200 OK\n");
+}
+
+}  // namespace

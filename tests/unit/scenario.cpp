@@ -1,0 +1,188 @@
+#include "scenario.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "sidekick/ion/reader.hpp"
+#include "sidekick/text.hpp"
+#include "sidekick/trace.hpp"
+
+namespace sidekick::test {
+
+Scenario::Scenario(Bytes settings) {
+  const Bytes separator = settings.empty() ? "" : ", ";
+  const std::string text = compose({"{ \"secrets\": [\"", secret, "\"], \"hash_seed\": \"0123456789abcdef\"", separator, settings, " }"});
+  const std::string wrong = decode_config(text, config_);
+  if (!wrong.empty()) {
+    std::fprintf(stderr, "a test has a wrong configuration: %s\n", wrong.c_str());
+    std::abort();
+  }
+  start_hub();
+}
+
+void Scenario::start_hub() {
+  hub_ = std::make_unique<Hub>(config_);
+  trace::append_header(trace_, config_);
+  trace_ += '\n';
+}
+
+std::string Scenario::open(ClientId client) {
+  client_rows_[client];  // before the input: a refused client is closed by it
+  return handle(input::ClientOpened{client});
+}
+
+std::string Scenario::frame(ClientId client, Bytes text) { return handle(input::ClientFrame{client, text}); }
+
+std::string Scenario::close(ClientId client) {
+  client_rows_.erase(client);
+  return handle(input::ClientClosed{client});
+}
+
+std::string Scenario::lag(ClientId client, u32 buffered_bytes) { return handle(input::ClientLagging{client, buffered_bytes}); }
+
+std::string Scenario::post(Bytes path, Bytes body, Bytes authorization) {
+  return request("POST", path, authorization, body, static_cast<u32>(body.size()));
+}
+
+std::string Scenario::request(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes) {
+  return handle(input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body});
+}
+
+std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body) { return handle(input::ForwardDone{forward, status, body}); }
+
+std::string Scenario::timer() { return handle(input::TimerFired{}); }
+
+std::string Scenario::restart(const std::set<ClientId>& lost, const std::vector<std::pair<std::string, std::string>>& written) {
+  for (const ClientId client : lost) client_rows_.erase(client);
+  for (const auto& [name, record] : written) {
+    constexpr Bytes client = "client ";
+    if (name.starts_with(client)) {
+      client_rows_[static_cast<ClientId>(std::strtoul(name.c_str() + client.size(), nullptr, 10))] = record;
+    } else {
+      token_rows_[name] = record;
+    }
+  }
+  start_hub();
+  std::string out;
+  // Copies: what is restored may itself change the rows.
+  for (const auto& [key, record] : std::map(token_rows_)) out += restore_token(key, record);
+  for (const auto& [client, record] : std::map(client_rows_)) out += restore_client(client, record);
+  return out;
+}
+
+std::string Scenario::restore_token(Bytes key, Bytes record) {
+  token_rows_[std::string(key)] = record;
+  return handle(input::RestoreToken{key, record});
+}
+
+std::string Scenario::restore_client(ClientId client, Bytes record) {
+  client_rows_[client] = record;
+  return handle(input::RestoreClient{client, record});
+}
+
+std::string Scenario::handle(const Input& input) {
+  trace::append_input(trace_, *hub_, now_, input);
+  hub_->handle(now_, input, actions_);
+  return perform();
+}
+
+std::string Scenario::perform() {
+  std::string out;
+  for (const Action& action : actions_) {
+    trace::append_action(trace_, action);
+    append_line(out, action);
+    switch (action.tag) {
+      case ActionTag::put_token:
+        token_rows_[std::string(action.put_token.key)] = action.put_token.record;
+        break;
+      case ActionTag::erase_token:
+        token_rows_.erase(std::string(action.erase_token.key));
+        break;
+      case ActionTag::attach_client:
+        client_rows_[action.attach_client.client] = action.attach_client.record;
+        break;
+      case ActionTag::close:
+        client_rows_.erase(action.close.client);
+        break;
+      case ActionTag::send:
+      case ActionTag::respond:
+      case ActionTag::forward:
+      case ActionTag::set_timer:
+        break;
+    }
+  }
+  return out;
+}
+
+void Scenario::append_line(std::string& out, const Action& action) {
+  switch (action.tag) {
+    case ActionTag::put_token:
+      out += compose({"put_token ", printable(action.put_token.key), " ", printable(action.put_token.record)});
+      break;
+    case ActionTag::erase_token:
+      out += compose({"erase_token ", printable(action.erase_token.key)});
+      break;
+    case ActionTag::attach_client:
+      out += compose({"attach ", Digits(action.attach_client.client), " ", printable(action.attach_client.record)});
+      break;
+    case ActionTag::send:
+      out += "send";
+      for (const u32 client : action.send.clients) out += compose({" ", Digits(client)});
+      out += compose({" ", printable(action.send.text)});
+      break;
+    case ActionTag::respond: {
+      const action::Respond& respond = action.respond;
+      SIDEKICK_CHECK(respond.request == last_request_);
+      out += compose({"respond ", Digits(respond.status), " "});
+      if (respond.delay_ms != 0) out += compose({"(after ", Digits(respond.delay_ms), " ms) "});
+      if (!respond.allow.empty()) out += compose({"(Allow: ", respond.allow, ") "});
+      if (respond.content_type != "text/plain; charset=utf-8") out += compose({"(", respond.content_type, ") "});
+      out += printable(respond.body);
+      break;
+    }
+    case ActionTag::forward:
+      SIDEKICK_CHECK(action.forward.timeout_ms == config_.forward_timeout_ms);
+      out += compose({"forward ", Digits(action.forward.forward), " ", printable(action.forward.body)});
+      break;
+    case ActionTag::close:
+      SIDEKICK_CHECK(action.close.reason.size() <= 123);  // RFC 6455, 5.5: a control frame has at most 125 bytes
+      out += compose({"close ", Digits(action.close.client), " ", Digits(action.close.code), " ", printable(action.close.reason)});
+      break;
+    case ActionTag::set_timer:
+      SIDEKICK_CHECK(action.set_timer.at_ms >= now_);
+      out += compose({"set_timer +", Digits(action.set_timer.at_ms - now_)});
+      break;
+  }
+  out += '\n';
+}
+
+std::string printable(Bytes text) {
+  constexpr char hex[] = "0123456789abcdef";
+  const bool is_utf8 = ion::is_utf8(text);
+  std::string out;
+  for (const char c : text) {
+    const u8 byte = static_cast<u8>(c);
+    if (byte >= 0x20 && byte != 0x7F && (byte < 0x80 || is_utf8)) {
+      out += c;
+    } else {
+      out.append("\\x").append(1, hex[byte >> 4]).append(1, hex[byte & 15]);
+    }
+  }
+  return out;
+}
+
+std::pair<u64, u64> seed_range(u64 count) {
+  const char* seed = std::getenv("SEED");
+  if (seed == nullptr) return {1, count};
+  const u64 only = std::strtoull(seed, nullptr, 10);
+  return {only, only};
+}
+
+std::string repeat(Bytes part, u64 count) {
+  std::string out;
+  out.reserve(part.size() * count);
+  for (u64 i = 0; i < count; ++i) out += part;
+  return out;
+}
+
+}  // namespace sidekick::test

@@ -1,0 +1,94 @@
+// A hub with everything a test needs around it: a clock, the rows a host would store, and texts in and out.
+// Each method gives one input and returns its actions, one line an action:
+//
+//   put_token t1 { ... }      attach 1 { ... }      send 1 2 { ... }            set_timer +300000
+//   erase_token t1            close 1 1013 why      respond 200 OK              forward 1 { ... }
+//
+// A respond says `(401 after 3000 ms)`-like extras only where there are any; bytes that are not printable UTF-8 stand as \xNN.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "sidekick/hub.hpp"
+
+namespace sidekick::test {
+
+inline constexpr Millis start_ms = 1'700'000'000'000;
+inline constexpr Bytes secret = "the secret";
+inline constexpr Bytes bearer = "Bearer the secret";
+
+class Scenario {
+ public:
+  /// settings: members for the configuration, as in `"token_ttl_ms": 5, "params_max": 2`. Wrong ones end the test run.
+  explicit Scenario(Bytes settings = "");
+
+  std::string open(ClientId client);
+  std::string frame(ClientId client, Bytes text);
+  std::string close(ClientId client);
+  std::string lag(ClientId client, u32 buffered_bytes);
+  std::string post(Bytes path, Bytes body, Bytes authorization = bearer);
+  std::string request(Bytes method, Bytes path, Bytes authorization = "", Bytes body = "", u32 body_bytes = 0);
+  std::string forward_done(ForwardId forward, u32 status, Bytes body = "");
+  std::string timer();
+  void after(Millis span_ms) { now_ += span_ms; }
+  void set_now(Millis now) { now_ = now; }
+
+  /// A new hub from the stored rows, as after a wake. `lost`: clients whose sockets did not survive. `written`: rows that somebody has
+  /// changed meanwhile, by token or `client <id>`.
+  std::string restart(const std::set<ClientId>& lost = {}, const std::vector<std::pair<std::string, std::string>>& written = {});
+  std::string restore_token(Bytes key, Bytes record);
+  std::string restore_client(ClientId client, Bytes record);
+
+  std::string handle(const Input& input);
+
+  Hub& hub() { return *hub_; }
+  const Actions& actions() const { return actions_; }  ///< of the last input
+  Millis now() const { return now_; }
+
+  /// What a host has stored: tokens by key, and the record of every open client (empty where it has none).
+  const std::map<std::string, std::string>& token_rows() const { return token_rows_; }
+  const std::map<ClientId, std::string>& client_rows() const { return client_rows_; }
+
+  /// The trace of all hubs this scenario has had.
+  const std::string& trace() const { return trace_; }
+
+ private:
+  void start_hub();
+  std::string perform();
+  void append_line(std::string& out, const Action& action);
+
+  Config config_;
+  std::unique_ptr<Hub> hub_;
+  Actions actions_;
+  Millis now_ = start_ms;
+  RequestId last_request_ = 0;
+  std::map<std::string, std::string> token_rows_;
+  std::map<ClientId, std::string> client_rows_;
+  std::string trace_;
+};
+
+/// `text` on one line: control bytes and malformed UTF-8 as \xNN.
+std::string printable(Bytes text);
+
+/// A random number generator that is the same everywhere (splitmix64).
+struct Random {
+  u64 state;
+
+  u64 next() {
+    u64 z = (state += 0x9E3779B97F4A7C15);
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9;
+    z = (z ^ z >> 27) * 0x94D049BB133111EB;
+    return z ^ z >> 31;
+  }
+  u32 below(u32 bound) { return static_cast<u32>(next() % bound); }
+  bool one_in(u32 count) { return below(count) == 0; }
+};
+
+/// The seeds of a randomised test: the first `count`, or the one in the environment variable SEED.
+std::pair<u64, u64> seed_range(u64 count);
+
+std::string repeat(Bytes part, u64 count);
+
+}  // namespace sidekick::test
