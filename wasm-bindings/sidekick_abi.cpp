@@ -88,10 +88,19 @@ TimedInput decode_input(u32 size) {
   u32 count = 0;
   for (const Field* field = shape->fields; field->kind != FieldKind::end; ++field) {
     const u32 word = reader.word();
-    if (field->kind == FieldKind::bytes) {
-      lengths[count++] = word;
-    } else {
-      new (fields + field->offset) u32(word);
+    switch (field->kind) {
+      case FieldKind::u32_word:
+        new (fields + field->offset) u32(word);
+        break;
+      case FieldKind::u64_word:
+        new (fields + field->offset) u64(static_cast<u64>(reader.word()) << 32 | word);
+        break;
+      case FieldKind::bytes:
+        lengths[count++] = word;
+        break;
+      case FieldKind::ids:
+      case FieldKind::end:
+        trap();  // no input has ids
     }
   }
   count = 0;
@@ -146,7 +155,7 @@ uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
 uint8_t* sidekick_buffer(uint32_t size) {
   // A hub that once got a large body does not keep its buffer for ever.
   constexpr std::size_t kept_words_max = (1u << 20) / sizeof(u64);
-  const std::size_t words = (static_cast<std::size_t>(size) + 7) / 8;
+  const std::size_t words = size / 8 + (size % 8 != 0);
   if (buffer.size() > kept_words_max && words <= kept_words_max) std::vector<u64>().swap(buffer);
   if (words > buffer.size()) {
     std::vector<u64>().swap(buffer);  // nothing in it is worth copying

@@ -44,8 +44,8 @@ SIDEKICK_EXPORT(sidekick_abi_version) uint32_t sidekick_abi_version(void);
  * good until the next call of sidekick_buffer. */
 SIDEKICK_EXPORT(sidekick_buffer) uint8_t* sidekick_buffer(uint32_t size);
 
-/* Makes a hub from the configuration text (JSON or ION: an object with the names of limits.def, `secrets`, `hash_seed`) in the
- * first `size` bytes of the buffer. Returns 0 when the configuration is refused; sidekick_error() says why. */
+/* Makes a hub from the configuration text (JSON or ION: an object with the names of limits.def, `secrets`, `hash_seed`, which must
+ * be random where strangers are served) in the first `size` bytes of the buffer. Returns 0 when the configuration is refused; sidekick_error() says why. */
 SIDEKICK_EXPORT(sidekick_create) sidekick_hub* sidekick_create(uint32_t size);
 
 /* Why the last sidekick_create returned 0. Good until the next sidekick_create. */
@@ -58,8 +58,8 @@ SIDEKICK_EXPORT(sidekick_destroy) void sidekick_destroy(sidekick_hub* hub);
 SIDEKICK_EXPORT(sidekick_describe) const sidekick_text* sidekick_describe(sidekick_hub* hub);
 
 /* Applies one input, laid out in the first `size` bytes of the buffer:
- *   u32 tag, u32 now_low, u32 now_high, then the fields of border.def in order (U32: the value; BYTES: the length), then the
- *   bytes of all BYTES fields, in order, without padding.
+ *   u32 tag, u32 now_low, u32 now_high, then the fields of border.def in order (U32: the value; U64: low, high; BYTES: the
+ *   length), then the bytes of all BYTES fields, in order, without padding.
  * Returns the address of the actions: u32 count, then for each u32 tag and its fields in order
  *   (U32: the value; U64: low, high; BYTES: address, length; IDS: address, count of u32).
  * All of it is good until the next call on this hub. Traps when the layout is wrong: that is a bug of the host. */

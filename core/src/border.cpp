@@ -5,6 +5,7 @@ namespace sidekick {
 namespace {
 
 #define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name)},
+#define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name)},
 #define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name)},
 #define SIDEKICK_INPUT(Type, name, number, fields)              \
   struct Type##Shape {                                          \

@@ -17,6 +17,10 @@ struct Client {
   std::vector<TopicId> resources; ///< in the order listened to
   u32 resource_bytes = 0;
 
+  // How long the host's record of this client is, and how much of that was written as a whole: see emit_attach.
+  u32 record_bytes = 0;
+  u32 record_whole_bytes = 0;
+
   // Token bucket of frames, in thousandths of a frame.
   u64 frame_credit = 0;
   Millis credited_at = 0;
@@ -45,17 +49,14 @@ class Clients {
     clients_.remove(slot);
   }
 
-  /// The id of the client, if the one with this serial is still open.
+  /// Whether the client that had this slot and serial is still open.
   bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
 
   Client& operator[](ClientSlot slot) { return clients_[slot]; }
   u32 count() const { return clients_.size(); }
 
  private:
-  u64 hash(ClientId id) const {
-    // The host numbers its clients, so there is nothing to defend: a multiplicative hash will do.
-    return (id ^ hash_seed_) * 0x9E3779B97F4A7C15;
-  }
+  u64 hash(ClientId id) const { return hash_number(hash_seed_, id); }
 
   u64 hash_seed_;
   u64 last_serial_ = 0;

@@ -1,6 +1,7 @@
 // Configuration: every value checked against limits.def, every complaint with the name and what was expected.
 #include "sidekick/config.hpp"
 
+#include <algorithm>
 #include <bitset>
 
 #include "sidekick/ion/reader.hpp"
@@ -12,7 +13,7 @@ namespace {
 
 // What must hold between the defaults; decode_config checks the same of what is configured.
 constexpr bool is_consistent(const u32 client_buffer_bytes_max, const u32 http_body_bytes_max) {
-  return client_buffer_bytes_max >= http_body_bytes_max;
+  return u64{client_buffer_bytes_max} >= u64{http_body_bytes_max} * 2;
 }
 #define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason)                          \
   static_assert(u64{lowest} <= u64{default_value} && u64{default_value} <= u64{highest}, #name); \
@@ -52,8 +53,13 @@ std::string decode_secrets(ion::Reader& reader, Config& config) {
   while (reader.next_element()) {
     ion::Slice value;
     if (!reader.read(value) || value.kind != ion::Kind::string || value.raw.empty()) return expected;
-    config.secrets.emplace_back();
-    ion::append_decoded(config.secrets.back(), value.raw);
+    std::string& secret = config.secrets.emplace_back();
+    ion::append_decoded(secret, value.raw);
+    // Such a secret could never arrive: HTTP trims a header's value, and refuses control characters in it.
+    const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<u8>(c) < 0x20 || c == 0x7F; });
+    if (has_control || secret.front() == ' ' || secret.back() == ' ') {
+      return "a secret has a control character (a newline at its end?) or begins or ends with a space, and could never match";
+    }
   }
   return config.secrets.empty() || config.secrets.size() > secrets_max ? expected : std::string();
 }
@@ -110,8 +116,8 @@ std::string decode_config(Bytes text, Config& config) {
   if (!wrong.empty()) return compose({"the configuration is wrong: ", wrong});
   if (decoded.secrets.empty()) return "the configuration is wrong: expected \"secrets\", an array with at least one string";
   if (!is_consistent(decoded.client_buffer_bytes_max, decoded.http_body_bytes_max)) {
-    return "the configuration is wrong: client_buffer_bytes_max must not be less than http_body_bytes_max, or one large message would "
-           "disconnect its reader";
+    return "the configuration is wrong: client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message could "
+           "disconnect its readers";
   }
   config = decoded;
   return {};

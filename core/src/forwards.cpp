@@ -9,7 +9,7 @@ u32 Forwards::open_lane(TokenId token) {
 }
 
 void Forwards::wait(u32 lane, Forward forward) {
-  store_bytes_ += store_bytes_of(forward);
+  count(lane, forward);
   lanes_[lane].waiting.push_back(std::move(forward));
 }
 
@@ -17,7 +17,7 @@ Forward Forwards::take_waiting(u32 lane) {
   std::vector<Forward>& waiting = lanes_[lane].waiting;
   Forward forward = std::move(waiting.front());
   waiting.erase(waiting.begin());  // at most forwards_waiting_max, and hardly ever more than a few
-  store_bytes_ -= store_bytes_of(forward);
+  uncount(lane, forward);
   return forward;
 }
 
@@ -27,6 +27,7 @@ ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   do {
     flight.id = ++last_id_;  // wraps after four billion forwards: skip 0 and what is still in flight
   } while (flight.id == 0 || index_.find(hash(flight.id), [&](u32 other) { return flights_[other].id == flight.id; }) != none);
+  count(lane, forward);
   flight.forward = std::move(forward);
   flight.lane = lane;
   flight.deadline = deadlines_.add({timeout_at, Due::forward_timeout, flight.id, slot});
@@ -46,7 +47,18 @@ Forwards::Flight Forwards::finish_slot(u32 slot) {
   deadlines_.remove(flight.deadline);
   flights_.remove(slot);
   --lanes_[flight.lane].in_flight;
+  uncount(flight.lane, flight.forward);
   return flight;
+}
+
+void Forwards::count(u32 lane, const Forward& forward) {
+  store_bytes_ += cost_of(forward);
+  lanes_[lane].bytes += cost_of(forward);
+}
+
+void Forwards::uncount(u32 lane, const Forward& forward) {
+  store_bytes_ -= cost_of(forward);
+  lanes_[lane].bytes -= cost_of(forward);
 }
 
 }  // namespace sidekick

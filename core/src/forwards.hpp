@@ -20,6 +20,7 @@ struct Forward {
   Sender sender;
   std::string scope;  ///< channel and params as ION, for an error reply
   u32 channel_size = 0;
+  u32 body_bytes = 0;
   std::string body;
 
   Bytes channel() const { return Bytes(scope).substr(0, channel_size); }
@@ -33,6 +34,7 @@ class Forwards {
   struct Lane {
     std::vector<Forward> waiting;  ///< longest waiting first
     u32 in_flight = 0;
+    u64 bytes = 0;  ///< of all that waits or is in flight, as cost_of counts
     TokenId token = none;  ///< none: the token is gone, what it sent still goes out
 
     bool is_done() const { return in_flight == 0 && waiting.empty(); }
@@ -57,16 +59,22 @@ class Forwards {
   /// Puts a message in flight until `timeout_at`.
   ForwardId start(u32 lane, Forward forward, Millis timeout_at);
 
-  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more).
+  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more). Ids begin anew with each hub, so a host must
+  /// not give a new hub the answers to what an old one sent.
   Flight finish(ForwardId id);
   Flight finish_slot(u32 slot);
 
   u32 in_flight_count() const { return flights_.size(); }
+
+  /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it then.
   u64 store_bytes() const { return store_bytes_; }
-  static u64 store_bytes_of(const Forward& forward) { return forward.body.size() + forward.scope.size() + 128; }
+  static u64 cost_of(const Forward& forward) { return forward.body_bytes + forward.scope.size() + 128; }
 
  private:
-  u64 hash(ForwardId id) const { return (id ^ hash_seed_) * 0x9E3779B97F4A7C15; }
+  u64 hash(ForwardId id) const { return hash_number(hash_seed_, id); }
+
+  void count(u32 lane, const Forward& forward);
+  void uncount(u32 lane, const Forward& forward);
 
   u64 hash_seed_;
   Deadlines& deadlines_;

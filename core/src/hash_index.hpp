@@ -10,6 +10,12 @@ namespace sidekick {
 /// SipHash-1-3 (Aumasson, Bernstein 2012) of `bytes`: keys come from strangers, who must not be able to choose collisions.
 u64 hash_bytes(u64 seed, Bytes bytes);
 
+/// For numbers that hosts and hubs give out themselves, so there is nothing to defend. All bits of `number` reach the low bits.
+inline u64 hash_number(u64 seed, u32 number) {
+  const u64 product = (number ^ seed) * 0x9E3779B97F4A7C15;
+  return product ^ product >> 32;
+}
+
 class HashIndex {
  public:
   /// The id filed under `hash` for which `is_it(id)` holds, or `none`.

@@ -40,6 +40,9 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::timer_fired:
       state.timer_at = 0;
       break;
+    case InputTag::shutting_down:
+      state.is_shutting_down = true;
+      break;
     case InputTag::restore_token:
     case InputTag::restore_client:
       trap();  // handled above
@@ -93,6 +96,7 @@ void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out)
   const ClientSlot slot = clients.find(in.client);
   if (slot == none || in.buffered_bytes <= config.client_buffer_bytes_max) return;
   drop_client(slot, out);
+  out.add(action::AttachClient{in.client, 0, ""});  // what it held may be another's before its socket is gone
   out.add(action::Close{in.client, 1013, "reads too slowly: more bytes wait than client_buffer_bytes_max allows"});
 }
 
@@ -108,7 +112,7 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
       forget_token(id);
     } else {
       tokens.release(id, now + config.token_resume_ms);
-      emit_put_token(id, out);
+      emit_touch_token(id, out);
     }
   }
   for (const TopicId topic : client.resources) {

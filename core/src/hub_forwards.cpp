@@ -50,14 +50,14 @@ bool is_success(u32 status) { return status >= 200 && status < 300; }
 
 void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   const Forwards::Flight flight = forwards.finish(in.forward);
-  if (flight.id == 0) return;  // given up before, or another instance's
+  if (flight.id == 0) return;  // given up before
   const Sender sender = flight.forward.sender;
   if (!is_success(in.status) && clients.is_open(sender.slot, sender.serial)) {
     ServerError error;
     if (in.status == 0) {
       error.message = "the app server could not be reached, or broke off without an answer; the message may not have been processed";
     } else if (in.body.size() > config.forward_answer_bytes_max || !decode_server_error(in.body, config.depth_max, error)) {
-      error = {Blame::server, compose({"the app server answered ", Digits(in.status), " to this message, without saying why"})};
+      error = {Blame::server, compose({"the app server answered ", Digits(in.status), " to this message, without { fault, message }"})};
     }
     emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(), flight.forward.params(), error.message, out);
   }

@@ -67,19 +67,13 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
     return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
   if (token.state() != TokenState::subscribed) {
-    const bool is_new = topics.find(token.topic()) == none;
-    const u64 cost = Topics::subscription_bytes + (is_new ? Topics::topic_bytes + token.topic().size() : 0);
-    if (topics.store_bytes() + cost > config.topic_store_bytes_max) {
-      return emit_refusal(slot, Blame::sidekick, message.scope, "this Sidekick is full (topic_store_bytes_max); try again later", out);
-    }
-
     const bool was_free = token.state() == TokenState::free;
-    if (was_free) take_token(id, slot);
+    if (was_free) hold_token(id, slot);
     const TopicId topic = topics.intern(token.topic());
     topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on the topic: one message, one copy
     tokens.subscribe(id, topic);
-    emit_put_token(id, out);
-    if (was_free) emit_attach(slot, out);
+    emit_touch_token(id, out);
+    if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
   }
   emit_to(clients[slot].id, encode_channel_reply(out.text(), "subscribed", tokens[id]), out);
 }
@@ -92,7 +86,7 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
   if (tokens[id].state() != TokenState::free) {
     leave_channel(id, slot);
     std::erase(clients[slot].tokens, id);
-    emit_attach(slot, out);
+    emit_attach(slot, ClientChange::tokens_gone, {&message.token, 1}, out);
   }
   forget_token(id);
   emit_to(clients[slot].id, reply, out);
@@ -110,6 +104,10 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
     return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
 
+  if (is_shutting_down) {
+    return emit_refusal(slot, Blame::sidekick, message.scope, "this Sidekick is shutting down; the message is not sent", out);
+  }
+
   Forward forward;
   forward.sender = {slot, clients[slot].serial};
   forward.scope.reserve(token.channel().size() + token.params().size());
@@ -122,26 +120,29 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   if (!token.context().empty()) text.append(", \"context\": ").append(token.context());
   const Bytes body = text.append(" }").finish();
 
-  const bool has_to_wait = token.lane != none && forwards.lane(token.lane).in_flight >= in_flight_max();
-  if (has_to_wait) {
-    if (forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
-      return emit_refusal(slot, Blame::sidekick, message.scope,
-                          "too many messages of this channel wait for the app server (forwards_waiting_max); this one is not sent", out);
-    }
-    forward.body.assign(body);
-    if (forwards.store_bytes() + Forwards::store_bytes_of(forward) > config.forward_store_bytes_max) {
-      return emit_refusal(slot, Blame::sidekick, message.scope,
-                          "too many messages wait for the app server (forward_store_bytes_max); this one is not sent", out);
-    }
+  forward.body_bytes = static_cast<u32>(body.size());
+
+  const u64 cost = Forwards::cost_of(forward);
+  const bool has_lane = token.lane != none;
+  const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
+  Bytes refusal;
+  if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
+    refusal = "too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent";
+  } else if (has_lane && forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
+    refusal = "too much of this token waits for the app server (forward_bytes_per_token_max); this message is not sent";
+  } else if (forwards.store_bytes() + cost > config.forward_store_bytes_max) {
+    refusal = "too much waits for the app server (forward_store_bytes_max); this message is not sent";
   }
+  if (!refusal.empty()) return emit_refusal(slot, Blame::sidekick, message.scope, refusal, out);
 
   if (token.state() == TokenState::free) {
-    take_token(id, slot);
-    emit_put_token(id, out);
-    emit_attach(slot, out);
+    hold_token(id, slot);
+    emit_touch_token(id, out);
+    emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
   }
   if (token.lane == none) token.lane = forwards.open_lane(id);
   if (has_to_wait) {
+    forward.body.assign(body);
     forwards.wait(token.lane, std::move(forward));
   } else {
     const ForwardId started = forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
@@ -154,13 +155,17 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   // Interning is not yet a change anyone can see: a topic without subscribers is taken back below.
   topics.begin_marks();
   listened.clear();
+  changed.clear();
   u64 added_bytes = 0;
+  u64 added_cost = 0;
   for (const Bytes resource : message.resources) {
     name_resource_topic(topic_name, resource);
     const TopicId topic = topics.intern(topic_name);
     if (!topics.mark(topic) || topics.is_subscribed(topic, client.id)) continue;
     listened.push_back(topic);
+    changed.push_back(resource);
     added_bytes += resource.size();
+    added_cost += Topics::subscription_cost(topic_name);
   }
 
   Bytes refusal;
@@ -169,7 +174,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
   } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
     refusal = "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)";
-  } else if (topics.store_bytes() + Topics::subscription_bytes * listened.size() > config.topic_store_bytes_max) {
+  } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
     refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
     blame = Blame::sidekick;
   }
@@ -181,31 +186,35 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   for (const TopicId topic : listened) topics.subscribe(topic, client.id);
   client.resources.insert(client.resources.end(), listened.begin(), listened.end());
   client.resource_bytes += static_cast<u32>(added_bytes);
-  if (!listened.empty()) emit_attach(slot, out);
+  if (!changed.empty()) emit_attach(slot, ClientChange::resources, changed, out);
   emit_to(client.id, encode_resources_reply(out.text(), "listening", message.resources), out);
 }
 
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
-  Client& client = clients[slot];
+  remove_resources(clients[slot], message.resources);
+  if (!changed.empty()) emit_attach(slot, ClientChange::resources_gone, changed, out);
+  emit_to(clients[slot].id, encode_resources_reply(out.text(), "unlistening", message.resources), out);
+}
+
+/// Leaves in `changed` the names that the client did listen to.
+void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) {
   topics.begin_marks();
-  bool has_changed = false;
-  for (const Bytes resource : message.resources) {
-    name_resource_topic(topic_name, resource);
+  changed.clear();
+  for (const Bytes name : names) {
+    name_resource_topic(topic_name, name);
     const TopicId topic = topics.find(topic_name);
     if (topic == none || !topics.unsubscribe(topic, client.id)) continue;
     topics.mark(topic);
-    client.resource_bytes -= static_cast<u32>(resource.size());
-    has_changed = true;
+    changed.push_back(name);
+    client.resource_bytes -= static_cast<u32>(name.size());
   }
-  if (has_changed) {
-    std::erase_if(client.resources, [this](TopicId topic) {
-      if (!topics.is_marked(topic)) return false;
-      topics.release_if_idle(topic);
-      return true;
-    });
-    emit_attach(slot, out);
-  }
-  emit_to(client.id, encode_resources_reply(out.text(), "unlistening", message.resources), out);
+  if (changed.empty()) return;
+  std::erase_if(client.resources, [this](TopicId topic) {
+    if (!topics.is_marked(topic)) return false;
+    topics.release_if_idle(topic);
+    return true;
+  });
+  shrink_if_sparse(client.resources);
 }
 
 /// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a frame.
@@ -224,7 +233,7 @@ bool Hub::State::may_use(TokenId id, ClientSlot slot) {
   return id != none && (tokens[id].state() == TokenState::free || tokens[id].is_held_by(slot));
 }
 
-void Hub::State::take_token(TokenId id, ClientSlot slot) {
+void Hub::State::hold_token(TokenId id, ClientSlot slot) {
   tokens.take(id, slot);
   clients[slot].tokens.push_back(id);
 }

@@ -1,4 +1,6 @@
 // What the app server says: docs/protocol.md, "HTTP". Order of checks: path, method, bearer, size, body, state.
+#include <algorithm>
+
 #include "ion/writer.hpp"
 #include "state.hpp"
 
@@ -22,6 +24,11 @@ constexpr RouteEntry routes[] = {
 constexpr RouteEntry unknown_route = {"", Route::unknown, ""};
 
 const RouteEntry& find_route(Bytes path) {
+  if (path.starts_with("http://") || path.starts_with("https://")) {
+    // The absolute form, which servers must accept: RFC 9112, 3.2.2.
+    path.remove_prefix(path.find("://") + 3);
+    path.remove_prefix(std::min(path.find('/'), path.size()));
+  }
   path = path.substr(0, path.find_first_of("?#"));
   for (const RouteEntry& entry : routes) {
     if (entry.path == path) return entry;
@@ -74,18 +81,15 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
   if (!is_allowed(entry, in.method)) {
     const Bytes body = out.text().append("Method Not Allowed: use ").append(entry.allow).finish();
-    out.add(action::Respond{in.request, 405, 0, text_plain, entry.allow, body});
+    out.add(action::Respond{in.request, 405, 0, text_plain, out.text().append("Allow: ").append(entry.allow).finish(), body});
     return;
   }
   if (entry.route == Route::health) return on_health(in, out);
   if (entry.route == Route::socket) {
-    return emit_respond(in.request, 426, "Upgrade Required: /socket speaks WebSocket only", out);
-  }
-  if (!is_authorized(in.authorization)) {
-    constexpr Bytes body = "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret";
-    out.add(action::Respond{in.request, 401, config.auth_failure_delay_ms, text_plain, "", body});
+    out.add(action::Respond{in.request, 426, 0, text_plain, "Upgrade: websocket", "Upgrade Required: /socket speaks WebSocket only"});
     return;
   }
+  if (!is_authorized(in.authorization)) return emit_unauthorized(in.request, out);
   const u64 body_bytes = in.body.size() > in.body_bytes ? in.body.size() : in.body_bytes;
   if (body_bytes > config.http_body_bytes_max) {
     const Bytes body = out.text().append("Content Too Large: at most ").append_number(config.http_body_bytes_max)
@@ -120,17 +124,18 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
   if (existing == none && tokens.count() >= config.tokens_max) {
     return emit_respond(in.request, 503, "Service Unavailable: as many tokens as there may be (tokens_max); try again later", out);
   }
-  u64 freed = 0;
-  if (existing != none) {
-    const Token& token = tokens[existing];
-    freed = Tokens::store_bytes_of(token.key(), token.topic(), token.context());
-  }
-  if (tokens.store_bytes() - freed + Tokens::store_bytes_of(message.token, topic_name, context) > config.token_store_bytes_max) {
+  Token draft = Tokens::draft(message.token, message.scope, topic_name, context);
+  const u64 freed = existing == none ? 0 : Tokens::cost_of(tokens[existing]);
+  if (tokens.store_bytes() - freed + Tokens::cost_of(draft) > config.token_store_bytes_max) {
     return emit_respond(in.request, 503, "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later", out);
   }
 
+  // What the one before has sent goes on ahead of what the new one sends.
+  const u32 lane = existing == none ? none : tokens[existing].lane;
   if (existing != none) forget_token(existing);
-  const TokenId id = tokens.add(message.token, message.scope, topic_name, context, now + config.token_ttl_ms);
+  const TokenId id = tokens.add(std::move(draft), now + config.token_ttl_ms);
+  tokens[id].lane = lane;
+  if (lane != none) forwards.lane(lane).token = id;
   emit_put_token(id, out);
   emit_respond(in.request, 200, "OK", out);
 }
@@ -169,11 +174,13 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
   emit_respond(in.request, 200, "OK", out);
 }
 
-/// Open to everybody; how much there is of what is told only to those who know a secret.
+/// Open to everybody; how much there is of what is told only to those who know a secret, and a wrong one is answered as everywhere.
 void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
+  const bool is_known = is_authorized(in.authorization);
+  if (!is_known && !in.authorization.empty()) return emit_unauthorized(in.request, out);
   TextArena& text = out.text();
   text.append("{\"status\":\"ok\"");
-  if (is_authorized(in.authorization)) {
+  if (is_known) {
     text.append(",\"version\":\"").append(core_version).append("\",\"clients\":").append_number(clients.count());
     text.append(",\"tokens\":").append_number(tokens.count()).append(",\"topics\":").append_number(topics.count());
     text.append(",\"forwards\":").append_number(forwards.in_flight_count());

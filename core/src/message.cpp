@@ -9,14 +9,14 @@ namespace sidekick {
 
 namespace {
 
-/// A stranger's text inside an error message: quoted, and cut where it gets long.
+/// A stranger's text inside an error message: quoted, escaped (it may end in a log), and cut where it gets long.
 std::string quote(Bytes text) {
   constexpr std::size_t shown_max = 64;
-  std::string out = "\"";
   std::size_t size = std::min(text.size(), shown_max);
   while (size < text.size() && size > 0 && (static_cast<u8>(text[size]) & 0xC0) == 0x80) --size;  // keep characters whole
-  out += text.substr(0, size);
-  out += size < text.size() ? "...\"" : "\"";
+  std::string out;
+  ion::append_string(out, text.substr(0, size));
+  if (size < text.size()) out += "...";
   return out;
 }
 
@@ -170,7 +170,10 @@ std::string MessageDecoder::read_members(Bytes text) {
   }
   reader.finish();
   if (!reader.ok()) return compose({"not valid ION: ", ion::describe(reader.verdict(), text, config_.depth_max)});
-  if (kind != ion::Kind::object) return compose({"expected an object, found ", ion::name_of(kind), at_byte(0)});
+  if (kind != ion::Kind::object) {
+    const std::size_t start = text.find_first_not_of(" \t\r\n");
+    return compose({"expected an object, found ", ion::name_of(kind), at_byte(static_cast<u32>(start))});
+  }
   return duplicate;
 }
 
@@ -193,6 +196,9 @@ std::string MessageDecoder::read_token() {
   if (!wrong.empty()) return wrong;
   message_.token = decoded(members_[Field::token].value);
   if (message_.token.empty()) return compose({"\"token\" must not be empty", at_byte(members_[Field::token].offset)});
+  if (!ion::is_utf8(message_.token)) {
+    return compose({"\"token\" must not have half a surrogate pair", at_byte(members_[Field::token].offset)});
+  }
   if (message_.token.size() > config_.token_bytes_max) {
     return refuse_size("\"token\" has", message_.token.size(), config_.token_bytes_max, "token_bytes_max");
   }
@@ -231,7 +237,8 @@ std::string MessageDecoder::read_params() {
     const u32 offset = static_cast<u32>(key.raw.data() - text_.data()) - 1;
     const Bytes name = decoded(key);
     if (value.kind != ion::Kind::string) {
-      wrong = compose({"param ", quote(name), " must be a string, found ", ion::name_of(value.kind), at_byte(offset)});
+      wrong = compose({"param ", quote(name), " must be a string, found ", ion::name_of(value.kind),
+                       at_byte(static_cast<u32>(value.raw.data() - text_.data()))});
     } else if (scope.params.size() == config_.params_max) {
       wrong = compose({"expected at most ", Digits(config_.params_max), " params (params_max), found one more", at_byte(offset)});
     } else if (name.size() > config_.param_name_bytes_max) {

@@ -6,7 +6,7 @@ namespace sidekick {
 
 namespace {
 
-constexpr Bytes state_names[] = {"free", "held", "subscribed"};
+constexpr Bytes change_names[] = {"tokens", "tokens_gone", "resources", "resources_gone"};
 
 void append_strings(TextArena& out, Bytes name, u32 count, auto&& at) {
   ion::append_string(out, name);
@@ -18,21 +18,11 @@ void append_strings(TextArena& out, Bytes name, u32 count, auto&& at) {
   out.append("]");
 }
 
-/// Strings of records may be as long and as many as the limits allowed when they were written, so no limit is applied here.
 Bytes read_text(const ion::Slice& slice, TextArena& scratch) {
   if (!slice.escaped) return slice.raw;
   std::string decoded;
   ion::append_decoded(decoded, slice.raw);
   return scratch.copy(decoded);
-}
-
-bool read_number(Bytes raw, u64& number) {
-  number = 0;
-  for (const char c : raw) {
-    if (c < '0' || c > '9') return false;
-    number = number * 10 + static_cast<u64>(c - '0');
-  }
-  return true;
 }
 
 bool read_strings(ion::Reader& reader, TextArena& scratch, std::vector<Bytes>& out) {
@@ -63,9 +53,13 @@ bool read_params(ion::Reader& reader, TextArena& scratch, Scope& scope) {
 
 Bytes encode_token_record(TextArena& out, const Token& token) {
   out.append("{ \"channel\": ").append(token.channel()).append(", \"params\": ").append(token.params());
-  out.append(", \"state\": \"").append(state_names[static_cast<u8>(token.state())]).append("\"");
-  if (token.state() == TokenState::free) out.append(", \"expires_at\": ").append_number(token.expires_at());
   if (!token.context().empty()) out.append(", \"context\": ").append(token.context());
+  return out.append(" }").finish();
+}
+
+Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const Bytes> names) {
+  out.append("\n{ ");
+  append_strings(out, change_names[static_cast<u8>(change)], static_cast<u32>(names.size()), [&](u32 i) { return names[i]; });
   return out.append(" }").finish();
 }
 
@@ -79,13 +73,14 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
   return out.append(" }").finish();
 }
 
+// What a record tells may be as long and as much as the limits allowed when it was written, so none is applied here.
+
 bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
   ion::Reader reader(record, ion::depth_ceiling);
   ion::Kind kind;
   if (!reader.peek(kind) || kind != ion::Kind::object) return false;
   reader.enter_object();
   ion::Slice key;
-  bool has_state = false;
   while (reader.next_member(key)) {
     ion::Slice value;
     if (key.raw == "params") {
@@ -95,36 +90,23 @@ bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
     if (!reader.read(value)) return false;
     if (key.raw == "channel" && value.kind == ion::Kind::string) {
       out.scope.channel = read_text(value, scratch);
-    } else if (key.raw == "state") {
-      for (u8 at = 0; at < 3; ++at) {
-        if (value.raw != state_names[at]) continue;
-        out.state = static_cast<TokenState>(at);
-        has_state = true;
-      }
-    } else if (key.raw == "expires_at") {
-      if (!read_number(value.raw, out.expires_at)) return false;
     } else if (key.raw == "context") {
       out.context = value.kind == ion::Kind::string ? Bytes(value.raw.data() - 1, value.raw.size() + 2) : value.raw;
     }
   }
-  return reader.finish() && has_state && out.scope.channel.has_value() && out.scope.has_params;
+  return reader.finish() && out.scope.channel.has_value() && out.scope.has_params;
 }
 
-bool decode_client_record(Bytes record, TextArena& scratch, ClientRecord& out) {
-  ion::Reader reader(record, ion::depth_ceiling);
+bool decode_client_line(Bytes line, TextArena& scratch, ClientLine& out) {
+  ion::Reader reader(line, ion::depth_ceiling);
   ion::Kind kind;
   if (!reader.peek(kind) || kind != ion::Kind::object) return false;
   reader.enter_object();
   ion::Slice key;
   while (reader.next_member(key)) {
-    ion::Slice value;
-    if (key.raw == "tokens") {
-      if (!read_strings(reader, scratch, out.tokens)) return false;
-    } else if (key.raw == "resources") {
-      if (!read_strings(reader, scratch, out.resources)) return false;
-    } else if (!reader.read(value)) {
-      return false;
-    }
+    u8 change = 0;
+    while (change < std::size(change_names) && change_names[change] != key.raw) ++change;
+    if (change == std::size(change_names) || !read_strings(reader, scratch, out.names[change])) return false;
   }
   return reader.finish();
 }

@@ -1,7 +1,6 @@
 // What a hub is made of, and the private verbs by which one input becomes actions. A verb that starts with
 //   on_    reacts to one kind of input or message: it reads and checks first, and only then changes state and emits
 //   emit_  adds an action
-// The rest change state, and emit the durable writes that belong to the change.
 #pragma once
 
 #include "clients.hpp"
@@ -39,6 +38,8 @@ struct Hub::State {
   std::vector<TokenId> unclaimed;  // restored as held, their clients not yet restored
   std::string topic_name;          // scratch
   std::vector<TopicId> listened;   // scratch
+  std::vector<Bytes> changed;      // scratch
+  bool is_shutting_down = false;
 
   // hub.cpp: time, and what the host tells about its sockets
   void expire_due(Actions& out);
@@ -57,7 +58,8 @@ struct Hub::State {
   void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
   bool take_frame_credit(Client& client);
   bool may_use(TokenId id, ClientSlot slot);
-  void take_token(TokenId id, ClientSlot slot);
+  void hold_token(TokenId id, ClientSlot slot);
+  void remove_resources(Client& client, std::span<const Bytes> names);
   void leave_channel(TokenId id, ClientSlot slot);
   void forget_token(TokenId id);
 
@@ -82,13 +84,15 @@ struct Hub::State {
 
   // emit.cpp
   void emit_put_token(TokenId id, Actions& out);
+  void emit_touch_token(TokenId id, Actions& out);
   void emit_erase_token(Bytes key, Actions& out);
-  void emit_attach(ClientSlot slot, Actions& out);
+  void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names, Actions& out);
   void emit_publish(TopicId topic, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out);
   void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message, Actions& out);
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
   void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
+  void emit_unauthorized(RequestId request, Actions& out);
 };
 
 }  // namespace sidekick

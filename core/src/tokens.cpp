@@ -8,11 +8,9 @@ TokenId Tokens::find(Bytes key) const {
   return index_.find(hash(key), [&](u32 id) { return tokens_[id].key() == key; });
 }
 
-TokenId Tokens::add(Bytes key, const Scope& scope, Bytes topic, Bytes context, Millis expires_at) {
-  const TokenId id = tokens_.add();
-  Token& token = tokens_[id];
+Token Tokens::draft(Bytes key, const Scope& scope, Bytes topic, Bytes context) {
+  Token token;
   std::string& text = token.text_;
-  text.reserve(key.size() + topic.size() * 2 + 32 + context.size());
   const auto end = [&text] { return static_cast<u32>(text.size()); };
   text.append(key);
   token.key_end_ = end();
@@ -20,11 +18,18 @@ TokenId Tokens::add(Bytes key, const Scope& scope, Bytes topic, Bytes context, M
   token.channel_end_ = end();
   append_params(text, scope);
   token.params_end_ = end();
+  text.reserve(text.size() + topic.size() + context.size());
   text.append(topic);
   token.topic_end_ = end();
   text.append(context);
-  store_bytes_ += store_bytes_of(key, topic, context);
-  index_.add(hash(key), id);
+  return token;
+}
+
+TokenId Tokens::add(Token draft, Millis expires_at) {
+  store_bytes_ += cost_of(draft);
+  const TokenId id = tokens_.add();
+  tokens_[id] = std::move(draft);
+  index_.add(hash(tokens_[id].key()), id);
   expect_until(id, expires_at);
   return id;
 }
@@ -34,6 +39,7 @@ void Tokens::take(TokenId id, u32 client) {
   SIDEKICK_CHECK(token.state_ == TokenState::free);
   token.state_ = TokenState::held;
   token.holder_ = client;
+  token.expires_at_ = 0;
   clear_deadline(token);
 }
 
@@ -62,7 +68,7 @@ void Tokens::renew(TokenId id, Millis expires_at) {
 void Tokens::erase(TokenId id) {
   Token& token = tokens_[id];
   clear_deadline(token);
-  store_bytes_ -= store_bytes_of(token.key(), token.topic(), token.context());
+  store_bytes_ -= cost_of(token);
   index_.remove(hash(token.key()), id);
   tokens_.remove(id);
 }

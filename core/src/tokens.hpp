@@ -66,8 +66,11 @@ class Tokens {
   TokenId find(Bytes key) const;
   Token& operator[](TokenId id) { return tokens_[id]; }
 
-  /// Files a free token. `key` must not be filed.
-  TokenId add(Bytes key, const Scope& scope, Bytes topic, Bytes context, Millis expires_at);
+  /// A token that is not filed yet, so that what it costs can be asked first.
+  static Token draft(Bytes key, const Scope& scope, Bytes topic, Bytes context);
+
+  /// Files a free token. Its key must not be filed.
+  TokenId add(Token draft, Millis expires_at);
 
   void take(TokenId id, u32 client);
   void subscribe(TokenId id, TopicId topic);
@@ -81,10 +84,7 @@ class Tokens {
 
   /// What token_store_bytes_max bounds.
   u64 store_bytes() const { return store_bytes_; }
-  static u64 store_bytes_of(Bytes key, Bytes topic, Bytes context) {
-    // Channel and params are about as long as the topic's name, which is made of them.
-    return key.size() + topic.size() * 2 + context.size() + 256;
-  }
+  static u64 cost_of(const Token& token) { return token.text_.size() + 256; }
 
  private:
   u64 hash(Bytes key) const { return hash_bytes(hash_seed_, key); }

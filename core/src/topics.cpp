@@ -2,7 +2,18 @@
 
 #include <algorithm>
 
+#include "ion/writer.hpp"
+
 namespace sidekick {
+
+namespace {
+
+bool is_counted(Bytes name) { return name.starts_with("resource:"); }
+
+}  // namespace
+
+u64 Topics::topic_cost(Bytes name) { return is_counted(name) ? name.size() + 128 : 0; }
+u64 Topics::subscription_cost(Bytes name) { return is_counted(name) ? ion::encoded_size(name) + 16 : 0; }
 
 TopicId Topics::find(Bytes name) const {
   return index_.find(hash(name), [&](u32 id) { return topics_[id].name == name; });
@@ -15,7 +26,7 @@ TopicId Topics::intern(Bytes name) {
   const TopicId topic = topics_.add();
   topics_[topic].name.assign(name);
   index_.add(name_hash, topic);
-  name_bytes_ += name.size();
+  store_bytes_ += topic_cost(name);
   return topic;
 }
 
@@ -25,7 +36,7 @@ bool Topics::subscribe(TopicId topic, u32 client) {
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at != subscribers.end() && *at == client) return false;
   subscribers.insert(at, client);
-  ++subscription_count_;
+  store_bytes_ += subscription_cost(topics_[topic].name);
   return true;
 }
 
@@ -34,7 +45,8 @@ bool Topics::unsubscribe(TopicId topic, u32 client) {
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at == subscribers.end() || *at != client) return false;
   subscribers.erase(at);
-  --subscription_count_;
+  shrink_if_sparse(subscribers);
+  store_bytes_ -= subscription_cost(topics_[topic].name);
   return true;
 }
 
@@ -46,7 +58,7 @@ bool Topics::is_subscribed(TopicId topic, u32 client) const {
 void Topics::release_if_idle(TopicId topic) {
   Topic& it = topics_[topic];
   if (!it.subscribers.empty()) return;
-  name_bytes_ -= it.name.size();
+  store_bytes_ -= topic_cost(it.name);
   index_.remove(hash(it.name), topic);
   topics_.remove(topic);
 }

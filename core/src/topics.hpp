@@ -40,10 +40,12 @@ class Topics {
 
   u32 count() const { return topics_.size(); }
 
-  /// What topic_store_bytes_max bounds. The constants are what a topic and a subscription cost in memory, rounded up.
-  u64 store_bytes() const { return name_bytes_ + topic_bytes * topics_.size() + subscription_bytes * subscription_count_; }
-  static constexpr u64 topic_bytes = 128;
-  static constexpr u64 subscription_bytes = 16;
+  /// What topic_store_bytes_max bounds: what resource topics and their subscriptions cost in memory, rounded up. A name counts once for
+  /// its topic and once, as it is written there, for each listener's record. Channel topics cost nothing here: tokens bound them, and
+  /// strangers, who may listen, cannot use up what is there for channels.
+  u64 store_bytes() const { return store_bytes_; }
+  static u64 topic_cost(Bytes name);
+  static u64 subscription_cost(Bytes name);
 
  private:
   struct Topic {
@@ -57,8 +59,7 @@ class Topics {
   u64 hash_seed_;
   Pool<Topic> topics_;
   HashIndex index_;
-  u64 name_bytes_ = 0;
-  u64 subscription_count_ = 0;
+  u64 store_bytes_ = 0;
   u64 round_ = 0;
 };
 

@@ -39,7 +39,9 @@ void append_ids(std::string& out, std::span<const u32> ids) {
 void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
   for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
     if (field->name == "authorization") {
-      out += hub->is_authorized(field_at<Bytes>(fields, *field)) ? ",\"authorized\":true" : ",\"authorized\":false";
+      const Bytes authorization = field_at<Bytes>(fields, *field);
+      out += ",\"authorized\":";
+      out += authorization.empty() ? "null" : hub->is_authorized(authorization) ? "true" : "false";
       continue;
     }
     out += compose({",\"", field->name, "\":"});

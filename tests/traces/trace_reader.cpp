@@ -1,5 +1,7 @@
 #include "trace_reader.hpp"
 
+#include <limits>
+
 #include <istream>
 #include <nlohmann/json.hpp>
 
@@ -81,7 +83,8 @@ Reader::Step Reader::read_input(const Document& document) {
   fields_.clear();
   fields_.reserve(byte_fields_max);  // input_ points into it
   const json& type = *document.find("in");
-#define SIDEKICK_U32(name) && read_word(document, #name, it.name)
+#define SIDEKICK_U32(name) && read_number(document, #name, it.name)
+#define SIDEKICK_U64(name) && read_number(document, #name, it.name)
 #define SIDEKICK_BYTES(name) && read_bytes(document, #name, it.name)
 #define SIDEKICK_INPUT(Type, name, number, fields)                      \
   if (type == #name) {                                                  \
@@ -94,10 +97,11 @@ Reader::Step Reader::read_input(const Document& document) {
   return fail("the name of an input");
 }
 
-bool Reader::read_word(const Document& document, Bytes name, u32& word) {
+template <class Number>
+bool Reader::read_number(const Document& document, Bytes name, Number& number) {
   const json* field = document.find(name);
-  if (field == nullptr || !field->is_number_unsigned() || field->get<u64>() > 0xFFFFFFFF) return false;
-  word = field->get<u32>();
+  if (field == nullptr || !field->is_number_unsigned() || field->get<u64>() > std::numeric_limits<Number>::max()) return false;
+  number = field->get<Number>();
   return true;
 }
 
@@ -107,8 +111,8 @@ bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
   std::string& text = fields_.emplace_back();
   if (name == "authorization") {
     const json* authorized = document.find("authorized");
-    if (authorized == nullptr || !authorized->is_boolean()) return false;
-    if (authorized->get<bool>()) text = compose({"Bearer ", replay_secret});
+    if (authorized == nullptr || (!authorized->is_boolean() && !authorized->is_null())) return false;
+    if (authorized->is_boolean()) text = compose({"Bearer ", authorized->get<bool>() ? replay_secret : Bytes("another")});
   } else {
     const json* field = document.find(name);
     if (field == nullptr) return false;

@@ -43,7 +43,8 @@ class Reader {
   Step fail(Bytes expected);
   Step read_header(const Document& document);
   Step read_input(const Document& document);
-  bool read_word(const Document& document, Bytes name, u32& word);
+  template <class Number>
+  bool read_number(const Document& document, Bytes name, Number& number);
   bool read_bytes(const Document& document, Bytes name, Bytes& bytes);
 
   std::istream& stream_;

@@ -86,6 +86,12 @@ TEST_CASE("secrets are one to sixteen non-empty strings") {
   CHECK(decode_secrets("\"s\"") == refusal);
   CHECK(decode_secrets("[\"\"]") == refusal);
   CHECK(decode_secrets("[\"s\",5]") == refusal);
+  const std::string never = "the configuration is wrong: a secret has a control character (a newline at its end?) or begins or ends with a "
+                            "space, and could never match";
+  CHECK(decode_secrets("[\"s\\n\"]") == never);
+  CHECK(decode_secrets("[\"s\",\" s\"]") == never);
+  CHECK(decode_secrets("[\"s \"]") == never);
+  CHECK(decode_secrets("[\"s s\"]") == "");
   CHECK(decode_secrets("{}") == refusal);
   Config config;
   CHECK(decode_config("{}", config) == "the configuration is wrong: expected \"secrets\", an array with at least one string");
@@ -102,11 +108,11 @@ TEST_CASE("a setting that is unknown or set twice is refused by name") {
 }
 
 TEST_CASE("a client's buffer must hold the largest message") {
-  CHECK(decode(R"("client_buffer_bytes_max":2000,"http_body_bytes_max":2000)") == "");
-  CHECK(decode(R"("client_buffer_bytes_max":2001,"http_body_bytes_max":2000)") == "");
-  CHECK(decode(R"("client_buffer_bytes_max":1999,"http_body_bytes_max":2000)") ==
-        "the configuration is wrong: client_buffer_bytes_max must not be less than http_body_bytes_max, or one large message would "
-        "disconnect its reader");
+  CHECK(decode(R"("client_buffer_bytes_max":4000,"http_body_bytes_max":2000)") == "");
+  CHECK(decode(R"("client_buffer_bytes_max":4001,"http_body_bytes_max":2000)") == "");
+  CHECK(decode(R"("client_buffer_bytes_max":3999,"http_body_bytes_max":2000)") ==
+        "the configuration is wrong: client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message could "
+        "disconnect its readers");
 }
 
 TEST_CASE("a text that is no configuration is refused with the byte") {

@@ -51,7 +51,7 @@ std::string unescape(Bytes text) {
 }
 
 /// Rows written by hand, to be found by the next restart.
-using Rows = std::vector<std::pair<std::string, std::string>>;
+using Rows = std::vector<std::pair<std::string, TokenRow>>;
 
 std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
   std::set<ClientId> gone;
@@ -69,6 +69,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     scenario.after(number);
   } else if (take(input, "before ") && take_number(input, number) && input == " ms") {
     scenario.set_now(scenario.now() - number);
+  } else if (input == "shutting down") {
+    out = scenario.handle(input::ShuttingDown{});
   } else if (input == "timer") {
     out = scenario.timer();
   } else if (input == "restart" || take(input, "restart without")) {
@@ -76,7 +78,18 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
   } else if (take(input, "row ")) {
     const bool is_client = take(input, "client ");
     const Bytes key = take_word(input);
-    rows.emplace_back(compose({is_client ? "client " : "", key}), unescape(input));
+    TokenRow row;
+    if (take(input, "held ")) {
+      row.state = 1;
+    } else if (take(input, "subscribed ")) {
+      row.state = 2;
+    } else if (take(input, "state ") && take_number(input, number) && take(input, " ")) {
+      row.state = static_cast<u32>(number);
+    } else if (take(input, "free until +") && take_number(input, number) && take(input, " ")) {
+      row.expires_at = scenario.now() + number;
+    }
+    row.record = unescape(input);
+    rows.emplace_back(compose({is_client ? "client " : "", key}), std::move(row));
   } else if (take(input, "post ")) {
     const Bytes path = take_word(input);
     out = scenario.post(path, unescape(input));

@@ -117,6 +117,47 @@ TEST_CASE("an error text is never longer than what a client can be blamed for") 
   CHECK(is_short(s.post("/resources", "{\"resources\":[\"" + long_name + "\"]}")));
 }
 
+TEST_CASE("a change of a client's record costs what has changed, however long the record is") {
+  Scenario s;
+  s.open(1);
+  std::string names;
+  for (u32 i = 0; i < 1'000; ++i) names += compose({i == 0 ? "" : ",", "\"", Digits(i), repeat("x", 1'000), "\""});
+  REQUIRE(s.frame(1, compose({"{\"type\":\"listen\",\"resources\":[", names, "]}"})).find("listening") != std::string::npos);
+  u64 written = 0;
+  constexpr u32 toggles = 2'000;
+  for (u32 i = 0; i < toggles; ++i) {
+    const Bytes type = i % 2 == 0 ? "listen" : "unlisten";
+    s.frame(1, compose({"{\"type\":\"", type, "\",\"resources\":[\"z\"]}"}));
+    for (const Action& action : s.actions()) {
+      if (action.tag == ActionTag::attach_client) written += action.attach_client.record.size();
+    }
+  }
+  CHECK(written < toggles * 200);
+}
+
+TEST_CASE("a client's record stays in proportion to what it tells, and a restart goes on from it") {
+  Scenario s;
+  s.open(1);
+  for (u32 round = 0; round < 3; ++round) {
+    for (u32 i = 0; i < 500; ++i) {
+      const std::string name = std::to_string(i % 7);
+      const Bytes type = i % 3 == 0 ? "unlisten" : "listen";
+      s.frame(1, compose({"{\"type\":\"", type, "\",\"resources\":[\"", name, "\"]}"}));
+      REQUIRE(s.client_rows().at(1).size() < 2'000);
+    }
+    s.restart();
+  }
+}
+
+TEST_CASE("an error sends back little, however much it is for") {
+  Scenario s;
+  s.open(1);
+  std::string params;
+  for (u32 i = 0; i < 60; ++i) params += compose({i == 0 ? "" : ",", "\"", Digits(i), "\":\"", repeat("\x01", 1'000), "\""});
+  const std::string frame = compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{", params, "},\"data\":1}"});
+  CHECK(s.frame(1, frame) == s.frame(1, R"({"type":"send","token":"t","channel":"c","params":{},"data":1})"));
+}
+
 TEST_CASE("the same mistake gives the same answer on every hub, whatever its hash seed") {
   Scenario one;
   Scenario other(R"("params_max": 64)");

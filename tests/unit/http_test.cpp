@@ -37,11 +37,11 @@ TEST_CASE("a request whose body was not worth reading gets the same answer witho
 
 TEST_CASE("each of several secrets opens, and no mixture of them") {
   Config config;
-  REQUIRE(decode_config(R"({"secrets":["old secret","new","\u0000\u00e9"]})", config).empty());
+  REQUIRE(decode_config(R"({"secrets":["old secret","new","\u00e9\u0021"]})", config).empty());
   const Hub hub(config);
   CHECK(hub.is_authorized("Bearer old secret"));
   CHECK(hub.is_authorized("bearer new"));
-  CHECK(hub.is_authorized(Bytes("Bearer \0é", 10)));
+  CHECK(hub.is_authorized("Bearer é!"));
   CHECK_FALSE(hub.is_authorized(Bytes("Bearer\0new", 10)));  // NUL is no lower-case space
   for (const Bytes wrong : {"Bearer old", "Bearer old secretnew", "Bearer newnew", "Bearer ne", "Bearer new ", "Bearer  new", "Bearer",
                             "Bearer ", "", "new", "Basic new", "Bearer\tnew", "Bearer new,Bearer new"}) {

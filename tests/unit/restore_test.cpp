@@ -28,7 +28,7 @@ void talk(TalkHost& host, Random& random, u32 cut) {
 
 void restore(TalkHost& to, const TalkHost& from, ClientId lost) {
   to.scenario.set_now(from.scenario.now());
-  for (const auto& [key, record] : from.scenario.token_rows()) CHECK(to.scenario.restore_token(key, record) == "");
+  for (const auto& [key, row] : from.scenario.token_rows()) CHECK(to.scenario.restore_token(key, row) == "");
   for (const auto& [client, record] : from.scenario.client_rows()) {
     if (client != lost) CHECK(to.scenario.restore_client(client, record) == "");
   }

@@ -52,27 +52,27 @@ std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body) { 
 
 std::string Scenario::timer() { return handle(input::TimerFired{}); }
 
-std::string Scenario::restart(const std::set<ClientId>& lost, const std::vector<std::pair<std::string, std::string>>& written) {
+std::string Scenario::restart(const std::set<ClientId>& lost, const std::vector<std::pair<std::string, TokenRow>>& written) {
   for (const ClientId client : lost) client_rows_.erase(client);
-  for (const auto& [name, record] : written) {
+  for (const auto& [name, row] : written) {
     constexpr Bytes client = "client ";
     if (name.starts_with(client)) {
-      client_rows_[static_cast<ClientId>(std::strtoul(name.c_str() + client.size(), nullptr, 10))] = record;
+      client_rows_[static_cast<ClientId>(std::strtoul(name.c_str() + client.size(), nullptr, 10))] = row.record;
     } else {
-      token_rows_[name] = record;
+      token_rows_[name] = row;
     }
   }
   start_hub();
   std::string out;
   // Copies: what is restored may itself change the rows.
-  for (const auto& [key, record] : std::map(token_rows_)) out += restore_token(key, record);
+  for (const auto& [key, row] : std::map(token_rows_)) out += restore_token(key, row);
   for (const auto& [client, record] : std::map(client_rows_)) out += restore_client(client, record);
   return out;
 }
 
-std::string Scenario::restore_token(Bytes key, Bytes record) {
-  token_rows_[std::string(key)] = record;
-  return handle(input::RestoreToken{key, record});
+std::string Scenario::restore_token(Bytes key, const TokenRow& row) {
+  token_rows_[std::string(key)] = row;
+  return handle(input::RestoreToken{row.state, row.expires_at, key, row.record});
 }
 
 std::string Scenario::restore_client(ClientId client, Bytes record) {
@@ -93,13 +93,22 @@ std::string Scenario::perform() {
     append_line(out, action);
     switch (action.tag) {
       case ActionTag::put_token:
-        token_rows_[std::string(action.put_token.key)] = action.put_token.record;
+        token_rows_[std::string(action.put_token.key)] = {action.put_token.state, action.put_token.expires_at,
+                                                          std::string(action.put_token.record)};
         break;
+      case ActionTag::touch_token: {
+        const auto row = token_rows_.find(std::string(action.touch_token.key));
+        SIDEKICK_CHECK(row != token_rows_.end());
+        row->second.state = action.touch_token.state;
+        row->second.expires_at = action.touch_token.expires_at;
+        break;
+      }
       case ActionTag::erase_token:
         token_rows_.erase(std::string(action.erase_token.key));
         break;
       case ActionTag::attach_client:
-        client_rows_[action.attach_client.client] = action.attach_client.record;
+        if (action.attach_client.append == 0) client_rows_[action.attach_client.client].clear();
+        client_rows_[action.attach_client.client] += action.attach_client.record;
         break;
       case ActionTag::close:
         client_rows_.erase(action.close.client);
@@ -114,16 +123,28 @@ std::string Scenario::perform() {
   return out;
 }
 
+std::string Scenario::token_state(u32 state, Millis expires_at) const {
+  static constexpr Bytes names[] = {"free", "held", "subscribed"};
+  SIDEKICK_CHECK(state < std::size(names) && (expires_at != 0) == (state == 0));
+  return state == 0 ? compose({"free until +", Digits(expires_at - now_)}) : std::string(names[state]);
+}
+
 void Scenario::append_line(std::string& out, const Action& action) {
   switch (action.tag) {
     case ActionTag::put_token:
-      out += compose({"put_token ", printable(action.put_token.key), " ", printable(action.put_token.record)});
+      out += compose({"put_token ", printable(action.put_token.key), " ",
+                      token_state(action.put_token.state, action.put_token.expires_at), " ", printable(action.put_token.record)});
+      break;
+    case ActionTag::touch_token:
+      out += compose({"touch_token ", printable(action.touch_token.key), " ",
+                      token_state(action.touch_token.state, action.touch_token.expires_at)});
       break;
     case ActionTag::erase_token:
       out += compose({"erase_token ", printable(action.erase_token.key)});
       break;
     case ActionTag::attach_client:
-      out += compose({"attach ", Digits(action.attach_client.client), " ", printable(action.attach_client.record)});
+      out += compose({action.attach_client.append == 0 ? "attach " : "attach_more ", Digits(action.attach_client.client), " ",
+                      printable(action.attach_client.record)});
       break;
     case ActionTag::send:
       out += "send";
@@ -135,7 +156,7 @@ void Scenario::append_line(std::string& out, const Action& action) {
       SIDEKICK_CHECK(respond.request == last_request_);
       out += compose({"respond ", Digits(respond.status), " "});
       if (respond.delay_ms != 0) out += compose({"(after ", Digits(respond.delay_ms), " ms) "});
-      if (!respond.allow.empty()) out += compose({"(Allow: ", respond.allow, ") "});
+      if (!respond.header.empty()) out += compose({"(", respond.header, ") "});
       if (respond.content_type != "text/plain; charset=utf-8") out += compose({"(", respond.content_type, ") "});
       out += printable(respond.body);
       break;

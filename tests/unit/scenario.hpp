@@ -19,6 +19,15 @@ inline constexpr Millis start_ms = 1'700'000'000'000;
 inline constexpr Bytes secret = "the secret";
 inline constexpr Bytes bearer = "Bearer the secret";
 
+/// What a host stores of a token.
+struct TokenRow {
+  u32 state = 0;
+  Millis expires_at = 0;
+  std::string record;
+
+  bool operator==(const TokenRow&) const = default;
+};
+
 class Scenario {
  public:
   /// settings: members for the configuration, as in `"token_ttl_ms": 5, "params_max": 2`. Wrong ones end the test run.
@@ -36,9 +45,9 @@ class Scenario {
   void set_now(Millis now) { now_ = now; }
 
   /// A new hub from the stored rows, as after a wake. `lost`: clients whose sockets did not survive. `written`: rows that somebody has
-  /// changed meanwhile, by token or `client <id>`.
-  std::string restart(const std::set<ClientId>& lost = {}, const std::vector<std::pair<std::string, std::string>>& written = {});
-  std::string restore_token(Bytes key, Bytes record);
+  /// changed meanwhile, by token or `client <id>` (of which only the record counts).
+  std::string restart(const std::set<ClientId>& lost = {}, const std::vector<std::pair<std::string, TokenRow>>& written = {});
+  std::string restore_token(Bytes key, const TokenRow& row);
   std::string restore_client(ClientId client, Bytes record);
 
   std::string handle(const Input& input);
@@ -48,7 +57,7 @@ class Scenario {
   Millis now() const { return now_; }
 
   /// What a host has stored: tokens by key, and the record of every open client (empty where it has none).
-  const std::map<std::string, std::string>& token_rows() const { return token_rows_; }
+  const std::map<std::string, TokenRow>& token_rows() const { return token_rows_; }
   const std::map<ClientId, std::string>& client_rows() const { return client_rows_; }
 
   /// The trace of all hubs this scenario has had.
@@ -58,13 +67,14 @@ class Scenario {
   void start_hub();
   std::string perform();
   void append_line(std::string& out, const Action& action);
+  std::string token_state(u32 state, Millis expires_at) const;
 
   Config config_;
   std::unique_ptr<Hub> hub_;
   Actions actions_;
   Millis now_ = start_ms;
   RequestId last_request_ = 0;
-  std::map<std::string, std::string> token_rows_;
+  std::map<std::string, TokenRow> token_rows_;
   std::map<ClientId, std::string> client_rows_;
   std::string trace_;
 };

@@ -22,6 +22,7 @@ enum class ActionTag : u32 {
 
 namespace input {
 #define SIDEKICK_U32(name) u32 name = 0;
+#define SIDEKICK_U64(name) u64 name = 0;
 #define SIDEKICK_BYTES(name) Bytes name{};
 #define SIDEKICK_INPUT(Type, name, number, fields) \
   struct Type {                                 \

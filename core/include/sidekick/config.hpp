@@ -15,7 +15,8 @@ struct Config {
   /// Bearer secrets the app server may present; several while one is being rotated out. Never leaves the hub.
   std::vector<std::string> secrets;
 
-  /// Seeds the hash tables, since resource names come from strangers. 16 hex digits in the text. Part of a trace.
+  /// Seeds the hash tables, since resource names come from strangers: a host that serves any must give a random one. 16 hex digits in the
+  /// text. Part of a trace.
   u64 hash_seed = 0;
 };
 

@@ -43,28 +43,52 @@ Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
   return Bytes(buffer, 6);
 }
 
+bool is_surrogate_at(Bytes text, std::size_t at) {
+  return static_cast<u8>(text[at]) == 0xED && at + 2 < text.size() && static_cast<u8>(text[at + 1]) >= 0xA0;
+}
+
+bool is_plain(u8 byte) { return byte >= 0x20 && byte != '"' && byte != '\\'; }
+
 }  // namespace
 
 template <class Out>
 void append_string(Out& out, Bytes text) {
   out.append("\"");
-  std::size_t start = 0;
+  char escapes[240];  // runs of them are gathered: strangers may choose to send nothing else
+  std::size_t at = 0;
+  while (at < text.size()) {
+    std::size_t start = at;
+    while (at < text.size() && is_plain(static_cast<u8>(text[at])) && !is_surrogate_at(text, at)) ++at;
+    out.append(text.substr(start, at - start));
+    std::size_t used = 0;
+    for (; at < text.size() && used + 6 <= sizeof escapes; ++at) {
+      const u8 byte = static_cast<u8>(text[at]);
+      char buffer[6];
+      Bytes escape;
+      if (!is_plain(byte)) {
+        escape = escape_of(byte, buffer);
+      } else if (is_surrogate_at(text, at)) {
+        escape = surrogate_escape(text.substr(at, 3), buffer);
+        at += 2;
+      } else {
+        break;
+      }
+      for (const char c : escape) escapes[used++] = c;
+    }
+    out.append(Bytes(escapes, used));
+  }
+  out.append("\"");
+}
+
+u64 encoded_size(Bytes text) {
+  u64 size = text.size() + 2;
   char buffer[6];
   for (std::size_t at = 0; at < text.size(); ++at) {
     const u8 byte = static_cast<u8>(text[at]);
-    const bool is_surrogate = byte == 0xED && at + 2 < text.size() && static_cast<u8>(text[at + 1]) >= 0xA0;
-    if (byte >= 0x20 && byte != '"' && byte != '\\' && !is_surrogate) continue;
-    out.append(text.substr(start, at - start));
-    if (is_surrogate) {
-      out.append(surrogate_escape(text.substr(at, 3), buffer));
-      at += 2;
-    } else {
-      out.append(escape_of(byte, buffer));
-    }
-    start = at + 1;
+    if (!is_plain(byte)) size += escape_of(byte, buffer).size() - 1;
+    if (is_surrogate_at(text, at)) size += 3;
   }
-  out.append(text.substr(start));
-  out.append("\"");
+  return size;
 }
 
 template void append_string(std::string&, Bytes);

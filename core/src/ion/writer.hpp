@@ -9,4 +9,7 @@ namespace sidekick::ion {
 template <class Out>
 void append_string(Out& out, Bytes text);
 
+/// How many bytes append_string would append.
+u64 encoded_size(Bytes text);
+
 }  // namespace sidekick::ion

@@ -1,0 +1,198 @@
+// What the Cloudflare Worker costs, in workerd on this machine, beside a Durable Object that does the same with Maps.
+//   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps]
+// CPU is that of the workerd process. The clock of a Worker stands still while it computes, so everything is timed from outside.
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
+import { Agent, request as httpRequest } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { WebSocket } from "ws";
+import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../cloudflare/support/workerd.ts";
+import type { Workerd } from "../cloudflare/support/workerd.ts";
+
+const SECRET = "bench";
+const main = fileURLToPath(new URL("cloudflare-worker.ts", import.meta.url));
+const { values: flags } = parseArgs({
+  options: { sockets: { type: "string", default: "1,1000,10000" }, rounds: { type: "string", default: "5" }, steps: { type: "boolean" } },
+});
+const counts = flags.sockets.split(",").map(Number);
+const rounds = Number(flags.rounds);
+
+type Target = "sidekick" | "plain";
+const targets: readonly Target[] = ["sidekick", "plain"];
+const agent = new Agent({ keepAlive: true });
+
+function post(workerd: Workerd, target: Target, path: string, body: unknown): Promise<void> {
+  const headers = { Host: target, Authorization: `Bearer ${SECRET}` };
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest({ host: "127.0.0.1", port: workerd.port, path, method: "POST", headers, agent }, (response) => {
+      response.resume().on("end", () => {
+        if (response.statusCode === 200) resolve();
+        else reject(new Error(`${target} ${path}: ${response.statusCode}\n${workerd.output()}`));
+      });
+    });
+    outgoing.on("error", reject).end(JSON.stringify(body));
+  });
+}
+
+/** CPU time of a process, all threads, in microseconds. */
+function cpuOf(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+    } catch {
+      // it has ended
+    }
+  }
+  return nanoseconds / 1000;
+}
+
+function median(values: number[]): number {
+  return values.sort((a, b) => a - b)[values.length >> 1]!;
+}
+
+class Crowd {
+  readonly sockets: WebSocket[] = [];
+  #received = 0;
+  #wanted = Infinity;
+  #reached = () => {};
+
+  async grow(workerd: Workerd, target: Target, count: number): Promise<void> {
+    while (this.sockets.length < count) {
+      const batch = Array.from({ length: Math.min(100, count - this.sockets.length) }, () => this.#join(workerd, target));
+      this.sockets.push(...(await Promise.all(batch)));
+    }
+  }
+
+  async #join(workerd: Workerd, target: Target): Promise<WebSocket> {
+    const socket = new WebSocket(`ws://127.0.0.1:${workerd.port}/socket`, { perMessageDeflate: false, headers: { Host: target } });
+    await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+    const token = `token-of-${target}-${Math.random()}-${Math.random()}`;
+    await post(workerd, target, "/connection", { token, channel: "chat", params: { roomId: "1" }, context: { user: "someone" } });
+    socket.on("message", () => {
+      if (++this.#received === this.#wanted) this.#reached();
+    });
+    await this.expect(1, () => socket.send(JSON.stringify({ type: "subscribe", token })), true);
+    await this.expect(1, () => socket.send('{"type":"listen","resources":["todo/1","todo/2"]}'), true);
+    return socket;
+  }
+
+  /** Resolves when `messages` have come to all of them together. */
+  async expect(messages: number, cause: () => unknown, alone = false): Promise<void> {
+    if (alone) {
+      cause(); // others wait as well: whoever joins does not count
+      return;
+    }
+    const reached = new Promise<void>((resolve) => (this.#reached = resolve));
+    this.#wanted = this.#received + messages;
+    await Promise.all([cause(), reached]);
+  }
+
+  async quiet(): Promise<void> {
+    for (let before = -1; before !== this.#received; ) {
+      before = this.#received;
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+  }
+}
+
+async function measureWake(workerd: Workerd, target: Target, crowd: Crowd): Promise<{ wall: number; cpu: number }> {
+  const ping = () => crowd.expect(1, () => crowd.sockets[0]!.send('{ "type": "ping" }'));
+  const timed = async (evict: boolean) => {
+    if (evict) await post(workerd, target, "/bench/evict", {});
+    else await ping();
+    const [start, cpu] = [performance.now(), cpuOf(workerd.pid)];
+    await ping();
+    return { wall: performance.now() - start, cpu: (cpuOf(workerd.pid) - cpu) / 1000 };
+  };
+  const [asleep, awake] = [[] as { wall: number; cpu: number }[], [] as { wall: number; cpu: number }[]];
+  for (let i = 0; i < rounds * 2; i++) (asleep.push(await timed(true)), awake.push(await timed(false)));
+  const of = (what: "wall" | "cpu") => median(asleep.map((one) => one[what])) - median(awake.map((one) => one[what]));
+  return { wall: of("wall"), cpu: of("cpu") };
+}
+
+async function measureFanOut(workerd: Workerd, target: Target, crowd: Crowd): Promise<{ wall: number; cpu: number }> {
+  const count = crowd.sockets.length;
+  const messages = Math.max(5, Math.min(500, Math.ceil(50_000 / count)));
+  const data = "x".repeat(130); // about 200 bytes as sent
+  const [start, cpu] = [performance.now(), cpuOf(workerd.pid)];
+  for (let i = 0; i < messages; i++) {
+    await crowd.expect(count, () => post(workerd, target, "/message", { channel: "chat", params: { roomId: "1" }, data }));
+  }
+  const delivered = messages * count;
+  return { wall: ((performance.now() - start) * 1000) / delivered, cpu: (cpuOf(workerd.pid) - cpu) / delivered };
+}
+
+async function measureStep(workerd: Workerd, step: string, times: number): Promise<number> {
+  const timed = async (name: string) => {
+    const start = performance.now();
+    await post(workerd, "sidekick", `/bench/repeat?step=${name}&times=${times}`, {});
+    return performance.now() - start;
+  };
+  const all: number[] = [];
+  for (let i = 0; i < rounds; i++) all.push((await timed(step)) - (await timed("nothing")));
+  return median(all) / times;
+}
+
+async function printSizes(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "sidekick-bench-"));
+  const file = join(folder, "worker.js");
+  await bundle(join(root, "worker/src/cloudflare/index.ts"), file, true);
+  const [script, module] = [readFileSync(file), readFileSync(DEFAULT_MODULE)];
+  rmSync(folder, { recursive: true });
+  const kib = (bytes: number) => (bytes / 1024).toFixed(1);
+  const line = (name: string, bytes: Buffer) => console.log(`| ${name} | ${kib(bytes.byteLength)} | ${kib(gzipSync(bytes, { level: 9 }).byteLength)} |`);
+  console.log("| bundle | KiB | gzip |\n| --- | ---: | ---: |");
+  line("script, minified", script);
+  line("module", module);
+}
+
+await printSizes();
+const workerd = await startWorkerd({
+  main,
+  unsafe: true,
+  classes: { SIDEKICK: "SidekickObject", PLAIN: "PlainObject" },
+  env: { SIDEKICK_SECRET: SECRET },
+});
+try {
+  const crowds = { sidekick: new Crowd(), plain: new Crowd() };
+  console.log("\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n| ---: | --- | ---: | ---: | ---: | ---: |");
+  for (const count of counts) {
+    for (const target of targets) {
+      await crowds[target].grow(workerd, target, count);
+      await crowds[target].quiet();
+    }
+    const results: Record<Target, { wake: { wall: number; cpu: number }[]; fan: { wall: number; cpu: number }[] }> = {
+      sidekick: { wake: [], fan: [] },
+      plain: { wake: [], fan: [] },
+    };
+    for (let round = 0; round < rounds; round++) {
+      for (const target of targets) {
+        results[target].wake.push(await measureWake(workerd, target, crowds[target]));
+        results[target].fan.push(await measureFanOut(workerd, target, crowds[target]));
+      }
+    }
+    for (const target of targets) {
+      const { wake, fan } = results[target];
+      const of = (list: { wall: number; cpu: number }[], what: "wall" | "cpu") => median(list.map((one) => one[what])).toFixed(2);
+      console.log(`| ${count} | ${target} | ${of(wake, "wall")} | ${of(wake, "cpu")} | ${of(fan, "wall")} | ${of(fan, "cpu")} |`);
+    }
+  }
+  console.log(`\nInstance of the module, with its hub: ${((await measureStep(workerd, "instantiate", 200)) * 1000).toFixed(0)} us`);
+  if (flags.steps === true) {
+    for (const step of ["sockets", "attachments", "restore", "restore-text"]) {
+      console.log(`step ${step}: ${(await measureStep(workerd, step, 5)).toFixed(2)} ms`);
+    }
+    await measureStep(workerd, "attach-text", 1);
+    console.log(`step attachments as text: ${(await measureStep(workerd, "attachments", 5)).toFixed(2)} ms`);
+    await measureStep(workerd, "attach-bytes", 1);
+    console.log(`step attachments as bytes: ${(await measureStep(workerd, "attachments", 5)).toFixed(2)} ms`);
+  }
+} finally {
+  await workerd.stop();
+}
+process.exit(0);

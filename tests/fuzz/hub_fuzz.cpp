@@ -1,0 +1,526 @@
+// Bytes become a conversation: clients, an app server, a host that restarts at any moment. A model of the host performs every action and
+// checks what any host may rely on; a twin hub, fed the same, must write the same trace. At the end everybody leaves, time passes, and
+// nothing may remain.
+//
+// One byte chooses a step, the following bytes its details: names from small alphabets, so that steps meet, or raw bytes.
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fuzz.hpp"
+#include "sidekick/hub.hpp"
+#include "sidekick/ion/reader.hpp"
+#include "sidekick/trace.hpp"
+
+using namespace sidekick;
+using fuzz::Exact;
+
+namespace {
+
+/// What is left of the fuzzer's bytes. Zeros when they are used up.
+class Choices {
+ public:
+  explicit Choices(Bytes bytes) : bytes_(bytes) {}
+
+  bool is_empty() const { return bytes_.empty(); }
+
+  u8 byte() {
+    if (bytes_.empty()) return 0;
+    const u8 value = static_cast<u8>(bytes_.front());
+    bytes_.remove_prefix(1);
+    return value;
+  }
+
+  u32 below(u32 bound) { return byte() % bound; }
+
+  Bytes raw() {
+    const u32 size = byte();
+    const Bytes taken = bytes_.substr(0, size);
+    bytes_.remove_prefix(taken.size());
+    return taken;
+  }
+
+  /// Mostly one of the first two, so that steps meet; the oddities stand behind them.
+  template <std::size_t count>
+  Bytes one_of(const Bytes (&alphabet)[count]) {
+    const u8 choice = byte();
+    return alphabet[choice < 208 ? choice % 2 : choice % count];
+  }
+
+ private:
+  Bytes bytes_;
+};
+
+constexpr Bytes tokens[] = {R"("t0")", R"("t1")", R"("t2")", R"("t3")", R"("\u0074\u0031")", R"("\ud800")", R"("")", R"("tttttttttttttttttttttttt")", "1"};
+constexpr Bytes channels[] = {R"("chat")", R"("chat")", R"("a/b")", R"("a,b:c\\")", R"("")", R"("\udfff")", R"("cccccccccccccccccccc")", "null"};
+constexpr Bytes params[] = {
+    R"({ "room": "1" })", R"({ "room": "1" })", "{}", R"({ "a": "1,b:2" })", R"({ "a": "1", "b": "2" })", R"({"b":"2","a":"1"})", R"({ "a": "1", "\u0061": "2" })",
+    R"({ "a": 1 })", R"({ "1": "", "2": "", "3": "", "4": "", "5": "" })", R"({ "\ud800": "\n" })", "[]",
+};
+constexpr Bytes values[] = {
+    "null", "1e400", R"("x")", R"("\ud800")", R"({ "deep": [[{ "x": map { date:2026-01-27 : set { 1 } } }]] })", "[[[[[[[[[1]]]]]]]]]",
+    "\"\xF0\x9F\x98\x80\"", "date:2026-01-27T15:30:00.000Z", "NaN", R"({ "__proto__": 1 })",
+};
+constexpr Bytes resources[] = {R"("todo/1")", R"("todo/2")", R"("")", R"("a,b")", R"("\ud800")", R"("\u0074odo/1")", "\"\xC3\xA9\"",
+                               R"("rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr")", "7"};
+constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
+constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket", "/", "", "/message?x", "//"};
+constexpr Bytes methods[] = {"POST", "POST", "GET", "HEAD", "post", ""};
+constexpr Bytes authorizations[] = {"Bearer secret", "bearer other", "Bearer ", "", "Bearer secretsecret", "Basic secret"};
+constexpr Bytes answers[] = {
+    "", R"({ "fault": "client", "message": "no" })", R"({"fault":"sidekick","message":"\ud800"})", R"({ "fault": "who", "message": "" })",
+    R"({ "error": 1 })", "<html>",
+};
+constexpr u16 statuses[] = {204, 200, 400, 500, 0, 302};
+constexpr u64 spans_ms[] = {0, 1, 49, 50, 99, 100, 499, 500, 5000, 1ull << 40};
+constexpr u32 client_count = 6;
+
+void append(std::string& out, std::initializer_list<Bytes> parts) {
+  for (const Bytes part : parts) out += part;
+}
+
+std::string resource_list(Choices& choices) {
+  std::string list = "[";
+  for (u32 left = choices.below(6); left > 0; --left) append(list, {list.size() > 1 ? ", " : "", choices.one_of(resources)});
+  return list + "]";
+}
+
+/// A frame or body with every member that its kind may have, most of the time.
+std::string message(Choices& choices, Bytes type) {
+  std::string text = "{ ";
+  const u32 left_out = choices.below(64);  // mostly none
+  u32 index = 0;
+  const auto member = [&](Bytes name, Bytes value) {
+    if (index++ != left_out) append(text, {text.size() > 2 ? ", " : "", "\"", name, "\": ", value});
+  };
+  if (!type.empty()) member("type", "\"" + std::string(type) + "\"");
+  if (type == "listen" || type == "unlisten" || type == "/resources") {
+    member("resources", resource_list(choices));
+  } else if (type != "ping") {
+    member("token", choices.one_of(tokens));
+    if (type != "subscribe" && type != "unsubscribe") {
+      member("channel", choices.one_of(channels));
+      member("params", choices.one_of(params));
+      member(type == "/connection" ? "context" : "data", choices.one_of(values));
+    }
+  }
+  text += " }";
+  if (choices.below(16) == 0) text.insert(choices.byte() % text.size(), choices.raw());
+  return text;
+}
+
+Config small_config(Choices& choices) {
+  Config config;
+  config.secrets = {"secret", "other"};
+  config.hash_seed = choices.byte();
+  const u8 options = choices.byte();
+  config.token_resume_ms = (options & 1) != 0 ? 100 : 0;
+  config.forward_concurrent = (options & 2) != 0 ? 1 : 0;
+  config.frames_per_second = (options & 4) != 0 ? 100 : 0;
+  config.frames_burst = 3;
+  config.topic_store_bytes_max = (options & 8) != 0 ? 1024 : 4096;
+  config.token_store_bytes_max = (options & 16) != 0 ? 1024 : 4096;
+  config.forward_store_bytes_max = (options & 32) != 0 ? 1024 : 4096;
+  config.tokens_per_client_max = (options & 64) != 0 ? 1 : 3;
+  config.clients_max = (options & 128) != 0 ? 2 : 5;
+  config.frame_bytes_max = 300;
+  config.http_body_bytes_max = 300;
+  config.depth_max = 8;
+  config.resources_per_message_max = 4;
+  config.topics_per_client_max = 5;
+  config.topic_bytes_per_client_max = 64;
+  config.token_bytes_max = 16;
+  config.channel_bytes_max = 16;
+  config.params_max = 4;
+  config.resource_bytes_max = 32;
+  config.tokens_max = 4;
+  config.forwards_waiting_max = 2;
+  config.forward_answer_bytes_max = 64;
+  config.forward_timeout_ms = 50;
+  config.token_ttl_ms = 500;
+  config.client_buffer_bytes_max = 1024;
+  return config;
+}
+
+bool is_valid_ion(Bytes text) { return ion::validate(text, ion::depth_ceiling).ok(); }
+
+/// Plays the host: keeps what a host keeps, does what the actions say, and checks them.
+class Host {
+ public:
+  explicit Host(const Config& config) : config_(config) { start(); }
+
+  void step(Choices& choices);
+  void leave_nothing();
+
+ private:
+  struct Counts {
+    u32 clients, tokens, topics, forwards;
+  };
+
+  void start();
+  void give(const Input& input);
+  void give_frame(u32 client, Bytes frame) { give(input::ClientFrame{client, Exact(frame)}); }
+  void open(u32 client);
+  void join(u32 client, Choices& choices);
+  void talk(Choices& choices);
+  void give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes);
+  void perform(const Action& action);
+  void check_lines(const std::string& lines) const;
+  void restart(u8 returning);
+  void restore_token(Bytes key, u32 state, Millis expires_at, Bytes record);
+  void restore_client(u32 client, Bytes record);
+  void give_restore_token(Choices& choices);
+  Counts counts();
+  void check_counts();
+
+  /// A client on a channel, at least at the time.
+  struct Member {
+    u32 client;
+    Bytes token;
+    std::string scope;  // as members of a message
+  };
+
+  const Config config_;
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<Hub> twin_;
+  Actions actions_;
+  Actions twin_actions_;
+  std::string lines_;
+  std::string twin_lines_;
+
+  Millis now_ = 1'700'000'000'000;
+  Millis latest_ = 0;    // what the hub has seen
+  Millis timer_at_ = 0;
+  u32 request_ = 0;
+  bool is_answered_ = false;
+  std::string answer_;
+  std::set<u32> open_;
+  std::set<u32> in_flight_;
+  struct TokenRow {
+    u32 state = 0;
+    Millis expires_at = 0;
+    std::string record;
+  };
+  std::map<std::string, TokenRow> stored_;
+  std::map<u32, std::string> attached_;
+  std::vector<Member> joined_;
+  bool is_tampered_ = false;  // some rows were not written by a hub
+};
+
+void Host::start() {
+  hub_ = std::make_unique<Hub>(config_);
+  twin_ = std::make_unique<Hub>(config_);
+  timer_at_ = 0;
+  latest_ = 0;
+  in_flight_.clear();
+}
+
+void Host::give(const Input& input) {
+  latest_ = std::max(latest_, now_);
+  lines_.clear();
+  twin_lines_.clear();
+  trace::append_input(lines_, *hub_, now_, input);
+  hub_->handle(now_, input, actions_);
+  for (const Action& action : actions_) {
+    trace::append_action(lines_, action);
+    perform(action);
+  }
+  trace::append_input(twin_lines_, *twin_, now_, input);
+  twin_->handle(now_, input, twin_actions_);
+  for (const Action& action : twin_actions_) trace::append_action(twin_lines_, action);
+  FUZZ_CHECK(lines_ == twin_lines_);
+  check_lines(lines_);
+  if (std::getenv("VERBOSE") != nullptr) std::fprintf(stderr, "%s", lines_.c_str());
+}
+
+void Host::check_lines(const std::string& lines) const {
+  for (std::size_t start = 0; start < lines.size();) {
+    const std::size_t end = lines.find('\n', start);
+    FUZZ_CHECK(end != std::string::npos);
+    FUZZ_CHECK(nlohmann::json::accept(lines.data() + start, lines.data() + end));
+    start = end + 1;
+  }
+  FUZZ_CHECK(lines.find("secret\"") == std::string::npos || lines.find("authorization") == std::string::npos);
+}
+
+void Host::perform(const Action& action) {
+  switch (action.tag) {
+    case ActionTag::put_token:
+      FUZZ_CHECK(is_valid_ion(action.put_token.record));
+      FUZZ_CHECK(action.put_token.state == 0 && action.put_token.expires_at != 0);
+      stored_[std::string(action.put_token.key)] = {action.put_token.state, action.put_token.expires_at, std::string(action.put_token.record)};
+      break;
+    case ActionTag::touch_token: {
+      const auto row = stored_.find(std::string(action.touch_token.key));
+      FUZZ_CHECK(row != stored_.end() && action.touch_token.state <= 2);
+      FUZZ_CHECK((action.touch_token.state == 0) == (action.touch_token.expires_at != 0));
+      row->second.state = action.touch_token.state;
+      row->second.expires_at = action.touch_token.expires_at;
+      break;
+    }
+    case ActionTag::erase_token:
+      FUZZ_CHECK(stored_.erase(std::string(action.erase_token.key)) == 1);
+      break;
+    case ActionTag::attach_client:
+      FUZZ_CHECK(open_.count(action.attach_client.client) == 1);
+      FUZZ_CHECK(action.attach_client.record.empty() || is_valid_ion(action.attach_client.record));
+      if (action.attach_client.append == 0) attached_[action.attach_client.client].clear();
+      attached_[action.attach_client.client] += action.attach_client.record;
+      break;
+    case ActionTag::send: {
+      const std::span<const u32> clients = action.send.clients;
+      FUZZ_CHECK(!clients.empty());
+      for (const u32 client : clients) FUZZ_CHECK(open_.count(client) == 1);
+      FUZZ_CHECK(std::set<u32>(clients.begin(), clients.end()).size() == clients.size());
+      FUZZ_CHECK(is_valid_ion(action.send.text));
+      FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") || action.send.text == R"({"type":"pong"})");
+      break;
+    }
+    case ActionTag::respond:
+      FUZZ_CHECK(action.respond.request == request_ && !is_answered_);
+      FUZZ_CHECK(ion::is_utf8(action.respond.body));
+      is_answered_ = true;
+      answer_ = action.respond.body;
+      break;
+    case ActionTag::forward:
+      FUZZ_CHECK(action.forward.forward != 0 && action.forward.timeout_ms == config_.forward_timeout_ms);
+      FUZZ_CHECK(in_flight_.insert(action.forward.forward).second);
+      FUZZ_CHECK(is_valid_ion(action.forward.body));
+      break;
+    case ActionTag::close:
+      FUZZ_CHECK(open_.erase(action.close.client) == 1);
+      FUZZ_CHECK(ion::is_utf8(action.close.reason) && action.close.reason.size() <= 123);  // RFC 6455, 5.5
+      attached_.erase(action.close.client);
+      break;
+    case ActionTag::set_timer:
+      FUZZ_CHECK(action.set_timer.at_ms > latest_ && action.set_timer.at_ms != timer_at_);
+      timer_at_ = action.set_timer.at_ms;
+      break;
+  }
+}
+
+void Host::step(Choices& choices) {
+  const u32 client = choices.below(client_count);
+  switch (choices.below(19)) {
+    case 0:
+      open(client);
+      break;
+    case 1:
+    case 2:
+    case 3: {
+      const u32 type = choices.byte();
+      if (type < 200) open(client);  // else perhaps one that is closed
+      give_frame(client, message(choices, types[type % std::size(types)]));
+      break;
+    }
+    case 14:
+    case 15:
+      join(client, choices);
+      break;
+    case 16:
+    case 17:
+      talk(choices);
+      break;
+    case 18:
+      if (client == 0) give(input::ShuttingDown{});
+      break;
+    case 4:
+      give_frame(client, choices.raw());
+      break;
+    case 5:
+      if (open_.erase(client) == 0 && choices.below(2) == 0) break;  // now and then one the hub does not know
+      attached_.erase(client);
+      give(input::ClientClosed{client});
+      break;
+    case 6:
+      give(input::ClientLagging{client, 1020u + choices.below(10)});
+      break;
+    case 7:
+    case 8: {
+      const Bytes path = paths[choices.below(3)];
+      give_http("POST", path, "Bearer secret", message(choices, path), 0);
+      break;
+    }
+    case 9: {
+      const Bytes method = choices.one_of(methods);
+      const Bytes path = choices.one_of(paths);
+      const Bytes authorization = choices.one_of(authorizations);
+      const u32 declared = choices.byte() * 2u;
+      give_http(method, path, authorization, choices.raw(), declared);
+      break;
+    }
+    case 10: {
+      u32 forward = choices.byte();
+      if (!in_flight_.empty() && forward < 224) forward = *std::next(in_flight_.begin(), forward % in_flight_.size());
+      in_flight_.erase(forward);
+      const u32 status = statuses[choices.below(std::size(statuses))];
+      const Exact body(choices.below(4) == 0 ? choices.raw() : choices.one_of(answers));
+      give(input::ForwardDone{forward, status, body});
+      break;
+    }
+    case 11: {
+      const Millis span = spans_ms[choices.below(std::size(spans_ms))];
+      if (choices.below(8) == 0) {
+        now_ -= std::min(now_, span);
+      } else {
+        now_ += span;
+      }
+      if (timer_at_ != 0 && timer_at_ <= now_ && choices.below(2) == 0) {
+        timer_at_ = 0;
+        give(input::TimerFired{});
+      }
+      break;
+    }
+    case 12:
+      timer_at_ = 0;
+      give(input::TimerFired{});
+      break;
+    case 13:
+      if (client < 3) {
+        restart(choices.byte());
+        // Rows that no hub wrote: damaged, or another version's.
+        if (choices.below(4) == 0) give_restore_token(choices);
+        if (choices.below(4) == 0 && open_.insert(client).second) {
+          is_tampered_ = true;
+          restore_client(client, choices.raw());
+        }
+      } else if (client == 3) {
+        give_restore_token(choices);
+      } else {
+        check_counts();
+      }
+      break;
+  }
+}
+
+void Host::open(u32 client) {
+  if (open_.insert(client).second) give(input::ClientOpened{client});
+}
+
+/// The way every real client takes.
+void Host::join(u32 client, Choices& choices) {
+  open(client);
+  Member member{client, tokens[choices.below(4)], {}};
+  append(member.scope, {"\"channel\": ", choices.one_of(channels), ", \"params\": ", choices.one_of(params)});
+  std::string text;
+  append(text, {"{ \"token\": ", member.token, ", ", member.scope, ", \"context\": ", choices.one_of(values), " }"});
+  give_http("POST", "/connection", "Bearer secret", text, 0);
+  text.clear();
+  append(text, {"{ \"type\": \"subscribe\", \"token\": ", member.token, " }"});
+  give_frame(client, text);
+  joined_.push_back(std::move(member));
+}
+
+/// A few messages one after the other, so that they have to wait for the app server; or one the other way.
+void Host::talk(Choices& choices) {
+  if (joined_.empty()) return;
+  const Member& member = joined_[choices.below(static_cast<u32>(joined_.size()))];
+  const Bytes data = choices.one_of(values);
+  std::string text;
+  const u32 sends = choices.below(5);
+  if (sends == 0) {
+    append(text, {"{ ", member.scope, ", \"data\": ", data, " }"});
+    give_http("POST", "/message", "Bearer secret", text, 0);
+    return;
+  }
+  open(member.client);
+  append(text, {"{ \"type\": \"send\", \"token\": ", member.token, ", ", member.scope, ", \"data\": ", data, " }"});
+  for (u32 i = 0; i < sends; ++i) give_frame(member.client, text);
+}
+
+void Host::give_restore_token(Choices& choices) {
+  is_tampered_ = true;
+  const Bytes key = choices.raw();
+  const u32 state = choices.below(4);
+  const Millis expires_at = now_ + choices.byte();
+  restore_token(key.substr(0, key.size() % 8), state, expires_at, choices.raw());
+}
+
+void Host::restore_token(Bytes key, u32 state, Millis expires_at, Bytes record) {
+  // Rows have one record for each key, and a hub is told of them once.
+  if (!stored_.emplace(key, TokenRow{state, expires_at, std::string(record)}).second) return;
+  give(input::RestoreToken{state, expires_at, Exact(key), Exact(record)});
+}
+
+void Host::restore_client(u32 client, Bytes record) {
+  attached_[client] = record;
+  give(input::RestoreClient{client, Exact(record)});
+}
+
+void Host::restart(u8 returning) {
+  const u32 topics = counts().topics;
+  start();
+  const std::map<std::string, TokenRow> rows = std::move(stored_);
+  const std::set<u32> sockets = std::move(open_);
+  std::map<u32, std::string> records = std::move(attached_);
+  stored_.clear();
+  open_.clear();
+  attached_.clear();
+  for (const auto& [key, row] : rows) {
+    restore_token(key, row.state, row.expires_at, row.record);
+    FUZZ_CHECK(stored_.count(key) == 1);  // what a hub has written or accepted, a hub can read
+  }
+  for (const u32 client : sockets) {
+    if ((returning >> client & 1) == 0) continue;
+    open_.insert(client);
+    restore_client(client, records[client]);
+  }
+  // Where every client comes back, everybody is subscribed to what they were.
+  if (open_ == sockets && !is_tampered_) FUZZ_CHECK(counts().topics == topics);
+}
+
+void Host::give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes) {
+  is_answered_ = false;
+  ++request_;
+  const Exact bytes(body);
+  const u32 worth = hub_->body_bytes_max(method, path, authorization);
+  FUZZ_CHECK(worth == 0 || worth == config_.http_body_bytes_max);
+  give(input::HttpRequest{request_, body_bytes, Exact(method), Exact(path), Exact(authorization), bytes});
+  FUZZ_CHECK(is_answered_);
+}
+
+Host::Counts Host::counts() {
+  give_http("GET", "/health", "Bearer other", "", 0);
+  const nlohmann::json health = nlohmann::json::parse(answer_, nullptr, false);
+  FUZZ_CHECK(health.is_object());
+  return {health["clients"], health["tokens"], health["topics"], health["forwards"]};
+}
+
+void Host::check_counts() {
+  const Counts found = counts();
+  FUZZ_CHECK(found.clients == open_.size());
+  FUZZ_CHECK(found.tokens == stored_.size());
+  FUZZ_CHECK(found.forwards <= in_flight_.size());  // the hub may have given some up
+}
+
+void Host::leave_nothing() {
+  check_counts();
+  while (!open_.empty()) {
+    const u32 client = *open_.begin();
+    open_.erase(client);
+    give(input::ClientClosed{client});
+  }
+  FUZZ_CHECK(counts().topics == 0);
+  // The timer alone must be enough: each one it fires is later than the one before.
+  while (timer_at_ != 0) {
+    now_ = std::max(now_, timer_at_);
+    timer_at_ = 0;
+    give(input::TimerFired{});
+  }
+  check_counts();
+  const Counts left = counts();
+  FUZZ_CHECK(left.clients == 0 && left.tokens == 0 && left.topics == 0 && left.forwards == 0);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  Choices choices(Bytes(reinterpret_cast<const char*>(data), size));
+  Host host(small_config(choices));
+  while (!choices.is_empty()) host.step(choices);
+  host.leave_nothing();
+  return 0;
+}
