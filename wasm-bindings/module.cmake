@@ -2,7 +2,7 @@
 set(SIDEKICK_MEMORY_BYTES_MAX 1073741824)  # far above what the default limits can fill
 set(SIDEKICK_STACK_BYTES 262144)           # nothing recurses; the deepest call needs a few KiB. First in memory: an overflow traps
 
-add_executable(sidekick wasm-bindings/sidekick_abi.cpp wasm-bindings/runtime.cpp)
+add_executable(sidekick wasm-bindings/sidekick_abi.cpp wasm-bindings/allocator.cpp wasm-bindings/runtime.cpp)
 set_target_properties(sidekick PROPERTIES SUFFIX ".wasm")
 target_include_directories(sidekick PRIVATE wasm-bindings core/src)
 target_link_libraries(sidekick PRIVATE sidekick_core)
@@ -18,7 +18,7 @@ set_source_files_properties(wasm-bindings/runtime.cpp PROPERTIES
   COMPILE_DEFINITIONS "SIDEKICK_MEMORY_BYTES_MAX=${SIDEKICK_MEMORY_BYTES_MAX}")
 
 if(EMSCRIPTEN)
-  target_link_options(sidekick PRIVATE -Oz -flto --no-entry -Wl,--stack-first -sSTANDALONE_WASM -sMALLOC=emmalloc
+  target_link_options(sidekick PRIVATE -Oz -flto --no-entry -Wl,--stack-first -sSTANDALONE_WASM
     -sALLOW_MEMORY_GROWTH=1 -sINITIAL_MEMORY=1048576 -sMAXIMUM_MEMORY=${SIDEKICK_MEMORY_BYTES_MAX}
     $<IF:$<VERSION_LESS:${EMSCRIPTEN_VERSION},3.1.25>,-sTOTAL_STACK=${SIDEKICK_STACK_BYTES},-sSTACK_SIZE=${SIDEKICK_STACK_BYTES}>)
 else()

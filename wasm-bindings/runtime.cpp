@@ -1,20 +1,8 @@
-// What the C++ runtime would otherwise import or drag in: allocation that traps when memory is out, and ways to die that need no
-// stream. With these the module imports nothing, which the build checks.
-#include <cstdlib>
-#include <new>
+// What the C++ runtime would otherwise import or drag in: ways to die that need no stream. With these the module imports nothing, which
+// the build checks.
+#include <cstddef>
 
 #include "sidekick/base.hpp"
-
-void* operator new(std::size_t size) {
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) sidekick::trap();  // the host drops the instance and restores another from the records
-  return memory;
-}
-void* operator new[](std::size_t size) { return operator new(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 struct __attribute__((packed, may_alias)) Word {
@@ -47,20 +35,11 @@ void* memmove(void* to, const void* from, std::size_t size) {
 void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
 #if defined(__EMSCRIPTEN__)
-// Emscripten's own versions of these tell JavaScript that memory has grown, or ask it for the time: imports. Our hosts take their views
-// anew after every call, and time comes in with each input; its pthread stubs only refer to a clock.
+// Emscripten's own versions of these would tell JavaScript that memory has grown, or ask it for the time: imports. Nothing here calls
+// them (allocator.cpp grows the memory), but its libraries name them.
 double emscripten_get_now() { sidekick::trap(); }
-int emscripten_resize_heap(std::size_t size) {
-  constexpr std::size_t page = 65536;
-  const std::size_t have = __builtin_wasm_memory_size(0) * page;
-  if (size <= have) return 1;
-  // A quarter more than asked for, so that growing a hub is not a memory.grow for every few tokens; if that is too much, just what is asked.
-  const std::size_t needed = (size - have + page - 1) / page;
-  const std::size_t wanted = needed + (have / page) / 4;
-  return __builtin_wasm_memory_grow(0, wanted) != static_cast<std::size_t>(-1) ||
-         __builtin_wasm_memory_grow(0, needed) != static_cast<std::size_t>(-1);
-}
-std::size_t emscripten_get_heap_max() { return SIDEKICK_MEMORY_BYTES_MAX; }
+int emscripten_resize_heap(std::size_t) { sidekick::trap(); }
+std::size_t emscripten_get_heap_max() { sidekick::trap(); }
 void emscripten_memcpy_big(void* to, const void* from, std::size_t size) { __builtin_memcpy(to, from, size); }  // memory.copy
 #endif
 }
