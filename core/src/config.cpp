@@ -24,103 +24,118 @@ static_assert(default_depth_max <= ion::depth_ceiling);
 
 constexpr u32 secrets_max = 16;
 
-std::string quoted(Bytes text) {
-  std::size_t size = text.size() < 64 ? text.size() : 64;
-  while (size > 0 && size < text.size() && (static_cast<u8>(text[size]) & 0xC0) == 0x80) --size;  // keep characters whole
-  return compose({"\"", text.substr(0, size), "\""});
-}
+/// Reads into a configuration of its own; the first complaint ends it.
+class ConfigDecoder {
+ public:
+  explicit ConfigDecoder(Bytes text) : text_(text), reader_(text, depth_max) {}
 
-std::string decode_limit(const LimitEntry& limit, const ion::Slice& value, Config& config) {
-  u64 number = 0;
-  bool is_integer = value.kind == ion::Kind::number;
-  for (const char c : value.raw) {
-    is_integer = is_integer && c >= '0' && c <= '9';
-    if (is_integer && number <= 0xFFFFFFFF) number = number * 10 + static_cast<u64>(c - '0');
+  bool decode() {
+    const bool is_right = read_members() && reader_.finish() && has_what_it_needs();
+    if (!reader_.ok()) wrong = "the configuration is not valid JSON or ION: " + ion::describe(reader_.verdict(), text_, depth_max);
+    return is_right;
   }
-  if (!is_integer || number < limit.lowest || number > limit.highest) {
-    return compose({quoted(limit.name), " must be an integer from ", Digits(limit.lowest), " to ", Digits(limit.highest), ", found ",
-                    value.kind == ion::Kind::number ? value.raw.substr(0, 64) : ion::name_of(value.kind)});
-  }
-  config.*limit.value = static_cast<u32>(number);
-  return {};
-}
 
-std::string decode_secrets(ion::Reader& reader, Config& config) {
-  const std::string expected = compose({"\"secrets\" must be an array of 1 to ", Digits(secrets_max), " non-empty strings"});
-  ion::Kind kind;
-  if (!reader.peek(kind) || kind != ion::Kind::array) return expected;
-  reader.enter_array();
-  while (reader.next_element()) {
+  Config config;
+  std::string wrong;
+
+ private:
+  static constexpr u32 depth_max = 8;
+
+  template <class... Parts>
+  bool refuse(Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
+    wrong = "the configuration is wrong: ";
+    append_form(wrong, form, parts...);
+    return false;
+  }
+
+  bool read_members() {
+    ion::Kind kind;
+    if (!reader_.peek(kind) || kind != ion::Kind::object) return refuse("expected an object of settings");
+    reader_.enter_object();
+    std::bitset<std::size(limits)> seen;
+    ion::Slice key;
+    while (reader_.next_member(key)) {
+      const Bytes name = key.raw;
+      std::size_t index = 0;
+      while (index < std::size(limits) && limits[index].name != name) ++index;
+      const bool is_limit = index < std::size(limits);
+      if (!is_limit && name != "secrets" && name != "hash_seed") {
+        return refuse("there is no setting $; docs/protocol.md lists them under Limits", name);
+      }
+      const bool is_again = is_limit ? seen[index] : name == "secrets" ? !config.secrets.empty() : has_hash_seed_;
+      if (is_again) return refuse("$ is set twice", name);
+      if (is_limit) seen[index] = true;
+      if (name == "secrets" ? !read_secrets() : is_limit ? !read_limit(limits[index]) : !read_hash_seed()) return false;
+    }
+    return reader_.ok();
+  }
+
+  bool read_limit(const LimitEntry& limit) {
     ion::Slice value;
-    if (!reader.read(value) || value.kind != ion::Kind::string || value.raw.empty()) return expected;
-    std::string& secret = config.secrets.emplace_back();
-    ion::append_decoded(secret, value.raw);
-    // Such a secret could never arrive: HTTP trims a header's value, and refuses control characters in it.
-    const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<u8>(c) < 0x20 || c == 0x7F; });
-    if (has_control || secret.front() == ' ' || secret.back() == ' ') {
-      return "a secret has a control character (a newline at its end?) or begins or ends with a space, and could never match";
+    if (!reader_.read(value)) return false;
+    u64 number = 0;
+    bool is_integer = value.kind == ion::Kind::number;
+    for (const char c : value.raw) {
+      is_integer = is_integer && c >= '0' && c <= '9';
+      if (is_integer && number <= 0xFFFFFFFF) number = number * 10 + static_cast<u64>(c - '0');
     }
-  }
-  return config.secrets.empty() || config.secrets.size() > secrets_max ? expected : std::string();
-}
-
-std::string decode_hash_seed(const ion::Slice& value, Config& config) {
-  bool is_valid = value.kind == ion::Kind::string && value.raw.size() == 16;
-  config.hash_seed = 0;
-  for (const char c : value.raw) {
-    const bool is_digit = c >= '0' && c <= '9';
-    is_valid = is_valid && (is_digit || (c >= 'a' && c <= 'f'));
-    config.hash_seed = config.hash_seed << 4 | static_cast<u64>(is_digit ? c - '0' : c - 'a' + 10);
-  }
-  return is_valid ? std::string() : "\"hash_seed\" must be a string of 16 lower-case hex digits";
-}
-
-std::string decode_members(ion::Reader& reader, Config& config) {
-  ion::Kind kind;
-  if (!reader.peek(kind) || kind != ion::Kind::object) return "expected an object of settings";
-  reader.enter_object();
-  std::bitset<std::size(limits) + 2> seen;
-  ion::Slice key;
-  while (reader.next_member(key)) {
-    std::size_t index = 0;
-    while (index < std::size(limits) && limits[index].name != key.raw) ++index;
-    if (key.raw == "hash_seed") index = std::size(limits) + 1;
-    if (index == std::size(limits) && key.raw != "secrets") {
-      return compose({"there is no setting ", quoted(key.raw), "; docs/protocol.md lists them under Limits"});
+    if (!is_integer || number < limit.lowest || number > limit.highest) {
+      return refuse("\"%\" must be an integer from % to %, found %", limit.name, limit.lowest, limit.highest,
+                    value.kind == ion::Kind::number ? value.raw.substr(0, 64) : Bytes(ion::name_of(value.kind)));
     }
-    if (seen[index]) return compose({quoted(key.raw), " is set twice"});
-    seen[index] = true;
-    std::string wrong;
-    if (index == std::size(limits)) {
-      wrong = decode_secrets(reader, config);
-    } else {
+    config.*limit.value = static_cast<u32>(number);
+    return true;
+  }
+
+  bool read_secrets() {
+    ion::Kind kind;
+    bool is_right = reader_.peek(kind) && kind == ion::Kind::array;
+    if (is_right) reader_.enter_array();
+    while (is_right && reader_.next_element()) {
       ion::Slice value;
-      if (!reader.read(value)) break;
-      wrong = index < std::size(limits) ? decode_limit(limits[index], value, config) : decode_hash_seed(value, config);
+      is_right = reader_.read(value) && value.kind == ion::Kind::string && !value.raw.empty();
+      if (!is_right) break;
+      std::string& secret = config.secrets.emplace_back();
+      ion::append_decoded(secret, value.raw);
+      // Such a secret could never arrive: HTTP trims a header's value, and refuses control characters in it.
+      const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<u8>(c) < 0x20 || c == 0x7F; });
+      if (has_control || secret.front() == ' ' || secret.back() == ' ') {
+        return refuse("a secret has a control character (a newline at its end?) or begins or ends with a space, and could never match");
+      }
     }
-    if (!reader.ok()) break;
-    if (!wrong.empty()) return wrong;
+    if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;
+    return refuse("\"secrets\" must be an array of 1 to % non-empty strings", secrets_max);
   }
-  reader.finish();
-  return {};
-}
+
+  bool read_hash_seed() {
+    ion::Slice value;
+    if (!reader_.read(value)) return false;
+    has_hash_seed_ = value.kind == ion::Kind::string && value.raw.size() == 16;
+    for (const char c : value.raw) {
+      const bool is_digit = c >= '0' && c <= '9';
+      if (!is_digit && (c < 'a' || c > 'f')) has_hash_seed_ = false;
+      config.hash_seed = config.hash_seed << 4 | static_cast<u64>(is_digit ? c - '0' : c - 'a' + 10);
+    }
+    return has_hash_seed_ || refuse("\"hash_seed\" must be a string of 16 lower-case hex digits");
+  }
+
+  bool has_what_it_needs() {
+    if (config.secrets.empty()) return refuse("expected \"secrets\", an array with at least one string");
+    if (is_consistent(config.client_buffer_bytes_max, config.http_body_bytes_max)) return true;
+    return refuse("client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message could disconnect its readers");
+  }
+
+  Bytes text_;
+  ion::Reader reader_;
+  bool has_hash_seed_ = false;
+};
 
 }  // namespace
 
 std::string decode_config(Bytes text, Config& config) {
-  constexpr u32 depth_max = 8;
-  Config decoded;
-  ion::Reader reader(text, depth_max);
-  const std::string wrong = decode_members(reader, decoded);
-  if (!reader.ok()) return compose({"the configuration is not valid JSON or ION: ", ion::describe(reader.verdict(), text, depth_max)});
-  if (!wrong.empty()) return compose({"the configuration is wrong: ", wrong});
-  if (decoded.secrets.empty()) return "the configuration is wrong: expected \"secrets\", an array with at least one string";
-  if (!is_consistent(decoded.client_buffer_bytes_max, decoded.http_body_bytes_max)) {
-    return "the configuration is wrong: client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message could "
-           "disconnect its readers";
-  }
-  config = decoded;
-  return {};
+  ConfigDecoder decoder(text);
+  if (decoder.decode()) config = std::move(decoder.config);
+  return std::move(decoder.wrong);
 }
 
 }  // namespace sidekick

@@ -48,15 +48,15 @@ struct Message {
 };
 
 /// Decodes into buffers that are reused from call to call. Every method returns an empty text, or what is wrong and where; then `message()`
-/// still has the channel and params if those could be read (an error reply names them).
+/// still has the channel and params if those could be read (an error reply names them). The text is valid until the next decode.
 class MessageDecoder {
  public:
   explicit MessageDecoder(const Config& config) : config_(config) {}
 
-  std::string decode_frame(Bytes frame);
-  std::string decode_connection(Bytes body);
-  std::string decode_channel_message(Bytes body);
-  std::string decode_resources(Bytes body);
+  const std::string& decode_frame(Bytes frame);
+  const std::string& decode_connection(Bytes body);
+  const std::string& decode_channel_message(Bytes body);
+  const std::string& decode_resources(Bytes body);
 
   const Message& message() const { return message_; }
 
@@ -68,24 +68,33 @@ class MessageDecoder {
     bool is_present = false;
   };
 
-  std::string read_members(Bytes text);
-  std::string read_type();
-  std::string read_token();
-  std::string read_scope();
-  std::string read_channel();
-  std::string read_params();
-  std::string read_resources();
-  std::string require(Field field, ion::Kind kind);
-  std::string refuse_size(Bytes what, u64 size, u64 size_max, Bytes limit) const;
+  // Each returns whether all is well so far as it has looked, and complains otherwise.
+  bool read_members(Bytes text);
+  bool read_type();
+  bool read_token();
+  bool read_scope();
+  bool read_channel();
+  bool read_params();
+  bool read_param(const ion::Slice& key, const ion::Slice& value);
+  bool read_resources();
+  bool read_resource(const ion::Slice& value);
+  bool require(Field field, ion::Kind kind);
   void read_raw(Field field, std::optional<Bytes>& raw);
   Bytes decoded(const ion::Slice& slice);
+  u32 offset_of(Bytes slice) const { return static_cast<u32>(slice.data() - text_.data()); }
 
-  static Bytes name_of(Field field);
+  /// Keeps the first complaint. Returns false, for the caller to return.
+  template <class... Parts>
+  bool refuse(Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
+    if (wrong_.empty()) append_form(wrong_, form, parts...);
+    return false;
+  }
 
   const Config& config_;
   Bytes text_;
   Member members_[field_count];
   Message message_;
+  std::string wrong_;      // the first complaint, empty where there is none
   TextArena scratch_;      // decoded strings that had escapes
   std::string decoded_;
 };

@@ -1,6 +1,9 @@
 #include "sidekick/text.hpp"
 
+#include <algorithm>
 #include <cstring>
+
+#include "ion/writer.hpp"
 
 namespace sidekick {
 
@@ -15,6 +18,31 @@ std::string compose(std::initializer_list<Bytes> parts) {
   std::string text;
   for (const Bytes part : parts) text.append(part);
   return text;
+}
+
+void append_form(std::string& out, const char* form, const Part* parts) {
+  constexpr std::size_t shown_max = 64;
+  for (; *form != '\0'; ++form) {
+    const bool is_strangers = *form == '$';
+    if (!is_strangers && *form != '%') {
+      out += *form;
+      continue;
+    }
+    const Part& part = *parts++;
+    if (part.text == nullptr) {
+      out += Digits(part.number);
+      continue;
+    }
+    const Bytes text = part.number == Part::literal_size ? Bytes(part.text) : Bytes(part.text, static_cast<std::size_t>(part.number));
+    if (!is_strangers) {
+      out += text;
+      continue;
+    }
+    std::size_t size = std::min(text.size(), shown_max);
+    while (size < text.size() && size > 0 && (static_cast<u8>(text[size]) & 0xC0) == 0x80) --size;  // keep characters whole
+    ion::append_string(out, text.substr(0, size));  // escaped: it may end in a log
+    if (size < text.size()) out += "...";
+  }
 }
 
 TextArena& TextArena::append(Bytes bytes) {

@@ -71,7 +71,7 @@ void append_decoded(std::string& out, Bytes raw) {
   }
 }
 
-Bytes name_of(Kind kind) {
+const char* name_of(Kind kind) {
   switch (kind) {
     case Kind::null: return "null";
     case Kind::boolean: return "a boolean";
@@ -88,7 +88,7 @@ Bytes name_of(Kind kind) {
 
 namespace {
 
-Bytes expectation(Fault fault) {
+const char* expectation(Fault fault) {
   switch (fault) {
     case Fault::none: return "nothing else";
     case Fault::value: return "a value";
@@ -113,20 +113,24 @@ Bytes expectation(Fault fault) {
 }  // namespace
 
 std::string describe(Verdict verdict, Bytes text, u32 depth_max) {
-  const Digits levels(depth_max);
-  std::string out = compose({"expected ", expectation(verdict.fault)});
-  if (verdict.fault == Fault::less_depth) out += compose({" (at most ", levels, " levels)"});
+  std::string out;
+  append_form(out, "expected %", expectation(verdict.fault));
+  if (verdict.fault == Fault::less_depth) append_form(out, " (at most % levels)", depth_max);
   if (verdict.offset >= text.size()) {
     out += ", found the end of the text";
   } else {
-    constexpr char hex[] = "0123456789abcdef";
     const u8 byte = static_cast<u8>(text[verdict.offset]);
-    const bool is_printable = byte > 0x20 && byte < 0x7F;
-    const char printed[] = {'\'', static_cast<char>(byte), '\''};
-    const char coded[] = {'b', 'y', 't', 'e', ' ', '0', 'x', hex[byte >> 4], hex[byte & 15]};
-    out += compose({", found ", is_printable ? Bytes(printed, sizeof printed) : Bytes(coded, sizeof coded)});
+    if (byte > 0x20 && byte < 0x7F) {
+      append_form(out, ", found '%'", text.substr(verdict.offset, 1));
+    } else {
+      constexpr char hex[] = "0123456789abcdef";
+      out += ", found byte 0x";
+      out += hex[byte >> 4];
+      out += hex[byte & 15];
+    }
   }
-  return out + compose({" at byte ", Digits(verdict.offset)});
+  append_form(out, " at byte %", verdict.offset);
+  return out;
 }
 
 }  // namespace sidekick::ion

@@ -16,7 +16,7 @@ inline constexpr u32 depth_ceiling = 1024;
 enum class Kind : u8 { null, boolean, number, string, date, array, object, map, set };
 
 /// The name of a kind as error messages use it: "a string", "an object".
-Bytes name_of(Kind kind);
+const char* name_of(Kind kind);
 
 /// What the text should have had where reading stopped. The same text always gives the same fault at the same offset.
 enum class Fault : u8 {
