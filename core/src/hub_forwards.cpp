@@ -57,7 +57,8 @@ void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
     if (in.status == 0) {
       error.message = "the app server could not be reached, or broke off without an answer; the message may not have been processed";
     } else if (in.body.size() > config.forward_answer_bytes_max || !decode_server_error(in.body, config.depth_max, error)) {
-      error = {Blame::server, compose({"the app server answered ", Digits(in.status), " to this message, without { fault, message }"})};
+      error = {};
+      append_form(error.message, "the app server answered % to this message, without { fault, message }", in.status);
     }
     emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(), flight.forward.params(), error.message, out);
   }
@@ -68,8 +69,9 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   const Forwards::Flight flight = forwards.finish_slot(flight_slot);
   const Sender sender = flight.forward.sender;
   if (clients.is_open(sender.slot, sender.serial)) {
-    const std::string text = compose({"the app server did not answer within ", Digits(config.forward_timeout_ms),
-                                      " ms (forward_timeout_ms); the message may not have been processed"});
+    std::string text;
+    append_form(text, "the app server did not answer within % ms (forward_timeout_ms); the message may not have been processed",
+                config.forward_timeout_ms);
     emit_error(clients[sender.slot].id, Blame::server, flight.forward.channel(), flight.forward.params(), text, out);
   }
   end_flight(flight, out);

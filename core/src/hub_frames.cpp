@@ -9,16 +9,16 @@ namespace sidekick {
 namespace {
 
 /// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
-constexpr Bytes invalid_token = "the token is not valid here: unknown, expired, or in use by another connection";
+constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
 
-Bytes encode_channel_reply(TextArena& out, Bytes type, const Token& token) {
+Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
   return out.append("{ \"type\": \"").append(type).append("\", \"channel\": ").append(token.channel())
       .append(", \"params\": ").append(token.params()).append(" }").finish();
 }
 
-Bytes encode_resources_reply(TextArena& out, Bytes type, const std::vector<Bytes>& resources) {
+Bytes encode_resources_reply(TextArena& out, const char* type, const std::vector<Bytes>& resources) {
   out.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
-  Bytes separator;
+  const char* separator = "";
   for (const Bytes resource : resources) {
     out.append(separator);
     ion::append_string(out, resource);
@@ -36,11 +36,11 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
     return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)", out);
   }
   if (in.bytes.size() > config.frame_bytes_max) {
-    const std::string text = compose({"a message has ", Digits(in.bytes.size()), " bytes; at most ", Digits(config.frame_bytes_max),
-                                      " (frame_bytes_max)"});
+    std::string text;
+    append_form(text, "a message has % bytes; at most % (frame_bytes_max)", in.bytes.size(), config.frame_bytes_max);
     return emit_refusal(slot, Blame::client, {}, text, out);
   }
-  const std::string wrong = decoder.decode_frame(in.bytes);
+  const std::string& wrong = decoder.decode_frame(in.bytes);
   const Message& message = decoder.message();
   if (!wrong.empty()) return emit_refusal(slot, Blame::client, message.scope, wrong, out);
   switch (message.type) {
@@ -61,10 +61,10 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
 
 void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
   const Token& token = tokens[id];
   if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
-    return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
@@ -80,7 +80,7 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
   const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
   emit_erase_token(tokens[id].key(), out);
   if (tokens[id].state() != TokenState::free) {
@@ -94,18 +94,18 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
 
 void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return emit_refusal(slot, Blame::client, message.scope, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
   Token& token = tokens[id];
   name_channel_topic(topic_name, message.scope);
   if (topic_name != token.topic()) {
-    return emit_refusal(slot, Blame::client, message.scope, "the token is for another channel or for other params", out);
+    return refuse(slot, Blame::client, "the token is for another channel or for other params", out);
   }
   if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
-    return emit_refusal(slot, Blame::client, message.scope, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
 
   if (is_shutting_down) {
-    return emit_refusal(slot, Blame::sidekick, message.scope, "this Sidekick is shutting down; the message is not sent", out);
+    return refuse(slot, Blame::sidekick, "this Sidekick is shutting down; the message is not sent", out);
   }
 
   Forward forward;
@@ -125,7 +125,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   const u64 cost = Forwards::cost_of(forward);
   const bool has_lane = token.lane != none;
   const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
-  Bytes refusal;
+  const char* refusal = nullptr;
   if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
     refusal = "too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent";
   } else if (has_lane && forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
@@ -133,7 +133,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   } else if (forwards.store_bytes() + cost > config.forward_store_bytes_max) {
     refusal = "too much waits for the app server (forward_store_bytes_max); this message is not sent";
   }
-  if (!refusal.empty()) return emit_refusal(slot, Blame::sidekick, message.scope, refusal, out);
+  if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, out);
 
   if (token.state() == TokenState::free) {
     hold_token(id, slot);
@@ -168,7 +168,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     added_cost += Topics::subscription_cost(topic_name);
   }
 
-  Bytes refusal;
+  const char* refusal = nullptr;
   Blame blame = Blame::client;
   if (client.resources.size() + listened.size() > config.topics_per_client_max) {
     refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
@@ -178,9 +178,9 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
     blame = Blame::sidekick;
   }
-  if (!refusal.empty()) {
+  if (refusal != nullptr) {
     for (const TopicId topic : listened) topics.release_if_idle(topic);
-    return emit_refusal(slot, blame, message.scope, refusal, out);
+    return refuse(slot, blame, refusal, out);
   }
 
   for (const TopicId topic : listened) topics.subscribe(topic, client.id);
@@ -215,6 +215,11 @@ void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) 
     return true;
   });
   shrink_if_sparse(client.resources);
+}
+
+/// Refuses the message just decoded.
+void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, Actions& out) {
+  emit_refusal(slot, blame, decoder.message().scope, text, out);
 }
 
 /// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a frame.

@@ -11,9 +11,9 @@ namespace {
 enum class Route : u8 { connection, resources, message, health, socket, unknown };
 
 struct RouteEntry {
-  Bytes path;
+  const char* path;
   Route route;
-  Bytes allow;  // the methods, as an Allow header lists them
+  const char* allow;  // the methods, as an Allow header lists them
 };
 
 constexpr RouteEntry routes[] = {
@@ -49,7 +49,7 @@ bool is_equal_in_constant_time(Bytes given, Bytes secret) {
   return difference == 0;
 }
 
-constexpr Bytes text_plain = "text/plain; charset=utf-8";
+constexpr char text_plain[] = "text/plain; charset=utf-8";
 
 }  // namespace
 
@@ -110,9 +110,15 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
 }
 
+/// Answers what is wrong with a body, if anything is.
+bool Hub::State::is_good(const std::string& wrong, RequestId request, Actions& out) {
+  if (wrong.empty()) return true;
+  emit_respond(request, 400, out.text().append("Bad Request: ").append(wrong).finish(), out);
+  return false;
+}
+
 void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
-  const std::string wrong = decoder.decode_connection(in.body);
-  if (!wrong.empty()) return emit_respond(in.request, 400, out.text().append("Bad Request: ").append(wrong).finish(), out);
+  if (!is_good(decoder.decode_connection(in.body), in.request, out)) return;
   const Message& message = decoder.message();
   const Bytes context = message.context.value_or(Bytes());
   name_channel_topic(topic_name, message.scope);
@@ -141,8 +147,7 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 }
 
 void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
-  const std::string wrong = decoder.decode_resources(in.body);
-  if (!wrong.empty()) return emit_respond(in.request, 400, out.text().append("Bad Request: ").append(wrong).finish(), out);
+  if (!is_good(decoder.decode_resources(in.body), in.request, out)) return;
   topics.begin_marks();
   for (const Bytes resource : decoder.message().resources) {
     name_resource_topic(topic_name, resource);
@@ -157,8 +162,7 @@ void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
 }
 
 void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) {
-  const std::string wrong = decoder.decode_channel_message(in.body);
-  if (!wrong.empty()) return emit_respond(in.request, 400, out.text().append("Bad Request: ").append(wrong).finish(), out);
+  if (!is_good(decoder.decode_channel_message(in.body), in.request, out)) return;
   const Message& message = decoder.message();
   name_channel_topic(topic_name, message.scope);
   const TopicId topic = topics.find(topic_name);

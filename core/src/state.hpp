@@ -56,6 +56,7 @@ struct Hub::State {
   void on_send(ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
   void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
+  void refuse(ClientSlot slot, Blame blame, const char* text, Actions& out);
   bool take_frame_credit(Client& client);
   bool may_use(TokenId id, ClientSlot slot);
   void hold_token(TokenId id, ClientSlot slot);
@@ -71,6 +72,7 @@ struct Hub::State {
 
   // hub_http.cpp: what the app server says
   void on_http_request(const input::HttpRequest& in, Actions& out);
+  bool is_good(const std::string& wrong, RequestId request, Actions& out);
   void on_connection(const input::HttpRequest& in, Actions& out);
   void on_resources(const input::HttpRequest& in, Actions& out);
   void on_channel_message(const input::HttpRequest& in, Actions& out);
@@ -93,6 +95,7 @@ struct Hub::State {
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
   void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
   void emit_unauthorized(RequestId request, Actions& out);
+  void emit_respond(RequestId request, u32 status, const char* body, Actions& out);
 };
 
 }  // namespace sidekick

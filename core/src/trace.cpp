@@ -44,7 +44,7 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
       out += authorization.empty() ? "null" : hub->is_authorized(authorization) ? "true" : "false";
       continue;
     }
-    out += compose({",\"", field->name, "\":"});
+    append_form(out, ",\"%\":", field->name);
     switch (field->kind) {
       case FieldKind::u32_word:
         out.append(Digits(field_at<u32>(fields, *field)));
@@ -69,27 +69,26 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
 
 void append_header(std::string& out, const Config& config) {
   constexpr char hex[] = "0123456789abcdef";
-  out += compose({"{\"trace\":", Digits(format_version), ",\"core\":\"", core_version, "\",\"hash_seed\":\""});
+  append_form(out, "{\"trace\":%,\"core\":\"%\",\"hash_seed\":\"", format_version, core_version);
   for (int shift = 60; shift >= 0; shift -= 4) out += hex[config.hash_seed >> shift & 15];
   out += "\",\"config\":";
-  char separator = '{';
+  const char* separator = "{";
   for (const LimitEntry& limit : limits) {
-    out += separator;
-    out += compose({"\"", limit.name, "\":", Digits(config.*limit.value)});
-    separator = ',';
+    append_form(out, "%\"%\":%", separator, limit.name, config.*limit.value);
+    separator = ",";
   }
   out += "}}";
 }
 
 void append_input(std::string& out, const Hub& hub, Millis now, const Input& input) {
   const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
-  out += compose({"{\"in\":\"", shape.name, "\",\"now\":", Digits(now)});
+  append_form(out, "{\"in\":\"%\",\"now\":%", shape.name, now);
   append_fields(out, shape, fields_of(input), &hub);
 }
 
 void append_action(std::string& out, const Action& action) {
   const Shape& shape = *find_action_shape(static_cast<u32>(action.tag));
-  out += compose({"{\"out\":\"", shape.name, "\""});
+  append_form(out, "{\"out\":\"%\"", shape.name);
   append_fields(out, shape, fields_of(action), nullptr);
 }
 
