@@ -4,6 +4,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sidekick/trace.hpp"
@@ -11,7 +12,7 @@
 using namespace sidekick;
 
 struct sidekick_hub {
-  explicit sidekick_hub(const Config& config) : hub(config) {}
+  explicit sidekick_hub(Config config) : hub(std::move(config)) {}
 
   Hub hub;
   Actions actions;
@@ -168,7 +169,7 @@ sidekick_hub* sidekick_create(uint32_t size) {
   Config config;
   const u8* text = buffer_bytes(size);
   error = decode_config(Bytes(reinterpret_cast<const char*>(text), size), config);
-  return error.empty() ? new sidekick_hub(config) : nullptr;
+  return error.empty() ? new sidekick_hub(std::move(config)) : nullptr;
 }
 
 const sidekick_text* sidekick_error() { return view(error_text, error); }

@@ -5,7 +5,7 @@
 
 namespace sidekick {
 
-Hub::Hub(const Config& config) : state_(std::make_unique<State>(config)) {}
+Hub::Hub(Config config) : state_(std::make_unique<State>(std::move(config))) {}
 Hub::~Hub() = default;
 
 void Hub::handle(Millis now, const Input& input, Actions& out) {

@@ -15,8 +15,8 @@ namespace sidekick {
 enum class Blame : u8 { client, server, sidekick };
 
 struct Hub::State {
-  explicit State(const Config& from)
-      : config(from),
+  explicit State(Config from)
+      : config(std::move(from)),
         topics(config.hash_seed),
         tokens(config.hash_seed, deadlines),
         clients(config.hash_seed),

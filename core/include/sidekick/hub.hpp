@@ -10,8 +10,8 @@ namespace sidekick {
 
 class Hub {
  public:
-  /// `config` is copied; it must come from decode_config, or keep to the bounds of limits.def and hold a secret.
-  explicit Hub(const Config& config);
+  /// `config` must come from decode_config, or keep to the bounds of limits.def and hold a secret.
+  explicit Hub(Config config);
   ~Hub();
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
