@@ -26,11 +26,18 @@ else()
     -Wl,--max-memory=${SIDEKICK_MEMORY_BYTES_MAX} -Wl,-z,stack-size=${SIDEKICK_STACK_BYTES} -Wl,--stack-first)
 endif()
 
+# Neither pays in size: loop strength reduction, and partial redundancy elimination of loads. Emscripten already goes without the first.
+target_link_options(sidekick PRIVATE "SHELL:-Wl,-mllvm,-enable-load-pre=false,-mllvm,-enable-pre=false")
+if(NOT EMSCRIPTEN)
+  target_link_options(sidekick PRIVATE -Wl,-mllvm,-disable-lsr)
+endif()
+
+# --low-memory-unused: no data below 1024, as both linkers lay it out.
 # clang runs it by itself where it finds it, but only with the flags of the first -O on the line.
 find_program(WASM_OPT wasm-opt)
 if(WASM_OPT)
   add_custom_command(TARGET sidekick POST_BUILD VERBATIM
-    COMMAND ${WASM_OPT} -Oz --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
+    COMMAND ${WASM_OPT} -Oz --low-memory-unused --converge --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
             $<TARGET_FILE:sidekick> -o $<TARGET_FILE:sidekick>)
 endif()
 
