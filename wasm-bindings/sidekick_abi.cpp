@@ -2,6 +2,7 @@
 #include "sidekick_abi.h"
 
 #include <cstring>
+#include <memory>
 #include <new>
 #include <string>
 #include <utility>
@@ -26,13 +27,14 @@ struct sidekick_hub {
 namespace {
 
 // One instance, one thread: these belong to the instance.
-std::vector<u64> buffer;  // u64 for its alignment
+std::unique_ptr<u64[]> buffer;  // u64 for its alignment
+u32 buffer_words = 0;
 std::string error;
 sidekick_text error_text;
 
 const u8* buffer_bytes(u32 size) {
-  SIDEKICK_CHECK(size <= buffer.size() * sizeof(u64));
-  return reinterpret_cast<const u8*>(buffer.data());
+  SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
+  return reinterpret_cast<const u8*>(buffer.get());
 }
 
 const sidekick_text* view(sidekick_text& text, const std::string& from) {
@@ -146,7 +148,7 @@ void encode_action(std::vector<u32>& words, const Action& action) {
         trap();
     }
   }
-  words.insert(words.end(), flat, flat + count);
+  for (u32 i = 0; i < count; ++i) words.push_back(flat[i]);
 }
 
 }  // namespace
@@ -155,14 +157,14 @@ uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
 
 uint8_t* sidekick_buffer(uint32_t size) {
   // A hub that once got a large body does not keep its buffer for ever.
-  constexpr std::size_t kept_words_max = (1u << 20) / sizeof(u64);
-  const std::size_t words = size / 8 + (size % 8 != 0);
-  if (buffer.size() > kept_words_max && words <= kept_words_max) std::vector<u64>().swap(buffer);
-  if (words > buffer.size()) {
-    std::vector<u64>().swap(buffer);  // nothing in it is worth copying
-    buffer.resize(words < 512 ? 512 : words);
+  constexpr u32 kept_words_max = (1u << 20) / sizeof(u64);
+  const u32 words = size / 8 + 1;
+  if (words > buffer_words || (buffer_words > kept_words_max && words <= kept_words_max)) {
+    buffer.reset();  // first: nothing in it is worth copying
+    buffer_words = words < 512 ? 512 : words;
+    buffer.reset(new u64[buffer_words]);
   }
-  return reinterpret_cast<uint8_t*>(buffer.data());
+  return reinterpret_cast<uint8_t*>(buffer.get());
 }
 
 sidekick_hub* sidekick_create(uint32_t size) {
@@ -200,8 +202,8 @@ const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
 
 uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size, uint32_t authorization_size) {
   const u64 size = static_cast<u64>(method_size) + path_size + authorization_size;
-  SIDEKICK_CHECK(size <= buffer.size() * sizeof(u64));
-  const char* at = reinterpret_cast<const char*>(buffer.data());
+  SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
+  const char* at = reinterpret_cast<const char*>(buffer.get());
   return hub->hub.body_bytes_max(Bytes(at, method_size), Bytes(at + method_size, path_size),
                                  Bytes(at + method_size + path_size, authorization_size));
 }

@@ -183,8 +183,10 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     return refuse(slot, blame, refusal, out);
   }
 
-  for (const TopicId topic : listened) topics.subscribe(topic, client.id);
-  client.resources.insert(client.resources.end(), listened.begin(), listened.end());
+  for (const TopicId topic : listened) {
+    topics.subscribe(topic, client.id);
+    client.resources.push_back(topic);
+  }
   client.resource_bytes += static_cast<u32>(added_bytes);
   if (!changed.empty()) emit_attach(slot, ClientChange::resources, changed, out);
   emit_to(client.id, encode_resources_reply(out.text(), "listening", message.resources), out);

@@ -79,7 +79,7 @@ void TextArena::reset() {
   if (chunks_.size() > 1) {
     // The last chunk is the largest.
     chunks_.front() = std::move(chunks_.back());
-    chunks_.resize(1);
+    while (chunks_.size() > 1) chunks_.pop_back();
   }
   if (!chunks_.empty() && chunks_.front().size > kept_bytes_max) chunks_.clear();
 }
