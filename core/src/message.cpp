@@ -210,26 +210,26 @@ bool MessageDecoder::read_params() {
 }
 
 bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) {
-  std::vector<Scope::Param>& params = message_.scope.params;
+  std::vector<Scope::Param>& known = message_.scope.params;
   const u32 offset = offset_of(key.raw) - 1;
   const Bytes name = decoded(key);
   if (value.kind != ion::Kind::string) {
     return refuse("param $ must be a string, found % at byte %", name, ion::name_of(value.kind), offset_of(value.raw));
   }
-  if (params.size() == config_.params_max) {
+  if (known.size() == config_.params_max) {
     return refuse("expected at most % params (params_max), found one more at byte %", config_.params_max, offset);
   }
   if (name.size() > config_.param_name_bytes_max) {
     return refuse("a param's name has % bytes; at most % (param_name_bytes_max)", name.size(), config_.param_name_bytes_max);
   }
-  for (const Scope::Param& other : params) {
+  for (const Scope::Param& other : known) {
     if (other.name == name) return refuse("expected each param once, found $ again at byte %", name, offset);
   }
   const Bytes text = decoded(value);
   if (text.size() > config_.param_value_bytes_max) {
     return refuse("param $ has % bytes; at most % (param_value_bytes_max)", name, text.size(), config_.param_value_bytes_max);
   }
-  params.push_back({name, text});
+  known.push_back({name, text});
   return true;
 }
 

@@ -16,12 +16,16 @@ u64 Topics::topic_cost(Bytes name) { return is_counted(name) ? name.size() + 128
 u64 Topics::subscription_cost(Bytes name) { return is_counted(name) ? ion::encoded_size(name) + 16 : 0; }
 
 TopicId Topics::find(Bytes name) const {
-  return index_.find(hash(name), [&](u32 id) { return topics_[id].name == name; });
+  return find(hash(name), name);
+}
+
+TopicId Topics::find(u64 name_hash, Bytes name) const {
+  return index_.find(name_hash, [&](u32 id) { return topics_[id].name == name; });
 }
 
 TopicId Topics::intern(Bytes name) {
   const u64 name_hash = hash(name);
-  const u32 found = index_.find(name_hash, [&](u32 id) { return topics_[id].name == name; });
+  const TopicId found = find(name_hash, name);
   if (found != none) return found;
   const TopicId topic = topics_.add();
   topics_[topic].name.assign(name);
@@ -35,7 +39,10 @@ bool Topics::subscribe(TopicId topic, u32 client) {
   // Clients mostly come in ascending order, so this is mostly an append.
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at != subscribers.end() && *at == client) return false;
-  subscribers.insert(at, client);
+  const auto index = at - subscribers.begin();
+  subscribers.push_back(client);  // and not insert(), which is 300 bytes of module
+  std::move_backward(subscribers.begin() + index, subscribers.end() - 1, subscribers.end());
+  subscribers[static_cast<std::size_t>(index)] = client;
   store_bytes_ += subscription_cost(topics_[topic].name);
   return true;
 }

@@ -54,6 +54,7 @@ class Topics {
     u64 marked_in = 0;
   };
 
+  TopicId find(u64 name_hash, Bytes name) const;
   u64 hash(Bytes name) const { return hash_bytes(hash_seed_, name); }
 
   u64 hash_seed_;
