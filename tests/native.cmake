@@ -40,6 +40,7 @@ add_executable(sidekick-unit-tests
   tests/unit/config_test.cpp
   tests/unit/conversation.cpp
   tests/unit/conversation_test.cpp
+  tests/unit/heap_test.cpp
   tests/unit/hostile_test.cpp
   tests/unit/http_test.cpp
   tests/unit/ion_value_test.cpp
