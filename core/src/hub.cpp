@@ -16,7 +16,8 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   if (input.tag == InputTag::restore_client) return state.on_restore_client(input.restore_client, out);
 
   state.settle_restored(out);
-  // What is due is over before anything else is looked at, however late the timer comes.
+  // Who is gone is gone before anything is sent. Else what is due is over before anything is looked at, however late the timer comes.
+  if (input.tag == InputTag::client_closed) state.on_client_closed(input.client_closed, out);
   state.expire_due(out);
   switch (input.tag) {
     case InputTag::client_opened:
@@ -26,8 +27,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
       state.on_client_frame(input.client_frame, out);
       break;
     case InputTag::client_closed:
-      state.on_client_closed(input.client_closed, out);
-      break;
+      break;  // done above
     case InputTag::client_lagging:
       state.on_client_lagging(input.client_lagging, out);
       break;

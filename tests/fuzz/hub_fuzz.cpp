@@ -224,16 +224,14 @@ void Host::give(const Input& input) {
   twin_lines_.clear();
   trace::append_input(lines_, *hub_, now_, input);
   hub_->handle(now_, input, actions_);
-  for (const Action& action : actions_) {
-    trace::append_action(lines_, action);
-    perform(action);
-  }
+  for (const Action& action : actions_) trace::append_action(lines_, action);
+  if (std::getenv("VERBOSE") != nullptr) std::fprintf(stderr, "%s", lines_.c_str());
+  for (const Action& action : actions_) perform(action);
   trace::append_input(twin_lines_, *twin_, now_, input);
   twin_->handle(now_, input, twin_actions_);
   for (const Action& action : twin_actions_) trace::append_action(twin_lines_, action);
   FUZZ_CHECK(lines_ == twin_lines_);
   check_lines(lines_);
-  if (std::getenv("VERBOSE") != nullptr) std::fprintf(stderr, "%s", lines_.c_str());
 }
 
 void Host::check_lines(const std::string& lines) const {
