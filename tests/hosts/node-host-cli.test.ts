@@ -21,11 +21,11 @@ interface Run {
   port(): Promise<number>;
 }
 
-function run(args: string[], env: Record<string, string> = {}, command = "cli"): Run {
+function run(args: string[], env: Record<string, string> = {}, command = "cli", shellBefore = ""): Run {
   const cli = fileURLToPath(new URL(`../../worker/dist/node/${command}.js`, import.meta.url));
   assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
-  const child = spawn(process.execPath, [cli, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, process.execPath, cli, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -79,6 +79,25 @@ test("the environment is read, and flags go before it", async () => {
   await rm(folder, { recursive: true });
 });
 
+test("secrets may stand in the file, which may begin with a byte order mark", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "config.json");
+  await writeFile(config, '\ufeff{"secrets": ["from-file"]}');
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--config", config]);
+  assert.equal((await request(await sidekick.port(), "/resources", '{"resources":[]}', { secret: "from-file" })).status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+  await rm(folder, { recursive: true });
+});
+
+test("too few open files are said at start", { skip: process.platform !== "linux" }, async () => {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"], {}, "cli", "ulimit -n 1000; ");
+  await sidekick.port();
+  assert.match(sidekick.output(), /ulimit -n 32832.* open_files=1000 clients_max=32768\n/);
+  sidekick.kill("SIGTERM");
+  await sidekick.exit;
+});
+
 test("a port in use is a clear error and exit 1", async () => {
   const first = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"]);
   const port = await first.port();
@@ -109,13 +128,22 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     [["--secret", "s", "--port", "0", "--config", await file("a", "{")], /--config .*JSON/],
     [["--secret", "s", "--port", "0", "--config", await file("b", '{"frame_bytes_maxx":1}')], /frame_bytes_maxx/],
     [["--secret", "s", "--port", "0", "--config", await file("c", '{"frame_bytes_max":1}')], /frame_bytes_max/],
-    [["--secret", "s", "--port", "0", "--config", join(folder, "none")], /ENOENT/],
+    [["--secret", "s", "--port", "0", "--config", join(folder, "none")], /--config .*ENOENT/],
+    [["--secret", "s", "--port", "0", "--config", await file("d", '{"frame_bytes_max":1}')], /--config \S*\/d: .*frame_bytes_max/],
+    [["--secret", "s", "--port", "0", "--config", await file("e", '{"secrets":"s"}')], /--config \S*\/e: .*secrets/],
+    [["--secret", "s", "--port", "0", "--config", await file("f", '{"secrets":[]}')], /--config \S*\/f: .*secret/],
+    [["--secret", "s", "--port", "0", "--config", await file("g", '{"hash_seed":"0123456789abcdef"}')], /--config \S*\/g: "hash_seed" .*leave it out/],
+    [["--secret", " s ", "--port", "0"], /secret/],
+    [["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"], /server URL: .*leave them out/],
+    [["--secret", "s", "--port", "0", "--record", folder], /--record \S+: EISDIR/],
+    [["--secret", "s", "--port", "0", "--record", join(folder, "none", "trace")], /--record \S+: ENOENT/],
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
       const child = run(args);
       assert.equal(await child.exit, 2, `${args.join(" ")}: ${child.output()}`);
       assert.match(child.output(), expected);
+      assert.ok(!child.output().includes("pa55"), child.output());
       assert.ok(!child.output().includes("    at "), child.output());
     }),
   );
@@ -148,7 +176,7 @@ test("what --record has written, covenant-sidekick-replay replays; it shows the 
   }
   const good = run([trace], {}, "replay-cli");
   assert.equal(await good.exit, 0, good.output());
-  assert.match(good.output(), /6 inputs replayed, all actions equal/);
+  assert.match(good.output(), /8 inputs replayed, all actions equal/);
   const text = await readFile(trace, "utf8");
   await writeFile(trace, text.replace('listening\\", \\"resources\\": [\\"two', 'listening\\", \\"resources\\": [\\"tow'));
   const changed = run([trace], {}, "replay-cli");

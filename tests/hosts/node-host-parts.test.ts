@@ -2,17 +2,21 @@
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import * as net from "node:net";
+import { Duplex } from "node:stream";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { requireSidekickSecret } from "../../worker/src/guard/index.ts";
+import { ClientSocket } from "../../worker/src/node/client-socket.ts";
+import { now } from "../../worker/src/node/clock.ts";
 import { Forwarder } from "../../worker/src/node/forwarder.ts";
 import { Batch, textFrame } from "../../worker/src/node/frames.ts";
-import { createLog } from "../../worker/src/node/log.ts";
+import { createLog, limitWarnings } from "../../worker/src/node/log.ts";
+import { warnOfOpenFiles } from "../../worker/src/node/open-files.ts";
 import { Recorder } from "../../worker/src/node/recorder.ts";
 import { startAppServer } from "./support/app-server.ts";
-import { eventually } from "./support/sidekick.ts";
+import { clientFrame, eventually } from "./support/sidekick.ts";
 
 const silent = createLog("silent");
 
@@ -58,8 +62,84 @@ test("log lines cannot be forged by text from a peer", () => {
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
 });
 
-function forwarder(url: string, answerBytesMax = 1000): Forwarder {
-  return new Forwarder({ url, secret: "server secret", answerBytesMax, log: silent });
+test("the same warning goes out at once, and then with the number of times once in 10 s", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const lines: string[] = [];
+  const log = limitWarnings(createLog("info", (line) => lines.push(line.slice(25).trimEnd())));
+  for (let i = 1; i <= 1000; i++) log.warn("refused", { client: i });
+  log.warn("failed");
+  log.info("refused");
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1", "warn  failed", "info  refused"]);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1000 times=999"]);
+  log.warn("refused", { client: 1001 });
+  log.warn("failed");
+  assert.deepEqual(lines.splice(0), ["warn  failed"]);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1001 times=1"]);
+  t.mock.timers.tick(100_000);
+  assert.deepEqual(lines, []);
+});
+
+test("too few open files for clients_max are a warning that says what to do", () => {
+  const lines: string[] = [];
+  const log = createLog("info", (line) => lines.push(line));
+  const limits = (files: string) => `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                4096                 files\n`;
+  for (const enough of [limits("1064"), limits("unlimited"), ""]) warnOfOpenFiles(log, 1000, enough);
+  assert.deepEqual(lines, []);
+  warnOfOpenFiles(log, 1000, limits("1063"));
+  assert.match(lines[0]!, /ulimit -n 1064.*open_files=1063 clients_max=1000/);
+});
+
+test("a system clock that is set back or forth is not the hub's", (t) => {
+  const before = now();
+  assert.ok(Number.isInteger(before) && Math.abs(before - Date.now()) < 60_000);
+  t.mock.method(Date, "now", () => 0);
+  assert.ok(now() >= before);
+});
+
+test("a client's record is replaced or added to, byte for byte", () => {
+  const socket = Reflect.construct(ClientSocket, [null, undefined, {}]) as ClientSocket;
+  let expected = "";
+  for (let i = 0; i < 2000; i++) {
+    const piece = String.fromCharCode(i % 256).repeat(i % 40);
+    expected = i === 1000 ? piece : expected + piece;
+    socket.store(piece, i !== 1000);
+  }
+  assert.equal(socket.record, expected);
+});
+
+test("a socket is not read while its peer does not take the answers, be it to pings; then all are there", async () => {
+  const socket = Reflect.construct(ClientSocket, [null, undefined, { autoPong: true }]) as ClientSocket;
+  const pings = 5000;
+  let written = 0;
+  let take: (() => void) | undefined;
+  let isTaking = false;
+  const source = Array.from({ length: pings / 100 }, () => Buffer.concat(Array.from({ length: 100 }, () => clientFrame(9, Buffer.alloc(125)))));
+  const stream = new Duplex({
+    read() {
+      if (source.length > 0) this.push(source.shift());
+    },
+    write(chunk: Buffer, _encoding, done) {
+      written += chunk.byteLength;
+      if (isTaking) setImmediate(done);
+      else take = done;
+    },
+  });
+  const setSocket = (socket as unknown as { setSocket(stream: Duplex, head: Buffer, options: object): void }).setSocket;
+  setSocket.call(socket, stream, Buffer.alloc(0), { allowSynchronousEvents: false });
+  socket.open({ onFrame() {}, onError() {}, onClosed() {} }, 1, stream);
+  await eventually(() => socket.isPaused);
+  for (let i = 0; i < 2000; i++) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(source.length > 0 && stream.writableLength < 200_000, `${source.length} chunks left, ${stream.writableLength} bytes unsent`);
+  isTaking = true;
+  take!();
+  await eventually(() => written === pings * 127);
+  stream.destroy();
+});
+
+function forwarder(url: string, answerBytesMax = 1000, { log = silent, idleMs = 4000 } = {}): Forwarder {
+  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs });
 }
 
 function answerOf(forwards: Forwarder, body = "{}", timeoutMs = 30_000): Promise<{ status: number; body: string }> {
@@ -191,16 +271,86 @@ test("garbage instead of HTTP, and a connection reset, are status 0", async () =
   }
 });
 
-test("a forward on a connection that the app server had just closed is tried once more", async () => {
+test("a forward whose connection is reset is not sent a second time: it may have been taken", async () => {
+  let requests = 0;
   const server = await rawServer((socket, count) => {
+    requests = count;
     if (count === 2) socket.resetAndDestroy();
     else socket.write("HTTP/1.1 204 No Content\r\n\r\n");
   });
   const forwards = forwarder(server.url);
   assert.equal((await answerOf(forwards)).status, 204);
-  assert.equal((await answerOf(forwards)).status, 204);
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal(requests, 2);
   forwards.destroy();
   server.close();
+});
+
+test("an idle connection is dropped before the app server drops it; one in use is not, however long it takes", async () => {
+  const app = await startAppServer((response) => setTimeout(() => response.writeHead(204).end(), 200));
+  const forwards = forwarder(app.url, 1000, { idleMs: 50 });
+  assert.equal((await answerOf(forwards)).status, 204);
+  await eventually(() => app.openConnections === 0);
+  assert.equal((await answerOf(forwards)).status, 204);
+  assert.equal(app.connections, 2);
+  forwards.destroy();
+  await app.close();
+});
+
+test("an app server that answers 101 has ended the forward", async () => {
+  for (const upgrade of ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"]) {
+    const server = await rawServer((socket) => socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`));
+    const forwards = forwarder(server.url);
+    assert.deepEqual(await answerOf(forwards), { status: 101, body: "" });
+    forwards.destroy();
+    server.close();
+  }
+});
+
+test("what an app server refuses is logged with its status, and no query; what its own code refuses is not", async () => {
+  const app = await startAppServer();
+  const lines: string[] = [];
+  const forwards = forwarder(app.url, 1000, { log: createLog("info", (line) => lines.push(line.slice(25).trimEnd())) });
+  for (const status of [200, 204, 400, 307, 401, 500]) {
+    app.answer = (response) => response.writeHead(status, { Location: "/" }).end();
+    assert.equal((await answerOf(forwards)).status, status);
+  }
+  const url = JSON.stringify(app.url.replace(/\?.*/, ""));
+  await app.close();
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.deepEqual(lines.slice(0, 3), [
+    `warn  the app server refused a message url=${url} status=307 hint="redirects are not followed: set --server-url to the final address"`,
+    `warn  the app server refused a message url=${url} status=401`,
+    `warn  the app server refused a message url=${url} status=500`,
+  ]);
+  assert.match(lines[3]!, /^warn  a forward failed url=\S+ reason=".+"$/);
+  assert.equal(lines.length, 4);
+  forwards.destroy();
+});
+
+test("a name of which no address answers gives a reason, too", async () => {
+  const app = await startAppServer();
+  const { port } = new URL(app.url);
+  await app.close();
+  const lines: string[] = [];
+  const forwards = forwarder(`http://localhost:${port}/`, 1000, { log: createLog("info", (line) => lines.push(line)) });
+  await answerOf(forwards);
+  assert.match(lines[0]!, /reason=".*ECONNREFUSED/);
+  forwards.destroy();
+});
+
+test("ending the forwarder answers what is in flight and what still comes with status 0, and sends nothing more", async () => {
+  const app = await startAppServer(() => {});
+  const forwards = forwarder(app.url);
+  const first = answerOf(forwards);
+  await eventually(() => app.forwarded.length === 1);
+  forwards.end();
+  assert.equal((await first).status, 0);
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal(forwards.open, 0);
+  assert.equal(app.forwarded.length, 1);
+  forwards.destroy();
+  await app.close();
 });
 
 test("a forwarder that is destroyed answers nobody", async () => {
@@ -217,6 +367,10 @@ test("a forwarder that is destroyed answers nobody", async () => {
 test("a server URL that cannot be used is refused with a clear text", () => {
   assert.throws(() => forwarder("localhost"), /expected something like http:\/\/localhost:3000/);
   assert.throws(() => forwarder("ftp://localhost/"), /got "ftp:/);
+  for (const url of ["http://user@localhost/", "http://:word@localhost/", "ftp://user:word@localhost/", "//user:word@localhost"]) {
+    assert.throws(() => forwarder(url), (error: Error) => /server URL/.test(error.message) && !/word@|user[:@]/.test(error.message), url);
+  }
+  assert.throws(() => forwarder("http://user:word@localhost/"), /leave them out/);
 });
 
 test("a recording is appended, for its owner only, and complete when closed", async () => {
@@ -232,14 +386,19 @@ test("a recording is appended, for its owner only, and complete when closed", as
   await rm(folder, { recursive: true });
 });
 
-test("a recording that cannot be written is logged and ends alone", async () => {
+test("a recording that cannot be opened is refused at once", () => {
+  assert.throws(() => new Recorder(join(tmpdir(), "no-such-folder", "trace"), silent), /ENOENT/);
+  assert.throws(() => new Recorder(tmpdir(), silent), /EISDIR/);
+});
+
+test("a recording that cannot be written is logged and ends alone", { skip: process.platform !== "linux" }, async () => {
   const lines: string[] = [];
-  const recorder = new Recorder(join(tmpdir(), "no-such-folder", "trace"), createLog("info", (line) => lines.push(line)));
+  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
   recorder.write(Buffer.from("line\n"));
   await eventually(() => !recorder.active);
   recorder.write(Buffer.from("line\n"));
   await recorder.close();
-  assert.match(lines[0]!, /recording has stopped.*ENOENT/);
+  assert.match(lines[0]!, /recording has stopped.*ENOSPC/);
 });
 
 test("the guard lets only the Sidekick call ?type=channel", () => {

@@ -123,6 +123,64 @@ withSidekick("odd request lines and headers are harmless", {}, async ({ port }) 
   }
 });
 
+withSidekick("an upgrade elsewhere than /socket that has a body is refused with the reason", {}, async ({ port }) => {
+  for (const framing of ["Content-Length: 16", "Transfer-Encoding: chunked"]) {
+    const raw = await RawConnection.connect(port);
+    raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${framing}\r\n\r\n{"resources":[]}`);
+    assert.match(await raw.until("without"), /^HTTP\/1\.1 400 [^]*this request asks for an upgrade to "h2c"; send it without/);
+    await raw.ended;
+  }
+});
+
+withSidekick("a target with scheme and host is that path: /socket upgrades, others are requests", {}, async ({ port }) => {
+  const socket = await RawConnection.connect(port);
+  socket.write("GET http://host:1/socket?x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  assert.match(await socket.until("\r\n\r\n"), /^HTTP\/1\.1 101 /);
+  socket.socket.destroy();
+  const health = await RawConnection.connect(port);
+  health.write("GET http://host/health HTTP/1.1\r\nHost: x\r\n\r\n");
+  assert.match(await health.until("ok"), /^HTTP\/1\.1 200 /);
+  health.socket.destroy();
+});
+
+test("who guesses secrets has one guess per connection and delay, however many are sent at once", async () => {
+  let requests = 0;
+  const sidekick = await startTestSidekick({
+    config: { auth_failure_delay_ms: 100 },
+    wrapHub: (hub) => watched(hub, (_now, input) => input.type === "http_request" && requests++),
+  });
+  const raw = await RawConnection.connect(sidekick.port);
+  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 0\r\n\r\n".repeat(5000));
+  await raw.ended;
+  assert.match(raw.received.toString(), /^HTTP\/1\.1 401 [^]*\r\nConnection: close\r\n/i);
+  assert.equal(raw.received.toString().match(/HTTP\/1\.1/g)?.length, 1);
+  assert.equal(requests, 1);
+  await sidekick.close();
+});
+
+test("requests in one packet are all answered, as long as they are few", async () => {
+  let requests = 0;
+  const sidekick = await startTestSidekick({ wrapHub: (hub) => watched(hub, (_now, input) => input.type === "http_request" && requests++) });
+  const health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+  const few = await RawConnection.connect(sidekick.port);
+  few.write(health.repeat(64));
+  await eventually(() => few.received.toString().match(/"ok"/g)?.length === 64);
+  few.socket.destroy();
+  const many = await RawConnection.connect(sidekick.port);
+  many.write(health.repeat(1500));
+  await many.ended;
+  assert.equal(requests, 64 + 64);
+  await sidekick.close();
+});
+
+withSidekick("a connection whose request's body was not wanted ends with the answer, others stay open", {}, async ({ port }) => {
+  for (const [options, connection] of [[{ secret: "wrong" }, "close"], [{}, "keep-alive"]] as const) {
+    const agent = new http.Agent({ keepAlive: true });
+    assert.equal((await request(port, "/resources", '{"resources":[]}', { ...options, agent })).headers.connection, connection);
+    agent.destroy();
+  }
+});
+
 withSidekick("an upgrade elsewhere than /socket is answered as a request", {}, async ({ port }) => {
   const raw = await RawConnection.connect(port);
   raw.write("GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
@@ -251,14 +309,16 @@ withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) =
   raw.socket.destroy();
 });
 
-withSidekick("a frame over the limit is an error with a clear text; one over twice the limit is 1009", { config: { frame_bytes_max: 1000 } }, async ({ port }) => {
+withSidekick("a frame over the limit is an error with a clear text; one over it by more than 64 KiB is 1009", { config: { frame_bytes_max: 1000 } }, async ({ port }) => {
   const client = await TestClient.connect(port);
   const ping = '{"type":"ping"}';
   client.send(ping + " ".repeat(1000 - ping.length));
   assert.deepEqual(await client.next(), { type: "pong" });
   client.send(ping + " ".repeat(1001 - ping.length));
   assert.equal((await client.next()).type, "error");
-  client.send("x".repeat(2001));
+  client.send("x".repeat(1000 + 65536));
+  assert.equal((await client.next()).type, "error");
+  client.send("x".repeat(1000 + 65536 + 1));
   assert.equal((await client.closed).code, 1009);
 });
 
@@ -285,7 +345,7 @@ withSidekick("100,000 levels, 1 MB frames and 10,000 resources are dealt with", 
   await client.settled();
 });
 
-withSidekick("a reader that does not read is bounded and closed, with a message of the largest size let through", { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 20 } }, async ({ port, logLines }) => {
+withSidekick("a reader that does not read is bounded and closed, with a message of the largest size let through", { config: { client_buffer_bytes_max: 2 ** 21, http_body_bytes_max: 2 ** 20 } }, async ({ port, logLines }) => {
   const slow = await RawConnection.upgrade(port);
   slow.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["big"]}')));
   await slow.until("listening");
@@ -315,6 +375,86 @@ withSidekick("a socket on which a ping storm comes and nothing is read does not 
   for (let i = 0; i < 50; i++) raw.write(pings);
   await new Promise((resolve) => setTimeout(resolve, 100));
   raw.socket.destroy();
+});
+
+/** Bytes that a peer no longer takes. */
+async function stalled({ socket }: RawConnection): Promise<number> {
+  for (let before = -1, same = 0; same < 4; before = socket.writableLength) {
+    same = socket.writableLength === before ? same + 1 : 0;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return socket.writableLength;
+}
+
+withSidekick("who does not read the replies to its own messages is not read either, and loses nothing", { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } }, async ({ port }) => {
+  const raw = await RawConnection.upgrade(port);
+  raw.socket.pause();
+  // Each is answered by one that is as large.
+  const resources = Array.from({ length: 100 }, (_, i) => String(i).padEnd(1000, "x"));
+  const listen = clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources })));
+  for (let i = 0; i < 800; i++) raw.write(listen);
+  assert.ok((await stalled(raw)) > 0, "it is read no further");
+  raw.write(clientFrame(1, Buffer.from('{"type":"ping"}')));
+  raw.socket.resume();
+  let tail = "";
+  raw.socket.on("data", (chunk: Buffer) => (tail = (tail + chunk.toString("latin1")).slice(-100)));
+  await eventually(() => raw.socket.closed || tail.endsWith('{"type":"pong"}'));
+  assert.ok(!raw.socket.closed);
+  raw.socket.destroy();
+});
+
+test("clients that send thousands of small frames at once take turns", async () => {
+  const order: number[] = [];
+  const sidekick = await startTestSidekick({ wrapHub: (hub) => watched(hub, (_now, input) => input.type === "client_frame" && order.push(input.client)) });
+  const [a, b] = [await RawConnection.upgrade(sidekick.port), await RawConnection.upgrade(sidekick.port)];
+  const frames = Buffer.concat(Array.from({ length: 3000 }, () => clientFrame(1, Buffer.from("{}"))));
+  a.write(frames);
+  b.write(frames);
+  await eventually(() => order.length === 6000);
+  const both = order.slice(order.indexOf(2), Math.min(order.lastIndexOf(1), order.lastIndexOf(2)));
+  assert.ok(both.length > 3000);
+  assert.doesNotMatch(both.join(""), /1{10}|2{10}/);
+  for (const raw of [a, b]) raw.socket.destroy();
+  await sidekick.close();
+});
+
+test("what the hub is told of the time does not follow a system clock that is set", async (t) => {
+  const times: number[] = [];
+  const sidekick = await startTestSidekick({ config: { token_resume_ms: 1 }, wrapHub: (hub) => watched(hub, (now) => times.push(now)) });
+  const client = await TestClient.connect(sidekick.port);
+  await client.settled();
+  t.mock.method(Date, "now", () => 0);
+  await registerToken(sidekick.port, "token-1");
+  await client.subscribe("token-1");
+  await client.close();
+  const other = await TestClient.connect(sidekick.port);
+  // Tries until the token has expired, which needs the timer.
+  await eventually(() => times.length > 6);
+  other.send({ type: "subscribe", token: "token-1" });
+  assert.equal((await other.next()).type, "error");
+  assert.deepEqual(times, [...times].sort((x, y) => x - y));
+  other.socket.terminate();
+  await sidekick.close();
+});
+
+test("the log tells opens and closes, and warns of refusals, without secrets", async () => {
+  const sidekick = await startTestSidekick({ config: { clients_max: 1 } });
+  const client = await TestClient.connect(sidekick.port);
+  const refused = await TestClient.connect(sidekick.port);
+  assert.equal((await refused.closed).code, 1013);
+  for (let i = 0; i < 5; i++) await request(sidekick.port, "/message?key=hidden", "{}", { secret: "guess" });
+  client.socket.close(4321);
+  await client.closed;
+  await eventually(() => sidekick.logLines.some((line) => line.includes("code=4321")));
+  const lines = sidekick.logLines.map((line) => line.slice(25).trimEnd()).filter((line) => !line.includes("fewer files"));
+  assert.deepEqual(lines.filter((line) => line.startsWith("warn")).map((line) => line.replace(/ reason=.*/, "")), [
+    "warn  a socket is closed by the Sidekick client=2 code=1013",
+    'warn  a request with no or a wrong secret was refused path="/message" remote="127.0.0.1"',
+  ]);
+  assert.ok(lines.includes('debug socket opened client=1 remote="127.0.0.1"'));
+  assert.ok(lines.includes("debug socket closed client=1 code=4321"));
+  assert.ok(!lines.some((line) => /guess|hidden|test-secret/.test(line)));
+  await sidekick.close();
 });
 
 test("a socket whose peer has silently gone is dropped after three pings; one that answers stays", async () => {
@@ -390,6 +530,22 @@ test("the app server's own fault and text reach the sender", async () => {
 
 // Traps
 
+/** A hub that shows its inputs. */
+function watched(hub: HubLike, see: (now: number, input: Input) => unknown): HubLike {
+  return {
+    limits: hub.limits,
+    describe: () => hub.describe(),
+    bodyBytesMax: (method, path, authorization) => hub.bodyBytesMax(method, path, authorization),
+    record: (on) => hub.record(on),
+    recorded: () => hub.recorded(),
+    recordInput: (now, input) => hub.recordInput(now, input),
+    handle(now, input) {
+      see(now, input);
+      return hub.handle(now, input);
+    },
+  };
+}
+
 /** A hub that traps on any input that contains the word `trap!`. Once `broken` is set, so does restoring. */
 function trapping(hub: HubLike, faults: { restore: boolean }): HubLike {
   let dead: ModuleTrap | undefined;
@@ -446,6 +602,25 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
   for (const client of [subscriber, silent]) client.socket.terminate();
   await sidekick.close();
   await app.close();
+});
+
+test("what a client has listened to bit by bit is all there after a trap", async () => {
+  const sidekick = await startTestSidekick({ wrapHub: (hub) => trapping(hub, { restore: false }) });
+  const [listener, culprit] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  for (let i = 0; i < 100; i++) {
+    listener.send({ type: "listen", resources: [`r${i}`, "ä"] });
+    await listener.next();
+    if (i % 3 === 0) listener.send({ type: "unlisten", resources: [`r${i}`] });
+    if (i % 3 === 0) await listener.next();
+  }
+  culprit.send("trap!");
+  await culprit.closed;
+  await request(sidekick.port, "/resources", JSON.stringify({ resources: [...Array.from({ length: 100 }, (_, i) => `r${i}`), "ä"] }));
+  for (let i = 0; i < 100; i++) if (i % 3 !== 0) assert.deepEqual(await listener.next(), { type: "updated", resource: `r${i}` });
+  assert.deepEqual(await listener.next(), { type: "updated", resource: "ä" });
+  await listener.settled();
+  listener.socket.terminate();
+  await sidekick.close();
 });
 
 test("the input at which the hub trapped is the last line of that hub's recording, and the next one's begins behind it", async () => {
@@ -511,8 +686,12 @@ test("shutting down: forwards in flight finish, their errors arrive, sockets get
   await eventually(() => app.forwarded.length === 1);
   const closed = sidekick.close();
   await assert.rejects(TestClient.connect(port));
+  sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 2 });
+  assert.equal((await sender.next()).error.fault, "sidekick");
+  await sender.settled();
   release();
   assert.equal((await sender.next()).error.message, "last words");
+  assert.equal(app.forwarded.length, 1);
   assert.equal((await sender.closed).code, 1001);
   await closed;
   await kept.ended;
@@ -539,6 +718,17 @@ test("a 401 that is being held back is answered at shutdown", async () => {
   await new Promise((resolve) => setTimeout(resolve, 50));
   await sidekick.close();
   assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
+});
+
+test("a recording begins when the server listens, and not before", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const recordFile = join(folder, "trace");
+  const first = await startTestSidekick();
+  await assert.rejects(startTestSidekick({ port: first.port, recordFile }), /EADDRINUSE/);
+  assert.equal(await readFile(recordFile, "utf8"), "");
+  await first.close();
+  await assert.rejects(startTestSidekick({ recordFile: folder }), /EISDIR/);
+  await rm(folder, { recursive: true });
 });
 
 test("what is recorded replays byte for byte, also across a trap, and holds no secret", async () => {

@@ -16,6 +16,7 @@ export interface AppServer {
   readonly forwarded: readonly Forwarded[];
   /** How many TCP connections it has seen. */
   readonly connections: number;
+  readonly openConnections: number;
   answer: Answer;
   close(): Promise<void>;
 }
@@ -31,6 +32,9 @@ export async function startAppServer(answer: Answer = (response) => response.wri
     forwarded,
     get connections() {
       return connections;
+    },
+    get openConnections() {
+      return sockets.size;
     },
     answer,
     close: () =>

@@ -81,8 +81,8 @@ export class TestClient {
   #received: string[] = [];
   #waiting: ((message: string) => void)[] = [];
 
-  static async connect(port: number): Promise<TestClient> {
-    const client = new TestClient(new WebSocket(`ws://127.0.0.1:${port}/socket`, { perMessageDeflate: false }));
+  static async connect(port: number, headers: Record<string, string> = {}): Promise<TestClient> {
+    const client = new TestClient(new WebSocket(`ws://127.0.0.1:${port}/socket`, { perMessageDeflate: false, headers }));
     await new Promise((resolve, reject) => client.socket.once("open", resolve).once("error", reject));
     return client;
   }

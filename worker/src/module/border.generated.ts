@@ -49,6 +49,8 @@ export interface TimerFiredInput {
 
 export interface RestoreTokenInput {
   readonly type: "restore_token";
+  readonly state: number;
+  readonly expires_at: number;
   readonly key: Bytes;
   readonly record: Bytes;
 }
@@ -57,6 +59,10 @@ export interface RestoreClientInput {
   readonly type: "restore_client";
   readonly client: number;
   readonly record: Bytes;
+}
+
+export interface ShuttingDownInput {
+  readonly type: "shutting_down";
 }
 
 export type Input =
@@ -68,10 +74,13 @@ export type Input =
   | ForwardDoneInput
   | TimerFiredInput
   | RestoreTokenInput
-  | RestoreClientInput;
+  | RestoreClientInput
+  | ShuttingDownInput;
 
 export interface PutTokenAction {
   readonly type: "put_token";
+  readonly state: number;
+  readonly expires_at: number;
   readonly key: Uint8Array;
   readonly record: Uint8Array;
 }
@@ -84,6 +93,7 @@ export interface EraseTokenAction {
 export interface AttachClientAction {
   readonly type: "attach_client";
   readonly client: number;
+  readonly append: number;
   readonly record: Uint8Array;
 }
 
@@ -99,7 +109,7 @@ export interface RespondAction {
   readonly status: number;
   readonly delay_ms: number;
   readonly content_type: Uint8Array;
-  readonly allow: Uint8Array;
+  readonly header: Uint8Array;
   readonly body: Uint8Array;
 }
 
@@ -122,6 +132,13 @@ export interface SetTimerAction {
   readonly at_ms: number;
 }
 
+export interface TouchTokenAction {
+  readonly type: "touch_token";
+  readonly state: number;
+  readonly expires_at: number;
+  readonly key: Uint8Array;
+}
+
 export type Action =
   | PutTokenAction
   | EraseTokenAction
@@ -130,7 +147,8 @@ export type Action =
   | RespondAction
   | ForwardAction
   | CloseAction
-  | SetTimerAction;
+  | SetTimerAction
+  | TouchTokenAction;
 
 /** Lays one input out in the module's buffer. Returns its size in bytes. */
 export function encodeInput(writer: InputWriter, now: number, input: Input): number {
@@ -172,7 +190,9 @@ export function encodeInput(writer: InputWriter, now: number, input: Input): num
       writer.begin(7, now, 0, 0);
       return writer.end();
     case "restore_token":
-      writer.begin(8, now, 2, bytesMax(input.key) + bytesMax(input.record));
+      writer.begin(8, now, 5, bytesMax(input.key) + bytesMax(input.record));
+      writer.u32(input.state);
+      writer.u64(input.expires_at);
       writer.bytes(input.key);
       writer.bytes(input.record);
       return writer.end();
@@ -180,6 +200,9 @@ export function encodeInput(writer: InputWriter, now: number, input: Input): num
       writer.begin(9, now, 2, bytesMax(input.record));
       writer.u32(input.client);
       writer.bytes(input.record);
+      return writer.end();
+    case "shutting_down":
+      writer.begin(10, now, 0, 0);
       return writer.end();
   }
 }
@@ -192,19 +215,19 @@ export function decodeActions(reader: ActionReader): Action[] {
     const tag = reader.u32();
     switch (tag) {
       case 1:
-        actions.push({ type: "put_token", key: reader.bytes(), record: reader.bytes() });
+        actions.push({ type: "put_token", state: reader.u32(), expires_at: reader.u64(), key: reader.bytes(), record: reader.bytes() });
         break;
       case 2:
         actions.push({ type: "erase_token", key: reader.bytes() });
         break;
       case 3:
-        actions.push({ type: "attach_client", client: reader.u32(), record: reader.bytes() });
+        actions.push({ type: "attach_client", client: reader.u32(), append: reader.u32(), record: reader.bytes() });
         break;
       case 4:
         actions.push({ type: "send", clients: reader.ids(), text: reader.bytes() });
         break;
       case 5:
-        actions.push({ type: "respond", request: reader.u32(), status: reader.u32(), delay_ms: reader.u32(), content_type: reader.bytes(), allow: reader.bytes(), body: reader.bytes() });
+        actions.push({ type: "respond", request: reader.u32(), status: reader.u32(), delay_ms: reader.u32(), content_type: reader.bytes(), header: reader.bytes(), body: reader.bytes() });
         break;
       case 6:
         actions.push({ type: "forward", forward: reader.u32(), timeout_ms: reader.u32(), body: reader.bytes() });
@@ -214,6 +237,9 @@ export function decodeActions(reader: ActionReader): Action[] {
         break;
       case 8:
         actions.push({ type: "set_timer", at_ms: reader.u64() });
+        break;
+      case 9:
+        actions.push({ type: "touch_token", state: reader.u32(), expires_at: reader.u64(), key: reader.bytes() });
         break;
       default:
         throw new Error(`Sidekick module: unknown action tag ${tag} at action ${i} of ${count}; module and host are of different age`);
@@ -233,8 +259,9 @@ export const INPUT_FIELDS: { readonly [T in Input["type"]]: readonly (readonly [
   http_request: [["request", "u32"], ["body_bytes", "u32"], ["method", "bytes"], ["path", "bytes"], ["authorization", "bytes"], ["body", "bytes"]],
   forward_done: [["forward", "u32"], ["status", "u32"], ["body", "bytes"]],
   timer_fired: [],
-  restore_token: [["key", "bytes"], ["record", "bytes"]],
+  restore_token: [["state", "u32"], ["expires_at", "u64"], ["key", "bytes"], ["record", "bytes"]],
   restore_client: [["client", "u32"], ["record", "bytes"]],
+  shutting_down: [],
 };
 
 /** The effective limits of a hub; unit at the end of the name, else a count. */
@@ -251,9 +278,9 @@ export interface Limits {
   readonly topics_per_client_max: number;
   /** bytes of the resource names one client listens to; its record is as large (default 1048576) */
   readonly topic_bytes_per_client_max: number;
-  /** all topics: the name and 128 bytes each, and 16 for each subscription; strangers may listen, so this bounds the memory they can take (default 67108864) */
+  /** all resources listened to: the name and 128 bytes each, and for each listener 16 and the name again, which stands in its record; strangers may listen, so this bounds the memory they can take (default 134217728) */
   readonly topic_store_bytes_max: number;
-  /** tokens one client holds (default 1000) */
+  /** tokens one client holds; each may have one message in flight to the app server (default 256) */
   readonly tokens_per_client_max: number;
   /** a token; the npm server's are 36 bytes (default 256) */
   readonly token_bytes_max: number;
@@ -271,11 +298,13 @@ export interface Limits {
   readonly clients_max: number;
   /** tokens, free and held (default 100000) */
   readonly tokens_max: number;
-  /** all tokens: key, context, twice the topic's name, and 256 bytes each (default 67108864) */
+  /** all tokens: key, channel, params, topic and context as they are stored, and 256 bytes each (default 67108864) */
   readonly token_store_bytes_max: number;
   /** messages of one token that wait for the app server (default 256) */
   readonly forwards_waiting_max: number;
-  /** all messages that wait for the app server, and 128 bytes each (default 67108864) */
+  /** messages of one token that wait for the app server or are on their way; keeps one hung channel from using up what is there for all (default 4194304) */
+  readonly forward_bytes_per_token_max: number;
+  /** all messages that wait for the app server or are on their way, and 128 bytes each (default 67108864) */
   readonly forward_store_bytes_max: number;
   /** what is read of an app server's answer (default 65536) */
   readonly forward_answer_bytes_max: number;
@@ -289,7 +318,7 @@ export interface Limits {
   readonly token_resume_ms: number;
   /** before a 401; the reference's default (default 3000) */
   readonly auth_failure_delay_ms: number;
-  /** unsent bytes of a client that does not read; at least one largest message must fit (default 16777216) */
+  /** unsent bytes of a client that does not read; at least twice http_body_bytes_max, so that one largest message fits (default 16777216) */
   readonly client_buffer_bytes_max: number;
   /** sustained frames of one client; 0: no limit (default 0) */
   readonly frames_per_second: number;
@@ -304,8 +333,8 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   resources_per_message_max: { default: 10000, lowest: 1, highest: 1000000 },
   topics_per_client_max: { default: 10000, lowest: 1, highest: 1000000 },
   topic_bytes_per_client_max: { default: 1048576, lowest: 64, highest: 67108864 },
-  topic_store_bytes_max: { default: 67108864, lowest: 1024, highest: 1073741824 },
-  tokens_per_client_max: { default: 1000, lowest: 1, highest: 100000 },
+  topic_store_bytes_max: { default: 134217728, lowest: 1024, highest: 268435456 },
+  tokens_per_client_max: { default: 256, lowest: 1, highest: 100000 },
   token_bytes_max: { default: 256, lowest: 16, highest: 1024 },
   channel_bytes_max: { default: 256, lowest: 1, highest: 4096 },
   params_max: { default: 64, lowest: 1, highest: 1024 },
@@ -314,9 +343,10 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   resource_bytes_max: { default: 1024, lowest: 1, highest: 65536 },
   clients_max: { default: 32768, lowest: 1, highest: 1000000 },
   tokens_max: { default: 100000, lowest: 1, highest: 10000000 },
-  token_store_bytes_max: { default: 67108864, lowest: 1024, highest: 1073741824 },
-  forwards_waiting_max: { default: 256, lowest: 1, highest: 65536 },
-  forward_store_bytes_max: { default: 67108864, lowest: 1024, highest: 1073741824 },
+  token_store_bytes_max: { default: 67108864, lowest: 1024, highest: 268435456 },
+  forwards_waiting_max: { default: 256, lowest: 1, highest: 4096 },
+  forward_bytes_per_token_max: { default: 4194304, lowest: 1024, highest: 67108864 },
+  forward_store_bytes_max: { default: 67108864, lowest: 1024, highest: 268435456 },
   forward_answer_bytes_max: { default: 65536, lowest: 64, highest: 8388608 },
   forward_timeout_ms: { default: 30000, lowest: 1, highest: 3600000 },
   forward_concurrent: { default: 0, lowest: 0, highest: 1 },

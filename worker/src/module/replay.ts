@@ -91,7 +91,8 @@ export class Replayer {
     const input: Record<string, unknown> = { type };
     for (const [name, kind] of fields) {
       if (type === "http_request" && name === "authorization") {
-        input[name] = line["authorized"] === true ? `Bearer ${SECRET}` : "";
+        const authorized = line["authorized"];
+        input[name] = authorized === true ? `Bearer ${SECRET}` : authorized === false ? "Bearer another" : "";
       } else {
         input[name] = kind === "bytes" ? this.#bytes(name, line[name]) : number(line[name]);
       }

@@ -2,10 +2,10 @@
 // The command `covenant-sidekick`: reads flags and environment, starts the server, and stops it on a signal.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { ConfigError } from "../module/hub.js";
+import { ConfigError, Hub } from "../module/hub.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import type { LogLevel } from "./log.js";
-import { startSidekick } from "./server.js";
+import { readDefaultModule, startSidekick } from "./server.js";
 import type { SidekickOptions } from "./server.js";
 
 const HELP = `covenant-sidekick: holds the WebSockets of a Covenant app, and carries its channels and resource updates
@@ -18,9 +18,10 @@ Usage: covenant-sidekick --secret SECRET [options]
                            to accept several while one is being replaced
       --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --server-url URL     where messages of clients are sent, e.g. http://localhost:3000/api/covenant
-                           (SIDEKICK_SERVER_URL); needed for channels, not for resources
+                           (SIDEKICK_SERVER_URL); needed for channels, not for resources. Without user and password
       --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
-      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md
+      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md. It may also hold
+                           "secrets", a list: they count where neither the flag nor the variable gives any
       --record FILE        append a trace of everything that goes in and out. It contains messages, contexts and tokens:
                            keep it as you keep those
       --log-level LEVEL    ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
@@ -68,9 +69,11 @@ async function main(): Promise<void> {
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
-  const { secrets: fileSecrets, ...limits } = flags.config === undefined ? {} : readConfig(flags.config);
-  const secrets = flags.secret ?? (env("SIDEKICK_SECRET") !== undefined ? [env("SIDEKICK_SECRET")!] : fileSecrets);
-  if (!isSecrets(secrets)) {
+  const module = readDefaultModule();
+  const { secrets: fileSecrets, ...limits } = flags.config === undefined ? {} : readConfig(flags.config, module);
+  const envSecret = env("SIDEKICK_SECRET");
+  const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
+  if (secrets === undefined || secrets.includes("")) {
     throw new UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
   }
   const delay = authDelay === undefined ? {} : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
@@ -86,6 +89,7 @@ async function main(): Promise<void> {
     port,
     secrets,
     log,
+    module,
     config: { ...limits, ...delay },
     ...(host !== undefined && { host }),
     ...(serverUrl !== undefined && { serverUrl }),
@@ -93,8 +97,16 @@ async function main(): Promise<void> {
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
   const sidekick = await startSidekick(options).catch((error: unknown) => {
-    throw startError(error, port, host);
+    throw startError(error, port, host, flags.record);
   });
+
+  // Before anything is printed: whoever waits for our first line may signal at once.
+  const stop = (signal: string) => {
+    log.info("shutting down", { signal });
+    void sidekick.close().then(() => process.exit(0));
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
 
   const name = host === undefined || host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
   console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
@@ -102,13 +114,6 @@ async function main(): Promise<void> {
   if (serverUrl !== undefined) console.log(`Forwards messages to ${withoutCredentials(serverUrl)}`);
   if (flags.record !== undefined) console.log(`Records to ${flags.record}`);
   console.log("Press Ctrl+C to stop");
-
-  const stop = (signal: string) => {
-    log.info("shutting down", { signal });
-    void sidekick.close().then(() => process.exit(0));
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
 }
 
 function integer(name: string, value: string, highest: number): number {
@@ -124,25 +129,30 @@ function logLevel(value: string): LogLevel {
   return level;
 }
 
-function isSecrets(value: unknown): value is string[] {
-  return Array.isArray(value) && value.length > 0 && value.every((secret) => typeof secret === "string" && secret !== "");
-}
-
-function readConfig(path: string): Record<string, unknown> {
+/** Checked on its own, whatever flags and variables say, so that a mistake is told where it is. */
+function readConfig(path: string, module: WebAssembly.Module): { secrets?: readonly string[] } {
+  const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
   try {
-    config = JSON.parse(readFileSync(path, "utf8"));
+    config = JSON.parse(readFileSync(path, "utf8").replace(/^\ufeff/, ""));
   } catch (error) {
-    throw new UsageError(`--config ${path}: ${describe(error)}`);
+    throw wrong(describe(error));
   }
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw new UsageError(`--config ${path}: expected a JSON object with limits, e.g. {"frame_bytes_max": 65536}`);
+    throw wrong('expected a JSON object with limits, e.g. {"frame_bytes_max": 65536}');
   }
-  return config as Record<string, unknown>;
+  if ("hash_seed" in config) throw wrong('"hash_seed" is chosen anew at each start and cannot be set; leave it out');
+  try {
+    Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
+  } catch (error) {
+    throw error instanceof ConfigError ? wrong(error.message) : error;
+  }
+  return config;
 }
 
-function startError(error: unknown, port: number, host: string | undefined): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
+function startError(error: unknown, port: number, host: string | undefined, recordFile: string | undefined): unknown {
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  if (syscall === "open" && recordFile !== undefined) return new UsageError(`--record ${recordFile}: ${describe(error)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE") return new Error(`${where} is in use: stop what listens there, or choose another with --port`);
   if (code === "EACCES") return new Error(`${where} may not be used by this user: choose one above 1023 with --port`);

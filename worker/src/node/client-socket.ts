@@ -1,6 +1,6 @@
 // One client's socket: the `ws` WebSocket, and beside it the raw stream, onto which the frames of broadcasts are written
 // directly. `ws` itself writes only pongs and close frames; both go to the same stream, so order holds as long as the outbox is
-// flushed before `ws` is asked to close. Makes no protocol decision.
+// flushed before `ws` is asked to close. Whoever does not take what is written to it is not read either. Makes no protocol decision.
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
 import { WebSocket } from "ws";
@@ -11,17 +11,20 @@ export interface SocketTaker {
   onFrame(socket: ClientSocket, bytes: Buffer): void;
   onError(socket: ClientSocket, error: Error): void;
   /** Exactly once, after everything else. */
-  onClosed(socket: ClientSocket): void;
+  onClosed(socket: ClientSocket, code: number): void;
 }
+
+/** With more unsent than this a socket is not read: its peer could else make us write what it never takes. Broadcasts go on. */
+const UNSENT_BYTES_READ_MAX = 64 * 1024;
 
 export class ClientSocket extends WebSocket {
   taker: SocketTaker | undefined;
   /** The handle under which the hub knows this client. */
   client = 0;
-  /** The hub's record of this client, byte by byte in a latin1 string: in memory that is half the size of a small Buffer. */
-  record = "";
   /** Set once the hub, or the host, has decided that this socket ends: nothing of it reaches the hub any more. */
   ending = false;
+  #record = "";
+  #recordFlatLength = 0;
   #stream: Socket | undefined;
   #outbox: Batch | undefined;
   #seenBytes = 0;
@@ -38,9 +41,18 @@ export class ClientSocket extends WebSocket {
     this.on("close", onClose);
   }
 
-  /** Bytes that wait in this process for a peer that does not read. */
-  get unsentBytes(): number {
-    return this.#stream?.writableLength ?? 0;
+  /** The hub's record of this client, byte by byte in a latin1 string: in memory that is half the size of a small Buffer. */
+  get record(): string {
+    return this.#record;
+  }
+
+  /** @param append `piece` is added to what is stored, instead of replacing it */
+  store(piece: string, append: boolean): void {
+    this.#record = append ? this.#record + piece : piece;
+    // What was appended is kept in pieces, which cost more than their bytes: joined whenever a quarter has come.
+    if (append && this.#record.length < 1.25 * this.#recordFlatLength) return;
+    if (append) this.#record = Buffer.from(this.#record, "latin1").toString("latin1");
+    this.#recordFlatLength = this.#record.length;
   }
 
   /** Adds a frame to what this turn has for the socket. True if it is the first one. */
@@ -69,7 +81,14 @@ export class ClientSocket extends WebSocket {
       for (const piece of pieces) stream.write(piece);
       stream.uncork();
     }
+    this.#pauseIfUnsent();
     return 0;
+  }
+
+  /** By this `ws` answers pings. */
+  override pong(data?: unknown, mask?: boolean, written?: (error: Error) => void): void {
+    super.pong(data, mask, written);
+    this.#pauseIfUnsent();
   }
 
   /** Sends what is owed, then the close frame. `ws` destroys the stream if the peer does not answer in time. */
@@ -77,15 +96,26 @@ export class ClientSocket extends WebSocket {
     if (this.ending) return;
     this.flush(Infinity);
     this.ending = true;
+    if (this.isPaused) this.resume(); // to see the peer's close frame
     this.close(code, reason);
   }
 
-  /** To be called once per ping round. How many rounds in a row have brought not one byte from the peer. */
+  /** To be called once per ping round. How many rounds in a row have brought no sign of the peer. */
   silentRounds(): number {
-    const bytes = this.#stream?.bytesRead ?? 0;
+    const stream = this.#stream;
+    // One that is not read shows its life by taking what is written.
+    const bytes = stream === undefined ? 0 : this.isPaused ? stream.bytesWritten - stream.writableLength : stream.bytesRead;
     this.#silentRounds = bytes === this.#seenBytes ? this.#silentRounds + 1 : 0;
     this.#seenBytes = bytes;
     return this.#silentRounds;
+  }
+
+  /** Until the peer has taken all that is written to it, nothing is read. */
+  #pauseIfUnsent(): void {
+    const stream = this.#stream;
+    if (stream === undefined || this.isPaused || this.ending || stream.writableLength <= UNSENT_BYTES_READ_MAX) return;
+    this.pause();
+    stream.once("drain", () => this.resume());
   }
 }
 
@@ -99,7 +129,7 @@ function onError(this: WebSocket, error: Error): void {
   socket.taker?.onError(socket, error);
 }
 
-function onClose(this: WebSocket): void {
+function onClose(this: WebSocket, code: number): void {
   const socket = this as ClientSocket;
-  socket.taker?.onClosed(socket);
+  socket.taker?.onClosed(socket, code);
 }

@@ -1,5 +1,5 @@
-// Carries forwards to the app server. Every forward ends in exactly one answer: the server's status and the beginning of its
-// body, or status 0. Owns the connections to the app server; knows nothing of what is forwarded.
+// Carries forwards to the app server, each at most once: one that is sent again might be done twice. Every forward ends in exactly
+// one answer: the server's status and the beginning of its body, or status 0. Owns the connections to the app server; knows nothing of what is forwarded.
 // `http.request` with an agent, not `fetch`: a fifth of the CPU per POST.
 import * as http from "node:http";
 import * as https from "node:https";
@@ -11,11 +11,17 @@ export interface ForwarderOptions {
   readonly secret: string;
   readonly answerBytesMax: number;
   readonly log: Log;
+  /** For tests. */
+  readonly idleMs?: number;
 }
 
 export type Answered = (status: number, body: Buffer) => void;
 
-const SOCKETS_MAX = 256;
+const SOCKETS_MAX = 4096;
+const IDLE_SOCKETS_MAX = 256;
+/** Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing. */
+const IDLE_MS = 4000;
+const SHUTTING_DOWN = "the Sidekick is shutting down";
 const NOTHING = Buffer.alloc(0);
 
 export class Forwarder {
@@ -25,14 +31,19 @@ export class Forwarder {
   readonly #headers: http.OutgoingHttpHeaders;
   readonly #answerBytesMax: number;
   readonly #log: Log;
+  /** The server URL as it may be logged: a query may hold secrets. */
+  readonly #name: string;
   readonly #open = new Set<Forward>();
+  #ended = false;
 
   /** @throws ConfigError when the URL or the secret cannot be used */
   constructor(options: ForwarderOptions) {
     const url = parseServerUrl(options.url);
     url.searchParams.set("type", "channel");
     const { Agent, request } = url.protocol === "https:" ? https : http;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, maxFreeSockets: SOCKETS_MAX });
+    this.#name = url.origin + url.pathname;
+    // The time-out is for idle connections only: of one in use it would tell the request, which does not listen.
+    this.#agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, maxFreeSockets: IDLE_SOCKETS_MAX, timeout: options.idleMs ?? IDLE_MS });
     this.#request = request;
     this.#headers = { "Content-Type": "application/json", Authorization: `Bearer ${options.secret}` };
     try {
@@ -61,8 +72,18 @@ export class Forwarder {
   send(body: Buffer, timeoutMs: number, answered: Answered): void {
     const forward: Forward = { body, answered, request: undefined, timer: undefined };
     this.#open.add(forward);
+    if (this.#ended) {
+      setImmediate(() => this.#fail(forward, SHUTTING_DOWN));
+      return;
+    }
     forward.timer = setTimeout(() => this.#fail(forward, `no answer within ${timeoutMs} ms`), timeoutMs);
-    this.#start(forward, true);
+    this.#start(forward);
+  }
+
+  /** Ends everything in flight, and whatever is still given to `send`, with status 0. */
+  end(): void {
+    this.#ended = true;
+    for (const forward of [...this.#open]) this.#fail(forward, SHUTTING_DOWN);
   }
 
   /** Gives up everything in flight, without an answer to anyone. */
@@ -74,25 +95,24 @@ export class Forwarder {
     this.#agent.destroy();
   }
 
-  #start(forward: Forward, mayRetry: boolean): void {
+  #start(forward: Forward): void {
     const request = this.#request({ ...this.#options, headers: { ...this.#headers, "Content-Length": forward.body.byteLength } });
     forward.request = request;
-    request.on("error", (error: NodeJS.ErrnoException) => {
-      if (forward.request !== request) return;
-      // A server may close an idle connection just as we use it again: then nothing was wrong with the request.
-      const stale = request.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE");
-      if (stale && mayRetry) this.#start(forward, false);
-      else this.#fail(forward, error.message);
-    });
-    request.on("response", (response) => {
-      mayRetry = false;
-      this.#read(forward, response);
+    // Where a name has several addresses, and none of them answers, the error has no message of its own.
+    request.on("error", (error: NodeJS.ErrnoException) => this.#fail(forward, error.message || (error.code ?? error.name)));
+    request.on("response", (response) => this.#read(forward, response));
+    // Nobody asked for one, and no answer will follow.
+    request.on("upgrade", ({ statusCode = 0 }, socket) => {
+      socket.destroy();
+      this.#logRefusal(statusCode);
+      this.#done(forward, statusCode, NOTHING);
     });
     request.end(forward.body);
   }
 
   #read(forward: Forward, response: http.IncomingMessage): void {
     const status = response.statusCode ?? 0;
+    this.#logRefusal(status);
     const chunks: Buffer[] = [];
     let bytes = 0;
     response.on("data", (chunk: Buffer) => {
@@ -109,8 +129,17 @@ export class Forwarder {
 
   #fail(forward: Forward, reason: string): void {
     if (!this.#open.has(forward)) return;
-    this.#log.warn("forward failed", { reason });
+    this.#log.warn("a forward failed", { url: this.#name, reason });
     this.#done(forward, 0, NOTHING);
+  }
+
+  #logRefusal(status: number): void {
+    if (status >= 200 && status < 300) return;
+    const hint = status >= 300 && status < 400 ? "redirects are not followed: set --server-url to the final address" : undefined;
+    // 400 is what the app's own code answers with `error()`: not the operator's business.
+    const fields = { url: this.#name, status, hint };
+    if (status === 400) this.#log.debug("the app server refused a message", fields);
+    else this.#log.warn("the app server refused a message", fields);
   }
 
   /** The first outcome counts; whatever the connection still brings is of no interest. */
@@ -135,7 +164,11 @@ interface Forward {
 function parseServerUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
-    throw new ConfigError(`server URL: expected something like http://localhost:3000/api/covenant, got ${JSON.stringify(text)}`);
+    const shown = JSON.stringify(text.replace(/[^/]*@/, "...@"));
+    throw new ConfigError(`server URL: expected something like http://localhost:3000/api/covenant, got ${shown}`);
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new ConfigError("server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret");
   }
   return url;
 }

@@ -1,14 +1,18 @@
 // The hub and its surroundings: hands inputs to the hub and performs its actions, in list order. Owns the hub, the clients'
 // sockets, the stored records, the timer and the recording. Makes no protocol decision.
-import type { Action, Input, SendAction } from "../module/border.generated.js";
+import type { Action, CloseAction, Input, SendAction } from "../module/border.generated.js";
+import { text } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { ClientSocket, SocketTaker } from "./client-socket.js";
 import type { Forwarder } from "./forwarder.js";
+import { now } from "./clock.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import type { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import type { Recorder } from "./recorder.js";
+import { bytes, latin1, StoredTokens } from "./stored-tokens.js";
 
 export interface HostOptions {
   readonly hub: HubLike;
@@ -23,6 +27,7 @@ export interface HostOptions {
 const SILENT_ROUNDS_MAX = 2;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 const CLOSE_INTERNAL_ERROR = 1011;
+const CLOSE_TRY_AGAIN_LATER = 1013;
 const NOTHING = Buffer.alloc(0);
 
 export class Host implements SocketTaker {
@@ -30,8 +35,7 @@ export class Host implements SocketTaker {
   readonly #log: Log;
   readonly #exchanges: HttpExchanges;
   readonly #clients = new Map<number, ClientSocket>();
-  /** The hub's token records, for a hub that must be made anew. Keys and values are bytes as latin1 text, which is compact. */
-  readonly #tokens = new Map<string, string>();
+  readonly #tokens = new StoredTokens();
   #hub: HubLike;
   #nextClient = 1;
   #timer: NodeJS.Timeout | undefined;
@@ -40,7 +44,7 @@ export class Host implements SocketTaker {
   #pingTick = 0;
   readonly #pings: NodeJS.Timeout;
   #warnedOfNoServer = false;
-  #takesFrames = true;
+  #isShuttingDown = false;
   #isApplying = false;
 
   constructor(exchanges: HttpExchanges, options: HostOptions) {
@@ -48,7 +52,6 @@ export class Host implements SocketTaker {
     this.#log = options.log;
     this.#exchanges = exchanges;
     this.#hub = options.hub;
-    this.#startRecording();
     // One timer for all sockets; each second pings those whose turn it is, so that they do not all come at once.
     this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
   }
@@ -61,6 +64,11 @@ export class Host implements SocketTaker {
     return this.#clients;
   }
 
+  /** To be called once, before the first input. */
+  start(): void {
+    this.#startRecording();
+  }
+
   /** Hands one input to the hub and performs the consequences. */
   apply(input: Input): void {
     if (this.#isApplying) {
@@ -69,11 +77,11 @@ export class Host implements SocketTaker {
       return;
     }
     this.#isApplying = true;
-    const now = Date.now();
+    const at = now();
     try {
-      this.#perform(this.#hub.handle(now, input));
+      this.#perform(this.#hub.handle(at, input));
     } catch (error) {
-      this.#recover(error, now, input);
+      this.#recover(error, at, input);
     } finally {
       this.#isApplying = false;
     }
@@ -83,7 +91,7 @@ export class Host implements SocketTaker {
     try {
       return this.#hub.bodyBytesMax(method, path, authorization);
     } catch (error) {
-      this.#recover(error, Date.now(), undefined);
+      this.#recover(error, now(), undefined);
       return 0;
     }
   }
@@ -95,24 +103,27 @@ export class Host implements SocketTaker {
     this.#nextClient = (client + 1) >>> 0;
     this.#clients.set(client, socket);
     socket.open(this, client, stream);
+    this.#log.debug("socket opened", { client, remote: (stream as Socket).remoteAddress });
     this.apply({ type: "client_opened", client });
   }
 
   onFrame(socket: ClientSocket, bytes: Buffer): void {
-    if (!socket.ending && this.#takesFrames) this.apply({ type: "client_frame", client: socket.client, bytes });
+    if (!socket.ending) this.apply({ type: "client_frame", client: socket.client, bytes });
   }
 
   onError(socket: ClientSocket, error: Error): void {
     this.#log.debug("socket error", { client: socket.client, error: error.message });
   }
 
-  onClosed(socket: ClientSocket): void {
+  onClosed(socket: ClientSocket, code: number): void {
+    this.#log.debug("socket closed", { client: socket.client, code });
     if (this.#clients.delete(socket.client)) this.apply({ type: "client_closed", client: socket.client });
   }
 
-  /** From now on nothing that clients send is read; what is under way goes on. */
-  stopTakingFrames(): void {
-    this.#takesFrames = false;
+  /** From now on the hub takes no messages for the app server; what is under way goes on. */
+  shutDown(): void {
+    this.#isShuttingDown = true;
+    this.apply({ type: "shutting_down" });
   }
 
   destroy(): void {
@@ -136,16 +147,17 @@ export class Host implements SocketTaker {
   #performOne(action: Action): void {
     switch (action.type) {
       case "put_token":
-        this.#tokens.set(latin1(action.key), latin1(action.record));
+        this.#tokens.put(action);
+        return;
+      case "touch_token":
+        this.#tokens.touch(action);
         return;
       case "erase_token":
-        this.#tokens.delete(latin1(action.key));
+        this.#tokens.erase(action);
         return;
-      case "attach_client": {
-        const socket = this.#clients.get(action.client);
-        if (socket !== undefined) socket.record = latin1(action.record);
+      case "attach_client":
+        this.#clients.get(action.client)?.store(latin1(action.record), action.append !== 0);
         return;
-      }
       case "send":
         this.#send(action);
         return;
@@ -156,7 +168,7 @@ export class Host implements SocketTaker {
         this.#forward(action.forward, Buffer.from(action.body), action.timeout_ms);
         return;
       case "close":
-        this.#clients.get(action.client)?.end(action.code, Buffer.from(action.reason));
+        this.#close(action);
         return;
       case "set_timer":
         this.#setTimer(action.at_ms);
@@ -167,6 +179,13 @@ export class Host implements SocketTaker {
   #send(action: SendAction): void {
     const frame = textFrame(action.text);
     for (const client of action.clients) this.#append(this.#clients.get(client), frame);
+  }
+
+  #close({ client, code, reason }: CloseAction): void {
+    const fields = { client, code, reason: text(reason) };
+    if (code === CLOSE_TRY_AGAIN_LATER) this.#log.warn("a socket is closed by the Sidekick", fields);
+    else this.#log.debug("a socket is closed by the Sidekick", fields);
+    this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
 
   #append(socket: ClientSocket | undefined, frame: Buffer): void {
@@ -184,7 +203,6 @@ export class Host implements SocketTaker {
     for (const socket of sockets) {
       const buffered = socket.flush(bytesMax);
       if (buffered === 0 || socket.ending) continue;
-      this.#log.info("a client reads too slowly", { client: socket.client, buffered_bytes: buffered });
       this.apply({ type: "client_lagging", client: socket.client, buffered_bytes: Math.min(buffered, 0xffffffff) });
     }
   }
@@ -208,7 +226,7 @@ export class Host implements SocketTaker {
   #setTimer(atMs: number): void {
     clearTimeout(this.#timer);
     if (atMs === 0) return;
-    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
+    const delay = Math.min(Math.max(atMs - now(), 0), TIMER_MS_MAX);
     this.#timer = setTimeout(() => this.apply({ type: "timer_fired" }), delay).unref();
   }
 
@@ -231,7 +249,7 @@ export class Host implements SocketTaker {
   }
 
   /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
-  #recover(error: unknown, now: number, input: Input | undefined): void {
+  #recover(error: unknown, at: number, input: Input | undefined): void {
     this.#log.error("the hub trapped and is made anew: please report this", {
       input: input?.type,
       error: error instanceof Error ? error.message : String(error),
@@ -242,26 +260,26 @@ export class Host implements SocketTaker {
       this.#exchanges.fail(input.request);
     }
     clearTimeout(this.#timer);
-    if (this.#restore(now, input)) return;
+    if (this.#restore(at, input)) return;
     // The records themselves break it. Everybody starts afresh rather than nobody at all.
     this.#log.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
     this.#tokens.clear();
     for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
-    if (!this.#restore(now, undefined)) throw error;
+    if (!this.#restore(at, undefined)) throw error;
   }
 
   /** @param input where the hub before this one trapped: the last line of that one's trace */
-  #restore(now: number, input: Input | undefined): boolean {
+  #restore(at: number, input: Input | undefined): boolean {
     this.#hub = this.#options.createHub();
-    if (input !== undefined) this.#options.recorder?.write(this.#hub.recordInput(now, input));
+    if (input !== undefined) this.#options.recorder?.write(this.#hub.recordInput(at, input));
     this.#startRecording();
-    const tokens = [...this.#tokens];
     try {
-      for (const [key, record] of tokens) this.#perform(this.#hub.handle(Date.now(), { type: "restore_token", key: bytes(key), record: bytes(record) }));
+      for (const token of this.#tokens.inputs()) this.#perform(this.#hub.handle(at, token));
       for (const [client, socket] of this.#clients) {
-        if (!socket.ending) this.#perform(this.#hub.handle(Date.now(), { type: "restore_client", client, record: bytes(socket.record) }));
+        if (!socket.ending) this.#perform(this.#hub.handle(at, { type: "restore_client", client, record: bytes(socket.record) }));
       }
-      this.#perform(this.#hub.handle(Date.now(), { type: "timer_fired" }));
+      this.#perform(this.#hub.handle(at, { type: "timer_fired" }));
+      if (this.#isShuttingDown) this.#perform(this.#hub.handle(at, { type: "shutting_down" }));
       return true;
     } catch (error) {
       this.#log.error("restoring failed", { error: error instanceof Error ? error.message : String(error) });
@@ -271,11 +289,3 @@ export class Host implements SocketTaker {
 }
 
 const NEWLINE = Buffer.from("\n");
-
-function latin1(view: Uint8Array): string {
-  return Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1");
-}
-
-function bytes(text: string): Buffer {
-  return Buffer.from(text, "latin1");
-}

@@ -1,11 +1,16 @@
 // HTTP requests that have been handed to the hub and wait for its answer. Owns reading of bodies and writing of answers: how
 // much of a body is read, and what is answered, the hub says.
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
 import { text } from "../module/hub.js";
+import type { Log } from "./log.js";
 
 /** After an answer that did not wait for the whole body, the rest is dropped for so long: closing at once would lose the answer. */
 const LINGER_MS = 2000;
+/** More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else. */
+const PIPELINED_MAX = 64;
+const UNAUTHORIZED = 401;
 const NOTHING = Buffer.alloc(0);
 
 /** What the exchanges need of the host. */
@@ -18,21 +23,33 @@ interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   timer: NodeJS.Timeout | undefined;
+  /** The connection ends with this answer. */
+  isLast: boolean;
   /** Writes the answer now. Set while it is being held back. */
   answer: (() => void) | undefined;
 }
 
 export class HttpExchanges {
   readonly #open = new Map<number, Exchange>();
+  readonly #log: Log;
+  /** Connections whose last answer is under way: whatever was sent behind that request is not answered. */
+  readonly #finishing = new WeakSet<Socket>();
+  /** How many requests each connection has brought in this turn of the event loop. */
+  #turn: Map<Socket, number> | undefined;
   #next = 1;
   /** Set at shutdown: answers go out without delay, and every connection ends with its answer. */
   #ending = false;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
 
   /**
    * Reads as much of the request as the hub wants and hands it on.
    * @param awaitsContinue the client sends its body only when told to
    */
   take(taker: RequestTaker, request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
+    if (!this.#takesMoreOf(request.socket)) return;
     const id = this.#add(request, response);
     const method = request.method ?? "";
     const path = request.url ?? "";
@@ -43,7 +60,6 @@ export class HttpExchanges {
     const declared = Number(request.headers["content-length"] ?? 0);
     const bytesMax = taker.bodyBytesMax(method, path, authorization);
     if (bytesMax === 0 || declared > bytesMax) {
-      if (awaitsContinue) response.setHeader("Connection", "close");
       submit(declared, NOTHING);
       return;
     }
@@ -76,12 +92,25 @@ export class HttpExchanges {
     if (exchange === undefined) return; // gone in the meantime
     // Text, not bytes: Node then writes head and body as one.
     const headers: Record<string, string | number> = { "Content-Type": text(action.content_type), "Content-Length": action.body.byteLength };
-    if (action.allow.byteLength > 0) headers["Allow"] = text(action.allow);
+    const [name, value] = text(action.header).split(": ");
+    if (name && value) headers[name] = value;
     const { status } = action;
     const body = text(action.body);
+    const { socket } = exchange.request;
+    if (status === UNAUTHORIZED) {
+      const path = exchange.request.url?.replace(/[?#].*/s, "");
+      this.#log.warn("a request with no or a wrong secret was refused", { path, remote: socket.remoteAddress });
+    }
     exchange.answer = () => this.#answer(action.request, exchange, status, headers, body);
-    if (action.delay_ms === 0 || this.#ending) exchange.answer();
-    else exchange.timer = setTimeout(exchange.answer, action.delay_ms);
+    if (action.delay_ms === 0 || this.#ending) {
+      exchange.answer();
+      return;
+    }
+    // Who guesses secrets has one guess per connection and delay.
+    exchange.isLast = true;
+    this.#finishing.add(socket);
+    socket.pause();
+    exchange.timer = setTimeout(exchange.answer, action.delay_ms);
   }
 
   /** The hub broke over this request. */
@@ -97,11 +126,23 @@ export class HttpExchanges {
     for (const exchange of [...this.#open.values()]) exchange.answer?.();
   }
 
+  #takesMoreOf(connection: Socket): boolean {
+    if (this.#finishing.has(connection) || connection.destroyed) return false;
+    if (this.#turn === undefined) {
+      this.#turn = new Map();
+      setImmediate(() => (this.#turn = undefined));
+    }
+    const count = (this.#turn.get(connection) ?? 0) + 1;
+    this.#turn.set(connection, count);
+    if (count > PIPELINED_MAX) connection.destroy();
+    return count <= PIPELINED_MAX;
+  }
+
   #add(request: IncomingMessage, response: ServerResponse): number {
     while (this.#open.has(this.#next) || this.#next === 0) this.#next = (this.#next + 1) >>> 0;
     const id = this.#next;
     this.#next = (id + 1) >>> 0;
-    this.#open.set(id, { request, response, timer: undefined, answer: undefined });
+    this.#open.set(id, { request, response, timer: undefined, isLast: false, answer: undefined });
     request.on("error", ignore);
     response.on("error", ignore);
     // Comes in any case: after the answer, or when the client has left.
@@ -116,15 +157,31 @@ export class HttpExchanges {
     const { request, response } = exchange;
     clearTimeout(exchange.timer);
     this.#open.delete(id);
-    if (this.#ending) response.setHeader("Connection", "close");
+    const isUnread = !request.complete && announcesBody(request);
+    if (isUnread) lingerAtEnd(request);
+    if (isUnread || exchange.isLast || this.#ending) {
+      this.#finishing.add(request.socket);
+      response.setHeader("Connection", "close");
+    }
     response.writeHead(status, headers);
     response.end(request.method === "HEAD" ? undefined : body);
-    if (request.complete) return;
-    request.resume();
-    setTimeout(() => {
-      if (!request.complete) request.socket.destroy();
-    }, LINGER_MS).unref();
   }
+}
+
+export function announcesBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}
+
+/** By `destroySoon` Node ends a connection behind its last answer. With bytes unread that would reset it, and the answer be lost. */
+function lingerAtEnd(request: IncomingMessage): void {
+  const { socket } = request;
+  socket.destroySoon = () => {
+    const destroy = () => socket.destroy();
+    socket.end();
+    socket.resume();
+    request.once("end", destroy).resume();
+    setTimeout(destroy, LINGER_MS).unref();
+  };
 }
 
 function ignore(): void {}

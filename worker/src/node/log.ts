@@ -23,6 +23,37 @@ export function createLog(level: LogLevel, write: (line: string) => void = write
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
 
+const QUIET_MS = 10_000;
+
+/**
+ * For a log whose warnings tell what peers do, who may do it as often as they like: the same message goes out at once, and then
+ * at most every 10 s, with the latest fields and how many `times` it has come meanwhile.
+ */
+export function limitWarnings(log: Log): Log {
+  const quiet = new Map<string, { times: number; latest: LogFields | undefined }>();
+  const warn = (message: string, fields?: LogFields): void => {
+    const held = quiet.get(message);
+    if (held !== undefined) {
+      held.times++;
+      held.latest = fields;
+      return;
+    }
+    log.warn(message, fields);
+    keepQuiet(message);
+  };
+  const keepQuiet = (message: string): void => {
+    const held = { times: 0, latest: undefined as LogFields | undefined };
+    quiet.set(message, held);
+    setTimeout(() => {
+      quiet.delete(message);
+      if (held.times === 0) return;
+      log.warn(message, { ...held.latest, times: held.times });
+      keepQuiet(message);
+    }, QUIET_MS).unref();
+  };
+  return { error: (message, fields) => log.error(message, fields), warn, info: (message, fields) => log.info(message, fields), debug: (message, fields) => log.debug(message, fields) };
+}
+
 const FIELD_CHARACTERS_MAX = 300;
 
 function fieldsText(fields: LogFields | undefined): string {

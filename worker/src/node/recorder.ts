@@ -1,6 +1,6 @@
 // Writes a trace to a file, behind the back of everything else: it is never waited for, and when the disk fails or falls too
 // far behind, the recording ends and the server goes on.
-import { createWriteStream } from "node:fs";
+import { createWriteStream, openSync } from "node:fs";
 import type { WriteStream } from "node:fs";
 import type { Log } from "./log.js";
 
@@ -11,12 +11,15 @@ export class Recorder {
   readonly #log: Log;
   #stream: WriteStream | undefined;
 
-  /** Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why. */
+  /**
+   * Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why.
+   * @throws the error of node:fs when the file cannot be opened
+   */
   constructor(path: string, log: Log) {
     this.#path = path;
     this.#log = log;
-    // Only for the owner: a trace holds messages and tokens.
-    this.#stream = createWriteStream(path, { flags: "a", mode: 0o600 });
+    // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants none of a server without.
+    this.#stream = createWriteStream(path, { fd: openSync(path, "a", 0o600) });
     this.#stream.on("error", (error) => this.#stop(error.message));
   }
 

@@ -14,9 +14,10 @@ import { ClientSocket } from "./client-socket.js";
 import { Forwarder } from "./forwarder.js";
 import { Host } from "./host.js";
 import type { HostOptions } from "./host.js";
-import { HttpExchanges } from "./http-exchanges.js";
-import { createLog } from "./log.js";
+import { announcesBody, HttpExchanges } from "./http-exchanges.js";
+import { createLog, limitWarnings } from "./log.js";
 import type { Log } from "./log.js";
+import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 
 export interface SidekickOptions {
@@ -47,8 +48,8 @@ export interface Sidekick {
   /** The port it really listens on. */
   readonly port: number;
   /**
-   * Stops: nobody new is let in and frames are no longer taken, forwards in flight finish (for at most 10 s), sockets are
-   * closed with 1001. Called again, it stops at once. Both resolve when all is over.
+   * Stops: nobody new is let in, messages for the app server are refused, forwards in flight finish (for at most 7 s), sockets
+   * are closed with 1001. Called again, it stops at once. Both resolve when all is over.
    */
   close(): Promise<void>;
 }
@@ -69,13 +70,14 @@ export function readDefaultModule(): WebAssembly.Module {
  * @throws ConfigError when secrets, limits, server URL or server secret cannot be used; Error with a `code` when the port cannot be had
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
-  const log = options.log ?? createLog("info");
+  const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const config = { ...options.config, secrets: options.secrets };
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
   const createHub = () => wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed() })));
   const hub = createHub();
   const { limits } = hub;
+  warnOfOpenFiles(log, limits.clients_max);
   const forwarder =
     options.serverUrl === undefined
       ? undefined
@@ -105,14 +107,22 @@ const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
 const UPGRADE_LINGER_MS = 2_000;
 const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, after a restart
-const SHUTDOWN_FORWARDS_MS = 10_000;
-const SHUTDOWN_SOCKETS_MS = 2_000;
+/** Together less than the 10 s after which container runtimes kill. */
+const SHUTDOWN_FORWARDS_MS = 7_000;
+const SHUTDOWN_SOCKETS_MS = 1_000;
+/** Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, `ws` closes with 1009. */
+const FRAME_BYTES_OVER_MAX = 64 * 1024;
+/** Pieces in which a frame may come. Each costs memory, however small it is. */
+const FRAGMENTS_MAX = 1024;
+const CHUNK_BYTES_SENSIBLE = 256;
 const CLOSE_GOING_AWAY = 1001;
+/** As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2). */
+const SOCKET_TARGET = /^(?:https?:\/\/[^/?#]+)?\/socket(?:\?|$)/;
 
 class Server implements Sidekick {
   readonly #http: http.Server;
   readonly #sockets: WebSocketServer;
-  readonly #exchanges = new HttpExchanges();
+  readonly #exchanges: HttpExchanges;
   readonly #options: HostOptions;
   readonly #host: Host;
   #closing: Promise<void> | undefined;
@@ -120,14 +130,19 @@ class Server implements Sidekick {
 
   constructor(options: HostOptions) {
     this.#options = options;
+    this.#exchanges = new HttpExchanges(options.log);
     this.#host = new Host(this.#exchanges, options);
-    const socketOptions: ServerOptions & { closeTimeout: number } = {
+    const frameBytesMax = options.hub.limits.frame_bytes_max;
+    const socketOptions: ServerOptions & { closeTimeout: number; maxFragments: number; maxBufferedChunks: number } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       WebSocket: ClientSocket,
-      // Up to here the hub answers a frame that is too large with a clear error; beyond, `ws` closes with 1009.
-      maxPayload: 2 * options.hub.limits.frame_bytes_max,
+      maxPayload: frameBytesMax + FRAME_BYTES_OVER_MAX,
+      maxFragments: FRAGMENTS_MAX,
+      maxBufferedChunks: FRAGMENTS_MAX + frameBytesMax / CHUNK_BYTES_SENSIBLE,
+      // One frame per socket and turn of the event loop: a packet can hold ten thousand, which would all go before anybody else's.
+      allowSynchronousEvents: false,
       // The hub checks, and says where the text is wrong.
       skipUTF8Validation: true,
       closeTimeout: CLOSE_HANDSHAKE_MS,
@@ -156,6 +171,7 @@ class Server implements Sidekick {
       this.#http.once("error", reject);
       this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
         this.#http.off("error", reject);
+        this.#host.start();
         this.#http.on("error", (error) => this.#options.log.error("the server has a problem", { error: error.message }));
         resolve();
       });
@@ -174,12 +190,12 @@ class Server implements Sidekick {
 
   #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
     stream.on("error", ignore);
-    const path = request.url ?? "";
-    if (this.#closing === undefined && (path === "/socket" || path.startsWith("/socket?"))) {
+    if (this.#closing === undefined && SOCKET_TARGET.test(request.url ?? "")) {
       this.#sockets.handleUpgrade(request, stream, head, (socket) => this.#host.open(socket as ClientSocket, stream));
       return;
     }
-    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked.
+    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked. Only its body, if it has
+    // one, is no longer to be had from Node.
     const response = new http.ServerResponse(request);
     response.assignSocket(stream as Socket);
     response.setHeader("Connection", "close");
@@ -189,6 +205,7 @@ class Server implements Sidekick {
       setTimeout(() => stream.destroy(), UPGRADE_LINGER_MS).unref();
     });
     if (this.#closing !== undefined) response.writeHead(503).end("Shutting down");
+    else if (announcesBody(request)) refuseUpgrade(request, response);
     else this.#exchanges.takeWithoutBody(this.#host, request, response);
   }
 
@@ -196,9 +213,12 @@ class Server implements Sidekick {
     let isClosed = false;
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(() => (isClosed = true));
     this.#exchanges.end();
-    this.#host.stopTakingFrames();
+    this.#host.shutDown();
     const forwards = this.#options.forwarder;
-    await this.#until(() => (forwards?.open ?? 0) === 0, SHUTDOWN_FORWARDS_MS);
+    const areDone = () => (forwards?.open ?? 0) === 0;
+    await this.#until(areDone, SHUTDOWN_FORWARDS_MS);
+    forwards?.end();
+    await this.#until(areDone, SHUTDOWN_SOCKETS_MS);
     for (const socket of this.#host.clients.values()) socket.end(CLOSE_GOING_AWAY, "the Sidekick is shutting down");
     await this.#until(() => isClosed, SHUTDOWN_SOCKETS_MS);
     for (const socket of this.#host.clients.values()) socket.terminate();
@@ -210,9 +230,15 @@ class Server implements Sidekick {
   }
 
   async #until(over: () => boolean, waitMs: number): Promise<void> {
-    const end = Date.now() + waitMs;
-    while (!over() && !this.#hurry && Date.now() < end) await sleep(10);
+    const end = performance.now() + waitMs;
+    while (!over() && !this.#hurry && performance.now() < end) await sleep(10);
   }
+}
+
+function refuseUpgrade(request: IncomingMessage, response: http.ServerResponse): void {
+  const protocol = JSON.stringify(request.headers.upgrade ?? "").slice(0, 100);
+  response.writeHead(400, { "Content-Type": "text/plain; charset=utf-8" });
+  response.end(`this request asks for an upgrade to ${protocol}; send it without`);
 }
 
 function ignore(): void {}

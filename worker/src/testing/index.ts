@@ -89,6 +89,7 @@ export class InternalSidekick {
     });
   }
 
+  // Date, not the monotonic clock of the Node host: the fake timers of test frameworks replace it together with setTimeout.
   #apply(input: Input): void {
     for (const action of this.#hub.handle(Date.now(), input)) this.#perform(action);
   }
@@ -124,6 +125,7 @@ export class InternalSidekick {
         this.#setTimer(action.at_ms);
         return;
       case "put_token":
+      case "touch_token":
       case "erase_token":
       case "attach_client":
         return; // Nothing outlives the process.

@@ -1,0 +1,44 @@
+// The hub's token records, kept for a hub that must be made anew. Keys and records are bytes as latin1 text, which is compact.
+import type { EraseTokenAction, PutTokenAction, RestoreTokenInput, TouchTokenAction } from "../module/border.generated.js";
+
+interface StoredToken {
+  state: number;
+  expires_at: number;
+  readonly record: string;
+}
+
+export class StoredTokens {
+  readonly #tokens = new Map<string, StoredToken>();
+
+  put({ key, state, expires_at, record }: PutTokenAction): void {
+    this.#tokens.set(latin1(key), { state, expires_at, record: latin1(record) });
+  }
+
+  touch({ key, state, expires_at }: TouchTokenAction): void {
+    const token = this.#tokens.get(latin1(key));
+    if (token !== undefined) Object.assign(token, { state, expires_at });
+  }
+
+  erase({ key }: EraseTokenAction): void {
+    this.#tokens.delete(latin1(key));
+  }
+
+  clear(): void {
+    this.#tokens.clear();
+  }
+
+  /** What a new hub is told, as of now: what it answers may change what is stored. */
+  *inputs(): Generator<RestoreTokenInput> {
+    for (const [key, { state, expires_at, record }] of [...this.#tokens]) {
+      yield { type: "restore_token", state, expires_at, key: bytes(key), record: bytes(record) };
+    }
+  }
+}
+
+export function latin1(view: Uint8Array): string {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1");
+}
+
+export function bytes(text: string): Buffer {
+  return Buffer.from(text, "latin1");
+}
