@@ -3,8 +3,9 @@
 import { DurableObject } from "cloudflare:workers";
 import unsafe from "workerd:unsafe";
 import wasm from "../../worker/module/sidekick.wasm";
-import { attach, readAttachment } from "../../worker/src/cloudflare/attachment.js";
+import { readAttachment } from "../../worker/src/cloudflare/attachment.js";
 import { SidekickObject as RealObject } from "../../worker/src/cloudflare/object.js";
+import { Store, TokenRows } from "../../worker/src/cloudflare/store.js";
 import type { Env as RealEnv } from "../../worker/src/cloudflare/settings.js";
 import { Hub } from "../../worker/src/module/hub.js";
 import worker from "../../worker/src/cloudflare/worker.js";
@@ -15,15 +16,13 @@ interface Env extends RealEnv {
   readonly PLAIN: DurableObjectNamespace<PlainObject>;
 }
 
-const encoder = new TextEncoder();
 const CONFIG = '{"secrets":["x"],"hash_seed":"0123456789abcdef"}';
 
 export class SidekickObject extends RealObject {
   /** Does one part of a wake `times` times. The clock stands still meanwhile: whoever calls looks at its own. */
   repeat(step: string, times: number): void {
     const sockets = this.ctx.getWebSockets();
-    const record = encoder.encode('{ "tokens": ["token-0123456789-0123456789-0123456789"], "resources": ["todo/1", "todo/2"] }');
-    const latin1 = '{ "tokens": ["token-0123456789-0123456789-0123456789"], "resources": ["todo/1", "todo/2"] }';
+    const record = '{ "tokens": ["token-0123456789-0123456789-0123456789"], "resources": ["todo/1", "todo/2"] }';
     for (let i = 0; i < times; i++) {
       switch (step) {
         case "nothing":
@@ -37,20 +36,26 @@ export class SidekickObject extends RealObject {
         case "attachments":
           for (const socket of sockets) readAttachment(socket);
           break;
-        case "attach-text":
-          for (const socket of sockets) socket.serializeAttachment([1, latin1]);
+        case "store": {
+          const store = new Store(this.ctx.storage.sql);
+          store.setting("hub");
+          store.setting("hash_seed");
           break;
-        case "attach-bytes":
-          for (const socket of sockets) attach(socket, 1, record);
+        }
+        case "raw-instance":
+          new WebAssembly.Instance(wasm, {});
           break;
+        case "rows":
+          for (const _ of new TokenRows(this.ctx.storage.sql).all());
+          break;
+        case "tokens": {
+          const hub = Hub.create(wasm, CONFIG);
+          for (const token of new TokenRows(this.ctx.storage.sql).all()) hub.handle(0, { type: "restore_token", ...token });
+          break;
+        }
         case "restore": {
           const hub = Hub.create(wasm, CONFIG);
           for (let client = 1; client <= sockets.length; client++) hub.handle(0, { type: "restore_client", client, record });
-          break;
-        }
-        case "restore-text": {
-          const hub = Hub.create(wasm, CONFIG);
-          for (let client = 1; client <= sockets.length; client++) hub.handle(0, { type: "restore_client", client, record: latin1 });
           break;
         }
       }

@@ -1,0 +1,402 @@
+// The Durable Object: hands inputs to the hub and performs its actions, in list order. Owns the clients' sockets, the stored
+// records, the alarm and the recording. Makes no protocol decision.
+//
+// It sleeps whenever nothing is under way, and then loses its memory: sockets, attachments, rows and alarm remain. So nothing here
+// may hold it awake (no timer, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
+import { DurableObject } from "cloudflare:workers";
+import type { Action, Input, SendAction } from "../module/border.generated.js";
+import { text } from "../module/hub.js";
+import type { HubLike } from "../module/hub.js";
+import type { Bytes } from "../module/memory.js";
+import { NO_ANSWER } from "./app-server.js";
+import type { AppServer } from "./app-server.js";
+import { attach, detach, readAttachment } from "./attachment.js";
+import { createHashSeed, createHub } from "./create-hub.js";
+import { answerOf, BROKEN, isUpgrade, responseOf } from "./http.js";
+import type { HttpAnswer } from "./http.js";
+import { hubNameOf, readSettings } from "./settings.js";
+import type { Env, HubSettings } from "./settings.js";
+import { Store } from "./store.js";
+
+/** One HTTP request, its body read. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly authorization: string;
+  readonly body: Uint8Array;
+}
+
+const CLOSE_TOO_LARGE = 1009;
+const CLOSE_INTERNAL_ERROR = 1011;
+const PING = '{"type":"ping"}';
+const PONG = '{"type":"pong"}';
+const NEWLINE = new Uint8Array([10]);
+const NOTHING = new Uint8Array(0);
+const encoder = new TextEncoder();
+
+export class SidekickObject extends DurableObject<Env> {
+  /** Present while awake. */
+  #awake: Awake | undefined;
+
+  /** Upgrades to `/socket`, and the requests that the Worker lets through. */
+  override async fetch(request: Request): Promise<Response> {
+    const { hostname, pathname, search } = new URL(request.url);
+    const hub = hubNameOf(this.env, hostname) ?? "";
+    if (isUpgrade(request)) return this.#accept(this.#wake(hub));
+    const body = request.body === null ? NOTHING : new Uint8Array(await request.arrayBuffer());
+    const authorization = request.headers.get("Authorization") ?? "";
+    return responseOf(this.#wake(hub).request({ method: request.method, path: pathname + search, authorization, body }));
+  }
+
+  /** The trace so far, as a file. */
+  trace(hub: string): Uint8Array {
+    return this.#wake(hub).store.trace.read();
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#wake().frame(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket, code: number): void {
+    this.#wake().closed(socket);
+    try {
+      // The other half of the handshake, without which the peer would see 1006. Codes that cannot be sent mean that none came.
+      socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code);
+    } catch {
+      // closed already
+    }
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#wake().closed(socket);
+  }
+
+  override alarm(): void {
+    this.#wake().apply({ type: "timer_fired" });
+  }
+
+  #accept(awake: Awake): Response {
+    const { 0: theirs, 1: ours } = new WebSocketPair();
+    // Answered by the runtime, without waking anybody and at no cost.
+    this.ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
+    this.ctx.acceptWebSocket(ours);
+    awake.open(ours);
+    return new Response(null, { status: 101, webSocket: theirs });
+  }
+
+  /** For tests: puts another hub in place of the module's. */
+  protected createHub(settings: HubSettings, hashSeed: string): HubLike {
+    return createHub(settings, hashSeed);
+  }
+
+  #wake(hub?: string): Awake {
+    this.#awake ??= new Awake(this.ctx, this.env, hub, (settings, hashSeed) => this.createHub(settings, hashSeed));
+    return this.#awake;
+  }
+}
+
+/** The object while it is awake: a hub, and everything that it has been told about. */
+class Awake {
+  readonly store: Store;
+  readonly #ctx: DurableObjectState;
+  readonly #name: string;
+  readonly #settings: HubSettings;
+  readonly #createHub: () => HubLike;
+  readonly #sockets = new Map<number, WebSocket>();
+  readonly #clients = new Map<WebSocket, number>();
+  /** Clients whose record stands in rows. */
+  readonly #inRows = new Set<number>();
+  readonly #answers = new Map<number, HttpAnswer>();
+  /** Undefined: must be restored before the next input. */
+  #hub: HubLike | undefined;
+  #nextClient = 1;
+  #nextRequest = 1;
+  #forwards = 0;
+  #alarmAt = 0;
+  /** Whether what is set as alarm is known: after a wake one may stand from before. */
+  #alarmIsKnown = false;
+
+  constructor(ctx: DurableObjectState, env: Env, hub: string | undefined, create: (settings: HubSettings, hashSeed: string) => HubLike) {
+    this.#ctx = ctx;
+    this.store = new Store(ctx.storage.sql);
+    this.#name = this.#settled("hub", () => hub ?? "");
+    const hashSeed = this.#settled("hash_seed", createHashSeed);
+    this.#settings = readSettings(env, this.#name);
+    this.#createHub = () => create(this.#settings, hashSeed);
+  }
+
+  open(socket: WebSocket): void {
+    this.#live();
+    while (this.#sockets.has(this.#nextClient) || this.#nextClient === 0) this.#nextClient = (this.#nextClient + 1) >>> 0;
+    const client = this.#nextClient;
+    this.#nextClient = (client + 1) >>> 0;
+    this.#know(socket, client);
+    attach(socket, client, "");
+    this.apply({ type: "client_opened", client });
+  }
+
+  frame(socket: WebSocket, message: string | ArrayBuffer): void {
+    const { frame_bytes_max: bytesMax } = this.#live().limits;
+    const client = this.#clients.get(socket);
+    if (client === undefined) return; // it has been closed already
+    const size = typeof message === "string" ? message.length : message.byteLength;
+    if (size > 2 * bytesMax) {
+      // Up to here the hub answers with a clear error. Beyond, it would only cost memory, which the module never gives back.
+      this.closed(socket);
+      socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
+      return;
+    }
+    this.apply({ type: "client_frame", client, bytes: typeof message === "string" ? message : new Uint8Array(message) });
+  }
+
+  closed(socket: WebSocket): void {
+    this.#live();
+    const client = this.#clients.get(socket);
+    if (client === undefined) return;
+    this.#forget(socket, client);
+    this.apply({ type: "client_closed", client });
+  }
+
+  request(request: HttpRequest): HttpAnswer {
+    const id = this.#nextRequest;
+    this.#nextRequest = (id + 1) >>> 0;
+    this.apply({ type: "http_request", request: id, body_bytes: request.body.byteLength, ...request });
+    const answer = this.#answers.get(id) ?? BROKEN;
+    this.#answers.delete(id);
+    return answer;
+  }
+
+  /** Hands one input to the hub and performs the consequences. */
+  apply(input: Input): void {
+    const hub = this.#live();
+    const now = Date.now();
+    try {
+      this.#perform(hub, hub.handle(now, input));
+    } catch (error) {
+      this.#recover(error, now, input);
+    }
+    this.#boundTrace();
+  }
+
+  #perform(hub: HubLike, actions: readonly Action[]): void {
+    for (const action of actions) {
+      try {
+        this.#performOne(hub, action);
+      } catch (error) {
+        // A bug of this host, or the end of the storage; it must not take everybody's sockets with it.
+        console.error(`action failed: ${action.type}: ${described(error)}`);
+      }
+    }
+    // After the actions, whose views the next call on the hub would end.
+    if (this.#records) this.store.trace.write(hub.recorded());
+  }
+
+  #performOne(hub: HubLike, action: Action): void {
+    switch (action.type) {
+      case "put_token":
+        this.store.tokens.put(action);
+        return;
+      case "touch_token":
+        this.store.tokens.touch(action.key, action.state, action.expires_at);
+        return;
+      case "erase_token":
+        this.store.tokens.erase(action.key);
+        return;
+      case "attach_client":
+        this.#attach(action.client, action.record, action.append === 1);
+        return;
+      case "send":
+        this.#send(action);
+        return;
+      case "respond":
+        this.#answers.set(action.request, answerOf(action));
+        return;
+      case "forward":
+        this.#forwards++;
+        // Not awaited by any handler: it would hold back the next frame of the socket.
+        this.#ctx.waitUntil(this.#forward(hub, action.forward, action.body.slice(), action.timeout_ms));
+        return;
+      case "close":
+        this.#end(action.client, action.code, text(action.reason));
+        return;
+      case "set_timer":
+        this.#setAlarm(action.at_ms);
+        return;
+    }
+  }
+
+  #send(action: SendAction): void {
+    const message = text(action.text);
+    for (const client of action.clients) {
+      try {
+        this.#sockets.get(client)?.send(message);
+      } catch {
+        // It is gone, and the event that says so is on its way.
+      }
+    }
+  }
+
+  #attach(client: number, record: Uint8Array, appended: boolean): void {
+    const socket = this.#sockets.get(client);
+    if (socket === undefined) return;
+    if (appended && this.#inRows.has(client)) return this.store.clients.append(client, record);
+    const before = appended ? readAttachment(socket)?.record : "";
+    const whole = (typeof before === "string" ? before : "") + text(record);
+    if (!attach(socket, client, whole)) {
+      this.store.clients.put(client, encoder.encode(whole));
+      this.#inRows.add(client);
+    } else if (this.#inRows.delete(client)) {
+      this.store.clients.erase(client);
+    }
+  }
+
+  async #forward(hub: HubLike, id: number, body: Uint8Array, timeoutMs: number): Promise<void> {
+    const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
+    const answer = await AppServer.forward(this.#name, body, timeoutMs, hub.limits.forward_answer_bytes_max).catch((error: unknown) => {
+      console.error(`forward failed: ${described(error)}`);
+      return NO_ANSWER;
+    });
+    this.#forwards--;
+    // The answer to a forward of a hub that is no more concerns nobody.
+    if (hub === this.#hub) this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
+  }
+
+  #end(client: number, code: number, reason: string): void {
+    const socket = this.#sockets.get(client);
+    if (socket === undefined) return;
+    this.#forget(socket, client);
+    socket.close(code, reason);
+  }
+
+  #setAlarm(atMs: number): void {
+    this.#alarmAt = atMs;
+    if (this.#alarmIsKnown) return this.#writeAlarm();
+    // An alarm from before this wake will do unless it is too late: firing early is harmless, and a write is billed.
+    this.#ctx.waitUntil(
+      this.#ctx.storage.getAlarm().then((current) => {
+        this.#alarmIsKnown = true;
+        if (this.#alarmAt === 0 ? current !== null : current === null || current > this.#alarmAt) this.#writeAlarm();
+      }),
+    );
+  }
+
+  #writeAlarm(): void {
+    if (this.#alarmAt === 0) void this.#ctx.storage.deleteAlarm();
+    else void this.#ctx.storage.setAlarm(this.#alarmAt);
+  }
+
+  #know(socket: WebSocket, client: number): void {
+    this.#sockets.set(client, socket);
+    this.#clients.set(socket, client);
+  }
+
+  #forget(socket: WebSocket, client: number): void {
+    this.#sockets.delete(client);
+    this.#clients.delete(socket);
+    // It may stay in the runtime's list for a while, until its peer answers the close: it must not be restored from there.
+    detach(socket);
+    if (this.#inRows.delete(client)) this.store.clients.erase(client);
+  }
+
+  // --- wake, trap, recording --------------------------------------------------------------------------------------------
+
+  /** The hub, restored where it has not been yet. */
+  #live(): HubLike {
+    return this.#hub ?? this.#restored(() => {});
+  }
+
+  /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
+  #recover(error: unknown, now: number, input: Input): void {
+    console.error(`the hub trapped at ${input.type} and is made anew: please report this: ${described(error)}`);
+    if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
+    this.#restored((hub) => {
+      if (this.#records) this.store.trace.write(hub.recordInput(now, input));
+    });
+  }
+
+  /** @param before what is to be done with the new hub before its recording begins */
+  #restored(before: (hub: HubLike) => void): HubLike {
+    try {
+      return this.#restore(before);
+    } catch (error) {
+      // The records themselves break it. Everybody starts afresh rather than nobody at all.
+      console.error(`the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`);
+      this.store.tokens.eraseAll();
+      for (const socket of this.#ctx.getWebSockets()) {
+        detach(socket);
+        socket.close(CLOSE_INTERNAL_ERROR, "internal error");
+      }
+      this.#sockets.clear();
+      this.#clients.clear();
+      this.#inRows.clear();
+      return this.#restore(() => {});
+    }
+  }
+
+  #restore(before: (hub: HubLike) => void): HubLike {
+    const hub = this.#createHub();
+    this.#hub = hub;
+    before(hub);
+    if (this.#settings.traceBytesMax > 0) {
+      this.store.trace.begin(this.#settings.traceBytesMax);
+      this.store.trace.write(hub.describe());
+      this.store.trace.write(NEWLINE);
+      hub.record(true);
+    }
+    const now = Date.now();
+    const damaged: Uint8Array[] = [];
+    for (const token of this.store.tokens.all()) {
+      const actions = hub.handle(now, { type: "restore_token", ...token });
+      if (actions.length > 0) damaged.push(token.key); // to be erased, and not while the rows are being read
+      if (this.#records) this.store.trace.write(hub.recorded());
+    }
+    for (const key of damaged) this.store.tokens.erase(key);
+    this.#restoreClients(hub, now);
+    return hub;
+  }
+
+  /** In the order of their handles, so that the hub only ever appends to its sorted tables. */
+  #restoreClients(hub: HubLike, now: number): void {
+    const inRows = this.store.clients.all();
+    const found: { readonly client: number; readonly socket: WebSocket; readonly record: Bytes }[] = [];
+    for (const socket of this.#ctx.getWebSockets()) {
+      const attachment = readAttachment(socket);
+      if (attachment === undefined) continue;
+      const { client, record } = attachment;
+      found.push({ client, socket, record: typeof record === "string" ? record : (inRows.get(client) ?? NOTHING) });
+      if (typeof record !== "string") this.#inRows.add(client);
+    }
+    found.sort((a, b) => a.client - b.client);
+    for (const { client, socket, record } of found) {
+      this.#know(socket, client);
+      this.#perform(hub, hub.handle(now, { type: "restore_client", client, record }));
+    }
+    this.#nextClient = Math.max(this.#nextClient, ((found.at(-1)?.client ?? 0) + 1) >>> 0);
+    // Rows of clients that went while nobody was awake to see it.
+    for (const client of inRows.keys()) {
+      if (!this.#inRows.has(client)) this.store.clients.erase(client);
+    }
+  }
+
+  get #records(): boolean {
+    return this.#settings.traceBytesMax > 0;
+  }
+
+  /** A recording that has become long ends, and with it the hub; the next input restores one, and begins another. Not while the
+   *  app server owes an answer, which would be lost. */
+  #boundTrace(): void {
+    if (this.#records && this.#forwards === 0 && this.store.trace.bytes > this.#settings.traceBytesMax / 2) this.#hub = undefined;
+  }
+
+  #settled(name: string, make: () => string): string {
+    const stored = this.store.setting(name);
+    if (stored !== undefined) return stored;
+    const value = make();
+    this.store.set(name, value);
+    return value;
+  }
+}
+
+function described(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,122 @@
+// Reads what the deployment has been told: variables and secrets of wrangler.jsonc. Owns their names and defaults; what the limits
+// mean is checked by the module.
+import { ConfigError } from "../module/hub.js";
+import type { Limits } from "../module/border.generated.js";
+import type { SidekickObject } from "./object.js";
+
+export interface Env {
+  readonly SIDEKICK: DurableObjectNamespace<SidekickObject>;
+  /** What the app server presents as its Bearer token. */
+  readonly SIDEKICK_SECRET?: string;
+  /** Accepted as well, while SIDEKICK_SECRET is being replaced. */
+  readonly SIDEKICK_SECRET_PREVIOUS?: string;
+  /** Where messages of clients go; without it they are answered with an error. */
+  readonly SIDEKICK_SERVER_URL?: string;
+  /** What the Sidekick presents to the app server. */
+  readonly SIDEKICK_SERVER_SECRET?: string;
+  /** Limits by name, as in docs/protocol.md: JSON, as text or as an object. */
+  readonly SIDEKICK_LIMITS?: unknown;
+  /** Origins whose pages may open a socket, separated by commas. Not set: all. */
+  readonly SIDEKICK_ALLOWED_ORIGINS?: string;
+  /** Keeps a trace of about so many bytes, for GET /trace. Not set, or 0: none. */
+  readonly SIDEKICK_TRACE_BYTES?: string | number;
+  /**
+   * Several hubs in one deployment, by hostname: JSON, as text or as an object, `{ "chat.example.com": { "secret": ... }, ... }` with
+   * secret, secret_previous, server_url, server_secret, limits, allowed_origins, trace_bytes. The variables above then do not count.
+   */
+  readonly SIDEKICK_HUBS?: unknown;
+}
+
+export interface HubSettings {
+  readonly secrets: readonly string[];
+  readonly serverUrl: URL | undefined;
+  readonly serverSecret: string;
+  readonly limits: Readonly<Record<string, unknown>>;
+  readonly allowedOrigins: readonly string[] | undefined;
+  readonly traceBytesMax: number;
+}
+
+/** An isolate has 128 MB, for the module, for JavaScript, and perhaps for another object of the class. */
+const LIMITS_HERE: Partial<Limits> = {
+  topic_store_bytes_max: 24 << 20,
+  token_store_bytes_max: 24 << 20,
+  forward_store_bytes_max: 16 << 20,
+};
+
+const THE_ONLY_HUB = "sidekick";
+
+/** The hub that serves this hostname, or undefined when there is none. */
+export function hubNameOf(env: Env, hostname: string): string | undefined {
+  if (!isSet(env.SIDEKICK_HUBS)) return THE_ONLY_HUB;
+  return Object.hasOwn(json("SIDEKICK_HUBS", env.SIDEKICK_HUBS), hostname) ? hostname : undefined;
+}
+
+/** @throws ConfigError */
+export function readSettings(env: Env, hub: string): HubSettings {
+  if (!isSet(env.SIDEKICK_HUBS)) {
+    return settingsOf("", {
+      secret: env.SIDEKICK_SECRET,
+      secret_previous: env.SIDEKICK_SECRET_PREVIOUS,
+      server_url: env.SIDEKICK_SERVER_URL,
+      server_secret: env.SIDEKICK_SERVER_SECRET,
+      limits: env.SIDEKICK_LIMITS,
+      allowed_origins: env.SIDEKICK_ALLOWED_ORIGINS,
+      trace_bytes: env.SIDEKICK_TRACE_BYTES,
+    });
+  }
+  const hubs = json("SIDEKICK_HUBS", env.SIDEKICK_HUBS);
+  if (!Object.hasOwn(hubs, hub)) throw new ConfigError(`SIDEKICK_HUBS: expected settings for ${JSON.stringify(hub)}, found none`);
+  return settingsOf(`SIDEKICK_HUBS, ${hub}: `, json(`SIDEKICK_HUBS, ${hub}`, hubs[hub]));
+}
+
+function settingsOf(where: string, given: Record<string, unknown>): HubSettings {
+  // As a user of the one hub knows it, or as it stands in SIDEKICK_HUBS.
+  const named = (name: string) => (where === "" ? `SIDEKICK_${name.toUpperCase()}` : `${where}${name}`);
+  const textOf = (name: string): string | undefined => {
+    const value = given[name];
+    if (!isSet(value)) return undefined;
+    if (typeof value !== "string") throw new ConfigError(`${named(name)}: expected a text, got ${JSON.stringify(value)}`);
+    return value;
+  };
+  const secrets = [textOf("secret"), textOf("secret_previous")].filter((secret) => secret !== undefined);
+  if (textOf("secret") === undefined) {
+    throw new ConfigError(`${named("secret")}: a secret is required${where === "" ? "; npx wrangler secret put SIDEKICK_SECRET" : ""}`);
+  }
+  const traceBytes = Number(given["trace_bytes"] ?? 0);
+  if (!Number.isSafeInteger(traceBytes) || traceBytes < 0) {
+    throw new ConfigError(`${named("trace_bytes")}: expected a number of bytes, got ${JSON.stringify(given["trace_bytes"])}`);
+  }
+  return {
+    secrets,
+    serverUrl: serverUrl(named("server_url"), textOf("server_url")),
+    serverSecret: textOf("server_secret") ?? "",
+    limits: { ...LIMITS_HERE, ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}) },
+    allowedOrigins: textOf("allowed_origins")?.split(",").map((origin) => origin.trim()).filter((origin) => origin !== ""),
+    traceBytesMax: traceBytes,
+  };
+}
+
+function serverUrl(name: string, text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "http:" && url?.protocol !== "https:") {
+    throw new ConfigError(`${name}: expected something like https://example.com/api/covenant, got ${JSON.stringify(text)}`);
+  }
+  url.searchParams.set("type", "channel");
+  return url;
+}
+
+function json(name: string, value: unknown): Record<string, unknown> {
+  let parsed = value;
+  try {
+    if (typeof value === "string") parsed = JSON.parse(value);
+  } catch {
+    // said below
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new ConfigError(`${name}: expected a JSON object`);
+  return parsed as Record<string, unknown>;
+}
+
+function isSet(value: unknown): boolean {
+  return value !== undefined && value !== null && value !== "";
+}

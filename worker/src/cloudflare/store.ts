@@ -1,0 +1,191 @@
+// What outlives an instance of the object, in its SQLite: settings, token records, client records too large for an attachment, and
+// the trace. Bytes go in and come out as they are. Knows nothing of what they mean.
+// WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with a key of its own would otherwise have both.
+
+const TABLES = `
+  CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS token (key BLOB, part INTEGER, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL,
+    PRIMARY KEY (key, part)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS client (client INTEGER, part INTEGER, record BLOB NOT NULL, PRIMARY KEY (client, part)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS trace (id INTEGER PRIMARY KEY, recording INTEGER NOT NULL, bytes BLOB NOT NULL);
+`;
+
+/** A row holds at most 2 MB; a record may be larger, and then takes several. */
+const PART_BYTES_MAX = 1 << 20;
+
+export class Store {
+  readonly tokens: TokenRows;
+  readonly clients: ClientRows;
+  readonly trace: TraceRing;
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    sql.exec(TABLES);
+    this.tokens = new TokenRows(sql);
+    this.clients = new ClientRows(sql);
+    this.trace = new TraceRing(sql);
+  }
+
+  setting(name: string): string | undefined {
+    return this.#sql.exec<{ value: string }>("SELECT value FROM setting WHERE name = ?", name).toArray()[0]?.value;
+  }
+
+  set(name: string, value: string): void {
+    this.#sql.exec("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value);
+  }
+}
+
+export interface TokenRow {
+  readonly key: Uint8Array;
+  readonly state: number;
+  readonly expires_at: number;
+  readonly record: Uint8Array;
+}
+
+export class TokenRows {
+  readonly #sql: SqlStorage;
+  /** Whether some record may take several rows: only then is it worth looking for what a longer one left behind. */
+  #mayHaveParts = false;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  put({ key, state, expires_at, record }: TokenRow): void {
+    const parts = partsOf(record);
+    for (const [part, bytes] of parts.entries()) {
+      this.#sql.exec("INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?, ?)", blob(key), part, state, expires_at, blob(bytes));
+    }
+    if (this.#mayHaveParts) this.#sql.exec("DELETE FROM token WHERE key = ? AND part >= ?", blob(key), parts.length);
+    this.#mayHaveParts ||= parts.length > 1;
+  }
+
+  touch(key: Uint8Array, state: number, expiresAt: number): void {
+    this.#sql.exec("UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0", state, expiresAt, blob(key));
+  }
+
+  erase(key: Uint8Array): void {
+    this.#sql.exec("DELETE FROM token WHERE key = ?", blob(key));
+  }
+
+  eraseAll(): void {
+    this.#sql.exec("DELETE FROM token");
+  }
+
+  /** Every token, by ascending key. Nothing must be written meanwhile. */
+  *all(): Generator<TokenRow> {
+    const rows = this.#sql.exec("SELECT key, part, state, expires_at, record FROM token ORDER BY key, part").raw();
+    let token: { key: Uint8Array; state: number; expires_at: number; record: Uint8Array } | undefined;
+    for (const [key, part, state, expiresAt, record] of rows as Iterable<unknown> as Iterable<[ArrayBuffer, number, number, number, ArrayBuffer]>) {
+      const bytes = new Uint8Array(record);
+      if (part > 0 && token !== undefined) {
+        this.#mayHaveParts = true;
+        token.record = joined([token.record, bytes]);
+        continue;
+      }
+      if (token !== undefined) yield token;
+      token = { key: new Uint8Array(key), state, expires_at: expiresAt, record: bytes };
+    }
+    if (token !== undefined) yield token;
+  }
+}
+
+/** Records of clients that are too large for an attachment. */
+export class ClientRows {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  put(client: number, record: Uint8Array): void {
+    this.erase(client);
+    for (const [part, bytes] of partsOf(record).entries()) this.#sql.exec("INSERT INTO client VALUES (?, ?, ?)", client, part, blob(bytes));
+  }
+
+  append(client: number, more: Uint8Array): void {
+    for (const bytes of partsOf(more)) {
+      this.#sql.exec("INSERT INTO client SELECT ?1, ifnull(max(part), -1) + 1, ?2 FROM client WHERE client = ?1", client, blob(bytes));
+    }
+  }
+
+  erase(client: number): void {
+    this.#sql.exec("DELETE FROM client WHERE client = ?", client);
+  }
+
+  all(): Map<number, Uint8Array> {
+    const parts = new Map<number, Uint8Array[]>();
+    const rows = this.#sql.exec("SELECT client, record FROM client ORDER BY client, part").raw();
+    for (const [client, record] of rows as Iterable<unknown> as Iterable<[number, ArrayBuffer]>) {
+      const known = parts.get(client);
+      if (known === undefined) parts.set(client, [new Uint8Array(record)]);
+      else known.push(new Uint8Array(record));
+    }
+    return new Map([...parts].map(([client, records]) => [client, joined(records)]));
+  }
+}
+
+/** The latest recordings, whole ones: a replay must begin with the first line of one. */
+export class TraceRing {
+  readonly #sql: SqlStorage;
+  #recording: number | undefined;
+  #bytes = 0;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+  }
+
+  /** How many bytes the recording at hand has. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Begins another recording, and drops the oldest until what remains has at most `bytesMax`. */
+  begin(bytesMax: number): void {
+    const recordings = this.#sql
+      .exec<{ recording: number; bytes: number }>("SELECT recording, sum(length(bytes)) AS bytes FROM trace GROUP BY recording ORDER BY recording DESC")
+      .toArray();
+    this.#recording = (recordings[0]?.recording ?? 0) + 1;
+    this.#bytes = 0;
+    let sum = 0;
+    for (const { recording, bytes } of recordings) {
+      sum += bytes;
+      if (sum > bytesMax) this.#sql.exec("DELETE FROM trace WHERE recording = ?", recording);
+    }
+  }
+
+  write(lines: Uint8Array): void {
+    if (this.#recording === undefined) return;
+    this.#bytes += lines.byteLength;
+    for (const bytes of partsOf(lines)) this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
+  }
+
+  read(): Uint8Array {
+    const rows = this.#sql.exec<{ bytes: ArrayBuffer }>("SELECT bytes FROM trace ORDER BY id").toArray();
+    return joined(rows.map((row) => new Uint8Array(row.bytes)));
+  }
+}
+
+/** As SQLite takes it: a copy, since what comes from the module are views into its memory. */
+function blob(bytes: Uint8Array): ArrayBuffer {
+  return bytes.slice().buffer as ArrayBuffer;
+}
+
+/** At least one, and none larger than a row holds. */
+function partsOf(record: Uint8Array): Uint8Array[] {
+  const parts = [record.subarray(0, PART_BYTES_MAX)];
+  for (let at = PART_BYTES_MAX; at < record.byteLength; at += PART_BYTES_MAX) parts.push(record.subarray(at, at + PART_BYTES_MAX));
+  return parts;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}

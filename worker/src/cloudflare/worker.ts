@@ -1,0 +1,138 @@
+// The Worker in front of the object, without state: one hub in it answers every request whose answer needs none, above all the
+// wrong bearer, so that no stranger ever wakes the object, and waits where the hub says so.
+import type { HttpRequestInput } from "../module/border.generated.js";
+import { ConfigError, ModuleTrap } from "../module/hub.js";
+import type { HubLike } from "../module/hub.js";
+import { createHashSeed, createHub } from "./create-hub.js";
+import { answerOf, BROKEN, isUpgrade, plainAnswer, responseOf } from "./http.js";
+import type { HttpAnswer } from "./http.js";
+import type { HttpRequest } from "./object.js";
+import { hubNameOf, readSettings } from "./settings.js";
+import type { Env, HubSettings } from "./settings.js";
+
+const NOTHING = new Uint8Array(0);
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    try {
+      const name = hubNameOf(env, new URL(request.url).hostname);
+      if (name === undefined) return responseOf(plainAnswer(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)"));
+      return await new Front(env, name).answer(request);
+    } catch (error) {
+      console.error(error);
+      if (error instanceof ConfigError) return responseOf(plainAnswer(500, "This Sidekick is not configured; its log says what is missing"));
+      if (error instanceof ModuleTrap) {
+        fronts.clear();
+        return responseOf(BROKEN);
+      }
+      return responseOf(plainAnswer(503, "Service Unavailable: the Sidekick could not be reached; try again"));
+    }
+  },
+} satisfies ExportedHandler<Env>;
+
+interface Kept {
+  readonly settings: HubSettings;
+  readonly hub: HubLike;
+}
+
+/** For as long as this isolate lives; by the hub's name. Its settings cannot change meanwhile: a deployment is a new isolate. */
+const fronts = new Map<string, Kept>();
+
+class Front {
+  readonly #env: Env;
+  readonly #name: string;
+  readonly #hub: HubLike;
+  readonly #settings: HubSettings;
+
+  constructor(env: Env, name: string) {
+    let kept = fronts.get(name);
+    if (kept === undefined) {
+      const settings = readSettings(env, name);
+      kept = { settings, hub: createHub(settings, createHashSeed()) };
+      fronts.set(name, kept);
+    }
+    this.#env = env;
+    this.#name = name;
+    this.#hub = kept.hub;
+    this.#settings = kept.settings;
+  }
+
+  async answer(request: Request): Promise<Response> {
+    if (isUpgrade(request)) return this.#upgrade(request);
+    const { pathname, search } = new URL(request.url);
+    const authorization = request.headers.get("Authorization") ?? "";
+    if (pathname === "/trace" && request.method === "GET" && this.#settings.traceBytesMax > 0) return this.#trace(authorization);
+    const asked: HttpRequest = { method: request.method, path: pathname + search, authorization, body: NOTHING };
+    const bytesMax = this.#hub.bodyBytesMax(asked.method, asked.path, authorization);
+    if (bytesMax === 0) {
+      const isHealth = pathname === "/health" && (asked.method === "GET" || asked.method === "HEAD");
+      return isHealth && this.#isAuthorized(authorization) ? this.#object().fetch(request) : this.#delayed(this.#ask(asked, 0));
+    }
+    const declared = request.headers.get("Content-Length");
+    // As it is, so that its bytes need not pass through here; whoever sends it has the secret.
+    if (declared !== null && Number(declared) <= bytesMax) return this.#object().fetch(request);
+    const body = declared === null ? await readBody(request, bytesMax) : Number(declared);
+    return typeof body === "number" ? this.#delayed(this.#ask(asked, body)) : this.#object().fetch(request, { body });
+  }
+
+  /** The answer of the hub here, which knows no client and no token. */
+  #ask(asked: HttpRequest, bodyBytes: number): HttpAnswer {
+    const input: HttpRequestInput = { type: "http_request", request: 1, body_bytes: Math.min(bodyBytes, 0xffffffff), ...asked };
+    for (const action of this.#hub.handle(Date.now(), input)) {
+      if (action.type === "respond") return answerOf(action);
+    }
+    return BROKEN;
+  }
+
+  async #delayed(answer: HttpAnswer): Promise<Response> {
+    if (answer.delayMs > 0) await scheduler.wait(answer.delayMs);
+    return responseOf(answer);
+  }
+
+  #upgrade(request: Request): Promise<Response> | Response {
+    const { allowedOrigins } = this.#settings;
+    const origin = request.headers.get("Origin");
+    if (allowedOrigins !== undefined && (origin === null || !allowedOrigins.includes(origin))) {
+      return responseOf(plainAnswer(403, "Forbidden: pages of this origin may not open a socket here (SIDEKICK_ALLOWED_ORIGINS)"));
+    }
+    return this.#object().fetch(request);
+  }
+
+  async #trace(authorization: string): Promise<Response> {
+    // Refused as any other request with a wrong bearer.
+    if (!this.#isAuthorized(authorization)) return this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
+    const bytes = await this.#object().trace(this.#name);
+    return new Response(bytes, { headers: { "Content-Type": "application/jsonl; charset=utf-8" } });
+  }
+
+  #isAuthorized(authorization: string): boolean {
+    return this.#hub.bodyBytesMax(A_POST.method, A_POST.path, authorization) > 0;
+  }
+
+  #object() {
+    return this.#env.SIDEKICK.getByName(this.#name);
+  }
+}
+
+/** A request that only a right bearer may make. */
+const A_POST: HttpRequest = { method: "POST", path: "/message", authorization: "", body: NOTHING };
+
+/** A body of unknown size, or, where it is larger than `bytesMax`, its size as far as counted. */
+async function readBody(request: Request, bytesMax: number): Promise<Uint8Array | number> {
+  if (request.body === null) return NOTHING;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body) {
+    chunks.push(chunk);
+    bytes += chunk.byteLength;
+    if (bytes > bytesMax) return bytes;
+  }
+  if (chunks.length === 1) return chunks[0]!;
+  const body = new Uint8Array(bytes);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return body;
+}
