@@ -147,7 +147,9 @@ test("a frame over the limit is refused, far over it is the end of its socket, a
   assert.match(await client.nextText(), /frame_bytes_max/);
   client.send(Buffer.from('{ "type": "ping" }')); // binary frames are read as well
   assert.equal(await client.nextText(), '{"type":"pong"}');
-  client.send("x".repeat(129));
+  client.send("x".repeat(64 + 64 * 1024));
+  assert.match(await client.nextText(), /frame_bytes_max/);
+  client.send("x".repeat(64 + 64 * 1024 + 1));
   assert.equal((await client.closed).code, 1009);
   await settle(other);
   await until(async () => (await health(port)).clients === 1);

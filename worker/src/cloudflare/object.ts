@@ -27,6 +27,8 @@ export interface HttpRequest {
 }
 
 const CLOSE_TOO_LARGE = 1009;
+/** So far above frame_bytes_max the hub still answers with a clear error, and the socket stays. As the Node host has it. */
+const FRAME_BYTES_OVER_MAX = 64 * 1024;
 const CLOSE_INTERNAL_ERROR = 1011;
 const PING = '{"type":"ping"}';
 const PONG = '{"type":"pong"}';
@@ -140,7 +142,7 @@ class Awake {
     const client = this.#clients.get(socket);
     if (client === undefined) return; // it has been closed already
     const size = typeof message === "string" ? message.length : message.byteLength;
-    if (size > 2 * bytesMax) {
+    if (size > bytesMax + FRAME_BYTES_OVER_MAX) {
       // Up to here the hub answers with a clear error. Beyond, it would only cost memory, which the module never gives back.
       this.closed(socket);
       socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
