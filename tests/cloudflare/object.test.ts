@@ -25,7 +25,11 @@ async function startWithApp(answer: Answer, options: Options = {}) {
 }
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
+  const deadline = Date.now() + 30_000;
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, `still not so after 30 s: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 const post = (port: number, path: string, body: unknown, headers = {}) => request(port, path, JSON.stringify(body), { headers });

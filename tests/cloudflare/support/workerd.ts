@@ -126,7 +126,7 @@ const sidekick :Workerd.Worker = (
     (name = "sidekick.wasm", wasm = embed "sidekick.wasm"),
   ],
   compatibilityDate = ${text(compatibilityDate)},
-  compatibilityFlags = [${options.unsafe === true ? '"unsafe_module"' : ""}],
+  compatibilityFlags = ["no_web_socket_compression"${options.unsafe === true ? ', "unsafe_module"' : ""}],
   bindings = [
     ${bindings.join(",\n    ")},
   ],

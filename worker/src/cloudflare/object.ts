@@ -5,7 +5,7 @@
 // may hold it awake (no timer, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type { Action, Input, SendAction } from "../module/border.generated.js";
-import { text } from "../module/hub.js";
+import { ModuleTrap, text } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
 import type { Bytes } from "../module/memory.js";
 import { NO_ANSWER } from "./app-server.js";
@@ -115,6 +115,8 @@ class Awake {
   #nextRequest = 1;
   #forwards = 0;
   #alarmAt = 0;
+  /** How much of the recording at hand is its restore. */
+  #restoredTraceBytes = 0;
   /** Whether what is set as alarm is known: after a wake one may stand from before. */
   #alarmIsKnown = false;
 
@@ -185,8 +187,10 @@ class Awake {
       try {
         this.#performOne(hub, action);
       } catch (error) {
-        // A bug of this host, or the end of the storage; it must not take everybody's sockets with it.
         console.error(`action failed: ${action.type}: ${described(error)}`);
+        // What is not stored must not be confirmed: the sends behind it are not made, and the hub goes on from what is stored.
+        if (isDurable(action)) throw error;
+        // Anything else is a bug of this host; it must not take everybody's sockets with it.
       }
     }
     // After the actions, whose views the next call on the hub would end.
@@ -309,18 +313,27 @@ class Awake {
 
   /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
   #recover(error: unknown, now: number, input: Input): void {
-    console.error(`the hub trapped at ${input.type} and is made anew: please report this: ${described(error)}`);
+    const what = error instanceof ModuleTrap ? "the hub trapped" : "what an input changed could not be stored";
+    console.error(`${what} at ${input.type}; the hub is made anew: please report this: ${described(error)}`);
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
     this.#restored((hub) => {
       if (this.#records) this.store.trace.write(hub.recordInput(now, input));
     });
+    // Ends the restore: what the one who is gone held is free, and the alarm stands for it.
+    if (input.type !== "timer_fired") this.apply({ type: "timer_fired" });
   }
 
   /** @param before what is to be done with the new hub before its recording begins */
   #restored(before: (hub: HubLike) => void): HubLike {
+    // A hub that cannot even be made (a wrong setting) says nothing about the records: they stay.
+    const hub = this.#createHub();
     try {
-      return this.#restore(before);
+      return this.#restore(hub, before);
     } catch (error) {
+      if (!(error instanceof ModuleTrap)) {
+        this.#hub = undefined;
+        throw error;
+      }
       // The records themselves break it. Everybody starts afresh rather than nobody at all.
       console.error(`the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`);
       this.store.tokens.eraseAll();
@@ -331,12 +344,11 @@ class Awake {
       this.#sockets.clear();
       this.#clients.clear();
       this.#inRows.clear();
-      return this.#restore(() => {});
+      return this.#restore(this.#createHub(), () => {});
     }
   }
 
-  #restore(before: (hub: HubLike) => void): HubLike {
-    const hub = this.#createHub();
+  #restore(hub: HubLike, before: (hub: HubLike) => void): HubLike {
     this.#hub = hub;
     before(hub);
     if (this.#settings.traceBytesMax > 0) {
@@ -354,6 +366,7 @@ class Awake {
     }
     for (const key of damaged) this.store.tokens.erase(key);
     this.#restoreClients(hub, now);
+    this.#restoredTraceBytes = this.store.trace.bytes;
     return hub;
   }
 
@@ -387,7 +400,8 @@ class Awake {
   /** A recording that has become long ends, and with it the hub; the next input restores one, and begins another. Not while the
    *  app server owes an answer, which would be lost. */
   #boundTrace(): void {
-    if (this.#records && this.#forwards === 0 && this.store.trace.bytes > this.#settings.traceBytesMax / 2) this.#hub = undefined;
+    const bytes = this.store.trace.bytes - this.#restoredTraceBytes; // a restore that is long in itself must not lead to the next one
+    if (this.#records && this.#forwards === 0 && bytes > this.#settings.traceBytesMax / 2) this.#hub = undefined;
   }
 
   #settled(name: string, make: () => string): string {
@@ -397,6 +411,10 @@ class Awake {
     this.store.set(name, value);
     return value;
   }
+}
+
+function isDurable({ type }: Action): boolean {
+  return type === "put_token" || type === "touch_token" || type === "erase_token" || type === "attach_client";
 }
 
 function described(error: unknown): string {

@@ -75,7 +75,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
   const textOf = (name: string): string | undefined => {
     const value = given[name];
     if (!isSet(value)) return undefined;
-    if (typeof value !== "string") throw new ConfigError(`${named(name)}: expected a text, got ${JSON.stringify(value)}`);
+    if (typeof value !== "string") throw new ConfigError(`${named(name)}: expected a text, got a ${typeof value}`);
     return value;
   };
   const secrets = [textOf("secret"), textOf("secret_previous")].filter((secret) => secret !== undefined);
@@ -91,7 +91,10 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),
     serverSecret: textOf("server_secret") ?? "",
     limits: { ...LIMITS_HERE, ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}) },
-    allowedOrigins: textOf("allowed_origins")?.split(",").map((origin) => origin.trim()).filter((origin) => origin !== ""),
+    allowedOrigins: textOf("allowed_origins")?.split(",").map((origin) => origin.trim()).filter((origin) => origin !== "").map((origin) => {
+      if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
+      throw new ConfigError(`${named("allowed_origins")}: expected origins like https://app.example.com, without a slash at the end; got ${JSON.stringify(origin)}`);
+    }),
     traceBytesMax: traceBytes,
   };
 }
@@ -100,8 +103,9 @@ function serverUrl(name: string, text: string | undefined): URL | undefined {
   if (text === undefined) return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
-    throw new ConfigError(`${name}: expected something like https://example.com/api/covenant, got ${JSON.stringify(text)}`);
+    throw new ConfigError(`${name}: expected something like https://example.com/api/covenant, got something that is no such URL`);
   }
+  if (url.username !== "" || url.password !== "") throw new ConfigError(`${name}: a user or password in it would not be sent; use the server secret`);
   url.searchParams.set("type", "channel");
   return url;
 }
