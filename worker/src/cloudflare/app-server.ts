@@ -1,6 +1,6 @@
 // Carries forwards to the app server: each ends in exactly one answer, the server's status and the beginning of its body, or status 0.
-// Knows nothing of what is forwarded. An entrypoint of its own, called by the object, for two reasons: at most six connections of an
-// object may wait for an answer, so a few that hang would hold back everybody's; and a timer would keep the object awake.
+// Knows nothing of what is forwarded. An entrypoint of its own, called by the object: the timer of a timeout would keep the object
+// awake, and a connection that waits for its answer counts, at most six at a time, for the invocation that opened it.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { readSettings } from "./settings.js";
 import type { Env } from "./settings.js";
@@ -12,12 +12,16 @@ export interface ForwardAnswer {
 
 export const NO_ANSWER: ForwardAnswer = { status: 0, body: new Uint8Array(0) };
 
+/** Said once in the life of an isolate: a log line costs more than the message it is about. */
+let hasWarned = false;
+
 export class AppServer extends WorkerEntrypoint<Env> {
   /** @param timeoutMs for all of it, from now to the end of the answer */
   async forward(hub: string, body: Uint8Array, timeoutMs: number, answerBytesMax: number): Promise<ForwardAnswer> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
-      console.warn("a client sent a message, but there is no app server to take it: set SIDEKICK_SERVER_URL");
+      if (!hasWarned) console.warn("a client sent a message, but there is no app server to take it: set SIDEKICK_SERVER_URL");
+      hasWarned = true;
       return NO_ANSWER;
     }
     try {

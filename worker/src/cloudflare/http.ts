@@ -41,3 +41,8 @@ export function isUpgrade(request: Request): boolean {
   const asks = request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
   return asks && new URL(request.url).pathname === "/socket";
 }
+
+/** Whether the recording is asked for. */
+export function isTrace(request: Request): boolean {
+  return request.method === "GET" && new URL(request.url).pathname === "/trace";
+}

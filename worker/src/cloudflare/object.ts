@@ -5,14 +5,14 @@
 // may hold it awake (no timer, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type { Action, Input, SendAction } from "../module/border.generated.js";
-import { ModuleTrap, text } from "../module/hub.js";
+import { ConfigError, ModuleTrap, text } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
 import type { Bytes } from "../module/memory.js";
 import { NO_ANSWER } from "./app-server.js";
 import type { AppServer } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, isUpgrade, responseOf } from "./http.js";
+import { answerOf, BROKEN, isTrace, isUpgrade, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import type { Env, HubSettings } from "./settings.js";
@@ -45,14 +45,10 @@ export class SidekickObject extends DurableObject<Env> {
     const { hostname, pathname, search } = new URL(request.url);
     const hub = hubNameOf(this.env, hostname) ?? "";
     if (isUpgrade(request)) return this.#accept(this.#wake(hub));
+    if (isTrace(request)) return this.#wake(hub).trace();
     const body = request.body === null ? NOTHING : new Uint8Array(await request.arrayBuffer());
     const authorization = request.headers.get("Authorization") ?? "";
     return responseOf(this.#wake(hub).request({ method: request.method, path: pathname + search, authorization, body }));
-  }
-
-  /** The trace so far, as a file. */
-  trace(hub: string): Uint8Array {
-    return this.#wake(hub).store.trace.read();
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -74,7 +70,13 @@ export class SidekickObject extends DurableObject<Env> {
   }
 
   override alarm(): void {
-    this.#wake().apply({ type: "timer_fired" });
+    try {
+      this.#wake().apply({ type: "timer_fired" });
+    } catch (error) {
+      // Of a hub that is configured no more, or wrongly: another try would end the same. The next request sets the alarm anew.
+      if (!(error instanceof ConfigError)) throw error;
+      console.error(error);
+    }
   }
 
   #accept(awake: Awake): Response {
@@ -99,7 +101,7 @@ export class SidekickObject extends DurableObject<Env> {
 
 /** The object while it is awake: a hub, and everything that it has been told about. */
 class Awake {
-  readonly store: Store;
+  readonly #store: Store;
   readonly #ctx: DurableObjectState;
   readonly #name: string;
   readonly #settings: HubSettings;
@@ -122,7 +124,7 @@ class Awake {
 
   constructor(ctx: DurableObjectState, env: Env, hub: string | undefined, create: (settings: HubSettings, hashSeed: string) => HubLike) {
     this.#ctx = ctx;
-    this.store = new Store(ctx.storage.sql);
+    this.#store = new Store(ctx.storage.sql);
     this.#name = this.#settled("hub", () => hub ?? "");
     const hashSeed = this.#settled("hash_seed", createHashSeed);
     this.#settings = readSettings(env, this.#name);
@@ -170,6 +172,11 @@ class Awake {
     return answer;
   }
 
+  /** The recording so far. */
+  trace(): Response {
+    return new Response(this.#store.trace.stream(), { headers: { "Content-Type": "application/jsonl; charset=utf-8" } });
+  }
+
   /** Hands one input to the hub and performs the consequences. */
   apply(input: Input): void {
     const hub = this.#live();
@@ -179,7 +186,7 @@ class Awake {
     } catch (error) {
       this.#recover(error, now, input);
     }
-    this.#boundTrace();
+    if (this.#hub !== undefined) this.#boundTrace(this.#hub);
   }
 
   #perform(hub: HubLike, actions: readonly Action[]): void {
@@ -194,19 +201,19 @@ class Awake {
       }
     }
     // After the actions, whose views the next call on the hub would end.
-    if (this.#records) this.store.trace.write(hub.recorded());
+    if (this.#records) this.#store.trace.write(hub.recorded());
   }
 
   #performOne(hub: HubLike, action: Action): void {
     switch (action.type) {
       case "put_token":
-        this.store.tokens.put(action);
+        this.#store.tokens.put(action);
         return;
       case "touch_token":
-        this.store.tokens.touch(action.key, action.state, action.expires_at);
+        this.#store.tokens.touch(action.key, action.state, action.expires_at);
         return;
       case "erase_token":
-        this.store.tokens.erase(action.key);
+        this.#store.tokens.erase(action.key);
         return;
       case "attach_client":
         this.#attach(action.client, action.record, action.append === 1);
@@ -245,14 +252,14 @@ class Awake {
   #attach(client: number, record: Uint8Array, appended: boolean): void {
     const socket = this.#sockets.get(client);
     if (socket === undefined) return;
-    if (appended && this.#inRows.has(client)) return this.store.clients.append(client, record);
+    if (appended && this.#inRows.has(client)) return this.#store.clients.append(client, record);
     const before = appended ? readAttachment(socket)?.record : "";
     const whole = (typeof before === "string" ? before : "") + text(record);
     if (!attach(socket, client, whole)) {
-      this.store.clients.put(client, encoder.encode(whole));
+      this.#store.clients.put(client, encoder.encode(whole));
       this.#inRows.add(client);
     } else if (this.#inRows.delete(client)) {
-      this.store.clients.erase(client);
+      this.#store.clients.erase(client);
     }
   }
 
@@ -301,7 +308,7 @@ class Awake {
     this.#clients.delete(socket);
     // It may stay in the runtime's list for a while, until its peer answers the close: it must not be restored from there.
     detach(socket);
-    if (this.#inRows.delete(client)) this.store.clients.erase(client);
+    if (this.#inRows.delete(client)) this.#store.clients.erase(client);
   }
 
   // --- wake, trap, recording --------------------------------------------------------------------------------------------
@@ -317,7 +324,7 @@ class Awake {
     console.error(`${what} at ${input.type}; the hub is made anew: please report this: ${described(error)}`);
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
     this.#restored((hub) => {
-      if (this.#records) this.store.trace.write(hub.recordInput(now, input));
+      if (this.#records) this.#store.trace.write(hub.recordInput(now, input));
     });
     // Ends the restore: what the one who is gone held is free, and the alarm stands for it.
     if (input.type !== "timer_fired") this.apply({ type: "timer_fired" });
@@ -336,7 +343,7 @@ class Awake {
       }
       // The records themselves break it. Everybody starts afresh rather than nobody at all.
       console.error(`the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`);
-      this.store.tokens.eraseAll();
+      this.#store.tokens.eraseAll();
       for (const socket of this.#ctx.getWebSockets()) {
         detach(socket);
         socket.close(CLOSE_INTERNAL_ERROR, "internal error");
@@ -352,27 +359,28 @@ class Awake {
     this.#hub = hub;
     before(hub);
     if (this.#settings.traceBytesMax > 0) {
-      this.store.trace.begin(this.#settings.traceBytesMax);
-      this.store.trace.write(hub.describe());
-      this.store.trace.write(NEWLINE);
+      this.#store.trace.begin(this.#settings.traceBytesMax);
+      this.#store.trace.write(hub.describe());
+      this.#store.trace.write(NEWLINE);
       hub.record(true);
     }
     const now = Date.now();
     const damaged: Uint8Array[] = [];
-    for (const token of this.store.tokens.all()) {
+    for (const token of this.#store.tokens.all()) {
       const actions = hub.handle(now, { type: "restore_token", ...token });
       if (actions.length > 0) damaged.push(token.key); // to be erased, and not while the rows are being read
-      if (this.#records) this.store.trace.write(hub.recorded());
+      if (this.#records) this.#store.trace.write(hub.recorded());
     }
-    for (const key of damaged) this.store.tokens.erase(key);
+    for (const key of damaged) this.#store.tokens.erase(key);
     this.#restoreClients(hub, now);
-    this.#restoredTraceBytes = this.store.trace.bytes;
+    this.#store.trace.flush();
+    this.#restoredTraceBytes = this.#store.trace.bytes;
     return hub;
   }
 
   /** In the order of their handles, so that the hub only ever appends to its sorted tables. */
   #restoreClients(hub: HubLike, now: number): void {
-    const inRows = this.store.clients.all();
+    const inRows = this.#store.clients.all();
     const found: { readonly client: number; readonly socket: WebSocket; readonly record: Bytes }[] = [];
     for (const socket of this.#ctx.getWebSockets()) {
       const attachment = readAttachment(socket);
@@ -389,7 +397,7 @@ class Awake {
     this.#nextClient = Math.max(this.#nextClient, ((found.at(-1)?.client ?? 0) + 1) >>> 0);
     // Rows of clients that went while nobody was awake to see it.
     for (const client of inRows.keys()) {
-      if (!this.#inRows.has(client)) this.store.clients.erase(client);
+      if (!this.#inRows.has(client)) this.#store.clients.erase(client);
     }
   }
 
@@ -398,17 +406,21 @@ class Awake {
   }
 
   /** A recording that has become long ends, and with it the hub; the next input restores one, and begins another. Not while the
-   *  app server owes an answer, which would be lost. */
-  #boundTrace(): void {
-    const bytes = this.store.trace.bytes - this.#restoredTraceBytes; // a restore that is long in itself must not lead to the next one
-    if (this.#records && this.#forwards === 0 && bytes > this.#settings.traceBytesMax / 2) this.#hub = undefined;
+   *  app server owes an answer, which would be lost: if it owes one for too long, the rest until then is not recorded. */
+  #boundTrace(hub: HubLike): void {
+    if (!this.#records) return;
+    this.#store.trace.flush();
+    const bytes = this.#store.trace.bytes - this.#restoredTraceBytes; // a restore that is long in itself must not lead to the next one
+    if (bytes <= this.#settings.traceBytesMax / 2) return;
+    if (this.#forwards === 0) this.#hub = undefined;
+    else if (bytes > this.#settings.traceBytesMax) hub.record(false);
   }
 
   #settled(name: string, make: () => string): string {
-    const stored = this.store.setting(name);
+    const stored = this.#store.setting(name);
     if (stored !== undefined) return stored;
     const value = make();
-    this.store.set(name, value);
+    this.#store.set(name, value);
     return value;
   }
 }

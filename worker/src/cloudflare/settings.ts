@@ -48,7 +48,18 @@ const THE_ONLY_HUB = "sidekick";
 /** The hub that serves this hostname, or undefined when there is none. */
 export function hubNameOf(env: Env, hostname: string): string | undefined {
   if (!isSet(env.SIDEKICK_HUBS)) return THE_ONLY_HUB;
-  return Object.hasOwn(json("SIDEKICK_HUBS", env.SIDEKICK_HUBS), hostname) ? hostname : undefined;
+  return hubsOf(env).has(hostname) ? hostname : undefined;
+}
+
+/** By hostname as a URL has it: in lower case. */
+function hubsOf(env: Env): Map<string, unknown> {
+  const hubs = new Map<string, unknown>();
+  for (const [hostname, settings] of Object.entries(json("SIDEKICK_HUBS", env.SIDEKICK_HUBS))) {
+    const name = hostname.toLowerCase();
+    if (hubs.has(name)) throw new ConfigError(`SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (case does not count)`);
+    hubs.set(name, settings);
+  }
+  return hubs;
 }
 
 /** @throws ConfigError */
@@ -64,9 +75,9 @@ export function readSettings(env: Env, hub: string): HubSettings {
       trace_bytes: env.SIDEKICK_TRACE_BYTES,
     });
   }
-  const hubs = json("SIDEKICK_HUBS", env.SIDEKICK_HUBS);
-  if (!Object.hasOwn(hubs, hub)) throw new ConfigError(`SIDEKICK_HUBS: expected settings for ${JSON.stringify(hub)}, found none`);
-  return settingsOf(`SIDEKICK_HUBS, ${hub}: `, json(`SIDEKICK_HUBS, ${hub}`, hubs[hub]));
+  const hubs = hubsOf(env);
+  if (!hubs.has(hub)) throw new ConfigError(`SIDEKICK_HUBS: expected settings for ${JSON.stringify(hub)}, found none`);
+  return settingsOf(`SIDEKICK_HUBS, ${hub}: `, json(`SIDEKICK_HUBS, ${hub}`, hubs.get(hub)));
 }
 
 function settingsOf(where: string, given: Record<string, unknown>): HubSettings {

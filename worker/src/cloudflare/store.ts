@@ -131,6 +131,9 @@ export class TraceRing {
   readonly #sql: SqlStorage;
   #recording: number | undefined;
   #bytes = 0;
+  /** Written, and in no row yet: rows are billed by their number. */
+  #waiting: Uint8Array[] = [];
+  #waitingBytes = 0;
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
@@ -141,29 +144,58 @@ export class TraceRing {
     return this.#bytes;
   }
 
-  /** Begins another recording, and drops the oldest until what remains has at most `bytesMax`. */
+  /** Begins another recording, and drops the oldest until what remains has at most `bytesMax`, or is a single one. */
   begin(bytesMax: number): void {
+    this.flush();
     const recordings = this.#sql
       .exec<{ recording: number; bytes: number }>("SELECT recording, sum(length(bytes)) AS bytes FROM trace GROUP BY recording ORDER BY recording DESC")
       .toArray();
     this.#recording = (recordings[0]?.recording ?? 0) + 1;
     this.#bytes = 0;
     let sum = 0;
-    for (const { recording, bytes } of recordings) {
+    for (const [age, { recording, bytes }] of recordings.entries()) {
       sum += bytes;
-      if (sum > bytesMax) this.#sql.exec("DELETE FROM trace WHERE recording = ?", recording);
+      if (sum > bytesMax && age > 0) this.#sql.exec("DELETE FROM trace WHERE recording = ?", recording);
     }
   }
 
+  /** Copies. What is written takes a row with the next flush, or when it would fill one. */
   write(lines: Uint8Array): void {
     if (this.#recording === undefined) return;
+    if (this.#waitingBytes + lines.byteLength > PART_BYTES_MAX) this.flush();
+    this.#waiting.push(lines.slice());
+    this.#waitingBytes += lines.byteLength;
     this.#bytes += lines.byteLength;
-    for (const bytes of partsOf(lines)) this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
   }
 
-  read(): Uint8Array {
-    const rows = this.#sql.exec<{ bytes: ArrayBuffer }>("SELECT bytes FROM trace ORDER BY id").toArray();
-    return joined(rows.map((row) => new Uint8Array(row.bytes)));
+  flush(): void {
+    if (this.#waitingBytes === 0) return;
+    for (const bytes of partsOf(joined(this.#waiting))) {
+      this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
+    }
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+
+  /** All of it as it is now, a row at a time: together they may be larger than memory is. */
+  stream(): ReadableStream<Uint8Array> {
+    const sql = this.#sql;
+    const last = sql.exec<{ id: number | null }>("SELECT max(id) AS id FROM trace").one().id ?? 0;
+    let next = 0;
+    return new ReadableStream({
+      type: "bytes",
+      pull(controller) {
+        const rows = sql.exec<{ id: number; bytes: ArrayBuffer }>("SELECT id, bytes FROM trace WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1", next, last);
+        const row = rows.toArray()[0];
+        if (row === undefined) {
+          controller.close();
+          controller.byobRequest?.respond(0);
+          return;
+        }
+        next = row.id + 1;
+        controller.enqueue(new Uint8Array(row.bytes));
+      },
+    });
   }
 }
 

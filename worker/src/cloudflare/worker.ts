@@ -4,7 +4,7 @@ import type { HttpRequestInput } from "../module/border.generated.js";
 import { ConfigError, ModuleTrap } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, isUpgrade, plainAnswer, responseOf } from "./http.js";
+import { answerOf, BROKEN, isTrace, isUpgrade, plainAnswer, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
 import type { HttpRequest } from "./object.js";
 import { hubNameOf, readSettings } from "./settings.js";
@@ -61,7 +61,7 @@ class Front {
     if (isUpgrade(request)) return this.#upgrade(request);
     const { pathname, search } = new URL(request.url);
     const authorization = request.headers.get("Authorization") ?? "";
-    if (pathname === "/trace" && request.method === "GET" && this.#settings.traceBytesMax > 0) return this.#trace(authorization);
+    if (isTrace(request) && this.#settings.traceBytesMax > 0) return this.#trace(request, authorization);
     const asked: HttpRequest = { method: request.method, path: pathname + search, authorization, body: NOTHING };
     const bytesMax = this.#hub.bodyBytesMax(asked.method, asked.path, authorization);
     if (bytesMax === 0) {
@@ -98,11 +98,9 @@ class Front {
     return this.#object().fetch(request);
   }
 
-  async #trace(authorization: string): Promise<Response> {
+  #trace(request: Request, authorization: string): Promise<Response> {
     // Refused as any other request with a wrong bearer.
-    if (!this.#isAuthorized(authorization)) return this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
-    const bytes = await this.#object().trace(this.#name);
-    return new Response(bytes, { headers: { "Content-Type": "application/jsonl; charset=utf-8" } });
+    return this.#isAuthorized(authorization) ? this.#object().fetch(request) : this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
   }
 
   #isAuthorized(authorization: string): boolean {
