@@ -1,19 +1,11 @@
-// The recording of the object, at its bounds: much to restore, an answer that is long in coming, more than one call could carry.
+// The recording of the object: it replays, only who has the secret gets it, and it is bounded.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { startAppServer } from "../hosts/support/app-server.ts";
-import { closeEverything, health, registerToken, request, startSidekick, TestClient } from "./support/sidekick.ts";
-import type { Options, WorkerdSidekick } from "./support/sidekick.ts";
+import { closeEverything, health, post, registerToken, request, SECRET, start, startApp, stopAll, TestClient } from "./support/sidekick.ts";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
 
-const running: { stop(): Promise<unknown> }[] = [];
 after(closeEverything);
-afterEach(async () => void (await Promise.all(running.splice(0).map((one) => one.stop()))));
-
-async function start(options: Options): Promise<WorkerdSidekick> {
-  const sidekick = await startSidekick(options);
-  running.push(sidekick);
-  return sidekick;
-}
+afterEach(stopAll);
 
 async function fetchTrace(port: number): Promise<string> {
   const { status, body } = await request(port, "/trace", undefined, { method: "GET" });
@@ -27,6 +19,45 @@ async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<
   return inputs;
 }
 
+test("the recording replays, through sleep, a reset and a trap, and only who has the secret gets it", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "1000000" }, limits: { auth_failure_delay_ms: 1 } });
+  const { port } = sidekick;
+  await registerToken(port, "token-in-the-recording");
+  const client = await TestClient.connect(port);
+  await client.subscribe("token-in-the-recording");
+  await sidekick.evict("hibernate");
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  await request(port, "/message", "trap!");
+  await post(port, "/resources", { resources: ["todo/1"] });
+  await sidekick.evict("close");
+  await client.closed;
+  await health(port);
+  assert.equal((await request(port, "/trace", undefined, { method: "GET", secret: "wrong" })).status, 401);
+  const trace = await fetchTrace(port);
+  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 4);
+  assert.ok(!trace.includes(SECRET));
+  // The drill, not the module, makes the trap: the input itself replays without one.
+  const withoutTrap = trace.split("\n").filter((line) => !line.includes("trap!")).join("\n");
+  assert.ok((await assertReplays(sidekick, withoutTrap)) > 8);
+  assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":1,/);
+});
+
+test("the recording is bounded: old ones go, and what remains still replays", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const { port } = sidekick;
+  const client = await TestClient.connect(port);
+  for (let i = 0; i < 300; i++) {
+    client.send({ type: "listen", resources: [`todo/${i % 10}`] });
+    await client.next();
+  }
+  const trace = await fetchTrace(port);
+  assert.ok(trace.length < 2 * 20000, `${trace.length} bytes`);
+  assert.match(trace, /^\{"trace":1,/);
+  const inputs = await assertReplays(sidekick, trace);
+  assert.ok(inputs > 20, `${inputs} inputs`);
+});
+
 test("a restore takes one row of the recording, however many tokens there are", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "10000000" } });
   for (let i = 0; i < 50; i++) await registerToken(sidekick.port, `token-${i}`);
@@ -37,10 +68,31 @@ test("a restore takes one row of the recording, however many tokens there are", 
   assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), 50 + 50 + 1);
 });
 
+test("a restore that is longer than the recording may be does not make the hub anew at every input", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const { port } = sidekick;
+  for (let i = 0; i < 200; i++) await registerToken(port, `token-${i}`, "chat", { roomId: String(i) }, "c".repeat(100));
+  await sidekick.evict("hibernate");
+  const client = await TestClient.connect(port);
+  const hubs = await sidekick.test("hubs");
+  const listen = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      client.send({ type: "listen", resources: [`todo/${i % 10}`] });
+      await client.next();
+    }
+  };
+  await listen(20); // less than half of 20,000 bytes
+  assert.equal(await sidekick.test("hubs"), hubs);
+  await listen(200);
+  const made = (await sidekick.test("hubs")) - hubs;
+  assert.ok(made > 0 && made < 20, `${made} hubs`);
+  const trace = await fetchTrace(port);
+  assert.ok((await assertReplays(sidekick, trace)) > 200);
+});
+
 test("while the app server owes an answer the recording stops at its bound; with the answer another begins, and both replay", async () => {
   const answers: (() => void)[] = [];
-  const app = await startAppServer((response) => void answers.push(() => response.writeHead(204).end()));
-  running.push({ stop: () => app.close() });
+  const app = await startApp((response) => void answers.push(() => response.writeHead(204).end()));
   const bytesMax = 20_000;
   const sidekick = await start({ env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_TRACE_BYTES: String(bytesMax) } });
   const { port } = sidekick;

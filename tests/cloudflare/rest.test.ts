@@ -1,6 +1,7 @@
 // An object at rest sleeps by itself, ten seconds after its last event, whatever that was: only then it costs nothing. Nobody evicts it
 // here. Slow, since it waits for the runtime.
 import assert from "node:assert/strict";
+import type * as http from "node:http";
 import { after, test } from "node:test";
 import { startAppServer } from "../hosts/support/app-server.ts";
 import { closeEverything, request, settle, startSidekick, TestClient } from "./support/sidekick.ts";
@@ -11,14 +12,20 @@ const REST_MS = 11_000;
 after(closeEverything);
 
 test("an object at rest sleeps, and its clients do not notice", async () => {
+  const held: http.ServerResponse[] = [];
   const app = await startAppServer((response, { body }) => {
-    if (!body.includes("hang")) response.writeHead(body.includes("fail") ? 500 : 204).end();
+    if (body.includes("open")) held.push(response);
+    else if (!body.includes("hang")) response.writeHead(body.includes("fail") ? 500 : 204).end();
   });
-  const names = ["frames", "forward", "failed-forward", "hung-forward", "bearer", "expiry", "closed", "trap"];
+  const names = ["frames", "forward", "failed-forward", "hung-forward", "bearer", "expiry", "closed", "trap", "open-forward"];
   const hub = (name: string) => ({
     secret: "test-secret",
     server_url: app.url,
-    limits: { auth_failure_delay_ms: 50, forward_timeout_ms: 500, ...(name === "expiry" && { token_ttl_ms: REST_MS + 4000 }) },
+    limits: {
+      auth_failure_delay_ms: 50,
+      forward_timeout_ms: name === "open-forward" ? 300_000 : 500,
+      ...(name === "expiry" && { token_ttl_ms: REST_MS + 4000 }),
+    },
   });
   const sidekick = await startSidekick({ env: { SIDEKICK_HUBS: JSON.stringify(Object.fromEntries(names.map((name) => [name, hub(name)]))) } });
   const { port } = sidekick;
@@ -37,6 +44,7 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
       await client.subscribe("token-of-the-test");
       if (name === "forward") send("fine");
       if (name === "failed-forward") send("fail");
+      if (name === "open-forward") send("open");
       if (name === "hung-forward") send("hang");
       if (name.endsWith("ed-forward") || name === "hung-forward") assert.equal((await client.next()).type, "error");
       if (name === "bearer") assert.equal((await request(port, "/message", "{}", { headers, secret: "wrong" })).status, 401);
@@ -45,8 +53,13 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
     }
     // Sleeps with its alarm set, and is woken by that: not by us, who only count.
     while ((await sidekick.constructed("expiry")) < 2) await rest(100);
+    // The one that has a forward open must not: the answer would be lost. To say so without waking it, nobody has spoken to it.
+    assert.equal(await sidekick.constructed("open-forward"), 1);
+    held[0]!.writeHead(400).end('{ "fault": "client", "message": "at last" }');
+    assert.match(await clients.get("open-forward")!.nextText(), /at last/);
+    assert.equal(await sidekick.constructed("open-forward"), 1);
     // By now the others have slept as well, unless this machine is slow: then they get another rest.
-    for (let awake = names; ; await rest(REST_MS)) {
+    for (let awake = names.filter((name) => name !== "open-forward"); ; await rest(REST_MS)) {
       for (const name of awake) assert.deepEqual(await settle(clients.get(name)!), []);
       const slept = await Promise.all(awake.map(async (name) => (await sidekick.constructed(name)) > 1));
       awake = awake.filter((_, i) => !slept[i]);

@@ -1,7 +1,7 @@
 // Runs the Cloudflare Worker in workerd on this machine, with the flags of covenant-sidekick that make sense for it.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { startWorkerd } from "./support/workerd.ts";
+import { startWorkerd, testWorker } from "./support/workerd.ts";
 
 const HELP = `scripts/run worker: the Cloudflare Worker in workerd, on this machine; what it stores is gone when it ends
 
@@ -37,6 +37,7 @@ async function main(): Promise<void> {
       config: { type: "string" },
       "trace-bytes": { type: "string" },
       help: { type: "boolean", short: "h" },
+      "back-door": { type: "boolean" }, // for tests: support/test-worker.ts
     },
   });
   if (flags.help === true) return void process.stdout.write(HELP);
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
   const worker = await startWorkerd({
     host,
     port,
+    ...(flags["back-door"] === true && { main: testWorker, unsafe: true }),
     env: {
       SIDEKICK_SECRET: secret,
       SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),

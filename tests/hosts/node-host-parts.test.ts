@@ -1,6 +1,7 @@
 // The parts of the Node host that need no module: frames, forwards, log, recording, the guard for app servers.
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import type * as http from "node:http";
 import * as net from "node:net";
 import { Duplex } from "node:stream";
 import type { AddressInfo } from "node:net";
@@ -180,10 +181,28 @@ test("a refusing app server is status 0", async () => {
   forwards.destroy();
 });
 
+test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
+  const rests: Record<string, (response: http.ServerResponse) => void> = {
+    hangs: (response) => response.write("beginning"),
+    drips: (response) => response.on("close", () => clearInterval(drip)) && (drip = setInterval(() => response.write("x"), 10)),
+    "breaks off": (response) => response.write("beginning", () => response.destroy()),
+  };
+  let drip: NodeJS.Timeout | undefined;
+  for (const rest of Object.values(rests)) {
+    const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
+    const forwards = forwarder(app.url);
+    assert.deepEqual(await answerOf(forwards, "{}", 60_000), { status: 200, body: "" });
+    assert.equal(forwards.open, 0);
+    while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5)); // given up, not left to hang
+    forwards.destroy();
+    await app.close();
+  }
+});
+
 test("an app server that hangs before or in the middle of its answer is status 0", async () => {
   for (const hang of ["before", "middle"]) {
     const app = await startAppServer((response) => {
-      if (hang === "middle") response.writeHead(200).write("beginning");
+      if (hang === "middle") response.writeHead(400).write("beginning");
     });
     const forwards = forwarder(app.url);
     assert.deepEqual(await answerOf(forwards, "{}", 50), { status: 0, body: "" });
@@ -194,7 +213,7 @@ test("an app server that hangs before or in the middle of its answer is status 0
 
 test("an app server that drips its answer is given up on at the total time, not at an idle time", async () => {
   const app = await startAppServer((response) => {
-    response.writeHead(200);
+    response.writeHead(400);
     const drip = setInterval(() => response.write("x"), 10);
     response.on("close", () => clearInterval(drip));
   });
@@ -260,7 +279,7 @@ test("garbage instead of HTTP, and a connection reset, are status 0", async () =
   for (const behave of [
     (socket: net.Socket) => socket.end("\u0000garbage\r\n\r\n"),
     (socket: net.Socket) => socket.resetAndDestroy(),
-    (socket: net.Socket) => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"),
+    (socket: net.Socket) => socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\n\r\nabc"),
     (socket: net.Socket) => socket.end(),
   ]) {
     const server = await rawServer(behave);

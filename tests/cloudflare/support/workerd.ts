@@ -15,6 +15,8 @@ import { build } from "esbuild";
 const workerdPath = (createRequire(import.meta.url)("workerd") as { default: string }).default;
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
+/** What is deployed, and a back door. */
+export const testWorker = fileURLToPath(new URL("test-worker.ts", import.meta.url));
 /** The module under test: SIDEKICK_MODULE, or the one the package ships. */
 export const DEFAULT_MODULE = process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
 
@@ -30,6 +32,8 @@ export interface WorkerdOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Allows `import unsafe from "workerd:unsafe"`. */
   readonly unsafe?: boolean;
+  /** The folder in which it stores. Default: one that ends with it. */
+  readonly storage?: string;
   /** Gets the Worker's log. Default: it is kept for `output`. */
   readonly onOutput?: (chunk: string) => void;
 }
@@ -47,20 +51,24 @@ export interface Workerd {
 export async function startWorkerd(options: WorkerdOptions = {}): Promise<Workerd> {
   const folder = mkdtempSync(join(tmpdir(), "sidekick-workerd-"));
   const env = Object.fromEntries(Object.entries(options.env ?? {}).filter((entry) => entry[1] !== undefined)) as Record<string, string>;
-  mkdirSync(join(folder, "storage"));
+  const storage = options.storage ?? join(folder, "storage");
+  mkdirSync(storage, { recursive: true });
   await bundle(options.main ?? join(root, "worker/src/cloudflare/index.ts"), join(folder, "worker.js")).catch((error: unknown) => {
     rmSync(folder, { recursive: true });
     throw error;
   });
   cpSync(DEFAULT_MODULE, join(folder, "sidekick.wasm"));
-  writeFileSync(join(folder, "config.capnp"), configuration(options, Object.keys(env)));
+  writeFileSync(join(folder, "config.capnp"), configuration(options, storage, Object.keys(env)));
 
   const args = ["serve", "--experimental", "--control-fd=3", "config.capnp"];
   const child = spawn(workerdPath, args, { cwd: folder, env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const kill = () => child.kill("SIGKILL"); // its files are temporary, and it waits for open sockets otherwise
+  process.once("exit", kill);
   let output = "";
   const onOutput = options.onOutput ?? ((chunk: string) => void (output += chunk));
   for (const stream of [child.stdout!, child.stderr!]) stream.setEncoding("utf8").on("data", onOutput);
   const exited = once(child, "exit").then(([code, signal]) => {
+    process.off("exit", kill);
     rmSync(folder, { recursive: true, force: true });
     return `workerd exited with ${code === null ? signal : `code ${code}`}`;
   });
@@ -72,7 +80,7 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
     output: () => output,
     exited,
     stop: async () => {
-      child.kill("SIGKILL"); // its files are temporary, and it waits for open sockets otherwise
+      kill();
       await exited;
     },
   };
@@ -100,21 +108,24 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
 }
 
 /** What is deployed says with which runtime. */
-const compatibilityDate = /"compatibility_date": "([-0-9]+)"/.exec(readFileSync(join(root, "worker/wrangler.jsonc"), "utf8"))![1]!;
+const wrangler = readFileSync(join(root, "worker/wrangler.jsonc"), "utf8");
+const compatibilityDate = /"compatibility_date": "([-0-9]+)"/.exec(wrangler)![1]!;
+const compatibilityFlags = JSON.parse(/"compatibility_flags": (\[.*?\])/.exec(wrangler)?.[1] ?? "[]") as string[];
 
-function configuration(options: WorkerdOptions, variables: readonly string[]): string {
+function configuration(options: WorkerdOptions, storage: string, variables: readonly string[]): string {
   const classes = Object.entries(options.classes ?? { SIDEKICK: "SidekickObject" });
   const bindings = [
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
     ...classes.map(([binding, name]) => `(name = ${text(binding)}, durableObjectNamespace = ${text(name)})`),
   ];
+  const flags = [...compatibilityFlags, ...(options.unsafe === true ? ["unsafe_module"] : [])];
   const namespaces = classes.map(([, name]) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = true)`);
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "sidekick", worker = .sidekick),
-    (name = "storage", disk = (path = "storage", writable = true)),
+    (name = "storage", disk = (path = ${text(storage)}, writable = true)),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", address = ${text(`${options.host ?? "127.0.0.1"}:${options.port ?? 0}`)}, http = (), service = "sidekick")],
@@ -126,7 +137,7 @@ const sidekick :Workerd.Worker = (
     (name = "sidekick.wasm", wasm = embed "sidekick.wasm"),
   ],
   compatibilityDate = ${text(compatibilityDate)},
-  compatibilityFlags = ["no_web_socket_compression"${options.unsafe === true ? ', "unsafe_module"' : ""}],
+  compatibilityFlags = [${flags.map(text).join()}],
   bindings = [
     ${bindings.join(",\n    ")},
   ],

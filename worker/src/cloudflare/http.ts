@@ -29,6 +29,12 @@ export function plainAnswer(status: number, body: string): HttpAnswer {
 /** The hub broke over this request. */
 export const BROKEN = plainAnswer(500, "Internal error");
 
+/** What a request asks for could not be stored. */
+export const NOT_STORED = plainAnswer(503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
+
+/** A body that does not come to its end, for somebody who may still be listening. */
+export const BROKEN_OFF = plainAnswer(400, "Bad Request: the body broke off, or is not as its headers say");
+
 export function responseOf(answer: HttpAnswer): Response {
   const headers = new Headers({ "Content-Type": answer.contentType });
   const colon = answer.header.indexOf(":");

@@ -12,7 +12,7 @@ import { NO_ANSWER } from "./app-server.js";
 import type { AppServer } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, isTrace, isUpgrade, responseOf } from "./http.js";
+import { answerOf, BROKEN, BROKEN_OFF, isTrace, isUpgrade, NOT_STORED, plainAnswer, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import type { Env, HubSettings } from "./settings.js";
@@ -29,7 +29,10 @@ export interface HttpRequest {
 const CLOSE_TOO_LARGE = 1009;
 /** So far above frame_bytes_max the hub still answers with a clear error, and the socket stays. As the Node host has it. */
 const FRAME_BYTES_OVER_MAX = 64 * 1024;
+const CLOSE_PROTOCOL_ERROR = 1002;
 const CLOSE_INTERNAL_ERROR = 1011;
+/** In `state` of put_token and touch_token. */
+const TOKEN_FREE = 0;
 const PING = '{"type":"ping"}';
 const PONG = '{"type":"pong"}';
 const NEWLINE = new Uint8Array([10]);
@@ -46,7 +49,8 @@ export class SidekickObject extends DurableObject<Env> {
     const hub = hubNameOf(this.env, hostname) ?? "";
     if (isUpgrade(request)) return this.#accept(this.#wake(hub));
     if (isTrace(request)) return this.#wake(hub).trace();
-    const body = request.body === null ? NOTHING : new Uint8Array(await request.arrayBuffer());
+    const body = request.body === null ? NOTHING : await request.bytes().catch(() => undefined);
+    if (body === undefined) return responseOf(BROKEN_OFF);
     const authorization = request.headers.get("Authorization") ?? "";
     return responseOf(this.#wake(hub).request({ method: request.method, path: pathname + search, authorization, body }));
   }
@@ -57,11 +61,14 @@ export class SidekickObject extends DurableObject<Env> {
 
   override webSocketClose(socket: WebSocket, code: number): void {
     this.#wake().closed(socket);
-    try {
-      // The other half of the handshake, without which the peer would see 1006. Codes that cannot be sent mean that none came.
-      socket.close(code === 1005 || code === 1006 || code === 1015 ? 1000 : code);
-    } catch {
-      // closed already
+    // The other half of the handshake, without which the peer would see 1006. Codes that cannot be sent mean that none came.
+    const answer = code === 1005 || code === 1006 || code === 1015 ? 1000 : code;
+    for (const one of [answer, CLOSE_PROTOCOL_ERROR]) {
+      try {
+        return socket.close(one);
+      } catch {
+        // no code that anybody may send
+      }
     }
   }
 
@@ -84,7 +91,9 @@ export class SidekickObject extends DurableObject<Env> {
     // Answered by the runtime, without waking anybody and at no cost.
     this.ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     this.ctx.acceptWebSocket(ours);
-    awake.open(ours);
+    const refusal = awake.open(ours);
+    // A socket that is closed before it is there would stay half open until the object sleeps.
+    if (refusal !== undefined) return responseOf(plainAnswer(503, `Service Unavailable: ${refusal}`));
     return new Response(null, { status: 101, webSocket: theirs });
   }
 
@@ -113,10 +122,14 @@ class Awake {
   readonly #answers = new Map<number, HttpAnswer>();
   /** Undefined: must be restored before the next input. */
   #hub: HubLike | undefined;
+  /** Counts the hubs there have been. */
+  #generation = 0;
   #nextClient = 1;
   #nextRequest = 1;
   #forwards = 0;
   #alarmAt = 0;
+  /** The reason of the latest close. */
+  #refusal: string | undefined;
   /** How much of the recording at hand is its restore. */
   #restoredTraceBytes = 0;
   /** Whether what is set as alarm is known: after a wake one may stand from before. */
@@ -131,14 +144,17 @@ class Awake {
     this.#createHub = () => create(this.#settings, hashSeed);
   }
 
-  open(socket: WebSocket): void {
+  /** Returns why the hub does not take it, or undefined when it does. */
+  open(socket: WebSocket): string | undefined {
     this.#live();
     while (this.#sockets.has(this.#nextClient) || this.#nextClient === 0) this.#nextClient = (this.#nextClient + 1) >>> 0;
     const client = this.#nextClient;
     this.#nextClient = (client + 1) >>> 0;
     this.#know(socket, client);
     attach(socket, client, "");
+    this.#refusal = undefined;
     this.apply({ type: "client_opened", client });
+    return this.#clients.has(socket) ? undefined : this.#refusal;
   }
 
   frame(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -182,26 +198,38 @@ class Awake {
     const hub = this.#live();
     const now = Date.now();
     try {
-      this.#perform(hub, hub.handle(now, input));
+      this.#perform(hub, hub.handle(now, input), input);
     } catch (error) {
       this.#recover(error, now, input);
     }
     if (this.#hub !== undefined) this.#boundTrace(this.#hub);
   }
 
-  #perform(hub: HubLike, actions: readonly Action[]): void {
+  #perform(hub: HubLike, actions: readonly Action[], input: Input): void {
+    let isStored = true;
+    const unsent: number[] = [];
     for (const action of actions) {
+      if (!isStored && action.type === "forward") {
+        unsent.push(action.forward);
+        continue;
+      }
       try {
         this.#performOne(hub, action);
       } catch (error) {
-        console.error(`action failed: ${action.type}: ${described(error)}`);
-        // What is not stored must not be confirmed: the sends behind it are not made, and the hub goes on from what is stored.
-        if (isDurable(action)) throw error;
-        // Anything else is a bug of this host; it must not take everybody's sockets with it.
+        // It must not take everybody's sockets with it.
+        console.error(`${input.type}: ${action.type} failed: ${described(error)}`);
+        if (!mustBeStored(action)) continue;
+        // What is not stored must not be confirmed, nor go out: its sender gets none of the sends behind it.
+        isStored = false;
+        if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error: what was asked for could not be stored");
       }
     }
     // After the actions, whose views the next call on the hub would end.
     if (this.#records) this.#store.trace.write(hub.recorded());
+    if (isStored) return;
+    if ("client" in input) this.apply({ type: "client_closed", client: input.client });
+    else if ("request" in input) this.#answers.set(input.request, NOT_STORED);
+    for (const forward of unsent) this.apply({ type: "forward_done", forward, ...NO_ANSWER });
   }
 
   #performOne(hub: HubLike, action: Action): void {
@@ -227,7 +255,7 @@ class Awake {
       case "forward":
         this.#forwards++;
         // Not awaited by any handler: it would hold back the next frame of the socket.
-        this.#ctx.waitUntil(this.#forward(hub, action.forward, action.body.slice(), action.timeout_ms));
+        this.#ctx.waitUntil(this.#forward(action.forward, action.body.slice(), action.timeout_ms, hub.limits.forward_answer_bytes_max));
         return;
       case "close":
         this.#end(action.client, action.code, text(action.reason));
@@ -263,15 +291,16 @@ class Awake {
     }
   }
 
-  async #forward(hub: HubLike, id: number, body: Uint8Array, timeoutMs: number): Promise<void> {
+  async #forward(id: number, body: Uint8Array, timeoutMs: number, answerBytesMax: number): Promise<void> {
+    const generation = this.#generation;
     const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
-    const answer = await AppServer.forward(this.#name, body, timeoutMs, hub.limits.forward_answer_bytes_max).catch((error: unknown) => {
+    const answer = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch((error: unknown) => {
       console.error(`forward failed: ${described(error)}`);
       return NO_ANSWER;
     });
     this.#forwards--;
     // The answer to a forward of a hub that is no more concerns nobody.
-    if (hub === this.#hub) this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
+    if (generation === this.#generation) this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
   }
 
   #end(client: number, code: number, reason: string): void {
@@ -279,6 +308,7 @@ class Awake {
     if (socket === undefined) return;
     this.#forget(socket, client);
     socket.close(code, reason);
+    this.#refusal = reason;
   }
 
   #setAlarm(atMs: number): void {
@@ -288,14 +318,13 @@ class Awake {
     this.#ctx.waitUntil(
       this.#ctx.storage.getAlarm().then((current) => {
         this.#alarmIsKnown = true;
-        if (this.#alarmAt === 0 ? current !== null : current === null || current > this.#alarmAt) this.#writeAlarm();
+        if (current === null || current > this.#alarmAt) this.#writeAlarm();
       }),
     );
   }
 
   #writeAlarm(): void {
-    if (this.#alarmAt === 0) void this.#ctx.storage.deleteAlarm();
-    else void this.#ctx.storage.setAlarm(this.#alarmAt);
+    void this.#ctx.storage.setAlarm(this.#alarmAt);
   }
 
   #know(socket: WebSocket, client: number): void {
@@ -308,7 +337,7 @@ class Awake {
     this.#clients.delete(socket);
     // It may stay in the runtime's list for a while, until its peer answers the close: it must not be restored from there.
     detach(socket);
-    if (this.#inRows.delete(client)) this.#store.clients.erase(client);
+    if (this.#inRows.delete(client)) this.#tidy(() => this.#store.clients.erase(client));
   }
 
   // --- wake, trap, recording --------------------------------------------------------------------------------------------
@@ -320,22 +349,30 @@ class Awake {
 
   /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
   #recover(error: unknown, now: number, input: Input): void {
-    const what = error instanceof ModuleTrap ? "the hub trapped" : "what an input changed could not be stored";
-    console.error(`${what} at ${input.type}; the hub is made anew: please report this: ${described(error)}`);
+    console.error(`the hub trapped at ${input.type}, and is made anew from what is stored; please report this: ${described(error)}`);
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
-    this.#restored((hub) => {
-      if (this.#records) this.#store.trace.write(hub.recordInput(now, input));
-    });
-    // Ends the restore: what the one who is gone held is free, and the alarm stands for it.
-    if (input.type !== "timer_fired") this.apply({ type: "timer_fired" });
+    if (this.#records) this.#recordLast(now, input);
+    // The timer ends the restore: what the one who is gone held is free, and the alarm stands for it.
+    const end: Input = { type: "timer_fired" };
+    this.#restored((hub) => this.#perform(hub, hub.handle(Date.now(), end), end));
   }
 
-  /** @param before what is to be done with the new hub before its recording begins */
-  #restored(before: (hub: HubLike) => void): HubLike {
+  /** The input at which a hub broke, at the end of its recording. */
+  #recordLast(now: number, input: Input): void {
+    try {
+      this.#store.trace.write(this.#createHub().recordInput(now, input));
+    } catch (error) {
+      console.error(`the input is not in the recording: ${described(error)}`);
+    }
+  }
+
+  #restored(andThen: (hub: HubLike) => void): HubLike {
     // A hub that cannot even be made (a wrong setting) says nothing about the records: they stay.
     const hub = this.#createHub();
     try {
-      return this.#restore(hub, before);
+      this.#restore(hub);
+      andThen(hub);
+      return hub;
     } catch (error) {
       if (!(error instanceof ModuleTrap)) {
         this.#hub = undefined;
@@ -351,13 +388,15 @@ class Awake {
       this.#sockets.clear();
       this.#clients.clear();
       this.#inRows.clear();
-      return this.#restore(this.#createHub(), () => {});
+      const empty = this.#createHub();
+      this.#restore(empty);
+      return empty;
     }
   }
 
-  #restore(hub: HubLike, before: (hub: HubLike) => void): HubLike {
+  #restore(hub: HubLike): void {
     this.#hub = hub;
-    before(hub);
+    this.#generation++;
     if (this.#settings.traceBytesMax > 0) {
       this.#store.trace.begin(this.#settings.traceBytesMax);
       this.#store.trace.write(hub.describe());
@@ -371,11 +410,10 @@ class Awake {
       if (actions.length > 0) damaged.push(token.key); // to be erased, and not while the rows are being read
       if (this.#records) this.#store.trace.write(hub.recorded());
     }
-    for (const key of damaged) this.#store.tokens.erase(key);
+    for (const key of damaged) this.#tidy(() => this.#store.tokens.erase(key));
     this.#restoreClients(hub, now);
     this.#store.trace.flush();
     this.#restoredTraceBytes = this.#store.trace.bytes;
-    return hub;
   }
 
   /** In the order of their handles, so that the hub only ever appends to its sorted tables. */
@@ -392,12 +430,21 @@ class Awake {
     found.sort((a, b) => a.client - b.client);
     for (const { client, socket, record } of found) {
       this.#know(socket, client);
-      this.#perform(hub, hub.handle(now, { type: "restore_client", client, record }));
+      const input: Input = { type: "restore_client", client, record };
+      this.#perform(hub, hub.handle(now, input), input);
     }
-    this.#nextClient = Math.max(this.#nextClient, ((found.at(-1)?.client ?? 0) + 1) >>> 0);
     // Rows of clients that went while nobody was awake to see it.
     for (const client of inRows.keys()) {
-      if (!this.#inRows.has(client)) this.#store.clients.erase(client);
+      if (!this.#inRows.has(client)) this.#tidy(() => this.#store.clients.erase(client));
+    }
+  }
+
+  /** What may wait for the next restore must not hold up this one. */
+  #tidy(erase: () => void): void {
+    try {
+      erase();
+    } catch (error) {
+      console.error(`rows that nobody needs any more remain: ${described(error)}`);
     }
   }
 
@@ -425,8 +472,10 @@ class Awake {
   }
 }
 
-function isDurable({ type }: Action): boolean {
-  return type === "put_token" || type === "touch_token" || type === "erase_token" || type === "attach_client";
+/** Whether somebody is told of it, or gains by it. Not so where a token only ends or becomes free: should that not be stored, a restore
+ *  finds it free for one more resume window. */
+function mustBeStored(action: Action): boolean {
+  return action.type === "put_token" || action.type === "attach_client" || (action.type === "touch_token" && action.state !== TOKEN_FREE);
 }
 
 function described(error: unknown): string {

@@ -36,11 +36,15 @@ export interface HubSettings {
   readonly traceBytesMax: number;
 }
 
-/** An isolate has 128 MB, for the module, for JavaScript, and perhaps for another object of the class. */
+/** Other defaults than elsewhere. An isolate has 128 MB: for JavaScript, for the module's memory (measured: up to 1.5 times its stores, all of them full), for another such
+ *  memory while a hub is made anew, and perhaps for another object of the class. */
 const LIMITS_HERE: Partial<Limits> = {
-  topic_store_bytes_max: 24 << 20,
-  token_store_bytes_max: 24 << 20,
-  forward_store_bytes_max: 16 << 20,
+  // Each frame of a stranger may cost the owner a row, and the others the time to write it.
+  frames_per_second: 100,
+  frames_burst: 1000,
+  topic_store_bytes_max: 12 << 20,
+  token_store_bytes_max: 12 << 20,
+  forward_store_bytes_max: 8 << 20,
 };
 
 const THE_ONLY_HUB = "sidekick";
@@ -48,17 +52,27 @@ const THE_ONLY_HUB = "sidekick";
 /** The hub that serves this hostname, or undefined when there is none. */
 export function hubNameOf(env: Env, hostname: string): string | undefined {
   if (!isSet(env.SIDEKICK_HUBS)) return THE_ONLY_HUB;
-  return hubsOf(env).has(hostname) ? hostname : undefined;
+  const name = hostname.replace(/\.$/, ""); // a name from the root of all names is the same name
+  return hubsOf(env).has(name) ? name : undefined;
 }
 
-/** By hostname as a URL has it: in lower case. */
+/** The latest of hubsOf: an isolate sees one value, with every request. */
+let known: { readonly value: unknown; readonly hubs: Map<string, unknown> } | undefined;
+
+/** By hostname as a URL has it: in lower case, and in ASCII. */
 function hubsOf(env: Env): Map<string, unknown> {
+  if (known?.value === env.SIDEKICK_HUBS) return known!.hubs;
   const hubs = new Map<string, unknown>();
   for (const [hostname, settings] of Object.entries(json("SIDEKICK_HUBS", env.SIDEKICK_HUBS))) {
-    const name = hostname.toLowerCase();
-    if (hubs.has(name)) throw new ConfigError(`SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (case does not count)`);
+    const url = `https://${hostname}/`;
+    const name = URL.canParse(url) ? new URL(url).hostname : "";
+    if (name === "" || /[^\w.\-\u0080-\uffff]/.test(hostname)) {
+      throw new ConfigError(`SIDEKICK_HUBS: expected hostnames like "chat.example.com", without protocol, port or path; got ${JSON.stringify(hostname)}`);
+    }
+    if (hubs.has(name)) throw new ConfigError(`SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (as a URL has it)`);
     hubs.set(name, settings);
   }
+  known = { value: env.SIDEKICK_HUBS, hubs };
   return hubs;
 }
 
@@ -100,7 +114,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
   return {
     secrets,
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),
-    serverSecret: textOf("server_secret") ?? "",
+    serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
     limits: { ...LIMITS_HERE, ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}) },
     allowedOrigins: textOf("allowed_origins")?.split(",").map((origin) => origin.trim()).filter((origin) => origin !== "").map((origin) => {
       if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
@@ -119,6 +133,12 @@ function serverUrl(name: string, text: string | undefined): URL | undefined {
   if (url.username !== "" || url.password !== "") throw new ConfigError(`${name}: a user or password in it would not be sent; use the server secret`);
   url.searchParams.set("type", "channel");
   return url;
+}
+
+function headerText(name: string, text: string): string {
+  // What a header may hold is ASCII; beyond it the runtime and the app server might read it differently.
+  if (/^[\x21-\x7e]*$/.test(text)) return text;
+  throw new ConfigError(`${name}: expected printable ASCII without spaces; it has something else (a newline at its end?)`);
 }
 
 function json(name: string, value: unknown): Record<string, unknown> {

@@ -1,6 +1,7 @@
 // What outlives an instance of the object, in its SQLite: settings, token records, client records too large for an attachment, and
 // the trace. Bytes go in and come out as they are. Knows nothing of what they mean.
 // WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with a key of its own would otherwise have both.
+import { joined } from "./bytes.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -12,6 +13,8 @@ const TABLES = `
 
 /** A row holds at most 2 MB; a record may be larger, and then takes several. */
 const PART_BYTES_MAX = 1 << 20;
+/** Up to here a row is written anew with what is appended to it. */
+const GROWN_BYTES_MAX = 1 << 16;
 
 export class Store {
   readonly tokens: TokenRows;
@@ -62,7 +65,8 @@ export class TokenRows {
   }
 
   touch(key: Uint8Array, state: number, expiresAt: number): void {
-    this.#sql.exec("UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0", state, expiresAt, blob(key));
+    const touched = this.#sql.exec("UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0", state, expiresAt, blob(key));
+    if (touched.rowsWritten === 0) throw new Error("the token has no row: it could not be stored when it was registered");
   }
 
   erase(key: Uint8Array): void {
@@ -105,6 +109,15 @@ export class ClientRows {
   }
 
   append(client: number, more: Uint8Array): void {
+    // Into the last row while that is short: its parts are one day deleted, and each of them is billed then, too.
+    const added = this.#sql.exec(
+      `UPDATE client SET record = CAST(record || ?2 AS BLOB) WHERE client = ?1 AND length(record) + length(?2) <= ?3
+         AND part = (SELECT max(part) FROM client WHERE client = ?1)`,
+      client,
+      blob(more),
+      GROWN_BYTES_MAX,
+    );
+    if (added.rowsWritten > 0) return;
     for (const bytes of partsOf(more)) {
       this.#sql.exec("INSERT INTO client SELECT ?1, ifnull(max(part), -1) + 1, ?2 FROM client WHERE client = ?1", client, blob(bytes));
     }
@@ -126,7 +139,8 @@ export class ClientRows {
   }
 }
 
-/** The latest recordings, whole ones: a replay must begin with the first line of one. */
+/** The latest recordings, whole ones: a replay must begin with the first line of one. Where the storage refuses a row the recording ends
+ *  there, and nothing else. */
 export class TraceRing {
   readonly #sql: SqlStorage;
   #recording: number | undefined;
@@ -147,6 +161,10 @@ export class TraceRing {
   /** Begins another recording, and drops the oldest until what remains has at most `bytesMax`, or is a single one. */
   begin(bytesMax: number): void {
     this.flush();
+    this.#tolerantly(() => this.#begin(bytesMax));
+  }
+
+  #begin(bytesMax: number): void {
     const recordings = this.#sql
       .exec<{ recording: number; bytes: number }>("SELECT recording, sum(length(bytes)) AS bytes FROM trace GROUP BY recording ORDER BY recording DESC")
       .toArray();
@@ -170,11 +188,21 @@ export class TraceRing {
 
   flush(): void {
     if (this.#waitingBytes === 0) return;
-    for (const bytes of partsOf(joined(this.#waiting))) {
-      this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
-    }
+    const lines = joined(this.#waiting);
     this.#waiting = [];
     this.#waitingBytes = 0;
+    this.#tolerantly(() => {
+      for (const bytes of partsOf(lines)) this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
+    });
+  }
+
+  #tolerantly(write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      this.#recording = undefined;
+      console.error(`the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   /** All of it as it is now, a row at a time: together they may be larger than memory is. */
@@ -209,15 +237,4 @@ function partsOf(record: Uint8Array): Uint8Array[] {
   const parts = [record.subarray(0, PART_BYTES_MAX)];
   for (let at = PART_BYTES_MAX; at < record.byteLength; at += PART_BYTES_MAX) parts.push(record.subarray(at, at + PART_BYTES_MAX));
   return parts;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.byteLength;
-  }
-  return whole;
 }

@@ -3,8 +3,9 @@
 import type { HttpRequestInput } from "../module/border.generated.js";
 import { ConfigError, ModuleTrap } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
+import { joined } from "./bytes.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, isTrace, isUpgrade, plainAnswer, responseOf } from "./http.js";
+import { answerOf, BROKEN, BROKEN_OFF, isTrace, isUpgrade, plainAnswer, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
 import type { HttpRequest } from "./object.js";
 import { hubNameOf, readSettings } from "./settings.js";
@@ -14,6 +15,7 @@ const NOTHING = new Uint8Array(0);
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
+    if (!URL.canParse(request.url)) return responseOf(plainAnswer(400, "Bad Request: expected a Host header with a hostname"));
     try {
       const name = hubNameOf(env, new URL(request.url).hostname);
       if (name === undefined) return responseOf(plainAnswer(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)"));
@@ -71,7 +73,8 @@ class Front {
     const declared = request.headers.get("Content-Length");
     // As it is, so that its bytes need not pass through here; whoever sends it has the secret.
     if (declared !== null && Number(declared) <= bytesMax) return this.#object().fetch(request);
-    const body = declared === null ? await readBody(request, bytesMax) : Number(declared);
+    const body = declared === null ? await readBody(request, bytesMax).catch(() => undefined) : Number(declared);
+    if (body === undefined) return responseOf(BROKEN_OFF);
     return typeof body === "number" ? this.#delayed(this.#ask(asked, body)) : this.#object().fetch(request, { body });
   }
 
@@ -125,12 +128,5 @@ async function readBody(request: Request, bytesMax: number): Promise<Uint8Array 
     bytes += chunk.byteLength;
     if (bytes > bytesMax) return bytes;
   }
-  if (chunks.length === 1) return chunks[0]!;
-  const body = new Uint8Array(bytes);
-  let at = 0;
-  for (const chunk of chunks) {
-    body.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return body;
+  return joined(chunks);
 }

@@ -21,6 +21,8 @@ const SOCKETS_MAX = 4096;
 const IDLE_SOCKETS_MAX = 256;
 /** Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing. */
 const IDLE_MS = 4000;
+/** How long an answer whose status is enough may take to bring the rest. */
+const REST_TIMEOUT_MS = 100;
 const SHUTTING_DOWN = "the Sidekick is shutting down";
 const NOTHING = Buffer.alloc(0);
 
@@ -112,6 +114,7 @@ export class Forwarder {
 
   #read(forward: Forward, response: http.IncomingMessage): void {
     const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return this.#taken(forward, response);
     this.#logRefusal(status);
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -127,6 +130,15 @@ export class Forwarder {
     response.on("close", () => this.#fail(forward, "the connection was closed in the middle of the answer"));
   }
 
+  /** Whoever says 2xx has taken the message. The rest of the answer is awaited for the sake of the connection only, which is kept when it is short. */
+  #taken(forward: Forward, response: http.IncomingMessage): void {
+    const done = () => this.#done(forward, response.statusCode ?? 0, NOTHING);
+    clearTimeout(forward.timer);
+    forward.timer = setTimeout(done, REST_TIMEOUT_MS);
+    for (const event of ["end", "error", "close"]) response.on(event, done);
+    response.resume();
+  }
+
   #fail(forward: Forward, reason: string): void {
     if (!this.#open.has(forward)) return;
     this.#log.warn("a forward failed", { url: this.#name, reason });
@@ -134,7 +146,6 @@ export class Forwarder {
   }
 
   #logRefusal(status: number): void {
-    if (status >= 200 && status < 300) return;
     const hint = status >= 300 && status < 400 ? "redirects are not followed: set --server-url to the final address" : undefined;
     // 400 is what the app's own code answers with `error()`: not the operator's business.
     const fields = { url: this.#name, status, hint };
