@@ -11,6 +11,18 @@ if [[ -z ${EM_CACHE:-} && -d /usr/share/emscripten/cache && ! -w /usr/share/emsc
   export EM_CACHE=$root/build/emscripten-cache
 fi
 
+# What takes minutes to build is built once per machine, in a cache that all clones share.
+sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
+
+# wasmtime: the machine's own where WASMTIME_PREFIX names one, else what scripts/wasmtime builds. The name tells from what.
+wasmtime_crates=$root/worker/wasi/wasmtime
+wasmtime_version=$(sed -n 's/^wasmtime-c-api-impl = { version = "=\([^"]*\)".*/\1/p' "$wasmtime_crates/c-api/Cargo.toml")
+wasmtime_command_features=run,cranelift
+wasmtime_cached=$sidekick_cache/wasmtime-$wasmtime_version-$(
+  { echo "$wasmtime_command_features" && grep -hv '^#' "$wasmtime_crates"/{Cargo.toml,Cargo.lock,c-api/Cargo.toml}; } | sha256sum | cut -c1-12
+)
+export WASMTIME_PREFIX=${WASMTIME_PREFIX:-$wasmtime_cached}
+
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 fail() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2

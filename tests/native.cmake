@@ -18,12 +18,12 @@ add_library(sidekick_ion_value STATIC
   core/src/ion/value.cpp core/src/ion/value_date.cpp core/src/ion/value_parse.cpp core/src/ion/value_print.cpp)
 target_include_directories(sidekick_ion_value PUBLIC core/include)
 
-# Reading traces: for sidekick-replay, the tests and the fuzzers.
-add_library(sidekick_trace_reader STATIC tests/traces/trace_reader.cpp)
+# Reading and replaying traces: for the replay commands, the tests and the fuzzers.
+add_library(sidekick_trace_reader STATIC tests/traces/trace_reader.cpp tests/traces/replay.cpp)
 target_include_directories(sidekick_trace_reader PUBLIC core/include tests/traces)
 target_link_libraries(sidekick_trace_reader PRIVATE nlohmann_json::nlohmann_json)
 
-add_executable(sidekick-replay tests/traces/replay.cpp)
+add_executable(sidekick-replay tests/traces/replay_core.cpp)
 target_link_libraries(sidekick-replay PRIVATE sidekick_trace_reader sidekick_core)
 
 # One ION document a line: what tests/ion compares with the reference.
@@ -65,5 +65,7 @@ add_test(NAME unit COMMAND sidekick-unit-tests)
 add_test(NAME replay COMMAND sh -c "exec \"$1\" \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 
+include(tests/sim/sim.cmake)
+include(tests/wasi/wasmtime.cmake)
 include(tests/fuzz/fuzz.cmake OPTIONAL)
 include(tests/bench/bench.cmake OPTIONAL)

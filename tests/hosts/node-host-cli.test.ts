@@ -1,4 +1,4 @@
-// The command covenant-sidekick as a process of its own, from worker/dist: flags, environment, signals.
+// The command covenant-sidekick as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { after, test } from "node:test";
+import { command as otherHost, environment } from "./support/command.ts";
 import { eventually, request, TestClient } from "./support/sidekick.ts";
 
 const leftRunning = new Set<ChildProcess>();
@@ -24,8 +25,8 @@ interface Run {
 function run(args: string[], env: Record<string, string> = {}, command = "cli", shellBefore = ""): Run {
   const cli = fileURLToPath(new URL(`../../worker/dist/node/${command}.js`, import.meta.url));
   assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
-  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
-  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, process.execPath, cli, ...args], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
+  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], { env: { ...environment(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));

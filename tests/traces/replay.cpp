@@ -1,24 +1,23 @@
-// sidekick-replay TRACE...: feeds the inputs of recorded traces to fresh hubs and demands the recorded lines, byte for byte.
-// Exit status: 0 the same, 1 a difference, 2 a trace that cannot be read.
+// Feeds the inputs of recorded traces to fresh hubs and demands the recorded lines, byte for byte. Holds the lines of one input, never a file.
+#include "replay.hpp"
+
 #include <cstdio>
 #include <deque>
-#include <fstream>
-#include <memory>
 
+#include "file_input.hpp"
 #include "sidekick/text.hpp"
-#include "sidekick/trace.hpp"
-#include "trace_reader.hpp"
+
+namespace sidekick::trace {
 
 namespace {
 
-using namespace sidekick;
-using Step = trace::Reader::Step;
+using Step = Reader::Step;
 
 enum class Outcome : u8 { same, different, broken };
 
 class Replay {
  public:
-  Replay(const char* path, std::istream& stream) : path_(path), reader_(stream) {}
+  Replay(const char* path, std::istream& stream, ReplayedHub& hub) : path_(path), reader_(stream), hub_(hub) {}
 
   Outcome run() {
     for (;;) {
@@ -27,7 +26,7 @@ class Replay {
           // An input without actions, and then another recording: there the recording hub trapped.
           if (last_input_ == line() - 1) pending_.clear();
           if (!pending_.empty()) return report("the beginning of another recording");
-          hub_ = std::make_unique<Hub>(reader_.config());
+          hub_.open(reader_.config_text(), reader_.config());
           break;
         case Step::input:
           if (!pending_.empty()) return report(reader_.line());
@@ -55,9 +54,7 @@ class Replay {
     ++inputs_;
     last_input_ = line();
     std::string text;
-    trace::append_input(text, *hub_, reader_.now(), reader_.input());
-    hub_->handle(reader_.now(), reader_.input(), actions_);
-    for (const Action& action : actions_) trace::append_action(text, action);
+    hub_.append_lines(text, reader_.now(), reader_.input());
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t end = text.find('\n', at);
       pending_.push_back(text.substr(at, end - at));
@@ -68,21 +65,13 @@ class Replay {
   Outcome report(const std::string& expected) {
     const std::string got = pending_.empty() ? "nothing more" : pending_.front();
     std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_, line(), expected.c_str(), got.c_str());
-    // Asked last: it changes nothing that still matters.
-    const std::string bearer = compose({"Bearer ", trace::replay_secret});
-    hub_->handle(0, input::HttpRequest{0, 0, "GET", "/health", bearer, ""}, actions_);
-    for (const Action& action : actions_) {
-      if (action.tag != ActionTag::respond) continue;
-      const std::string state(action.respond.body);
-      std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, state.c_str());
-    }
+    std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, hub_.state().c_str());
     return Outcome::different;
   }
 
   const char* path_;
-  trace::Reader reader_;
-  std::unique_ptr<Hub> hub_;
-  Actions actions_;
+  Reader reader_;
+  ReplayedHub& hub_;
   std::deque<std::string> pending_;  // lines the hub has given and the trace has not yet shown
   u64 inputs_ = 0;
   unsigned long long last_input_ = 0;
@@ -90,19 +79,25 @@ class Replay {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: sidekick-replay TRACE...\n");
-    return 2;
-  }
+Input health_request() {
+  static const std::string bearer = compose({"Bearer ", replay_secret});
+  return input::HttpRequest{0, 0, "GET", "/health", bearer, ""};
+}
+
+int replay_files(int count, char** paths, ReplayedHub& hub) {
   bool is_same = true;
-  for (int i = 1; i < argc; ++i) {
-    std::ifstream stream(argv[i], std::ios::binary);
+  for (int i = 0; i < count; ++i) {
+    FileInput stream(paths[i]);
     if (!stream) {
-      std::fprintf(stderr, "%s: cannot be opened\n", argv[i]);
+      std::fprintf(stderr, "%s: cannot be opened\n", paths[i]);
       return 2;
     }
-    switch (Replay(argv[i], stream).run()) {
+    const Outcome outcome = Replay(paths[i], stream, hub).run();
+    if (stream.has_failed()) {
+      std::fprintf(stderr, "%s: cannot be read to its end\n", paths[i]);
+      return 2;
+    }
+    switch (outcome) {
       case Outcome::same: break;
       case Outcome::different: is_same = false; break;
       case Outcome::broken: return 2;
@@ -110,3 +105,5 @@ int main(int argc, char** argv) {
   }
   return is_same ? 0 : 1;
 }
+
+}  // namespace sidekick::trace

@@ -14,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t byte_fields_max = 8;
+constexpr Bytes first_line = "the first line of a trace, {\"trace\":1,...}";
 
 bool decode_base64(Bytes text, std::string& out) {
   constexpr Bytes digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -46,19 +47,19 @@ struct Reader::Document {
 
 Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
-  if (!std::getline(stream_, line_)) return Step::end;
+  if (!std::getline(stream_, line_)) return has_header_ ? Step::end : fail(first_line);
   ++line_number_;
   const Document document{json::parse(line_, nullptr, false)};
   if (!document.value.is_object()) return fail("a JSON object");
   if (document.find("trace") != nullptr) return read_header(document);
-  if (!has_header_) return fail("the first line of a trace, {\"trace\":1,...}");
+  if (!has_header_) return fail(first_line);
   if (document.find("in") != nullptr) return read_input(document);
   if (document.find("out") != nullptr) return Step::action;
   return fail("a member \"trace\", \"in\" or \"out\"");
 }
 
 Reader::Step Reader::fail(Bytes expected) {
-  error_ = compose({"expected ", expected, ", found ", Bytes(line_).substr(0, 200), line_.size() > 200 ? "..." : ""});
+  error_ = compose({"expected ", expected, ", found ", line_.empty() ? "nothing" : Bytes(line_).substr(0, 200), line_.size() > 200 ? "..." : ""});
   return Step::broken;
 }
 
@@ -70,7 +71,7 @@ Reader::Step Reader::read_header(const Document& document) {
   json config = *settings;
   config["hash_seed"] = *seed;
   config["secrets"] = {std::string(replay_secret)};
-  const std::string wrong = decode_config(config.dump(), config_);
+  const std::string wrong = decode_config(config_text_ = config.dump(), config_);
   if (!wrong.empty()) return fail(compose({"a configuration of this version (", wrong, ")"}));
   has_header_ = true;
   return Step::header;

@@ -33,6 +33,7 @@ class Reader {
   u64 line_number() const { return line_number_; }
 
   const Config& config() const { return config_; }
+  const std::string& config_text() const { return config_text_; }  ///< the same, for sidekick_create
   Millis now() const { return now_; }
   const Input& input() const { return *input_; }
   const std::string& error() const { return error_; }
@@ -52,6 +53,7 @@ class Reader {
   u64 line_number_ = 0;
   bool has_header_ = false;
   Config config_;
+  std::string config_text_;
   Millis now_ = 0;
   std::optional<Input> input_;
   std::vector<std::string> fields_;  // the bytes that input_ points to

@@ -1,12 +1,17 @@
 // A Sidekick on a free port for tests, and what talks to it: HTTP requests, WebSocket clients, raw bytes.
+// It is the Node host in this process, or what SIDEKICK_COMMAND starts (support/command.ts), so that one suite serves all hosts.
 import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as net from "node:net";
 import { WebSocket } from "ws";
 import { createLog } from "../../../worker/src/node/log.ts";
-import { compileModuleSync } from "../../../worker/src/module/hub.ts";
+import type { Input } from "../../../worker/src/module/border.generated.ts";
+import { compileModuleSync, ModuleTrap } from "../../../worker/src/module/hub.ts";
+import type { HubLike } from "../../../worker/src/module/hub.ts";
 import { readDefaultModule, startSidekick } from "../../../worker/src/node/server.ts";
 import type { Sidekick, SidekickOptions } from "../../../worker/src/node/server.ts";
+import { command, startCommand } from "./command.ts";
+import { watched } from "./watched-hub.ts";
 
 export const SECRET = "test-secret";
 
@@ -20,24 +25,48 @@ export async function closeEverything(): Promise<void> {
   await Promise.all(leftOpen.splice(0).map((close) => close()));
 }
 
-export interface TestSidekick extends Sidekick {
-  readonly logLines: readonly string[];
+export interface TestOptions extends Partial<SidekickOptions> {
+  /** Any input that contains the word `trap!` is one at which the hub traps; with `restore`, the first token it is given back, too. */
+  readonly traps?: { readonly restore: boolean };
 }
 
-/** In this process, on 127.0.0.1. Whatever it would log is in `logLines`. */
-export async function startTestSidekick(options: Partial<SidekickOptions> = {}): Promise<TestSidekick> {
-  const logLines: string[] = [];
-  const sidekick = await startSidekick({
-    port: 0,
-    host: "127.0.0.1",
-    secrets: [SECRET],
-    module,
-    log: createLog("debug", (line) => logLines.push(line)),
-    ...options,
-    config: { auth_failure_delay_ms: 0, ...options.config },
-  });
+export interface TestSidekick extends Sidekick {
+  readonly logLines: readonly string[];
+  /** After `close` has been called: resolves when nobody new is let in. */
+  stopping(): Promise<void>;
+}
+
+/** On 127.0.0.1. Whatever it would log is in `logLines`. */
+export async function startTestSidekick(options: TestOptions = {}): Promise<TestSidekick> {
+  const config = { auth_failure_delay_ms: 0, ...options.config };
+  const sidekick = command === undefined ? await startHere({ ...options, config }) : await startCommand({ secrets: [SECRET], ...options, config });
   leftOpen.push(() => Promise.all([sidekick.close(), sidekick.close()]));
-  return { port: sidekick.port, close: () => sidekick.close(), logLines };
+  return sidekick;
+}
+
+async function startHere({ traps, ...options }: TestOptions): Promise<TestSidekick> {
+  const logLines: string[] = [];
+  const log = createLog("debug", (line) => logLines.push(line));
+  const wrapped = traps === undefined ? {} : { wrapHub: (hub: HubLike) => trapping(hub, traps) };
+  const sidekick = await startSidekick({ port: 0, host: "127.0.0.1", secrets: [SECRET], module, log, ...wrapped, ...options });
+  return { port: sidekick.port, close: () => sidekick.close(), logLines, stopping: () => Promise.resolve() };
+}
+
+function trapping(hub: HubLike, traps: { readonly restore: boolean }): HubLike {
+  let dead: ModuleTrap | undefined;
+  const isFatal = (input: Input) =>
+    (input.type === "client_frame" && Buffer.from(input.bytes as Uint8Array).includes("trap!")) ||
+    (input.type === "http_request" && Buffer.from(input.body as Uint8Array).includes("trap!")) ||
+    (input.type === "restore_token" && traps.restore);
+  return watched(hub, (_now, input) => {
+    if (dead === undefined && isFatal(input)) dead = new ModuleTrap("unreachable");
+    if (dead !== undefined) throw dead;
+  });
+}
+
+/** The lines of a recording that are whole by now. */
+export function recordedLines(file: string): any[] {
+  return readFileSync(file, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line));
 }
 
 export interface HttpAnswer {

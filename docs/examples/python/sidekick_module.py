@@ -1,0 +1,100 @@
+"""One Sidekick hub in wasmtime: inputs in, actions out. To be copied into a Python host, with border.json of Sidekick.
+
+It owns an instance and no socket, clock or file, and decides nothing.
+"""
+
+import json
+import struct
+
+from wasmtime import Config, Engine, Instance, Module, Store
+
+
+def make_engine() -> Engine:
+    settings = Config()
+    settings.cranelift_nan_canonicalization = True  # the same bytes on every machine
+    return Engine(settings)
+
+
+class SidekickModule:
+    """`module` is compiled once, all hubs are made from it. `border`: the content of border.json, which lists inputs, actions and their fields."""
+
+    def __init__(self, engine: Engine, module: Module, border: str, config: dict, memory_bytes_max: int = 1 << 30):
+        self._border = json.loads(border)
+        self._inputs = {entry["name"]: entry for entry in self._border["inputs"]}
+        self._actions = {entry["tag"]: entry for entry in self._border["actions"]}
+
+        self._store = Store(engine)
+        self._store.set_limits(memory_size=memory_bytes_max)
+        self._exports = Instance(self._store, module, []).exports(self._store)  # no imports: no I/O
+        self._memory = self._exports["memory"]
+        self._call("_initialize")  # wasmtime does not call it by itself
+        version = self._call("sidekick_abi_version")
+        if version != self._border["abi_version"]:
+            raise RuntimeError(f"Sidekick module: expected ABI version {self._border['abi_version']}, found {version}")
+        self._hub = self._call("sidekick_create", self._fill_buffer(json.dumps(config).encode()))
+        if self._hub == 0:
+            raise ValueError(f"Sidekick: {self._text(self._call('sidekick_error')).decode()}")
+
+    def handle(self, now_ms: int, name: str, **fields) -> list[dict]:
+        """Applies one input: its name and fields, bytes as bytes. Returns the actions, to be performed in order.
+
+        A wasmtime.Trap means that the hub is dead: make another, restore it from the records, do not replay the input.
+        """
+        entry = self._inputs[name]
+        words, tail = struct.pack("<IQ", entry["tag"], now_ms), b""
+        for field, kind in entry["fields"]:
+            value = fields.pop(field)
+            if kind == "bytes":
+                words, tail = words + struct.pack("<I", len(value)), tail + value
+            else:
+                words += struct.pack("<I" if kind == "u32" else "<Q", value)
+        if fields:
+            raise TypeError(f"{name}: unknown fields {', '.join(fields)}")
+        return self._decode(self._call("sidekick_handle", self._hub, self._fill_buffer(words + tail)))
+
+    def record(self, on: bool) -> None:
+        """While on, recorded() gives the trace lines of the latest input."""
+        self._call("sidekick_record", self._hub, int(on))
+
+    def recorded(self) -> bytes:
+        return self._text(self._call("sidekick_recorded", self._hub))
+
+    def _decode(self, at: int) -> list[dict]:
+        def word() -> int:
+            nonlocal at
+            at += 4
+            return self._word(at - 4)
+
+        actions = []
+        for _ in range(word()):
+            entry = self._actions[word()]
+            action = {"type": entry["name"]}
+            for field, kind in entry["fields"]:
+                first = word()
+                if kind == "u64":
+                    first |= word() << 32
+                elif kind == "bytes":
+                    first = self._bytes(first, word())
+                elif kind == "ids":
+                    count = word()
+                    first = list(struct.unpack(f"<{count}I", self._bytes(first, count * 4)))
+                action[field] = first
+            actions.append(action)
+        return actions
+
+    def _fill_buffer(self, content: bytes) -> int:
+        self._memory.write(self._store, content, self._call("sidekick_buffer", len(content)))
+        return len(content)
+
+    def _text(self, at: int) -> bytes:
+        return self._bytes(self._word(at), self._word(at + 4))
+
+    def _word(self, at: int) -> int:
+        return int.from_bytes(self._bytes(at, 4), "little")
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        return bytes(self._memory.read(self._store, at, at + size))
+
+    def _call(self, name: str, *words: int) -> int:
+        result = self._exports[name](self._store, *words)
+        return 0 if result is None else result & 0xFFFFFFFF  # wasmtime's i32 is signed

@@ -1,0 +1,31 @@
+// Replays traces against whatever can play the hub: the core itself, or a module in some engine. Owns no hub.
+#pragma once
+
+#include <string>
+
+#include "trace_reader.hpp"
+
+namespace sidekick::trace {
+
+/// A hub under replay.
+class ReplayedHub {
+ public:
+  virtual ~ReplayedHub() = default;
+
+  /// Becomes a fresh hub. config_text: for decode_config or sidekick_create; `config`: the same, decoded.
+  virtual void open(const std::string& config_text, const Config& config) = 0;
+
+  /// Applies the input and appends the lines that a recording of it has, each ended by a newline.
+  virtual void append_lines(std::string& out, Millis now, const Input& input) = 0;
+
+  /// What GET /health says. Asked last: the hub is not used any more.
+  virtual std::string state() = 0;
+};
+
+/// That request, with the right bearer.
+Input health_request();
+
+/// The command: replays each file and says how it went. Returns the exit status: 0 the same, 1 a difference, 2 a trace that cannot be read.
+int replay_files(int count, char** paths, ReplayedHub& hub);
+
+}  // namespace sidekick::trace

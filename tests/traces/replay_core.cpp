@@ -1,0 +1,44 @@
+// sidekick-replay TRACE...: replays traces on the core itself; natively, and as a WASI command from this same source.
+#include <cstdio>
+#include <memory>
+
+#include "replay.hpp"
+#include "sidekick/trace.hpp"
+
+namespace {
+
+using namespace sidekick;
+
+class CoreHub final : public trace::ReplayedHub {
+ public:
+  void open(const std::string&, const Config& config) override { hub_ = std::make_unique<Hub>(config); }
+
+  void append_lines(std::string& out, Millis now, const Input& input) override {
+    trace::append_input(out, *hub_, now, input);
+    hub_->handle(now, input, actions_);
+    for (const Action& action : actions_) trace::append_action(out, action);
+  }
+
+  std::string state() override {
+    hub_->handle(0, trace::health_request(), actions_);
+    for (const Action& action : actions_) {
+      if (action.tag == ActionTag::respond) return std::string(action.respond.body);
+    }
+    return "silent";
+  }
+
+ private:
+  std::unique_ptr<Hub> hub_;
+  Actions actions_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: sidekick-replay TRACE...\n");
+    return 2;
+  }
+  CoreHub hub;
+  return trace::replay_files(argc - 1, argv + 1, hub);
+}

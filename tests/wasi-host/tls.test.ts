@@ -1,0 +1,119 @@
+// TLS on both sides: https and wss for clients, and an app server that has a certificate.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import * as https from "node:https";
+import type { AddressInfo } from "node:net";
+import * as tls from "node:tls";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { WebSocket } from "ws";
+import { cleanUp, newFolder, run, SECRET } from "./support/server.ts";
+
+after(cleanUp);
+
+let certFile: string;
+let keyFile: string;
+let cert: Buffer;
+before(async () => {
+  const folder = await newFolder();
+  [certFile, keyFile] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...names, "-keyout", keyFile, "-out", certFile], { stdio: "ignore" });
+  cert = await readFile(certFile);
+});
+
+function post(port: number, path: string, body: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const outgoing = https.request({ host: "127.0.0.1", port, path, method: "POST", ca: cert, headers: { Authorization: `Bearer ${SECRET}` } }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk)).on("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
+    });
+    outgoing.on("error", reject).end(body);
+  });
+}
+
+async function connect(port: number): Promise<{ socket: WebSocket; next(): Promise<string> }> {
+  const socket = new WebSocket(`wss://127.0.0.1:${port}/socket`, { ca: cert, perMessageDeflate: false });
+  const received: string[] = [];
+  const waiting: ((message: string) => void)[] = [];
+  socket.on("message", (data) => {
+    const take = waiting.shift();
+    if (take) take(String(data));
+    else received.push(String(data));
+  });
+  await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
+  return { socket, next: () => (received.length > 0 ? Promise.resolve(received.shift()!) : new Promise((resolve) => waiting.push(resolve))) };
+}
+
+test("https and wss on one port: small and large messages, many sockets, an orderly end", async () => {
+  const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
+  const port = await server.port();
+  assert.match(server.output(), /listening on https:\/\/127\.0\.0\.1:\d+\nWebSocket endpoint: wss:/);
+  const clients = await Promise.all(Array.from({ length: 20 }, () => connect(port)));
+  for (const [i, { socket, next }] of clients.entries()) {
+    assert.equal((await post(port, "/connection", JSON.stringify({ token: `t${i}`, channel: "chat", params: {}, context: null }))).status, 200);
+    socket.send(JSON.stringify({ type: "subscribe", token: `t${i}` }));
+    assert.match(await next(), /subscribed/);
+  }
+  for (const size of [1, 1000, 100_000, 5_000_000]) {
+    assert.deepEqual(await post(port, "/message", JSON.stringify({ channel: "chat", params: {}, data: "x".repeat(size) })), { status: 200, body: "OK" });
+    for (const { next } of clients) assert.equal(JSON.parse(await next()).data.length, size);
+  }
+  const closed = Promise.all(clients.map(({ socket }) => new Promise<number>((resolve) => socket.on("close", resolve))));
+  const exit = server.kill("SIGTERM");
+  assert.deepEqual(new Set(await closed), new Set([1001]));
+  assert.equal(await exit, 0);
+});
+
+test("who speaks no TLS, an old one, or breaks off in the handshake harms nobody", async () => {
+  const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
+  const port = await server.port();
+  const bystander = await connect(port);
+  for (const bytes of ["GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00", "\x80\x00\x00"]) {
+    await new Promise<void>((resolve) => {
+      const socket = tls.connect({ port, host: "127.0.0.1", ca: cert, maxVersion: "TLSv1.1", minVersion: "TLSv1" });
+      socket.on("error", () => {}).on("close", () => resolve());
+      socket.end();
+    });
+    const { connect: connectRaw } = await import("node:net");
+    await new Promise<void>((resolve) => {
+      const raw = connectRaw(port, "127.0.0.1", () => raw.end(Buffer.from(bytes, "latin1")));
+      raw.on("error", () => {}).on("close", () => resolve()).resume();
+    });
+  }
+  bystander.socket.send('{"type":"ping"}');
+  assert.equal(await bystander.next(), '{"type":"pong"}');
+  assert.equal(await server.kill("SIGTERM"), 0);
+});
+
+test("an app server with a certificate is spoken to where it is trusted, and not where it is not", async () => {
+  const seen: string[] = [];
+  const app = https.createServer({ cert, key: await readFile(keyFile) }, (incoming, response) => {
+    seen.push(incoming.headers.authorization ?? "");
+    incoming.resume().on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }'));
+  });
+  app.on("tlsClientError", () => {});
+  await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
+  const flags = ["--tls-cert", certFile, "--tls-key", keyFile, "--server-secret", "s"];
+  for (const [host, env, expected] of [
+    ["127.0.0.1", {}, /"server"/],
+    ["127.0.0.1", { SSL_CERT_FILE: certFile }, /heard/],
+    ["localhost", { SSL_CERT_FILE: certFile }, /heard/],
+    ["127.0.0.2", { SSL_CERT_FILE: certFile }, /"server"/], // a name it has no certificate for (and where it does not listen)
+  ] as const) {
+    const server = run([...flags, "--server-url", `https://${host}:${(app.address() as AddressInfo).port}/`], { env });
+    const port = await server.port();
+    const { socket, next } = await connect(port);
+    assert.equal((await post(port, "/connection", JSON.stringify({ token: "t", channel: "chat", params: {}, context: null }))).status, 200);
+    for (let i = 0; i < 3; i++) {
+      socket.send(JSON.stringify({ type: "send", token: "t", channel: "chat", params: {}, data: i }));
+      assert.match(await next(), expected);
+    }
+    assert.equal(await server.kill("SIGTERM"), 0);
+    if (env.SSL_CERT_FILE === undefined) assert.match(server.output(), /a forward failed .*TLS: certificate verify failed: self.signed certificate/);
+  }
+  assert.deepEqual(seen, Array.from({ length: 6 }, () => "Bearer s"));
+  app.close();
+  app.closeAllConnections();
+});

@@ -1,0 +1,128 @@
+"""replay.py module|component FILE.wasm TRACE...: replays golden traces in wasmtime from Python, on the raw module by the example of
+docs/examples/python, or on the component through its typed interface. Every recorded line must come back byte for byte, and every action's
+fields must be those of its line. Exit status: 0 the same, 1 a difference.
+"""
+
+import base64
+import json
+import sys
+from pathlib import Path
+
+from wasmtime import Module, Store
+from wasmtime.component import Component, Linker, Record, Variant
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "docs/examples/python"))
+from sidekick_module import SidekickModule, make_engine  # noqa: E402
+
+BORDER_TEXT = (ROOT / "wasm-bindings/border.json").read_text()
+BORDER = json.loads(BORDER_TEXT)
+INPUTS = {entry["name"]: entry["fields"] for entry in BORDER["inputs"]}
+ACTIONS = {entry["name"]: entry["fields"] for entry in BORDER["actions"]}
+
+
+class ComponentHub:
+    """What SidekickModule offers, by the component's interface."""
+
+    def __init__(self, engine, component: Component, _border: str, config: dict, memory_bytes_max: int = 1 << 30):
+        self._store = Store(engine)
+        self._store.set_limits(memory_size=memory_bytes_max)
+        # Nothing is defined in the linker: the component imports nothing.
+        self._instance = Linker(engine).instantiate(self._store, component)
+        self._hub = self._function("[static]hub.open")(json.dumps(config))
+        if not hasattr(self._hub, "drop"):
+            raise ValueError(f"open: {self._hub}")
+        self._handle = self._function("[method]hub.handle")
+        self._recorded = self._function("[method]hub.recorded")
+        self._function("[method]hub.set-recording")(self._hub, True)
+
+    def _function(self, name: str):
+        interface = self._instance.get_export_index(self._store, "sidekick:core/hub-api@0.1.0")
+        function = self._instance.get_func(self._store, self._instance.get_export_index(self._store, name, interface))
+
+        def call(*values):
+            result = function(self._store, *values)
+            function.post_return(self._store)
+            return result
+
+        return call
+
+    def handle(self, now_ms: int, name: str, **fields) -> list[dict]:
+        payload = None
+        if fields:
+            payload = Record()
+            for field, value in fields.items():
+                setattr(payload, field.replace("_", "-"), value)
+        variant = Variant(name.replace("_", "-"), payload)
+        actions = []
+        for action in self._handle(self._hub, now_ms, variant):
+            fields = {field.replace("-", "_"): value for field, value in vars(action.payload).items()}
+            actions.append({"type": action.tag.replace("-", "_"), **fields})
+        return actions
+
+    def record(self, on: bool) -> None:
+        self._function("[method]hub.set-recording")(self._hub, on)
+
+    def recorded(self) -> bytes:
+        return self._recorded(self._hub).encode()
+
+
+def content(value) -> bytes:
+    return value.encode() if isinstance(value, str) else base64.b64decode(value["base64"])
+
+
+def input_fields(line: dict) -> dict:
+    fields = {}
+    for field, kind in INPUTS[line["in"]]:
+        if field == "authorization":
+            fields[field] = {True: b"Bearer replay", False: b"Bearer another", None: b""}[line["authorized"]]
+        else:
+            fields[field] = content(line[field]) if kind == "bytes" else line[field]
+    return fields
+
+
+def action_of(line: dict) -> dict:
+    """The action as it must have come out, from its line in the trace."""
+    kinds = ACTIONS[line["out"]]
+    return {"type": line["out"], **{field: content(line[field]) if kind == "bytes" else line[field] for field, kind in kinds}}
+
+
+def replay(new_hub, path: str) -> int:
+    hub, pending, actions, inputs = None, [], [], 0
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        parsed = json.loads(line)
+        if "out" not in parsed and pending:
+            sys.exit(f"{path}:{number}: the hub had more to say: {pending[0].decode()}")
+        if "trace" in parsed:
+            config = {**parsed["config"], "hash_seed": parsed["hash_seed"], "secrets": ["replay"]}
+            hub = new_hub(config)
+            hub.record(True)
+            continue
+        if "in" in parsed:
+            inputs += 1
+            actions = hub.handle(parsed["now"], parsed["in"], **input_fields(parsed))
+            pending = hub.recorded().splitlines()
+            if len(pending) != len(actions) + 1:
+                sys.exit(f"{path}:{number}: {len(actions)} actions, but {len(pending) - 1} lines for them")
+        elif actions and actions.pop(0) != action_of(parsed):
+            sys.exit(f"{path}:{number}: the action has other fields than its line: {line.decode()}")
+        if not pending or pending.pop(0) != line:
+            sys.exit(f"{path}:{number}: the recorded line differs from: {line.decode()}")
+    if pending or inputs == 0:
+        sys.exit(f"{path}: {inputs} inputs, and the hub had more to say: {pending}")
+    return inputs
+
+
+def main() -> None:
+    if len(sys.argv) < 4 or sys.argv[1] not in ("module", "component"):
+        sys.exit("usage: replay.py module|component FILE.wasm TRACE...")
+    hub_type, compiled_type = (SidekickModule, Module) if sys.argv[1] == "module" else (ComponentHub, Component)
+    engine = make_engine()
+    compiled = compiled_type(engine, Path(sys.argv[2]).read_bytes())
+    for path in sys.argv[3:]:
+        inputs = replay(lambda config: hub_type(engine, compiled, BORDER_TEXT, config), path)
+        print(f"{path}: {inputs} inputs, the same")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+// The border as a WIT interface (wit/sidekick.wit): translates between what wit-bindgen made of it and the core's types. Decides nothing. Every
+// text is copied, as the component model wants it: the raw module (sidekick_abi.h) is for whoever counts microseconds.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "bindings/sidekick.h"
+#include "sidekick/trace.hpp"
+
+using namespace sidekick;
+
+#define WIT(name) exports_sidekick_core_hub_api_##name
+
+struct WIT(hub_t) {
+  explicit WIT(hub_t)(Config config) : hub(std::move(config)) {}
+
+  Hub hub;
+  Actions actions;
+  bool is_recording = false;
+  std::string recorded;
+};
+
+namespace {
+
+// The cases of a variant are numbered in the order of border.def.
+enum InputCase : u8 {
+#define SIDEKICK_INPUT(Type, name, tag, fields) input_##name,
+#include "sidekick/border.def"
+};
+enum ActionCase : u8 {
+#define SIDEKICK_ACTION(Type, name, tag, fields) action_##name,
+#include "sidekick/border.def"
+};
+
+Bytes view(const sidekick_list_u8_t& list) { return Bytes(reinterpret_cast<const char*>(list.ptr), list.len); }
+Bytes view(const sidekick_string_t& text) { return Bytes(reinterpret_cast<const char*>(text.ptr), text.len); }
+
+/// A copy for the caller, who frees it by way of the generated code. Empty lists have no memory.
+template <class T>
+T* copied(const T* from, std::size_t count) {
+  if (count == 0) return nullptr;
+  T* to = static_cast<T*>(std::malloc(count * sizeof(T)));
+  std::memcpy(to, from, count * sizeof(T));
+  return to;
+}
+
+void give(sidekick_string_t& to, Bytes text) { to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()}; }
+void give(sidekick_list_u8_t& to, Bytes text) { to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()}; }
+void give(sidekick_list_u32_t& to, std::span<const u32> ids) { to = {copied(ids.data(), ids.size()), ids.size()}; }
+
+Input decode_input(const WIT(input_t) & from_wit) {
+  // A case without fields has no member in the union: only a dependent name may be asked for.
+  auto decode = [](const auto& cases, u8 number) -> Input {
+    switch (static_cast<InputCase>(number)) {
+#define SIDEKICK_U32(field) it.field = from.field;
+#define SIDEKICK_U64(field) it.field = from.field;
+#define SIDEKICK_BYTES(field) it.field = view(from.field);
+#define SIDEKICK_INPUT(Type, name, tag, fields)      \
+  case input_##name: {                               \
+    input::Type it;                                  \
+    if constexpr (requires { cases.name; }) {        \
+      [[maybe_unused]] const auto& from = cases.name; \
+      fields                                         \
+    }                                                \
+    return it;                                       \
+  }
+#include "sidekick/border.def"
+    }
+    trap();
+  };
+  return decode(from_wit.val, from_wit.tag);
+}
+
+void encode_action(WIT(action_t) & to_wit, const Action& action) {
+  switch (action.tag) {
+#define SIDEKICK_U32(field) to.field = it.field;
+#define SIDEKICK_U64(field) to.field = it.field;
+#define SIDEKICK_BYTES(field) give(to.field, it.field);
+#define SIDEKICK_IDS(field) give(to.field, it.field);
+#define SIDEKICK_ACTION(Type, name, number, fields) \
+  case ActionTag::name: {                           \
+    const auto& it = action.name;                   \
+    auto& to = to_wit.val.name;                     \
+    to_wit.tag = action_##name;                     \
+    fields break;                                   \
+  }
+#include "sidekick/border.def"
+  }
+}
+
+}  // namespace
+
+// The generated code insists on an object file with the world's type, which scripts/make-component adds from the WIT text instead.
+extern "C" void __component_type_object_force_link_sidekick() {}
+
+bool WIT(static_hub_open)(sidekick_string_t* config_text, WIT(own_hub_t) * hub, sidekick_string_t* error) {
+  Config config;
+  const std::string wrong = decode_config(view(*config_text), config);
+  sidekick_string_free(config_text);
+  if (!wrong.empty()) {
+    give(*error, wrong);
+    return false;
+  }
+  *hub = WIT(hub_new)(new WIT(hub_t)(std::move(config)));
+  return true;
+}
+
+void WIT(hub_destructor)(WIT(hub_t) * hub) { delete hub; }
+
+void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) * from, WIT(list_action_t) * to) {
+  const Input input = decode_input(*from);
+  self->hub.handle(now, input, self->actions);
+  self->recorded.clear();
+  if (self->is_recording) {
+    trace::append_input(self->recorded, self->hub, now, input);
+    for (const Action& action : self->actions) trace::append_action(self->recorded, action);
+  }
+  *to = {nullptr, self->actions.size()};
+  if (to->len > 0) to->ptr = static_cast<WIT(action_t)*>(std::malloc(to->len * sizeof *to->ptr));
+  for (u32 i = 0; i < to->len; ++i) encode_action(to->ptr[i], self->actions[i]);
+  WIT(input_free)(from);  // last: a callee owns what it is given, and the actions may point into it
+}
+
+uint32_t WIT(method_hub_body_bytes_max)(WIT(borrow_hub_t) self, sidekick_list_u8_t* method, sidekick_list_u8_t* path, sidekick_list_u8_t* authorization) {
+  const u32 bytes_max = self->hub.body_bytes_max(view(*method), view(*path), view(*authorization));
+  for (sidekick_list_u8_t* list : {method, path, authorization}) sidekick_list_u8_free(list);
+  return bytes_max;
+}
+
+void WIT(method_hub_describe)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
+  std::string header;
+  trace::append_header(header, self->hub.config());
+  give(*to, header);
+}
+
+void WIT(method_hub_set_recording)(WIT(borrow_hub_t) self, bool on) { self->is_recording = on; }
+
+void WIT(method_hub_recorded)(WIT(borrow_hub_t) self, sidekick_string_t* to) { give(*to, self->recorded); }

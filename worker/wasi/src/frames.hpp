@@ -1,0 +1,77 @@
+// What one turn of the event loop has for each socket. A frame is built once for all its receivers, and sockets that are owed the
+// same frames share one chain of them, so that their bytes are joined once and not per socket. Knows no socket.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <deque>
+#include <new>
+#include <string_view>
+#include <vector>
+
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+
+namespace sidekick::host {
+
+/// Immutable bytes with a count of those who still have to write them. One allocation; one thread.
+class Buffer {
+ public:
+  using Ptr = boost::intrusive_ptr<Buffer>;
+
+  /// Room for `size` bytes, to be filled before anyone else sees it.
+  static Ptr allocate(std::size_t size) {
+    void* memory = std::malloc(sizeof(Buffer) + size);
+    if (memory == nullptr) throw std::bad_alloc();
+    return Ptr(new (memory) Buffer(size));
+  }
+  static Ptr copy(std::string_view bytes) {
+    Ptr buffer = allocate(bytes.size());
+    bytes.copy(buffer->data(), bytes.size());  // not memcpy, which must not be given the null pointer of an empty text
+    return buffer;
+  }
+
+  char* data() { return reinterpret_cast<char*>(this + 1); }
+  std::size_t size() const { return size_; }
+  std::string_view view() { return {data(), size_}; }
+
+  friend void intrusive_ptr_add_ref(Buffer* buffer) { ++buffer->references_; }
+  friend void intrusive_ptr_release(Buffer* buffer) {
+    if (--buffer->references_ == 0) std::free(buffer);
+  }
+
+ private:
+  explicit Buffer(std::size_t size) : size_(size) {}
+
+  std::size_t size_;
+  std::uint32_t references_ = 0;
+};
+
+/// The frame of one text message: final, opcode 1, not masked (RFC 6455, 5.1 and 5.2).
+Buffer::Ptr text_frame(std::string_view text);
+
+/// The frame of a control message: opcode 8, 9 or 10, at most 125 bytes.
+Buffer::Ptr control_frame(std::uint8_t opcode, std::string_view payload);
+
+/// Frames in order, as a chain in which common beginnings are shared: two sockets with the same frames have the same Batch.
+struct Batch {
+  const Batch* before;
+  Buffer::Ptr frame;
+  std::size_t bytes;
+  mutable const Batch* next = nullptr;  ///< the one that was asked for last
+  mutable Buffer::Ptr joined;
+};
+
+/// The batches of one turn; none outlives it.
+class Batches {
+ public:
+  /// `batch` (or nothing) and one frame more. A broadcast asks for the same one again and again, and gets the same object.
+  const Batch* with(const Batch* batch, const Buffer::Ptr& frame);
+
+ private:
+  std::deque<Batch> all_{Batch{nullptr, nullptr, 0, nullptr, nullptr}};
+};
+
+/// The bytes to write, in as few pieces as is sensible: joined, unless copying costs more than handing over pieces.
+void append_pieces(const Batch& batch, std::vector<Buffer::Ptr>& pieces);
+
+}  // namespace sidekick::host

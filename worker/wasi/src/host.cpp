@@ -1,0 +1,322 @@
+#include "host.hpp"
+
+#include <algorithm>
+
+#include "clock.hpp"
+#include "errors.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+/// Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, the socket is closed with 1009.
+constexpr std::size_t frame_bytes_over_max = 64 * 1024;
+constexpr unsigned silent_rounds_max = 2;
+
+const Buffer::Ptr& ping_frame() {
+  static const Buffer::Ptr frame = control_frame(opcode_ping, {});
+  return frame;
+}
+
+std::string_view name_of(const Input* input) { return input == nullptr ? "none" : find_input_shape(static_cast<u32>(input->tag))->name; }
+
+u32 saturated(std::size_t size) { return static_cast<u32>(std::min<std::size_t>(size, 0xffffffff)); }
+
+}  // namespace
+
+std::vector<std::shared_ptr<ClientSocket>> Clients::all() const {
+  std::vector<std::shared_ptr<ClientSocket>> sockets;
+  sockets.reserve(count_);
+  for (const auto& socket : places_) {
+    if (socket != nullptr) sockets.push_back(socket);
+  }
+  std::sort(sockets.begin(), sockets.end(), [](const auto& a, const auto& b) { return a->client < b->client; });
+  return sockets;
+}
+
+Host::Host(Loop& loop, std::unique_ptr<Engine> engine, HostOptions options)
+    : loop_(loop), options_(std::move(options)), log_(options_.log), engine_(std::move(engine)), limits_(limits_of(*engine_)),
+      rules_{*this, limits_.frame_bytes_max + frame_bytes_over_max, limits_.client_buffer_bytes_max},
+      timer_(loop.context().get_executor()), tick_(loop.context().get_executor()) {
+  loop_.before_writes = [this] { commit(); };
+  loop_.after_writes = [this] { start_forwards(); };
+  tick_later();
+}
+
+Host::~Host() {
+  loop_.before_writes = [] {};
+  loop_.after_writes = [] {};
+}
+
+void Host::start() {
+  if (options_.tokens.all().empty()) return start_recording();
+  const Millis at = now_ms();
+  // This engine has had no input: the first one will do.
+  if (!restore(at, nullptr)) remake(at, nullptr);
+}
+
+// --- inputs -------------------------------------------------------------------------------------------------------------
+
+void Host::apply(const Input& input, Sender sender) {
+  sender_ = std::move(sender);
+  const Millis at = now_ms();
+  try {
+    perform(engine_->handle(at, input));
+    write_recorded();
+  } catch (const Trap& trap) {
+    recover(trap.what(), at, &input, sender_);
+  }
+  sender_ = {};
+}
+
+u32 Host::body_bytes_max(Bytes method, Bytes path, Bytes authorization) {
+  try {
+    return engine_->body_bytes_max(method, path, authorization);
+  } catch (const Trap& trap) {
+    recover(trap.what(), now_ms(), nullptr, {});
+    return 0;
+  }
+}
+
+void Host::on_request(HttpSession& session, const input::HttpRequest& request) {
+  input::HttpRequest input = request;
+  input.request = next_request_++;
+  if (next_request_ == 0) next_request_ = 1;
+  answered_request_ = input.request;
+  const auto kept = std::static_pointer_cast<HttpSession>(session.shared_from_this());
+  apply(input, {0, kept});
+  answered_request_ = 0;
+}
+
+void Host::on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) {
+  const ClientId client = clients_.choose();
+  if (log_.has(LogLevel::debug)) log_.debug("socket opened", {{"client", client}, {"remote", stream.remote_address()}});
+  const auto socket = std::make_shared<ClientSocket>(loop_, std::move(stream), rules_, client);
+  clients_.add(socket);
+  socket->send(handshake);
+  apply(input::ClientOpened{client}, {client, nullptr});
+  socket->start(rest);
+}
+
+void Host::on_refused(std::string_view path, const std::string& remote) {
+  log_.warn("a request with no or a wrong secret was refused", {{"path", path}, {"remote", remote}});
+}
+
+void Host::on_message(ClientSocket& socket, std::string_view bytes) { apply(input::ClientFrame{socket.client, bytes}, {socket.client, nullptr}); }
+
+void Host::on_closed(ClientSocket& socket, u16 code, const std::string& why) {
+  const ClientId client = socket.client;
+  if (code == close_abnormal && !why.empty()) log_.debug("socket error", {{"client", client}, {"error", why}});
+  log_.debug("socket closed", {{"client", client}, {"code", code}});
+  const auto kept = socket.shared_from_this();
+  if (clients_.erase(client)) apply(input::ClientClosed{client});
+}
+
+void Host::on_lagging(ClientSocket& socket, std::size_t buffered_bytes) {
+  apply(input::ClientLagging{socket.client, saturated(buffered_bytes)}, {socket.client, nullptr});
+}
+
+void Host::shut_down() {
+  is_shutting_down_ = true;
+  apply(input::ShuttingDown{});
+}
+
+// --- actions ------------------------------------------------------------------------------------------------------------
+
+void Host::perform(std::span<const Action> actions) {
+  for (const Action& action : actions) {
+    try {
+      perform_one(action);
+    } catch (const Trap&) {
+      throw;
+    } catch (const std::exception& error) {
+      // A bug of this host; it must not take everybody's sockets with it.
+      log_.error("action failed", {{"action", find_action_shape(static_cast<u32>(action.tag))->name}, {"error", error.what()}});
+    }
+  }
+}
+
+void Host::perform_one(const Action& action) {
+  switch (action.tag) {
+    case ActionTag::put_token:
+      options_.tokens.put(action.put_token);
+      return note_write();
+    case ActionTag::touch_token:
+      options_.tokens.touch(action.touch_token);
+      return note_write();
+    case ActionTag::erase_token:
+      options_.tokens.erase(action.erase_token);
+      return note_write();
+    case ActionTag::attach_client:
+      if (ClientSocket* socket = clients_.find(action.attach_client.client)) {
+        if (action.attach_client.append == 0) socket->record.clear();
+        socket->record += action.attach_client.record;
+      }
+      return;
+    case ActionTag::send:
+      return send(action.send);
+    case ActionTag::respond:
+      if (action.respond.request == answered_request_ && sender_.session != nullptr) sender_.session->respond(action.respond);
+      return;
+    case ActionTag::forward:
+      forwards_.push_back({action.forward.forward, std::string(action.forward.body), action.forward.timeout_ms, sender_.client});
+      return loop_.end_turn_later();
+    case ActionTag::close:
+      return close(action.close);
+    case ActionTag::set_timer:
+      return set_timer(action.set_timer.at_ms);
+  }
+}
+
+void Host::send(const action::Send& action) {
+  Buffer::Ptr frame;
+  for (const ClientId client : action.clients) {
+    ClientSocket* socket = clients_.find(client);
+    if (socket == nullptr || socket->is_ending()) continue;
+    if (frame == nullptr) frame = text_frame(action.text);
+    socket->send(frame);
+  }
+}
+
+void Host::close(const action::Close& action) {
+  const Log::Fields fields = {{"client", action.client}, {"code", action.code}, {"reason", action.reason}};
+  if (action.code == close_try_again_later) log_.warn("a socket is closed by the Sidekick", fields);
+  else log_.debug("a socket is closed by the Sidekick", fields);
+  if (ClientSocket* socket = clients_.find(action.client)) socket->end(static_cast<u16>(action.code), action.reason);
+}
+
+void Host::set_timer(u64 at_ms) {
+  timer_.cancel();
+  if (at_ms == 0) return;
+  const Millis now = now_ms();
+  timer_.expires_after(std::chrono::milliseconds(at_ms > now ? at_ms - now : 0));
+  timer_.async_wait([this](const ErrorCode& stopped) {
+    if (!stopped) apply(input::TimerFired{});
+  });
+}
+
+// --- the end of a turn --------------------------------------------------------------------------------------------------
+
+void Host::note_write() {
+  if (sender_.client != 0 || sender_.session != nullptr) writers_.push_back(sender_);
+  loop_.end_turn_later();
+}
+
+/// What is not stored must not be confirmed: those who had it stored are told that it failed, and the hub goes on from what is stored.
+/// What nobody waits for (a time that is over, a client that has gone) may be lost: the next restart finds it again.
+void Host::commit() {
+  const std::string why = options_.tokens.commit();
+  const std::vector<Sender> writers = std::exchange(writers_, {});
+  if (why.empty()) return;
+  log_.error("what has changed could not be stored", {{"error", why}, {"senders", writers.size()}});
+  if (writers.empty()) return;
+  for (const Sender& writer : writers) {
+    fail(writer);
+    std::erase_if(forwards_, [&](const Waiting& waiting) { return writer.client != 0 && waiting.sender == writer.client; });
+  }
+  remake(now_ms(), nullptr);
+  options_.tokens.commit();
+}
+
+void Host::start_forwards() {
+  for (Waiting& waiting : std::exchange(forwards_, {})) {
+    const auto answered = [this, forward = waiting.forward, generation = generation_](u32 status, Bytes body) {
+      if (generation == generation_) apply(input::ForwardDone{forward, status, body});
+    };
+    if (options_.forwarder != nullptr) {
+      options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, answered);
+      continue;
+    }
+    if (!is_warned_of_no_server_) log_.warn("a client sent a message, but there is no app server to take it: set --server-url");
+    is_warned_of_no_server_ = true;
+    asio::post(loop_.context(), [answered] { answered(0, {}); });
+  }
+}
+
+/// One timer for all sockets; each second pings those whose turn it is, so that they do not all come at once.
+void Host::tick_later() {
+  tick_.expires_after(std::chrono::seconds(1));
+  tick_.async_wait([this](const ErrorCode& stopped) {
+    if (stopped) return;
+    log_.tick();
+    ping_some();
+    tick_later();
+  });
+}
+
+void Host::ping_some() {
+  ping_tick_ = (ping_tick_ + 1) % options_.ping_seconds;
+  for (const auto& socket : clients_.all()) {
+    if (socket->client % options_.ping_seconds != ping_tick_ || socket->is_ending()) continue;
+    if (socket->silent_rounds() > silent_rounds_max) socket->drop("the peer is silent");
+    else socket->send(ping_frame());
+  }
+}
+
+// --- recording and recovery ---------------------------------------------------------------------------------------------
+
+void Host::start_recording() {
+  if (options_.recorder == nullptr || !options_.recorder->is_active()) return;
+  options_.recorder->write(engine_->describe());
+  options_.recorder->write("\n");
+  engine_->record(true);
+}
+
+/// After the actions, whose views the next call on the hub would end.
+void Host::write_recorded() {
+  if (options_.recorder != nullptr && options_.recorder->is_active()) options_.recorder->write(engine_->recorded());
+}
+
+/// The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored.
+void Host::recover(const std::string& why, Millis at, const Input* input, const Sender& sender) {
+  log_.error("the hub trapped and is made anew: please report this", {{"input", name_of(input)}, {"error", why}});
+  const Sender culprit = sender;
+  sender_ = {};
+  if (culprit.session != nullptr) culprit.session->fail();
+  if (ClientSocket* socket = clients_.find(culprit.client)) socket->end(close_internal_error, "internal error");
+  remake(at, input);
+}
+
+void Host::fail(const Sender& sender) {
+  if (sender.session != nullptr) sender.session->fail();
+  if (ClientSocket* socket = clients_.find(sender.client)) socket->end_without_turn(close_internal_error, "internal error");
+}
+
+/// input: at which the hub before trapped.
+void Host::remake(Millis at, const Input* input) {
+  timer_.cancel();
+  ++generation_;
+  engine_ = options_.create_engine();
+  if (restore(at, input)) return;
+  // The records themselves break it. Everybody starts afresh rather than nobody at all.
+  log_.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
+  options_.tokens.clear();
+  loop_.end_turn_later();
+  for (const auto& socket : clients_.all()) socket->end(close_internal_error, "internal error");
+  ++generation_;
+  engine_ = options_.create_engine();
+  if (!restore(at, nullptr)) throw StartError("a hub that knows nothing traps at once: there is no going on");
+}
+
+bool Host::restore(Millis at, const Input* input) {
+  const auto tell = [&](const Input& it) {
+    perform(engine_->handle(at, it));
+    write_recorded();
+  };
+  try {
+    if (input != nullptr && options_.recorder != nullptr) options_.recorder->write(engine_->record_input(at, *input));
+    start_recording();
+    for (const StoredToken& token : options_.tokens.all()) tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
+    for (const auto& socket : clients_.all()) {
+      if (!socket->is_ending()) tell(input::RestoreClient{socket->client, socket->record});
+    }
+    tell(input::TimerFired{});
+    if (is_shutting_down_) tell(input::ShuttingDown{});
+    return true;
+  } catch (const Trap& trap) {
+    log_.error("restoring failed", {{"error", trap.what()}});
+    return false;
+  }
+}
+
+}  // namespace sidekick::host

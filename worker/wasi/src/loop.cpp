@@ -1,0 +1,81 @@
+#include "loop.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include "wire.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+constexpr std::chrono::milliseconds deadline_step{250};
+
+}  // namespace
+
+void Loop::flush_later(std::shared_ptr<Wire> wire) {
+  unflushed_.push_back(std::move(wire));
+  end_turn_later();
+}
+
+void Loop::end_turn_later() {
+  if (is_ending_turn_) return;
+  is_ending_turn_ = true;
+  // Comes right after the events that were waiting: with one event it costs no time to speak of, with many a socket gets one write.
+  asio::post(context_, [this] { end_turn(); });
+}
+
+void Loop::end_turn() {
+  is_ending_turn_ = false;
+  ++turn_;
+  before_writes();
+  const auto wires = std::move(unflushed_);
+  unflushed_.clear();
+  const auto batches = std::exchange(batches_, std::make_unique<Batches>());
+  for (const auto& wire : wires) wire->flush_turn();
+  after_writes();
+}
+
+void Loop::call_next_turn(std::shared_ptr<Wire> wire) {
+  next_turn_.push_back(std::move(wire));
+  if (next_turn_.size() == 1) asio::post(context_, [this] { run_next_turn(); });
+}
+
+void Loop::run_next_turn() {
+  const auto wires = std::move(next_turn_);
+  next_turn_.clear();
+  for (const auto& wire : wires) wire->on_turn();
+}
+
+void Loop::set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now) {
+  Wire* key = wire.get();
+  deadlines_[key] = {std::move(wire), std::chrono::steady_clock::now() + from_now};
+  check_deadlines_later();
+}
+
+void Loop::check_deadlines_later() {
+  if (is_checking_deadlines_ || deadlines_.empty()) return;
+  is_checking_deadlines_ = true;
+  deadline_timer_.expires_after(deadline_step);
+  deadline_timer_.async_wait([this](const boost::system::error_code& stopped) {
+    if (stopped) return;
+    is_checking_deadlines_ = false;
+    const auto now = std::chrono::steady_clock::now();
+    std::vector<std::shared_ptr<Wire>> due;
+    for (const auto& [wire, deadline] : deadlines_) {
+      if (deadline.at <= now) due.push_back(deadline.wire);
+    }
+    for (const auto& wire : due) {
+      clear_deadline(*wire);
+      wire->on_deadline();
+    }
+    check_deadlines_later();
+  });
+}
+
+std::vector<std::shared_ptr<Wire>> Loop::with_deadline() const {
+  std::vector<std::shared_ptr<Wire>> wires;
+  for (const auto& [wire, deadline] : deadlines_) wires.push_back(deadline.wire);
+  return wires;
+}
+
+}  // namespace sidekick::host

@@ -1,0 +1,78 @@
+// The event loop and its turns. What the events of one turn have for the sockets is kept until the turn is over: then it is made
+// durable, then every socket that is owed something gets one write. Owns the sockets' deadlines, too. One thread.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "frames.hpp"
+
+namespace sidekick::host {
+
+namespace asio = boost::asio;
+class Wire;
+
+class Loop {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type>;
+
+  asio::io_context& context() { return context_; }
+
+  /// For whoever reads: its content is lost with the next event.
+  std::array<char, 64 * 1024>& read_buffer() { return read_buffer_; }
+
+  /// Adds a frame to what this turn has for a socket.
+  const Batch* add(const Batch* batch, const Buffer::Ptr& frame) { return batches_->with(batch, frame); }
+  /// flush_turn() of this socket is to be called when the turn is over.
+  void flush_later(std::shared_ptr<Wire> wire);
+  /// The turn must be ended, though perhaps no socket is owed anything.
+  void end_turn_later();
+  /// on_turn() of this socket is to be called in the next turn.
+  void call_next_turn(std::shared_ptr<Wire> wire);
+
+  /// How many turns there have been.
+  unsigned long turn() const { return turn_; }
+
+  /// Called when a turn is over: before anything is written, and after.
+  std::function<void()> before_writes = [] {};
+  std::function<void()> after_writes = [] {};
+
+  /// on_deadline() of this socket is to be called at that time, within a quarter of a second; replaces the deadline before. Keeps the
+  /// socket alive until then.
+  void set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now);
+  void clear_deadline(Wire& wire) { deadlines_.erase(&wire); }
+
+  /// Every socket that has a deadline.
+  std::vector<std::shared_ptr<Wire>> with_deadline() const;
+
+ private:
+  struct Deadline {
+    std::shared_ptr<Wire> wire;
+    Time at;
+  };
+
+  void end_turn();
+  void run_next_turn();
+  void check_deadlines_later();
+
+  asio::io_context context_{1};
+  std::array<char, 64 * 1024> read_buffer_;
+  std::unique_ptr<Batches> batches_ = std::make_unique<Batches>();
+  std::vector<std::shared_ptr<Wire>> unflushed_;
+  std::vector<std::shared_ptr<Wire>> next_turn_;
+  std::unordered_map<Wire*, Deadline> deadlines_;
+  Timer deadline_timer_{context_.get_executor()};
+  bool is_ending_turn_ = false;
+  bool is_checking_deadlines_ = false;
+  unsigned long turn_ = 0;
+};
+
+}  // namespace sidekick::host

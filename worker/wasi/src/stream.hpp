@@ -1,0 +1,80 @@
+// One TCP connection, plain or with TLS, never blocking: reads and writes what goes at once, and waits for readiness. Owns the socket;
+// knows nothing of what is said on it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <sys/uio.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <openssl/ssl.h>
+
+namespace sidekick::host {
+
+namespace asio = boost::asio;
+using ErrorCode = boost::system::error_code;
+using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
+
+enum class Io : unsigned char {
+  done,     ///< some bytes went
+  blocked,  ///< nothing now: wait
+  ended,    ///< the peer has sent its last
+  failed,   ///< the connection is gone; error() says why
+};
+
+struct IoResult {
+  Io state;
+  std::size_t bytes = 0;
+};
+
+class Stream {
+ public:
+  explicit Stream(Socket socket) : socket_(std::move(socket)) {}
+
+  /// From now on everything is encrypted; the handshake happens within the first reads and writes.
+  void accept_tls(SSL_CTX& context);
+  /// host: what the peer's certificate must be for.
+  void connect_tls(SSL_CTX& context, const std::string& host);
+
+  IoResult read(std::span<char> into);
+  IoResult write(std::span<iovec> pieces);
+  const std::string& error() const { return error_; }
+
+  /// Calls `handler` once reading (writing) may bring something; with an error when the stream is closed before.
+  template <class Handler>
+  void wait_read(Handler handler) {
+    if (tls_ != nullptr && SSL_has_pending(tls_.get())) return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
+    socket_.async_wait(read_waits_for_write_ ? Socket::wait_write : Socket::wait_read, std::move(handler));
+  }
+  template <class Handler>
+  void wait_write(Handler handler) {
+    socket_.async_wait(write_waits_for_read_ ? Socket::wait_read : Socket::wait_write, std::move(handler));
+  }
+
+  /// Tells the peer that nothing more comes; it may still send.
+  void shut_send();
+  void close();
+
+  Socket& socket() { return socket_; }
+  std::string remote_address() const;
+
+ private:
+  struct FreeSsl {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+
+  void start_tls(SSL_CTX& context);
+  IoResult tls_result(int result, bool& waits_for_other, int other_want);
+  IoResult failed(std::string why);
+
+  Socket socket_;
+  std::unique_ptr<SSL, FreeSsl> tls_;
+  bool read_waits_for_write_ = false;
+  bool write_waits_for_read_ = false;
+  std::string error_;
+};
+
+}  // namespace sidekick::host

@@ -1,0 +1,65 @@
+#include "testing.hpp"
+
+#include <cstdlib>
+#include <string_view>
+
+namespace sidekick::host {
+
+namespace {
+
+bool has_fault(std::string_view name) {
+  const char* faults = std::getenv("SIDEKICK_TEST_FAULTS");
+  return faults != nullptr && std::string_view(faults).find(name) != std::string_view::npos;
+}
+
+/// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first token restored.
+class TrappingEngine final : public Engine {
+ public:
+  explicit TrappingEngine(std::unique_ptr<Engine> inner) : inner_(std::move(inner)) {}
+
+  std::span<const Action> handle(Millis now, const Input& input) override {
+    if (is_fatal(input)) {
+      if (has_fault("real")) return inner_->handle(now, input::ClientOpened{open_client_});  // what a host must never do: the module itself traps
+      throw Trap("trapped for a test");
+    }
+    if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
+    if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
+    return inner_->handle(now, input);
+  }
+  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override { return inner_->body_bytes_max(method, path, authorization); }
+  Bytes describe() override { return inner_->describe(); }
+  void record(bool on) override { inner_->record(on); }
+  Bytes recorded() override { return inner_->recorded(); }
+  Bytes record_input(Millis now, const Input& input) override { return inner_->record_input(now, input); }
+
+ private:
+  static bool is_fatal(const Input& input) {
+    constexpr std::string_view word = "trap!";
+    switch (input.tag) {
+      case InputTag::client_frame:
+        return input.client_frame.bytes.find(word) != Bytes::npos;
+      case InputTag::http_request:
+        return input.http_request.body.find(word) != Bytes::npos;
+      case InputTag::restore_token:
+        return has_fault("restore");
+      default:
+        return false;
+    }
+  }
+
+  std::unique_ptr<Engine> inner_;
+  ClientId open_client_ = 0;
+};
+
+}  // namespace
+
+CreateEngine for_testing(CreateEngine create) {
+  return [create](Bytes config) { return std::make_unique<TrappingEngine>(create(config)); };
+}
+
+unsigned ping_seconds_for_testing(unsigned otherwise) {
+  const char* seconds = std::getenv("SIDEKICK_TEST_PING_SECONDS");
+  return seconds == nullptr ? otherwise : static_cast<unsigned>(std::atoi(seconds));
+}
+
+}  // namespace sidekick::host

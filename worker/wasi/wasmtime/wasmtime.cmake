@@ -1,0 +1,16 @@
+# wasmtime::wasmtime, the C and C++ API: from WASMTIME_PREFIX (a variable of CMake or of the environment; scripts/env.sh sets it to what
+# scripts/wasmtime has built), else wherever the system has one. No target where there is none. Nothing is cached: the prefix moves with its version.
+include_guard(GLOBAL)
+set(hints "${WASMTIME_PREFIX}" "$ENV{WASMTIME_PREFIX}")
+find_path(wasmtime_include wasmtime.hh HINTS ${hints} PATH_SUFFIXES include NO_CACHE)
+find_library(wasmtime_library NAMES libwasmtime.a wasmtime HINTS ${hints} PATH_SUFFIXES lib NO_CACHE)
+if(NOT wasmtime_include OR NOT wasmtime_library)
+  message(STATUS "wasmtime's C API is not there: nothing is built that needs it (scripts/setup builds it, or set WASMTIME_PREFIX)")
+  return()
+endif()
+find_package(Threads REQUIRED)
+add_library(wasmtime::wasmtime UNKNOWN IMPORTED)
+set_target_properties(wasmtime::wasmtime PROPERTIES
+  IMPORTED_LOCATION "${wasmtime_library}"
+  INTERFACE_INCLUDE_DIRECTORIES "${wasmtime_include}"
+  INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
