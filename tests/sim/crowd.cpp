@@ -1,0 +1,201 @@
+#include "crowd.hpp"
+
+#include <algorithm>
+
+namespace sidekick::sim {
+
+Crowd::Crowd(const Swarm& swarm) : swarm_(swarm), dice_(swarm.seed ^ 0x63726f7764), on_the_way_(swarm.clients) {}
+
+u32 Crowd::draw(const u32* weights, u32 count) {
+  u32 sum = 0;
+  for (u32 i = 0; i < count; ++i) sum += weights[i];
+  u32 at = dice_.below(sum);
+  u32 i = 0;
+  for (; i + 1 < count && at >= weights[i]; ++i) at -= weights[i];
+  return i;
+}
+
+Op Crowd::op_of(OpKind kind) const {
+  Op op;
+  op.kind = kind;
+  op.now = now_;
+  return op;
+}
+
+/// Mostly a few ms; now and then a long time, or to just before, at or after what is due.
+void Crowd::pass_time(const Trial& trial) {
+  now_ += dice_.below(swarm_.span_max_ms + 1);
+  if (!dice_.chance(swarm_.jump)) return;
+  const Millis due = trial.timer_at();
+  if (due > now_ && due - now_ < 1'000'000 && dice_.chance(700)) {
+    now_ = due - 1 + dice_.below(3);
+  } else {
+    now_ += dice_.below(swarm_.jump_max_ms);
+  }
+}
+
+Op Crowd::next(const Trial& trial) {
+  pass_time(trial);
+  Op op;
+  if (trial.timer_at() != 0 && trial.timer_at() <= now_ && !dice_.chance(swarm_.timer_late)) {
+    op = op_of(OpKind::timer);
+  } else if (dice_.chance(swarm_.odd_timer)) {
+    op = op_of(OpKind::timer);  // early, or twice
+  } else {
+    const auto kind = static_cast<OpKind>(draw(swarm_.op_weight, std::size(swarm_.op_weight)));
+    const u16 client = static_cast<u16>(dice_.below(swarm_.clients));
+    switch (kind) {
+      case OpKind::open:
+      case OpKind::frame: op = open_or_frame(trial, client); break;
+      case OpKind::close:
+        op = op_of(kind);
+        if (dice_.chance(900)) on_the_way_[client].clear();  // else what was on its way still arrives
+        break;
+      case OpKind::lag:
+        op = op_of(kind);
+        op.serial = swarm_.configs[0].client_buffer_bytes_max - 1 + dice_.below(3);
+        break;
+      case OpKind::http: op = http(trial); break;
+      case OpKind::answer: op = answer(trial); break;
+      case OpKind::restart: op = restart(); break;
+      case OpKind::timer:
+      case OpKind::shut_down:
+      case OpKind::twin: op = op_of(kind); break;
+    }
+    if (kind != OpKind::http && kind != OpKind::answer && kind != OpKind::restart) op.client = client;
+  }
+  if (dice_.chance(swarm_.cut)) op.cut = static_cast<u16>(dice_.below(4));
+  if (dice_.chance(swarm_.time_back)) op.now -= dice_.below(1000);
+  return op;
+}
+
+Op Crowd::open_or_frame(const Trial& trial, u32 client) {
+  if (!trial.has_socket(client) && dice_.chance(950)) return op_of(OpKind::open);
+  std::deque<Op>& on_the_way = on_the_way_[client];
+  if (on_the_way.empty()) {
+    const u32 count = dice_.chance(swarm_.burst) ? dice_.between(2, swarm_.burst_max) : 1;
+    const Op first = frame(trial, client);
+    if (count == 1) return first;
+    // A flood of the same, or one thing after the other before the first is answered.
+    const bool is_flood = dice_.chance(400);
+    for (u32 i = 0; i < count; ++i) {
+      on_the_way.push_back(is_flood ? first : frame(trial, client));
+      on_the_way.back().serial = ++serial_;
+    }
+  }
+  Op op = on_the_way.front();
+  on_the_way.pop_front();
+  op.now = now_;
+  return op;
+}
+
+/// Its own, unless it attacks.
+u16 Crowd::token_for(u32 client) {
+  if (dice_.chance(swarm_.attack) || client >= swarm_.tokens) return static_cast<u16>(dice_.below(swarm_.tokens));
+  const u32 own = (swarm_.tokens - client + swarm_.clients - 1u) / swarm_.clients;
+  return static_cast<u16>(client + dice_.below(own) * swarm_.clients);
+}
+
+Op Crowd::frame(const Trial& trial, u32 client) {
+  Op op = op_of(OpKind::frame);
+  op.client = static_cast<u16>(client);
+  op.verb = static_cast<Verb>(draw(swarm_.frame_weight, std::size(swarm_.frame_weight)));
+  op.token = token_for(client);
+  op.serial = ++serial_;
+  op.order = static_cast<u8>(dice_.below(4));
+  if (op.verb == Verb::send) {
+    const TokenFacts& token = trial.model().tokens()[op.token];
+    op.scope = token.hold == Hold::none ? home_of(op.token) : token.scope;
+    if (dice_.chance(swarm_.attack / 4)) op.scope = static_cast<u16>(dice_.below(swarm_.scopes));
+    op.payload = payload(true);
+  }
+  draw_resources(op, 5);
+  draw_flaw(op);
+  return op;
+}
+
+void Crowd::draw_flaw(Op& op) {
+  if (dice_.chance(20)) op.flaw = Flaw::padded;
+  if (dice_.chance(swarm_.flaw)) op.flaw = static_cast<Flaw>(dice_.below(static_cast<u32>(Flaw::count)));
+}
+
+void Crowd::draw_resources(Op& op, u32 usual_max) {
+  op.first = static_cast<u16>(dice_.below(swarm_.resources));
+  op.count = static_cast<u16>(dice_.below(usual_max));
+  op.stride = static_cast<u16>(dice_.below(4));  // 0: the same again and again
+  if (dice_.chance(20)) op.count = static_cast<u16>(dice_.below(40));
+}
+
+Payload Crowd::payload(bool may_be_deep) {
+  Payload payload;
+  payload.shape = dice_.one_of<Shape>(
+      {Shape::absent, Shape::object, Shape::object, Shape::object, Shape::text, Shape::number, Shape::nested, Shape::rich});
+  payload.serial = ++serial_;
+  if (payload.shape == Shape::text) payload.size = static_cast<u16>(dice_.below(swarm_.payload_max));
+  if (payload.shape == Shape::nested) payload.size = static_cast<u16>(dice_.below(4));
+  const u32 depth_max = swarm_.configs[0].depth_max;
+  if (payload.shape == Shape::nested && may_be_deep && depth_max < 100) payload.size = static_cast<u16>(depth_max - 3 + dice_.below(5));
+  return payload;
+}
+
+Op Crowd::http(const Trial& trial) {
+  Op op = op_of(OpKind::http);
+  constexpr Verb verbs[] = {Verb::connection, Verb::resources, Verb::message, Verb::health};
+  op.verb = verbs[draw(swarm_.http_weight, std::size(verbs))];
+  op.gate = dice_.chance(100) ? Gate::other_secret : Gate::open;
+  if (dice_.chance(swarm_.gate)) op.gate = static_cast<Gate>(dice_.below(static_cast<u32>(Gate::count)));
+  op.token = static_cast<u16>(dice_.below(swarm_.tokens));
+  for (u32 tries = 0; tries < 3 && trial.model().tokens()[op.token].hold != Hold::none; ++tries) {
+    op.token = static_cast<u16>(dice_.below(swarm_.tokens));
+  }
+  op.scope = op.verb == Verb::connection && dice_.chance(800) ? home_of(op.token) : static_cast<u16>(dice_.below(swarm_.scopes));
+  op.order = static_cast<u8>(dice_.below(4));
+  op.serial = ++serial_;
+  op.payload = payload(true);
+  draw_resources(op, 6);
+  if (op.verb != Verb::health) draw_flaw(op);
+  return op;
+}
+
+Op Crowd::answer(const Trial& trial) {
+  Op op = op_of(OpKind::answer);
+  const auto& flights = trial.model().flights();
+  const auto& ghosts = trial.model().ghosts();
+  if (!ghosts.empty() && dice_.chance(100)) {
+    op.serial = ghosts[dice_.below(static_cast<u32>(ghosts.size()))].serial;  // too late
+  } else if (!flights.empty()) {
+    op.serial = flights[dice_.below(static_cast<u32>(flights.size()))].message.serial;
+  }
+  op.reply = static_cast<Reply>(draw(swarm_.reply_weight, std::size(swarm_.reply_weight)));
+  const bool is_long = op.reply == Reply::long_fault || op.reply == Reply::edge_fault;
+  if (is_long && swarm_.configs[0].forward_answer_bytes_max > 1024 && dice_.chance(990)) op.reply = Reply::garbage;
+  return op;
+}
+
+Op Crowd::restart() {
+  Op op = op_of(OpKind::restart);
+  op.restart = static_cast<Restart>(draw(swarm_.restart_weight, std::size(swarm_.restart_weight)));
+  op.client = static_cast<u16>(dice_.below(swarm_.clients));
+  op.serial = static_cast<u32>(dice_.next());
+  op.config = dice_.chance(300) ? 1 : 0;
+  return op;
+}
+
+bool Crowd::leave(const Trial& trial, Op& op) {
+  for (std::deque<Op>& on_the_way : on_the_way_) on_the_way.clear();
+  for (u32 client = 0; client < swarm_.clients; ++client) {
+    if (!trial.has_socket(client)) continue;
+    op = op_of(OpKind::close);
+    op.client = static_cast<u16>(client);
+    return true;
+  }
+  // The timer alone must be enough.
+  if (trial.timer_at() != 0) {
+    now_ = std::max(now_, trial.timer_at());
+    op = op_of(OpKind::timer);
+    return true;
+  }
+  return false;
+}
+
+}  // namespace sidekick::sim

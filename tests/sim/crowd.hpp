@@ -1,0 +1,42 @@
+// Everybody around the hub: clients that behave, misbehave and attack, the app server, and what befalls the host. Looks at the trial to know
+// what is possible, draws what happens next, and changes nothing.
+#pragma once
+
+#include <deque>
+
+#include "trial.hpp"
+
+namespace sidekick::sim {
+
+class Crowd {
+ public:
+  explicit Crowd(const Swarm& swarm);
+
+  Op next(const Trial& trial);
+
+  /// Everybody leaves, one op at a time, until nothing can be left. Returns false when that is so.
+  bool leave(const Trial& trial, Op& op);
+
+ private:
+  void pass_time(const Trial& trial);
+  u32 draw(const u32* weights, u32 count);
+  Op op_of(OpKind kind) const;
+  Op open_or_frame(const Trial& trial, u32 client);
+  Op frame(const Trial& trial, u32 client);
+  Op http(const Trial& trial);
+  Op answer(const Trial& trial);
+  Op restart();
+  void draw_resources(Op& op, u32 usual_max);
+  void draw_flaw(Op& op);
+  u16 token_for(u32 client);
+  u16 home_of(u32 token) const { return static_cast<u16>(token % swarm_.scopes); }
+  Payload payload(bool may_be_deep);
+
+  const Swarm& swarm_;
+  Dice dice_;
+  Millis now_ = 1'700'000'000'000;
+  u32 serial_ = 0;
+  std::vector<std::deque<Op>> on_the_way_;  ///< by client: sent, not yet arrived; what it knew then may be wrong by now
+};
+
+}  // namespace sidekick::sim

@@ -1,0 +1,346 @@
+// Time, sockets, topics, and what a new hub knows.
+#include "model.hpp"
+
+#include <algorithm>
+
+#include "sidekick/text.hpp"
+
+namespace sidekick::sim {
+
+Model::Model(const Swarm& swarm, const Words& words)
+    : swarm_(swarm),
+      config_(swarm.configs),
+      words_(words),
+      tokens_(swarm.tokens),
+      clients_(swarm.clients),
+      subscriptions_((swarm.scopes + swarm.resources) * swarm.clients),
+      subscriber_counts_(swarm.scopes + swarm.resources),
+      is_marked_(swarm.resources) {}
+
+void Model::step(const Op& op, u32 bytes, u32 request) {
+  effects.clear();
+  text.clear();
+  verdict_.reset();
+  now_ = std::max(now_, op.now);
+  settle();
+  if (op.kind == OpKind::close) close(op.client);
+  expire();
+  own_from = static_cast<u32>(effects.size());
+  switch (op.kind) {
+    case OpKind::open: return open(op.client);
+    case OpKind::frame: return frame(op, bytes);
+    case OpKind::lag: return lag(op.client, op.serial);
+    case OpKind::http: return http(op, bytes, request);
+    case OpKind::answer: return answer(op);
+    case OpKind::shut_down:
+      is_stopping_ = true;
+      return;
+    case OpKind::close:
+    case OpKind::timer:
+    case OpKind::restart:
+    case OpKind::twin: return;
+  }
+}
+
+/// The first input after a restore: who is not back has closed.
+void Model::settle() {
+  if (!has_unclaimed_) return;
+  has_unclaimed_ = false;
+  for (u32 token = 0; token < tokens_.size(); ++token) {
+    if (tokens_[token].is_unclaimed) free_token(token);
+  }
+}
+
+void Model::expire() {
+  if (soonest_ == 0 || now_ < soonest_) return;
+  for (u32 token = 0; token < tokens_.size(); ++token) {
+    if (tokens_[token].hold != Hold::free || tokens_[token].expires_at > now_) continue;
+    erase(token);
+    forget(token);
+  }
+  expire_flights();
+  recount_soonest();
+}
+
+Millis Model::soonest() {
+  recount_soonest();
+  return soonest_;
+}
+
+void Model::recount_soonest() {
+  soonest_ = 0;
+  for (const TokenFacts& token : tokens_) {
+    if (token.hold == Hold::free && !token.is_unclaimed) wait_until(token.expires_at);
+  }
+  for (const Flight& flight : flights_) wait_until(flight.gives_up_at);
+}
+
+void Model::open(u32 client) {
+  if (client_count_ >= config_->clients_max) {
+    verdict_ = Checker::limits;
+    add(EffectKind::close, client).status = 1013;
+    return;
+  }
+  ++client_count_;
+  ClientFacts& it = clients_[client];
+  it.is_open = true;
+  ++it.generation;
+  it.frame_credit = u64{config_->frames_burst} * 1000;
+  it.credited_at = now_;
+}
+
+void Model::close(u32 client) {
+  ClientFacts& it = clients_[client];
+  if (!it.is_open) return;
+  it.is_open = false;
+  --client_count_;
+  for (const u32 token : it.tokens) {
+    if (tokens_[token].hold == Hold::subscribed) unsubscribe(tokens_[token].scope, client);
+    free_token(token);
+  }
+  for (const u32 resource : it.resources) unsubscribe(resource_topic(resource), client);
+  it.tokens.clear();
+  it.resources.clear();
+  it.resource_bytes = 0;
+}
+
+void Model::lag(u32 client, u32 bytes) {
+  if (!clients_[client].is_open || bytes <= config_->client_buffer_bytes_max) return;
+  close(client);
+  add(EffectKind::attach, client).status = 1;  // forgotten
+  add(EffectKind::close, client).status = 1013;
+}
+
+/// The socket of the one who held it is gone.
+void Model::free_token(u32 token) {
+  TokenFacts& it = tokens_[token];
+  it.is_unclaimed = false;
+  it.holder = nobody;
+  if (config_->token_resume_ms == 0) {
+    erase(token);
+    forget(token);
+    return;
+  }
+  it.hold = Hold::free;
+  it.expires_at = now_ + config_->token_resume_ms;
+  wait_until(it.expires_at);
+  touch(token);
+}
+
+void Model::forget(u32 token) {
+  TokenFacts& it = tokens_[token];
+  if (it.lane != nobody) lanes_[it.lane].token = nobody;
+  --token_count_;
+  token_bytes_ -= it.cost;
+  it = TokenFacts{};
+}
+
+/// One place per client and topic, counted: two tokens on one topic are one subscription that ends with the last.
+void Model::subscribe(u32 topic, u32 client) {
+  u8& times = subscriptions_[topic * clients_.size() + client];
+  if (times++ != 0) return;
+  const bool is_resource = topic >= words_.scopes.size();
+  const Word* word = is_resource ? &words_.resources[topic - words_.scopes.size()] : nullptr;
+  if (subscriber_counts_[topic]++ == 0) {
+    ++topic_count_;
+    if (is_resource) {
+      topic_bytes_least_ += word->bytes.size() + 128;
+      topic_bytes_most_ += word->bytes.size() + 128 + 9;
+    }
+  }
+  if (!is_resource) return;
+  topic_bytes_least_ += word->bytes.size() + 16;
+  topic_bytes_most_ += word->literal.size() + 16 + 9;
+}
+
+void Model::unsubscribe(u32 topic, u32 client) {
+  u8& times = subscriptions_[topic * clients_.size() + client];
+  if (--times != 0) return;
+  const bool is_resource = topic >= words_.scopes.size();
+  const Word* word = is_resource ? &words_.resources[topic - words_.scopes.size()] : nullptr;
+  if (--subscriber_counts_[topic] == 0) {
+    --topic_count_;
+    if (is_resource) {
+      topic_bytes_least_ -= word->bytes.size() + 128;
+      topic_bytes_most_ -= word->bytes.size() + 128 + 9;
+    }
+  }
+  if (!is_resource) return;
+  topic_bytes_least_ -= word->bytes.size() + 16;
+  topic_bytes_most_ -= word->literal.size() + 16 + 9;
+}
+
+namespace {
+
+/// The names in one list of a client's record: `"tokens": ["a", "b"]`. Returns false where it is not one.
+template <class Take>
+bool read_list(Bytes& line, Take&& take) {
+  while (!line.empty() && line.front() == '"') {
+    std::size_t end = 1;
+    while (end < line.size() && line[end] != '"') end += line[end] == '\\' ? 2 : 1;
+    if (end >= line.size() || !take(line.substr(0, end + 1))) return false;
+    line.remove_prefix(end + 1);
+    if (line.starts_with(", ")) line.remove_prefix(2);
+  }
+  return line.starts_with("]");
+}
+
+}  // namespace
+
+/// Reads records as docs/architecture.md describes them.
+void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records,
+                   const std::vector<u8>& is_back) {
+  now_ = now;
+  config_ = swarm_.configs + config;
+  flights_.clear();
+  ghosts_.clear();  // forwards are numbered anew
+  lanes_.clear();
+  lane_count_ = client_count_ = token_count_ = topic_count_ = 0;
+  forward_bytes_least_ = forward_bytes_most_ = topic_bytes_least_ = topic_bytes_most_ = token_bytes_ = 0;
+  std::fill(subscriptions_.begin(), subscriptions_.end(), u8{0});
+  std::fill(subscriber_counts_.begin(), subscriber_counts_.end(), 0u);
+  for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);
+  for (u32 client = 0; client < clients_.size(); ++client) reload_client(client, is_back[client] != 0, records[client]);
+  has_unclaimed_ = false;
+  for (const TokenFacts& it : tokens_) has_unclaimed_ |= it.is_unclaimed;
+  recount_soonest();
+}
+
+void Model::reload_token(u32 token, const TokenRow& row) {
+  TokenFacts& it = tokens_[token] = TokenFacts{};
+  if (!row.is_there) return;
+  it.hold = static_cast<Hold>(row.state);
+  it.is_unclaimed = it.hold != Hold::free;  // until the client that held it is back
+  it.expires_at = row.expires_at;
+  it.scope = row.scope;
+  it.order = row.order;
+  it.context = row.context;
+  it.cost = cost_of(token);
+  ++token_count_;
+  token_bytes_ += it.cost;
+}
+
+void Model::reload_client(u32 client, bool is_back, Bytes record) {
+  ClientFacts& it = clients_[client];
+  it.is_open = is_back;
+  it.tokens.clear();
+  it.resources.clear();
+  it.resource_bytes = 0;
+  it.frame_credit = u64{config_->frames_burst} * 1000;
+  it.credited_at = now_;
+  if (!is_back) return;
+  ++client_count_;
+  while (!record.empty()) {
+    const std::size_t end = std::min(record.find('\n'), record.size());
+    read_line(record.substr(0, end), it);
+    record.remove_prefix(std::min(end + 1, record.size()));
+  }
+  std::erase_if(it.tokens, [&](u16 token) {
+    if (token >= tokens_.size() || !tokens_[token].is_unclaimed) return true;
+    tokens_[token].is_unclaimed = false;
+    tokens_[token].holder = client;
+    if (tokens_[token].hold == Hold::subscribed) subscribe(tokens_[token].scope, client);
+    return false;
+  });
+  for (const u32 resource : it.resources) {
+    it.resource_bytes += words_.resources[resource].bytes.size();
+    subscribe(resource_topic(resource), client);
+  }
+}
+
+/// { "tokens": ["t"], "resources": [] }, or one of the changes, as in { "resources_gone": ["todo/1"] }.
+void Model::read_line(Bytes line, ClientFacts& client) const {
+  for (std::size_t at = line.find('"'); at != Bytes::npos; at = line.find('"')) {
+    line.remove_prefix(at);
+    const std::size_t start = line.find('[');
+    if (start == Bytes::npos) return;
+    const Bytes name = line.substr(0, start);
+    line.remove_prefix(start + 1);
+    const bool are_tokens = name.starts_with("\"tokens");
+    std::vector<u16>& names = are_tokens ? client.tokens : client.resources;
+    while (line.starts_with("\"")) {
+      std::size_t end = 1;
+      while (end < line.size() && line[end] != '"') end += line[end] == '\\' ? 2 : 1;
+      const Bytes literal = line.substr(0, end + 1);
+      line.remove_prefix(literal.size());
+      if (line.starts_with(", ")) line.remove_prefix(2);
+      const u16 it = static_cast<u16>(are_tokens ? words_.find_token_literal(literal) : words_.find_resource_literal(literal));
+      if (it >= (are_tokens ? tokens_.size() : words_.resources.size())) continue;  // no name of this world
+      std::erase(names, it);
+      if (!name.starts_with("\"tokens_gone") && !name.starts_with("\"resources_gone")) names.push_back(it);
+    }
+  }
+}
+
+Effect& Model::add(EffectKind kind, u32 who) {
+  Effect& effect = effects.emplace_back();
+  effect.kind = kind;
+  effect.who = who;
+  return effect;
+}
+
+void Model::touch(u32 token) {
+  const TokenFacts& it = tokens_[token];
+  Effect& effect = add(EffectKind::touch, token);
+  effect.state = static_cast<u8>(it.hold);
+  effect.expires_at = it.hold == Hold::free ? it.expires_at : 0;
+}
+
+void Model::erase(u32 token) { add(EffectKind::erase, token); }
+
+void Model::attach_token(u32 client, const char* what, u32 token) {
+  begin_text();
+  text.append("\n{ \"").append(what).append("\": [").append(words_.tokens[token].literal).append("] }");
+  end_text(add(EffectKind::attach, client));
+}
+
+/// Of those in `changed_`.
+void Model::attach_resources(u32 client, const char* what) {
+  begin_text();
+  text.append("\n{ \"").append(what).append("\": [");
+  const char* separator = "";
+  for (const u32 resource : changed_) {
+    text.append(separator).append(words_.resources[resource].literal);
+    separator = ", ";
+  }
+  text += "] }";
+  end_text(add(EffectKind::attach, client));
+}
+
+void Model::append_record(std::string& out, u32 token) const {
+  const TokenFacts& it = tokens_[token];
+  const ScopeWords& scope = words_.scopes[it.scope];
+  out.append("{ \"channel\": ").append(scope.channel.literal).append(", \"params\": ").append(scope.params_text[scope.order_of(it.order)]);
+  if (it.context.shape != Shape::absent) append_payload(out.append(", \"context\": "), it.context);
+  out += " }";
+}
+
+void Model::append_client_record(std::string& out, u32 client) const {
+  const ClientFacts& it = clients_[client];
+  out += "{ \"tokens\": [";
+  const char* separator = "";
+  for (const u32 token : it.tokens) {
+    out.append(separator).append(words_.tokens[token].literal);
+    separator = ", ";
+  }
+  out += "], \"resources\": [";
+  separator = "";
+  for (const u32 resource : it.resources) {
+    out.append(separator).append(words_.resources[resource].literal);
+    separator = ", ";
+  }
+  out += "] }";
+}
+
+u32 Model::cost_of(u32 token) {
+  const TokenFacts& it = tokens_[token];
+  const ScopeWords& scope = words_.scopes[it.scope];
+  const std::size_t before = text.size();
+  append_payload(text, it.context);
+  const std::size_t context = text.size() - before;
+  text.resize(before);
+  return static_cast<u32>(words_.tokens[token].bytes.size() + scope.channel.literal.size() + scope.params_text[0].size() + scope.topic_bytes +
+                          context + 256);
+}
+
+}  // namespace sidekick::sim

@@ -1,0 +1,236 @@
+// What must happen, by the protocol's documents alone (docs/protocol.md, docs/architecture.md): tokens, clients, topics and lanes as plain
+// lists of numbers. It is told what each op means, never parses a byte of it, and shares no code with the core.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "effect.hpp"
+#include "words.hpp"
+
+namespace sidekick::sim {
+
+inline constexpr u32 nobody = 0xFFFFFFFF;
+
+enum class Hold : u8 { free, held, subscribed, none };
+
+struct TokenFacts {
+  Hold hold = Hold::none;
+  bool is_unclaimed = false;  ///< restored as held, and its client did not come back
+  u8 order = 0;
+  u16 scope = 0;
+  u32 holder = nobody;
+  u32 lane = nobody;
+  Millis expires_at = 0;
+  Payload context;
+  u32 cost = 0;  ///< what it counts against token_store_bytes_max
+};
+
+struct ClientFacts {
+  bool is_open = false;
+  u32 generation = 0;  ///< counts the clients that have had this place
+  std::vector<u16> tokens;
+  std::vector<u16> resources;
+  u64 resource_bytes = 0;
+  u64 frame_credit = 0;  ///< thousandths of a frame
+  Millis credited_at = 0;
+};
+
+/// A message on its way to the app server.
+struct Message {
+  u32 serial = 0;
+  u16 scope = 0;
+  u8 order = 0;
+  u16 sender = 0;
+  u32 generation = 0;
+  Payload data;
+  Payload context;
+  u32 bytes_least = 0, bytes_most = 0;  ///< what it counts against the limits: the documents leave some play
+};
+
+struct Flight {
+  u32 id = 0;  ///< 0: the hub has not named it yet
+  u32 lane = 0;
+  Millis gives_up_at = 0;
+  Message message;
+};
+
+struct Lane {
+  bool is_used = false;
+  u32 token = nobody;
+  u32 in_flight = 0;
+  u64 bytes_least = 0, bytes_most = 0;
+  std::vector<Message> waiting;
+};
+
+/// What a host has stored of a token, and what the simulator knows of it besides.
+struct TokenRow {
+  bool is_there = false;
+  u32 state = 0;
+  Millis expires_at = 0;
+  std::string record;
+  u16 scope = 0;
+  u8 order = 0;
+  Payload context;
+};
+
+/// A message that a hub has sent to the app server and given up since: its answer may still come.
+struct Ghost {
+  u32 serial = 0;
+  u32 id = 0;
+};
+
+class Model {
+ public:
+  Model(const Swarm& swarm, const Words& words);
+
+  /// Changes the state as `op` must, and replaces the effects by what must come of it. `bytes`: the size of its frame or body.
+  /// `has_refused`: whether the hub's answer contains a text; asked only where the documents leave it to the hub.
+  template <class Came>
+  void step(const Op& op, u32 bytes, u32 request, Came&& came) {
+    came_ = [](const void* it, const char* needle) { return (*static_cast<const std::remove_reference_t<Came>*>(it))(needle); };
+    came_of_ = &came;
+    step(op, bytes, request);
+  }
+
+  /// A new hub knows what the rows and the records of the clients that are still there tell, and nothing else.
+  void reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records, const std::vector<u8>& is_back);
+
+  std::vector<Effect> effects;
+  u32 own_from = 0;   ///< the effects from here on are the op's own; those before come of what was due, and depend on nothing
+  std::string text;  ///< what the effects' texts are parts of
+  Bytes text_of(const Effect& effect) const { return Bytes(text).substr(effect.text, effect.size); }
+
+  /// Why this op is to be refused, if a checker of its own cares.
+  std::optional<Checker> verdict() const { return verdict_; }
+
+  Millis now() const { return now_; }
+  const std::vector<TokenFacts>& tokens() const { return tokens_; }
+  const std::vector<ClientFacts>& clients() const { return clients_; }
+  std::vector<Flight>& flights() { return flights_; }
+  const std::vector<Flight>& flights() const { return flights_; }
+  const std::vector<Ghost>& ghosts() const { return ghosts_; }
+  const std::vector<Lane>& lanes() const { return lanes_; }
+  bool is_idle() const { return lane_count_ == 0; }
+  bool is_restoring() const { return has_unclaimed_; }
+
+  /// Topics: channels first, then resources. Whether each client's place is subscribed, and how many are.
+  u32 resource_topic(u32 resource) const { return static_cast<u32>(words_.scopes.size()) + resource; }
+  bool is_subscribed(u32 topic, u32 client) const { return subscriptions_[topic * clients_.size() + client] != 0; }
+  u32 subscriber_count(u32 topic) const { return subscriber_counts_[topic]; }
+
+  /// When something is due next; 0: nothing ever.
+  Millis soonest();
+  /// Not later than soonest(), and cheap.
+  Millis soonest_at_least() const { return soonest_; }
+
+  u32 client_count() const { return client_count_; }
+  u32 token_count() const { return token_count_; }
+  u32 topic_count() const { return topic_count_; }
+
+  void append_record(std::string& out, u32 token) const;
+  void append_client_record(std::string& out, u32 client) const;
+
+ private:
+  struct Complaint {
+    const char* text = nullptr;  ///< nullptr: none
+    bool has_channel = false;    ///< whether the channel, and the params, could be read
+    bool has_params = false;
+    bool is_limit = false;
+  };
+
+  void step(const Op& op, u32 bytes, u32 request);
+
+  // model.cpp: time, sockets, topics
+  void settle();
+  void expire();
+  void open(u32 client);
+  void close(u32 client);
+  void lag(u32 client, u32 bytes);
+  void subscribe(u32 topic, u32 client);
+  void unsubscribe(u32 topic, u32 client);
+  void forget(u32 token);
+  void free_token(u32 token);
+  void wait_until(Millis at) { soonest_ = soonest_ == 0 || at < soonest_ ? at : soonest_; }
+  bool came(const char* needle) const { return came_(came_of_, needle); }
+
+  // model_frames.cpp: what clients and the app server say
+  Complaint complaint_of(const Op& op, u32 bytes) const;
+  Complaint resources_complaint(const Op& op) const;
+  void frame(const Op& op, u32 bytes);
+  void take_frame(const Op& op);
+  void take_subscribe(const Op& op);
+  void take_unsubscribe(const Op& op);
+  void take_send(const Op& op);
+  void take_listen(const Op& op);
+  void take_unlisten(const Op& op);
+  bool may_use(const Op& op);
+  bool has_frame_credit(ClientFacts& client);
+  void refuse(const Op& op, const char* fault, const char* needle, bool has_channel, bool has_params);
+  bool hold(const Op& op);
+
+  // model_http.cpp: what the app server says
+  void http(const Op& op, u32 bytes, u32 request);
+  void connection(const Op& op, u32 request);
+  void health(u32 request);
+  void respond(u32 request, u32 status, const char* needle);
+
+  // model_forwards.cpp
+  void forward(const Op& op);
+  void start(u32 lane, const Message& message);
+  void answer(const Op& op);
+  void expire_flights();
+  void end_flight(u32 index);
+  void fail(const Message& message, const char* fault, const char* needle);
+  void append_forward_body(const Message& message);
+
+  // Texts and effects.
+  Effect& add(EffectKind kind, u32 who);
+  u32 cost_of(u32 token);
+  void reload_token(u32 token, const TokenRow& row);
+  void reload_client(u32 client, bool is_back, Bytes record);
+  void read_line(Bytes line, ClientFacts& client) const;
+  void recount_soonest();
+  void begin_text() { begun_ = static_cast<u32>(text.size()); }
+  void end_text(Effect& effect) {
+    effect.text = begun_;
+    effect.size = static_cast<u32>(text.size()) - begun_;
+  }
+  void touch(u32 token);
+  void erase(u32 token);
+  void attach_token(u32 client, const char* what, u32 token);
+  void attach_resources(u32 client, const char* what);
+  void say_scope(u32 client, const char* type, u32 scope, u32 order);
+  void say_resources(const Op& op, const char* type);
+  void append_scope(u32 scope, u32 order);
+
+  const Swarm& swarm_;
+  const Config* config_;  ///< one of the two of the swarm
+  const Words& words_;
+
+  Millis now_ = 0;
+  Millis soonest_ = 0;
+  bool has_unclaimed_ = false;
+  bool is_stopping_ = false;
+  std::vector<TokenFacts> tokens_;
+  std::vector<ClientFacts> clients_;
+  std::vector<Flight> flights_;
+  std::vector<Ghost> ghosts_;  ///< the latest
+  std::vector<Lane> lanes_;
+  std::vector<u8> subscriptions_;
+  std::vector<u32> subscriber_counts_;
+  u32 client_count_ = 0, token_count_ = 0, topic_count_ = 0, lane_count_ = 0;
+  u64 token_bytes_ = 0;
+  u64 forward_bytes_least_ = 0, forward_bytes_most_ = 0;
+  u64 topic_bytes_least_ = 0, topic_bytes_most_ = 0;
+
+  std::optional<Checker> verdict_;
+  u32 begun_ = 0;
+  std::vector<u16> changed_;
+  std::vector<u8> is_marked_;
+  bool (*came_)(const void*, const char*) = nullptr;
+  const void* came_of_ = nullptr;
+};
+
+}  // namespace sidekick::sim

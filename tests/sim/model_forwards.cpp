@@ -1,0 +1,172 @@
+// The way of a message to the app server and of its answer back: docs/protocol.md, "Sidekick to app server: forwards".
+#include <algorithm>
+
+#include "model.hpp"
+#include "script.hpp"
+#include "sidekick/text.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+constexpr u32 each_bytes = 128;  // what a message counts besides its own bytes
+
+}  // namespace
+
+void Model::append_forward_body(const Message& message) {
+  text += "{ ";
+  append_scope(message.scope, message.order);
+  if (message.data.shape != Shape::absent) append_payload(text.append(", \"data\": "), message.data);
+  if (message.context.shape != Shape::absent) append_payload(text.append(", \"context\": "), message.context);
+  text += " }";
+}
+
+void Model::forward(const Op& op) {
+  TokenFacts& token = tokens_[op.token];
+  Message message{op.serial, token.scope, token.order, op.client, clients_[op.client].generation, op.payload, token.context, 0, 0};
+  const std::size_t before = text.size();
+  append_forward_body(message);
+  message.bytes_least = static_cast<u32>(text.size() - before) + each_bytes;
+  text.resize(before);
+  const ScopeWords& scope = words_.scopes[token.scope];
+  message.bytes_most = message.bytes_least + static_cast<u32>(scope.channel.literal.size() + scope.params_text[0].size());
+
+  const Lane* lane = token.lane == nobody ? nullptr : &lanes_[token.lane];
+  const u32 in_flight_max = config_->forward_concurrent != 0 ? config_->forwards_waiting_max : 1;
+  const auto refuse_limit = [&](const char* needle) {
+    verdict_ = Checker::limits;
+    refuse(op, "sidekick", needle, true, true);
+  };
+  if (lane != nullptr && lane->in_flight >= in_flight_max && lane->waiting.size() >= config_->forwards_waiting_max) {
+    return refuse_limit("(forwards_waiting_max)");
+  }
+  if (lane != nullptr) {
+    static constexpr char full[] = "(forward_bytes_per_token_max)";
+    const bool must_be_refused = lane->bytes_least + message.bytes_least > config_->forward_bytes_per_token_max;
+    const bool may_be_refused = lane->bytes_most + message.bytes_most > config_->forward_bytes_per_token_max;
+    if (must_be_refused || (may_be_refused && came(full))) return refuse_limit(full);
+  }
+  static constexpr char full[] = "(forward_store_bytes_max)";
+  const bool must_be_refused = forward_bytes_least_ + message.bytes_least > config_->forward_store_bytes_max;
+  const bool may_be_refused = forward_bytes_most_ + message.bytes_most > config_->forward_store_bytes_max;
+  if (must_be_refused || (may_be_refused && came(full))) return refuse_limit(full);
+
+  if (token.hold == Hold::free) {
+    hold(op);
+    touch(op.token);
+    attach_token(op.client, "tokens", op.token);
+  }
+  if (token.lane == nobody) {
+    u32 index = 0;
+    while (index < lanes_.size() && lanes_[index].is_used) ++index;
+    if (index == lanes_.size()) lanes_.emplace_back();
+    lanes_[index].is_used = true;
+    lanes_[index].token = op.token;
+    token.lane = index;
+    ++lane_count_;
+  }
+  Lane& own = lanes_[token.lane];
+  own.bytes_least += message.bytes_least;
+  own.bytes_most += message.bytes_most;
+  forward_bytes_least_ += message.bytes_least;
+  forward_bytes_most_ += message.bytes_most;
+  if (own.in_flight < in_flight_max) {
+    start(token.lane, message);
+  } else {
+    own.waiting.push_back(message);
+  }
+}
+
+void Model::start(u32 lane, const Message& message) {
+  ++lanes_[lane].in_flight;
+  Flight flight{0, lane, now_ + config_->forward_timeout_ms, message};
+  wait_until(flight.gives_up_at);
+  begin_text();
+  append_forward_body(message);
+  Effect& effect = add(EffectKind::forward, lane);
+  effect.status = static_cast<u32>(flights_.size());
+  end_text(effect);
+  flights_.push_back(flight);
+}
+
+/// An answer whose flight was given up concerns nobody.
+void Model::answer(const Op& op) {
+  const auto flight = std::find_if(flights_.begin(), flights_.end(), [&](const Flight& it) { return it.message.serial == op.serial; });
+  if (flight == flights_.end()) return;
+  switch (op.reply) {
+    case Reply::done: break;
+    case Reply::client_fault: fail(flight->message, "client", "no \\\"entry\\\""); break;
+    case Reply::server_fault: fail(flight->message, "server", "broken"); break;
+    case Reply::sidekick_fault: fail(flight->message, "sidekick", ""); break;
+    case Reply::edge_fault: fail(flight->message, "client", "mmmm"); break;
+    case Reply::long_fault:
+    case Reply::odd_fault:
+    case Reply::half_fault:
+    case Reply::number_fault:
+    case Reply::list:
+    case Reply::trailing:
+    case Reply::garbage: fail(flight->message, "server", "the app server answered "); break;
+    case Reply::unreachable: fail(flight->message, "server", "the app server could not be reached, or broke off"); break;
+    case Reply::count: trap();
+  }
+  end_flight(static_cast<u32>(flight - flights_.begin()));
+}
+
+void Model::expire_flights() {
+  for (;;) {
+    // The one that has waited longest; of equals the one that left first.
+    u32 first = nobody;
+    for (u32 i = 0; i < flights_.size(); ++i) {
+      if (flights_[i].gives_up_at > now_) continue;
+      if (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at ||
+          (flights_[i].gives_up_at == flights_[first].gives_up_at && flights_[i].id < flights_[first].id)) {
+        first = i;
+      }
+    }
+    if (first == nobody) return;
+    fail(flights_[first].message, "server", "the app server did not answer within ");
+    if (ghosts_.size() == 8) ghosts_.erase(ghosts_.begin());
+    ghosts_.push_back({flights_[first].message.serial, flights_[first].id});
+    end_flight(first);
+  }
+}
+
+/// The next of its lane goes.
+void Model::end_flight(u32 index) {
+  const Flight flight = flights_[index];
+  flights_.erase(flights_.begin() + index);
+  for (Effect& effect : effects) {
+    if (effect.kind == EffectKind::forward && effect.status > index) --effect.status;
+  }
+  Lane& lane = lanes_[flight.lane];
+  --lane.in_flight;
+  lane.bytes_least -= flight.message.bytes_least;
+  lane.bytes_most -= flight.message.bytes_most;
+  forward_bytes_least_ -= flight.message.bytes_least;
+  forward_bytes_most_ -= flight.message.bytes_most;
+  if (!lane.waiting.empty()) {
+    const Message next = lane.waiting.front();
+    lane.waiting.erase(lane.waiting.begin());
+    start(flight.lane, next);
+  }
+  if (lane.in_flight > 0) return;
+  if (lane.token != nobody) tokens_[lane.token].lane = nobody;
+  lane = Lane{};
+  --lane_count_;
+}
+
+/// Only who has sent it, and is still there, hears of it.
+void Model::fail(const Message& message, const char* fault, const char* needle) {
+  const ClientFacts& sender = clients_[message.sender];
+  if (!sender.is_open || sender.generation != message.generation) return;
+  begin_text();
+  text += "{ \"type\": \"error\", \"error\": { ";
+  append_scope(message.scope, message.order);
+  text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"");
+  Effect& effect = add(EffectKind::send, message.sender);
+  effect.is_error = true;
+  effect.needle = needle;
+  end_text(effect);
+}
+
+}  // namespace sidekick::sim

@@ -1,0 +1,269 @@
+// What clients say: docs/protocol.md, "Client and Sidekick".
+#include <algorithm>
+
+#include "model.hpp"
+#include "script.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
+
+}  // namespace
+
+/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it.
+Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
+  const Flaw flaw = flaw_of(op);
+  const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
+  if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) return {"(frame_bytes_max)", false, false, true};
+  // The object itself is one level.
+  const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested && op.payload.size + 1u > config_->depth_max;
+  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object)) return {"not valid ION: ", false, false, false};
+  if (facts.stage == Stage::object || facts.stage == Stage::twice) return {facts.complaint, false, false, false};
+
+  Complaint complaint;
+  const ScopeWords* scope = uses_scope(op.verb) ? &words_.scopes[op.scope] : nullptr;
+  const bool is_channel_long = scope != nullptr && scope->channel.bytes.size() > config_->channel_bytes_max;
+  const char* params_complaint = scope != nullptr ? scope->params_complaint[config_ - swarm_.configs][scope->order_of(op.order)] : nullptr;
+  complaint.has_channel = scope != nullptr && facts.stage != Stage::channel && !is_channel_long;
+  complaint.has_params = scope != nullptr && facts.stage != Stage::params && params_complaint == nullptr;
+  const auto say = [&complaint](const char* needle, bool is_limit = false) {
+    complaint.text = needle;
+    complaint.is_limit = is_limit;
+    return complaint;
+  };
+  if (facts.stage == Stage::type) return say(facts.complaint);
+  if (uses_token(op.verb)) {
+    if (facts.stage == Stage::token) return say(facts.complaint);
+    if (words_.tokens[op.token].bytes.size() > config_->token_bytes_max) return say("(token_bytes_max)", true);
+  }
+  if (scope != nullptr) {
+    if (facts.stage == Stage::channel) return say(facts.complaint);
+    if (is_channel_long) return say("(channel_bytes_max)", true);
+    // Which of two things wrong with the params is told depends on where they stand.
+    if (facts.stage == Stage::params) return say(params_complaint != nullptr ? "" : facts.complaint);
+    if (params_complaint != nullptr) return say(params_complaint, true);
+  }
+  if (!uses_resources(op.verb)) return complaint;
+  const Complaint resources = resources_complaint(op);
+  return say(resources.text, resources.is_limit);
+}
+
+Model::Complaint Model::resources_complaint(const Op& op) const {
+  const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw_of(op))];
+  if (facts.stage == Stage::resources && flaw_of(op) != Flaw::resource_number) return {facts.complaint, false, false, false};
+  u32 at = op.first;
+  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+    if (i == config_->resources_per_message_max) return {"(resources_per_message_max)", false, false, true};
+    if (words_.resources[at % words_.resources.size()].bytes.size() > config_->resource_bytes_max) return {"(resource_bytes_max)", false, false, true};
+  }
+  if (facts.stage == Stage::resources) return {facts.complaint, false, false, false};
+  return {};
+}
+
+void Model::frame(const Op& op, u32 bytes) {
+  ClientFacts& client = clients_[op.client];
+  if (!client.is_open) return;
+  if (!has_frame_credit(client)) {
+    verdict_ = Checker::limits;
+    return refuse(op, "client", "too many messages: slow down (frames_per_second)", false, false);
+  }
+  const Complaint complaint = complaint_of(op, bytes);
+  if (complaint.text == nullptr) return take_frame(op);
+  if (complaint.is_limit) verdict_ = Checker::limits;
+  refuse(op, "client", complaint.text, complaint.has_channel, complaint.has_params);
+}
+
+void Model::take_frame(const Op& op) {
+  switch (op.verb) {
+    case Verb::subscribe: return take_subscribe(op);
+    case Verb::unsubscribe: return take_unsubscribe(op);
+    case Verb::send: return take_send(op);
+    case Verb::listen: return take_listen(op);
+    case Verb::unlisten: return take_unlisten(op);
+    case Verb::ping:
+      begin_text();
+      text += "{\"type\":\"pong\"}";
+      return end_text(add(EffectKind::send, op.client));
+    case Verb::connection:
+    case Verb::resources:
+    case Verb::message:
+    case Verb::health: trap();  // not what clients say
+  }
+}
+
+bool Model::has_frame_credit(ClientFacts& client) {
+  if (config_->frames_per_second == 0) return true;
+  client.frame_credit = std::min<u64>(u64{config_->frames_burst} * 1000,
+                                      client.frame_credit + (now_ - client.credited_at) * config_->frames_per_second);
+  client.credited_at = now_;
+  if (client.frame_credit < 1000) return false;
+  client.frame_credit -= 1000;
+  return true;
+}
+
+bool Model::may_use(const Op& op) {
+  const TokenFacts& token = tokens_[op.token];
+  if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client)) return true;
+  verdict_ = token.hold == Hold::none ? Checker::expiry : Checker::one_holder;
+  refuse(op, "client", invalid_token, uses_scope(op.verb), uses_scope(op.verb));
+  return false;
+}
+
+void Model::take_subscribe(const Op& op) {
+  if (!may_use(op)) return;
+  TokenFacts& token = tokens_[op.token];
+  const bool was_free = token.hold == Hold::free;
+  if (was_free && !hold(op)) return;
+  if (token.hold == Hold::held) {
+    token.hold = Hold::subscribed;
+    subscribe(token.scope, op.client);
+    touch(op.token);
+  }
+  if (was_free) attach_token(op.client, "tokens", op.token);
+  say_scope(op.client, "subscribed", token.scope, token.order);
+}
+
+/// Whether the client may take one more token; then it has it.
+bool Model::hold(const Op& op) {
+  ClientFacts& client = clients_[op.client];
+  if (client.tokens.size() >= config_->tokens_per_client_max) {
+    verdict_ = Checker::limits;
+    refuse(op, "client", "(tokens_per_client_max)", uses_scope(op.verb), uses_scope(op.verb));
+    return false;
+  }
+  TokenFacts& token = tokens_[op.token];
+  token.hold = Hold::held;
+  token.holder = op.client;
+  token.expires_at = 0;
+  client.tokens.push_back(op.token);
+  return true;
+}
+
+void Model::take_unsubscribe(const Op& op) {
+  if (!may_use(op)) return;
+  TokenFacts& token = tokens_[op.token];
+  const u32 scope = token.scope;
+  const u32 order = token.order;
+  erase(op.token);
+  if (token.hold != Hold::free) {
+    if (token.hold == Hold::subscribed) unsubscribe(scope, op.client);
+    std::erase(clients_[op.client].tokens, op.token);
+    attach_token(op.client, "tokens_gone", op.token);
+  }
+  forget(op.token);
+  say_scope(op.client, "unsubscribed", scope, order);
+}
+
+void Model::take_send(const Op& op) {
+  if (!may_use(op)) return;
+  TokenFacts& token = tokens_[op.token];
+  if (token.scope != op.scope) {
+    verdict_ = Checker::own_scope;
+    return refuse(op, "client", "the token is for another channel or for other params", true, true);
+  }
+  if (token.hold == Hold::free && clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
+    verdict_ = Checker::limits;
+    return refuse(op, "client", "(tokens_per_client_max)", true, true);
+  }
+  if (is_stopping_) return refuse(op, "sidekick", "this Sidekick is shutting down; the message is not sent", true, true);
+  forward(op);
+}
+
+void Model::take_listen(const Op& op) {
+  ClientFacts& client = clients_[op.client];
+  changed_.clear();
+  u64 bytes = 0;
+  u64 cost_least = 0;
+  u64 cost_most = 0;
+  u32 at = op.first;
+  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+    const u32 resource = at % static_cast<u32>(words_.resources.size());
+    if (is_marked_[resource] || is_subscribed(resource_topic(resource), op.client)) continue;
+    is_marked_[resource] = 1;
+    changed_.push_back(static_cast<u16>(resource));
+    const Word& word = words_.resources[resource];
+    bytes += word.bytes.size();
+    const bool is_new = subscriber_count(resource_topic(resource)) == 0;
+    cost_least += word.bytes.size() + 16 + (is_new ? word.bytes.size() + 128 : 0);
+    cost_most += word.literal.size() + 16 + 9 + (is_new ? word.bytes.size() + 128 + 9 : 0);
+  }
+  for (const u32 resource : changed_) is_marked_[resource] = 0;
+  const auto limit = [&](const char* fault, const char* needle) {
+    verdict_ = Checker::limits;
+    refuse(op, fault, needle, false, false);
+  };
+  if (client.resources.size() + changed_.size() > config_->topics_per_client_max) return limit("client", "(topics_per_client_max)");
+  if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) return limit("client", "(topic_bytes_per_client_max)");
+  // How much a topic counts the documents tell to within a few bytes.
+  static constexpr char full[] = "(topic_store_bytes_max)";
+  const bool must_be_refused = topic_bytes_least_ + cost_least > config_->topic_store_bytes_max && !changed_.empty();
+  const bool may_be_refused = topic_bytes_most_ + cost_most > config_->topic_store_bytes_max;
+  if (must_be_refused || (may_be_refused && came(full))) return limit("sidekick", full);
+
+  for (const u32 resource : changed_) subscribe(resource_topic(resource), op.client);
+  client.resources.insert(client.resources.end(), changed_.begin(), changed_.end());
+  client.resource_bytes += bytes;
+  if (!changed_.empty()) attach_resources(op.client, "resources");
+  say_resources(op, "listening");
+}
+
+void Model::take_unlisten(const Op& op) {
+  ClientFacts& client = clients_[op.client];
+  changed_.clear();
+  u32 at = op.first;
+  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+    const u32 resource = at % static_cast<u32>(words_.resources.size());
+    if (!is_subscribed(resource_topic(resource), op.client)) continue;
+    unsubscribe(resource_topic(resource), op.client);
+    std::erase(client.resources, static_cast<u16>(resource));
+    client.resource_bytes -= words_.resources[resource].bytes.size();
+    changed_.push_back(static_cast<u16>(resource));
+  }
+  if (!changed_.empty()) attach_resources(op.client, "resources_gone");
+  say_resources(op, "unlistening");
+}
+
+/// An error names the channel and the params of the message at fault, as far as they could be read.
+void Model::refuse(const Op& op, const char* fault, const char* needle, bool has_channel, bool has_params) {
+  begin_text();
+  text += "{ \"type\": \"error\", \"error\": { \"channel\": ";
+  text += has_channel ? words_.scopes[op.scope].channel.literal : "\"unknown\"";
+  text += ", \"params\": ";
+  const ScopeWords& scope = words_.scopes[op.scope];
+  const std::string& params = scope.params_text[scope.order_of(op.order)];
+  text += has_params && params.size() <= 4096 ? params : "{}";
+  text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"");
+  Effect& effect = add(EffectKind::send, op.client);
+  effect.is_error = true;
+  effect.needle = needle;
+  end_text(effect);
+}
+
+void Model::append_scope(u32 scope, u32 order) {
+  const ScopeWords& words = words_.scopes[scope];
+  text.append("\"channel\": ").append(words.channel.literal).append(", \"params\": ").append(words.params_text[words.order_of(order)]);
+}
+
+void Model::say_scope(u32 client, const char* type, u32 scope, u32 order) {
+  begin_text();
+  text.append("{ \"type\": \"").append(type).append("\", ");
+  append_scope(scope, order);
+  text += " }";
+  end_text(add(EffectKind::send, client));
+}
+
+void Model::say_resources(const Op& op, const char* type) {
+  begin_text();
+  text.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
+  u32 at = op.first;
+  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+    if (i > 0) text += ", ";
+    text += words_.resources[at % words_.resources.size()].literal;
+  }
+  text += "] }";
+  end_text(add(EffectKind::send, op.client));
+}
+
+}  // namespace sidekick::sim

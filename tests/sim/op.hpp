@@ -1,0 +1,83 @@
+// One thing that happens in a simulated world, as its meaning and not as bytes: so the model need not parse what the core parses, and a
+// list of them can be shrunk. Bytes are made from it by script.cpp. Names are indices into the world's Words.
+#pragma once
+
+#include "sidekick/base.hpp"
+
+namespace sidekick::sim {
+
+enum class OpKind : u8 { open, close, frame, lag, http, answer, timer, restart, shut_down, twin };
+inline constexpr const char* op_names[] = {"open", "close", "frame", "lag", "http", "answer", "timer", "restart", "shut_down", "twin"};
+
+/// What a frame or a request says.
+enum class Verb : u8 { subscribe, unsubscribe, send, listen, unlisten, ping, connection, resources, message, health };
+inline constexpr const char* verb_names[] = {"subscribe", "unsubscribe", "send",      "listen",  "unlisten",
+                                             "ping",      "connection",  "resources", "message", "health"};
+
+/// How a request stands before its body is looked at.
+enum class Gate : u8 { open, other_secret, wrong_secret, no_secret, wrong_method, wrong_path, socket, too_large, count };
+
+/// What is wrong with a frame or a body. flaw_facts (words.cpp) tells where each is looked at, and what is then said.
+enum class Flaw : u8 {
+  none, padded,  // padded: odd spelling, extra members, and yet right
+  cut_off, garbage, bad_utf8, trailing, array, twice,
+  no_type, unknown_type, type_number,
+  no_token, token_number, empty_token, half_surrogate,
+  no_channel, no_params, params_array, param_number, param_twice,
+  no_resources, resources_object, resource_number,
+  count
+};
+
+/// How the app server answers a forward.
+enum class Reply : u8 {
+  done,
+  client_fault, server_fault, sidekick_fault, edge_fault,  // told to the sender; edge: as long as may be read
+  long_fault, odd_fault, half_fault, number_fault, list, trailing, garbage,  // not what it should be
+  unreachable,
+  count
+};
+
+enum class Restart : u8 {
+  hibernate,  ///< memory lost, sockets kept
+  reset,      ///< all sockets lost, unseen
+  some_lost,  ///< each socket lost or not, as `serial` decides
+  trap,       ///< as hibernate, but `client` is closed and the host gives timer_fired at once
+};
+
+/// Data and contexts: what they look like.
+enum class Shape : u8 { absent, object, text, number, nested, rich };
+
+struct Payload {
+  Shape shape = Shape::absent;
+  u16 size = 0;    ///< of a text in bytes; of a nested value in levels
+  u32 serial = 0;  ///< told apart by this
+};
+
+inline constexpr u16 no_cut = 0xFFFF;
+
+struct Op {
+  Millis now = 0;
+  OpKind kind = OpKind::timer;
+  Verb verb = Verb::ping;
+  Flaw flaw = Flaw::none;
+  Gate gate = Gate::open;
+  Reply reply = Reply::done;
+  Restart restart = Restart::hibernate;
+  u8 config = 0;     ///< of the hub that a restart makes: Swarm::configs
+  u8 order = 0;      ///< of the params
+  u16 cut = no_cut;  ///< the host dies after this many of the actions, and starts anew from what it has stored
+  u16 client = 0;
+  u16 token = 0;
+  u16 scope = 0;
+  u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
+  u32 serial = 0;                        ///< of a send; which send an answer is for; bytes of a lag; the seed of some_lost
+  Payload payload;
+};
+
+inline bool uses_token(Verb verb) {
+  return verb == Verb::subscribe || verb == Verb::unsubscribe || verb == Verb::send || verb == Verb::connection;
+}
+inline bool uses_scope(Verb verb) { return verb == Verb::send || verb == Verb::connection || verb == Verb::message; }
+inline bool uses_resources(Verb verb) { return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::resources; }
+
+}  // namespace sidekick::sim

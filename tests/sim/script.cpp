@@ -1,0 +1,161 @@
+#include "script.hpp"
+
+#include "sidekick/text.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+/// Writes `"name": ` in front of what the caller appends.
+class Members {
+ public:
+  explicit Members(std::string& out) : out_(out) {}
+
+  std::string& add(const char* name) {
+    out_ += is_first_ ? "\"" : ", \"";
+    is_first_ = false;
+    return out_.append(name).append("\": ");
+  }
+
+ private:
+  std::string& out_;
+  bool is_first_ = true;
+};
+
+void add_token(Members& members, Flaw flaw, const Word& word) {
+  switch (flaw) {
+    case Flaw::no_token: return;
+    case Flaw::token_number: members.add("token") += "17"; return;
+    case Flaw::empty_token: members.add("token") += "\"\""; return;
+    case Flaw::half_surrogate: members.add("token") += "\"a\\ud800\""; return;
+    case Flaw::padded: members.add("token") += word.alias; return;
+    default: members.add("token") += word.literal; return;
+  }
+}
+
+void add_scope(Members& members, Flaw flaw, const ScopeWords& scope, u32 order) {
+  if (flaw != Flaw::no_channel) members.add("channel") += flaw == Flaw::padded ? scope.channel.alias : scope.channel.literal;
+  if (flaw == Flaw::no_params) return;
+  std::string& out = members.add("params");
+  if (flaw == Flaw::params_array) {
+    out += "[]";
+    return;
+  }
+  out += scope.params_text[scope.order_of(order)];
+  if (flaw != Flaw::param_number && flaw != Flaw::param_twice) return;
+  out.pop_back();
+  if (!scope.params.empty()) out += ", ";
+  out += flaw == Flaw::param_number ? "\"zz\": 1 }" : "\"zz\": \"\", \"zz\": \"\" }";
+}
+
+void add_resources(Members& members, Flaw flaw, const Op& op, const Words& words) {
+  if (flaw == Flaw::no_resources) return;
+  std::string& out = members.add("resources");
+  if (flaw == Flaw::resources_object) {
+    out += "{}";
+    return;
+  }
+  out += '[';
+  u32 at = op.first;
+  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+    if (i > 0) out += flaw == Flaw::padded ? " ,\n" : ", ";
+    const Word& word = words.resources[at % words.resources.size()];
+    out += flaw == Flaw::padded ? word.alias : word.literal;
+  }
+  if (flaw == Flaw::resource_number) out += op.count > 0 ? ", 1" : "1";
+  out += ']';
+}
+
+}  // namespace
+
+Flaw flaw_of(const Op& op) {
+  switch (flaw_facts[static_cast<u32>(op.flaw)].stage) {
+    case Stage::none:
+    case Stage::syntax:
+    case Stage::object:
+    case Stage::twice: return op.flaw;
+    case Stage::type: return op.kind == OpKind::frame ? op.flaw : Flaw::none;
+    case Stage::token: return uses_token(op.verb) ? op.flaw : Flaw::none;
+    case Stage::channel:
+    case Stage::params: return uses_scope(op.verb) ? op.flaw : Flaw::none;
+    case Stage::resources: return uses_resources(op.verb) ? op.flaw : Flaw::none;
+  }
+  trap();
+}
+
+void write_message(std::string& out, const Op& op, const Words& words) {
+  const Flaw flaw = flaw_of(op);
+  if (flaw == Flaw::array) {
+    out = "[{}]";
+    return;
+  }
+  if (flaw == Flaw::garbage) {
+    out.assign("\x01\xFE{", op.serial % 4);  // also nothing at all
+    return;
+  }
+  out = flaw == Flaw::padded ? " {\t" : "{ ";
+  Members members(out);
+  if (flaw == Flaw::padded) members.add("extra") += "[ set { } ]";
+  if (op.kind == OpKind::frame && flaw != Flaw::no_type) {
+    std::string& type = members.add("type");
+    if (flaw == Flaw::type_number) {
+      type += "1";
+    } else {
+      type.append("\"").append(flaw == Flaw::unknown_type ? "shout" : verb_names[static_cast<u8>(op.verb)]).append("\"");
+    }
+  }
+  if (uses_token(op.verb)) add_token(members, flaw, words.tokens[op.token]);
+  if (uses_scope(op.verb)) {
+    add_scope(members, flaw, words.scopes[op.scope], op.order);
+    if (op.payload.shape != Shape::absent) append_payload(members.add(op.verb == Verb::connection ? "context" : "data"), op.payload);
+  }
+  if (uses_resources(op.verb)) add_resources(members, flaw, op, words);
+  if (flaw == Flaw::twice) members.add("data").append("1, \"data\": 2");
+  if (flaw == Flaw::bad_utf8) members.add("extra") += "\"\xC3\"";
+  out += flaw == Flaw::cut_off ? "" : flaw == Flaw::trailing ? "} x" : flaw == Flaw::padded ? " } \n" : " }";
+}
+
+u32 status_of(Reply reply) {
+  switch (reply) {
+    case Reply::done: return 204;
+    case Reply::client_fault:
+    case Reply::server_fault:
+    case Reply::sidekick_fault:
+    case Reply::edge_fault:
+    case Reply::long_fault:
+    case Reply::half_fault:
+    case Reply::number_fault: return 400;
+    case Reply::odd_fault: return 422;
+    case Reply::list:
+    case Reply::trailing:
+    case Reply::garbage: return 500;
+    case Reply::unreachable: return 0;
+    case Reply::count: break;
+  }
+  trap();
+}
+
+void write_reply(std::string& out, Reply reply, const Config& config) {
+  const auto write_fault_of = [&out](std::size_t bytes) {
+    out = "{ \"fault\": \"client\", \"message\": \"";
+    out.append(bytes - out.size() - 3, 'm').append("\" }");
+  };
+  switch (reply) {
+    case Reply::done: out = "{ \"fault\": \"client\", \"message\": \"not read: all is well\" }"; return;
+    case Reply::client_fault: out = "{ \"fault\": \"client\", \"message\": \"no \\\"entry\\\"\" }"; return;
+    case Reply::server_fault: out = "{\"message\":\"broken\",\"fault\":\"server\"}"; return;
+    case Reply::sidekick_fault: out = "{ \"fault\": \"sidekick\", \"message\": \"\" }"; return;
+    case Reply::edge_fault: return write_fault_of(config.forward_answer_bytes_max);
+    case Reply::long_fault: return write_fault_of(config.forward_answer_bytes_max + 1);
+    case Reply::odd_fault: out = "{ \"fault\": \"who\", \"message\": \"x\" }"; return;
+    case Reply::half_fault: out = "{ \"fault\": \"client\" }"; return;
+    case Reply::number_fault: out = "{ \"fault\": \"client\", \"message\": 17 }"; return;
+    case Reply::list: out = "[{ \"fault\": \"client\", \"message\": \"x\" }]"; return;
+    case Reply::trailing: out = "{ \"fault\": \"client\", \"message\": \"x\" } x"; return;
+    case Reply::garbage: out = "<html>\xFF"; return;
+    case Reply::unreachable: out = ""; return;
+    case Reply::count: trap();
+  }
+}
+
+}  // namespace sidekick::sim

@@ -1,0 +1,94 @@
+#include "shrink.hpp"
+
+#include <algorithm>
+
+namespace sidekick::sim {
+
+namespace {
+
+class Shrinker {
+ public:
+  Shrinker(const Story& story, bool is_canary) : story_(story), is_canary_(is_canary) {
+    ops_.assign(story.ops.begin(), story.ops.begin() + std::min<std::size_t>(story.failure->step + 1, story.ops.size()));
+  }
+
+  std::vector<Op> run() {
+    if (!attempt(ops_)) return ops_;  // found by the end of the story, which is not among its ops
+    drop_clients();
+    for (bool has_shrunk = true; has_shrunk && told < told_max;) has_shrunk = drop_chunks();
+    simplify();
+    return ops_;
+  }
+
+  u32 told = 0;
+
+ private:
+  static constexpr u32 told_max = 5000;
+
+  /// Takes the ops over if they still fail by the same checker.
+  bool attempt(std::vector<Op> ops) {
+    ++told;
+    const std::optional<Failure> failure = retell(story_, ops, is_canary_);
+    if (!failure || failure->checker != story_.failure->checker) return false;
+    ops.resize(std::min<std::size_t>(ops.size(), failure->step + 1));
+    ops_ = std::move(ops);
+    return true;
+  }
+
+  void drop_clients() {
+    for (u32 client = 0; client < story_.swarm.clients; ++client) {
+      std::vector<Op> ops = ops_;
+      std::erase_if(ops, [client](const Op& op) {
+        const bool is_clients = op.kind == OpKind::open || op.kind == OpKind::close || op.kind == OpKind::frame || op.kind == OpKind::lag;
+        return is_clients && op.client == client;
+      });
+      if (ops.size() < ops_.size()) attempt(std::move(ops));
+    }
+  }
+
+  bool drop_chunks() {
+    const std::size_t before = ops_.size();
+    for (std::size_t chunk = std::max<std::size_t>(ops_.size() / 2, 1); chunk > 0; chunk /= 2) {
+      for (std::size_t end = ops_.size(); end > 0 && told < told_max;) {
+        const std::size_t start = end > chunk ? end - chunk : 0;
+        std::vector<Op> ops = ops_;
+        ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(start), ops.begin() + static_cast<std::ptrdiff_t>(std::min(end, ops.size())));
+        attempt(std::move(ops));
+        end = std::min(start, ops_.size());
+      }
+    }
+    return ops_.size() < before;
+  }
+
+  /// Each op as plain as it may be.
+  void simplify() {
+    for (std::size_t i = 0; i < ops_.size(); ++i) {
+      const auto with = [&](auto&& change) {
+        if (i >= ops_.size()) return;
+        std::vector<Op> ops = ops_;
+        change(ops[i]);
+        attempt(std::move(ops));
+      };
+      if (ops_[i].cut != no_cut) with([](Op& op) { op.cut = no_cut; });
+      if (ops_[i].flaw != Flaw::none) with([](Op& op) { op.flaw = Flaw::none; });
+      if (ops_[i].payload.shape != Shape::number) with([](Op& op) { op.payload.shape = Shape::number; });
+      if (ops_[i].count > 1) with([](Op& op) { op.count = 1; });
+      if (i > 0 && ops_[i].now != ops_[i - 1].now) with([&](Op& op) { op.now = ops_[i - 1].now; });
+    }
+  }
+
+  const Story& story_;
+  const bool is_canary_;
+  std::vector<Op> ops_;
+};
+
+}  // namespace
+
+std::vector<Op> shrink(const Story& story, bool is_canary, u32& told) {
+  Shrinker shrinker(story, is_canary);
+  std::vector<Op> ops = shrinker.run();
+  told = shrinker.told;
+  return ops;
+}
+
+}  // namespace sidekick::sim

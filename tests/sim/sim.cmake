@@ -1,0 +1,61 @@
+# sidekick-sim: the simulator (tests/sim/README.md). Expects the target sidekick_core.
+
+set(SIDEKICK_SIM_DIR ${CMAKE_CURRENT_LIST_DIR})
+add_library(sidekick_sim OBJECT
+  ${SIDEKICK_SIM_DIR}/crowd.cpp
+  ${SIDEKICK_SIM_DIR}/main.cpp
+  ${SIDEKICK_SIM_DIR}/memory.cpp
+  ${SIDEKICK_SIM_DIR}/model.cpp
+  ${SIDEKICK_SIM_DIR}/model_forwards.cpp
+  ${SIDEKICK_SIM_DIR}/model_frames.cpp
+  ${SIDEKICK_SIM_DIR}/model_http.cpp
+  ${SIDEKICK_SIM_DIR}/rescue.cpp
+  ${SIDEKICK_SIM_DIR}/script.cpp
+  ${SIDEKICK_SIM_DIR}/shrink.cpp
+  ${SIDEKICK_SIM_DIR}/story.cpp
+  ${SIDEKICK_SIM_DIR}/swarm.cpp
+  ${SIDEKICK_SIM_DIR}/trial.cpp
+  ${SIDEKICK_SIM_DIR}/trial_checks.cpp
+  ${SIDEKICK_SIM_DIR}/twin.cpp
+  ${SIDEKICK_SIM_DIR}/words.cpp)
+target_include_directories(sidekick_sim PUBLIC core/include)  # and not core/src: the model shares nothing with the core
+
+add_executable(sidekick-sim)
+target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_core)
+add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
+
+# Each checker is shown to catch its bug: the core with one small mutation, sidekick-sim-<checker>[-<which>], built for this test only:
+#   cmake --build <dir> --target sim-mutants, then ctest -L mutants
+find_program(SIDEKICK_PATCH patch)
+add_custom_target(sim-mutants)
+file(GLOB mutations CONFIGURE_DEPENDS ${SIDEKICK_SIM_DIR}/mutations/*.patch)
+foreach(mutation IN LISTS mutations)
+  get_filename_component(name ${mutation} NAME_WE)
+  string(REGEX MATCH "^[a-z_]+" checker ${name})
+  file(STRINGS ${mutation} first LIMIT_COUNT 1)
+  string(REGEX REPLACE "^--- a/" "" source ${first})
+  get_filename_component(file ${source} NAME)
+  set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
+  add_custom_command(OUTPUT ${mutated}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}
+    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated} ${CMAKE_SOURCE_DIR}/${source} ${mutation}
+    DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
+    COMMENT "mutating ${file}: ${name}"
+    VERBATIM)
+  string(REPLACE "." "[.]" pattern "/${file}")
+  add_executable(sidekick-sim-${name} EXCLUDE_FROM_ALL ${mutated} $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
+  target_include_directories(sidekick-sim-${name} PRIVATE core/include core/src)
+  target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # what a mutation leaves unused is no news
+  target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim)
+  add_dependencies(sim-mutants sidekick-sim-${name})
+  add_test(NAME sim-mutant-${name} COMMAND sidekick-sim-${name} --expect ${checker} --seeds 500 --no-shrink)
+  set_tests_properties(sim-mutant-${name} PROPERTIES LABELS mutants TIMEOUT 300)
+endforeach()
+
+# What the simulator promises about itself; with a mutation, a finding all the way to its trace.
+add_test(NAME sim-itself COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>)
+add_test(NAME sim-mutant-shrinks
+  COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>
+          $<TARGET_FILE:sidekick-sim-forward_order> forward_order)
+set_tests_properties(sim-smoke sim-itself PROPERTIES LABELS sim TIMEOUT 300)
+set_tests_properties(sim-mutant-shrinks PROPERTIES LABELS mutants TIMEOUT 300)

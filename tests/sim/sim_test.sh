@@ -1,0 +1,33 @@
+#!/bin/sh
+# The simulator's own promises. Usage: sim_test.sh <sidekick-sim> <sidekick-replay> [<sidekick-sim with a mutation> <its checker>]
+set -eu
+sim=$1 replay=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+fail() { echo "$*" >&2; exit 1; }
+
+# The same seed, the same bytes; a commit hash is a seed.
+"$sim" --seed 0123abcd --seeds 20 --verbose >"$folder/one" 2>/dev/null
+"$sim" --seed 0123abcd --seeds 20 --verbose >"$folder/other" 2>/dev/null
+cmp "$folder/one" "$folder/other" || fail "expected the same output from the same seed"
+"$sim" --seed 0123abce --seeds 20 --verbose >"$folder/other" 2>/dev/null
+! cmp -s "$folder/one" "$folder/other" || fail "expected another seed to make another world"
+head -n 1 "$folder/one" | grep -q '^first seed: ' || fail "expected the seed in the first line"
+
+# A host that forgets rows is found out, and shrunk to a trace.
+! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null || fail "expected the canary to be found"
+grep -q 'checker:  rows' "$folder/canary" || fail "expected the checker rows to speak: $(cat "$folder/canary")"
+
+# Nothing but what is known.
+! "$sim" --wrong 2>/dev/null || fail "expected wrong arguments to be refused"
+
+# A finding becomes a short trace that the right core answers otherwise.
+if [ $# -gt 2 ]; then
+  "$3" --expect "$4" --out "$folder" >/dev/null 2>&1
+  trace=$(echo "$folder"/sim-*-"$4".jsonl)
+  inputs=$(grep -c '^{"in"' "$trace")
+  [ "$inputs" -le 12 ] || fail "expected at most 12 inputs in the shrunk trace, found $inputs"
+  status=0
+  "$replay" "$trace" >/dev/null 2>&1 || status=$?
+  [ "$status" -eq 1 ] || fail "expected the replay to find a difference (1), got $status"
+fi

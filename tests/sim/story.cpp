@@ -1,0 +1,55 @@
+#include "story.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+/// With the last socket closed and the timers fired, the hub must be as new.
+bool check_nothing_left(Trial& trial, std::vector<Op>& ops, Millis now) {
+  Op health;
+  health.now = now;
+  health.kind = OpKind::http;
+  health.verb = Verb::health;
+  ops.push_back(health);
+  return trial.take(health) && trial.check_rows();
+}
+
+bool live(const Swarm& swarm, Crowd& crowd, Trial& trial, std::vector<Op>& ops) {
+  for (u32 i = 0; i < swarm.steps; ++i) {
+    ops.push_back(crowd.next(trial));
+    if (!trial.take(ops.back())) return false;
+  }
+  // Each op ends something, and two for each thing are plenty: sockets, tokens, messages on their way and waiting.
+  std::size_t left = 16u + 2u * (swarm.clients + swarm.tokens + trial.model().flights().size());
+  for (const Lane& lane : trial.model().lanes()) left += 2 * lane.waiting.size();
+  Op op;
+  while (crowd.leave(trial, op)) {
+    ops.push_back(op);
+    if (!trial.take(op)) return false;
+    if (left-- == 0) return trial.fail(Checker::timer, "an end of timers, with everybody gone", "one after the other");
+  }
+  return check_nothing_left(trial, ops, op.now) && trial.check_memory();
+}
+
+}  // namespace
+
+void Story::run(bool is_canary) {
+  Trial trial(swarm, words, nullptr, is_canary);
+  Crowd crowd(swarm);
+  const u32 lives = swarm.is_long ? 8 : 1;
+  for (u32 life = 0; life < lives && live(swarm, crowd, trial, ops); ++life) {}
+  failure = trial.failure();
+  inputs = trial.inputs();
+  digest = trial.digest();
+}
+
+std::optional<Failure> retell(const Story& story, const std::vector<Op>& ops, bool is_canary, std::string* trace) {
+  Trial trial(story.swarm, story.words, trace, is_canary);
+  for (const Op& op : ops) {
+    if (!trial.take(op)) return trial.failure();
+  }
+  if (trial.check_rows() && trial.model().client_count() + trial.model().token_count() + trial.model().flights().size() == 0) trial.check_memory();
+  return trial.failure();
+}
+
+}  // namespace sidekick::sim

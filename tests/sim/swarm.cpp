@@ -1,0 +1,173 @@
+#include "swarm.hpp"
+
+#include <algorithm>
+
+#include "sidekick/text.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+/// One limit in so many is tiny, else it stays as it is.
+void draw_limits(Dice& dice, const Swarm& swarm, Config& config) {
+  const u32 tiny = dice.one_of<u32>({0, 150, 400, 700});
+  const auto draw = [&](u32& limit, u32 lowest, u32 highest) {
+    const u32 value = dice.between(lowest, highest);
+    if (dice.chance(tiny)) limit = value;
+  };
+  draw(config.frame_bytes_max, 100, 400);
+  draw(config.http_body_bytes_max, 120, 500);
+  draw(config.depth_max, 6, 12);
+  draw(config.resources_per_message_max, 1, 6);
+  draw(config.topics_per_client_max, 1, 8);
+  draw(config.topic_bytes_per_client_max, 64, 200);
+  draw(config.topic_store_bytes_max, 1024, 4096);
+  draw(config.tokens_per_client_max, 1, 3);
+  draw(config.token_bytes_max, 16, 40);
+  draw(config.channel_bytes_max, 4, 16);
+  draw(config.params_max, 1, 3);
+  draw(config.param_name_bytes_max, 4, 12);
+  draw(config.param_value_bytes_max, 1, 12);
+  draw(config.resource_bytes_max, 4, 16);
+  draw(config.clients_max, 1, swarm.clients);
+  draw(config.tokens_max, 1, swarm.tokens);
+  draw(config.token_store_bytes_max, 1024, 8192);
+  draw(config.forwards_waiting_max, 1, 4);
+  draw(config.forward_bytes_per_token_max, 1024, 2048);
+  draw(config.forward_store_bytes_max, 1024, 4096);
+  draw(config.forward_answer_bytes_max, 64, 128);
+  draw(config.client_buffer_bytes_max, 1024, 4096);
+  if (config.client_buffer_bytes_max < config.http_body_bytes_max * 2) config.client_buffer_bytes_max = config.http_body_bytes_max * 2;
+  config.auth_failure_delay_ms = dice.one_of<u32>({0, 3000});
+}
+
+void draw_times(Dice& dice, Config& config) {
+  config.token_ttl_ms = dice.one_of<u32>({1, 20, 500, 5000, 300000});
+  config.token_resume_ms = dice.one_of<u32>({0, 1, 20, 500, 60000});
+  config.forward_timeout_ms = dice.one_of<u32>({1, 20, 500, 30000});
+  config.forward_concurrent = dice.chance(200) ? 1 : 0;
+  if (dice.chance(150)) {
+    config.frames_per_second = dice.one_of<u32>({1, 100, 5000});
+    config.frames_burst = dice.one_of<u32>({1, 5, 50});
+  }
+}
+
+void draw_spans(Dice& dice, Swarm& swarm) {
+  swarm.span_max_ms = dice.one_of<u32>({0, 1, 3, 20});
+  swarm.jump_max_ms = dice.one_of<u32>({10, 1000, 100000});
+}
+
+/// Each rate is off, as it is, or much higher.
+void draw_rates(Dice& dice, Swarm& swarm) {
+  const auto vary = [&](u32 usual) { return usual * dice.one_of<u32>({0, 1, 1, 1, 4}); };
+  const auto essential = [&](u32 usual) { return usual * dice.one_of<u32>({1, 1, 2, 5}) / 2; };
+  constexpr u32 ops[] = {40, 12, 500, 3, 160, 110, 30, 4, 0, 3};
+  for (u32 i = 0; i < std::size(ops); ++i) swarm.op_weight[i] = vary(ops[i]);
+  swarm.op_weight[0] = essential(ops[0]);
+  swarm.op_weight[2] = essential(ops[2]);
+  swarm.op_weight[4] = essential(ops[4]);
+  swarm.op_weight[8] = dice.chance(50) ? 1 : 0;
+  if (dice.chance(600)) swarm.op_weight[9] = 0;  // a twin costs as much as the hub itself
+  constexpr u32 frames[] = {120, 60, 250, 80, 60, 30};
+  for (u32 i = 0; i < std::size(frames); ++i) swarm.frame_weight[i] = vary(frames[i]);
+  swarm.frame_weight[0] += 1;
+  constexpr u32 requests[] = {100, 60, 80, 15};
+  for (u32 i = 0; i < std::size(requests); ++i) swarm.http_weight[i] = vary(requests[i]);
+  swarm.http_weight[0] += 10;
+  constexpr u32 replies[] = {100, 20, 10, 5, 4, 4, 4, 4, 4, 4, 4, 10, 10};
+  static_assert(std::size(replies) == static_cast<u32>(Reply::count));
+  for (u32 i = 0; i < std::size(replies); ++i) swarm.reply_weight[i] = vary(replies[i]);
+  swarm.reply_weight[0] += 1;
+  constexpr u32 restarts[] = {50, 10, 20, 20};
+  for (u32 i = 0; i < std::size(restarts); ++i) swarm.restart_weight[i] = vary(restarts[i]);
+  swarm.restart_weight[0] += 1;
+  swarm.flaw = vary(30);
+  swarm.gate = vary(30);
+  swarm.attack = vary(120);
+  swarm.cut = vary(3);
+  swarm.burst = vary(60);
+  swarm.burst_max = dice.one_of<u32>({2, 8, 40});
+  swarm.time_back = vary(5);
+  swarm.timer_late = dice.one_of<u32>({0, 200, 900});
+  swarm.jump = vary(20);
+  swarm.odd_timer = vary(20);
+  swarm.payload_max = dice.one_of<u16>({8, 64, 64, 300, 1000});
+}
+
+void draw_size(Dice& dice, Swarm& swarm) {
+  const u32 size = dice.below(100);
+  if (size < 50) {
+    swarm.clients = static_cast<u16>(dice.between(2, 5));
+    swarm.tokens = static_cast<u16>(dice.between(2, 9));
+    swarm.scopes = static_cast<u16>(dice.between(1, 4));
+    swarm.resources = static_cast<u16>(dice.between(1, 8));
+  } else if (size < 95) {
+    swarm.clients = static_cast<u16>(dice.between(6, 24));
+    swarm.tokens = static_cast<u16>(dice.between(8, 60));
+    swarm.scopes = static_cast<u16>(dice.between(2, 12));
+    swarm.resources = static_cast<u16>(dice.between(4, 40));
+  } else if (size == 99) {
+    swarm.clients = static_cast<u16>(dice.between(500, 1500));
+    swarm.tokens = static_cast<u16>(dice.between(1000, 3000));
+    swarm.scopes = static_cast<u16>(dice.between(4, 100));
+    swarm.resources = static_cast<u16>(dice.between(30, 500));
+  } else {
+    swarm.clients = static_cast<u16>(dice.between(60, 150));
+    swarm.tokens = static_cast<u16>(dice.between(100, 300));
+    swarm.scopes = static_cast<u16>(dice.between(4, 40));
+    swarm.resources = static_cast<u16>(dice.between(30, 200));
+  }
+}
+
+}  // namespace
+
+Swarm draw_swarm(u64 seed, u32 steps) {
+  Dice dice(seed);
+  Swarm swarm;
+  swarm.seed = seed;
+  draw_size(dice, swarm);
+  Config& config = swarm.configs[0];
+  for (const Bytes secret : secrets) config.secrets.emplace_back(secret);
+  config.hash_seed = dice.next();
+  draw_limits(dice, swarm, config);
+  draw_times(dice, config);
+  swarm.configs[1] = config;
+  if (dice.chance(300)) draw_limits(dice, swarm, swarm.configs[1]);
+  if (dice.chance(300)) draw_times(dice, swarm.configs[1]);
+  draw_spans(dice, swarm);
+  draw_rates(dice, swarm);
+  swarm.steps = steps != 0 ? steps : dice.one_of<u32>({500, 2000, 5000, 10000});
+  swarm.reuses_handles = dice.chance(600);
+  swarm.has_odd_names = dice.chance(600);
+  swarm.deep_every = dice.one_of<u32>({32, 256, 1024});
+  swarm.is_long = dice.chance(100);
+  if (swarm.clients >= 500) {
+    // Long enough to fill it; what looks at all of it, seldom.
+    swarm.steps = steps != 0 ? steps : 20000;
+    swarm.deep_every = 4096;
+    swarm.op_weight[1] /= 4;
+    swarm.op_weight[7] = std::min(swarm.op_weight[7], 1u);
+    swarm.cut = 0;
+    swarm.is_long = false;
+  }
+  if (swarm.is_long) swarm.op_weight[7] = swarm.cut = 0;  // one hub from beginning to end
+  return swarm;
+}
+
+std::string Swarm::describe() const {
+  std::string out = compose({Digits(clients), " clients, ", Digits(tokens), " tokens, ", Digits(scopes), " channels, ", Digits(resources),
+                             " resources, ", Digits(steps), " steps; limits:"});
+  const Config usual;
+  for (const LimitEntry& limit : limits) {
+    const u32 one = configs[0].*limit.value;
+    const u32 other = configs[1].*limit.value;
+    if (one == usual.*limit.value && other == one) continue;
+    out += compose({" ", limit.name, " ", Digits(one)});
+    if (other != one) out += compose({" or ", Digits(other)});
+  }
+  out += "; weights:";
+  for (u32 i = 0; i < std::size(op_weight); ++i) out += compose({" ", op_names[i], " ", Digits(op_weight[i])});
+  return out;
+}
+
+}  // namespace sidekick::sim

@@ -1,0 +1,45 @@
+// What one seed's world is like: how large, which faults it has and how often, which limits are tiny. Drawn anew for every seed, so that
+// rare states are reached by worlds in which something is missing or in excess (swarm testing).
+#pragma once
+
+#include <string>
+
+#include "dice.hpp"
+#include "op.hpp"
+#include "sidekick/config.hpp"
+
+namespace sidekick::sim {
+
+struct Swarm {
+  u64 seed = 0;
+  /// A restart may come with other limits: then what is stored may be more than may be.
+  Config configs[2];
+
+  u16 clients = 4, tokens = 8, scopes = 4, resources = 6;
+  u32 steps = 5000;
+
+  u32 op_weight[10] = {};     ///< by OpKind
+  u32 frame_weight[6] = {};   ///< by Verb
+  u32 http_weight[4] = {};    ///< connection, resources, message, health
+  u32 reply_weight[static_cast<u32>(Reply::count)] = {};
+  u32 restart_weight[4] = {}; ///< by Restart
+
+  // Per thousand.
+  u32 flaw = 20, gate = 20, attack = 100, cut = 0, burst = 50, time_back = 5, timer_late = 200, jump = 20, odd_timer = 20;
+  u32 burst_max = 8;
+  u32 span_max_ms = 5;
+  u32 jump_max_ms = 1000;
+  u16 payload_max = 64;
+  bool reuses_handles = true;
+  bool has_odd_names = true;
+  u32 deep_every = 256;  ///< steps between deep checks
+  bool is_long = false;  ///< many lives of one hub, each ending with nothing left: does memory grow?
+
+  std::string describe() const;
+};
+
+inline constexpr Bytes secrets[] = {"the secret", "the other secret"};
+
+Swarm draw_swarm(u64 seed, u32 steps);
+
+}  // namespace sidekick::sim

@@ -1,0 +1,130 @@
+// One hub on trial: takes ops, hands them to the hub as a host does, performs its actions in list order, and holds every one against the
+// model. Owns the hub, what the host has stored, and its twin; makes no ops itself, so any list of ops can be tried again.
+#pragma once
+
+#include <memory>
+
+#include "model.hpp"
+#include "sidekick/hub.hpp"
+
+namespace sidekick::sim {
+
+struct Failure {
+  Checker checker;
+  u32 step = 0;  ///< the number of the op, from 0
+  std::string expected;
+  std::string came;
+};
+
+class Trial {
+ public:
+  /// `trace`: where to write the trace of all hubs; may be null. `is_canary`: the host forgets a row now and then, to test the checkers.
+  Trial(const Swarm& swarm, const Words& words, std::string* trace = nullptr, bool is_canary = false);
+  ~Trial();
+
+  /// False at the first failure; then there is nothing more to be tried.
+  bool take(const Op& op);
+
+  const std::optional<Failure>& failure() const { return failure_; }
+  const Model& model() const { return model_; }
+  bool has_socket(u32 client) const { return sockets_[client] != 0; }
+  Millis timer_at() const { return timer_at_; }
+  u64 inputs() const { return inputs_; }
+  u64 digest() const { return digest_; }
+
+  /// What the hub holds, in bytes, and a bound of what it may hold while nothing is left in it.
+  long long held_bytes() const { return held_bytes_; }
+  bool check_memory();
+  bool check_rows();
+
+  /// Notes what is wrong, if nothing was before. Returns false, for the caller to return.
+  bool fail(Checker checker, std::string expected, std::string came);
+
+ private:
+
+  // trial.cpp: what a host does
+  void start_hub();
+  bool take_input(const Op& op);
+  std::optional<Input> input_of(const Op& op);
+  input::HttpRequest request_of(const Op& op);
+  const Config& config() const { return swarm_.configs[config_]; }
+  bool hand(Millis now, const Input& input);
+  bool lose_hub(const char* what);
+  bool restart(const Op& op);
+  bool restore(Millis now, const Input& input);
+  bool check_actions(const Op& op);
+  u32 handle_of(u32 client) const { return first_handle_ + client + (reuses_handles_ ? 0 : generations_[client] * swarm_.clients); }
+  /// The place of the open client with this handle, or nobody.
+  u32 client_of(u32 handle) const;
+  bool is_performed() const { return performed_ < cut_; }
+
+  // trial_checks.cpp: every action against the effects
+  bool check(const Action& action);
+  bool check_row(const Action& action, Bytes key);
+  bool check_attach(const Action& action);
+  bool check_send(const Action& action);
+  bool check_publish(const Action& action, Effect& effect);
+  bool check_respond(const Action& action);
+  bool check_forward(const Action& action);
+  bool check_close(const Action& action);
+  bool check_timer();
+  bool check_all_met();
+  Effect* find(EffectKind kind, u32 who);
+  bool meet(Effect& effect);
+  bool is_met(const Effect& effect, Bytes text) const;
+  bool miss(const Effect* effect, const Action& action, Checker otherwise);
+  Checker blame(Checker otherwise) const { return model_.verdict().value_or(otherwise); }
+  std::string show(const Effect& effect) const;
+  std::string show(const Action& action) const;
+
+  // twin.cpp: a second hub, restored beside the first
+  void start_twin(Millis now);
+  bool compare_twin(Millis now, Input input);
+
+  const Swarm& swarm_;
+  const Words& words_;
+  Model model_;
+  u8 config_ = 0;  ///< which of the swarm's two
+  std::unique_ptr<Hub> hub_;
+  Actions actions_;
+  std::string* trace_;
+  const bool is_canary_;
+  const bool reuses_handles_;
+  const u32 first_handle_;
+
+  // What the host has.
+  std::vector<TokenRow> rows_;
+  std::vector<std::string> records_;
+  std::vector<u8> sockets_;
+  std::vector<u32> generations_;
+  Millis timer_at_ = 0;
+  u32 request_ = 0;
+  bool is_stopping_ = false;
+
+  Model reader_;  ///< reads what is stored, in check_rows
+
+  std::unique_ptr<Hub> twin_;
+  Actions twin_actions_;
+  std::unordered_map<u32, u32> twin_flights_;  ///< the first hub's name for a flight, the twin's; looked up, never iterated
+
+  std::optional<Failure> failure_;
+  u32 steps_ = 0;
+  u64 inputs_ = 0;
+  u64 digest_ = 0xcbf29ce484222325;
+  long long held_bytes_ = 0;
+  long long twin_bytes_ = 0;
+  u32 peak_ = 0;                 ///< the most that this hub had at once: clients, tokens, topics, forwards
+  long long peak_text_bytes_ = 0;  ///< and the most that it wrote for one input
+  std::size_t first_open_ = 0;  ///< effects before this one are met
+  u32 performed_ = 0;
+  u32 cut_ = no_cut;
+  std::string bytes_;
+  std::string whole_;
+  std::vector<u32> seen_in_;  ///< by client: the publish in which it was last seen
+  u32 publish_ = 0;
+};
+
+/// Appends to a digest of all that a hub does.
+u64 digest_of(u64 digest, const Action& action);
+
+}  // namespace sidekick::sim

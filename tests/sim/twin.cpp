@@ -1,0 +1,114 @@
+// A second hub, restored from what the host has stored while the first goes on: both must give the same bytes from then on. By design they
+// differ in how they number forwards and in when they set their timers.
+#include <algorithm>
+
+#include "rescue.hpp"
+#include "sidekick/text.hpp"
+#include "trial.hpp"
+
+namespace sidekick::sim {
+
+namespace {
+
+bool is_same_field(const Field& field, const char* one, const char* other) {
+  switch (field.kind) {
+    case FieldKind::u32_word: return field_at<u32>(one, field) == field_at<u32>(other, field);
+    case FieldKind::u64_word: return field_at<u64>(one, field) == field_at<u64>(other, field);
+    case FieldKind::bytes: return field_at<Bytes>(one, field) == field_at<Bytes>(other, field);
+    case FieldKind::ids: {
+      const auto left = field_at<std::span<const u32>>(one, field);
+      const auto right = field_at<std::span<const u32>>(other, field);
+      return std::equal(left.begin(), left.end(), right.begin(), right.end());
+    }
+    case FieldKind::end: break;
+  }
+  trap();
+}
+
+bool is_same(const Action& one, const Action& other) {
+  if (one.tag != other.tag) return false;
+  for (const Field* field = find_action_shape(static_cast<u32>(one.tag))->fields; field->kind != FieldKind::end; ++field) {
+    if (field->name == "forward") continue;  // its number
+    if (!is_same_field(*field, fields_of(one), fields_of(other))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+/// Only while nothing waits for the app server, for that is lost in a restart; nor with a limit of frames, for that starts afresh.
+void Trial::start_twin(Millis now) {
+  if (!model_.is_idle() || config().frames_per_second != 0) return;
+  // Nor while the first is being restored itself, and what is due not yet over.
+  if (model_.is_restoring() || (model_.soonest() != 0 && model_.soonest() <= now)) return;
+  twin_ = std::make_unique<Hub>(config());
+  twin_flights_.clear();
+  const auto give = [&](const Input& input) { twin_->handle(now, input, twin_actions_); };
+  for (u32 token = 0; token < swarm_.tokens; ++token) {
+    const TokenRow& row = rows_[token];
+    if (row.is_there) give(input::RestoreToken{row.state, row.expires_at, words_.tokens[token].bytes, row.record});
+  }
+  for (u32 client = swarm_.clients; client-- > 0;) {
+    if (sockets_[client] != 0) give(input::RestoreClient{handle_of(client), records_[client]});
+  }
+  give(input::TimerFired{});  // ends the restore, and tells the time where there was nothing to restore
+  if (is_stopping_) give(input::ShuttingDown{});
+}
+
+bool Trial::compare_twin(Millis now, Input input) {
+  if (twin_ == nullptr) return true;
+  if (input.tag == InputTag::forward_done) {
+    const auto flight = twin_flights_.find(input.forward_done.forward);
+    const bool is_known = flight != twin_flights_.end();
+    input.forward_done.forward = is_known ? flight->second : 0;  // 0: a flight of before the twin concerns nobody
+    if (is_known) twin_flights_.erase(flight);
+  }
+  if (!survives([&] { twin_->handle(now, input, twin_actions_); })) return lose_hub("a trap in the restored hub");
+  u32 at = 0;
+  for (const Action& action : actions_) {
+    if (action.tag == ActionTag::set_timer) continue;
+    while (at < twin_actions_.size() && twin_actions_[at].tag == ActionTag::set_timer) ++at;
+    if (at == twin_actions_.size()) return fail(Checker::restore_same, show(action), "nothing from the restored hub");
+    if (!is_same(action, twin_actions_[at])) return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
+    if (action.tag == ActionTag::forward) {
+      twin_flights_.emplace(action.forward.forward, twin_actions_[at].forward.forward);
+    }
+    ++at;
+  }
+  while (at < twin_actions_.size() && twin_actions_[at].tag == ActionTag::set_timer) ++at;
+  if (at < twin_actions_.size()) return fail(Checker::restore_same, "nothing more", show(twin_actions_[at]));
+  return true;
+}
+
+u64 digest_of(u64 digest, const Action& action) {
+  const auto mix = [&digest](u64 word) {
+    digest = (digest ^ word) * 0x9E3779B97F4A7C15;
+    digest ^= digest >> 29;
+  };
+  mix(static_cast<u64>(action.tag));
+  const char* fields = fields_of(action);
+  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+    switch (field->kind) {
+      case FieldKind::u32_word: mix(field_at<u32>(fields, *field)); break;
+      case FieldKind::u64_word: mix(field_at<u64>(fields, *field)); break;
+      case FieldKind::bytes: {
+        Bytes bytes = field_at<Bytes>(fields, *field);
+        mix(bytes.size());
+        for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+          u64 word;
+          __builtin_memcpy(&word, bytes.data(), 8);
+          mix(word);
+        }
+        for (const char c : bytes) mix(static_cast<u8>(c));
+        break;
+      }
+      case FieldKind::ids:
+        for (const u32 id : field_at<std::span<const u32>>(fields, *field)) mix(id);
+        break;
+      case FieldKind::end: break;
+    }
+  }
+  return digest;
+}
+
+}  // namespace sidekick::sim
