@@ -20,6 +20,7 @@ struct sidekick_hub {
   std::vector<uint32_t> words;  // the actions, flat
   bool is_recording = false;
   std::string recorded;
+  trace::Recording recording;
   std::string header;
   sidekick_text text{};
 };
@@ -194,8 +195,8 @@ const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
 
   hub->recorded.clear();
   if (hub->is_recording) {
-    trace::append_input(hub->recorded, hub->hub, it.now, it.input);
-    for (const Action& action : hub->actions) trace::append_action(hub->recorded, action);
+    hub->recording.append(hub->recorded, hub->hub, it.now, it.input, hub->actions);
+    if (hub->recording.take_due_hash(hub->hub)) hub->recording.append_hash(hub->recorded, hub->hub);
   }
   return hub->words.data();
 }
@@ -211,6 +212,12 @@ uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32
 void sidekick_record(sidekick_hub* hub, uint32_t on) { hub->is_recording = on != 0; }
 
 const sidekick_text* sidekick_recorded(sidekick_hub* hub) { return view(hub->text, hub->recorded); }
+
+const sidekick_text* sidekick_hash(sidekick_hub* hub) {
+  hub->header.clear();
+  hub->recording.append_hash(hub->header, hub->hub);
+  return view(hub->text, hub->header);
+}
 
 const sidekick_text* sidekick_record_input(sidekick_hub* hub, uint32_t size) {
   const TimedInput it = decode_input(size);

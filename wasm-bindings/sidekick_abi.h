@@ -77,6 +77,11 @@ uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32
 SIDEKICK_EXPORT(sidekick_record) void sidekick_record(sidekick_hub* hub, uint32_t on);
 SIDEKICK_EXPORT(sidekick_recorded) const sidekick_text* sidekick_recorded(sidekick_hub* hub);
 
+/* A line for the trace with what it has come to so far: {"hash":{"inputs":…,"lines":"…","state":"…"}} and a newline. The state's hash is of
+ * all that the hub knows, whether it is recorded or not; the lines' hash is of what was recorded. While recording such a line comes by
+ * itself, at intervals of 1,024 inputs or more. O(state). Good until the next call on this hub. */
+SIDEKICK_EXPORT(sidekick_hash) const sidekick_text* sidekick_hash(sidekick_hub* hub);
+
 /* The trace line of the input laid out in the buffer as for sidekick_handle, without applying it. For the one input that no trace would
  * have otherwise: the one at which another instance trapped. Good until the next call on this hub. */
 SIDEKICK_EXPORT(sidekick_record_input) const sidekick_text* sidekick_record_input(sidekick_hub* hub, uint32_t size);

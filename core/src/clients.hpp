@@ -53,7 +53,10 @@ class Clients {
   bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
 
   Client& operator[](ClientSlot slot) { return clients_[slot]; }
+  const Client& operator[](ClientSlot slot) const { return clients_[slot]; }
   u32 count() const { return clients_.size(); }
+  /// Those without a serial are not in use.
+  const std::vector<Client>& slots() const { return clients_.slots(); }
 
  private:
   u64 hash(ClientId id) const { return hash_number(hash_seed_, id); }

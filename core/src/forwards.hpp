@@ -64,6 +64,9 @@ class Forwards {
   Flight finish(ForwardId id);
   Flight finish_slot(u32 slot);
 
+  /// A lane that is done, and a flight with id 0, are not in use.
+  const std::vector<Lane>& lane_slots() const { return lanes_.slots(); }
+  const std::vector<Flight>& flight_slots() const { return flights_.slots(); }
   u32 in_flight_count() const { return flights_.size(); }
 
   /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it then.

@@ -51,6 +51,8 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
 }
 
 const Config& Hub::config() const { return state_->config; }
+u64 Hub::state_hash() const { return state_->hash(); }
+u32 Hub::state_size() const { return state_->tokens.count() + state_->clients.count() + state_->topics.count(); }
 
 void Hub::State::expire_due(Actions& out) {
   while (!deadlines.empty() && deadlines.soonest().at <= now) {

@@ -42,6 +42,9 @@ class Pool {
   const T& operator[](u32 id) const { return slots_[id]; }
   u32 size() const { return size_; }
 
+  /// Every slot there is; those not in use are as constructed.
+  const std::vector<T>& slots() const { return slots_; }
+
  private:
   std::vector<T> slots_;
   std::vector<u32> free_;

@@ -84,6 +84,9 @@ struct Hub::State {
   void on_restore_client(const input::RestoreClient& in, Actions& out);
   void settle_restored(Actions& out);
 
+  // state_hash.cpp
+  u64 hash() const;
+
   // emit.cpp
   void emit_put_token(TokenId id, Actions& out);
   void emit_touch_token(TokenId id, Actions& out);

@@ -34,6 +34,7 @@ class Token {
   Bytes context() const { return part(topic_end_, static_cast<u32>(text_.size())); }  ///< as written; empty: there is none
 
   TokenState state() const { return state_; }
+  u32 holder() const { return holder_; }  ///< unless free
   bool is_held_by(u32 client) const { return state_ != TokenState::free && holder_ == client; }
   Millis expires_at() const { return expires_at_; }
 
@@ -65,6 +66,7 @@ class Tokens {
 
   TokenId find(Bytes key) const;
   Token& operator[](TokenId id) { return tokens_[id]; }
+  const Token& operator[](TokenId id) const { return tokens_[id]; }
 
   /// A token that is not filed yet, so that what it costs can be asked first.
   static Token draft(Bytes key, const Scope& scope, Bytes topic, Bytes context);
@@ -81,6 +83,8 @@ class Tokens {
   void erase(TokenId id);
 
   u32 count() const { return tokens_.size(); }
+  /// Those without a key are not in use.
+  const std::vector<Token>& slots() const { return tokens_.slots(); }
 
   /// What token_store_bytes_max bounds.
   u64 store_bytes() const { return store_bytes_; }

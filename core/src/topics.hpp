@@ -12,6 +12,12 @@ using TopicId = u32;
 
 class Topics {
  public:
+  struct Topic {
+    std::string name;  ///< empty: this slot is not in use
+    std::vector<u32> subscribers;
+    u64 marked_in = 0;
+  };
+
   explicit Topics(u64 hash_seed) : hash_seed_(hash_seed) {}
 
   /// The topic's id, or `none` where nobody is subscribed to it.
@@ -39,6 +45,7 @@ class Topics {
   bool is_marked(TopicId topic) const { return topics_[topic].marked_in == round_; }
 
   u32 count() const { return topics_.size(); }
+  const std::vector<Topic>& slots() const { return topics_.slots(); }
 
   /// What topic_store_bytes_max bounds: what resource topics and their subscriptions cost in memory, rounded up. A name counts once for
   /// its topic and once, as it is written there, for each listener's record. Channel topics cost nothing here: tokens bound them, and
@@ -48,12 +55,6 @@ class Topics {
   static u64 subscription_cost(Bytes name);
 
  private:
-  struct Topic {
-    std::string name;
-    std::vector<u32> subscribers;
-    u64 marked_in = 0;
-  };
-
   TopicId find(u64 name_hash, Bytes name) const;
   u64 hash(Bytes name) const { return hash_bytes(hash_seed_, name); }
 

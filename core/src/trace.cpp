@@ -1,5 +1,6 @@
 #include "sidekick/trace.hpp"
 
+#include "hash_index.hpp"
 #include "ion/writer.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -35,6 +36,10 @@ void append_ids(std::string& out, std::span<const u32> ids) {
   out += ']';
 }
 
+void append_hex(std::string& out, u64 number) {
+  for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[number >> shift & 15];
+}
+
 /// Every field of border.def by its name and kind, and the end of the line. `hub` judges what must not be written down.
 void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
   for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
@@ -68,9 +73,8 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
 }  // namespace
 
 void append_header(std::string& out, const Config& config) {
-  constexpr char hex[] = "0123456789abcdef";
   append_form(out, "{\"trace\":%,\"core\":\"%\",\"hash_seed\":\"", format_version, core_version);
-  for (int shift = 60; shift >= 0; shift -= 4) out += hex[config.hash_seed >> shift & 15];
+  append_hex(out, config.hash_seed);
   out += "\",\"config\":";
   const char* separator = "{";
   for (const LimitEntry& limit : limits) {
@@ -90,6 +94,30 @@ void append_action(std::string& out, const Action& action) {
   const Shape& shape = *find_action_shape(static_cast<u32>(action.tag));
   append_form(out, "{\"out\":\"%\"", shape.name);
   append_fields(out, shape, fields_of(action), nullptr);
+}
+
+void Recording::append(std::string& out, const Hub& hub, Millis now, const Input& input, const Actions& actions) {
+  const std::size_t before = out.size();
+  append_input(out, hub, now, input);
+  for (const Action& action : actions) append_action(out, action);
+  lines_ = hash_bytes(lines_, Bytes(out).substr(before));
+  ++inputs_;
+}
+
+bool Recording::take_due_hash(const Hub& hub) {
+  constexpr u64 inputs_min = 1024;
+  const u64 inputs = inputs_ - due_since_;
+  if (inputs < inputs_min || inputs < hub.state_size()) return false;
+  due_since_ = inputs_;
+  return true;
+}
+
+void Recording::append_hash(std::string& out, const Hub& hub) const {
+  append_form(out, "{\"hash\":{\"inputs\":%,\"lines\":\"", inputs_);
+  append_hex(out, lines_);
+  out += "\",\"state\":\"";
+  append_hex(out, hub.state_hash());
+  out += "\"}}\n";
 }
 
 }  // namespace sidekick::trace

@@ -55,7 +55,8 @@ Reader::Step Reader::next() {
   if (!has_header_) return fail(first_line);
   if (document.find("in") != nullptr) return read_input(document);
   if (document.find("out") != nullptr) return Step::action;
-  return fail("a member \"trace\", \"in\" or \"out\"");
+  if (document.find("hash") != nullptr) return Step::hash;
+  return fail("a member \"trace\", \"in\", \"out\" or \"hash\"");
 }
 
 Reader::Step Reader::fail(Bytes expected) {

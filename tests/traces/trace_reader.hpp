@@ -20,6 +20,7 @@ class Reader {
     header,  ///< config() is that of the hub to make
     input,   ///< now() and input() are to be given to the hub
     action,  ///< line() is what the hub should have said
+    hash,    ///< line() is what Recording::append_hash should have said
     end,
     broken,  ///< error() says what was expected and what came; nothing more can be read
   };

@@ -46,6 +46,7 @@ void check_same_future(TalkHost& one, TalkHost& other, Random& random) {
     REQUIRE(take(one, step) == take(other, step));
   }
   check_same_rows(one, other);
+  CHECK(one.scenario.hub().state_hash() == other.scenario.hub().state_hash());
 }
 
 TEST_CASE("restored at any point of a conversation, a hub goes on the same") {

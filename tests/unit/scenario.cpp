@@ -21,9 +21,17 @@ Scenario::Scenario(Bytes settings) {
 }
 
 void Scenario::start_hub() {
+  if (hub_ != nullptr) recording_.append_hash(trace_, *hub_);
+  recording_ = {};
   hub_ = std::make_unique<Hub>(config_);
   trace::append_header(trace_, config_);
   trace_ += '\n';
+}
+
+std::string Scenario::trace() const {
+  std::string text = trace_;
+  recording_.append_hash(text, *hub_);
+  return text;
 }
 
 std::string Scenario::open(ClientId client) {
@@ -81,15 +89,14 @@ std::string Scenario::restore_client(ClientId client, Bytes record) {
 }
 
 std::string Scenario::handle(const Input& input) {
-  trace::append_input(trace_, *hub_, now_, input);
   hub_->handle(now_, input, actions_);
+  recording_.append(trace_, *hub_, now_, input, actions_);
   return perform();
 }
 
 std::string Scenario::perform() {
   std::string out;
   for (const Action& action : actions_) {
-    trace::append_action(trace_, action);
     append_line(out, action);
     switch (action.tag) {
       case ActionTag::put_token:

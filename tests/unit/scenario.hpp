@@ -11,7 +11,7 @@
 #include <set>
 #include <string>
 
-#include "sidekick/hub.hpp"
+#include "sidekick/trace.hpp"
 
 namespace sidekick::test {
 
@@ -60,8 +60,8 @@ class Scenario {
   const std::map<std::string, TokenRow>& token_rows() const { return token_rows_; }
   const std::map<ClientId, std::string>& client_rows() const { return client_rows_; }
 
-  /// The trace of all hubs this scenario has had.
-  const std::string& trace() const { return trace_; }
+  /// The trace of all hubs this scenario has had, each with a hash at its end.
+  std::string trace() const;
 
  private:
   void start_hub();
@@ -76,6 +76,7 @@ class Scenario {
   RequestId last_request_ = 0;
   std::map<std::string, TokenRow> token_rows_;
   std::map<ClientId, std::string> client_rows_;
+  trace::Recording recording_;
   std::string trace_;
 };
 

@@ -1,6 +1,7 @@
 // Traces: what is written is read back, a secret is never in one, and the golden ones that no conversation gives.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "conversation.hpp"
@@ -20,21 +21,23 @@ std::string replayed(const std::string& text) {
   std::istringstream stream(text);
   trace::Reader reader(stream);
   std::unique_ptr<Hub> hub;
+  trace::Recording recording;
   Actions actions;
   std::string out;
   for (;;) {
     switch (reader.next()) {
       case Step::header:
         hub = std::make_unique<Hub>(reader.config());
+        recording = {};
         trace::append_header(out, reader.config());
         out += '\n';
         break;
       case Step::input:
-        trace::append_input(out, *hub, reader.now(), reader.input());
         hub->handle(reader.now(), reader.input(), actions);
-        for (const Action& action : actions) trace::append_action(out, action);
+        recording.append(out, *hub, reader.now(), reader.input(), actions);
         break;
       case Step::action: break;
+      case Step::hash: recording.append_hash(out, *hub); break;
       case Step::end: return out;
       case Step::broken: return compose({"line ", Digits(reader.line_number()), ": ", reader.error()});
     }
@@ -93,6 +96,89 @@ TEST_CASE("a trace that is read and replayed is written the same, for random con
   }
 }
 
+std::string state_of(Hub& hub) {
+  std::string line;
+  trace::Recording().append_hash(line, hub);
+  return line;
+}
+
+TEST_CASE("the state's hash is the same after a restore, and after another past that led to the same state") {
+  Scenario s;
+  const std::string nothing = state_of(s.hub());
+  s.open(1);
+  s.open(2);
+  s.post("/connection", R"({"token":"t","channel":"c","params":{"a":"1"},"context":[1]})");
+  s.post("/connection", R"({"token":"u","channel":"c","params":{}})");
+  s.frame(1, R"({"type":"subscribe","token":"t"})");
+  s.frame(2, R"({"type":"listen","resources":["x","y"]})");
+  const std::string before = state_of(s.hub());
+  s.restart();
+  s.timer();
+  CHECK(state_of(s.hub()) == before);
+  s.open(3);  // takes another slot than before, and leaves it
+  s.frame(3, R"({"type":"listen","resources":["z","x"]})");
+  CHECK(state_of(s.hub()) != before);
+  s.close(3);
+  CHECK(state_of(s.hub()) == before);
+  s.close(1);
+  s.close(2);
+  CHECK(state_of(s.hub()) != nothing);  // two free tokens
+  s.after(10'000'000);
+  s.timer();
+  CHECK(state_of(s.hub()) == nothing);
+}
+
+TEST_CASE("the state's hash tells of every change: who holds what, in which context, until when, who listens, what waits") {
+  const auto hash_of = [](auto&&... step) {
+    Scenario s;
+    s.open(1);
+    s.open(2);
+    (step(s), ...);
+    return state_of(s.hub());
+  };
+  const auto token = [](Bytes context, Bytes params = "{}") {
+    return [=](Scenario& s) { s.post("/connection", compose({R"({"token":"t","channel":"c","params":)", params, R"(,"context":)", context, "}"})); };
+  };
+  const auto frame = [](ClientId client, Bytes text) { return [=](Scenario& s) { s.frame(client, text); }; };
+  const auto later = [](Scenario& s) { s.after(1); };
+  constexpr Bytes subscribe = R"({"type":"subscribe","token":"t"})";
+  constexpr Bytes send = R"({"type":"send","token":"t","channel":"c","params":{},"data":1})";
+  constexpr Bytes send_other = R"({"type":"send","token":"t","channel":"c","params":{},"data":2})";
+  const std::string hashes[] = {
+      hash_of(),
+      hash_of(token("1")),
+      hash_of(token("2")),
+      hash_of(token("1", R"({"a":"b"})")),
+      hash_of(later, token("1")),
+      hash_of(token("1"), frame(1, subscribe)),
+      hash_of(token("1"), frame(2, subscribe)),
+      hash_of(token("1"), frame(1, send)),
+      hash_of(token("1"), frame(1, send), frame(1, send)),
+      hash_of(token("1"), frame(1, send), frame(1, send_other)),
+      hash_of(frame(1, R"({"type":"listen","resources":["x"]})")),
+      hash_of(frame(2, R"({"type":"listen","resources":["x"]})")),
+      hash_of(frame(1, R"({"type":"listen","resources":["x","y"]})")),
+      hash_of(frame(1, R"({"type":"listen","resources":["y","x"]})")),
+      hash_of([](Scenario& s) { s.handle(input::ShuttingDown{}); }),
+      hash_of([](Scenario& s) { s.close(2); }),
+  };
+  for (const std::string& one : hashes) CHECK(std::ranges::count(hashes, one) == 1);
+}
+
+TEST_CASE("the line's hash is of all lines so far, and a hash is due after 1,024 inputs, or after as many as there is state") {
+  Scenario s;
+  trace::Recording recording;
+  std::string lines;
+  const auto take = [&](ClientId client) {
+    s.open(client);
+    recording.append(lines, s.hub(), s.now(), input::ClientOpened{client}, s.actions());
+    return recording.take_due_hash(s.hub());
+  };
+  for (ClientId client = 1; client < 1'024; ++client) REQUIRE(!take(client));
+  CHECK(take(1'024));
+  for (ClientId client = 1'025; client < 3'000; ++client) CHECK(take(client) == false);  // now 1,024 clients and more: state grows with every input
+}
+
 TEST_CASE("a trace never holds a secret, right or wrong: only whether it was right") {
   Scenario s;
   s.post("/resources", R"({"resources":[]})", bearer);
@@ -148,7 +234,7 @@ TEST_CASE("what is no trace is refused with what was expected") {
   CHECK(refusal("{}\n").starts_with("line 1: expected the first line of a trace, "));
   CHECK(refusal("{\"trace\":2}\n").starts_with("line 1: expected trace format 1"));
   CHECK(refusal("{\"trace\":1}\n").starts_with("line 1: expected \"config\", an object, and \"hash_seed\""));
-  CHECK(refusal(header + "{}\n").starts_with("line 2: expected a member \"trace\", \"in\" or \"out\""));
+  CHECK(refusal(header + "{}\n").starts_with("line 2: expected a member \"trace\", \"in\", \"out\" or \"hash\""));
   CHECK(refusal(header + "\n").starts_with("line 2: expected a JSON object"));
   CHECK(refusal(header + R"({"in":"x","now":1})").starts_with("line 2: expected the name of an input"));
   CHECK(refusal(header + R"({"in":"timer_fired"})").starts_with("line 2: expected \"now\", a time in ms"));

@@ -30,6 +30,13 @@ class Hub {
 
   const Config& config() const;
 
+  /// A number for all that the hub knows, and decides by, but the clock and the clients' frame credits: the same for hubs that know the
+  /// same, on every host and build, with every hash seed, and after a restore. O(state): see state_size.
+  u64 state_hash() const;
+
+  /// How many tokens, clients and subscriptions there are to hash.
+  u32 state_size() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -20,4 +20,24 @@ void append_input(std::string& out, const Hub& hub, Millis now, const Input& inp
 /// The action's line, ended by a newline.
 void append_action(std::string& out, const Action& action);
 
+/// The recording of one hub, from its first input on.
+class Recording {
+ public:
+  /// The lines of an input that `hub` has been given, and of what it answered.
+  void append(std::string& out, const Hub& hub, Millis now, const Input& input, const Actions& actions);
+
+  /// What the recording and the hub have come to, in a line: {"hash":{"inputs":1024,"lines":"…","state":"…"}}. Recordings that agree in
+  /// such a line agree in all that was recorded before it: these lines alone tell where two hosts or builds went apart. They may stand
+  /// anywhere between inputs; a replay takes them where they are.
+  void append_hash(std::string& out, const Hub& hub) const;
+
+  /// Whether append_hash is due after this input, so rarely that it costs next to nothing. True once each time.
+  bool take_due_hash(const Hub& hub);
+
+ private:
+  u64 inputs_ = 0;
+  u64 lines_ = 0;
+  u64 due_since_ = 0;  // as inputs_ was then
+};
+
 }  // namespace sidekick::trace

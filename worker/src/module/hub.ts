@@ -43,6 +43,7 @@ interface Exports {
   sidekick_record(hub: number, on: number): void;
   sidekick_recorded(hub: number): number;
   sidekick_record_input(hub: number, size: number): number;
+  sidekick_hash(hub: number): number;
 }
 
 /** Checks that a compiled module is a Sidekick module without imports: one that imports nothing provably does no I/O. */
@@ -143,6 +144,14 @@ export class Hub implements HubLike {
   /** The trace lines of the latest input and its actions, each ended by a newline; a view. */
   recorded(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_recorded(this.#hub)));
+  }
+
+  /**
+   * A trace line, with its newline, of what the hub has come to: `{"hash":{"inputs":...,"lines":"...","state":"..."}}`. Hubs with the same
+   * state hash know the same, wherever they run. While recording such a line comes by itself from time to time. A view.
+   */
+  hash(): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_hash(this.#hub)));
   }
 
   /** The trace line of an input, which is not applied: for the one at which another hub trapped. A view. */
