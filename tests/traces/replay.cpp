@@ -36,6 +36,12 @@ class Replay {
           if (pending_.empty() || pending_.front() != reader_.line()) return report(reader_.line());
           pending_.pop_front();
           break;
+        case Step::hash:
+          if (!pending_.empty()) return report(reader_.line());
+          expect(hub_.hash_line());
+          if (pending_.front() != reader_.line()) return report(reader_.line());
+          pending_.pop_front();
+          break;
         case Step::end:
           if (!pending_.empty()) return report("the end of the trace");
           std::printf("%s: %llu inputs, the same\n", path_, static_cast<unsigned long long>(inputs_));
@@ -55,9 +61,13 @@ class Replay {
     last_input_ = line();
     std::string text;
     hub_.append_lines(text, reader_.now(), reader_.input());
-    for (std::size_t at = 0; at < text.size();) {
-      const std::size_t end = text.find('\n', at);
-      pending_.push_back(text.substr(at, end - at));
+    expect(text);
+  }
+
+  void expect(const std::string& lines) {
+    for (std::size_t at = 0; at < lines.size();) {
+      const std::size_t end = lines.find('\n', at);
+      pending_.push_back(lines.substr(at, end - at));
       at = end + 1;
     }
   }

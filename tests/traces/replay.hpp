@@ -18,6 +18,9 @@ class ReplayedHub {
   /// Applies the input and appends the lines that a recording of it has, each ended by a newline.
   virtual void append_lines(std::string& out, Millis now, const Input& input) = 0;
 
+  /// What Recording::append_hash gives for it.
+  virtual std::string hash_line() = 0;
+
   /// What GET /health says. Asked last: the hub is not used any more.
   virtual std::string state() = 0;
 };

@@ -11,12 +11,20 @@ using namespace sidekick;
 
 class CoreHub final : public trace::ReplayedHub {
  public:
-  void open(const std::string&, const Config& config) override { hub_ = std::make_unique<Hub>(config); }
+  void open(const std::string&, const Config& config) override {
+    hub_ = std::make_unique<Hub>(config);
+    recording_ = {};
+  }
 
   void append_lines(std::string& out, Millis now, const Input& input) override {
-    trace::append_input(out, *hub_, now, input);
     hub_->handle(now, input, actions_);
-    for (const Action& action : actions_) trace::append_action(out, action);
+    recording_.append(out, *hub_, now, input, actions_);
+  }
+
+  std::string hash_line() override {
+    std::string line;
+    recording_.append_hash(line, *hub_);
+    return line;
   }
 
   std::string state() override {
@@ -29,6 +37,7 @@ class CoreHub final : public trace::ReplayedHub {
 
  private:
   std::unique_ptr<Hub> hub_;
+  trace::Recording recording_;
   Actions actions_;
 };
 

@@ -24,7 +24,7 @@ expect 1 'massage' "$work/changed.jsonl"
 expect 1 '"clients":' "$work/changed.jsonl"
 sed '0,/{"out":"respond"/{/{"out":"respond"/d}' "$trace" >"$work/missing.jsonl"
 expect 1 'got: *{"out":"respond"' "$work/missing.jsonl"
-sed '$d' "$trace" >"$work/short.jsonl"
+sed '$d' "$trace" | sed '$d' >"$work/short.jsonl" # the last line is a hash
 expect 1 'the end of the trace' "$work/short.jsonl"
 sed '5s/.*/{"in":"http_requ/' "$trace" >"$work/torn.jsonl"
 expect 2 'torn.jsonl:5: expected a JSON object' "$work/torn.jsonl"

@@ -19,6 +19,7 @@ struct WIT(hub_t) {
   Actions actions;
   bool is_recording = false;
   std::string recorded;
+  trace::Recording recording;
 };
 
 namespace {
@@ -113,8 +114,8 @@ void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) *
   self->hub.handle(now, input, self->actions);
   self->recorded.clear();
   if (self->is_recording) {
-    trace::append_input(self->recorded, self->hub, now, input);
-    for (const Action& action : self->actions) trace::append_action(self->recorded, action);
+    self->recording.append(self->recorded, self->hub, now, input, self->actions);
+    if (self->recording.take_due_hash(self->hub)) self->recording.append_hash(self->recorded, self->hub);
   }
   *to = {nullptr, self->actions.size()};
   if (to->len > 0) to->ptr = static_cast<WIT(action_t)*>(std::malloc(to->len * sizeof *to->ptr));
@@ -135,5 +136,11 @@ void WIT(method_hub_describe)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
 }
 
 void WIT(method_hub_set_recording)(WIT(borrow_hub_t) self, bool on) { self->is_recording = on; }
+
+void WIT(method_hub_hash)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
+  std::string line;
+  self->recording.append_hash(line, self->hub);
+  give(*to, line);
+}
 
 void WIT(method_hub_recorded)(WIT(borrow_hub_t) self, sidekick_string_t* to) { give(*to, self->recorded); }

@@ -61,6 +61,9 @@ class SidekickModule {
   void record(bool on) { call("sidekick_record", hub_, on ? 1u : 0u); }
   std::string_view recorded() { return text_at(call("sidekick_recorded", hub_)); }
 
+  /// A trace line of what the hub has come to: hubs with the same state hash know the same, wherever they run.
+  std::string_view hash() { return text_at(call("sidekick_hash", hub_)); }
+
  private:
   // Words, then the bytes they announce: border.def has the order of the fields.
   void encode(sidekick::Millis now_ms, const sidekick::Input& input) {

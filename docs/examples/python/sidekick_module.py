@@ -59,6 +59,10 @@ class SidekickModule:
     def recorded(self) -> bytes:
         return self._text(self._call("sidekick_recorded", self._hub))
 
+    def hash(self) -> bytes:
+        """A trace line of what the hub has come to: hubs with the same state hash know the same, wherever they run."""
+        return self._text(self._call("sidekick_hash", self._hub))
+
     def _decode(self, at: int) -> list[dict]:
         def word() -> int:
             nonlocal at

@@ -186,6 +186,13 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_recorded_post_return
   }
 }
 
+__attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.hash")))
+void __wasm_export_exports_sidekick_core_hub_api_method_hub_hash_post_return(uint8_t * arg0) {
+  if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
+    free(*((uint8_t **) (arg0 + 0)));
+  }
+}
+
 // Canonical ABI intrinsics
 
 __attribute__((__weak__, __export_name__("cabi_realloc")))
@@ -562,6 +569,16 @@ __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.recorded
 uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_recorded(uint8_t * arg) {
   sidekick_string_t ret;
   exports_sidekick_core_hub_api_method_hub_recorded(((exports_sidekick_core_hub_api_hub_t*) arg), &ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
+}
+
+__attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.hash")))
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_hash(uint8_t * arg) {
+  sidekick_string_t ret;
+  exports_sidekick_core_hub_api_method_hub_hash(((exports_sidekick_core_hub_api_hub_t*) arg), &ret);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   *((size_t*)(ptr + sizeof(void*))) = (ret).len;
   *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;

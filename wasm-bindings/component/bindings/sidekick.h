@@ -201,6 +201,7 @@ uint32_t exports_sidekick_core_hub_api_method_hub_body_bytes_max(exports_sidekic
 void exports_sidekick_core_hub_api_method_hub_describe(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
 void exports_sidekick_core_hub_api_method_hub_set_recording(exports_sidekick_core_hub_api_borrow_hub_t self, bool on);
 void exports_sidekick_core_hub_api_method_hub_recorded(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
+void exports_sidekick_core_hub_api_method_hub_hash(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
 
 // Helper Functions
 

@@ -278,7 +278,7 @@ export interface Limits {
   readonly topics_per_client_max: number;
   /** bytes of the resource names one client listens to; its record is as large (default 1048576) */
   readonly topic_bytes_per_client_max: number;
-  /** all resources listened to: the name and 128 bytes each, and for each listener 16 and the name again, which stands in its record; strangers may listen, so this bounds the memory they can take (default 134217728) */
+  /** all resources listened to: the topic's name (9 bytes more than the resource's) and 128 bytes each, and for each listener 16 and the name again, which stands in its record; strangers may listen, so this bounds the memory they can take (default 134217728) */
   readonly topic_store_bytes_max: number;
   /** tokens one client holds; each may have one message in flight to the app server (default 256) */
   readonly tokens_per_client_max: number;
@@ -302,15 +302,15 @@ export interface Limits {
   readonly token_store_bytes_max: number;
   /** messages of one token that wait for the app server (default 256) */
   readonly forwards_waiting_max: number;
-  /** messages of one token that wait for the app server or are on their way; keeps one hung channel from using up what is there for all (default 4194304) */
+  /** messages of one token that wait for the app server or are on their way, with 128 bytes and channel and params once more for each; keeps one hung channel from using up what is there for all (default 4194304) */
   readonly forward_bytes_per_token_max: number;
-  /** all messages that wait for the app server or are on their way, and 128 bytes each (default 67108864) */
+  /** all messages that wait for the app server or are on their way, counted as above (default 67108864) */
   readonly forward_store_bytes_max: number;
   /** what is read of an app server's answer (default 65536) */
   readonly forward_answer_bytes_max: number;
   /** then a forward is given up; longer than any sane request (default 30000) */
   readonly forward_timeout_ms: number;
-  /** 1: messages of one token may overtake each other on their way to the app server (default 0) */
+  /** 1: messages of one token may overtake each other on their way to the app server; up to forwards_waiting_max of them are on their way, and as many wait (default 0) */
   readonly forward_concurrent: number;
   /** a registered token that nobody takes (default 300000) */
   readonly token_ttl_ms: number;
