@@ -22,6 +22,8 @@ export interface Measured {
 export interface Target {
   id: string;
   label: string;
+  /** Collects garbage on SIGUSR2 (gc.mjs); the others have none, and end on it. */
+  collects: boolean;
   /** Why it cannot run here, if so. */
   missing(): string | undefined;
   command(port: number, appServer: string, limits: string | undefined): string[];
@@ -31,41 +33,61 @@ const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs
 const cli = "worker/dist/node/cli.js";
 const module = "worker/module/sidekick.wasm";
 const bun = "node_modules/.bin/bun";
+/** Another build can be measured, e.g. one before a change. */
+const server = process.env["BENCH_SERVER"] ?? "build/native/sidekick-server";
 const always = () => undefined;
+const firstMissing = (files: string[]) => files.filter((file) => !existsSync(file)).map((file) => `${file} is not there: run scripts/build`)[0];
+
+const flags = (port: number, appServer: string, limits: string | undefined) => [
+  ...["--port", `${port}`, "--secret", secret, "--auth-delay", "3000", "--server-url", appServer, "--server-secret", secret],
+  ...(limits ? ["--config", limits] : []),
+];
+
+const engine = (name: "wasmtime" | "native", files: string[]): Target => ({
+  id: name,
+  label: `Sidekick, ${name}`,
+  collects: false,
+  missing: () => firstMissing(files),
+  command: (port, appServer, limits) => [server, "--engine", name, ...flags(port, appServer, limits)],
+});
 
 export const targets: Target[] = [
   {
     id: "ours",
     label: "Sidekick, Node",
-    missing: () => [cli, module].filter((file) => !existsSync(file)).map((file) => `${file} is not there: run scripts/build`)[0],
-    command: (port, appServer, limits) => [
-      ...[...node, cli, "--port", `${port}`, "--secret", secret, "--auth-delay", "3000", "--server-url", appServer, "--server-secret", secret],
-      ...(limits ? ["--config", limits] : []),
-    ],
+    collects: true,
+    missing: () => firstMissing([cli, module]),
+    command: (port, appServer, limits) => [...node, cli, ...flags(port, appServer, limits)],
   },
+  engine("wasmtime", [server, "build/sidekick.wasi.wasm"]),
+  engine("native", [server]),
   {
     id: "reference",
     label: "reference, Node",
+    collects: true,
     missing: always,
     command: (port, appServer) => [...node, `${built}/reference.mjs`, `${port}`, secret, appServer],
   },
   {
     id: "bun",
     label: "reference, Bun",
+    collects: true,
     missing: () => (existsSync(bun) ? undefined : "bun is not installed: run npm ci"),
     command: (port, appServer) => [bun, "--preload", "./tests/bench/gc.mjs", `${built}/reference.mjs`, `${port}`, secret, appServer],
   },
   {
     id: "floor",
     label: "floor, Node",
+    collects: true,
     missing: always,
     command: (port, appServer) => [...node, `${built}/floor.mjs`, `${port}`, appServer],
   },
   {
     id: "floor-cpp",
     label: "floor, C++",
+    collects: false,
     missing: always,
-    command: (port) => [`${built}/floor_cpp`, `${port}`],
+    command: (port, appServer) => [`${built}/floor_cpp`, `${port}`, new URL(appServer).port],
   },
 ];
 
@@ -99,9 +121,9 @@ export class Rig {
     }
   }
 
-  /** Resident bytes of the server's own (heaps, not files) once all garbage is collected. */
+  /** Resident bytes of the server's own (heaps, not files) once all garbage is collected, where there is any. */
   async heldBytes(): Promise<number> {
-    for (let i = 0; i < 2; i++) {
+    for (let i = 0; i < 2 && this.target.collects; i++) {
       this.server.process.kill("SIGUSR2");
       await sleep(400);
     }

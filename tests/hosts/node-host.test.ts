@@ -531,6 +531,31 @@ test("the app server's own fault and text reach the sender", async () => {
   await app.close();
 });
 
+test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
+  const drips = new Set<NodeJS.Timeout>();
+  const rests: Record<string, (response: http.ServerResponse) => void> = {
+    hangs: (response) => response.write("beginning"),
+    drips: (response) => drips.add(setInterval(() => response.write("x"), 10)),
+    "breaks off": (response) => response.write("beginning", () => response.destroy()),
+    "is no HTTP": (response) => response.write("beginning", () => response.socket?.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
+  };
+  for (const rest of Object.values(rests)) {
+    const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
+    const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config: { forward_timeout_ms: 60_000 } });
+    const sender = await TestClient.connect(sidekick.port);
+    await registerToken(sidekick.port, "token-1");
+    // One forward of a token at a time: the next one shows that the one before was answered.
+    for (let data = 1; data <= 3; data++) sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data });
+    await eventually(() => app.forwarded.length === 3);
+    await eventually(() => app.openConnections === 0); // given up, not left to hang
+    await sender.settled();
+    sender.socket.terminate();
+    await sidekick.close();
+    await app.close();
+  }
+  for (const drip of drips) clearInterval(drip);
+});
+
 // Traps
 
 test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {

@@ -26,8 +26,10 @@ target_precompile_headers(sidekick_server_parts PRIVATE ${CMAKE_CURRENT_LIST_DIR
 add_executable(sidekick-server ${CMAKE_CURRENT_LIST_DIR}/src/cli.cpp)
 add_executable(sidekick-server-for-tests ${CMAKE_CURRENT_LIST_DIR}/src/cli.cpp ${CMAKE_CURRENT_LIST_DIR}/src/testing.cpp)
 target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
+# What the sandbox costs: cmake --build --preset native --target engine_bench && build/native/engine_bench
+add_executable(engine_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/engine_bench.cpp)
 
-foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests)
+foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests engine_bench)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR}/src ${CMAKE_SOURCE_DIR}/wasm-bindings)
   target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
   # Boost has exceptions and run-time types; the core, linked in, has neither.
@@ -40,3 +42,4 @@ foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests)
 endforeach()
 target_link_libraries(sidekick-server PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-server-for-tests PRIVATE sidekick_server_parts)
+target_link_libraries(engine_bench PRIVATE sidekick_server_parts)

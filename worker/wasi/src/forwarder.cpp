@@ -19,8 +19,13 @@ constexpr std::size_t idle_links_max = 256;
 /// Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing.
 constexpr std::chrono::milliseconds idle_time{4000};
 constexpr std::chrono::milliseconds idle_step{250};
+/// How long an answer whose status is enough may take to bring the rest.
+constexpr std::chrono::milliseconds rest_time{100};
 constexpr u32 head_bytes_max = 16 * 1024;
 constexpr char shutting_down[] = "the Sidekick is shutting down";
+
+/// Whoever says so has taken the message, whatever else the answer has.
+bool is_taken(u32 status) { return status >= 200 && status < 300; }
 
 std::string error_text(const char* what, const ErrorCode& error) {
   if (error.category() == boost::system::system_category()) return std::string(what) + " " + errno_text(error.value());
@@ -74,6 +79,11 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     forward_ = forward;
     forward->link = weak_from_this();
     begin();
+  }
+
+  /// The rest of the answer has not come in time.
+  void give_up_rest() {
+    if (forward_ != nullptr) finish(false);
   }
 
   /// Without a word to anyone.
@@ -197,12 +207,22 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     }
     if (!is_refusal_logged_) owner_.log_refusal(status);
     is_refusal_logged_ = true;
+    if (is_taken(status)) {
+      parser_->get().body().clear();
+      if (!parser_->is_done()) return await_rest();
+    }
     const std::string& body = parser_->get().body();
     const bool is_cut = body.size() > owner_.answer_bytes_max_;
     if (!is_cut && !parser_->is_done() && status != 101) return false;
     if (is_cut) owner_.log_.debug("the app server's answer is cut", {{"status", status}, {"answer_bytes_max", owner_.answer_bytes_max_}});
     finish(parser_->is_done() && is_all && !is_cut && parser_->keep_alive() && status != 101);
     return true;
+  }
+
+  /// For the sake of the connection only, which is kept when the rest is short.
+  bool await_rest() {
+    if (!std::exchange(is_rest_awaited_, true)) owner_.end_in(forward_, rest_time, [self = shared_from_this()] { self->give_up_rest(); });
+    return false;
   }
 
   void on_end() {
@@ -223,12 +243,15 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     parser_.reset();
     pending_.clear();
     is_refusal_logged_ = false;
+    is_rest_awaited_ = false;
     if (stays && written_ == head_.size() + forward->body.size()) owner_.on_idle(self);
     else close();
-    owner_.done(forward, status, Bytes(body).substr(0, status == 101 ? 0 : owner_.answer_bytes_max_));
+    owner_.done(forward, status, Bytes(body).substr(0, status == 101 || is_taken(status) ? 0 : owner_.answer_bytes_max_));
   }
 
   void gone(const std::string& why) {
+    const bool has_status = forward_ != nullptr && parser_.has_value() && parser_->is_header_done();
+    if (has_status && is_taken(parser_->get().result_int())) return finish(false);
     const auto self = shared_from_this();
     const ForwardPtr forward = std::exchange(forward_, nullptr);
     close();
@@ -245,6 +268,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   std::string pending_;
   std::size_t written_ = 0;
   bool is_refusal_logged_ = false;
+  bool is_rest_awaited_ = false;
   bool is_closed_ = false;
 };
 
@@ -261,11 +285,16 @@ void Forwarder::send(std::string body, u32 timeout_ms, Answered answered) {
   const auto forward = std::make_shared<Forward>(loop_, std::move(body), std::move(answered));
   open_.insert(forward);
   if (is_ended_) return asio::post(loop_.context(), [this, forward] { fail(forward, shutting_down); });
-  forward->timer.expires_after(std::chrono::milliseconds(timeout_ms));
-  forward->timer.async_wait([this, forward, timeout_ms](const ErrorCode& stopped) {
-    if (!stopped) fail(forward, "no answer within " + std::to_string(timeout_ms) + " ms");
-  });
+  end_in(forward, std::chrono::milliseconds(timeout_ms), [this, forward, timeout_ms] { fail(forward, "no answer within " + std::to_string(timeout_ms) + " ms"); });
   start(forward);
+}
+
+template <class End>
+void Forwarder::end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end) {
+  forward->timer.expires_after(time);
+  forward->timer.async_wait([forward, end = std::move(end)](const ErrorCode& stopped) {
+    if (!stopped) end();
+  });
 }
 
 void Forwarder::start(const ForwardPtr& forward) {
@@ -323,7 +352,7 @@ void Forwarder::fail(const ForwardPtr& forward, const std::string& why) {
 }
 
 void Forwarder::log_refusal(u32 status) {
-  if (status >= 200 && status < 300) return;
+  if (is_taken(status)) return;
   const auto log = [&](Log::Fields fields) {
     // 400 is what the app's own code answers with `error()`: not the operator's business.
     if (status == 400) log_.debug("the app server refused a message", fields);

@@ -46,6 +46,9 @@ class Forwarder {
   using LinkPtr = std::shared_ptr<Link>;
 
   void start(const ForwardPtr& forward);
+  /// Replaces the end that was set before.
+  template <class End>
+  void end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end);
   void fail(const ForwardPtr& forward, const std::string& why);
   void done(const ForwardPtr& forward, u32 status, Bytes body);
   void log_refusal(u32 status);

@@ -38,23 +38,28 @@ const Batch* Batches::with(const Batch* batch, const Buffer::Ptr& frame) {
   return before.next;
 }
 
-void append_pieces(const Batch& batch, std::vector<Buffer::Ptr>& pieces) {
-  if (batch.joined != nullptr) return pieces.push_back(batch.joined);
-  const std::size_t first = pieces.size();
-  for (const Batch* at = &batch; at->frame != nullptr; at = at->before) pieces.push_back(at->frame);
-  std::reverse(pieces.begin() + static_cast<std::ptrdiff_t>(first), pieces.end());
-  if (pieces.size() == first + 1) {
-    batch.joined = pieces.back();
-    return;
-  }
-  if (batch.bytes > joined_bytes_max) return;
+void Batches::clear() {
+  all_.erase(all_.begin() + 1, all_.end());
+  all_.front().next = nullptr;
+}
+
+const Buffer::Ptr& joined(const Batch& batch) {
+  if (batch.joined != nullptr || batch.bytes > joined_bytes_max) return batch.joined;
+  if (batch.before->frame == nullptr) return batch.joined = batch.frame;
   batch.joined = Buffer::allocate(batch.bytes);
-  char* at = batch.joined->data();
-  for (std::size_t i = first; i < pieces.size(); ++i) {
-    at += pieces[i]->view().copy(at, pieces[i]->size());
+  char* end = batch.joined->data() + batch.bytes;
+  for (const Batch* at = &batch; at->frame != nullptr; at = at->before) {
+    end -= at->frame->size();
+    at->frame->view().copy(end, at->frame->size());
   }
-  pieces.resize(first);
-  pieces.push_back(batch.joined);
+  return batch.joined;
+}
+
+std::vector<Buffer::Ptr> pieces_of(const Batch& batch) {
+  std::vector<Buffer::Ptr> pieces;
+  for (const Batch* at = &batch; at->frame != nullptr; at = at->before) pieces.push_back(at->frame);
+  std::reverse(pieces.begin(), pieces.end());
+  return pieces;
 }
 
 }  // namespace sidekick::host

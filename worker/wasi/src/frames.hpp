@@ -66,12 +66,16 @@ class Batches {
  public:
   /// `batch` (or nothing) and one frame more. A broadcast asks for the same one again and again, and gets the same object.
   const Batch* with(const Batch* batch, const Buffer::Ptr& frame);
+  /// Forgets all of them, and keeps some room for the next ones.
+  void clear();
 
  private:
   std::deque<Batch> all_{Batch{nullptr, nullptr, 0, nullptr, nullptr}};
 };
 
-/// The bytes to write, in as few pieces as is sensible: joined, unless copying costs more than handing over pieces.
-void append_pieces(const Batch& batch, std::vector<Buffer::Ptr>& pieces);
+/// The bytes to write as one piece; nothing where joining them costs more than handing over pieces.
+const Buffer::Ptr& joined(const Batch& batch);
+/// The frames, in order.
+std::vector<Buffer::Ptr> pieces_of(const Batch& batch);
 
 }  // namespace sidekick::host

@@ -22,6 +22,8 @@ constexpr Milliseconds idle_time{65'000};
 /// After the last answer what still comes is dropped for so long: closing at once would lose the answer.
 constexpr Milliseconds linger_time{2'000};
 constexpr u32 head_bytes_max = 16 * 1024;
+/// What the head of an answer takes, to speak of.
+constexpr std::size_t answer_head_bytes = 256;
 /// More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else.
 constexpr u32 pipelined_max = 64;
 /// With more unsent than this a connection is not read: its peer could else make us write what it never takes.
@@ -30,6 +32,33 @@ constexpr unsigned unauthorized = 401;
 constexpr std::string_view text_plain = "text/plain; charset=utf-8";
 
 std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+/// What a request's head says besides method and target. Of a field that stands there twice the first counts.
+struct HeadFields {
+  unsigned hosts = 0;
+  bool has_transfer_encoding = false;
+  bool has_upgrade = false;
+  std::string_view expect;
+  std::string_view authorization;
+};
+
+/// In one walk: looking one up costs more.
+template <class Request>
+HeadFields head_fields_of(const Request& request) {
+  HeadFields fields;
+  const auto keep_first = [](std::string_view& value, const auto& field) {
+    if (value.data() == nullptr) value = as_view(field.value());
+  };
+  for (const auto& field : request) {
+    const http::field name = field.name();
+    fields.hosts += name == http::field::host;
+    fields.has_transfer_encoding |= name == http::field::transfer_encoding;
+    fields.has_upgrade |= name == http::field::upgrade;
+    if (name == http::field::expect) keep_first(fields.expect, field);
+    if (name == http::field::authorization) keep_first(fields.authorization, field);
+  }
+  return fields;
+}
 
 /// For the Date header: made once a second.
 std::string_view http_date() {
@@ -90,7 +119,15 @@ std::size_t HttpSession::take(std::span<char> bytes) {
     if (state_ == State::idle) parser_.reset();  // not before: what was answered pointed into it
     if (size == 0 && (state_ == State::head || state_ == State::body)) break;
   }
+  await_rest();
   return taken;
+}
+
+/// What has not come whole has a time to do so. Most requests come whole, and cost no deadline.
+void HttpSession::await_rest() {
+  if (is_closed() || is_finishing() || awaited_ == state_ || (state_ != State::head && state_ != State::body)) return;
+  awaited_ = state_;
+  loop().set_deadline(shared_from_this(), state_ == State::head ? head_time : request_time);
 }
 
 /// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are needed.
@@ -100,7 +137,6 @@ std::size_t HttpSession::parse(std::span<char> bytes) {
     parser_.emplace();
     parser_->header_limit(head_bytes_max);
     parser_->body_limit(boost::none);
-    loop().set_deadline(shared_from_this(), head_time);
   }
   ErrorCode error;
   std::size_t size = 0;
@@ -126,13 +162,14 @@ bool HttpSession::takes_one_more() {
 
 void HttpSession::on_head() {
   const auto& request = parser_->get();
-  if (request.version() >= 11 && request.count(http::field::host) != 1) return refuse(400, "expected one Host header");
+  const HeadFields fields = head_fields_of(request);
+  if (request.version() >= 11 && fields.hosts != 1) return refuse(400, "expected one Host header");
   const bool is_chunked = parser_->chunked();
-  if (request.count(http::field::transfer_encoding) > 0 && !is_chunked) return refuse(400, "a Transfer-Encoding other than chunked");
+  if (fields.has_transfer_encoding && !is_chunked) return refuse(400, "a Transfer-Encoding other than chunked");
   const u64 declared = parser_->content_length().value_or(0);
   const bool has_body = is_chunked || declared > 0;
 
-  if (parser_->upgrade() && request.count(http::field::upgrade) > 0) {
+  if (parser_->upgrade() && fields.has_upgrade) {
     if (!taker_.is_stopping() && is_socket_target(as_view(request.target()))) return on_upgrade();
     // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked.
     is_last_ = true;
@@ -142,11 +179,11 @@ void HttpSession::on_head() {
       return refuse(400, "this request asks for an upgrade to \"" + protocol + "\"; send it without");
     }
   }
-  const std::string_view expects = as_view(request[http::field::expect]);
-  const bool awaits_continue = boost::beast::iequals(request[http::field::expect], "100-continue");
-  if (!expects.empty() && !awaits_continue) return refuse(417, "expected no Expect but 100-continue");
+  const bool awaits_continue = boost::beast::iequals(fields.expect, "100-continue");
+  if (!fields.expect.empty() && !awaits_continue) return refuse(417, "expected no Expect but 100-continue");
 
-  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()), as_view(request.target()), as_view(request[http::field::authorization]));
+  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()), as_view(request.target()), fields.authorization);
+  authorization_ = fields.authorization;
   if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
     is_last_ |= has_body;  // nobody is going to read it
     return submit(declared, {});
@@ -154,7 +191,6 @@ void HttpSession::on_head() {
   if (awaits_continue) send(Buffer::copy("HTTP/1.1 100 Continue\r\n\r\n"));
   state_ = State::body;
   parser_->eager(true);
-  loop().set_deadline(shared_from_this(), request_time);
 }
 
 void HttpSession::on_body() {
@@ -170,7 +206,7 @@ void HttpSession::submit(u64 body_bytes, Bytes body) {
   const auto& request = parser_->get();
   is_last_ |= !request.keep_alive();
   taker_.on_request(*this, {0, static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)), as_view(request.method_string()), as_view(request.target()),
-                            as_view(request[http::field::authorization]), body});
+                            authorization_, body});
 }
 
 void HttpSession::respond(const action::Respond& it) {
@@ -208,9 +244,10 @@ void HttpSession::refuse(unsigned status, std::string_view why) { answer(status,
 
 void HttpSession::answer(unsigned status, std::string_view content_type, std::string_view header, std::string_view body, bool is_last) {
   is_last |= taker_.is_stopping();
-  std::string text = "HTTP/1.1 " + std::to_string(status) + " ";
-  text.append(as_view(http::obsolete_reason(static_cast<http::status>(status)))).append("\r\nContent-Type: ").append(content_type);
-  text.append("\r\nContent-Length: ").append(std::to_string(body.size()));
+  std::string text;
+  text.reserve(answer_head_bytes + header.size() + body.size());
+  text.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(as_view(http::obsolete_reason(static_cast<http::status>(status))));
+  text.append("\r\nContent-Type: ").append(content_type).append("\r\nContent-Length: ").append(std::to_string(body.size()));
   if (!header.empty()) text.append("\r\n").append(header);
   text.append("\r\nDate: ").append(http_date());
   text.append(is_last ? "\r\nConnection: close\r\n\r\n" : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n\r\n");
@@ -220,7 +257,7 @@ void HttpSession::answer(unsigned status, std::string_view content_type, std::st
     state_ = State::answering;
     finish(linger_time);
   } else {
-    state_ = State::idle;
+    state_ = awaited_ = State::idle;
     loop().set_deadline(shared_from_this(), idle_time);
   }
 }

@@ -60,12 +60,14 @@ class HttpSession final : public Wire {
   void on_head();
   void on_upgrade();
   void on_body();
+  void await_rest();
   void submit(u64 body_bytes, Bytes body);
   void refuse(unsigned status, std::string_view why);
   void answer(unsigned status, std::string_view content_type, std::string_view header, std::string_view body, bool is_last);
 
   RequestTaker& taker_;
   std::optional<Parser> parser_;
+  std::string_view authorization_;  ///< in the parser
   Buffer::Ptr handshake_;  ///< the answer to an upgrade: the stream is about to be handed over
   std::string pending_;
   std::optional<Loop::Timer> delay_;
@@ -77,6 +79,7 @@ class HttpSession final : public Wire {
   u32 requests_in_turn_ = 0;
   unsigned long turn_ = 0;
   State state_ = State::idle;
+  State awaited_ = State::idle;  ///< whose deadline is set
   bool is_last_ = false;
 };
 

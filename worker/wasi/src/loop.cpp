@@ -13,7 +13,7 @@ constexpr std::chrono::milliseconds deadline_step{250};
 }  // namespace
 
 void Loop::flush_later(std::shared_ptr<Wire> wire) {
-  unflushed_.push_back(std::move(wire));
+  this_turn_->wires.push_back(std::move(wire));
   end_turn_later();
 }
 
@@ -28,11 +28,16 @@ void Loop::end_turn() {
   is_ending_turn_ = false;
   ++turn_;
   before_writes();
-  const auto wires = std::move(unflushed_);
-  unflushed_.clear();
-  const auto batches = std::exchange(batches_, std::make_unique<Batches>());
-  for (const auto& wire : wires) wire->flush_turn();
+  flush_ending_turn();  // there is nothing in it, unless an error has broken it off
+  std::swap(this_turn_, ending_turn_);
+  flush_ending_turn();
   after_writes();
+}
+
+void Loop::flush_ending_turn() {
+  for (const auto& wire : ending_turn_->wires) wire->flush_turn();
+  ending_turn_->wires.clear();
+  ending_turn_->batches.clear();
 }
 
 void Loop::call_next_turn(std::shared_ptr<Wire> wire) {

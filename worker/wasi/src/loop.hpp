@@ -30,7 +30,7 @@ class Loop {
   std::array<char, 64 * 1024>& read_buffer() { return read_buffer_; }
 
   /// Adds a frame to what this turn has for a socket.
-  const Batch* add(const Batch* batch, const Buffer::Ptr& frame) { return batches_->with(batch, frame); }
+  const Batch* add(const Batch* batch, const Buffer::Ptr& frame) { return this_turn_->batches.with(batch, frame); }
   /// flush_turn() of this socket is to be called when the turn is over.
   void flush_later(std::shared_ptr<Wire> wire);
   /// The turn must be ended, though perhaps no socket is owed anything.
@@ -59,14 +59,21 @@ class Loop {
     Time at;
   };
 
+  struct Turn {
+    Batches batches;
+    std::vector<std::shared_ptr<Wire>> wires;
+  };
+
   void end_turn();
+  void flush_ending_turn();
   void run_next_turn();
   void check_deadlines_later();
 
-  asio::io_context context_{1};
+  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has them all
   std::array<char, 64 * 1024> read_buffer_;
-  std::unique_ptr<Batches> batches_ = std::make_unique<Batches>();
-  std::vector<std::shared_ptr<Wire>> unflushed_;
+  /// What belongs to this turn, and what belongs to the one that is being ended: sockets may be owed something by its writes.
+  std::unique_ptr<Turn> this_turn_ = std::make_unique<Turn>();
+  std::unique_ptr<Turn> ending_turn_ = std::make_unique<Turn>();
   std::vector<std::shared_ptr<Wire>> next_turn_;
   std::unordered_map<Wire*, Deadline> deadlines_;
   Timer deadline_timer_{context_.get_executor()};

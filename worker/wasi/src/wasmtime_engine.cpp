@@ -17,6 +17,8 @@ namespace {
 
 /// As the module declares it: far above what the default limits can fill. Beyond, the module traps.
 constexpr std::int64_t memory_bytes_max = std::int64_t{1} << 30;
+/// As much as the module's buffer has at least.
+constexpr u64 room_bytes_min = 4096;
 
 struct FreeEngine {
   void operator()(wasm_engine_t* engine) const { wasm_engine_delete(engine); }
@@ -150,7 +152,13 @@ class WasmtimeEngine final : public Engine {
     encode_input(now, input, room(size));
     return static_cast<u32>(size);
   }
-  char* room(u64 size) { return instance_.part(instance_.call(buffer_, size), size).data(); }
+  /// The module's buffer stays where it is until it is asked for again: most inputs fit into the one that is there.
+  char* room(u64 size) {
+    const u64 bytes = std::max(size, room_bytes_min);
+    if (bytes != room_bytes_) room_ = instance_.call(buffer_, bytes);
+    room_bytes_ = bytes;
+    return instance_.part(room_, size).data();
+  }
 
   Bytes text(u32 address) {
     u32 words[2];
@@ -162,6 +170,8 @@ class WasmtimeEngine final : public Engine {
   Instance instance_;
   wasmtime_func_t buffer_, handle_, body_bytes_max_, recorded_;
   u32 hub_ = 0;
+  u32 room_ = 0;
+  u64 room_bytes_ = 0;
   std::vector<Action> actions_;
 };
 

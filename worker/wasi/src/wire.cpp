@@ -27,8 +27,11 @@ void Wire::flush_turn() {
 
 void Wire::write(const Batch& batch) {
   if (is_closed_) return;
-  std::vector<Buffer::Ptr> pieces;
-  append_pieces(batch, pieces);
+  if (const Buffer::Ptr& whole = joined(batch)) return write(std::span(&whole, 1), batch.bytes);
+  write(pieces_of(batch), batch.bytes);
+}
+
+void Wire::write(std::span<const Buffer::Ptr> pieces, std::size_t bytes) {
   std::size_t taken = 0;
   if (unsent_ == nullptr) {
     iovec vector[pieces_per_write_max];
@@ -37,7 +40,7 @@ void Wire::write(const Batch& batch) {
     const IoResult result = stream_.write({vector, count});
     if (!count_written(result)) return;
     taken = result.bytes;
-    if (taken == batch.bytes) return drained();
+    if (taken == bytes) return drained();
   }
   for (const Buffer::Ptr& piece : pieces) {
     if (taken >= piece->size()) {

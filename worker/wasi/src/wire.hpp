@@ -78,6 +78,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
   };
 
   void on_readable();
+  void write(std::span<const Buffer::Ptr> pieces, std::size_t bytes);
   void arm_write();
   void write_unsent();
   bool count_written(IoResult result);
