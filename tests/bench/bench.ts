@@ -55,18 +55,18 @@ async function main(): Promise<void> {
   build();
   const running = targets.filter((t) => !options.target || options.target.includes(t.id)).filter(isThere);
   if (running.length === 0) throw new Error("none of the servers asked for can run here");
+  const parts: string[] = [];
+  // At once: what fails later must not cost what has been measured.
+  const show = (part: string) => console.log(`${parts.push(part) > 1 ? "\n" : ""}${part}`);
+  show(facts());
   const figures: Figure[] = [];
   for (const scenario of speed) figures.push(...(await measure(scenario, running)));
+  if (figures.length > 0) [cpuTable(figures, running), latencyTable(figures, running)].forEach(show);
   const held: Held[] = [];
   for (const scenario of memory) held.push(await measureMemory(scenario, running));
-
-  const parts = [facts()];
-  if (figures.length > 0) parts.push(cpuTable(figures, running), latencyTable(figures, running));
-  if (held.length > 0) parts.push(memoryTable(held, running));
-  if (wanted("ion")) parts.push(ionTable(options.quick, progress));
-  const report = parts.join("\n\n");
-  console.log(report);
-  if (options.write) write(report);
+  if (held.length > 0) show(memoryTable(held, running));
+  if (wanted("ion")) show(ionTable(options.quick, progress));
+  if (options.write) write(parts.join("\n\n"));
   progress(`done in ${Math.round((Date.now() - began) / 1000)} s`);
 }
 
