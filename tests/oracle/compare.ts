@@ -1,0 +1,64 @@
+// Plays a conversation to both sides, finds the first step they differ in, and makes a conversation that differs short.
+import { all, type Difference } from "./differences.ts";
+import { type Deliver, Ours } from "./ours.ts";
+import { Reference } from "./reference.ts";
+import { show, type Step } from "./script.ts";
+
+export interface Options {
+  /** What the reference is corrected by; all that is on the list, unless said otherwise. */
+  readonly allowed?: readonly Difference[];
+  /** Makes what stands between our module and its clients, anew for each conversation. */
+  readonly deliver?: () => Deliver;
+  /** The limits of our module that are not to have their default. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Counts, per difference, how often it came up. */
+  readonly met?: Map<Difference, number>;
+}
+
+export interface Finding {
+  readonly at: number;
+  readonly reference: string;
+  readonly ours: string;
+}
+
+/** undefined: both sides were the same from beginning to end. */
+export async function compare(steps: readonly Step[], { allowed = all, deliver, limits, met }: Options = {}): Promise<Finding | undefined> {
+  const theirs = new Reference(allowed);
+  const ours = new Ours(deliver?.(), limits);
+  let finding: Finding | undefined;
+  for (let at = 0; at < steps.length && finding === undefined; ++at) {
+    const seen = { reference: await theirs.play(steps[at]!), ours: ours.play(steps[at]!) };
+    if (seen.reference !== seen.ours) finding = { at, ...seen };
+  }
+  if (met !== undefined) for (const [name, count] of theirs.met) met.set(name, (met.get(name) ?? 0) + count);
+  return finding;
+}
+
+/** Drops steps, in ever smaller pieces, as long as the two sides differ without them. */
+export async function shrink(steps: readonly Step[], options: Options = {}): Promise<Step[]> {
+  let kept = [...steps];
+  for (let size = kept.length; size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let dropped = true; dropped; ) {
+      dropped = false;
+      for (let from = kept.length - size; from >= 0; --from) {
+        const fewer = [...kept.slice(0, from), ...kept.slice(from + size)];
+        const finding = await compare(fewer, options);
+        if (finding === undefined) continue;
+        kept = fewer.slice(0, finding.at + 1);
+        dropped = true;
+        from = Math.min(from, kept.length - size + 1);
+      }
+    }
+  }
+  return kept;
+}
+
+/** A conversation that differs, for a reader. */
+export function explain(steps: readonly Step[], { at, reference, ours }: Finding): string {
+  const played = steps.slice(0, at + 1).map((step) => `  > ${show(step)}\n`).join("");
+  return `${played}the reference (corrected):\n${indented(reference)}ours:\n${indented(ours)}`;
+}
+
+function indented(text: string): string {
+  return text === "" ? "  nothing\n" : text.replace(/^/gm, "  ").replace(/ +$/, "");
+}

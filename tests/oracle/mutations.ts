@@ -1,0 +1,54 @@
+// Bugs put between our module and everybody else, to see that the oracle is not blind. A bug strikes rarely, so that it has to be looked for.
+import type { Deliver, Sent } from "./ours.ts";
+
+/** One message in so many. */
+const rarity = 20;
+
+/** A bug that does to a message, now and then, what `strike` says; `last` is the message before it, of whatever step. */
+function nowAndThen(strike: (message: Sent, last: Sent | undefined) => readonly Sent[]): () => Deliver {
+  return () => {
+    let count = 0;
+    let last: Sent | undefined;
+    return (messages) =>
+      messages.flatMap((message) => {
+        const result = ++count % rarity === 0 ? strike(message, last) : [message];
+        last = message;
+        return result;
+      });
+  };
+}
+
+function replaced(message: Sent, from: RegExp, to: string): Sent {
+  return { to: message.to, bytes: Buffer.from(Buffer.from(message.bytes).toString().replace(from, to)) };
+}
+
+/** Each makes the bug anew, for one conversation. */
+export const mutations: Readonly<Record<string, () => Deliver>> = {
+  "drops a message": nowAndThen(() => []),
+  "doubles a message": nowAndThen((message) => [message, message]),
+  "sends a message to somebody else": nowAndThen((message, last) => [{ ...message, to: last?.to ?? message.to }]),
+  "blames the wrong one": nowAndThen((message) => [replaced(message, /"fault": "client"/, "\"fault\": \"server\"")]),
+  "breaks a value that it passes on": () => (messages) => messages.map((message) => replaced(message, /"data": (true|null)/, "\"data\": false")),
+  "loses a forward": () => (messages) => messages.filter(({ to, bytes }) => to !== "app server" || !Buffer.from(bytes).includes("\"data\": null")),
+  "mixes contexts up": () => {
+    let last: string | undefined;
+    return (messages) =>
+      messages.map((message) => {
+        if (message.to !== "app server") return message;
+        const own = /"context": (true|false|null|-?\d+) }$/.exec(Buffer.from(message.bytes).toString())?.[1];
+        const other = own === undefined || last === undefined ? message : replaced(message, /"context": [^ ]+ }$/, `"context": ${last} }`);
+        last = own ?? last;
+        return other;
+      });
+  },
+  "swaps two messages of one step": () => (messages) => [...messages].reverse(),
+  "delivers in the next step": () => {
+    let late: readonly Sent[] = [];
+    let count = 0;
+    return (messages) => {
+      const now = [...late, ...messages];
+      late = messages.length > 0 && ++count % rarity === 0 ? now.splice(-1) : [];
+      return now;
+    };
+  },
+};

@@ -1,0 +1,74 @@
+// The oracle itself, briefly: equal conversations, each difference shown to be one, and bugs of ours caught. Long runs: run.ts.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { compare, explain, type Options, shrink } from "./compare.ts";
+import { all, type Difference } from "./differences.ts";
+import { examples } from "./examples.ts";
+import { mutations } from "./mutations.ts";
+import { generate } from "./script.ts";
+
+const first = Number(process.env["SEED"] ?? 1);
+const count = process.env["SEED"] === undefined ? 200 : 1;
+console.log(`SEED=${first}, and ${count - 1} after it`);
+
+test("random conversations look the same through the reference and through our module, but for the intended differences", async (t) => {
+  const met = new Map<Difference, number>();
+  for (let seed = first; seed < first + count; ++seed) {
+    const steps = generate(seed);
+    if ((await compare(steps, { met })) === undefined) continue;
+    const short = await shrink(steps);
+    assert.fail(`SEED=${seed} differs:\n${explain(short, (await compare(short))!)}`);
+  }
+  t.diagnostic(all.map((name) => `${name} ${met.get(name) ?? 0}`).join(", "));
+  if (count > 1) assert.deepEqual(all.filter((name) => !met.has(name)), [], "each difference comes up in random conversations, or it is none");
+});
+
+test("with forward_concurrent we forward as the reference does", async () => {
+  const options: Options = { allowed: all.filter((name) => name !== "oneInFlight"), limits: { forward_concurrent: 1 } };
+  for (let seed = first; seed < first + count / 3; ++seed) {
+    const finding = await compare(generate(seed), options);
+    assert.equal(finding, undefined, `SEED=${seed}`);
+  }
+});
+
+test("one seed is one conversation", () => {
+  assert.deepEqual(generate(7), generate(7));
+  assert.notDeepEqual(generate(7), generate(8));
+});
+
+for (const name of all) {
+  test(`the difference ${name} is one, and all that its example shows`, async () => {
+    const steps = examples[name];
+    const met = new Map<Difference, number>();
+    assert.equal(await compare(steps, { met }), undefined, "with all differences allowed");
+    assert.ok(met.has(name));
+    const finding = await compare(steps, { allowed: all.filter((other) => other !== name) });
+    assert.equal(finding?.at, steps.length - 1, "without this one, the last step differs");
+  });
+}
+
+async function isCaught(options: Options): Promise<void> {
+  for (let seed = first; seed < first + 300; ++seed) {
+    const steps = generate(seed);
+    if ((await compare(steps, options)) === undefined) continue;
+    assert.equal(await compare(steps), undefined, "the same conversation without the bug");
+    const short = await shrink(steps, options);
+    assert.ok((await compare(short, options)) !== undefined && short.length <= 30, `${short.length} steps are left of ${steps.length}`);
+    return;
+  }
+  assert.fail("not caught in 300 conversations");
+}
+
+for (const [name, deliver] of Object.entries(mutations)) {
+  test(`a Sidekick that ${name} is caught, and the conversation becomes short`, () => isCaught({ deliver }));
+}
+
+// The module itself with other rules than those the reference is corrected to.
+const otherRules = [
+  { token_resume_ms: 0 }, { token_ttl_ms: 600_000 }, { forward_timeout_ms: 60_000 }, { forward_concurrent: 1 },
+  { resource_bytes_max: 1025 }, { token_bytes_max: 255 },
+];
+for (const limits of otherRules) {
+  test(`a module with ${JSON.stringify(limits)} is caught`, () => isCaught({ limits }));
+}

@@ -1,0 +1,116 @@
+// Our side: the module and the smallest host there can be, on a clock that only the conversation moves.
+import { readFileSync } from "node:fs";
+
+import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
+import type { Action, Input } from "../../worker/src/module/index.ts";
+import { readDefaultModule } from "../../worker/src/node/server.ts";
+import type { Step } from "./script.ts";
+import { readable, Seen } from "./seen.ts";
+
+/** SIDEKICK_MODULE, or the module that the package ships. */
+const path = process.env["SIDEKICK_MODULE"];
+const module = path === undefined ? readDefaultModule() : compileModuleSync(readFileSync(path));
+const secret = "oracle";
+
+/** The kinds of error that both sides have, each worded in its own way; what is not here is the app server's own text. */
+const wordings: readonly (readonly [RegExp, string])[] = [
+  [/^the token is not valid here: /, "<invalid token>"],
+  [/^the token is for another channel or for other params$/, "<other channel>"],
+  [/^the app server did not answer within /, "<timed out>"],
+  [/^the app server (could not be reached|answered \d+ to this message, without)/, "<server failed>"],
+  [/^(not valid ION: |expected |"\w+" (must |has )|param .* (must |has )|a param's name has |resources\[\d+\] (must |has ))/s, "<malformed>"],
+];
+
+export interface Sent {
+  /** "client 1", or "app server" */
+  readonly to: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What stands between our module and everybody else, for the messages of one step: where a bug is put in, to see whether it is caught. */
+export type Deliver = (messages: readonly Sent[]) => readonly Sent[];
+
+export class Ours {
+  readonly #hub: Hub;
+  readonly #deliver: Deliver;
+  readonly #clients = new Set<number>();
+  readonly #open: { readonly id: number; readonly deadline: number }[] = [];
+  #now = 1_700_000_000_000;
+  #timerAt = 0;
+  #seen = new Seen();
+  #sent: Sent[] = [];
+
+  /** @param limits those that are not to have their default, as in docs/protocol.md */
+  constructor(deliver: Deliver = (messages) => messages, limits: Readonly<Record<string, number>> = {}) {
+    this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [secret], hash_seed: "0123456789abcdef" }));
+    this.#deliver = deliver;
+  }
+
+  play(step: Step): string {
+    this.#seen = new Seen();
+    this.#sent = [];
+    // No two steps at once: what is due at the same time has no order that anybody promised.
+    this.#now += step.do === "wait" ? step.ms + 1 : 1;
+    if (step.do === "close" && this.#clients.delete(step.client)) this.#handle({ type: "client_closed", client: step.client });
+    this.#expire();
+    if (step.do === "open") {
+      this.#clients.add(step.client);
+      this.#handle({ type: "client_opened", client: step.client });
+    }
+    if (step.do === "frame" && this.#clients.has(step.client)) this.#handle({ type: "client_frame", client: step.client, bytes: step.text });
+    if (step.do === "post") {
+      const body = Buffer.from(step.body);
+      this.#handle({ type: "http_request", request: 1, method: "POST", path: step.path, authorization: `Bearer ${secret}`, body_bytes: body.length, body });
+    }
+    if (step.do === "answer") {
+      const [forward] = this.#open.splice(step.forward % (this.#open.length || 1), 1);
+      if (forward !== undefined) this.#handle({ type: "forward_done", forward: forward.id, status: step.status, body: step.body });
+    }
+    for (const { to, bytes } of this.#deliver(this.#sent)) this.#seen.to(to, to === "app server" ? readable(bytes) : readable(bytes, worded));
+    return this.#seen.text();
+  }
+
+  /** Fires the timer, and gives up on forwards, as a host does. */
+  #expire(): void {
+    const stillOpen = this.#open.filter(({ deadline }) => deadline > this.#now);
+    this.#open.splice(0, Infinity, ...stillOpen);
+    while (this.#timerAt !== 0 && this.#timerAt <= this.#now) {
+      this.#timerAt = 0;
+      this.#handle({ type: "timer_fired" });
+    }
+  }
+
+  #handle(input: Input): void {
+    for (const action of this.#hub.handle(this.#now, input)) this.#perform(action);
+  }
+
+  #perform(action: Action): void {
+    switch (action.type) {
+      case "send":
+        for (const client of action.clients) this.#sent.push({ to: `client ${client}`, bytes: action.text.slice() });
+        return;
+      case "respond":
+        this.#seen.to("response", String(action.status));
+        return;
+      case "forward":
+        this.#open.push({ id: action.forward, deadline: this.#now + action.timeout_ms });
+        this.#sent.push({ to: "app server", bytes: action.body.slice() });
+        return;
+      case "close":
+        this.#seen.to(`client ${action.client}`, `closed ${action.code} ${text(action.reason)}`);
+        return;
+      case "set_timer":
+        this.#timerAt = action.at_ms;
+        return;
+      case "put_token":
+      case "touch_token":
+      case "erase_token":
+      case "attach_client":
+        return; // nothing outlives the conversation
+    }
+  }
+}
+
+function worded(message: string): string {
+  return wordings.find(([pattern]) => pattern.test(message))?.[1] ?? message;
+}

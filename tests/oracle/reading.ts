@@ -1,0 +1,103 @@
+// What the entries of differences.ts about reading come down to: which texts and names we refuse that the reference takes.
+import ION from "@covenant-rpc/ion";
+
+import { LIMITS } from "../../worker/src/module/index.ts";
+import { intendedDifferences } from "../ion/differences.ts";
+
+export interface Room {
+  readonly channel: string;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** Any message of either wire, as far as it is one. */
+export interface Message extends Partial<Room> {
+  readonly type?: string;
+  readonly token?: string;
+  readonly data?: unknown;
+  readonly resources?: readonly string[];
+}
+
+/** A function that remembers what it has said of the latest texts: a message goes to many clients, and shrinking repeats everything. */
+function remembering<T>(ask: (text: string) => T): (text: string) => T {
+  const known = new Map<string, T>();
+  return (text) => {
+    let answer = known.get(text);
+    if (answer === undefined) {
+      if (known.size === 10_000) known.clear();
+      known.set(text, (answer = ask(text)));
+    }
+    return answer;
+  };
+}
+
+/** What npm's reader reads; nobody may change the value. */
+export const ionOf = remembering((text): { value: unknown } | { error: unknown } => {
+  try {
+    return { value: ION.parse(text) };
+  } catch (error) {
+    return { error };
+  }
+});
+
+/** For a text that the reference reads; tests/ion holds the same list against our readers. */
+export const isIonToUs = remembering((text) => intendedDifferences(Buffer.from(text)).size === 0);
+
+const known = ["type", "token", "channel", "params", "data", "context", "resources"];
+
+/** Whether a known member of the object that a text is stands twice in it, or a param in its params. */
+export const hasTwice = remembering((text): { member: boolean; param: boolean } => {
+  const members: string[] = [];
+  const params: string[] = [];
+  let depth = 0;
+  let member = "";
+  let before = "";
+  const tokens = [...text.matchAll(/"(?:[^"\\]|\\[^])*"|date:[^ \t\r\n,}\]]*|[{}[\],:]/g)].map(([token]) => token);
+  tokens.forEach((token, at) => {
+    if (token === "{" || token === "[") ++depth;
+    if (token === "}" || token === "]") --depth;
+    if (token.startsWith("\"") && tokens[at + 1] === ":" && (before === "{" || before === ",")) {
+      const name = token.includes("\\") ? (ION.parse(token) as string) : token.slice(1, -1);
+      if (depth === 1) members.push((member = name));
+      else if (depth === 2 && member === "params") params.push(name);
+    }
+    before = token;
+  });
+  const repeats = (names: string[]): boolean => new Set(names).size < names.length;
+  return { member: repeats(members.filter((name) => known.includes(name))), param: repeats(params) };
+});
+
+const isOver = (text: string, bytesMax: { readonly default: number }): boolean => Buffer.byteLength(text) > bytesMax.default;
+
+export function isTooLong({ token, channel, params, resources }: Message): boolean {
+  return (
+    (token !== undefined && isOver(token, LIMITS.token_bytes_max)) ||
+    (channel !== undefined && isOver(channel, LIMITS.channel_bytes_max)) ||
+    (params !== undefined && areTooLong(params)) ||
+    (resources !== undefined && resources.some((resource) => isOver(resource, LIMITS.resource_bytes_max)))
+  );
+}
+
+function areTooLong(params: Room["params"]): boolean {
+  return Object.entries(params).some(([name, value]) => isOver(name, LIMITS.param_name_bytes_max) || isOver(value, LIMITS.param_value_bytes_max));
+}
+
+/** What an error can name of a malformed message. */
+export function scopeOf(parsed: unknown, text: string): Room {
+  const nothing = { channel: "unknown", params: {} };
+  if (typeof parsed !== "object" || parsed === null || Object.getPrototypeOf(parsed) !== Object.prototype) return nothing;
+  const { type, channel, params } = parsed as Record<string, unknown>;
+  if (typeof type === "string" && ["subscribe", "unsubscribe", "listen", "unlisten"].includes(type)) return nothing;
+  const isChannel = typeof channel === "string" && !isOver(channel, LIMITS.channel_bytes_max);
+  const areParams =
+    typeof params === "object" && params !== null && Object.getPrototypeOf(params) === Object.prototype &&
+    Object.values(params).every((value) => typeof value === "string") && !areTooLong(params as Room["params"]) && !hasTwice(text).param;
+  return { channel: isChannel ? channel : nothing.channel, params: areParams ? (params as Room["params"]) : nothing.params };
+}
+
+const escaped = (text: string): string => text.replace(/[,:/\\]/g, "\\$&");
+
+/** docs/protocol.md, "Topics". */
+export function sidekickTopic({ channel, params }: Room): string {
+  const pairs = Object.keys(params).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  return `channel:${escaped(channel)}/${pairs.map((name) => `${escaped(name)}:${escaped(params[name]!)}`).join(",")}`;
+}
