@@ -67,5 +67,6 @@ add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<T
 
 include(tests/sim/sim.cmake)
 include(tests/wasi/wasmtime.cmake)
+include(core/trace-tool/trace-tool.cmake)
 include(tests/fuzz/fuzz.cmake OPTIONAL)
 include(tests/bench/bench.cmake OPTIONAL)

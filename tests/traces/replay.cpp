@@ -17,7 +17,8 @@ enum class Outcome : u8 { same, different, broken };
 
 class Replay {
  public:
-  Replay(const char* path, std::istream& stream, ReplayedHub& hub) : path_(path), reader_(stream), hub_(hub) {}
+  Replay(const char* path, std::istream& stream, ReplayedHub& hub, Onlooker* onlooker)
+      : path_(path), reader_(stream), hub_(hub), onlooker_(onlooker) {}
 
   Outcome run() {
     for (;;) {
@@ -26,6 +27,7 @@ class Replay {
           // An input without actions, and then another recording: there the recording hub trapped.
           if (last_input_ == line() - 1) pending_.clear();
           if (!pending_.empty()) return report("the beginning of another recording");
+          if (onlooker_ != nullptr) onlooker_->on_header(line());
           hub_.open(reader_.config_text(), reader_.config());
           break;
         case Step::input:
@@ -35,6 +37,7 @@ class Replay {
         case Step::action:
           if (pending_.empty() || pending_.front() != reader_.line()) return report(reader_.line());
           pending_.pop_front();
+          if (onlooker_ != nullptr && last_input_ != line()) onlooker_->on_action(reader_.line());
           break;
         case Step::hash:
           if (!pending_.empty()) return report(reader_.line());
@@ -43,9 +46,7 @@ class Replay {
           pending_.pop_front();
           break;
         case Step::end:
-          if (!pending_.empty()) return report("the end of the trace");
-          std::printf("%s: %llu inputs, the same\n", path_, static_cast<unsigned long long>(inputs_));
-          return Outcome::same;
+          return end();
         case Step::broken:
           std::fprintf(stderr, "%s:%llu: %s\n", path_, line(), reader_.error().c_str());
           return Outcome::broken;
@@ -56,9 +57,19 @@ class Replay {
  private:
   unsigned long long line() const { return reader_.line_number(); }
 
+  /// A recording may be cut off anywhere: what there is of it is the same, then.
+  Outcome end() {
+    const bool is_cut = reader_.is_cut() || (onlooker_ != nullptr && !pending_.empty());
+    if (!is_cut && !pending_.empty()) return report("the end of the trace");
+    std::printf("%s: %llu inputs, the same\n", path_, static_cast<unsigned long long>(inputs_));
+    if (is_cut) std::printf("%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n", path_, line(), pending_.size());
+    return Outcome::same;
+  }
+
   void take_input() {
     ++inputs_;
     last_input_ = line();
+    if (onlooker_ != nullptr) onlooker_->on_input(line(), reader_.now(), reader_.input());
     std::string text;
     hub_.append_lines(text, reader_.now(), reader_.input());
     expect(text);
@@ -75,13 +86,16 @@ class Replay {
   Outcome report(const std::string& expected) {
     const std::string got = pending_.empty() ? "nothing more" : pending_.front();
     std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_, line(), expected.c_str(), got.c_str());
+    const std::string hash = onlooker_ == nullptr || last_input_ == 0 ? "" : hub_.hash_line();  // before the hub is asked anything else
     std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, hub_.state().c_str());
+    if (onlooker_ != nullptr) onlooker_->on_difference(expected, got, hash);
     return Outcome::different;
   }
 
   const char* path_;
   Reader reader_;
   ReplayedHub& hub_;
+  Onlooker* onlooker_;
   std::deque<std::string> pending_;  // lines the hub has given and the trace has not yet shown
   u64 inputs_ = 0;
   unsigned long long last_input_ = 0;
@@ -94,7 +108,7 @@ Input health_request() {
   return input::HttpRequest{0, 0, "GET", "/health", bearer, ""};
 }
 
-int replay_files(int count, char** paths, ReplayedHub& hub) {
+int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker) {
   bool is_same = true;
   for (int i = 0; i < count; ++i) {
     FileInput stream(paths[i]);
@@ -102,7 +116,7 @@ int replay_files(int count, char** paths, ReplayedHub& hub) {
       std::fprintf(stderr, "%s: cannot be opened\n", paths[i]);
       return 2;
     }
-    const Outcome outcome = Replay(paths[i], stream, hub).run();
+    const Outcome outcome = Replay(paths[i], stream, hub, onlooker).run();
     if (stream.has_failed()) {
       std::fprintf(stderr, "%s: cannot be read to its end\n", paths[i]);
       return 2;

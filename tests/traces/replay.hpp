@@ -28,7 +28,20 @@ class ReplayedHub {
 /// That request, with the right bearer.
 Input health_request();
 
+/// Sees what a replay goes through, to tell more about a difference.
+class Onlooker {
+ public:
+  virtual ~Onlooker() = default;
+  virtual void on_header(u64 line) = 0;
+  /// Before the hub gets it.
+  virtual void on_input(u64 line, Millis now, const Input& input) = 0;
+  virtual void on_action(const std::string& line) = 0;
+  /// The end of the report.
+  virtual void on_difference(const std::string& expected, const std::string& got, const std::string& hash) = 0;
+};
+
 /// The command: replays each file and says how it went. Returns the exit status: 0 the same, 1 a difference, 2 a trace that cannot be read.
-int replay_files(int count, char** paths, ReplayedHub& hub);
+/// With an onlooker a trace may also end before the hub has said all it has to say: a recording that was cut off between two lines.
+int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker = nullptr);
 
 }  // namespace sidekick::trace

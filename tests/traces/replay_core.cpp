@@ -1,53 +1,13 @@
 // sidekick-replay TRACE...: replays traces on the core itself; natively, and as a WASI command from this same source.
 #include <cstdio>
-#include <memory>
 
-#include "replay.hpp"
-#include "sidekick/trace.hpp"
-
-namespace {
-
-using namespace sidekick;
-
-class CoreHub final : public trace::ReplayedHub {
- public:
-  void open(const std::string&, const Config& config) override {
-    hub_ = std::make_unique<Hub>(config);
-    recording_ = {};
-  }
-
-  void append_lines(std::string& out, Millis now, const Input& input) override {
-    hub_->handle(now, input, actions_);
-    recording_.append(out, *hub_, now, input, actions_);
-  }
-
-  std::string hash_line() override {
-    std::string line;
-    recording_.append_hash(line, *hub_);
-    return line;
-  }
-
-  std::string state() override {
-    hub_->handle(0, trace::health_request(), actions_);
-    for (const Action& action : actions_) {
-      if (action.tag == ActionTag::respond) return std::string(action.respond.body);
-    }
-    return "silent";
-  }
-
- private:
-  std::unique_ptr<Hub> hub_;
-  trace::Recording recording_;
-  Actions actions_;
-};
-
-}  // namespace
+#include "core_hub.hpp"
 
 int main(int argc, char** argv) {
   if (argc < 2) {
     std::fprintf(stderr, "usage: sidekick-replay TRACE...\n");
     return 2;
   }
-  CoreHub hub;
-  return trace::replay_files(argc - 1, argv + 1, hub);
+  sidekick::trace::CoreHub hub;
+  return sidekick::trace::replay_files(argc - 1, argv + 1, hub);
 }

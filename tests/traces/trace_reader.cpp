@@ -49,7 +49,9 @@ Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
   if (!std::getline(stream_, line_)) return has_header_ ? Step::end : fail(first_line);
   ++line_number_;
+  is_cut_ = stream_.eof();
   const Document document{json::parse(line_, nullptr, false)};
+  if (is_cut_ && has_header_ && !document.value.is_object()) return Step::end;
   if (!document.value.is_object()) return fail("a JSON object");
   if (document.find("trace") != nullptr) return read_header(document);
   if (!has_header_) return fail(first_line);

@@ -21,7 +21,7 @@ class Reader {
     input,   ///< now() and input() are to be given to the hub
     action,  ///< line() is what the hub should have said
     hash,    ///< line() is what Recording::append_hash should have said
-    end,
+    end,     ///< is_cut() tells of what kind
     broken,  ///< error() says what was expected and what came; nothing more can be read
   };
 
@@ -39,6 +39,9 @@ class Reader {
   const Input& input() const { return *input_; }
   const std::string& error() const { return error_; }
 
+  /// Whether the last line was cut off while it was written: it is left out where it is no JSON.
+  bool is_cut() const { return is_cut_; }
+
  private:
   struct Document;
 
@@ -53,6 +56,7 @@ class Reader {
   std::string line_;
   u64 line_number_ = 0;
   bool has_header_ = false;
+  bool is_cut_ = false;
   Config config_;
   std::string config_text_;
   Millis now_ = 0;

@@ -6,7 +6,7 @@ endif()
 
 add_executable(sidekick-conversation docs/examples/cpp/conversation.cpp)
 add_executable(sidekick-replay-wasmtime tests/wasi/replay_wasmtime.cpp)
-target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_trace_reader sidekick_core)
+target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)  # core/trace-tool
 foreach(target sidekick-conversation sidekick-replay-wasmtime)
   target_compile_options(${target} PRIVATE -fexceptions -frtti)
   target_include_directories(${target} PRIVATE core/include wasm-bindings docs/examples/cpp)

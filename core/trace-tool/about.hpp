@@ -1,0 +1,48 @@
+// Whom and what the lines of a trace are about: clients, tokens, topics. Follows a trace line by line; holds what is alive (tokens, forwards),
+// never what was. Judges nothing: what cannot be read is about nobody.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "sidekick/border.hpp"
+
+namespace sidekick::trace {
+
+/// Topics by the names that the hub gives them: channel:chat/roomId:7, resource:todo/1.
+struct About {
+  std::vector<u32> clients;
+  std::vector<std::string> tokens;
+  std::vector<std::string> topics;
+
+  void add(const About& other);
+  bool has_client(u32 client) const;
+  bool has_token(Bytes token) const;
+  /// name: as the hub has it, without what stands before the colon, or of a channel its name alone (then with any params).
+  bool has_topic(Bytes name) const;
+  /// Whether both are about a client, a token or a topic.
+  bool meets(const About& other) const;
+};
+
+class Follower {
+ public:
+  /// A new hub: nothing is alive.
+  void open();
+  const About& follow(const Input& input);
+  /// One of the actions of the input before. `action` is its line.
+  const About& follow(const nlohmann::json& action);
+
+ private:
+  void read_text(Bytes text, About& about) const;
+  void add_token(Bytes key, About& about) const;
+
+  std::map<std::string, std::string, std::less<>> topic_of_token_;
+  std::map<u32, About> forwards_;
+  About input_;
+  About action_;
+};
+
+}  // namespace sidekick::trace

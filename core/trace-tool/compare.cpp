@@ -1,0 +1,161 @@
+// compare: two recordings of the same inputs, side by side. Hash lines may stand at different places in both, or be all there is.
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "command.hpp"
+#include "file_input.hpp"
+#include "timeline.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+struct Hash {
+  u64 hub = 0;
+  u64 inputs = 0;
+  u64 line = 0;
+  std::string text;
+};
+
+class Side {
+ public:
+  Side(const char* name, std::istream& stream) : path(name), stream_(stream) {}
+
+  /// The next line that is no hash, empty at the end; the hashes before it go into `hashes`.
+  const std::string& next() {
+    while (std::getline(stream_, line_)) {
+      ++number;
+      if (line_.starts_with("{\"trace\":")) ++hub_;
+      if (!line_.starts_with("{\"hash\":")) return line_;
+      const nlohmann::json hash = nlohmann::json::parse(line_, nullptr, false);
+      if (!hash.is_object() || !hash["hash"].is_object()) continue;  // cut off
+      hashes.push_back({hub_, hash["hash"].value("inputs", u64{0}), number, line_});
+    }
+    line_.clear();
+    return line_;
+  }
+
+  const std::string& line() const { return line_; }
+  bool is_whole() const { return !stream_.eof(); }
+
+  const char* path;
+  u64 number = 0;
+  std::vector<Hash> hashes;
+
+ private:
+  std::istream& stream_;
+  std::string line_;
+  u64 hub_ = 0;
+};
+
+class Comparison {
+ public:
+  Comparison(Side& a, Side& b) : a_(a), b_(b) {}
+
+  int run() {
+    u64 lines = 0;
+    for (;;) {
+      a_.next();
+      b_.next();
+      if (!hashes_agree()) return report_state();
+      if (a_.line().empty() && b_.line().empty()) break;
+      if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
+        std::printf("the same for %llu lines; there one ends\n", static_cast<unsigned long long>(lines));
+        return 0;
+      }
+      if (a_.line() != b_.line() && !are_headers()) return report_lines();
+      ++lines;
+    }
+    std::printf("the same: %llu lines, %llu hashes\n", static_cast<unsigned long long>(lines), static_cast<unsigned long long>(compared_));
+    return 0;
+  }
+
+ private:
+  /// The last line of one, and only the beginning of the other's.
+  static bool is_cut(const Side& one, const Side& other) { return !one.is_whole() && other.line().size() > one.line().size() && other.line().starts_with(one.line()); }
+
+  /// Another hub's hash seed is no difference; of another version the reader is told.
+  bool are_headers() const {
+    const nlohmann::json a = nlohmann::json::parse(a_.line(), nullptr, false);
+    const nlohmann::json b = nlohmann::json::parse(b_.line(), nullptr, false);
+    if (!a.is_object() || !b.is_object() || !a.contains("trace") || !b.contains("trace")) return false;
+    if (a.value("core", "") != b.value("core", "")) std::printf("recorded by core %s and by core %s\n", a.value("core", "").c_str(), b.value("core", "").c_str());
+    return a["config"] == b["config"];
+  }
+
+  /// Takes hashes that stand after equally many inputs of the same hub; one that the other has no partner for says nothing.
+  bool hashes_agree() {
+    std::size_t i = 0;
+    std::size_t j = 0;
+    for (; i < a_.hashes.size() && j < b_.hashes.size();) {
+      const Hash& a = a_.hashes[i];
+      const Hash& b = b_.hashes[j];
+      if (a.hub != b.hub ? a.hub < b.hub : a.inputs < b.inputs) {
+        ++i;
+      } else if (a.hub != b.hub || a.inputs != b.inputs) {
+        ++j;
+      } else if (a.text == b.text) {
+        agreed_a_ = a;
+        agreed_b_ = b;
+        ++compared_;
+        ++i, ++j;
+      } else {
+        a_.hashes.erase(a_.hashes.begin(), a_.hashes.begin() + static_cast<std::ptrdiff_t>(i));
+        b_.hashes.erase(b_.hashes.begin(), b_.hashes.begin() + static_cast<std::ptrdiff_t>(j));
+        return false;
+      }
+    }
+    // What is behind can have no partner any more once both have gone on; one side's may still wait for the other's.
+    a_.hashes.erase(a_.hashes.begin(), a_.hashes.begin() + static_cast<std::ptrdiff_t>(i));
+    b_.hashes.erase(b_.hashes.begin(), b_.hashes.begin() + static_cast<std::ptrdiff_t>(j));
+    if (a_.hashes.size() > 1) a_.hashes.erase(a_.hashes.begin(), a_.hashes.end() - 1);
+    if (b_.hashes.size() > 1) b_.hashes.erase(b_.hashes.begin(), b_.hashes.end() - 1);
+    return true;
+  }
+
+  void report_agreed() const {
+    if (compared_ == 0) {
+      std::printf("no hash before that is in both\n");
+    } else {
+      std::printf("the last hash that agrees: after input %llu, %s:%llu and %s:%llu\n", static_cast<unsigned long long>(agreed_a_.inputs), a_.path,
+                  static_cast<unsigned long long>(agreed_a_.line), b_.path, static_cast<unsigned long long>(agreed_b_.line));
+    }
+  }
+
+  int report_state() const {
+    report_agreed();
+    const Hash& a = a_.hashes.front();
+    const Hash& b = b_.hashes.front();
+    std::printf("the first that differs: after input %llu\n  %s:%llu: %s\n  %s:%llu: %s\n", static_cast<unsigned long long>(a.inputs), a_.path,
+                static_cast<unsigned long long>(a.line), a.text.c_str(), b_.path, static_cast<unsigned long long>(b.line), b.text.c_str());
+    return 1;
+  }
+
+  int report_lines() const {
+    report_agreed();
+    std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path, static_cast<unsigned long long>(a_.number), a_.line().c_str(), b_.path,
+                static_cast<unsigned long long>(b_.number), b_.line().c_str());
+    return 1;
+  }
+
+  Side& a_;
+  Side& b_;
+  Hash agreed_a_;
+  Hash agreed_b_;
+  u64 compared_ = 0;
+};
+
+}  // namespace
+
+int compare(const Told& told) {
+  FileInput a(told.files[0]);
+  FileInput b(told.files[1]);
+  if (!a) return unusable(told.files[0], "cannot be opened");
+  if (!b) return unusable(told.files[1], "cannot be opened");
+  Side side_a(told.files[0], a);
+  Side side_b(told.files[1], b);
+  return Comparison(side_a, side_b).run();
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,108 @@
+// sidekick-trace: what can be done with a recording. Native, and as a WASI command. This file knows the command line and nothing else.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "command.hpp"
+#include "sidekick/text.hpp"
+
+namespace {
+
+using namespace sidekick;
+using trace::Told;
+
+constexpr char usage[] =
+    R"(sidekick-trace COMMAND: what can be done with the recording of a Sidekick (docs/replay.md). A TRACE may be - for stdin.
+
+  replay TRACE...                            demands the recorded actions of this build's core; shows the first difference and what led to it
+  show TRACE [--client N] [--topic NAME] [--token KEY]
+                                             who said what, and what came of it; filters combine
+  stat TRACE                                 counts, rates, sizes, errors, the busiest
+  compare A B                                where two recordings of the same inputs went apart
+  shrink TRACE -o OUT --until trap           the shortest trace on which this build's core traps
+  shrink TRACE -o OUT --until says:TEXT      the shortest trace on which it says TEXT
+  shrink TRACE -o OUT --against COMMAND      the shortest trace on which it differs from what COMMAND records
+  redact TRACE -o OUT [--key TEXT]           tokens, payloads, names and texts replaced by stand-ins; the same key gives the same stand-ins
+  record TRACE [--module FILE]               makes the recording anew from the inputs, on this build's core or a module
+  upgrade-check OLD.wasm NEW.wasm TRACE      what another module would have done otherwise
+
+Exit status: 0 well, 1 a difference, 2 a trace or a wish that cannot be used.
+)";
+
+struct Command {
+  const char* name;
+  std::size_t files_min;
+  std::size_t files_max;
+  int (*run)(const Told&);
+};
+
+constexpr Command commands[] = {
+    {"replay", 1, ~std::size_t{0}, trace::replay}, {"show", 1, 1, trace::show},     {"stat", 1, 1, trace::stat},
+    {"compare", 2, 2, trace::compare},             {"shrink", 1, 1, trace::shrink}, {"redact", 1, 1, trace::redact},
+    {"record", 1, 1, trace::record},               {"upgrade-check", 3, 3, trace::upgrade_check},
+};
+
+struct TextOption {
+  const char* name;
+  const char* command;
+  std::string Told::*value;
+};
+
+constexpr TextOption text_options[] = {
+    {"--topic", "show", &Told::topic},       {"--token", "show", &Told::token},         {"-o", "shrink", &Told::out},    {"-o", "redact", &Told::out},
+    {"--until", "shrink", &Told::until},     {"--against", "shrink", &Told::against},   {"--key", "redact", &Told::key}, {"--module", "record", &Told::module},
+};
+
+int refuse(const std::string& what) {
+  std::fprintf(stderr, "sidekick-trace: %s; try --help\n", what.c_str());
+  return 2;
+}
+
+/// Returns an empty text, or what is wrong with the option.
+std::string take_option(const Command& command, Bytes name, const char* value, Told& told) {
+  const std::string where = compose({"after ", command.name, " "});
+  if (value == nullptr) return compose({"expected a value behind ", name});
+  if (name == "--client" && std::strcmp(command.name, "show") == 0) {
+    char* end = nullptr;
+    const unsigned long number = std::strtoul(value, &end, 10);
+    if (end == value || *end != '\0' || number > 0xFFFFFFFF) return compose({"expected a client's number behind --client, found ", value});
+    told.client = static_cast<u32>(number);
+    return "";
+  }
+  for (const TextOption& option : text_options) {
+    if (name != option.name || std::strcmp(command.name, option.command) != 0) continue;
+    if (*value == '\0') return compose({"expected something behind ", name, ", found nothing"});
+    told.*option.value = value;
+    return "";
+  }
+  return compose({where, "expected files or its options, found ", name});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return refuse("expected a command");
+  if (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0) {
+    std::fputs(usage, stdout);
+    return 0;
+  }
+  for (const Command& command : commands) {
+    if (std::strcmp(argv[1], command.name) != 0) continue;
+    Told told;
+    for (int i = 2; i < argc; ++i) {
+      if (argv[i][0] != '-' || argv[i][1] == '\0') {
+        told.files.push_back(argv[i]);
+        continue;
+      }
+      const std::string wrong = take_option(command, argv[i], argv[i + 1], told);
+      if (!wrong.empty()) return refuse(wrong);
+      ++i;
+    }
+    if (told.files.size() < command.files_min || told.files.size() > command.files_max) {
+      return refuse(compose({"expected ", Digits(command.files_min), command.files_max > command.files_min ? " file or more after " : command.files_min == 1 ? " file after " : " files after ",
+                             command.name, ", found ", Digits(told.files.size())}));
+    }
+    return command.run(told);
+  }
+  return refuse(compose({"expected a command, found ", argv[1]}));
+}

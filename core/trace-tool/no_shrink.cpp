@@ -1,0 +1,10 @@
+// shrink where there are no processes.
+#include "command.hpp"
+
+namespace sidekick::trace {
+
+int shrink(const Told&) {
+  return unusable("shrink", "needs child processes, which WASI does not have: use the native sidekick-trace (scripts/build, build/native/sidekick-trace)");
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,110 @@
+// show: the timeline, of all or of some. Holds a line, and the input that the line belongs to.
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "about.hpp"
+#include "command.hpp"
+#include "file_input.hpp"
+#include "timeline.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+class Show {
+ public:
+  Show(const Told& told) : told_(told) {}
+
+  int run(const char* path, Reader& reader) {
+    for (;;) {
+      line_ = reader.line_number() + 1;
+      switch (reader.next()) {
+        case Reader::Step::header: {
+          follower_.open();
+          timeline_ = {};
+          const nlohmann::json header = nlohmann::json::parse(reader.line());
+          header_line_ = line_;
+          header_ = compose_header(header);
+          if (wants({})) print_header();
+          break;
+        }
+        case Reader::Step::input: {
+          input_line_ = line_;
+          input_ = timeline_.describe(reader.now(), reader.input());
+          if (wants(follower_.follow(reader.input()))) print_input();
+          break;
+        }
+        case Reader::Step::action: {
+          const nlohmann::json action = nlohmann::json::parse(reader.line());
+          if (!wants(follower_.follow(action))) break;
+          print_input();
+          print("              " + timeline_.describe(action));
+          break;
+        }
+        case Reader::Step::hash:
+          if (wants({})) print(reader.line());
+          break;
+        case Reader::Step::end:
+          if (reader.is_cut()) std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(reader.line_number()));
+          return 0;
+        case Reader::Step::broken:
+          return unreadable(path, reader);
+      }
+    }
+  }
+
+ private:
+  static std::string compose_header(const nlohmann::json& header) { return "a hub of core " + header.value("core", std::string("unknown")); }
+
+  bool wants(const About& about) const {
+    return (!told_.client || about.has_client(*told_.client)) && (told_.token.empty() || about.has_token(told_.token)) &&
+           (told_.topic.empty() || about.has_topic(told_.topic));
+  }
+
+  /// Once, however much of what came of it is shown.
+  void print_input() {
+    if (input_.empty()) return;
+    print_header();
+    std::printf("%8llu  %s\n", static_cast<unsigned long long>(input_line_), input_.c_str());
+    input_.clear();
+  }
+
+  /// Before the first that is shown of its hub.
+  void print_header() {
+    if (!header_.empty()) std::printf("%8llu  %s\n", static_cast<unsigned long long>(header_line_), header_.c_str());
+    header_.clear();
+  }
+
+  void print(const std::string& text) const { std::printf("%8llu  %s\n", static_cast<unsigned long long>(line_), text.c_str()); }
+
+  const Told& told_;
+  Follower follower_;
+  Timeline timeline_;
+  std::string header_;
+  u64 header_line_ = 0;
+  std::string input_;
+  u64 input_line_ = 0;
+  u64 line_ = 0;
+};
+
+}  // namespace
+
+int show(const Told& told) {
+  FileInput stream(told.files[0]);
+  if (!stream) return unusable(told.files[0], "cannot be opened");
+  Reader reader(stream);
+  return Show(told).run(told.files[0], reader);
+}
+
+int unreadable(const char* path, const Reader& reader) {
+  std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()), reader.error().c_str());
+  return 2;
+}
+
+int unusable(const std::string& subject, const std::string& what) {
+  std::fprintf(stderr, "%s: %s\n", subject.c_str(), what.c_str());
+  return 2;
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,192 @@
+// stat: numbers of a whole trace. Holds counts, never lines; of names and texts the most frequent, so that no trace is too large.
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <unordered_map>
+
+#include <nlohmann/json.hpp>
+
+#include "about.hpp"
+#include "command.hpp"
+#include "file_input.hpp"
+#include "sidekick/text.hpp"
+#include "timeline.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+using nlohmann::json;
+
+/// How often each name came. Beyond names_max the rare ones are forgotten, and a count may be too low.
+class Busiest {
+ public:
+  void add(const std::string& name) {
+    ++counts_[name];
+    if (counts_.size() > names_max) forget();
+  }
+
+  void print(const char* title) const {
+    if (counts_.empty()) return;
+    std::vector<std::pair<std::string, u64>> sorted(counts_.begin(), counts_.end());
+    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+    std::printf("\n%s%s:\n", title, has_forgotten_ ? ", at least" : "");
+    for (std::size_t i = 0; i < sorted.size() && i < shown_max; ++i) {
+      std::printf("  %9llu  %s\n", static_cast<unsigned long long>(sorted[i].second), shortened(sorted[i].first).c_str());
+    }
+    if (sorted.size() > shown_max) std::printf("             and %zu more\n", sorted.size() - shown_max);
+  }
+
+ private:
+  void forget() {
+    std::vector<u64> counts;
+    for (const auto& [name, count] : counts_) counts.push_back(count);
+    std::nth_element(counts.begin(), counts.begin() + names_max / 2, counts.end());
+    const u64 rare = counts[names_max / 2];
+    std::erase_if(counts_, [rare](const auto& entry) { return entry.second <= rare; });
+    has_forgotten_ = true;
+  }
+
+  static constexpr std::size_t names_max = 20000;
+  static constexpr std::size_t shown_max = 10;
+  std::unordered_map<std::string, u64> counts_;
+  bool has_forgotten_ = false;
+};
+
+/// Counts by size: exact below 1024 bytes, above it within a 64th.
+class Sizes {
+ public:
+  void add(u64 size) {
+    u64 step = 1;
+    while (size / step >= 1024) step *= 2;
+    ++counts_[size / step * step];
+    ++total_;
+    max_ = std::max(max_, size);
+  }
+
+  u64 total() const { return total_; }
+  u64 max() const { return max_; }
+
+  u64 percentile(u64 percent) const {
+    u64 left = (total_ * percent + 99) / 100;
+    for (const auto& [size, count] : counts_) {
+      if (count >= left) return size;
+      left -= count;
+    }
+    return max_;
+  }
+
+ private:
+  std::map<u64, u64> counts_;
+  u64 total_ = 0;
+  u64 max_ = 0;
+};
+
+class Stat {
+ public:
+  int run(const char* path, Reader& reader) {
+    for (;;) {
+      switch (reader.next()) {
+        case Reader::Step::header:
+          ++hubs_;
+          follower_.open();
+          break;
+        case Reader::Step::input:
+          take_input(reader);
+          break;
+        case Reader::Step::action:
+          take_action(json::parse(reader.line()));
+          break;
+        case Reader::Step::hash:
+          ++hashes_;
+          break;
+        case Reader::Step::end:
+          print(path, reader);
+          return 0;
+        case Reader::Step::broken:
+          return unreadable(path, reader);
+      }
+    }
+  }
+
+ private:
+  void take_input(const Reader& reader) {
+    if (inputs_++ == 0) start_ = reader.now();
+    if (reader.now() > latest_) latest_ = reader.now();
+    const Input& input = reader.input();
+    u64 size = 0;
+    const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
+    for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+      if (field->kind == FieldKind::bytes && field->name != "authorization") size += field_at<Bytes>(fields_of(input), *field).size();
+    }
+    sizes_["in " + std::string(shape.name)].add(size);
+    const About& about = follower_.follow(input);
+    for (const u32 client : about.clients) clients_.add(compose({"client ", Digits(client)}));
+    for (const std::string& token : about.tokens) tokens_.add(token);
+    for (const std::string& topic : about.topics) topics_.add(topic);
+  }
+
+  void take_action(const json& action) {
+    u64 size = 0;
+    for (const auto& [name, value] : action.items()) {
+      if (name != "out" && name != "content_type" && value.is_string()) size += value.get_ref<const std::string&>().size();
+    }
+    const std::string name = action.value("out", std::string("unknown"));
+    sizes_["out " + name].add(size);
+    follower_.follow(action);
+    if (name == "send") {
+      const auto clients = action.find("clients");
+      if (clients != action.end()) deliveries_ += clients->size();
+      const std::string text = action.value("text", std::string());
+      constexpr Bytes type = "{ \"type\": \"error\"";
+      const std::size_t message = text.rfind("\"message\": ");
+      if (text.starts_with(type) && message != std::string::npos) errors_.add("to a client: " + text.substr(message + 11, text.size() - message - 11 - 4));
+    }
+    if (name == "respond" && action.value("status", 0u) >= 400) {
+      errors_.add(compose({"answered ", Digits(action.value("status", 0u)), ": ", action.value("body", std::string())}));
+    }
+    if (name == "close") errors_.add(compose({"closed ", Digits(action.value("code", 0u)), ": ", action.value("reason", std::string())}));
+  }
+
+  void print(const char* path, const Reader& reader) const {
+    const u64 ms = latest_ - start_;
+    std::printf("%s: %llu lines, %llu hubs, %llu inputs, %llu hashes, %llu.%03llu s\n", path, static_cast<unsigned long long>(reader.line_number()),
+                static_cast<unsigned long long>(hubs_), static_cast<unsigned long long>(inputs_), static_cast<unsigned long long>(hashes_),
+                static_cast<unsigned long long>(ms / 1000), static_cast<unsigned long long>(ms % 1000));
+    if (reader.is_cut()) std::printf("the recording was cut off in its last line\n");
+    std::printf("\n%-20s %9s %9s %9s %9s %9s\n", "", "count", "a second", "p50 bytes", "p99 bytes", "max bytes");
+    for (const auto& [name, sizes] : sizes_) {
+      char rate[32] = "-";
+      if (ms > 0) std::snprintf(rate, sizeof rate, "%.1f", static_cast<double>(sizes.total()) * 1000 / static_cast<double>(ms));
+      std::printf("%-20s %9llu %9s %9llu %9llu %9llu\n", name.c_str(), static_cast<unsigned long long>(sizes.total()), rate,
+                  static_cast<unsigned long long>(sizes.percentile(50)), static_cast<unsigned long long>(sizes.percentile(99)),
+                  static_cast<unsigned long long>(sizes.max()));
+    }
+    std::printf("%-20s %9llu\n", "frames to clients", static_cast<unsigned long long>(deliveries_));
+    errors_.print("errors");
+    topics_.print("busiest topics, inputs about them");
+    clients_.print("busiest clients, inputs");
+    tokens_.print("busiest tokens, inputs about them");
+  }
+
+  Follower follower_;
+  u64 hubs_ = 0;
+  u64 inputs_ = 0;
+  u64 hashes_ = 0;
+  u64 deliveries_ = 0;
+  Millis start_ = 0;
+  Millis latest_ = 0;
+  std::map<std::string, Sizes> sizes_;
+  Busiest errors_, topics_, clients_, tokens_;
+};
+
+}  // namespace
+
+int stat(const Told& told) {
+  FileInput stream(told.files[0]);
+  if (!stream) return unusable(told.files[0], "cannot be opened");
+  Reader reader(stream);
+  return Stat().run(told.files[0], reader);
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,28 @@
+// Inputs and actions as a human reads them: one line each, what is long is cut. Owns the time of the first input.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "sidekick/border.hpp"
+
+namespace sidekick::trace {
+
+class Timeline {
+ public:
+  /// "+120 ms  client 1 says (37 bytes) {...}". The first input's time is where ms begin.
+  std::string describe(Millis now, const Input& input);
+  /// "-> send to client 1 (74 bytes) {...}". `action` is its line.
+  std::string describe(const nlohmann::json& action) const;
+
+ private:
+  std::string time(Millis at) const;
+
+  Millis start_ = 0;
+};
+
+/// At most 100 bytes of it, without anything that a terminal would act on.
+std::string shortened(Bytes text);
+
+}  // namespace sidekick::trace

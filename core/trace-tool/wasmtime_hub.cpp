@@ -1,0 +1,93 @@
+#include "wasmtime_hub.hpp"
+
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "sidekick_module.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+class WasmtimeHub final : public ReplayedHub {
+ public:
+  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm) : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {}
+
+  /// Nothing is thrown at a caller, who may be built without exceptions: a module that refuses the configuration differs.
+  void open(const std::string& config_text, const Config&) override {
+    hub_.reset();
+    wrong_.clear();
+    try {
+      hub_.emplace(engine_, module_, config_text);
+      hub_->record(true);
+    } catch (const std::exception& error) {
+      hub_.reset();
+      wrong_ = std::string("(no hub: ") + error.what() + ")\n";
+    }
+  }
+
+  void append_lines(std::string& out, Millis now, const Input& input) override {
+    if (!hub_) {
+      out += wrong_;
+      return;
+    }
+    try {
+      hub_->handle(now, input);
+      const std::string_view lines = hub_->recorded();
+      out += lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
+    } catch (const SidekickTrap& trap) {
+      out += std::string("(the module trapped: ") + trap.what() + ")\n";  // a difference, unless the recording hub trapped as well
+    }
+  }
+
+  std::string hash_line() override {
+    if (!hub_) return wrong_;
+    try {
+      return std::string(hub_->hash());
+    } catch (const SidekickTrap& trap) {
+      return std::string("(the module trapped: ") + trap.what() + ")\n";
+    }
+  }
+
+  std::string state() override {
+    if (!hub_) return wrong_;
+    try {
+      for (const Action& action : hub_->handle(0, health_request())) {
+        if (action.tag == ActionTag::respond) return std::string(action.respond.body);
+      }
+    } catch (const SidekickTrap&) {
+    }
+    return "silent";
+  }
+
+ private:
+  static wasmtime::Module compiled(wasmtime::Engine& engine, const std::vector<std::uint8_t>& wasm) {
+    auto module = wasmtime::Module::compile(engine, const_cast<std::vector<std::uint8_t>&>(wasm));
+    if (!module) throw std::runtime_error(module.err().message());
+    return module.ok();
+  }
+
+  wasmtime::Engine engine_;
+  wasmtime::Module module_;
+  std::optional<SidekickModule> hub_;
+  std::string wrong_;  // why there is none
+};
+
+}  // namespace
+
+std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::string& error) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    error = "cannot be opened";
+    return nullptr;
+  }
+  try {
+    return std::make_unique<WasmtimeHub>(std::vector<std::uint8_t>{std::istreambuf_iterator<char>(file), {}});
+  } catch (const std::exception& wrong) {
+    error = std::string("expected a WebAssembly module: ") + wrong.what();
+    return nullptr;
+  }
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,70 @@
+#!/bin/sh
+# shrink against builds with a planted bug: shrink_test.sh ROOT TRACE_TOOL TRACE_TOOL_THAT_DIFFERS TRACE_TOOL_THAT_TRAPS
+set -eu
+root=$1 tool=$2 differs=$3 traps=$4
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "$*" >&2; exit 1; }
+status_of() { status=0; "$@" >"$work/out" 2>&1 || status=$?; }
+
+# More than 100,000 lines, in which the bugs show somewhere.
+python3 "$root/tests/trace-tool/make_trace.py" "$root/tests/traces/channels.jsonl" 40000 >"$work/inputs.jsonl"
+"$tool" record "$work/inputs.jsonl" >"$work/long.jsonl"
+[ "$(wc -l <"$work/long.jsonl")" -gt 100000 ] || fail "expected more than 100,000 lines, found $(wc -l <"$work/long.jsonl")"
+short_enough() {
+  lines=$(wc -l <"$1")
+  [ "$lines" -lt 20 ] || fail "expected fewer than 20 lines, found $lines: $(cat "$1")"
+}
+
+# What the good build and the buggy one disagree on. The short trace holds what the good one says: a failing test for the buggy one.
+"$differs" shrink "$work/long.jsonl" -o "$work/different.jsonl" --against "$tool record -"
+short_enough "$work/different.jsonl"
+"$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay what it said itself"
+status_of "$differs" replay "$work/different.jsonl"
+[ "$status" = 1 ] || fail "expected the buggy build to differ, got status $status"
+grep -q 'what led to it' "$work/out" || fail "expected what led to it: $(cat "$work/out")"
+
+# It is as short as it can be: without any one of its inputs the difference is gone.
+inputs=$(grep -c '^{"in"' "$work/different.jsonl")
+for left_out in $(seq 1 "$inputs"); do
+  awk -v out="$left_out" '/^\{"in"/ && ++n == out { next } !/^\{"out"/' "$work/different.jsonl" >"$work/fewer.jsonl"
+  "$tool" record "$work/fewer.jsonl" >"$work/one.jsonl"
+  "$differs" record "$work/fewer.jsonl" >"$work/other.jsonl"
+  cmp -s "$work/one.jsonl" "$work/other.jsonl" || fail "expected no difference without input $left_out of $inputs"
+done
+
+# A trap, in a child process; the short trace ends with the input of the trap.
+"$traps" shrink "$work/long.jsonl" -o "$work/trap.jsonl" --until trap
+short_enough "$work/trap.jsonl"
+"$tool" replay "$work/trap.jsonl" >/dev/null || fail "expected the good build to go through"
+status_of "$traps" replay "$work/trap.jsonl"
+[ "$status" = 1 ] || fail "expected status 1 of a replay that traps, got $status"
+last=$(wc -l <"$work/trap.jsonl")
+grep -q "trap.jsonl:$last: the core trapped" "$work/out" || fail "expected the trap in line $last: $(cat "$work/out")"
+# And can be redacted by the build that traps: nothing is asked of the hub that it did not survive.
+"$traps" redact "$work/trap.jsonl" -o "$work/redacted-trap.jsonl"
+status_of "$traps" replay "$work/redacted-trap.jsonl"
+grep -q "redacted-trap.jsonl:$last: the core trapped" "$work/out" || fail "expected the trap in the redacted trace, too: $(cat "$work/out")"
+
+# What this build says.
+"$tool" shrink "$work/long.jsonl" -o "$work/says.jsonl" --until 'says:in use by another connection'
+short_enough "$work/says.jsonl"
+grep -q '^{"out":"send".*in use by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
+
+# Nothing there, and what cannot be meant.
+refuses() {
+  expected=$1 text=$2
+  shift 2
+  status_of "$tool" shrink "$work/trap.jsonl" "$@"
+  if [ "$status" != "$expected" ] || ! grep -q -- "$text" "$work/out"; then fail "expected status $expected and \"$text\", got $status: $(cat "$work/out")"; fi
+}
+refuses 1 'does not trap' -o "$work/none.jsonl" --until trap
+refuses 1 'record the same' -o "$work/none.jsonl" --against "$tool record -"
+refuses 1 'does not say that' -o "$work/none.jsonl" --until says:earthquake
+refuses 2 'expected --against COMMAND' -o "$work/none.jsonl" --until different
+refuses 2 'expected different, trap or says:TEXT' -o "$work/none.jsonl" --until dawn
+refuses 2 'expected no --against' -o "$work/none.jsonl" --until trap --against true
+refuses 2 'expected -o OUT' --until trap
+refuses 2 'expected another file' -o "$work/trap.jsonl" --until trap
+refuses 2 'never answered' -o "$work/none.jsonl" --against 'exit 3'
+[ ! -e "$work/none.jsonl" ] || fail "expected no file where nothing was found"

@@ -1,0 +1,100 @@
+#!/bin/sh
+# sidekick-trace as a user has it: trace_tool_test.sh ROOT COMMAND... (the tool, or a runtime and the tool). Expected outputs stand in
+# tests/trace-tool/expected; UPDATE=1 rewrites them, and the change is to be read.
+set -u
+root=$1
+shift
+folder=$root/tests/trace-tool/expected
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+cp "$root"/tests/traces/*.jsonl "$work"
+cd "$work" || exit 1
+
+# same NAME STATUS ARGUMENT...: the whole output, and the status
+same() {
+  name=$1 expected=$2
+  shift 2
+  "$@" >"$work/out" 2>&1
+  status=$?
+  if [ "$status" != "$expected" ]; then
+    echo "$name: expected status $expected, got $status and: $(cat "$work/out")"
+    failed=1
+  elif [ -n "${UPDATE:-}" ]; then
+    cp "$work/out" "$folder/$name.txt"
+  elif ! diff -u "$folder/$name.txt" "$work/out"; then
+    echo "$name: differs from $folder/$name.txt (UPDATE=1 rewrites it)"
+    failed=1
+  fi
+}
+fails() { echo "$*"; failed=1; }
+
+# show and stat
+head -n 25 channels.jsonl >first.jsonl
+same show 0 "$@" show first.jsonl
+same show-client 0 "$@" show resources.jsonl --client 2
+same show-token-and-client 0 "$@" show tokens.jsonl --token t --client 2
+same show-topic 0 "$@" show resources.jsonl --topic todo/2
+same stat 0 "$@" stat random.jsonl
+
+# replay: the first difference and what led to it; a torn end; a silent hub; what is no trace
+same replay 0 "$@" replay channels.jsonl tokens.jsonl
+sed '0,/\\"updated\\"/s//\\"uploaded\\"/' random.jsonl >changed.jsonl
+same replay-changed 1 "$@" replay changed.jsonl
+sed '0,/"state":"[0-9a-f]*[1-9a-f][0-9a-f]*"/s//"state":"0123456789abcdef"/' random.jsonl >state.jsonl
+same replay-state 1 "$@" replay state.jsonl
+whole=$(wc -c <channels.jsonl)
+for size in 1501 2000 2345 5000 10000 $((whole - 1)); do
+  head -c "$size" channels.jsonl >cut.jsonl
+  "$@" replay cut.jsonl >out 2>&1 || fails "expected a recording cut after $size bytes to replay: $(cat out)"
+  grep -q 'was cut off here' out || fails "expected to be told of the cut after $size bytes: $(cat out)"
+done
+head -n 4 channels.jsonl >lines.jsonl
+same replay-cut-between-lines 0 "$@" replay lines.jsonl
+sed '5s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
+same replay-torn 2 "$@" replay torn.jsonl
+same replay-none 2 "$@" replay none.jsonl
+
+# compare
+same compare-same 0 "$@" compare random.jsonl random.jsonl
+same compare-changed 1 "$@" compare random.jsonl changed.jsonl
+same compare-state 1 "$@" compare random.jsonl state.jsonl
+grep -e '^{"hash"' -e '^{"trace"' random.jsonl >hashes.jsonl
+grep -e '^{"hash"' -e '^{"trace"' state.jsonl >other-hashes.jsonl
+same compare-hashes 1 "$@" compare hashes.jsonl other-hashes.jsonl
+grep -v '^{"hash"' random.jsonl >hashless.jsonl
+same compare-hashless 0 "$@" compare random.jsonl hashless.jsonl
+
+# record: the same bytes from the inputs alone
+grep -v '^{"out"' random.jsonl >inputs.jsonl
+"$@" record inputs.jsonl >recorded.jsonl || fails "expected record to succeed"
+cmp random.jsonl recorded.jsonl || fails "expected the recording anew to be the recording"
+
+# redact: replays, keeps every length, and tells nothing of what was said
+for trace in "$root"/tests/traces/*.jsonl; do
+  name=$(basename "$trace")
+  "$@" redact "$name" -o "redacted-$name" --key k || fails "expected $name to be redacted"
+  "$@" replay "redacted-$name" >out 2>&1 || fails "expected the redacted $name to replay: $(cat out)"
+  [ "$(wc -l <"$name")" = "$(wc -l <"redacted-$name")" ] || fails "expected as many lines in the redacted $name"
+  [ "$(wc -c <"$name")" = "$(wc -c <"redacted-$name")" ] || echo "$name $(wc -c <"$name") $(wc -c <"redacted-$name")" >>lengths.txt
+done
+touch lengths.txt
+same redact-lengths 0 cat lengths.txt
+for word in hello roomId nobody chat todo whatever; do
+  ! grep -l -- "$word" redacted-*.jsonl >out || fails "expected nothing of \"$word\" to remain, found it in $(cat out)"
+done
+head -n 13 redacted-channels.jsonl | tail -n 12 >redacted-first.txt
+same redact 0 cat redacted-first.txt
+"$@" redact channels.jsonl -o one.jsonl && "$@" redact channels.jsonl -o other.jsonl
+! cmp -s one.jsonl other.jsonl || fails "expected other stand-ins with every random key"
+
+# What cannot be meant
+same no-command 2 "$@"
+same wrong-command 2 "$@" earthquake
+same no-file 2 "$@" show
+same wrong-option 2 "$@" show first.jsonl --colour red
+same wrong-client 2 "$@" show first.jsonl --client two
+same no-out 2 "$@" redact first.jsonl
+same same-out 2 "$@" redact first.jsonl -o first.jsonl
+same help 0 "$@" --help
+exit $failed
