@@ -4,8 +4,8 @@ import { execFileSync } from "node:child_process";
 import { appendFile, copyFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import { request, TestClient } from "../hosts/support/sidekick.ts";
-import { cleanUp, isWasmtime, moduleFile, newFolder, run } from "./support/server.ts";
+import { registerToken, request, TestClient } from "../hosts/support/sidekick.ts";
+import { cleanUp, isWasmtime, moduleFile, newFolder, run, sql } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -32,6 +32,17 @@ async function serves(flags: string[], check: (output: string) => void = () => {
 }
 
 test("an engine that does not exist is refused", () => refuses(["--engine", "v8"], 2, /--engine: expected wasmtime or native, got "v8"/));
+
+test("an app server's URL without a possible port is refused; its scheme and host may have any case", async () => {
+  for (const port of ["99999", "0"]) await refuses(["--server-url", `http://localhost:${port}/`], 2, /server URL: expected something like/);
+  await serves(["--server-url", "HTTP://LOCALHOST:80"], (output) => assert.match(output, /Forwards messages to http:\/\/LOCALHOST:80\/\n/));
+});
+
+test("a secret that is not UTF-8 is refused", async () => {
+  const server = run([], { before: "SIDEKICK_SECRET=; set -- \"$@\" --secret \"$(printf '\\377')\"; " });
+  assert.equal(await server.exit, 2);
+  assert.match(server.output(), /^sidekick-server: --secret \(SIDEKICK_SECRET\): expected UTF-8$/m);
+});
 
 describe("the data folder", () => {
   test("one that cannot be used is refused", async () => {
@@ -65,6 +76,41 @@ describe("the data folder", () => {
     bytes.writeUInt32BE(99, 60); // user_version: SQLite's file format, 1.3
     await writeFile(join(later, "tokens.sqlite"), bytes);
     await refuses(["--data", later], 1, /of a later Sidekick \(format 99, this one knows 1\)/);
+    bytes.writeInt32BE(-5, 60);
+    await writeFile(join(later, "tokens.sqlite"), bytes);
+    await refuses(["--data", later], 1, /--data \S+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/);
+  });
+
+  test("a table of somebody else, or a page that is damaged, is refused", async () => {
+    const foreign = await newFolder();
+    sql(foreign, "'create table tokens (id integer)'");
+    await refuses(["--data", foreign], 1, /--data \S+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/);
+
+    const damaged = await newFolder();
+    const server = run(["--data", damaged]);
+    const port = await server.port();
+    for (let i = 0; i < 30; i++) await registerToken(port, `token-${i}`, "chat", {}, "x".repeat(3000));
+    await server.kill("SIGTERM");
+    const bytes = await readFile(join(damaged, "tokens.sqlite"));
+    await writeFile(join(damaged, "tokens.sqlite"), Buffer.concat([bytes.subarray(0, 8192), Buffer.alloc(bytes.byteLength - 8192, 0x5a)]));
+    await refuses(["--data", damaged], 1, /--data \S+: tokens\.sqlite is damaged, or no database: move it away to start afresh/);
+  });
+
+  test("a row that is damaged is dropped, and the log says so", async () => {
+    const folder = await newFolder();
+    const first = run(["--data", folder]);
+    for (const token of ["good", "bad"]) await registerToken(await first.port(), token);
+    await first.kill("SIGTERM");
+    sql(folder, "\"update tokens set record=x'00ff' where key=cast('bad' as blob)\"");
+    const second = run(["--data", folder]);
+    const client = await TestClient.connect(await second.port());
+    await client.subscribe("good");
+    assert.equal(await second.kill("SIGTERM"), 0);
+    assert.match(second.output(), /warn  stored tokens were dropped: their records are damaged, or over a limit tokens=1\n/);
+    const third = run(["--data", folder]);
+    await third.port();
+    assert.equal(await third.kill("SIGTERM"), 0);
+    assert.doesNotMatch(third.output(), /dropped/);
   });
 });
 
@@ -85,13 +131,13 @@ describe("the certificate", () => {
   });
 });
 
-/** A module that exports nothing but memory, `_initialize`, and a border version. */
-function moduleOfVersion(version: number): Buffer {
+/** A module that exports nothing but memory, `_initialize`, and a border version, which wants so many parameters. */
+function moduleOfVersion(version: number, parameters = 0): Buffer {
   const text = (name: string) => [name.length, ...Buffer.from(name)];
   const section = (id: number, bytes: number[]) => [id, bytes.length, ...bytes];
   return Buffer.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [2, 0x60, 0, 0, 0x60, 0, 1, 0x7f]), // types: () and () -> i32
+    ...section(1, [2, 0x60, 0, 0, 0x60, parameters, ...Array<number>(parameters).fill(0x7f), 1, 0x7f]), // types: () and (i32...) -> i32
     ...section(3, [2, 0, 1]),
     ...section(5, [1, 0, 1]),
     ...section(7, [3, ...text("memory"), 2, 0, ...text("_initialize"), 0, 0, ...text("sidekick_abi_version"), 0, 1]),
@@ -112,6 +158,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     await refuses(["--module", await file("garbage.wasm", "nonsense")], 1, /--module \S+: expected a WebAssembly module/);
     await refuses(["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))], 1, /it is no Sidekick module: it does not export memory/);
     await refuses(["--module", await file("later.wasm", moduleOfVersion(63))], 1, /it speaks version 63 of the border, this host version 1/);
+    await refuses(["--module", await file("types.wasm", moduleOfVersion(1, 30))], 1, /it is no Sidekick module: sidekick_abi_version has other parameters or results/);
   });
 
   test("the compiled one is kept beside it; one that is damaged, stale or of another wasmtime is made anew", async () => {
@@ -139,11 +186,13 @@ describe("the module", { skip: !isWasmtime }, () => {
     assert.deepEqual((await readdir(folder)).sort(), ["m.cwasm", "m.wasm"], "no drafts are left");
   });
 
-  test("a cache that cannot be written does not matter", async () => {
+  test("a cache that cannot be written does not matter, nor one that is a pipe", async () => {
     const folder = await newFolder();
-    await copyFile(moduleFile, join(folder, "m.wasm"));
-    await mkdir(join(folder, "m.cwasm"));
-    await serves(["--module", join(folder, "m.wasm")]);
+    for (const name of ["a", "b"]) await copyFile(moduleFile, join(folder, `${name}.wasm`));
+    await mkdir(join(folder, "a.cwasm"));
+    await serves(["--module", join(folder, "a.wasm")]);
+    execFileSync("mkfifo", [join(folder, "b.cwasm")]);
+    await serves(["--module", join(folder, "b.wasm")]);
   });
 
   test("a real trap in the sandbox ends the one who caused it, and nobody else", async () => {
@@ -160,4 +209,17 @@ describe("the module", { skip: !isWasmtime }, () => {
     assert.equal(await server.kill("SIGTERM"), 0);
     assert.match(server.output(), /the hub trapped and is made anew: please report this input="client_frame" error=".*unreachable/);
   });
+});
+
+test("a connection for which there is no memory is lost, and those behind it are let in", async () => {
+  const server = run([], { env: { SIDEKICK_TEST_FAULTS: "accept" } }); // every second one
+  const port = await server.port();
+  const statuses: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    const answer = request(port, "/resources", '{"resources":["r"]}', { headers: { Connection: "close" } });
+    statuses.push(await answer.then(({ status }) => status, () => 0));
+  }
+  assert.deepEqual(statuses, [200, 0, 200, 0, 200, 0]);
+  assert.equal(await server.kill("SIGTERM"), 0);
+  assert.match(server.output(), /error a connection could not be taken error="std::bad_alloc"/);
 });

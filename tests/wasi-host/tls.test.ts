@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import * as https from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import * as tls from "node:tls";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
-import { cleanUp, newFolder, run, SECRET } from "./support/server.ts";
+import { RawConnection, registerToken, TestClient } from "../hosts/support/sidekick.ts";
+import { cleanUp, isSpinning, newFolder, run, SECRET } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -87,6 +88,14 @@ test("who speaks no TLS, an old one, or breaks off in the handshake harms nobody
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
+test("who sends a part of a record and waits costs nothing meanwhile", async () => {
+  const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
+  const raw = await RawConnection.connect(await server.port());
+  raw.write(Buffer.from([0x16, 3, 1]));
+  assert.equal(await isSpinning(server.pid), false);
+  assert.equal(await server.kill("SIGTERM"), 0);
+});
+
 test("an app server with a certificate is spoken to where it is trusted, and not where it is not", async () => {
   const seen: string[] = [];
   const app = https.createServer({ cert, key: await readFile(keyFile) }, (incoming, response) => {
@@ -100,7 +109,6 @@ test("an app server with a certificate is spoken to where it is trusted, and not
     ["127.0.0.1", {}, /"server"/],
     ["127.0.0.1", { SSL_CERT_FILE: certFile }, /heard/],
     ["localhost", { SSL_CERT_FILE: certFile }, /heard/],
-    ["127.0.0.2", { SSL_CERT_FILE: certFile }, /"server"/], // a name it has no certificate for (and where it does not listen)
   ] as const) {
     const server = run([...flags, "--server-url", `https://${host}:${(app.address() as AddressInfo).port}/`], { env });
     const port = await server.port();
@@ -116,4 +124,56 @@ test("an app server with a certificate is spoken to where it is trusted, and not
   assert.deepEqual(seen, Array.from({ length: 6 }, () => "Bearer s"));
   app.close();
   app.closeAllConnections();
+});
+
+test("an app server with a trusted certificate for another name gets nothing", async () => {
+  const folder = await newFolder();
+  const [otherCert, otherKey] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:example.com,DNS:127.0.0.1,IP:127.0.0.9"];
+  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...names, "-keyout", otherKey, "-out", otherCert], { stdio: "ignore" });
+  let requests = 0;
+  const app = https.createServer({ cert: await readFile(otherCert), key: await readFile(otherKey) }, (_, response) => {
+    requests++;
+    response.writeHead(400).end('{ "fault": "client", "message": "heard" }');
+  });
+  app.on("tlsClientError", () => {});
+  await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
+  for (const [host, reason] of [["localhost", "hostname mismatch"], ["127.0.0.1", "IP address mismatch"]] as const) {
+    const flags = ["--server-secret", "s", "--server-url", `https://${host}:${(app.address() as AddressInfo).port}/`];
+    const server = run(flags, { env: { SSL_CERT_FILE: otherCert } });
+    const port = await server.port();
+    await registerToken(port, "t");
+    const client = await TestClient.connect(port);
+    await client.subscribe("t");
+    client.send({ type: "send", token: "t", channel: "chat", params: {}, data: 1 });
+    assert.equal((await client.next()).error.fault, "server");
+    assert.match(server.output(), new RegExp(`a forward failed .*TLS: certificate verify failed: ${reason}`));
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  assert.equal(requests, 0);
+  app.close();
+  app.closeAllConnections();
+});
+
+test("an answer of the app server that TLS does not end is not taken for whole", async () => {
+  const app = tls.createServer({ cert, key: await readFile(keyFile) }, (socket) => {
+    socket.on("error", () => {}).once("data", () => {
+      // No length, and no goodbye: whoever stands between could have cut it here.
+      socket.write('HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{ "fault": "client", "message": "heard" }', () => {
+        (socket as unknown as { _parent: Socket })._parent.destroy();
+      });
+    });
+  });
+  await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
+  const flags = ["--server-secret", "s", "--server-url", `https://localhost:${(app.address() as AddressInfo).port}/`];
+  const server = run(flags, { env: { SSL_CERT_FILE: certFile } });
+  const port = await server.port();
+  await registerToken(port, "t");
+  const client = await TestClient.connect(port);
+  await client.subscribe("t");
+  client.send({ type: "send", token: "t", channel: "chat", params: {}, data: 1 });
+  assert.equal((await client.next()).error.fault, "server");
+  assert.match(server.output(), /a forward failed .*without TLS's goodbye/);
+  assert.equal(await server.kill("SIGTERM"), 0);
+  app.close();
 });

@@ -1,10 +1,10 @@
 // sidekick-server as a process of its own, for what only this host has: --engine, --data, --tls-cert. SIDEKICK_COMMAND says which build it
 // is, and with which engine; the default is the one for tests, in wasmtime.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,6 +19,24 @@ export const SECRET = "test-secret"; // what support/sidekick.ts of the black-bo
 
 const leftRunning = new Set<ChildProcess>();
 const folders: string[] = [];
+
+/** Runs a statement, a Python expression, on the database of a Sidekick that has stopped. */
+export function sql(data: string, statement: string): void {
+  execFileSync("python3", ["-c", `import sqlite3, sys, time\nwith sqlite3.connect(sys.argv[1] + "/tokens.sqlite") as db: db.execute(${statement})`, data]);
+}
+
+/** CPU time that a process has used so far. */
+async function cpuMs(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /s, "").split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10; // utime and stime, in ticks of 10 ms: proc(5)
+}
+
+/** Whether it has gone on working for most of a second. A busy machine can hide that, but never make it up. */
+export async function isSpinning(pid: number): Promise<boolean> {
+  const before = await cpuMs(pid);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  return (await cpuMs(pid)) - before > 500;
+}
 
 /** For `after`. */
 export async function cleanUp(): Promise<void> {

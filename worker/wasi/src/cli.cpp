@@ -177,6 +177,11 @@ Json settle_config(const Settings& settings, const CreateEngine& create) {
   if (!config.contains("secrets") || std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
     throw UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
   }
+  try {
+    config["secrets"].dump();
+  } catch (const Json::exception&) {
+    throw UsageError("--secret (SIDEKICK_SECRET): expected UTF-8");
+  }
   if (const auto delay = settings.get("auth-delay")) config["auth_failure_delay_ms"] = integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 60000);
   return config;
 }
@@ -207,6 +212,7 @@ void run(const Settings& settings) {
     return create(config.dump());
   };
   options.ping_seconds = ping_seconds_for_testing(options.ping_seconds);
+  options.accepted = accepted_for_testing();
   if (options.server_url && options.server_secret.empty()) {
     log.warn("--server-url without --server-secret: the app server cannot tell our messages from a stranger's");
   }

@@ -65,6 +65,7 @@ void ClientSocket::keep(std::span<const char> rest) { pending_.append(rest.data(
 
 /// Takes the next frame in the next turn, where there is one, or else reads.
 void ClientSocket::go_on() {
+  keep_unfinished(pending_.size() - pending_at_ + message_.size());
   if (is_closed() || has_turn_ || is_peer_closed_) return;
   if (!pending_.empty() && !is_waiting_for_more_) {
     has_turn_ = true;
@@ -142,8 +143,8 @@ void ClientSocket::end(u16 code, std::string_view reason) {
 }
 
 void ClientSocket::end_without_turn(u16 code, std::string_view reason) {
-  if (is_ending_) return;
   drop_turn();
+  if (is_ending_) return lost("what it had asked for in its last turn does not hold");
   end(code, reason);
 }
 

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <string>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace sidekick::host {
@@ -13,10 +14,16 @@ struct File {
   int error = 0;  ///< errno, where it could not be read
 };
 
-inline File read_file(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+/// only_regular: a pipe, a device and the like are refused with EINVAL. Opening or reading one might never end.
+inline File read_file(const std::string& path, bool only_regular = false) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (only_regular ? O_NONBLOCK : 0));
   if (fd < 0) return {{}, errno};
   File file;
+  struct stat status {};
+  if (only_regular && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
+    ::close(fd);
+    return {{}, EINVAL};
+  }
   char chunk[65536];
   for (;;) {
     const ssize_t size = ::read(fd, chunk, sizeof chunk);

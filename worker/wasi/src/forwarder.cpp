@@ -14,7 +14,6 @@ namespace http = boost::beast::http;
 
 namespace {
 
-constexpr std::size_t links_max = 4096;
 constexpr std::size_t idle_links_max = 256;
 /// Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing.
 constexpr std::chrono::milliseconds idle_time{4000};
@@ -22,6 +21,10 @@ constexpr std::chrono::milliseconds idle_step{250};
 /// How long an answer whose status is enough may take to bring the rest.
 constexpr std::chrono::milliseconds rest_time{100};
 constexpr u32 head_bytes_max = 16 * 1024;
+/// Answers of status 1xx before the real one.
+constexpr unsigned interim_answers_max = 16;
+/// After that the next address is tried, where there is one.
+constexpr std::chrono::milliseconds connect_time{1000};
 constexpr char shutting_down[] = "the Sidekick is shutting down";
 
 /// Whoever says so has taken the message, whatever else the answer has.
@@ -60,14 +63,16 @@ struct Forwarder::Forward {
 /// One connection to the app server.
 class Forwarder::Link : public std::enable_shared_from_this<Link> {
  public:
-  explicit Link(Forwarder& owner) : owner_(owner), stream_(Socket(owner.loop_.context().get_executor())), resolver_(owner.loop_.context().get_executor()) {}
+  explicit Link(Forwarder& owner) : owner_(owner), stream_(Socket(owner.loop_.context().get_executor())), resolver_(owner.loop_.context().get_executor()), connect_timer_(owner.loop_.context().get_executor()) {}
 
   Loop::Time idle_since;
 
   void connect(const ForwardPtr& forward) {
     forward_ = forward;
     forward->link = weak_from_this();
+    ++owner_.lookups_;
     resolver_.async_resolve(owner_.url_.host, owner_.url_.port, [self = shared_from_this()](const ErrorCode& error, const auto& endpoints) {
+      --self->owner_.lookups_;
       if (self->is_closed_) return;
       if (error) return self->gone(error_text("resolving the name:", error));
       for (const auto& endpoint : endpoints) self->endpoints_.push_back(endpoint.endpoint());
@@ -91,6 +96,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     if (is_closed_) return;
     is_closed_ = true;
     resolver_.cancel();
+    connect_timer_.cancel();
     stream_.close();
     owner_.on_gone(shared_from_this());
   }
@@ -103,7 +109,9 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     const auto endpoint = endpoints_.front();
     endpoints_.pop_front();
     stream_.close();
+    give_up_connecting_later();
     stream_.socket().async_connect(endpoint, [self = shared_from_this(), endpoint](const ErrorCode& error) {
+      ++self->connects_over_;
       if (self->is_closed_) return;
       const std::string name = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
       if (error) return self->connect_next(error_text("connect", error) + " " + name);
@@ -111,10 +119,21 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     });
   }
 
+  /// An address that does not answer must not take the time of those behind it.
+  void give_up_connecting_later() {
+    if (endpoints_.empty()) return;
+    connect_timer_.expires_after(connect_time);
+    connect_timer_.async_wait([self = shared_from_this(), before = connects_over_](const ErrorCode& stopped) {
+      ErrorCode ignored;
+      if (!stopped && self->connects_over_ == before) self->stream_.socket().cancel(ignored);
+    });
+  }
+
   void connected() {
     ErrorCode ignored;
+    connect_timer_.cancel();
     stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-    if (owner_.url_.is_https) stream_.connect_tls(*owner_.tls_, owner_.url_.host);
+    if (owner_.url_.is_https && !stream_.connect_tls(*owner_.tls_, owner_.url_.host)) return gone("TLS cannot be set up");
     wait_read();
     begin();
   }
@@ -196,12 +215,14 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
       if (error == http::error::need_more) break;
     }
     pending_ = bytes;
+    if (pending_.size() > head_bytes_max) gone("the answer has a part without end");
   }
 
   /// Returns true when the answer is over.
   bool on_parsed(bool is_all) {
     const u32 status = parser_->get().result_int();
     if (status >= 100 && status < 200 && status != 101) {
+      if (++interim_answers_ > interim_answers_max) return gone("too many answers of status 1xx"), true;
       begin_answer();  // the real one follows
       return false;
     }
@@ -227,6 +248,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
 
   void on_end() {
     if (forward_ == nullptr) return close();
+    if (stream_.is_cut()) return gone("the connection was closed without TLS's goodbye: the answer may not be whole");
     ErrorCode error;
     if (parser_->got_some() && parser_->is_header_done()) parser_->put_eof(error);
     if (!error && parser_->is_header_done() && parser_->is_done()) return finish(false);
@@ -244,6 +266,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     pending_.clear();
     is_refusal_logged_ = false;
     is_rest_awaited_ = false;
+    interim_answers_ = 0;
     if (stays && written_ == head_.size() + forward->body.size()) owner_.on_idle(self);
     else close();
     owner_.done(forward, status, Bytes(body).substr(0, status == 101 || is_taken(status) ? 0 : owner_.answer_bytes_max_));
@@ -261,7 +284,10 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   Forwarder& owner_;
   Stream stream_;
   asio::ip::basic_resolver<asio::ip::tcp, asio::io_context::executor_type> resolver_;
+  Loop::Timer connect_timer_;
   std::deque<asio::ip::tcp::endpoint> endpoints_;
+  unsigned connects_over_ = 0;
+  unsigned interim_answers_ = 0;
   ForwardPtr forward_;
   std::optional<Parser> parser_;
   std::string head_;

@@ -22,14 +22,21 @@ namespace sidekick::host {
 
 class Forwarder {
  public:
+  /// Connections there may be at a time; what comes beyond waits.
+  static constexpr std::size_t links_max = 4096;
+
   using Answered = std::function<void(u32 status, Bytes body)>;
 
   /// Throws ConfigError when the URL or the secret cannot be used.
   Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max, Log& log);
   ~Forwarder();
 
-  /// timeout_ms: for all of it, from now to the end of the answer. `answered` is not called before this returns.
+  /// timeout_ms: for all of it, from now to the end of the answer. `answered` may be called before this
+  /// returns, where a connection proves to be gone.
   void send(std::string body, u32 timeout_ms, Answered answered);
+
+  /// Whether a name is being looked up. The system's call for that cannot be broken off.
+  bool is_resolving() const { return lookups_ > 0; }
 
   /// Forwards that have not been answered yet.
   std::size_t open() const { return open_.size(); }
@@ -62,6 +69,7 @@ class Forwarder {
   std::string head_;  ///< of every request, up to the length of its body
   u32 answer_bytes_max_;
   Log& log_;
+  unsigned lookups_ = 0;
   std::unordered_set<ForwardPtr> open_;
   std::unordered_set<LinkPtr> links_;
   std::deque<LinkPtr> idle_;  ///< the one idle for longest first

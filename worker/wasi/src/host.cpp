@@ -12,6 +12,9 @@ namespace {
 /// Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, the socket is closed with 1009.
 constexpr std::size_t frame_bytes_over_max = 64 * 1024;
 constexpr unsigned silent_rounds_max = 2;
+constexpr u32 token_free = 0;  // border.def: held ones have another state
+/// A record far ahead must not run over the clock's own numbers. The timer that comes early is set again.
+constexpr u64 timer_ms_max = 24 * 60 * 60 * 1000;
 
 const Buffer::Ptr& ping_frame() {
   static const Buffer::Ptr frame = control_frame(opcode_ping, {});
@@ -142,7 +145,8 @@ void Host::perform_one(const Action& action) {
       options_.tokens.put(action.put_token);
       return note_write();
     case ActionTag::touch_token:
-      options_.tokens.touch(action.touch_token);
+      // One that could not be stored when it was registered is not there to be taken.
+      if (!options_.tokens.touch(action.touch_token) && action.touch_token.state != token_free) unstored_.push_back(sender_);
       return note_write();
     case ActionTag::erase_token:
       options_.tokens.erase(action.erase_token);
@@ -159,7 +163,7 @@ void Host::perform_one(const Action& action) {
       if (action.respond.request == answered_request_ && sender_.session != nullptr) sender_.session->respond(action.respond);
       return;
     case ActionTag::forward:
-      forwards_.push_back({action.forward.forward, std::string(action.forward.body), action.forward.timeout_ms, sender_.client});
+      forwards_.push_back({action.forward.forward, generation_, std::string(action.forward.body), action.forward.timeout_ms, sender_.client});
       return loop_.end_turn_later();
     case ActionTag::close:
       return close(action.close);
@@ -189,9 +193,12 @@ void Host::set_timer(u64 at_ms) {
   timer_.cancel();
   if (at_ms == 0) return;
   const Millis now = now_ms();
-  timer_.expires_after(std::chrono::milliseconds(at_ms > now ? at_ms - now : 0));
-  timer_.async_wait([this](const ErrorCode& stopped) {
-    if (!stopped) apply(input::TimerFired{});
+  const u64 wait_ms = at_ms > now ? at_ms - now : 0;
+  timer_.expires_after(std::chrono::milliseconds(std::min(wait_ms, timer_ms_max)));
+  timer_.async_wait([this, at_ms, is_early = wait_ms > timer_ms_max](const ErrorCode& stopped) {
+    if (stopped) return;
+    if (is_early) set_timer(at_ms);
+    else apply(input::TimerFired{});
   });
 }
 
@@ -202,25 +209,36 @@ void Host::note_write() {
   loop_.end_turn_later();
 }
 
-/// What is not stored must not be confirmed: those who had it stored are told that it failed, and the hub goes on from what is stored.
-/// What nobody waits for (a time that is over, a client that has gone) may be lost: the next restart finds it again.
+/// What is not stored must not be confirmed: those who had it stored are told that it failed, and nobody else notices. What nobody waits for
+/// (a time that is over, a client that has gone) may be lost: the next restart finds it again.
 void Host::commit() {
   const std::string why = options_.tokens.commit();
   const std::vector<Sender> writers = std::exchange(writers_, {});
-  if (why.empty()) return;
-  log_.error("what has changed could not be stored", {{"error", why}, {"senders", writers.size()}});
-  if (writers.empty()) return;
-  for (const Sender& writer : writers) {
-    fail(writer);
-    std::erase_if(forwards_, [&](const Waiting& waiting) { return writer.client != 0 && waiting.sender == writer.client; });
+  const std::vector<Sender> unstored = std::exchange(unstored_, {});
+  if (!why.empty()) log_.error("what has changed could not be stored", {{"error", why}, {"senders", writers.size()}});
+  if (!unstored.empty()) log_.warn("a token was used that could not be stored when it was registered", {{"senders", unstored.size()}});
+  for (const Sender& writer : why.empty() ? unstored : writers) refuse(writer);
+}
+
+/// The hub keeps a token that is not stored, though nobody can take it, until it expires or is registered again. A client is gone for the hub, with all it held.
+void Host::refuse(const Sender& writer) {
+  if (writer.session != nullptr) writer.session->fail(503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
+  ClientSocket* socket = clients_.find(writer.client);
+  if (socket == nullptr) return;
+  const auto kept = socket->shared_from_this();
+  clients_.erase(writer.client);
+  socket->end_without_turn(close_internal_error, "internal error: what was asked for could not be stored");
+  std::vector<Waiting> unsent;
+  for (Waiting& waiting : std::exchange(forwards_, {})) (waiting.sender == writer.client ? unsent : forwards_).push_back(std::move(waiting));
+  apply(input::ClientClosed{writer.client});
+  for (const Waiting& waiting : unsent) {
+    if (waiting.generation == generation_) apply(input::ForwardDone{waiting.forward, 0, {}});
   }
-  remake(now_ms(), nullptr);
-  options_.tokens.commit();
 }
 
 void Host::start_forwards() {
   for (Waiting& waiting : std::exchange(forwards_, {})) {
-    const auto answered = [this, forward = waiting.forward, generation = generation_](u32 status, Bytes body) {
+    const auto answered = [this, forward = waiting.forward, generation = waiting.generation](u32 status, Bytes body) {
       if (generation == generation_) apply(input::ForwardDone{forward, status, body});
     };
     if (options_.forwarder != nullptr) {
@@ -272,14 +290,9 @@ void Host::recover(const std::string& why, Millis at, const Input* input, const 
   log_.error("the hub trapped and is made anew: please report this", {{"input", name_of(input)}, {"error", why}});
   const Sender culprit = sender;
   sender_ = {};
-  if (culprit.session != nullptr) culprit.session->fail();
+  if (culprit.session != nullptr) culprit.session->fail(500, "Internal error");
   if (ClientSocket* socket = clients_.find(culprit.client)) socket->end(close_internal_error, "internal error");
   remake(at, input);
-}
-
-void Host::fail(const Sender& sender) {
-  if (sender.session != nullptr) sender.session->fail();
-  if (ClientSocket* socket = clients_.find(sender.client)) socket->end_without_turn(close_internal_error, "internal error");
 }
 
 /// input: at which the hub before trapped.
@@ -299,14 +312,22 @@ void Host::remake(Millis at, const Input* input) {
 }
 
 bool Host::restore(Millis at, const Input* input) {
+  unsigned dropped = 0;
   const auto tell = [&](const Input& it) {
-    perform(engine_->handle(at, it));
+    const auto actions = engine_->handle(at, it);
+    perform(actions);
+    const bool has_erased = std::any_of(actions.begin(), actions.end(), [](const Action& action) { return action.tag == ActionTag::erase_token; });
     write_recorded();
+    return has_erased;
   };
   try {
     if (input != nullptr && options_.recorder != nullptr) options_.recorder->write(engine_->record_input(at, *input));
     start_recording();
-    for (const StoredToken& token : options_.tokens.all()) tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
+    for (const StoredToken& token : options_.tokens.all()) {
+      const bool is_over = token.state == token_free && token.expires_at <= at;
+      dropped += tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record}) && !is_over;
+    }
+    if (dropped > 0) log_.warn("stored tokens were dropped: their records are damaged, or over a limit", {{"tokens", dropped}});
     for (const auto& socket : clients_.all()) {
       if (!socket->is_ending()) tell(input::RestoreClient{socket->client, socket->record});
     }

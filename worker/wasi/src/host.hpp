@@ -58,6 +58,7 @@ class Host final : public SocketTaker, public RequestTaker {
   };
   struct Waiting {
     ForwardId forward;
+    u64 generation;  ///< of the hub that knows it by this number
     std::string body;
     u32 timeout_ms;
     ClientId sender;
@@ -80,7 +81,7 @@ class Host final : public SocketTaker, public RequestTaker {
   void start_recording();
   void write_recorded();
   void recover(const std::string& why, Millis at, const Input* input, const Sender& sender);
-  void fail(const Sender& sender);
+  void refuse(const Sender& writer);
   void remake(Millis at, const Input* input);
   bool restore(Millis at, const Input* input);
 
@@ -94,8 +95,9 @@ class Host final : public SocketTaker, public RequestTaker {
   SocketRules rules_;
   Clients clients_;
   Sender sender_;
-  /// Who has had something stored in this turn.
+  /// Who has had something stored in this turn, and who has used what is not stored.
   std::vector<Sender> writers_;
+  std::vector<Sender> unstored_;
   std::vector<Waiting> forwards_;
   RequestId next_request_ = 1;
   RequestId answered_request_ = 0;

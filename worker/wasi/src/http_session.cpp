@@ -22,6 +22,8 @@ constexpr Milliseconds idle_time{65'000};
 /// After the last answer what still comes is dropped for so long: closing at once would lose the answer.
 constexpr Milliseconds linger_time{2'000};
 constexpr u32 head_bytes_max = 16 * 1024;
+/// What was read and is still to be parsed may be as much as one read; more than that with a head beside it is a part without end.
+constexpr std::size_t pending_bytes_max = head_bytes_max + sizeof(Loop::ReadBuffer);
 /// What the head of an answer takes, to speak of.
 constexpr std::size_t answer_head_bytes = 256;
 /// More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else.
@@ -36,6 +38,7 @@ std::string_view as_view(boost::beast::string_view text) { return {text.data(), 
 /// What a request's head says besides method and target. Of a field that stands there twice the first counts.
 struct HeadFields {
   unsigned hosts = 0;
+  unsigned lengths = 0;
   bool has_transfer_encoding = false;
   bool has_upgrade = false;
   std::string_view expect;
@@ -52,6 +55,7 @@ HeadFields head_fields_of(const Request& request) {
   for (const auto& field : request) {
     const http::field name = field.name();
     fields.hosts += name == http::field::host;
+    fields.lengths += name == http::field::content_length ? 1 + std::count(field.value().begin(), field.value().end(), ',') : 0;
     fields.has_transfer_encoding |= name == http::field::transfer_encoding;
     fields.has_upgrade |= name == http::field::upgrade;
     if (name == http::field::expect) keep_first(fields.expect, field);
@@ -103,7 +107,9 @@ void HttpSession::on_bytes(std::span<char> bytes) {
     pending_.append(bytes.data(), bytes.size());
     const std::size_t taken = take(pending_);
     pending_.erase(0, taken);
+    if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing()) refuse(400, "a part of the body's encoding without end");
   }
+  keep_unfinished(pending_.size());
 }
 
 /// All requests that are there; returns how many bytes they were.
@@ -133,6 +139,7 @@ void HttpSession::await_rest() {
 /// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are needed.
 std::size_t HttpSession::parse(std::span<char> bytes) {
   if (state_ == State::idle) {
+    if (bytes.size() > 1 && bytes[0] == '\r' && bytes[1] == '\n') return 2;  // RFC 9112, 2.2
     state_ = State::head;
     parser_.emplace();
     parser_->header_limit(head_bytes_max);
@@ -146,6 +153,8 @@ std::size_t HttpSession::parse(std::span<char> bytes) {
   if (error) return refuse(400, error.message()), bytes.size();
   if (state_ == State::head && parser_->is_header_done()) {
     if (!takes_one_more()) return bytes.size();
+    const std::string_view head(bytes.data(), size);
+    if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos) return refuse(400, "a header that goes on in the next line"), bytes.size();
     on_head();
   }
   if (state_ == State::body) on_body();
@@ -156,7 +165,7 @@ bool HttpSession::takes_one_more() {
   if (turn_ != loop().turn()) requests_in_turn_ = 0;
   turn_ = loop().turn();
   if (++requests_in_turn_ <= pipelined_max) return true;
-  close();
+  finish(linger_time);
   return false;
 }
 
@@ -164,6 +173,7 @@ void HttpSession::on_head() {
   const auto& request = parser_->get();
   const HeadFields fields = head_fields_of(request);
   if (request.version() >= 11 && fields.hosts != 1) return refuse(400, "expected one Host header");
+  if (fields.lengths > 1) return refuse(400, "expected one Content-Length");
   const bool is_chunked = parser_->chunked();
   if (fields.has_transfer_encoding && !is_chunked) return refuse(400, "a Transfer-Encoding other than chunked");
   const u64 declared = parser_->content_length().value_or(0);
@@ -229,10 +239,12 @@ void HttpSession::respond(const action::Respond& it) {
   });
 }
 
-void HttpSession::fail() {
-  if (is_closed() || is_finishing()) return;
+void HttpSession::fail(unsigned status, std::string_view why) {
+  if (is_closed()) return;
   drop_turn();
-  answer(500, text_plain, {}, "Internal error", true);
+  // No answer is better than one that is not true.
+  if (is_finishing()) return drop("its answer does not hold");
+  answer(status, text_plain, {}, why, true);
 }
 
 void HttpSession::stop() {

@@ -37,8 +37,8 @@ class HttpSession final : public Wire {
   void start();
 
   void respond(const action::Respond& answer);
-  /// The hub broke over this session's request, or what it changed could not be stored: drops what this turn has said, too.
-  void fail();
+  /// The hub broke over this session's request, or what it changed could not be stored: this is said in place of what this turn has.
+  void fail(unsigned status, std::string_view why);
   /// The server stops: an answer held back goes out now, an idle connection ends.
   void stop();
 

@@ -1,5 +1,7 @@
 #include "loop.hpp"
 
+#include <exception>
+
 #include <boost/asio/post.hpp>
 
 #include "wire.hpp"
@@ -24,18 +26,38 @@ void Loop::end_turn_later() {
   asio::post(context_, [this] { end_turn(); });
 }
 
+/// Where one breaks (no memory, a bug of ours) it ends, and the others have their turn all the same.
+template <class Call>
+void Loop::call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call) {
+  std::exception_ptr broken;
+  for (const auto& wire : wires) {
+    try {
+      call(*wire);
+    } catch (...) {
+      if (broken == nullptr) broken = std::current_exception();
+      asio::post(context_, [wire] { wire->drop("an error of this server"); });
+    }
+  }
+  if (broken != nullptr) std::rethrow_exception(broken);
+}
+
 void Loop::end_turn() {
   is_ending_turn_ = false;
   ++turn_;
   before_writes();
-  flush_ending_turn();  // there is nothing in it, unless an error has broken it off
-  std::swap(this_turn_, ending_turn_);
-  flush_ending_turn();
+  try {
+    flush_ending_turn();  // there is nothing in it, unless an error has broken it off
+    std::swap(this_turn_, ending_turn_);
+    flush_ending_turn();
+  } catch (...) {
+    end_turn_later();  // for the rest
+    throw;
+  }
   after_writes();
 }
 
 void Loop::flush_ending_turn() {
-  for (const auto& wire : ending_turn_->wires) wire->flush_turn();
+  call_each(ending_turn_->wires, [](Wire& wire) { wire.flush_turn(); });
   ending_turn_->wires.clear();
   ending_turn_->batches.clear();
 }
@@ -46,9 +68,8 @@ void Loop::call_next_turn(std::shared_ptr<Wire> wire) {
 }
 
 void Loop::run_next_turn() {
-  const auto wires = std::move(next_turn_);
-  next_turn_.clear();
-  for (const auto& wire : wires) wire->on_turn();
+  const auto wires = std::exchange(next_turn_, {});
+  call_each(wires, [](Wire& wire) { wire.on_turn(); });
 }
 
 void Loop::set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now) {
@@ -69,11 +90,9 @@ void Loop::check_deadlines_later() {
     for (const auto& [wire, deadline] : deadlines_) {
       if (deadline.at <= now) due.push_back(deadline.wire);
     }
-    for (const auto& wire : due) {
-      clear_deadline(*wire);
-      wire->on_deadline();
-    }
+    for (const auto& wire : due) clear_deadline(*wire);
     check_deadlines_later();
+    call_each(due, [](Wire& wire) { wire.on_deadline(); });
   });
 }
 

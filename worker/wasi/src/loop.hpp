@@ -24,10 +24,12 @@ class Loop {
   using Time = std::chrono::steady_clock::time_point;
   using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type>;
 
+  using ReadBuffer = std::array<char, 64 * 1024>;
+
   asio::io_context& context() { return context_; }
 
   /// For whoever reads: its content is lost with the next event.
-  std::array<char, 64 * 1024>& read_buffer() { return read_buffer_; }
+  ReadBuffer& read_buffer() { return read_buffer_; }
 
   /// Adds a frame to what this turn has for a socket.
   const Batch* add(const Batch* batch, const Buffer::Ptr& frame) { return this_turn_->batches.with(batch, frame); }
@@ -37,6 +39,9 @@ class Loop {
   void end_turn_later();
   /// on_turn() of this socket is to be called in the next turn.
   void call_next_turn(std::shared_ptr<Wire> wire);
+
+  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to come. Counted by Wire.
+  std::size_t unfinished_bytes = 0;
 
   /// How many turns there have been.
   unsigned long turn() const { return turn_; }
@@ -50,6 +55,7 @@ class Loop {
   void set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now);
   void clear_deadline(Wire& wire) { deadlines_.erase(&wire); }
 
+  std::size_t deadlines() const { return deadlines_.size(); }
   /// Every socket that has a deadline.
   std::vector<std::shared_ptr<Wire>> with_deadline() const;
 
@@ -66,11 +72,13 @@ class Loop {
 
   void end_turn();
   void flush_ending_turn();
+  template <class Call>
+  void call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call);
   void run_next_turn();
   void check_deadlines_later();
 
   asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has them all
-  std::array<char, 64 * 1024> read_buffer_;
+  ReadBuffer read_buffer_;
   /// What belongs to this turn, and what belongs to the one that is being ended: sockets may be owed something by its writes.
   std::unique_ptr<Turn> this_turn_ = std::make_unique<Turn>();
   std::unique_ptr<Turn> ending_turn_ = std::make_unique<Turn>();

@@ -39,11 +39,12 @@ class MemoryTokens final : public TokenStore {
     row.text.append(token.key).append(token.record);
     rows_.insert(std::move(row));
   }
-  void touch(const action::TouchToken& token) override {
+  bool touch(const action::TouchToken& token) override {
     const auto found = rows_.find(token.key);
-    if (found == rows_.end()) return;
+    if (found == rows_.end()) return false;
     found->state = token.state;
     found->expires_at = token.expires_at;
+    return true;
   }
   void erase(const action::EraseToken& token) override { erase(token.key); }
   void clear() override { rows_.clear(); }

@@ -31,7 +31,7 @@ std::string head_for(std::string_view wasm, std::string_view compiled) { return 
 
 /// Nothing where there is none, or none that can be used.
 ModulePtr read_cache(wasm_engine_t& engine, const std::string& path, std::string_view wasm, Log& log) {
-  const File found = read_file(path);
+  const File found = read_file(path, true);
   if (found.error != 0) return nullptr;
   const std::string& file = found.bytes;
   const auto unusable = [&](std::string_view why) {

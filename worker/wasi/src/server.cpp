@@ -25,18 +25,21 @@ constexpr Milliseconds accept_retry{100};
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
 constexpr Milliseconds shutdown_step{10};
-/// Beside the clients: the module, logs, the database, and connections from and to the app server.
+/// Connections that are no WebSockets yet, or any more. Beyond, nobody is let in until some have gone: what is left serves those who are in.
+constexpr std::size_t sessions_max = 4096;
+/// Beside the connections: the module, logs, the database.
 constexpr rlim_t other_files = 64;
 
 /// Each socket is an open file, and the system bounds them. A server that runs out cannot accept anybody, so it says so at start.
-void raise_open_files(Log& log, u32 clients_max) {
+void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
+  const rlim_t wanted = clients_max + sessions_max + (has_app_server ? Forwarder::links_max : 0) + other_files;
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
-  if (files.rlim_cur >= clients_max + other_files) return;
-  log.warn("fewer files may be open than there may be clients: raise it (ulimit -n " + std::to_string(clients_max + other_files) +
+  if (files.rlim_cur >= wanted) return;
+  log.warn("fewer files may be open than there may be clients: raise it (ulimit -n " + std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
                ", or LimitNOFILE=), or lower clients_max",
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});
 }
@@ -44,11 +47,11 @@ void raise_open_files(Log& log, u32 clients_max) {
 class Server {
  public:
   Server(const ServerOptions& options, Log& log)
-      : log_(log), acceptor_(loop_.context().get_executor()), signals_(loop_.context(), SIGINT, SIGTERM), retry_(loop_.context().get_executor()),
+      : log_(log), accepted_(options.accepted), acceptor_(loop_.context().get_executor()), signals_(loop_.context(), SIGINT, SIGTERM), retry_(loop_.context().get_executor()),
         wait_(loop_.context().get_executor()) {
     auto engine = options.create_engine();
     const Limits limits = limits_of(*engine);
-    raise_open_files(log, limits.clients_max);
+    raise_open_files(log, limits.clients_max, options.server_url.has_value());
     if (options.server_url) forwarder_.emplace(loop_, *options.server_url, options.server_secret, limits.forward_answer_bytes_max, log);
     if (options.tls_cert_file) tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file);
     if (options.record_file) recorder_.emplace(*options.record_file, log);
@@ -73,9 +76,18 @@ class Server {
         throw;  // no hub can be made any more
       } catch (const std::exception& error) {
         // A bug of this host, or no memory; it must not take everybody's sockets with it.
-        log_.error("an event could not be dealt with", {{"error", error.what()}});
+        tell("an event could not be dealt with", error);
       }
     }
+  }
+
+  /// What is stored and recorded is whole. A lookup of a name goes on in a thread for which a destructor would wait, minutes perhaps: the
+  /// process ends without.
+  void end() {
+    const bool is_resolving = forwarder_ && forwarder_->is_resolving();
+    tokens_.reset();
+    recorder_.reset();
+    if (is_resolving) _exit(0);
   }
 
  private:
@@ -109,20 +121,26 @@ class Server {
     acceptor_.async_wait(Acceptor::wait_read, [this](const ErrorCode& stopped) {
       if (stopped || is_stopping_) return;
       for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
+        if (loop_.deadlines() >= sessions_max) return accept_again_later("too many connections that are no WebSockets yet, or any more");
         ErrorCode error;
         Socket socket(loop_.context().get_executor());
         acceptor_.accept(socket, error);
         if (error == asio::error::would_block) break;
         if (error == asio::error::connection_aborted) continue;
-        if (error) return accept_again_later(error);
-        take(std::move(socket));
+        if (error) return accept_again_later(errno_text(error.value()));
+        try {
+          accepted_();
+          take(std::move(socket));
+        } catch (const std::exception& mistake) {
+          tell("a connection could not be taken", mistake);  // this one is lost; those behind it are not
+        }
       }
       accept();
     });
   }
 
-  void accept_again_later(const ErrorCode& error) {
-    log_.warn("a connection could not be accepted", {{"error", errno_text(error.value())}});
+  void accept_again_later(const std::string& why) {
+    log_.warn("a connection could not be accepted", {{"error", why}});
     retry_.expires_after(accept_retry);
     retry_.async_wait([this](const ErrorCode& over) {
       if (!over && !is_stopping_) accept();
@@ -138,6 +156,14 @@ class Server {
     Stream stream(std::move(socket));
     if (tls_ != nullptr) stream.accept_tls(*tls_);
     std::make_shared<HttpSession>(loop_, std::move(stream), *host_)->start();
+  }
+
+  /// What is wrong may be that there is no memory: then not even this is told.
+  void tell(std::string_view message, const std::exception& error) noexcept {
+    try {
+      log_.error(message, {{"error", error.what()}});
+    } catch (const std::exception&) {
+    }
   }
 
   void wait_for_signal() {
@@ -195,12 +221,13 @@ class Server {
   }
 
   Log& log_;
+  std::function<void()> accepted_;
   Loop loop_;
   std::optional<Forwarder> forwarder_;
   TlsContext tls_;
   std::optional<Recorder> recorder_;
   std::unique_ptr<TokenStore> tokens_;
-  std::optional<Host> host_;
+  std::optional<Host> host_;  // uses tokens and recorder no more once run() is over
   Acceptor acceptor_;
   asio::signal_set signals_;
   Loop::Timer retry_;
@@ -217,6 +244,7 @@ void serve(const ServerOptions& options, Log& log, const std::function<void(unsi
   Server server(options, log);
   started(server.port());
   server.run();
+  server.end();
 }
 
 }  // namespace sidekick::host

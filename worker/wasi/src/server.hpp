@@ -26,9 +26,12 @@ struct ServerOptions {
   std::optional<std::string> tls_cert_file;
   std::optional<std::string> tls_key_file;
   unsigned ping_seconds = 30;
+  /// Called with each connection, before it is taken: a test may let it throw.
+  std::function<void()> accepted = [] {};
 };
 
-/// Serves until a signal (SIGTERM, SIGINT) has stopped it. `started` gets the port as soon as connections are accepted.
+/// Serves until a signal (SIGTERM, SIGINT) has stopped it. May end the process itself then, rather than wait for a lookup of a name.
+/// `started` gets the port as soon as connections are accepted.
 /// Throws UsageError or StartError where it cannot start.
 void serve(const ServerOptions& options, Log& log, const std::function<void(unsigned short port)>& started);
 

@@ -1,5 +1,7 @@
 #include "server_url.hpp"
 
+#include <algorithm>
+
 #include <boost/url/src.hpp>
 
 #include "errors.hpp"
@@ -7,9 +9,21 @@
 
 namespace sidekick::host {
 
+namespace {
+
+/// Digits are all that the parser lets through, but any number of them.
+bool is_port(const std::string& text) {
+  if (text.empty()) return true;  // the scheme's own
+  const std::size_t digits = text.size() - std::min(text.find_first_not_of('0'), text.size());
+  return digits > 0 && digits <= 5 && std::stoul(text) <= 65535;
+}
+
+}  // namespace
+
 ServerUrl parse_server_url(const std::string& text) {
   const auto parsed = boost::urls::parse_uri(text);
-  if (!parsed || (parsed->scheme() != "http" && parsed->scheme() != "https") || parsed->host().empty()) {
+  const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https);
+  if (!is_http || parsed->host().empty() || !is_port(std::string(parsed->port()))) {
     const std::size_t at = text.rfind('@');  // what may be a password is not shown
     const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
     std::string shown = text;
@@ -21,16 +35,16 @@ ServerUrl parse_server_url(const std::string& text) {
   }
   boost::urls::url url(*parsed);
   url.remove_fragment();
-  if (url.path().empty()) url.set_path("/");
+  if (url.path().empty()) url.set_path_absolute(true);  // set_path("/") makes it "/./"
   url.params().set("type", "channel");
 
   ServerUrl result;
-  result.is_https = url.scheme() == "https";
+  result.is_https = url.scheme_id() == boost::urls::scheme::https;
   result.host = url.host_address();
   result.port = url.port().empty() ? (result.is_https ? "443" : "80") : std::string(url.port());
   result.authority = std::string(url.encoded_host_and_port());
   result.target = std::string(url.encoded_resource());
-  result.shown = std::string(url.scheme()) + "://" + result.authority + std::string(url.encoded_path());
+  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority + std::string(url.encoded_path());
   return result;
 }
 

@@ -53,12 +53,15 @@ class Statement {
 
 class SqliteTokens final : public TokenStore {
  public:
-  explicit SqliteTokens(const std::string& directory) : path_(directory + "/tokens.sqlite") { open(directory); }
+  explicit SqliteTokens(const std::string& directory) : directory_(directory) { open(); }
 
   void put(const action::PutToken& token) override {
     run(put_->bind(1, token.key).bind(2, u64{token.state}).bind(3, token.expires_at).bind(4, token.record));
   }
-  void touch(const action::TouchToken& token) override { run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key)); }
+  bool touch(const action::TouchToken& token) override {
+    run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key));
+    return !wrong_.empty() || sqlite3_changes(database_.get()) > 0;  // where something is wrong, commit() says so
+  }
   void erase(const action::EraseToken& token) override { run(erase_->bind(1, token.key)); }
   void clear() override { run(*clear_); }
 
@@ -75,7 +78,7 @@ class SqliteTokens final : public TokenStore {
   std::vector<StoredToken> all() override {
     std::vector<StoredToken> tokens;
     while (all_->step()) tokens.push_back({static_cast<u32>(all_->number(1)), all_->number(2), all_->bytes(0), all_->bytes(3)});
-    if (all_->reset() != SQLITE_OK) throw StartError("--data: " + path_ + " cannot be read: " + sqlite3_errmsg(database_.get()));
+    if (const int code = all_->reset(); code != SQLITE_OK) refuse(code);
     return tokens;
   }
 
@@ -84,24 +87,24 @@ class SqliteTokens final : public TokenStore {
     void operator()(sqlite3* database) const { sqlite3_close(database); }
   };
 
-  void open(const std::string& directory) {
+  void open() {
     // Only for the owner: contexts may hold what is nobody else's business.
-    if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) throw StartError("--data " + directory + ": " + errno_text(errno) + ", mkdir");
+    if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
     const mode_t mask = umask(077);
     sqlite3* database = nullptr;
-    int code = sqlite3_open_v2(path_.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    int code = sqlite3_open_v2((directory_ + "/tokens.sqlite").c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     database_.reset(database);
     // Exclusive: a second process is refused at once, and no shared memory is needed.
     for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"}) {
       if (code == SQLITE_OK) code = execute(sql);
     }
     umask(mask);
-    if (code != SQLITE_OK) refuse(directory, code);
+    if (code != SQLITE_OK) refuse(code);
     check_schema();
     code = execute("CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID");
     if (code == SQLITE_OK) code = execute(("PRAGMA user_version=" + std::to_string(schema_version)).c_str());
     if (code == SQLITE_OK) code = execute("COMMIT");
-    if (code != SQLITE_OK) refuse(directory, code);
+    if (code != SQLITE_OK) refuse(code);
     put_ = prepare("INSERT OR REPLACE INTO tokens (key, state, expires_at, record) VALUES (?1, ?2, ?3, ?4)");
     touch_ = prepare("UPDATE tokens SET state=?1, expires_at=?2 WHERE key=?3");
     erase_ = prepare("DELETE FROM tokens WHERE key=?1");
@@ -109,16 +112,17 @@ class SqliteTokens final : public TokenStore {
     all_ = prepare("SELECT key, state, expires_at, record FROM tokens");
   }
 
-  [[noreturn]] void refuse(const std::string& directory, int code) {
+  [[noreturn]] void refuse(int code) {
+    const std::string where = "--data " + directory_ + ": ";
     switch (code & 0xff) {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
-        throw StartError("--data " + directory + ": another process uses it: stop that one, or choose another folder");
+        throw StartError(where + "another process uses it: stop that one, or choose another folder");
       case SQLITE_NOTADB:
       case SQLITE_CORRUPT:
-        throw StartError("--data " + directory + ": tokens.sqlite is damaged, or no database: move it away to start afresh (" + sqlite3_errmsg(database_.get()) + ")");
+        throw StartError(where + "tokens.sqlite is damaged, or no database: move it away to start afresh (" + sqlite3_errmsg(database_.get()) + ")");
       default:
-        throw StartError("--data " + directory + ": tokens.sqlite cannot be used: " + sqlite3_errmsg(database_.get()) +
+        throw StartError(where + "tokens.sqlite cannot be used: " + sqlite3_errmsg(database_.get()) +
                          (sqlite3_system_errno(database_.get()) != 0 ? " (" + errno_text(sqlite3_system_errno(database_.get())) + ")" : ""));
     }
   }
@@ -126,14 +130,20 @@ class SqliteTokens final : public TokenStore {
   void check_schema() {
     Statement version(database_.get(), "PRAGMA user_version");
     version.step();
-    const u64 found = version.number(0);
-    if (found > schema_version) {
-      throw StartError("--data: " + path_ + " is of a later Sidekick (format " + std::to_string(found) + ", this one knows " +
+    const auto found = static_cast<sqlite3_int64>(version.number(0));
+    if (found < 0 || found > schema_version) {
+      throw StartError("--data " + directory_ + ": tokens.sqlite is of a later Sidekick (format " + std::to_string(found) + ", this one knows " +
                        std::to_string(schema_version) + "): use that one, or another folder");
     }
   }
 
-  std::unique_ptr<Statement> prepare(const char* sql) { return std::make_unique<Statement>(database_.get(), sql); }
+  std::unique_ptr<Statement> prepare(const char* sql) {
+    try {
+      return std::make_unique<Statement>(database_.get(), sql);
+    } catch (const StartError& error) {
+      throw StartError("--data " + directory_ + ": tokens.sqlite is not of a Sidekick: move it away, or choose another folder (" + error.what() + ")");
+    }
+  }
 
   int execute(const char* sql) { return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr); }
 
@@ -151,7 +161,7 @@ class SqliteTokens final : public TokenStore {
     if (wrong_.empty()) wrong_ = sqlite3_errmsg(database_.get());
   }
 
-  std::string path_;
+  std::string directory_;
   std::unique_ptr<sqlite3, Close> database_;
   std::unique_ptr<Statement> put_, touch_, erase_, clear_, all_;
   bool is_writing_ = false;

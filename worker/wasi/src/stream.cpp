@@ -16,6 +16,8 @@ void Stream::start_tls(SSL_CTX& context) {
   if (tls_ == nullptr || SSL_set_fd(tls_.get(), socket_.native_handle()) != 1) throw std::bad_alloc();
   // Buffers only while something is under way: an idle socket holds none. What is owed may have moved by the time it is written.
   SSL_set_mode(tls_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // One read takes one record, though it be one that brings nothing, as a peer may send without end.
+  SSL_clear_mode(tls_.get(), SSL_MODE_AUTO_RETRY);
 }
 
 void Stream::accept_tls(SSL_CTX& context) {
@@ -23,17 +25,15 @@ void Stream::accept_tls(SSL_CTX& context) {
   SSL_set_accept_state(tls_.get());
 }
 
-void Stream::connect_tls(SSL_CTX& context, const std::string& host) {
+bool Stream::connect_tls(SSL_CTX& context, const std::string& host) {
   start_tls(context);
   SSL_set_connect_state(tls_.get());
   ErrorCode is_name;
   asio::ip::make_address(host, is_name);
   if (is_name) {
-    SSL_set_tlsext_host_name(tls_.get(), host.c_str());
-    SSL_set1_host(tls_.get(), host.c_str());
-  } else {
-    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str());
+    return SSL_set_tlsext_host_name(tls_.get(), host.c_str()) == 1 && SSL_set1_host(tls_.get(), host.c_str()) == 1;
   }
+  return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str()) == 1;
 }
 
 IoResult Stream::failed(std::string why) {
@@ -57,7 +57,10 @@ IoResult Stream::tls_result(int result, bool& waits_for_other, int other_want) {
       break;
   }
   const unsigned long code = ERR_peek_last_error();
-  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return {Io::ended};
+  if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
+    is_cut_ = true;
+    return {Io::ended};
+  }
   std::string why = "TLS: ";
   why += ERR_reason_error_string(code) != nullptr ? ERR_reason_error_string(code) : "unknown error";
   const long verified = SSL_get_verify_result(tls_.get());

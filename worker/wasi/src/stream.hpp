@@ -36,17 +36,20 @@ class Stream {
 
   /// From now on everything is encrypted; the handshake happens within the first reads and writes.
   void accept_tls(SSL_CTX& context);
-  /// host: what the peer's certificate must be for.
-  void connect_tls(SSL_CTX& context, const std::string& host);
+  /// host: what the peer's certificate must be for. Returns false where that cannot be demanded: then nothing may be sent.
+  [[nodiscard]] bool connect_tls(SSL_CTX& context, const std::string& host);
 
   IoResult read(std::span<char> into);
   IoResult write(std::span<iovec> pieces);
   const std::string& error() const { return error_; }
+  /// The peer's end came without TLS's goodbye: it may be somebody else's doing.
+  bool is_cut() const { return is_cut_; }
 
   /// Calls `handler` once reading (writing) may bring something; with an error when the stream is closed before.
   template <class Handler>
   void wait_read(Handler handler) {
-    if (tls_ != nullptr && SSL_has_pending(tls_.get())) return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
+    // What can be read without the network. Not SSL_has_pending(), which counts the part of a record, too: that would be a busy loop.
+    if (tls_ != nullptr && SSL_pending(tls_.get()) > 0) return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
     socket_.async_wait(read_waits_for_write_ ? Socket::wait_write : Socket::wait_read, std::move(handler));
   }
   template <class Handler>
@@ -74,6 +77,7 @@ class Stream {
   std::unique_ptr<SSL, FreeSsl> tls_;
   bool read_waits_for_write_ = false;
   bool write_waits_for_read_ = false;
+  bool is_cut_ = false;
   std::string error_;
 };
 

@@ -1,7 +1,10 @@
 #include "testing.hpp"
 
 #include <cstdlib>
+#include <dlfcn.h>
+#include <netdb.h>
 #include <string_view>
+#include <unistd.h>
 
 namespace sidekick::host {
 
@@ -57,9 +60,32 @@ CreateEngine for_testing(CreateEngine create) {
   return [create](Bytes config) { return std::make_unique<TrappingEngine>(create(config)); };
 }
 
+/// With the fault `accept`, every second connection.
+std::function<void()> accepted_for_testing() {
+  return [is_faulty = has_fault("accept"), count = 0u]() mutable {
+    if (is_faulty && ++count % 2 == 0) throw std::bad_alloc();
+  };
+}
+
 unsigned ping_seconds_for_testing(unsigned otherwise) {
   const char* seconds = std::getenv("SIDEKICK_TEST_PING_SECONDS");
   return seconds == nullptr ? otherwise : static_cast<unsigned>(std::atoi(seconds));
 }
 
 }  // namespace sidekick::host
+
+/// In place of the system's: `slow.test` is looked up for a minute, and `two.test` has two addresses.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** found) {
+  using Lookup = int(const char*, const char*, const addrinfo*, addrinfo**);
+  static Lookup* const system = reinterpret_cast<Lookup*>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  const std::string_view text = name == nullptr ? "" : name;
+  if (text == "slow.test") sleep(60);
+  if (text != "two.test") return system(name, service, hints, found);
+  addrinfo* second = nullptr;
+  if (const int error = system("127.0.0.1", service, hints, &second)) return error;
+  if (const int error = system("127.0.0.2", service, hints, found)) return error;
+  addrinfo* last = *found;
+  while (last->ai_next != nullptr) last = last->ai_next;
+  last->ai_next = second;
+  return 0;
+}

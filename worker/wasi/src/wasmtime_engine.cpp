@@ -1,5 +1,6 @@
 #include "wasmtime_engine.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <vector>
@@ -61,15 +62,27 @@ class Instance {
     if (error != nullptr) throw StartError("--module " + file_ + ": it cannot be instantiated: " + take_message(error));
     if (trap != nullptr) throw StartError("--module " + file_ + ": it traps when instantiated: " + take_trap_message(trap));
     memory_ = find("memory", WASMTIME_EXTERN_MEMORY).of.memory;
-    call(function("_initialize"));
-    const u32 version = call(function("sidekick_abi_version"));
+    call(function("_initialize", 0, 0));
+    const u32 version = call(function("sidekick_abi_version", 0));
     if (version != SIDEKICK_ABI_VERSION) {
       throw StartError("--module " + file_ + ": it speaks version " + std::to_string(version) + " of the border, this host version " +
                        std::to_string(SIDEKICK_ABI_VERSION) + ": build both from the same source");
     }
   }
 
-  wasmtime_func_t function(const char* name) { return find(name, WASMTIME_EXTERN_FUNC).of.func; }
+  /// Every parameter and result of the border is an i32. call() does not look at types: one with others is refused here.
+  wasmtime_func_t function(const char* name, std::size_t parameters, std::size_t results = 1) {
+    const wasmtime_func_t function = find(name, WASMTIME_EXTERN_FUNC).of.func;
+    wasm_functype_t* type = wasmtime_func_type(context(), &function);
+    const auto are_words = [](const wasm_valtype_vec_t& types, std::size_t count) {
+      const auto is_word = [](const wasm_valtype_t* it) { return wasm_valtype_kind(it) == WASM_I32; };
+      return types.size == count && std::all_of(types.data, types.data + types.size, is_word);
+    };
+    const bool is_right = are_words(*wasm_functype_params(type), parameters) && are_words(*wasm_functype_results(type), results);
+    wasm_functype_delete(type);
+    if (!is_right) throw StartError("--module " + file_ + ": it is no Sidekick module: " + name + " has other parameters or results");
+    return function;
+  }
 
   template <class... Arguments>
   u32 call(const wasmtime_func_t& function, Arguments... arguments) {
@@ -113,11 +126,11 @@ class Instance {
 class WasmtimeEngine final : public Engine {
  public:
   WasmtimeEngine(const Sandbox& sandbox, Bytes config)
-      : instance_(sandbox), buffer_(instance_.function("sidekick_buffer")), handle_(instance_.function("sidekick_handle")),
-        body_bytes_max_(instance_.function("sidekick_body_bytes_max")), recorded_(instance_.function("sidekick_recorded")) {
+      : instance_(sandbox), buffer_(instance_.function("sidekick_buffer", 1)), handle_(instance_.function("sidekick_handle", 2)),
+        body_bytes_max_(instance_.function("sidekick_body_bytes_max", 4)), recorded_(instance_.function("sidekick_recorded", 1)) {
     put({config});
-    hub_ = instance_.call(instance_.function("sidekick_create"), config.size());
-    if (hub_ == 0) throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error")))));
+    hub_ = instance_.call(instance_.function("sidekick_create", 1), config.size());
+    if (hub_ == 0) throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error", 0)))));
   }
 
   std::span<const Action> handle(Millis now, const Input& input) override {
@@ -132,12 +145,12 @@ class WasmtimeEngine final : public Engine {
     return instance_.call(body_bytes_max_, hub_, method.size(), path.size(), authorization.size());
   }
 
-  Bytes describe() override { return text(instance_.call(instance_.function("sidekick_describe"), hub_)); }
-  void record(bool on) override { instance_.call(instance_.function("sidekick_record"), hub_, on ? 1 : 0); }
+  Bytes describe() override { return text(instance_.call(instance_.function("sidekick_describe", 1), hub_)); }
+  void record(bool on) override { instance_.call(instance_.function("sidekick_record", 2, 0), hub_, on ? 1 : 0); }
   Bytes recorded() override { return text(instance_.call(recorded_, hub_)); }
   Bytes record_input(Millis now, const Input& input) override {
     const u32 size = put_input(now, input);
-    return text(instance_.call(instance_.function("sidekick_record_input"), hub_, size));
+    return text(instance_.call(instance_.function("sidekick_record_input", 2), hub_, size));
   }
 
  private:

@@ -7,6 +7,8 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t pieces_per_write_max = 64;
+/// For all connections together: a few hundred messages of the default limit, and little beside what a server has.
+constexpr std::size_t unfinished_bytes_max = 256 * 1024 * 1024;
 
 iovec as_iovec(const Buffer::Ptr& piece, std::size_t offset = 0) { return {piece->data() + offset, piece->size() - offset}; }
 
@@ -23,6 +25,12 @@ void Wire::flush_turn() {
   if (const Batch* batch = take_turn()) write(*batch);
   // Asked to finish in this turn, and nothing is owed any more.
   if (is_finishing() && unsent_ == nullptr) drained();
+}
+
+void Wire::drop_turn() {
+  if (batch_ == nullptr) return;
+  batch_ = nullptr;
+  is_finishing_ = false;  // nothing was shut while something was owed
 }
 
 void Wire::write(const Batch& batch) {
@@ -96,7 +104,7 @@ bool Wire::count_written(IoResult result) {
 }
 
 void Wire::drained() {
-  if (is_finishing() && !is_send_shut_) {
+  if (is_finishing() && batch_ == nullptr && !is_send_shut_) {
     is_send_shut_ = true;
     stream_.shut_send();
     if (is_peer_done_) return lost("both sides have ended");
@@ -142,6 +150,14 @@ void Wire::on_readable() {
   arm_read();
 }
 
+void Wire::keep_unfinished(std::size_t bytes) {
+  if (is_closed_) return;
+  const bool is_more = bytes > unfinished_bytes_;
+  loop_.unfinished_bytes += bytes - unfinished_bytes_;
+  unfinished_bytes_ = static_cast<std::uint32_t>(bytes);
+  if (is_more && loop_.unfinished_bytes > unfinished_bytes_max) lost("too much of messages that are not whole, for all connections together");
+}
+
 void Wire::lost(const std::string& why) {
   if (is_closed_) return;
   close();
@@ -151,6 +167,7 @@ void Wire::lost(const std::string& why) {
 void Wire::close() {
   if (is_closed_) return;
   const auto self = shared_from_this();  // the deadline may be the last to know this object
+  keep_unfinished(0);
   is_closed_ = true;
   batch_ = nullptr;
   unsent_.reset();
@@ -159,6 +176,7 @@ void Wire::close() {
 }
 
 Stream Wire::release() {
+  keep_unfinished(0);
   is_closed_ = true;
   loop_.clear_deadline(*this);
   return std::move(stream_);

@@ -52,9 +52,14 @@ class Wire : public std::enable_shared_from_this<Wire> {
   /// Whether something is to be written, be it in this turn or later.
   bool owes() const { return batch_ != nullptr || unsent_ != nullptr; }
 
+  /// To be called when it has changed: what is kept of a message that is not whole. Each connection bounds its own, but strangers may open
+  /// many: the one that makes it too much for all of them together is lost.
+  void keep_unfinished(std::size_t bytes);
+
   void lost(const std::string& why);
   void write(const Batch& batch);
-  void drop_turn() { batch_ = nullptr; }
+  /// Takes back what this turn has said, and finish() behind it.
+  void drop_turn();
   const Batch* take_turn() { return std::exchange(batch_, nullptr); }
 
   /// What has been given to write and was not taken yet.
@@ -89,6 +94,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
   Stream stream_;
   const Batch* batch_ = nullptr;
   std::unique_ptr<Unsent> unsent_;
+  std::uint32_t unfinished_bytes_ = 0;
   unsigned bytes_read_ = 0;
   unsigned bytes_written_ = 0;
   bool is_finishing_ = false;
