@@ -141,12 +141,7 @@ test("an app server with a trusted certificate for another name gets nothing", a
   for (const [host, reason] of [["localhost", "hostname mismatch"], ["127.0.0.1", "IP address mismatch"]] as const) {
     const flags = ["--server-secret", "s", "--server-url", `https://${host}:${(app.address() as AddressInfo).port}/`];
     const server = run(flags, { env: { SSL_CERT_FILE: otherCert } });
-    const port = await server.port();
-    await registerToken(port, "t");
-    const client = await TestClient.connect(port);
-    await client.subscribe("t");
-    client.send({ type: "send", token: "t", channel: "chat", params: {}, data: 1 });
-    assert.equal((await client.next()).error.fault, "server");
+    await assertForwardFails(await server.port());
     assert.match(server.output(), new RegExp(`a forward failed .*TLS: certificate verify failed: ${reason}`));
     assert.equal(await server.kill("SIGTERM"), 0);
   }
@@ -154,6 +149,15 @@ test("an app server with a trusted certificate for another name gets nothing", a
   app.close();
   app.closeAllConnections();
 });
+
+/** What a client sends does not arrive, and it hears that the app server is at fault. */
+async function assertForwardFails(port: number): Promise<void> {
+  await registerToken(port, "t");
+  const client = await TestClient.connect(port);
+  await client.subscribe("t");
+  client.send({ type: "send", token: "t", channel: "chat", params: {}, data: 1 });
+  assert.equal((await client.next()).error.fault, "server");
+}
 
 test("an answer of the app server that TLS does not end is not taken for whole", async () => {
   const app = tls.createServer({ cert, key: await readFile(keyFile) }, (socket) => {
@@ -167,12 +171,7 @@ test("an answer of the app server that TLS does not end is not taken for whole",
   await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
   const flags = ["--server-secret", "s", "--server-url", `https://localhost:${(app.address() as AddressInfo).port}/`];
   const server = run(flags, { env: { SSL_CERT_FILE: certFile } });
-  const port = await server.port();
-  await registerToken(port, "t");
-  const client = await TestClient.connect(port);
-  await client.subscribe("t");
-  client.send({ type: "send", token: "t", channel: "chat", params: {}, data: 1 });
-  assert.equal((await client.next()).error.fault, "server");
+  await assertForwardFails(await server.port());
   assert.match(server.output(), /a forward failed .*without TLS's goodbye/);
   assert.equal(await server.kill("SIGTERM"), 0);
   app.close();

@@ -208,6 +208,7 @@ class Awake {
   #perform(hub: HubLike, actions: readonly Action[], input: Input): void {
     let isStored = true;
     const unsent: number[] = [];
+    const generation = this.#generation;
     for (const action of actions) {
       if (!isStored && action.type === "forward") {
         unsent.push(action.forward);
@@ -229,7 +230,10 @@ class Awake {
     if (isStored) return;
     if ("client" in input) this.apply({ type: "client_closed", client: input.client });
     else if ("request" in input) this.#answers.set(input.request, NOT_STORED);
-    for (const forward of unsent) this.apply({ type: "forward_done", forward, ...NO_ANSWER });
+    for (const forward of unsent) {
+      // As with any answer: another hub may have given the same number to somebody else's forward.
+      if (generation === this.#generation) this.apply({ type: "forward_done", forward, ...NO_ANSWER });
+    }
   }
 
   #performOne(hub: HubLike, action: Action): void {
