@@ -13,6 +13,7 @@ const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... 
   --quick    smaller counts and fewer rounds: about 2 minutes instead of 7
   --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm, memory, leak, ion)
   --target   only these servers: ${targets.map((t) => t.id).join(", ")}
+             (those that record run only when named, and show what recording adds)
   --write    put the tables into docs/performance.md`;
 
 const options = readOptions();
@@ -53,7 +54,7 @@ async function main(): Promise<void> {
   if (names.length === 0) throw new Error(`--only: no scenario has ${options.only!.join(" or ")} in its name; see scripts/bench --list`);
 
   build();
-  const running = targets.filter((t) => !options.target || options.target.includes(t.id)).filter(isThere);
+  const running = targets.filter((t) => (options.target ? options.target.includes(t.id) : t.beside === undefined)).filter(isThere);
   if (running.length === 0) throw new Error("none of the servers asked for can run here");
   const parts: string[] = [];
   // At once: what fails later must not cost what has been measured.
@@ -178,6 +179,7 @@ function cpuTable(figures: Figure[], running: Target[]): string {
   const byId = (id: string) => running.find((t) => t.id === id);
   const [ours, reference, wasmtime, native] = [byId("ours"), byId("reference"), byId("wasmtime"), byId("native")];
   const ratios: number[] = [];
+  const recording = running.flatMap((t) => (t.beside && byId(t.beside) ? [{ with: t, without: byId(t.beside)!, ratios: [] as number[] }] : []));
   const rows = figures.map(({ row, by }) => {
     const ratio = (t: Target | undefined, to: Target | undefined) => (t && to && by.has(t) && by.has(to) ? by.get(t)!.cpu_us / by.get(to)!.cpu_us : undefined);
     const cells = running.map((t) => {
@@ -191,11 +193,17 @@ function cpuTable(figures: Figure[], running: Target[]): string {
     });
     const sandbox = ratio(wasmtime, native);
     if (sandbox !== undefined) ratios.push(sandbox);
-    return [row.name, row.unit, ...cells, sandbox?.toFixed(2) ?? "", verdicts.join(", ")];
+    const added = recording.map((pair) => {
+      const times = ratio(pair.with, pair.without)!;
+      pair.ratios.push(times);
+      return `${times.toFixed(2)}`;
+    });
+    return [row.name, row.unit, ...cells, sandbox?.toFixed(2) ?? "", ...added, verdicts.join(", ")];
   });
-  const head = ["", "unit", ...running.map((t) => t.label), "wasmtime / native", "aim: share at most"];
+  const head = ["", "unit", ...running.map((t) => t.label), "wasmtime / native", ...recording.map((pair) => `${pair.with.label} / without`), "aim: share at most"];
   const sandbox = ratios.length === 0 ? "" : `\n\nOn the whole server wasmtime costs ${geometricMean(ratios).toFixed(2)} of native (geometric mean of all rows; aim: at most 1.2).`;
-  return `### CPU of the server, us per unit of work (share of the reference in Node)\n\n${table(head, rows)}${sparseGrowth(figures, ours)}${sandbox}`;
+  const recorded = recording.map((pair) => `\n\nRecording: ${pair.with.label} costs ${geometricMean(pair.ratios).toFixed(2)} of the same without (geometric mean of all rows).`);
+  return `### CPU of the server, us per unit of work (share of the reference in Node)\n\n${table(head, rows)}${sparseGrowth(figures, ours)}${sandbox}${recorded.join("")}`;
 }
 
 const geometricMean = (values: number[]) => Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);

@@ -1,7 +1,7 @@
 // The servers under test and the processes around them: how each is started, driven, and ended. Whatever is started here
 // ends with this process, however that ends (setpriv --pdeathsig).
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { availableParallelism } from "node:os";
 import { createInterface } from "node:readline";
@@ -22,6 +22,8 @@ export interface Measured {
 export interface Target {
   id: string;
   label: string;
+  /** Runs only where it is asked for by name: `id` with what it costs beyond this other target. */
+  beside?: string;
   /** Collects garbage on SIGUSR2 (gc.mjs); the others have none, and end on it. */
   collects: boolean;
   /** Why it cannot run here, if so. */
@@ -38,6 +40,16 @@ const server = process.env["BENCH_SERVER"] ?? "build/native/sidekick-server";
 const always = () => undefined;
 const firstMissing = (files: string[]) => files.filter((file) => !existsSync(file)).map((file) => `${file} is not there: run scripts/build`)[0];
 
+/** Where the recording targets write; deleted with the server. */
+const recordings = `${built}/recordings`;
+const recording = (target: Target): Target => ({
+  ...target,
+  id: `${target.id}-recording`,
+  label: `${target.label}, recording`,
+  beside: target.id,
+  command: (port, appServer, limits) => [...target.command(port, appServer, limits), "--record", `${recordings}/${port}.jsonl`],
+});
+
 const flags = (port: number, appServer: string, limits: string | undefined) => [
   ...["--port", `${port}`, "--secret", secret, "--auth-delay", "3000", "--server-url", appServer, "--server-secret", secret],
   ...(limits ? ["--config", limits] : []),
@@ -51,7 +63,7 @@ const engine = (name: "wasmtime" | "native", files: string[]): Target => ({
   command: (port, appServer, limits) => [server, "--engine", name, ...flags(port, appServer, limits)],
 });
 
-export const targets: Target[] = [
+const plain: Target[] = [
   {
     id: "ours",
     label: "Sidekick, Node",
@@ -91,12 +103,15 @@ export const targets: Target[] = [
   },
 ];
 
+export const targets: Target[] = plain.flatMap((target) => (["ours", "wasmtime", "native"].includes(target.id) ? [target, recording(target)] : [target]));
+
 /** One server with its own generator: servers on the first core, generators on the second, where there are two. */
 export class Rig {
   private constructor(
     readonly target: Target,
     private readonly server: Child,
     private readonly load: Child,
+    private readonly port: number,
   ) {}
 
   static async start(target: Target, limits?: Record<string, number>): Promise<Rig> {
@@ -105,9 +120,10 @@ export class Rig {
     const port = await freePort();
     const config = limits && `${built}/limits.json`;
     if (config) writeFileSync(config, JSON.stringify(limits));
+    if (target.beside !== undefined) mkdirSync(recordings, { recursive: true });
     const server = new Child(target.label, target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config), 0);
     await server.accepts(port);
-    const rig = new Rig(target, server, load);
+    const rig = new Rig(target, server, load, port);
     await rig.run(`target ${port} ${server.pid} ${secret}`);
     return rig;
   }
@@ -134,6 +150,7 @@ export class Rig {
 
   async end(): Promise<void> {
     await Promise.all([this.load.end(), this.server.end()]);
+    rmSync(`${recordings}/${this.port}.jsonl`, { force: true });
   }
 }
 

@@ -1,6 +1,7 @@
 // sidekick-sim: whole worlds on virtual time. See `--help` and tests/sim/README.md. The same seed gives the same bytes on stdout on every
 // run; what depends on the machine (how fast it went) goes to stderr.
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -44,13 +45,13 @@ struct Options {
   const char* out = ".";
 };
 
-/// Digits are a number, anything else is hashed (FNV-1a).
-u64 seed_of(const char* text) {
-  char* end = nullptr;
-  const u64 number = std::strtoull(text, &end, 10);
-  if (*end == '\0' && std::strlen(text) < 20) return number;
+/// Whatever is a u64 is that number, so that each seed which is told can be given back; anything else is hashed (FNV-1a).
+u64 seed_of(Bytes text) {
+  u64 number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return number;
   u64 hash = 0xcbf29ce484222325;
-  for (; *text != '\0'; ++text) hash = (hash ^ static_cast<u8>(*text)) * 0x100000001b3;
+  for (const char byte : text) hash = (hash ^ static_cast<u8>(byte)) * 0x100000001b3;
   return hash;
 }
 
@@ -97,8 +98,8 @@ void report(const Options& options, const Story& story) {
   std::string trace;
   const std::optional<Failure> last = retell(story, ops, options.is_canary, &trace);
   const std::string path = compose({options.out, "/sim-", Digits(story.swarm.seed), "-", name(failure.checker), ".jsonl"});
-  std::ofstream(path, std::ios::binary) << trace;
-  std::printf("shrunk to %zu steps in %u trials; the trace: %s\n", ops.size(), told, path.c_str());
+  const bool is_written = (std::ofstream(path, std::ios::binary) << trace << std::flush).good();
+  std::printf("shrunk to %zu steps in %u trials; the trace%s: %s\n", ops.size(), told, is_written ? "" : " could not be written", path.c_str());
   if (last) std::printf("  expected: %s\n  came:     %s\n", last->expected.c_str(), last->came.c_str());
   constexpr std::size_t shown_max = 40;
   for (const Op& op : std::span(ops).last(std::min(ops.size(), shown_max))) {

@@ -13,10 +13,17 @@ cmp "$folder/one" "$folder/other" || fail "expected the same output from the sam
 "$sim" --seed 0123abce --seeds 20 --verbose >"$folder/other" 2>/dev/null
 ! cmp -s "$folder/one" "$folder/other" || fail "expected another seed to make another world"
 head -n 1 "$folder/one" | grep -q '^first seed: ' || fail "expected the seed in the first line"
+# A world whose tables had just doubled, each kind at another time: no leak.
+"$sim" --seed 16381667787441676004 --seeds 1 >/dev/null 2>&1 || fail "expected nothing to be found in the world of seed 16381667787441676004"
+# Whatever seed it tells can be given back: also one of 20 digits.
+for seed in 0 18446744073709551615; do
+  "$sim" --seed $seed --seeds 1 2>/dev/null | grep -qx "first seed: $seed" || fail "expected the seed $seed to be taken as a number"
+done
 
 # A host that forgets rows is found out, and shrunk to a trace.
 ! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null || fail "expected the canary to be found"
 grep -q 'checker:  rows' "$folder/canary" || fail "expected the checker rows to speak: $(cat "$folder/canary")"
+"$sim" --canary --out "$folder/nowhere" 2>/dev/null | grep -q 'could not be written' || fail "expected to be told that the trace could not be written"
 
 # Nothing but what is known.
 ! "$sim" --wrong 2>/dev/null || fail "expected wrong arguments to be refused"

@@ -207,8 +207,8 @@ bool Trial::check_actions(const Op& op) {
     ++performed_;
   }
   cut_ = no_cut;
-  const u32 things = model_.client_count() + model_.token_count() + model_.topic_count() + static_cast<u32>(model_.flights().size());
-  peak_ = std::max(peak_, things);
+  const std::array<u32, 4> counts = {model_.client_count(), model_.token_count(), model_.topic_count(), static_cast<u32>(model_.flights().size())};
+  for (std::size_t kind = 0; kind < counts.size(); ++kind) peaks_[kind] = std::max(peaks_[kind], counts[kind]);
   peak_text_bytes_ = std::max(peak_text_bytes_, text_bytes);
   return check_all_met() && (op.cut < actions_.size() || check_timer());
 }
@@ -231,7 +231,7 @@ bool Trial::restart(const Op& op) {
   }
   if (held_bytes_ != 0) return fail(Checker::memory, "no byte held after the hub is gone", compose({Digits(static_cast<u64>(held_bytes_))}));
   timer_at_ = 0;
-  peak_ = 0;
+  peaks_ = {};
   peak_text_bytes_ = 0;
   Dice dice(op.serial);
   for (u32 client = 0; client < swarm_.clients; ++client) {

@@ -2,6 +2,7 @@
 // model. Owns the hub, what the host has stored, and its twin; makes no ops itself, so any list of ops can be tried again.
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "model.hpp"
@@ -113,7 +114,7 @@ class Trial {
   u64 digest_ = 0xcbf29ce484222325;
   long long held_bytes_ = 0;
   long long twin_bytes_ = 0;
-  u32 peak_ = 0;                 ///< the most that this hub had at once: clients, tokens, topics, forwards
+  std::array<u32, 4> peaks_{};     ///< the most that this hub had at once of clients, tokens, topics, forwards in flight
   long long peak_text_bytes_ = 0;  ///< and the most that it wrote for one input
   std::size_t first_open_ = 0;  ///< effects before this one are met
   u32 performed_ = 0;
