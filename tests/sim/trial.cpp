@@ -201,8 +201,7 @@ bool Trial::check_actions(const Op& op) {
   long long text_bytes = 0;
   for (const Action& action : actions_) {
     if (!check(action)) return false;
-    text_bytes += action.tag == ActionTag::send ? static_cast<long long>(action.send.text.size()) : 0;
-    text_bytes += action.tag == ActionTag::attach_client ? static_cast<long long>(action.attach_client.record.size()) : 0;
+    text_bytes += text_bytes_of(action);
     digest_ = digest_of(digest_, action);
     ++performed_;
   }

@@ -128,4 +128,7 @@ class Trial {
 /// Appends to a digest of all that a hub does.
 u64 digest_of(u64 digest, const Action& action);
 
+/// How many bytes the action points to.
+long long text_bytes_of(const Action& action);
+
 }  // namespace sidekick::sim

@@ -80,6 +80,16 @@ bool Trial::compare_twin(Millis now, Input input) {
   return true;
 }
 
+long long text_bytes_of(const Action& action) {
+  long long bytes = 0;
+  const char* fields = fields_of(action);
+  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+    if (field->kind == FieldKind::bytes) bytes += static_cast<long long>(field_at<Bytes>(fields, *field).size());
+    if (field->kind == FieldKind::ids) bytes += static_cast<long long>(field_at<std::span<const u32>>(fields, *field).size_bytes());
+  }
+  return bytes;
+}
+
 u64 digest_of(u64 digest, const Action& action) {
   const auto mix = [&digest](u64 word) {
     digest = (digest ^ word) * 0x9E3779B97F4A7C15;
