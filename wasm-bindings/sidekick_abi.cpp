@@ -12,6 +12,11 @@
 
 using namespace sidekick;
 
+struct TimedInput {
+  Millis now;
+  Input input;
+};
+
 struct sidekick_hub {
   explicit sidekick_hub(Config config) : hub(std::move(config)) {}
 
@@ -32,6 +37,17 @@ std::unique_ptr<u64[]> buffer;  // u64 for its alignment
 u32 buffer_words = 0;
 std::string error;
 sidekick_text error_text;
+
+// Whose lines of the latest input, which is still in the buffer, are not written yet: a recording must not hold back what came of it.
+sidekick_hub* unwritten = nullptr;
+TimedInput latest{0, sidekick::input::TimerFired{}};
+
+void write_lines() {
+  if (unwritten == nullptr) return;
+  sidekick_hub& it = *std::exchange(unwritten, nullptr);
+  it.recording.append(it.recorded, it.hub, latest.now, latest.input, it.actions);
+  if (it.recording.take_due_hash(it.hub)) it.recording.append_hash(it.recorded, it.hub);
+}
 
 const u8* buffer_bytes(u32 size) {
   SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
@@ -69,11 +85,6 @@ class BlockReader {
   const u8* words_;
   u32 size_;
   u32 at_ = 0;
-};
-
-struct TimedInput {
-  Millis now;
-  Input input;
 };
 
 /// Words first, then the bytes they announced: two walks over the fields.
@@ -157,6 +168,7 @@ void encode_action(std::vector<u32>& words, const Action& action) {
 uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
 
 uint8_t* sidekick_buffer(uint32_t size) {
+  write_lines();
   // A hub that once got a large body does not keep its buffer for ever.
   constexpr u32 kept_words_max = (1u << 20) / sizeof(u64);
   const u32 words = size / 8 + 1;
@@ -177,7 +189,10 @@ sidekick_hub* sidekick_create(uint32_t size) {
 
 const sidekick_text* sidekick_error() { return view(error_text, error); }
 
-void sidekick_destroy(sidekick_hub* hub) { delete hub; }
+void sidekick_destroy(sidekick_hub* hub) {
+  if (unwritten == hub) unwritten = nullptr;
+  delete hub;
+}
 
 const sidekick_text* sidekick_describe(sidekick_hub* hub) {
   hub->header.clear();
@@ -186,18 +201,16 @@ const sidekick_text* sidekick_describe(sidekick_hub* hub) {
 }
 
 const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
-  const TimedInput it = decode_input(size);
-  hub->hub.handle(it.now, it.input, hub->actions);
+  unwritten = nullptr;  // of a host that wrote over the last input without sidekick_buffer
+  hub->recorded.clear();
+  latest = decode_input(size);
+  hub->hub.handle(latest.now, latest.input, hub->actions);
 
   hub->words.clear();
   hub->words.push_back(hub->actions.size());
   for (const Action& action : hub->actions) encode_action(hub->words, action);
 
-  hub->recorded.clear();
-  if (hub->is_recording) {
-    hub->recording.append(hub->recorded, hub->hub, it.now, it.input, hub->actions);
-    if (hub->recording.take_due_hash(hub->hub)) hub->recording.append_hash(hub->recorded, hub->hub);
-  }
+  if (hub->is_recording) unwritten = hub;
   return hub->words.data();
 }
 
@@ -211,9 +224,13 @@ uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32
 
 void sidekick_record(sidekick_hub* hub, uint32_t on) { hub->is_recording = on != 0; }
 
-const sidekick_text* sidekick_recorded(sidekick_hub* hub) { return view(hub->text, hub->recorded); }
+const sidekick_text* sidekick_recorded(sidekick_hub* hub) {
+  write_lines();
+  return view(hub->text, hub->recorded);
+}
 
 const sidekick_text* sidekick_hash(sidekick_hub* hub) {
+  write_lines();
   hub->header.clear();
   hub->recording.append_hash(hub->header, hub->hub);
   return view(hub->text, hub->header);

@@ -72,8 +72,9 @@ SIDEKICK_EXPORT(sidekick_handle) const uint32_t* sidekick_handle(sidekick_hub* h
 SIDEKICK_EXPORT(sidekick_body_bytes_max)
 uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size, uint32_t authorization_size);
 
-/* Recording: while on (1), each sidekick_handle also writes its trace lines (the input's, then each action's, every one ended by
- * a newline), which sidekick_recorded returns until the next call on this hub. */
+/* Recording: while on (1), sidekick_recorded returns the trace lines of the latest input (the input's, then each action's, every
+ * one ended by a newline, and now and then a hash line). They are made in that call, from the input in the buffer: a host calls
+ * it when it has performed the actions, and before the next sidekick_buffer or sidekick_body_bytes_max. */
 SIDEKICK_EXPORT(sidekick_record) void sidekick_record(sidekick_hub* hub, uint32_t on);
 SIDEKICK_EXPORT(sidekick_recorded) const sidekick_text* sidekick_recorded(sidekick_hub* hub);
 

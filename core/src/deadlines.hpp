@@ -21,6 +21,7 @@ class Deadlines {
 
   bool empty() const { return heap_.empty(); }
   const Entry& soonest() const { return nodes_[heap_.front()].entry; }
+  const Entry& entry(u32 node) const { return nodes_[node].entry; }
 
   /// Returns a node for remove().
   u32 add(const Entry& entry);

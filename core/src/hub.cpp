@@ -52,7 +52,10 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
 
 const Config& Hub::config() const { return state_->config; }
 u64 Hub::state_hash() const { return state_->hash(); }
-u32 Hub::state_size() const { return state_->tokens.count() + state_->clients.count() + state_->topics.count(); }
+u64 Hub::state_size() const {
+  constexpr u64 thing_bytes = 64;  // a subscription costs its store a little more, a token or a message several times as much
+  return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() + state_->forwards.store_bytes()) / thing_bytes;
+}
 
 void Hub::State::expire_due(Actions& out) {
   while (!deadlines.empty() && deadlines.soonest().at <= now) {

@@ -1,6 +1,6 @@
 // The parts of the Node host that need no module: frames, forwards, log, recording, the guard for app servers.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
 import * as net from "node:net";
 import { Duplex } from "node:stream";
@@ -402,6 +402,17 @@ test("a recording is appended, for its owner only, and complete when closed", as
   }
   assert.equal(await readFile(file, "utf8"), "one\ntwo\n");
   assert.equal((await stat(file)).mode & 0o777, 0o600);
+  await rm(folder, { recursive: true });
+});
+
+test("a recording that goes on after half a line does not become its other half", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = join(folder, "trace");
+  await writeFile(file, "one\nha");
+  const recorder = new Recorder(file, silent);
+  recorder.write(Buffer.from("two\n"));
+  await recorder.close();
+  assert.equal(await readFile(file, "utf8"), "one\nha\ntwo\n");
   await rm(folder, { recursive: true });
 });
 

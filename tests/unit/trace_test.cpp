@@ -161,8 +161,15 @@ TEST_CASE("the state's hash tells of every change: who holds what, in which cont
       hash_of(frame(1, R"({"type":"listen","resources":["y","x"]})")),
       hash_of([](Scenario& s) { s.handle(input::ShuttingDown{}); }),
       hash_of([](Scenario& s) { s.close(2); }),
+      hash_of([](Scenario& s) { s.close(1); }),
+      hash_of(token("1"), frame(2, send)),
+      hash_of(token("1"), later, frame(1, send)),
+      hash_of(token("1"), frame(1, send), [](Scenario& s) { s.close(1); }),
   };
-  for (const std::string& one : hashes) CHECK(std::ranges::count(hashes, one) == 1);
+  for (const std::string& one : hashes) {
+    CAPTURE(&one - hashes);
+    CHECK(std::ranges::count(hashes, one) == 1);
+  }
 }
 
 TEST_CASE("the line's hash is of all lines so far, and a hash is due after 1,024 inputs, or after as many as there is state") {
@@ -177,6 +184,44 @@ TEST_CASE("the line's hash is of all lines so far, and a hash is due after 1,024
   for (ClientId client = 1; client < 1'024; ++client) REQUIRE(!take(client));
   CHECK(take(1'024));
   for (ClientId client = 1'025; client < 3'000; ++client) CHECK(take(client) == false);  // now 1,024 clients and more: state grows with every input
+}
+
+TEST_CASE("how much there is to hash counts subscriptions and what waits, not names alone") {
+  Scenario s;
+  s.open(1);
+  s.open(2);
+  const u64 empty = s.hub().state_size();
+  std::string names;
+  for (u32 i = 0; i < 100; ++i) names += compose({names.empty() ? "\"a resource, " : ", \"a resource, ", Digits(i), "\""});
+  const std::string listen = compose({R"({"type":"listen","resources":[)", names, "]}"});
+  s.frame(1, listen);
+  const u64 one = s.hub().state_size();
+  CHECK(one >= empty + 100);
+  s.frame(2, listen);
+  CHECK(s.hub().state_size() >= one + 40);  // of the names there is one more list, and no more names
+  s.post("/connection", R"({"token":"t","channel":"c","params":{}})");
+  const u64 before = s.hub().state_size();
+  const std::string send = compose({R"({"type":"send","token":"t","channel":"c","params":{},"data":")", std::string(64'000, 'x'), R"("})"});
+  s.frame(1, send);
+  s.frame(1, send);
+  CHECK(s.hub().state_size() >= before + 1'000);
+}
+
+TEST_CASE("tokens that expire in the same millisecond go in the same order whatever the hash seed") {
+  const auto order_with = [](Bytes hash_seed) {
+    Scenario s(compose({R"("hash_seed":")", hash_seed, "\""}));
+    std::string order;
+    for (const char* key : {"a", "b", "c", "d", "e", "f", "g"}) s.post("/connection", compose({R"({"token":")", key, R"(","channel":"c","params":{}})"}));
+    s.after(10'000'000);
+    s.timer();
+    for (const Action& action : s.actions()) {
+      if (action.tag == ActionTag::erase_token) order += action.erase_token.key;
+    }
+    return order;
+  };
+  const std::string order = order_with("0000000000000001");
+  CHECK(order.size() == 7);
+  for (const Bytes seed : {"0000000000000002", "00000000000000ff", "ffffffffffffffff"}) CHECK(order_with(seed) == order);
 }
 
 TEST_CASE("a trace never holds a secret, right or wrong: only whether it was right") {

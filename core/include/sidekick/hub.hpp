@@ -30,12 +30,14 @@ class Hub {
 
   const Config& config() const;
 
-  /// A number for all that the hub knows, and decides by, but the clock and the clients' frame credits: the same for hubs that know the
-  /// same, on every host and build, with every hash seed, and after a restore. O(state): see state_size.
+  /// A number for all that the hub knows and decides by: the same for hubs that know the same, on every host and build, with every hash
+  /// seed, and after a restore. Left out is what differs without harm, or follows from the rest: the clock and the timer, the clients'
+  /// frame credits, how long their stored records are, and the next forward's id; and of a message on its way what only the host has.
+  /// Of a waiting message its size and first KiB count. O(state): see state_size.
   u64 state_hash() const;
 
-  /// How many tokens, clients and subscriptions there are to hash.
-  u32 state_size() const;
+  /// About how many things there are to hash: tokens, clients, subscriptions, messages.
+  u64 state_size() const;
 
  private:
   struct State;

@@ -31,7 +31,8 @@ class Recording {
   /// anywhere between inputs; a replay takes them where they are.
   void append_hash(std::string& out, const Hub& hub) const;
 
-  /// Whether append_hash is due after this input, so rarely that it costs next to nothing. True once each time.
+  /// Whether append_hash is due after this input: after 1,024 inputs and as many as state_size, so that it costs each of them little. True
+  /// once each time.
   bool take_due_hash(const Hub& hub);
 
  private:

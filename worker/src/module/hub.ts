@@ -141,7 +141,10 @@ export class Hub implements HubLike {
     this.#call(() => this.#exports.sidekick_record(this.#hub, on ? 1 : 0));
   }
 
-  /** The trace lines of the latest input and its actions, each ended by a newline; a view. */
+  /**
+   * The trace lines of the latest input and its actions, each ended by a newline; a view. They are made in this call: make it when the
+   * actions are performed, and before any other call on this hub.
+   */
   recorded(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_recorded(this.#hub)));
   }

@@ -1,26 +1,33 @@
 // Writes a trace to a file, behind the back of everything else: it is never waited for, and when the disk fails or falls too
 // far behind, the recording ends and the server goes on.
-import { createWriteStream, openSync } from "node:fs";
-import type { WriteStream } from "node:fs";
+import { closeSync, constants, createWriteStream, fstatSync, openSync, readSync } from "node:fs";
+import { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import type { Log } from "./log.js";
 
 const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
+/** Each write goes through another thread, which costs as much as a request: so many lines go at once. */
+const WRITTEN_AFTER_MS = 5;
+const CLOSED_AFTER_MS_MAX = 2000;
+const NEWLINE = Buffer.from("\n");
 
 export class Recorder {
   readonly #path: string;
   readonly #log: Log;
-  #stream: WriteStream | undefined;
+  #stream: Writable | undefined;
 
   /**
    * Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why.
-   * @throws the error of node:fs when the file cannot be opened
+   * @throws the error of node:fs when the file cannot be opened: ENXIO for a pipe that nobody reads
    */
   constructor(path: string, log: Log) {
     this.#path = path;
     this.#log = log;
-    // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants none of a server without.
-    this.#stream = createWriteStream(path, { fd: openSync(path, "a", 0o600) });
+    // At once: who asks for a recording wants none of a server without.
+    const { stream, isTorn } = open(path);
+    this.#stream = stream;
     this.#stream.on("error", (error) => this.#stop(error.message));
+    if (isTorn) this.write(NEWLINE);
   }
 
   get active(): boolean {
@@ -29,21 +36,28 @@ export class Recorder {
 
   /** @param lines whole lines; copied */
   write(lines: Uint8Array): void {
-    if (this.#stream === undefined || lines.byteLength === 0) return;
-    this.#stream.write(Buffer.from(lines));
-    if (this.#stream.writableLength > UNWRITTEN_BYTES_MAX) this.#stop("the disk is too slow");
+    const stream = this.#stream;
+    if (stream === undefined || lines.byteLength === 0) return;
+    if (stream.writableCorked === 0) {
+      stream.cork();
+      setTimeout(() => stream.uncork(), WRITTEN_AFTER_MS);
+    }
+    stream.write(Buffer.from(lines));
+    if (stream.writableLength > UNWRITTEN_BYTES_MAX) this.#stop("the disk is too slow");
   }
 
-  /** Resolves when everything is on its way to the disk. */
+  /** Resolves when everything is on its way to the disk, or will not be: a pipe that nobody reads must not keep a server from ending. */
   async close(): Promise<void> {
     const stream = this.#stream;
-    this.#stream = undefined;
     if (stream === undefined || stream.destroyed) return;
-    await new Promise<void>((resolve) => {
-      stream.on("close", resolve);
-      stream.on("error", () => resolve());
-      stream.end();
-    });
+    const isClosed = new Promise<void>((resolve) => stream.once("close", resolve));
+    let limit: NodeJS.Timeout | undefined;
+    const isLate = new Promise<void>((resolve) => (limit = setTimeout(resolve, CLOSED_AFTER_MS_MAX)));
+    stream.end();
+    await Promise.race([isClosed, isLate]);
+    clearTimeout(limit);
+    if (!stream.destroyed) this.#stop(`${stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`);
+    this.#stream = undefined;
   }
 
   #stop(reason: string): void {
@@ -52,5 +66,26 @@ export class Recorder {
     if (stream === undefined) return;
     stream.destroy();
     this.#log.error("the recording has stopped, the server goes on", { file: this.#path, reason });
+  }
+}
+
+/** Only for the owner: a trace holds messages and tokens. */
+function open(path: string): { stream: Writable; isTorn: boolean } {
+  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK, 0o600);
+  const about = fstatSync(file);
+  // A pipe as the event loop writes to it: a thread that waits for its reader could not be ended.
+  if (about.isFIFO()) return { stream: new Socket({ fd: file, readable: false }), isTorn: false };
+  return { stream: createWriteStream(path, { fd: file }), isTorn: about.isFile() && about.size > 0 && endsInMidLine(path, about.size) };
+}
+
+/** A host that was killed may have left half a line: what follows must not become its other half. */
+function endsInMidLine(path: string, size: number): boolean {
+  const file = openSync(path, "r");
+  try {
+    const last = Buffer.from(NEWLINE);
+    readSync(file, last, 0, 1, size - 1);
+    return !last.equals(NEWLINE);
+  } finally {
+    closeSync(file);
   }
 }

@@ -28,6 +28,7 @@ class Engine {
   /// The first line of a trace, without a newline: the limits stand in it.
   virtual Bytes describe() = 0;
   virtual void record(bool on) = 0;
+  /// The trace lines of the latest input, made only now, so that they hold nothing back: while that input's bytes are still there, once.
   virtual Bytes recorded() = 0;
   virtual Bytes record_input(Millis now, const Input& input) = 0;
 };

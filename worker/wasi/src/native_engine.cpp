@@ -14,11 +14,8 @@ class NativeEngine final : public Engine {
 
   std::span<const Action> handle(Millis now, const Input& input) override {
     hub_.handle(now, input, actions_);
-    recorded_.clear();
-    if (is_recording_) {
-      trace::append_input(recorded_, hub_, now, input);
-      for (const Action& action : actions_) trace::append_action(recorded_, action);
-    }
+    latest_at_ = now;
+    latest_ = input;
     return {actions_.begin(), actions_.end()};
   }
 
@@ -30,7 +27,13 @@ class NativeEngine final : public Engine {
     return recorded_;
   }
   void record(bool on) override { is_recording_ = on; }
-  Bytes recorded() override { return recorded_; }
+  Bytes recorded() override {
+    recorded_.clear();
+    if (!is_recording_) return recorded_;
+    recording_.append(recorded_, hub_, latest_at_, latest_, actions_);
+    if (recording_.take_due_hash(hub_)) recording_.append_hash(recorded_, hub_);
+    return recorded_;
+  }
   Bytes record_input(Millis now, const Input& input) override {
     recorded_.clear();
     trace::append_input(recorded_, hub_, now, input);
@@ -41,6 +44,9 @@ class NativeEngine final : public Engine {
   Hub hub_;
   Actions actions_;
   bool is_recording_ = false;
+  trace::Recording recording_;
+  Millis latest_at_ = 0;
+  Input latest_ = input::TimerFired{};  // what it points to is the caller's
   std::string recorded_;
 };
 

@@ -1,7 +1,9 @@
 #include "recorder.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,13 +14,30 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t unwritten_bytes_max = 64 * 1024 * 1024;
+// Each write wakes a thread and enters the kernel, which costs as much as a request: so many lines go at once.
+constexpr std::chrono::milliseconds written_after{5};
+constexpr std::size_t written_from_bytes = 1024 * 1024;
+// A pipe that nobody reads must not keep a server from ending.
+constexpr std::chrono::milliseconds closed_after_max{2000};
+
+/// A host that was killed may have left half a line: what follows must not become its other half.
+bool ends_in_mid_line(const std::string& path) {
+  struct stat about{};
+  const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  char last = '\n';
+  const bool is_read = file >= 0 && ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0 && ::pread(file, &last, 1, about.st_size - 1) == 1;
+  if (file >= 0) ::close(file);
+  return is_read && last != '\n';
+}
 
 }  // namespace
 
 Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(log) {
   // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants none of a server without.
-  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  // A pipe is written to without waiting for its reader, for who waits in there could not be ended; a file knows no such thing.
+  file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
   if (file_ < 0) throw UsageError("--record " + path_ + ": " + errno_text(errno) + ", open");
+  if (ends_in_mid_line(path_)) unwritten_ = "\n";
   writer_ = std::thread([this] { run(); });
 }
 
@@ -26,21 +45,26 @@ Recorder::~Recorder() {
   {
     const std::lock_guard lock(mutex_);
     is_ending_ = true;
+    given_up_at_ = std::chrono::steady_clock::now() + closed_after_max;
   }
   changed_.notify_one();
   writer_.join();
+  if (is_active_ && !wrong_.empty()) stop(wrong_);
   ::close(file_);
 }
 
 void Recorder::write(std::string_view lines) {
   if (!is_active_ || lines.empty()) return;
   std::string wrong;
+  bool wakes = false;
   {
     const std::lock_guard lock(mutex_);
+    const std::size_t before = unwritten_.size();
     unwritten_ += lines;
+    wakes = before == 0 || (before < written_from_bytes && unwritten_.size() >= written_from_bytes);
     wrong = unwritten_.size() > unwritten_bytes_max ? "the disk is too slow" : wrong_;
   }
-  changed_.notify_one();
+  if (wakes) changed_.notify_one();
   if (!wrong.empty()) stop(wrong);
 }
 
@@ -51,25 +75,36 @@ void Recorder::run() {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return is_ending_ || !unwritten_.empty(); });
       if (unwritten_.empty()) return;
+      changed_.wait_for(lock, written_after, [this] { return is_ending_ || unwritten_.size() >= written_from_bytes; });
       text.swap(unwritten_);
     }
     for (std::size_t at = 0; at < text.size();) {
       const ssize_t bytes = ::write(file_, text.data() + at, text.size() - at);
-      if (bytes < 0 && errno == EINTR) continue;
-      if (bytes < 0) {
-        const std::lock_guard lock(mutex_);
-        wrong_ = errno_text(errno);
-        return;
+      if (bytes >= 0) {
+        at += static_cast<std::size_t>(bytes);
+        continue;
       }
-      at += static_cast<std::size_t>(bytes);
+      const int error = errno;
+      if (error == EINTR || (error == EAGAIN && can_wait_for_reader())) continue;
+      const std::lock_guard lock(mutex_);
+      wrong_ = error == EAGAIN ? "nobody reads the pipe" : errno_text(error);
+      return;
     }
   }
+}
+
+bool Recorder::can_wait_for_reader() {
+  pollfd pipe{file_, POLLOUT, 0};
+  ::poll(&pipe, 1, 100);
+  const std::lock_guard lock(mutex_);
+  return wrong_.empty() && (!is_ending_ || std::chrono::steady_clock::now() < given_up_at_);
 }
 
 void Recorder::stop(const std::string& why) {
   is_active_ = false;
   const std::lock_guard lock(mutex_);
   unwritten_ = {};
+  wrong_ = why;  // ends the writer where it waits
   log_.error("the recording has stopped, the server goes on", {{"file", path_}, {"reason", why}});
 }
 

@@ -2,6 +2,7 @@
 // the recording ends and the server goes on.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <string>
@@ -17,7 +18,7 @@ class Recorder {
   /// Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why. Throws UsageError when the
   /// file cannot be opened.
   Recorder(std::string path, Log& log);
-  /// Waits until everything is on its way to the disk.
+  /// Waits until everything is on its way to the disk, or will not be: not for long for the reader of a pipe.
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
@@ -29,6 +30,7 @@ class Recorder {
 
  private:
   void run();
+  bool can_wait_for_reader();
   void stop(const std::string& why);
 
   std::string path_;
@@ -40,6 +42,7 @@ class Recorder {
   std::string unwritten_;
   std::string wrong_;
   bool is_ending_ = false;
+  std::chrono::steady_clock::time_point given_up_at_;
   std::thread writer_;
 };
 
