@@ -20,6 +20,7 @@ struct Told {
   std::string against;  ///< a command for the shell
   std::string module;
   std::string key;
+  u32 trials = 20000;
 };
 
 int replay(const Told& told);

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "timeline.hpp"
 
 namespace sidekick::trace {
@@ -58,6 +58,7 @@ class Comparison {
     for (;;) {
       a_.next();
       b_.next();
+      if (lines == 0 && (!begins_well(a_) || !begins_well(b_))) return 2;
       if (!hashes_agree()) return report_state();
       if (a_.line().empty() && b_.line().empty()) break;
       if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
@@ -72,6 +73,14 @@ class Comparison {
   }
 
  private:
+  /// Hash lines alone are good as well.
+  static bool begins_well(const Side& side) {
+    if (side.line().empty() || side.line().starts_with("{\"trace\":")) return true;
+    std::fprintf(stderr, "%s:%llu: expected the first line of a trace, {\"trace\":1,...}, found %s\n", side.path, static_cast<unsigned long long>(side.number),
+                 shortened(side.line()).c_str());
+    return false;
+  }
+
   /// The last line of one, and only the beginning of the other's.
   static bool is_cut(const Side& one, const Side& other) { return !one.is_whole() && other.line().size() > one.line().size() && other.line().starts_with(one.line()); }
 
@@ -149,13 +158,16 @@ class Comparison {
 }  // namespace
 
 int compare(const Told& told) {
+  if (!can_read(told.files[0]) || !can_read(told.files[1])) return 2;
   FileInput a(told.files[0]);
   FileInput b(told.files[1]);
-  if (!a) return unusable(told.files[0], "cannot be opened");
-  if (!b) return unusable(told.files[1], "cannot be opened");
   Side side_a(told.files[0], a);
   Side side_b(told.files[1], b);
-  return Comparison(side_a, side_b).run();
+  const int status = Comparison(side_a, side_b).run();
+  for (const auto& [stream, path] : {std::pair(&a, told.files[0]), std::pair(&b, told.files[1])}) {
+    if (stream->has_failed()) return unusable(path, "cannot be read to its end");
+  }
+  return status;
 }
 
 }  // namespace sidekick::trace

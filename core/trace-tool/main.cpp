@@ -1,4 +1,5 @@
 // sidekick-trace: what can be done with a recording. Native, and as a WASI command. This file knows the command line and nothing else.
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,11 +23,12 @@ constexpr char usage[] =
   shrink TRACE -o OUT --until trap           the shortest trace on which this build's core traps
   shrink TRACE -o OUT --until says:TEXT      the shortest trace on which it says TEXT
   shrink TRACE -o OUT --against COMMAND      the shortest trace on which it differs from what COMMAND records
+         [--trials N]                        how many candidates are tried at most (20000)
   redact TRACE -o OUT [--key TEXT]           tokens, payloads, names and texts replaced by stand-ins; the same key gives the same stand-ins
   record TRACE [--module FILE]               makes the recording anew from the inputs, on this build's core or a module
   upgrade-check OLD.wasm NEW.wasm TRACE      what another module would have done otherwise
 
-Exit status: 0 well, 1 a difference, 2 a trace or a wish that cannot be used.
+Exit status: 0 well, 1 a difference, 2 a trace or a wish that cannot be used, 130 shrink was interrupted (OUT is the shortest found so far, if any).
 )";
 
 struct Command {
@@ -58,24 +60,36 @@ int refuse(const std::string& what) {
   return 2;
 }
 
+/// value: null where there is none.
+bool read_number(const char* value, u32& number) {
+  if (value == nullptr || *value < '0' || *value > '9') return false;
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long long read = std::strtoull(value, &end, 10);
+  number = static_cast<u32>(read);
+  return *end == '\0' && errno == 0 && read <= 0xFFFFFFFF;
+}
+
 /// Returns an empty text, or what is wrong with the option.
 std::string take_option(const Command& command, Bytes name, const char* value, Told& told) {
-  const std::string where = compose({"after ", command.name, " "});
-  if (value == nullptr) return compose({"expected a value behind ", name});
-  if (name == "--client" && std::strcmp(command.name, "show") == 0) {
-    char* end = nullptr;
-    const unsigned long number = std::strtoul(value, &end, 10);
-    if (end == value || *end != '\0' || number > 0xFFFFFFFF) return compose({"expected a client's number behind --client, found ", value});
-    told.client = static_cast<u32>(number);
+  const Bytes chosen = command.name;
+  if (name == "--client" && chosen == "show") {
+    u32 number = 0;
+    if (!read_number(value, number)) return compose({"expected a client's number behind --client, found ", value == nullptr ? "nothing" : value});
+    told.client = number;
     return "";
   }
+  if (name == "--trials" && chosen == "shrink") {
+    if (read_number(value, told.trials) && told.trials > 0) return "";
+    return compose({"expected a number from 1 to 4294967295 behind --trials, found ", value == nullptr ? "nothing" : value});
+  }
   for (const TextOption& option : text_options) {
-    if (name != option.name || std::strcmp(command.name, option.command) != 0) continue;
-    if (*value == '\0') return compose({"expected something behind ", name, ", found nothing"});
+    if (name != option.name || chosen != option.command) continue;
+    if (value == nullptr || *value == '\0') return compose({"expected something behind ", name, ", found nothing"});
     told.*option.value = value;
     return "";
   }
-  return compose({where, "expected files or its options, found ", name});
+  return compose({"after ", chosen, " expected files or its options, found ", name});
 }
 
 }  // namespace
@@ -102,7 +116,8 @@ int main(int argc, char** argv) {
       return refuse(compose({"expected ", Digits(command.files_min), command.files_max > command.files_min ? " file or more after " : command.files_min == 1 ? " file after " : " files after ",
                              command.name, ", found ", Digits(told.files.size())}));
     }
-    return command.run(told);
+    const int status = command.run(told);
+    return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? status : trace::unusable("stdout", "cannot be written to");
   }
   return refuse(compose({"expected a command, found ", argv[1]}));
 }

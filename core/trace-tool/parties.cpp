@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +22,8 @@ namespace sidekick::trace {
 namespace {
 
 constexpr int silence_ms_max = 60'000;
+constexpr int glance_ms = 100;  // a signal may come just before the wait for an answer
+volatile std::sig_atomic_t has_interrupt = 0;
 constexpr Bytes question = "{\"hash\":{}}\n";
 constexpr Bytes answer_begin = "{\"hash\":";
 
@@ -38,6 +43,19 @@ std::size_t find_end(const std::string& text) {
 
 }  // namespace
 
+void catch_interrupts() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { has_interrupt = 1; };
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    ::sigaction(signal, &action, &before);
+    if (before.sa_handler == SIG_IGN) ::sigaction(signal, &before, nullptr);  // nohup, or a shell's background
+  }
+}
+
+bool was_interrupted() { return has_interrupt != 0; }
+void forget_interrupt() { has_interrupt = 0; }
+
 void Party::start() {
   int in[2];
   int out[2];
@@ -49,7 +67,10 @@ void Party::start() {
     ::setpgid(0, 0);  // a command may be a pipeline: it is stopped as a whole
     const rlimit none = {0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
-    for (const int signal : {SIGILL, SIGTRAP, SIGPIPE}) std::signal(signal, SIG_DFL);
+    for (const int signal : {SIGILL, SIGTRAP, SIGPIPE, SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
+#ifdef __linux__
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever ends the parent
+#endif
     ::dup2(in[0], 0);
     ::dup2(out[1], 1);
     for (const int end : {in[0], in[1], out[0], out[1]}) ::close(end);
@@ -84,13 +105,22 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text, std
   for (Party* party : parties) {
     if (party->pid_ < 0) party->start();
   }
+  int silent_ms = 0;
   for (std::size_t open = parties.size(); open > 0;) {
+    if (was_interrupted()) {
+      for (Party* party : parties) party->stop();  // what they still have to say answers nothing that is asked later
+      return "interrupted";
+    }
     std::vector<pollfd> waits;
     for (std::size_t i = 0; i < parties.size(); ++i) {
       waits.push_back({is_done[i] ? -1 : parties[i]->from_, POLLIN, 0});
       waits.push_back({is_done[i] || sent[i] == asked.size() ? -1 : parties[i]->to_, POLLOUT, 0});
     }
-    if (::poll(waits.data(), waits.size(), silence_ms_max) == 0) {
+    const int ready = ::poll(waits.data(), waits.size(), glance_ms);
+    if (ready < 0) continue;
+    silent_ms = ready > 0 ? 0 : silent_ms + glance_ms;
+    if (ready == 0 && silent_ms < silence_ms_max) continue;
+    if (ready == 0) {
       return "expected a line {\"hash\":...} in answer to one, as `sidekick-trace record -` gives it; nothing came for 60 s";
     }
     for (std::size_t i = 0; i < parties.size(); ++i) {

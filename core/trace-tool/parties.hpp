@@ -38,4 +38,9 @@ class Party {
 /// All at once. text: a header line and input lines. Returns an empty text, or what is wrong with a party.
 std::string ask(const std::vector<Party*>& parties, const std::string& text, std::vector<Answer>& answers);
 
+/// From now on SIGINT, SIGTERM and SIGHUP end what is asked, with an error, instead of this process: whoever asks then has all that was answered.
+void catch_interrupts();
+bool was_interrupted();
+void forget_interrupt();
+
 }  // namespace sidekick::trace

@@ -4,7 +4,7 @@
 
 #include "command.hpp"
 #include "core_hub.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "sidekick/text.hpp"
 #include "wasmtime_hub.hpp"
 
@@ -48,8 +48,8 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
 
 int record(const Told& told) {
   const char* path = told.files[0];
+  if (!can_read(path)) return 2;
   FileInput stream(path);
-  if (!stream) return unusable(path, "cannot be opened");
   catch_traps();
   set_trap_file(path);
   if (told.module.empty()) {

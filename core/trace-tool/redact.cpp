@@ -1,38 +1,99 @@
 // redact: the same recording with stand-ins for all that users and app servers said. The inputs are changed, and what the core says to them is
 // recorded anew, so the copy replays like any recording. Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names.
+// Says where this build answers otherwise than the recording, or the copy otherwise than the original.
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <tuple>
 
 #include "command.hpp"
 #include "core_hub.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "record_command.hpp"
+#include "redacted.hpp"
 #include "sidekick/text.hpp"
-#include "stand_in.hpp"
 
 namespace sidekick::trace {
 
 namespace {
 
-constexpr Bytes methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"};
-constexpr Bytes routes[] = {"/connection", "/resources", "/message", "/health", "/socket"};
+/// An input with the bytes it points to.
+class HeldInput {
+ public:
+  HeldInput(Input input) : input_(input) {
+    const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
+    std::size_t count = 0;
+    for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+      if (field->kind != FieldKind::bytes) continue;
+      Bytes& bytes = *reinterpret_cast<Bytes*>(fields_of(input_) + field->offset);
+      texts_[count] = bytes;
+      bytes = texts_[count++];
+    }
+  }
+  HeldInput(const HeldInput&) = delete;
+  HeldInput& operator=(const HeldInput&) = delete;
+
+  const Input& operator*() const { return input_; }
+
+ private:
+  static constexpr std::size_t byte_fields_max = 8;
+  Input input_;
+  std::string texts_[byte_fields_max];
+};
+
+/// What an answer is but for its texts: what is done, to how many, how long it is. Not the order: tokens that expire at once go by their hash.
+using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
+
+Outline outline_of(const Actions& actions) {
+  Outline outline;
+  for (const Action& action : actions) {
+    u64 numbers = 0;
+    u64 sizes = 0;
+    for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+      switch (field->kind) {
+        case FieldKind::u32_word: numbers = numbers * 31 + field_at<u32>(fields_of(action), *field); break;
+        case FieldKind::u64_word: numbers = numbers * 31 + field_at<u64>(fields_of(action), *field); break;
+        case FieldKind::ids:
+          for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field)) numbers = numbers * 31 + id;
+          break;
+        case FieldKind::bytes: sizes = sizes * 31 + field_at<Bytes>(fields_of(action), *field).size(); break;
+        case FieldKind::end: trap();
+      }
+    }
+    outline.emplace_back(action.tag, numbers, sizes);
+  }
+  std::sort(outline.begin(), outline.end());
+  return outline;
+}
+
+/// How many inputs something is true of, and the first.
+struct Count {
+  void add(u64 line) {
+    if (inputs++ == 0) first_line = line;
+  }
+  u64 inputs = 0;
+  u64 first_line = 0;
+};
 
 class Redaction {
  public:
-  Redaction(Bytes key, std::FILE* out) : stand_ins_(key), out_(out) {}
+  Redaction(Bytes key, std::FILE* out) : redacted_(key), out_(out) {}
 
   /// An input is recorded once the next line is known: on one that nothing follows the hub may have trapped.
   int run(const char* path, Reader& reader) {
     for (;;) {
       const Reader::Step step = reader.next();
       if (step == Reader::Step::broken) return unreadable(path, reader);
-      const bool may_have_trapped = step == Reader::Step::header || step == Reader::Step::end;
-      set_trap_place(reader.line_number() - 1);
-      if (has_input_) record(may_have_trapped && !has_actions_);
+      if (step == Reader::Step::action) {
+        recorded_.push_back(reader.line());
+        continue;
+      }
+      if (input_) record(step == Reader::Step::end, step == Reader::Step::header);
       if (step == Reader::Step::header) open(reader.config());
       if (step == Reader::Step::input) take(reader);
-      if (step == Reader::Step::action) has_actions_ = true;
       if (step == Reader::Step::hash) {
         std::string line;
         recording_.append_hash(line, *hub_);
@@ -40,12 +101,13 @@ class Redaction {
       }
       if (step == Reader::Step::end) break;
     }
-    if (is_whole_) return 0;
-    return unusable("the output", "cannot be written to");
+    report(path);
+    return is_whole_ ? 0 : unusable("the output", "cannot be written to");
   }
 
  private:
   void open(Config config) {
+    original_hub_ = std::make_unique<Hub>(config);
     config.hash_seed = 0;  // the live hub's is nobody's business
     std::string line;
     append_header(line, config);
@@ -56,33 +118,63 @@ class Redaction {
 
   void take(const Reader& reader) {
     now_ = reader.now();
+    line_ = reader.line_number();
     input_.emplace(reader.input());
-    has_input_ = true;
-    has_actions_ = false;
-    switch (input_->tag) {
+    recorded_.clear();
+    ++inputs_;
+  }
+
+  void record(bool is_end, bool is_other_hub) {
+    std::string lines;
+    set_trap_place(line_);
+    const Input input = redacted(**input_);
+    if ((is_end || is_other_hub) && recorded_.empty()) {
+      append_input(lines, *hub_, now_, input);
+    } else {
+      original_hub_->handle(now_, **input_, actions_);
+      if (!is_as_recorded(is_end || is_other_hub)) unlike_recording_.add(line_);
+      const Outline outline = outline_of(actions_);
+      hub_->handle(now_, input, actions_);
+      if (outline != outline_of(actions_)) unlike_original_.add(line_);
+      recording_.append(lines, *hub_, now_, input, actions_);
+    }
+    input_.reset();
+    write(lines);
+  }
+
+  /// A recording may be cut off.
+  bool is_as_recorded(bool is_last) const {
+    if (is_last ? recorded_.size() > actions_.size() : recorded_.size() != actions_.size()) return false;
+    for (std::size_t i = 0; i < recorded_.size(); ++i) {
+      std::string line;
+      append_action(line, actions_[static_cast<u32>(i)]);
+      if (line.size() != recorded_[i].size() + 1 || !line.starts_with(recorded_[i])) return false;
+    }
+    return true;
+  }
+
+  /// The same input, of stand-ins; what it points to is valid until the next call.
+  Input redacted(Input input) {
+    switch (input.tag) {
       case InputTag::client_frame:
-        input_->client_frame.bytes = text_ = stand_ins_.of_document(input_->client_frame.bytes);
+        input.client_frame.bytes = text_ = redacted_.document(input.client_frame.bytes);
         break;
       case InputTag::http_request: {
-        input::HttpRequest& in = input_->http_request;
-        method_ = is_known(in.method) ? std::string(in.method) : stand_ins_.of(in.method);
-        path_ = path_of(in.path);
-        bearer_ = in.authorization;
-        in.body = text_ = stand_ins_.of_document(in.body);
-        in.method = method_;
-        in.path = path_;
-        in.authorization = bearer_;
-        break;
+        input::HttpRequest& in = input.http_request;
+        in.method = method_ = redacted_.method(in.method);
+        in.path = path_ = redacted_.path(in.path);
+        in.body = text_ = redacted_.document(in.body);
+        break;  // of its authorization nothing is recorded but whether it was right
       }
       case InputTag::forward_done:
-        input_->forward_done.body = text_ = stand_ins_.of_document(input_->forward_done.body);
+        input.forward_done.body = text_ = redacted_.document(input.forward_done.body);
         break;
       case InputTag::restore_token:
-        input_->restore_token.key = path_ = stand_ins_.of(input_->restore_token.key);
-        input_->restore_token.record = text_ = stand_ins_.of_document(input_->restore_token.record);
+        input.restore_token.key = path_ = redacted_.text(input.restore_token.key);
+        input.restore_token.record = text_ = redacted_.document(input.restore_token.record);
         break;
       case InputTag::restore_client:
-        input_->restore_client.record = text_ = lines_of(input_->restore_client.record);
+        input.restore_client.record = text_ = redacted_.lines(input.restore_client.record);
         break;
       case InputTag::client_opened:
       case InputTag::client_closed:
@@ -91,63 +183,38 @@ class Redaction {
       case InputTag::shutting_down:
         break;
     }
+    return input;
   }
 
-  void record(bool is_last) {
-    std::string lines;
-    has_input_ = false;
-    if (is_last) {
-      append_input(lines, *hub_, now_, *input_);
-    } else {
-      hub_->handle(now_, *input_, actions_);
-      recording_.append(lines, *hub_, now_, *input_, actions_);
-    }
-    write(lines);
-  }
-
-  static bool is_known(Bytes method) {
-    for (const Bytes known : methods) {
-      if (method == known) return true;
-    }
-    return false;
-  }
-
-  /// A path that there is stays; what follows it, and the host before it, does not.
-  std::string path_of(Bytes path) const {
-    const std::size_t query = std::min(path.find_first_of("?#"), path.size());
-    const std::size_t scheme = path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
-    const std::size_t begin = scheme == 0 ? 0 : std::min(path.find('/', scheme), query);
-    const Bytes route = path.substr(begin, query - begin);
-    bool is_route = false;
-    for (const Bytes known : routes) is_route |= route == known;
-    return compose({path.substr(0, scheme), stand_ins_.of(path.substr(scheme, begin - scheme)), is_route ? std::string(route) : stand_ins_.of(route),
-                    stand_ins_.of(path.substr(query))});
-  }
-
-  std::string lines_of(Bytes record) const {
-    std::string out;
-    for (std::size_t at = 0; at < record.size();) {
-      const std::size_t end = std::min(record.find('\n', at), record.size());
-      out += stand_ins_.of_document(record.substr(at, end - at));
-      if (end < record.size()) out += '\n';
-      at = end + 1;
-    }
-    return out;
+  /// Without a word of what was said: this may be passed on as well.
+  void report(const char* path) const {
+    const auto say = [&](const Count& count, const char* what) {
+      if (count.inputs == 0) return;
+      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, this the first, %s\n", path, static_cast<unsigned long long>(count.first_line),
+                   static_cast<unsigned long long>(count.inputs), static_cast<unsigned long long>(inputs_), what);
+    };
+    say(unlike_recording_, "come to something else in this build than the recording says. The copy holds what this build says, so what the recording shows may be "
+                           "gone: redact with the build that recorded it (replay shows the difference)");
+    say(unlike_original_, "come to something else with stand-ins: it depends on what their texts say, so what you want to show may be gone: replay the copy");
   }
 
   void write(const std::string& text) { is_whole_ &= std::fwrite(text.data(), 1, text.size(), out_) == text.size(); }
 
-  StandIns stand_ins_;
+  Redacted redacted_;
   std::FILE* out_;
   bool is_whole_ = true;
+  std::unique_ptr<Hub> original_hub_;
   std::unique_ptr<Hub> hub_;
   Recording recording_;
   Actions actions_;
   Millis now_ = 0;
-  std::optional<Input> input_;
-  std::string text_, method_, path_, bearer_;  // what input_ points to
-  bool has_input_ = false;
-  bool has_actions_ = false;
+  u64 line_ = 0;
+  u64 inputs_ = 0;
+  std::optional<HeldInput> input_;
+  std::vector<std::string> recorded_;  // what came of it
+  Count unlike_recording_;
+  Count unlike_original_;
+  std::string text_, method_, path_;  // what a redacted input points to
 };
 
 std::string random_key() {
@@ -158,18 +225,16 @@ std::string random_key() {
 }  // namespace
 
 int redact(const Told& told) {
-  if (told.out.empty()) return unusable("redact", "expected -o OUT, the file to write");
-  if (told.out == told.files[0]) return unusable(told.out, "expected another file than the trace itself");
-  FileInput stream(told.files[0]);
-  if (!stream) return unusable(told.files[0], "cannot be opened");
-  std::FILE* out = std::fopen(told.out.c_str(), "wb");
-  if (out == nullptr) return unusable(told.out, "cannot be written to");
-  catch_traps();
-  set_trap_file(told.files[0]);
-  Reader reader(stream);
-  const int status = Redaction(told.key.empty() ? random_key() : told.key, out).run(told.files[0], reader);
-  if (std::fclose(out) != 0) return unusable(told.out, "cannot be written to");
-  return status;
+  if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return unusable("redact", wrong);
+  return read_trace(told.files[0], [&](Reader& reader) {
+    std::FILE* out = std::fopen(told.out.c_str(), "wb");
+    if (out == nullptr) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    catch_traps();
+    set_trap_file(told.files[0]);
+    const int status = Redaction(told.key.empty() ? random_key() : told.key, out).run(told.files[0], reader);
+    if (std::fclose(out) != 0) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    return status;
+  });
 }
 
 }  // namespace sidekick::trace

@@ -7,6 +7,7 @@
 #include "about.hpp"
 #include "command.hpp"
 #include "core_hub.hpp"
+#include "files.hpp"
 #include "record_command.hpp"
 #include "timeline.hpp"
 
@@ -71,6 +72,7 @@ int replay(const Told& told) {
   catch_traps();
   int worst = 0;
   for (char* file : told.files) {
+    if (!can_read(file)) return 2;
     set_trap_file(file);
     CoreHub hub;
     Witness witness;

@@ -5,7 +5,7 @@
 
 #include "about.hpp"
 #include "command.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "timeline.hpp"
 
 namespace sidekick::trace {
@@ -18,9 +18,11 @@ class Show {
 
   int run(const char* path, Reader& reader) {
     for (;;) {
-      line_ = reader.line_number() + 1;
-      switch (reader.next()) {
+      const Reader::Step step = reader.next();
+      line_ = reader.line_number();
+      switch (step) {
         case Reader::Step::header: {
+          if (reader.is_cut() && wants({})) print_cut(line_ - 1);
           follower_.open();
           timeline_ = {};
           const nlohmann::json header = nlohmann::json::parse(reader.line());
@@ -46,7 +48,7 @@ class Show {
           if (wants({})) print(reader.line());
           break;
         case Reader::Step::end:
-          if (reader.is_cut()) std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(reader.line_number()));
+          if (reader.is_cut()) print_cut(line_);
           return 0;
         case Reader::Step::broken:
           return unreadable(path, reader);
@@ -76,6 +78,7 @@ class Show {
     header_.clear();
   }
 
+  static void print_cut(u64 line) { std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(line)); }
   void print(const std::string& text) const { std::printf("%8llu  %s\n", static_cast<unsigned long long>(line_), text.c_str()); }
 
   const Told& told_;
@@ -91,20 +94,7 @@ class Show {
 }  // namespace
 
 int show(const Told& told) {
-  FileInput stream(told.files[0]);
-  if (!stream) return unusable(told.files[0], "cannot be opened");
-  Reader reader(stream);
-  return Show(told).run(told.files[0], reader);
-}
-
-int unreadable(const char* path, const Reader& reader) {
-  std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()), reader.error().c_str());
-  return 2;
-}
-
-int unusable(const std::string& subject, const std::string& what) {
-  std::fprintf(stderr, "%s: %s\n", subject.c_str(), what.c_str());
-  return 2;
+  return read_trace(told.files[0], [&](Reader& reader) { return Show(told).run(told.files[0], reader); });
 }
 
 }  // namespace sidekick::trace

@@ -9,7 +9,7 @@
 
 #include "about.hpp"
 #include "command.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "lighten.hpp"
 #include "parties.hpp"
 #include "sidekick/text.hpp"
@@ -38,6 +38,11 @@ Bytes member_of(Bytes line, Bytes begin) {
   return line.substr(0, line.find('"'));
 }
 
+int told_of_interrupt(const char* path, const char* what) {
+  std::fprintf(stderr, "%s: interrupted; %s\n", path, what);
+  return 130;  // as a shell has it
+}
+
 class Shrinker {
  public:
   Shrinker(const Told& told) : told_(told), other_(told.against) {
@@ -50,6 +55,7 @@ class Shrinker {
     header_ = header;
     const std::size_t before = items.size();
     const Finding whole = find(items);
+    if (was_interrupted()) return told_of_interrupt(told_.files[0], "nothing is found yet, and nothing written");
     if (!error_.empty()) return unusable("shrink", error_);
     if (whole.kind.empty()) return -1;
     kind_ = whole.kind;
@@ -60,8 +66,20 @@ class Shrinker {
     while (drop_chunks()) {
     }
     lighten_each();
+    const bool is_interrupted = was_interrupted();
+    if (is_interrupted) {
+      error_.clear();
+      forget_interrupt();  // another one ends the writing
+    }
     if (!error_.empty()) return unusable("shrink", error_);
-    return write(before);
+    const int status = write(before);
+    if (status != 0) return status;
+    if (is_interrupted) return told_of_interrupt(told_.out.c_str(), "is the shortest found until then");
+    if (has_tried_all_) {
+      std::fprintf(stderr, "%s: stopped after %u trials, before all was tried: go on with `sidekick-trace shrink %s -o OTHER` and the same options, or allow more (--trials N)\n",
+                   told_.out.c_str(), told_.trials, told_.out.c_str());
+    }
+    return 0;
   }
 
  private:
@@ -130,8 +148,12 @@ class Shrinker {
 
   /// Takes the candidate over if it shows the same.
   bool attempt(std::vector<Item> candidate) {
+    if (is_over()) return false;
+    if (trials_ >= told_.trials) {
+      has_tried_all_ = true;
+      return false;
+    }
     candidate = lawful(candidate);
-    if (trials_ >= trials_max || !error_.empty()) return false;
     const Finding found = find(candidate);
     if (found.kind != kind_) return false;
     candidate.resize(std::min(candidate.size(), found.index + 1));
@@ -176,13 +198,13 @@ class Shrinker {
         end = std::min(start, items_.size());
       }
     }
-    return items_.size() < before && trials_ < trials_max;
+    return items_.size() < before && !is_over();
   }
 
   /// Messages with fewer resources and less in them.
   void lighten_each() {
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      for (u32 way = 0; i < items_.size();) {
+    for (std::size_t i = 0; i < items_.size() && !is_over(); ++i) {
+      for (u32 way = 0; i < items_.size() && !is_over();) {
         std::string line = lighter(items_[i].line, way);
         if (line.empty()) break;
         std::vector<Item> candidate = items_;
@@ -192,6 +214,7 @@ class Shrinker {
     }
   }
 
+  bool is_over() const { return has_tried_all_ || was_interrupted() || !error_.empty(); }
   bool is_trap() const { return kind_.find("trap") != std::string::npos; }
 
   int write(std::size_t before) {
@@ -214,8 +237,6 @@ class Shrinker {
     return 0;
   }
 
-  static constexpr u32 trials_max = 20000;
-
   const Told& told_;
   Party core_{""};
   Party other_;
@@ -226,12 +247,12 @@ class Shrinker {
   std::string kind_;
   std::vector<Item> items_;
   u32 trials_ = 0;
+  bool has_tried_all_ = false;
 };
 
 /// A text for what cannot be meant.
 std::string wrong_of(const Told& told) {
-  if (told.out.empty()) return "expected -o OUT, the file to write";
-  if (told.out == told.files[0]) return "expected another file behind -o than the trace itself";
+  if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
   if (told.until.empty() || told.until == "different") {
     if (!told.against.empty()) return "";
     return "expected --against COMMAND, which records as the other build does (\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
@@ -256,17 +277,13 @@ Item item_of(const Reader& reader, Follower& follower) {
   return item;
 }
 
-}  // namespace
-
-int shrink(const Told& told) {
-  if (const std::string wrong = wrong_of(told); !wrong.empty()) return unusable("shrink", wrong);
-  FileInput stream(told.files[0]);
-  if (!stream) return unusable(told.files[0], "cannot be opened");
-  Reader reader(stream);
+/// Each hub for itself; the first that shows something is the one.
+int shrink_trace(const Told& told, Reader& reader) {
   Shrinker shrinker(told);
   Follower follower;
   std::string header;
   std::vector<Item> items;
+  bool has_inputs = false;
   for (;;) {
     const Reader::Step step = reader.next();
     if (step == Reader::Step::broken) return unreadable(told.files[0], reader);
@@ -275,20 +292,32 @@ int shrink(const Told& told) {
       if (const int status = shrinker.run(header, std::move(items)); status >= 0) return status;
       items = {};
     }
+    if (was_interrupted()) return told_of_interrupt(told.files[0], "nothing is found yet, and nothing written");
     if (step == Reader::Step::end) break;
     if (step == Reader::Step::header) {
       header = reader.line() + "\n";
       follower.open();
     }
-    if (step == Reader::Step::input) items.push_back(item_of(reader, follower));
+    if (step == Reader::Step::input) {
+      has_inputs = true;
+      items.push_back(item_of(reader, follower));
+    }
     if (step == Reader::Step::action) {
       const About& about = follower.follow(nlohmann::json::parse(reader.line()));
       if (about.clients.size() < 2 && !items.empty()) items.back().about.add(about);
     }
   }
   std::fprintf(stderr, "%s: nothing to shrink: %s\n", told.files[0],
-               told.until == "trap" ? "this build does not trap on it" : told.against.empty() ? "this build does not say that" : "this build and the other record the same");
+               !has_inputs ? "it has no inputs" : told.until == "trap" ? "this build does not trap on it" : told.against.empty() ? "this build does not say that" : "this build and the other record the same");
   return 1;
+}
+
+}  // namespace
+
+int shrink(const Told& told) {
+  if (const std::string wrong = wrong_of(told); !wrong.empty()) return unusable("shrink", wrong);
+  catch_interrupts();
+  return read_trace(told.files[0], [&](Reader& reader) { return shrink_trace(told, reader); });
 }
 
 }  // namespace sidekick::trace

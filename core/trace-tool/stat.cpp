@@ -8,7 +8,7 @@
 
 #include "about.hpp"
 #include "command.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "sidekick/text.hpp"
 #include "timeline.hpp"
 
@@ -183,10 +183,7 @@ class Stat {
 }  // namespace
 
 int stat(const Told& told) {
-  FileInput stream(told.files[0]);
-  if (!stream) return unusable(told.files[0], "cannot be opened");
-  Reader reader(stream);
-  return Stat().run(told.files[0], reader);
+  return read_trace(told.files[0], [&](Reader& reader) { return Stat().run(told.files[0], reader); });
 }
 
 }  // namespace sidekick::trace

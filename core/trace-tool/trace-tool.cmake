@@ -3,10 +3,13 @@
 set(SIDEKICK_TRACE_DIR ${CMAKE_CURRENT_LIST_DIR})
 set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/about.cpp
+  ${SIDEKICK_TRACE_DIR}/characters.cpp
   ${SIDEKICK_TRACE_DIR}/compare.cpp
+  ${SIDEKICK_TRACE_DIR}/files.cpp
   ${SIDEKICK_TRACE_DIR}/main.cpp
   ${SIDEKICK_TRACE_DIR}/record_command.cpp
   ${SIDEKICK_TRACE_DIR}/redact.cpp
+  ${SIDEKICK_TRACE_DIR}/redacted.cpp
   ${SIDEKICK_TRACE_DIR}/replay_command.cpp
   ${SIDEKICK_TRACE_DIR}/show.cpp
   ${SIDEKICK_TRACE_DIR}/stand_in.cpp

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "command.hpp"
-#include "file_input.hpp"
+#include "files.hpp"
 #include "timeline.hpp"
 #include "wasmtime_hub.hpp"
 
@@ -94,10 +94,7 @@ int upgrade_check(const Told& told) {
   if (old_hub == nullptr) return unusable(told.files[0], error);
   const std::unique_ptr<ReplayedHub> new_hub = make_wasmtime_hub(told.files[1], error);
   if (new_hub == nullptr) return unusable(told.files[1], error);
-  FileInput stream(told.files[2]);
-  if (!stream) return unusable(told.files[2], "cannot be opened");
-  Reader reader(stream);
-  return Check(*old_hub, *new_hub).run(told.files[2], reader);
+  return read_trace(told.files[2], [&](Reader& reader) { return Check(*old_hub, *new_hub).run(told.files[2], reader); });
 }
 
 }  // namespace sidekick::trace

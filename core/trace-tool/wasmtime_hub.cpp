@@ -1,5 +1,7 @@
 #include "wasmtime_hub.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -79,7 +81,7 @@ class WasmtimeHub final : public ReplayedHub {
 std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::string& error) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
-    error = "cannot be opened";
+    error = std::string("cannot be opened: ") + std::strerror(errno);
     return nullptr;
   }
   try {

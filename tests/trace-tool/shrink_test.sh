@@ -51,7 +51,45 @@ grep -q "redacted-trap.jsonl:$last: the core trapped" "$work/out" || fail "expec
 short_enough "$work/says.jsonl"
 grep -q '^{"out":"send".*in use by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
 
+# Too few trials: what there is by then, and a word about it; and from there it goes on.
+"$differs" shrink "$work/long.jsonl" -o "$work/early.jsonl" --against "$tool record -" --trials 12 2>"$work/err"
+grep -q 'early.jsonl: stopped after 12 trials, .*--trials N' "$work/err" || fail "expected to be told of the early end: $(cat "$work/err")"
+status_of "$differs" replay "$work/early.jsonl"
+[ "$status" = 1 ] || fail "expected what was found in 12 trials to differ, got status $status"
+"$differs" shrink "$work/early.jsonl" -o "$work/later.jsonl" --against "$tool record -" 2>"$work/err"
+short_enough "$work/later.jsonl"
+[ ! -s "$work/err" ] || fail "expected no word of an early end: $(cat "$work/err")"
+
+# Interrupted: the shortest by then, or a word that there is none, and no child is left. Killed: no child is left.
+interrupted() { # QUESTION SIGNAL STATUS
+  rm -f "$work/children" "$work/interrupted.jsonl"
+  status_of "$differs" shrink "$work/long.jsonl" -o "$work/interrupted.jsonl" --against "exec python3 $root/tests/trace-tool/interrupting_party.py $tool $work $1 $2"
+  [ "$status" = "$3" ] || fail "expected status $3 of a shrink that gets $2 at question $1, got $status: $(cat "$work/out")"
+  [ "$(wc -w <"$work/children")" = 3 ] || fail "expected three children, found $(cat "$work/children")"
+  for child in $(cat "$work/children"); do
+    tries=0
+    # Not a corpse that nobody has buried.
+    while grep -q '^State:.[^ZX]' "/proc/$child/status" 2>/dev/null; do
+      tries=$((tries + 1))
+      [ $tries -lt 300 ] || fail "expected no child to be left after $2, found $child"
+      sleep 0.1
+    done
+  done
+}
+interrupted 12 SIGINT 130
+grep -q 'interrupted.jsonl: interrupted; is the shortest found until then' "$work/out" || fail "expected to be told of the interrupt: $(cat "$work/out")"
+status_of "$differs" replay "$work/interrupted.jsonl"
+[ "$status" = 1 ] || fail "expected what was found until the interrupt to differ, got status $status"
+[ "$(wc -l <"$work/interrupted.jsonl")" -lt "$(wc -l <"$work/long.jsonl")" ] || fail "expected something shorter"
+interrupted 1 SIGTERM 130
+grep -q 'interrupted; nothing is found yet, and nothing written' "$work/out" || fail "expected to be told that there is nothing: $(cat "$work/out")"
+[ ! -e "$work/interrupted.jsonl" ] || fail "expected no file where nothing was found"
+interrupted 3 SIGKILL 137
+
 # Nothing there, and what cannot be meant.
+head -n 1 "$work/long.jsonl" >"$work/zero.jsonl"
+status_of "$tool" shrink "$work/zero.jsonl" -o "$work/none.jsonl" --until trap
+if [ "$status" != 1 ] || ! grep -q 'it has no inputs' "$work/out"; then fail "expected to be told that there is nothing, got $status: $(cat "$work/out")"; fi
 refuses() {
   expected=$1 text=$2
   shift 2
@@ -66,5 +104,7 @@ refuses 2 'expected different, trap or says:TEXT' -o "$work/none.jsonl" --until 
 refuses 2 'expected no --against' -o "$work/none.jsonl" --until trap --against true
 refuses 2 'expected -o OUT' --until trap
 refuses 2 'expected another file' -o "$work/trap.jsonl" --until trap
+refuses 2 'expected a number from 1 to 4294967295 behind --trials, found many' -o "$work/none.jsonl" --until trap --trials many
+refuses 2 'expected a number from 1 to 4294967295 behind --trials, found nothing' -o "$work/none.jsonl" --until trap --trials
 refuses 2 'never answered' -o "$work/none.jsonl" --against 'exit 3'
 [ ! -e "$work/none.jsonl" ] || fail "expected no file where nothing was found"

@@ -2,7 +2,8 @@
 set(SIDEKICK_TRACE_TOOL_TESTS ${CMAKE_CURRENT_LIST_DIR})
 add_test(NAME trace-tool COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/trace_tool_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-tool-memory COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/memory_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
-set_tests_properties(trace-tool trace-tool-memory PROPERTIES TIMEOUT 300)
+add_test(NAME trace-tool-redact COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/redact_test.py $<TARGET_FILE:sidekick-trace>)
+set_tests_properties(trace-tool trace-tool-memory trace-tool-redact PROPERTIES TIMEOUT 300)
 
 if(NOT SIDEKICK_PATCH)
   return()

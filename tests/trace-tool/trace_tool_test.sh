@@ -36,6 +36,12 @@ same show-client 0 "$@" show resources.jsonl --client 2
 same show-token-and-client 0 "$@" show tokens.jsonl --token t --client 2
 same show-topic 0 "$@" show resources.jsonl --topic todo/2
 same stat 0 "$@" stat random.jsonl
+{
+  head -n 4 channels.jsonl
+  echo '{"in":"client_fr'
+  head -n 2 channels.jsonl
+} >torn.jsonl # of a host that was killed while it wrote
+same show-torn 0 "$@" show torn.jsonl
 
 # replay: the first difference and what led to it; a torn end; a silent hub; what is no trace
 same replay 0 "$@" replay channels.jsonl tokens.jsonl
@@ -76,10 +82,8 @@ for trace in "$root"/tests/traces/*.jsonl; do
   "$@" redact "$name" -o "redacted-$name" --key k || fails "expected $name to be redacted"
   "$@" replay "redacted-$name" >out 2>&1 || fails "expected the redacted $name to replay: $(cat out)"
   [ "$(wc -l <"$name")" = "$(wc -l <"redacted-$name")" ] || fails "expected as many lines in the redacted $name"
-  [ "$(wc -c <"$name")" = "$(wc -c <"redacted-$name")" ] || echo "$name $(wc -c <"$name") $(wc -c <"redacted-$name")" >>lengths.txt
+  [ "$(wc -c <"$name")" = "$(wc -c <"redacted-$name")" ] || fails "expected as many bytes in the redacted $name, found $(wc -c <"redacted-$name") of $(wc -c <"$name")"
 done
-touch lengths.txt
-same redact-lengths 0 cat lengths.txt
 for word in hello roomId nobody chat todo whatever; do
   ! grep -l -- "$word" redacted-*.jsonl >out || fails "expected nothing of \"$word\" to remain, found it in $(cat out)"
 done
@@ -87,6 +91,36 @@ head -n 13 redacted-channels.jsonl | tail -n 12 >redacted-first.txt
 same redact 0 cat redacted-first.txt
 "$@" redact channels.jsonl -o one.jsonl && "$@" redact channels.jsonl -o other.jsonl
 ! cmp -s one.jsonl other.jsonl || fails "expected other stand-ins with every random key"
+
+# ... and says so where the copy shows something else than the recording, without a word of what was said
+same redact-changed 0 "$@" redact changed.jsonl -o redacted-changed.jsonl
+! grep -q uploaded redacted-changed.jsonl || fails "expected what this build says"
+head -n 4 channels.jsonl >cut.jsonl
+same redact-cut 0 "$@" redact cut.jsonl -o redacted-cut.jsonl
+cat cut.jsonl channels.jsonl >killed.jsonl # of a host that was killed, and its successor's
+same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
+{
+  head -n 1 channels.jsonl
+  echo '{"in":"client_opened","now":1,"client":1}'
+  echo '{"in":"client_frame","now":2,"client":1,"bytes":"{\"a\":truex}"}'
+} >depends-inputs.jsonl
+"$@" record depends-inputs.jsonl >depends.jsonl
+same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
+
+# Files that are no traces: every command says the same of them
+: >empty.jsonl
+mkdir folder.jsonl
+sed '1s/"trace":1/"trace":2/' first.jsonl >newer.jsonl
+sed 1d first.jsonl >headless.jsonl
+head -n 1 first.jsonl >zero.jsonl
+for file in none empty folder newer headless zero; do
+  for command in "replay $file.jsonl" "show $file.jsonl" "stat $file.jsonl" "compare $file.jsonl first.jsonl" "compare first.jsonl $file.jsonl" "record $file.jsonl" \
+    "redact $file.jsonl -o out.jsonl"; do
+    "$@" $command >out 2>&1
+    echo "$command: $? $(grep -v '^{"trace"' out | cut -c 1-150)"
+  done
+done >files
+same files 0 cat files
 
 # What cannot be meant
 same no-command 2 "$@"
@@ -96,5 +130,23 @@ same wrong-option 2 "$@" show first.jsonl --colour red
 same wrong-client 2 "$@" show first.jsonl --client two
 same no-out 2 "$@" redact first.jsonl
 same same-out 2 "$@" redact first.jsonl -o first.jsonl
+ln first.jsonl same.jsonl
+for out in ./first.jsonl same.jsonl; do
+  "$@" redact first.jsonl -o $out >out 2>&1 && fails "expected $out to be refused"
+  grep -q 'expected another file behind -o than the trace itself' out || fails "expected to be told of $out: $(cat out)"
+  [ "$(wc -l <first.jsonl)" = 25 ] || fails "expected the trace to be left alone"
+done
+same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
+same out-nowhere 2 "$@" redact first.jsonl -o nowhere/out.jsonl
+if [ -w /dev/full ] && [ $# = 1 ]; then # a runtime may not let it through
+  for command in "show first.jsonl" "record zero.jsonl" "redact zero.jsonl -o /dev/full"; do
+    "$@" $command >/dev/full 2>out
+    status=$?
+    [ $status = 2 ] && grep -q 'cannot be written to' out || fails "expected $command to tell of a full disk, got $status: $(cat out)"
+  done
+fi
+same lonely-option 2 "$@" show first.jsonl --colour
+same lonely-out 2 "$@" redact first.jsonl -o
+same two-files 2 "$@" show first.jsonl tokens.jsonl
 same help 0 "$@" --help
 exit $failed

@@ -40,6 +40,23 @@ test("record --module makes the recording that is there", async () => {
   assert.equal(ran.stdout, readFileSync(trace, "utf8"));
 });
 
+test("upgrade-check says what is wrong with a trace as the other commands do, and finds nothing in one without inputs", async () => {
+  const header = readFileSync(trace, "utf8").split("\n")[0] + "\n";
+  const check = async (text: string) => {
+    writeFileSync(join(folder, "check.jsonl"), text);
+    const { status, stdout, stderr } = await run(tool, ["upgrade-check", wasi, wasi, join(folder, "check.jsonl")]);
+    return `${status} ${stdout}${stderr.replace(folder, "")}`;
+  };
+  assert.equal(await check(header), "0 0 inputs, 0 of them answered otherwise\n");
+  assert.equal(await check(""), '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":1,...}\n');
+  assert.equal(
+    await check(header.replace('"trace":1', '"trace":2')),
+    "2 /check.jsonl: expected a trace of format 1, found format 2: use the sidekick-trace of the version that recorded it\n",
+  );
+  const ran = await run(tool, ["upgrade-check", join(folder, "none.wasm"), wasi, trace]);
+  assert.match(`${ran.status} ${ran.stderr}`, /^2 .*none\.wasm: cannot be opened: No such file or directory\n$/);
+});
+
 test("what is no module is refused", async () => {
   const ran = await run(tool, ["upgrade-check", trace, wasi, trace]);
   assert.equal(ran.status, 2);

@@ -1,0 +1,55 @@
+#include "files.hpp"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "sidekick/text.hpp"
+#include "sidekick/trace.hpp"
+
+namespace sidekick::trace {
+
+int unreadable(const char* path, const Reader& reader) {
+  std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()), reader.error().c_str());
+  return 2;
+}
+
+int unusable(const std::string& subject, const std::string& what) {
+  std::fprintf(stderr, "%s: %s\n", subject.c_str(), what.c_str());
+  return 2;
+}
+
+bool can_read(const char* path) {
+  if (Bytes(path) == "-") return true;
+  const auto is_wrong = [path](const std::string& what) { return unusable(path, what) == 0; };
+  struct stat about = {};
+  std::FILE* file = ::stat(path, &about) == 0 ? std::fopen(path, "rb") : nullptr;
+  if (file == nullptr) return is_wrong(compose({"cannot be opened: ", std::strerror(errno)}));
+  char begin[64] = {};
+  // Of a pipe nothing may be taken.
+  const std::size_t size = S_ISREG(about.st_mode) ? std::fread(begin, 1, sizeof begin - 1, file) : 1;
+  std::fclose(file);
+  if (S_ISDIR(about.st_mode)) return is_wrong("is a folder; expected a trace, which is a file");
+  if (size == 0) return is_wrong("is empty; expected a trace, whose first line is {\"trace\":1,...}");
+  constexpr Bytes format = "{\"trace\":";
+  const unsigned long found = Bytes(begin).starts_with(format) ? std::strtoul(begin + format.size(), nullptr, 10) : format_version;
+  if (found == format_version) return true;
+  return is_wrong(compose({"expected a trace of format ", Digits(format_version), ", found format ", Digits(found), ": use the sidekick-trace of the version that recorded it"}));
+}
+
+std::string wrong_with_out(const Told& told) {
+  if (told.out.empty()) return "expected -o OUT, the file to write";
+  struct stat in = {};
+  struct stat out = {};
+  const bool are_there = ::stat(told.files[0], &in) == 0 && ::stat(told.out.c_str(), &out) == 0;
+  if (told.out == told.files[0] || (are_there && in.st_dev == out.st_dev && in.st_ino == out.st_ino)) {
+    return compose({"expected another file behind -o than the trace itself, found ", told.out});
+  }
+  if (are_there && S_ISDIR(out.st_mode)) return compose({"expected a file behind -o, found the folder ", told.out});
+  return "";
+}
+
+}  // namespace sidekick::trace
