@@ -1,9 +1,9 @@
 // The command covenant-sidekick as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,6 +13,12 @@ import { eventually, request, TestClient } from "./support/sidekick.ts";
 
 const leftRunning = new Set<ChildProcess>();
 after(() => leftRunning.forEach((child) => child.kill("SIGKILL")));
+
+function pipe(folder: string): string {
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  return path;
+}
 
 interface Run {
   readonly output: () => string;
@@ -138,6 +144,7 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     [["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"], /server URL: .*leave them out/],
     [["--secret", "s", "--port", "0", "--record", folder], /--record \S+: EISDIR/],
     [["--secret", "s", "--port", "0", "--record", join(folder, "none", "trace")], /--record \S+: ENOENT/],
+    [["--secret", "s", "--port", "0", "--record", pipe(folder)], /--record \S+: ENXIO: nobody reads this pipe/],
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
@@ -162,6 +169,21 @@ test("--help names every flag and variable; --version is the package's", async (
   const version = run(["--version"]);
   assert.equal(await version.exit, 0);
   assert.match(version.output(), /^\d+\.\d+\.\d+\n$/);
+});
+
+test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobody from ending", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const path = pipe(folder);
+  const reader = openSync(path, constants.O_RDWR); // never read from
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", path]);
+  const port = await sidekick.port();
+  const body = JSON.stringify({ resources: ["x".repeat(500)] });
+  for (let i = 0; i < 400; i++) assert.equal((await request(port, "/resources", body, { secret: "s" })).status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+  assert.match(sidekick.output(), /the recording has stopped/);
+  closeSync(reader);
+  await rm(folder, { recursive: true });
 });
 
 test("what --record has written, covenant-sidekick-replay replays; it shows the first difference, and refuses what is no trace", async () => {

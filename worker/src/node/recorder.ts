@@ -71,11 +71,20 @@ export class Recorder {
 
 /** Only for the owner: a trace holds messages and tokens. */
 function open(path: string): { stream: Writable; isTorn: boolean } {
-  const file = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK, 0o600);
+  const file = openForAppending(path);
   const about = fstatSync(file);
   // A pipe as the event loop writes to it: a thread that waits for its reader could not be ended.
   if (about.isFIFO()) return { stream: new Socket({ fd: file, readable: false }), isTorn: false };
   return { stream: createWriteStream(path, { fd: file }), isTorn: about.isFile() && about.size > 0 && endsInMidLine(path, about.size) };
+}
+
+function openForAppending(path: string): number {
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK, 0o600);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENXIO") (error as Error).message = "ENXIO: nobody reads this pipe, start its reader first";
+    throw error;
+  }
 }
 
 /** A host that was killed may have left half a line: what follows must not become its other half. */

@@ -36,7 +36,7 @@ Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(lo
   // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants none of a server without.
   // A pipe is written to without waiting for its reader, for who waits in there could not be ended; a file knows no such thing.
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
-  if (file_ < 0) throw UsageError("--record " + path_ + ": " + errno_text(errno) + ", open");
+  if (file_ < 0) throw UsageError("--record " + path_ + ": " + (errno == ENXIO ? "ENXIO: nobody reads this pipe, start its reader first" : errno_text(errno) + ", open"));
   if (ends_in_mid_line(path_)) unwritten_ = "\n";
   writer_ = std::thread([this] { run(); });
 }
