@@ -83,9 +83,9 @@ for (const [name, head, more] of [
     const server = run(["--server-url", `http://127.0.0.1:${(app.address() as AddressInfo).port}/`, "--server-secret", "s"]);
     const client = await sendThrough(server);
     assert.equal((await client.next()).error.fault, "server");
-    assert.match(server.output(), /a forward failed .*(without end|1xx|header limit)/);
     assert.equal(await isSpinning(server.pid), false);
     assert.equal(await server.kill("SIGTERM"), 0);
+    assert.match(server.output(), /a forward failed .*(without end|1xx|header limit)/);
     app.close();
   });
 }

@@ -12,7 +12,8 @@ after(cleanUp);
 /** It does not start: one line that says why, and this status. */
 async function refuses(flags: string[], status: number, expected: RegExp): Promise<void> {
   const server = run(flags);
-  assert.equal(await server.exit, status, `${flags.join(" ")}: ${server.output()}`);
+  const started = server.port().then(() => "it has started", () => new Promise(() => {}));
+  assert.equal(await Promise.race([server.exit, started]), status, `${flags.join(" ")}: ${server.output()}`);
   const lines = server.output().split("\n").filter((line) => line.startsWith("sidekick-server: "));
   assert.equal(lines.length, 1, server.output());
   assert.match(lines[0]!, expected);

@@ -104,13 +104,17 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
       break;
   }
   if (is_ending_) return;
-  if (header.is_final && message_pieces_ == 0) return rules_.taker.on_message(*this, bytes);
+  if (header.is_final && message_pieces_ == 0) {
+    keep_unfinished(0);
+    return rules_.taker.on_message(*this, bytes);
+  }
   if (++message_pieces_ > message_pieces_max) return fail(close_policy, "a message in too many pieces");
   message_ += bytes;
   if (!header.is_final) return;
   message_pieces_ = 0;
   const std::string whole = std::move(message_);
   message_ = {};
+  keep_unfinished(0);
   rules_.taker.on_message(*this, whole);
 }
 

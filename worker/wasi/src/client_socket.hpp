@@ -54,6 +54,8 @@ class ClientSocket final : public Wire {
   /// To be called once per ping round. How many rounds in a row have brought no sign of the peer.
   unsigned silent_rounds();
 
+  /// One that has a deadline is being closed.
+  Claim claim() const override { return is_ending_ ? Claim::ending : Claim::busy; }
   void flush_turn() override;
   void on_turn() override;
   void on_deadline() override { lost(is_peer_closed_ ? "" : "the peer did not answer the close in time"); }

@@ -78,6 +78,13 @@ std::string_view http_date() {
   return text;
 }
 
+/// How many bytes of empty lines there are before a request: a line's end may have been sent behind the body before it (RFC 9112, 2.2).
+std::size_t empty_lines(std::span<const char> bytes) {
+  std::size_t size = 0;
+  while (size + 1 < bytes.size() && bytes[size] == '\r' && bytes[size + 1] == '\n') size += 2;
+  return size;
+}
+
 /// As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2).
 bool is_socket_target(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
@@ -116,6 +123,11 @@ void HttpSession::on_bytes(std::span<char> bytes) {
 std::size_t HttpSession::take(std::span<char> bytes) {
   std::size_t taken = 0;
   while (taken < bytes.size() && !is_closed() && !is_finishing() && state_ != State::delayed) {
+    if (state_ == State::idle) {
+      taken += empty_lines(bytes.subspan(taken));
+      const auto rest = bytes.subspan(taken);
+      if (rest.empty() || (rest.size() == 1 && rest[0] == '\r')) break;
+    }
     const std::size_t size = parse(bytes.subspan(taken));
     taken += size;
     if (handshake_ != nullptr) {
@@ -139,7 +151,6 @@ void HttpSession::await_rest() {
 /// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are needed.
 std::size_t HttpSession::parse(std::span<char> bytes) {
   if (state_ == State::idle) {
-    if (bytes.size() > 1 && bytes[0] == '\r' && bytes[1] == '\n') return 2;  // RFC 9112, 2.2
     state_ = State::head;
     parser_.emplace();
     parser_->header_limit(head_bytes_max);
@@ -194,6 +205,7 @@ void HttpSession::on_head() {
 
   body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()), as_view(request.target()), fields.authorization);
   authorization_ = fields.authorization;
+  is_known_ |= body_bytes_max_ > 0;
   if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
     is_last_ |= has_body;  // nobody is going to read it
     return submit(declared, {});
@@ -290,6 +302,13 @@ void HttpSession::on_upgrade() {
   text.append("\r\n\r\n");
   handshake_ = Buffer::copy(text);
   state_ = State::answering;
+}
+
+Wire::Claim HttpSession::claim() const {
+  if (is_finishing()) return Claim::ending;
+  if (state_ == State::delayed) return Claim::none;
+  if (state_ == State::body || state_ == State::answering) return Claim::busy;
+  return is_known_ ? Claim::known : Claim::none;
 }
 
 void HttpSession::on_deadline() {

@@ -42,6 +42,7 @@ class HttpSession final : public Wire {
   /// The server stops: an answer held back goes out now, an idle connection ends.
   void stop();
 
+  Claim claim() const override;
   void on_deadline() override;
 
  private:
@@ -81,6 +82,7 @@ class HttpSession final : public Wire {
   State state_ = State::idle;
   State awaited_ = State::idle;  ///< whose deadline is set
   bool is_last_ = false;
+  bool is_known_ = false;  ///< it has presented the secret
 };
 
 }  // namespace sidekick::host

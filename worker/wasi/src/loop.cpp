@@ -1,6 +1,8 @@
 #include "loop.hpp"
 
+#include <algorithm>
 #include <exception>
+#include <tuple>
 
 #include <boost/asio/post.hpp>
 
@@ -11,6 +13,8 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::chrono::milliseconds deadline_step{250};
+/// For all connections together: a few hundred messages of the default limit, and little beside what a server has.
+constexpr std::size_t unfinished_bytes_max = 256 * 1024 * 1024;
 
 }  // namespace
 
@@ -74,7 +78,8 @@ void Loop::run_next_turn() {
 
 void Loop::set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now) {
   Wire* key = wire.get();
-  deadlines_[key] = {std::move(wire), std::chrono::steady_clock::now() + from_now};
+  const Time now = std::chrono::steady_clock::now();
+  deadlines_[key] = {std::move(wire), now + from_now, now};
   check_deadlines_later();
 }
 
@@ -94,6 +99,30 @@ void Loop::check_deadlines_later() {
     check_deadlines_later();
     call_each(due, [](Wire& wire) { wire.on_deadline(); });
   });
+}
+
+std::vector<std::shared_ptr<Wire>> Loop::dispensable(std::size_t count) const {
+  std::vector<std::tuple<Wire::Claim, Time, Wire*>> candidates;
+  for (const auto& [wire, deadline] : deadlines_) {
+    if (wire->claim() != Wire::Claim::busy) candidates.emplace_back(wire->claim(), deadline.set, wire);
+  }
+  count = std::min(count, candidates.size());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end());
+  std::vector<std::shared_ptr<Wire>> wires;
+  for (std::size_t i = 0; i < count; ++i) wires.push_back(std::get<Wire*>(candidates[i])->shared_from_this());
+  return wires;
+}
+
+void Loop::count_unfinished(std::size_t bytes, std::size_t before) {
+  unfinished_bytes_ += bytes - before;
+  if (unfinished_bytes_ <= unfinished_bytes_max || is_dropping_unfinished_) return;
+  is_dropping_unfinished_ = true;
+  asio::post(context_, [this] { drop_unfinished(); });
+}
+
+void Loop::drop_unfinished() {
+  is_dropping_unfinished_ = false;
+  while (unfinished_bytes_ > unfinished_bytes_max) unfinished_.front()->drop("too much of messages that are not whole, for all connections together");
 }
 
 std::vector<std::shared_ptr<Wire>> Loop::with_deadline() const {

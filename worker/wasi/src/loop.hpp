@@ -5,6 +5,7 @@
 #include <array>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -40,8 +41,11 @@ class Loop {
   /// on_turn() of this socket is to be called in the next turn.
   void call_next_turn(std::shared_ptr<Wire> wire);
 
-  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to come. Counted by Wire.
-  std::size_t unfinished_bytes = 0;
+  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to come. When all of them together keep too
+  /// much, those who have been at it for longest are lost: not at once, but right after the event at hand, which may concern another one.
+  std::list<Wire*>::iterator begin_unfinished(Wire& wire) { return unfinished_.insert(unfinished_.end(), &wire); }
+  void count_unfinished(std::size_t bytes, std::size_t before);
+  void end_unfinished(std::list<Wire*>::iterator place) { unfinished_.erase(place); }
 
   /// How many turns there have been.
   unsigned long turn() const { return turn_; }
@@ -56,6 +60,9 @@ class Loop {
   void clear_deadline(Wire& wire) { deadlines_.erase(&wire); }
 
   std::size_t deadlines() const { return deadlines_.size(); }
+  /// Up to so many sockets that have a deadline, and that can be done without: those with the least claim first, and of these the ones whose
+  /// deadline was set first.
+  std::vector<std::shared_ptr<Wire>> dispensable(std::size_t count) const;
   /// Every socket that has a deadline.
   std::vector<std::shared_ptr<Wire>> with_deadline() const;
 
@@ -63,6 +70,7 @@ class Loop {
   struct Deadline {
     std::shared_ptr<Wire> wire;
     Time at;
+    Time set;
   };
 
   struct Turn {
@@ -76,6 +84,7 @@ class Loop {
   void call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call);
   void run_next_turn();
   void check_deadlines_later();
+  void drop_unfinished();
 
   asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has them all
   ReadBuffer read_buffer_;
@@ -84,6 +93,9 @@ class Loop {
   std::unique_ptr<Turn> ending_turn_ = std::make_unique<Turn>();
   std::vector<std::shared_ptr<Wire>> next_turn_;
   std::unordered_map<Wire*, Deadline> deadlines_;
+  std::list<Wire*> unfinished_;  ///< the one that has been for longest first
+  std::size_t unfinished_bytes_ = 0;
+  bool is_dropping_unfinished_ = false;
   Timer deadline_timer_{context_.get_executor()};
   bool is_ending_turn_ = false;
   bool is_checking_deadlines_ = false;

@@ -25,8 +25,10 @@ constexpr Milliseconds accept_retry{100};
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
 constexpr Milliseconds shutdown_step{10};
-/// Connections that are no WebSockets yet, or any more. Beyond, nobody is let in until some have gone: what is left serves those who are in.
+/// Connections that are no WebSockets yet, or any more. Beyond, some of them end before anybody else is let in.
 constexpr std::size_t sessions_max = 4096;
+/// As many as may be accepted in a turn: who is to go is looked for among all of them.
+constexpr std::size_t ended_for_room = accepted_per_turn_max;
 /// Beside the connections: the module, logs, the database.
 constexpr rlim_t other_files = 64;
 
@@ -39,7 +41,7 @@ void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
   if (files.rlim_cur >= wanted) return;
-  log.warn("fewer files may be open than there may be clients: raise it (ulimit -n " + std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
+  log.warn("fewer files may be open than there may be connections: raise it (ulimit -n " + std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
                ", or LimitNOFILE=), or lower clients_max",
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});
 }
@@ -120,27 +122,47 @@ class Server {
   void accept() {
     acceptor_.async_wait(Acceptor::wait_read, [this](const ErrorCode& stopped) {
       if (stopped || is_stopping_) return;
-      for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
-        if (loop_.deadlines() >= sessions_max) return accept_again_later("too many connections that are no WebSockets yet, or any more");
-        ErrorCode error;
-        Socket socket(loop_.context().get_executor());
-        acceptor_.accept(socket, error);
-        if (error == asio::error::would_block) break;
-        if (error == asio::error::connection_aborted) continue;
-        if (error) return accept_again_later(errno_text(error.value()));
-        try {
-          accepted_();
-          take(std::move(socket));
-        } catch (const std::exception& mistake) {
-          tell("a connection could not be taken", mistake);  // this one is lost; those behind it are not
-        }
+      try {
+        const std::string wrong = accept_waiting();
+        if (wrong.empty()) return accept();
+        log_.warn("a connection could not be accepted", {{"error", wrong}});
+      } catch (const std::exception& mistake) {
+        tell("a connection could not be taken", mistake);  // this one is lost; those behind it are not
       }
-      accept();
+      accept_later();
     });
   }
 
-  void accept_again_later(const std::string& why) {
-    log_.warn("a connection could not be accepted", {{"error", why}});
+  /// Returns why nobody can be let in for now, where that is so.
+  std::string accept_waiting() {
+    for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
+      const bool is_awaited = i == 0;  // somebody is waiting to be let in; behind the first it is not known
+      if (loop_.deadlines() >= sessions_max) {
+        if (!is_awaited) break;
+        if (!make_room()) return "too many connections that are no WebSockets yet, or any more";
+      }
+      ErrorCode error;
+      Socket socket(loop_.context().get_executor());
+      acceptor_.accept(socket, error);
+      if (error == asio::error::would_block) break;
+      if (error == asio::error::connection_aborted) continue;
+      if (error == asio::error::no_descriptors && (!is_awaited || make_room())) break;
+      if (error) return errno_text(error.value());
+      accepted_();
+      take(std::move(socket));
+    }
+    return {};
+  }
+
+  /// Or else strangers who hold connections and ask for nothing would keep everybody out. Returns false where all are busy.
+  bool make_room() {
+    const auto wires = loop_.dispensable(ended_for_room);
+    for (const auto& wire : wires) wire->drop("others need its place");
+    if (!wires.empty()) log_.warn("connections that were idle were ended, to let others in", {{"connections", wires.size()}});
+    return !wires.empty();
+  }
+
+  void accept_later() {
     retry_.expires_after(accept_retry);
     retry_.async_wait([this](const ErrorCode& over) {
       if (!over && !is_stopping_) accept();
@@ -241,6 +263,7 @@ class Server {
 
 void serve(const ServerOptions& options, Log& log, const std::function<void(unsigned short)>& started) {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit (ulimit -f) is as a full disk: no reason to die
   Server server(options, log);
   started(server.port());
   server.run();

@@ -1,6 +1,6 @@
 // What tests put between the host and its surroundings. In the command that is shipped it does nothing; the one built for tests
 // (SIDEKICK_TESTING) has hubs that trap on demand, pings as often as the environment says, has no memory for a connection when that is
-// asked for, and knows names that are slow to look up or have two addresses.
+// asked for, and knows names that are slow to look up, too long, or have two addresses.
 #pragma once
 
 #include "engine.hpp"

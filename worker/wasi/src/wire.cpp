@@ -7,8 +7,6 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t pieces_per_write_max = 64;
-/// For all connections together: a few hundred messages of the default limit, and little beside what a server has.
-constexpr std::size_t unfinished_bytes_max = 256 * 1024 * 1024;
 
 iovec as_iovec(const Buffer::Ptr& piece, std::size_t offset = 0) { return {piece->data() + offset, piece->size() - offset}; }
 
@@ -151,11 +149,11 @@ void Wire::on_readable() {
 }
 
 void Wire::keep_unfinished(std::size_t bytes) {
-  if (is_closed_) return;
-  const bool is_more = bytes > unfinished_bytes_;
-  loop_.unfinished_bytes += bytes - unfinished_bytes_;
+  if (is_closed_ || bytes == unfinished_bytes_) return;
+  if (unfinished_bytes_ == 0) unfinished_place_ = loop_.begin_unfinished(*this);
+  loop_.count_unfinished(bytes, unfinished_bytes_);
   unfinished_bytes_ = static_cast<std::uint32_t>(bytes);
-  if (is_more && loop_.unfinished_bytes > unfinished_bytes_max) lost("too much of messages that are not whole, for all connections together");
+  if (unfinished_bytes_ == 0) loop_.end_unfinished(unfinished_place_);
 }
 
 void Wire::lost(const std::string& why) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 
 #include "loop.hpp"
@@ -24,6 +25,15 @@ class Wire : public std::enable_shared_from_this<Wire> {
   void close();
   /// Ends at once, as if the peer had gone.
   void drop(const std::string& why) { lost(why); }
+
+  /// Which connections go first where others need their place.
+  enum class Claim : unsigned char {
+    none,    ///< a stranger's, on which nothing is under way
+    ending,  ///< it ends by itself in some seconds
+    known,   ///< of one who has the secret, on which nothing is under way
+    busy,    ///< never
+  };
+  virtual Claim claim() const { return Claim::busy; }
 
   /// Called by the loop.
   virtual void flush_turn();
@@ -52,8 +62,8 @@ class Wire : public std::enable_shared_from_this<Wire> {
   /// Whether something is to be written, be it in this turn or later.
   bool owes() const { return batch_ != nullptr || unsent_ != nullptr; }
 
-  /// To be called when it has changed: what is kept of a message that is not whole. Each connection bounds its own, but strangers may open
-  /// many: the one that makes it too much for all of them together is lost.
+  /// To be called when it has changed, and with 0 when a message is whole: what is kept of one that is not. Each connection bounds its own,
+  /// but strangers may open many: Unfinished bounds all of them together.
   void keep_unfinished(std::size_t bytes);
 
   void lost(const std::string& why);
@@ -95,6 +105,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
   const Batch* batch_ = nullptr;
   std::unique_ptr<Unsent> unsent_;
   std::uint32_t unfinished_bytes_ = 0;
+  std::list<Wire*>::iterator unfinished_place_;  ///< while those are more than 0
   unsigned bytes_read_ = 0;
   unsigned bytes_written_ = 0;
   bool is_finishing_ = false;
