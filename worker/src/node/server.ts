@@ -106,6 +106,7 @@ const REQUEST_TIMEOUT_MS = 60_000;
 const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
 const UPGRADE_LINGER_MS = 2_000;
+const CONNECTIONS_BESIDE_CLIENTS_MAX = 4096;
 const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, after a restart
 /** Together less than the 10 s after which container runtimes kill. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
@@ -127,6 +128,7 @@ class Server implements Sidekick {
   readonly #host: Host;
   #closing: Promise<void> | undefined;
   #hurry = false;
+  #connections = 0; // WebSockets among them
 
   constructor(options: HostOptions) {
     this.#options = options;
@@ -157,6 +159,7 @@ class Server implements Sidekick {
       keepAliveTimeout: IDLE_TIMEOUT_MS,
       connectionsCheckingInterval: 5_000,
     });
+    this.#http.on("connection", (stream) => this.#onConnection(stream));
     this.#http.on("request", (request, response) => this.#exchanges.take(this.#host, request, response));
     this.#http.on("checkContinue", (request, response) => this.#exchanges.take(this.#host, request, response, true));
     this.#http.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
@@ -186,6 +189,13 @@ class Server implements Sidekick {
     if (this.#closing === undefined) this.#closing = this.#shutDown();
     else this.#hurry = true;
     return this.#closing;
+  }
+
+  /** Strangers who ask once and stay must not use up the open files: when there are many, those with no request under way go. */
+  #onConnection(stream: Duplex): void {
+    this.#connections += 1;
+    stream.once("close", () => (this.#connections -= 1));
+    if (this.#connections - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX) this.#http.closeIdleConnections();
   }
 
   #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
