@@ -24,9 +24,9 @@ class Replay {
     for (;;) {
       switch (reader_.next()) {
         case Step::header:
-          // An input without actions, and then another recording: there the recording hub trapped.
-          if (last_input_ == line() - 1) pending_.clear();
-          if (!pending_.empty()) return report("the beginning of another recording");
+          // A recording that ends with an input alone ends with a trap. Any other that is not whole is one of a host that was killed.
+          if (reader_.follows_cut() || (!pending_.empty() && last_input_ != line() - 1)) tell_cut(line() - 1);
+          pending_.clear();
           if (onlooker_ != nullptr) onlooker_->on_header(line());
           hub_.open(reader_.config_text(), reader_.config());
           break;
@@ -57,13 +57,15 @@ class Replay {
  private:
   unsigned long long line() const { return reader_.line_number(); }
 
-  /// A recording may be cut off anywhere: what there is of it is the same, then.
+  /// A recording may be cut off anywhere, in a line or between two: what there is of it is the same, then.
   Outcome end() {
-    const bool is_cut = reader_.is_cut() || (onlooker_ != nullptr && !pending_.empty());
-    if (!is_cut && !pending_.empty()) return report("the end of the trace");
     std::printf("%s: %llu inputs, the same\n", path_, static_cast<unsigned long long>(inputs_));
-    if (is_cut) std::printf("%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n", path_, line(), pending_.size());
+    if (reader_.is_cut() || !pending_.empty()) tell_cut(line());
     return Outcome::same;
+  }
+
+  void tell_cut(unsigned long long line) const {
+    std::printf("%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n", path_, line, pending_.size());
   }
 
   void take_input() {

@@ -15,6 +15,9 @@ class ReplayedHub {
   /// Becomes a fresh hub. config_text: for decode_config or sidekick_create; `config`: the same, decoded.
   virtual void open(const std::string& config_text, const Config& config) = 0;
 
+  /// Empty, or why there is no hub: a module refuses the configuration, or has trapped.
+  virtual std::string wrong() const { return ""; }
+
   /// Applies the input and appends the lines that a recording of it has, each ended by a newline.
   virtual void append_lines(std::string& out, Millis now, const Input& input) = 0;
 
@@ -40,8 +43,8 @@ class Onlooker {
   virtual void on_difference(const std::string& expected, const std::string& got, const std::string& hash) = 0;
 };
 
-/// The command: replays each file and says how it went. Returns the exit status: 0 the same, 1 a difference, 2 a trace that cannot be read.
-/// With an onlooker a trace may also end before the hub has said all it has to say: a recording that was cut off between two lines.
+/// The command: replays each file and says how it went, and where a recording that was cut off ends. Returns the exit status: 0 the same,
+/// 1 a difference, 2 a trace that cannot be read.
 int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker = nullptr);
 
 }  // namespace sidekick::trace

@@ -25,7 +25,12 @@ expect 1 '"clients":' "$work/changed.jsonl"
 sed '0,/{"out":"respond"/{/{"out":"respond"/d}' "$trace" >"$work/missing.jsonl"
 expect 1 'got: *{"out":"respond"' "$work/missing.jsonl"
 sed '$d' "$trace" | sed '$d' >"$work/short.jsonl" # the last line is a hash
-expect 1 'the end of the trace' "$work/short.jsonl"
+lines=$(wc -l <"$work/short.jsonl")
+expect 0 "short.jsonl:$lines: the recording was cut off here; 1 more lines are due" "$work/short.jsonl"
+head -n 3 "$trace" >"$work/killed.jsonl" && head -c 20 "$trace" >>"$work/killed.jsonl" && echo >>"$work/killed.jsonl"
+expect 0 'killed.jsonl:4: the recording was cut off here; 3 more lines are due' "$work/killed.jsonl"
+cat "$trace" >>"$work/killed.jsonl" # as a host that is started again
+expect 0 'killed.jsonl:4: the recording was cut off here; 3 more lines are due' "$work/killed.jsonl"
 sed '5s/.*/{"in":"http_requ/' "$trace" >"$work/torn.jsonl"
 expect 2 'torn.jsonl:5: expected a JSON object' "$work/torn.jsonl"
 sed '1d' "$trace" >"$work/headless.jsonl"

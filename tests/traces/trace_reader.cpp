@@ -47,18 +47,42 @@ struct Reader::Document {
 
 Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
-  if (!std::getline(stream_, line_)) return has_header_ ? Step::end : fail(first_line);
-  ++line_number_;
-  is_cut_ = stream_.eof();
+  follows_cut_ = false;
+  if (!read_line()) return has_header_ ? Step::end : fail(first_line);
   const Document document{json::parse(line_, nullptr, false)};
-  if (is_cut_ && has_header_ && !document.value.is_object()) return Step::end;
-  if (!document.value.is_object()) return fail("a JSON object");
+  if (!document.value.is_object()) return has_header_ ? pass_torn_line() : fail("a JSON object");
   if (document.find("trace") != nullptr) return read_header(document);
   if (!has_header_) return fail(first_line);
   if (document.find("in") != nullptr) return read_input(document);
   if (document.find("out") != nullptr) return Step::action;
   if (document.find("hash") != nullptr) return Step::hash;
   return fail("a member \"trace\", \"in\", \"out\" or \"hash\"");
+}
+
+bool Reader::read_line() {
+  if (!std::getline(stream_, line_)) return false;
+  ++line_number_;
+  is_cut_ = stream_.eof();
+  return true;
+}
+
+/// A host that was killed leaves half a line, at the end, or with the recording of its successor in the next line.
+Reader::Step Reader::pass_torn_line() {
+  if (is_cut_) return Step::end;
+  std::string torn = line_;
+  const u64 number = line_number_;
+  const Document next{read_line() ? json::parse(line_, nullptr, false) : json()};
+  if (next.value.is_object() && next.find("trace") != nullptr) {
+    follows_cut_ = true;
+    return read_header(next);
+  }
+  if (!next.value.is_object() && stream_.eof()) {
+    is_cut_ = true;
+    return Step::end;
+  }
+  line_ = std::move(torn);
+  line_number_ = number;
+  return fail("a JSON object");
 }
 
 Reader::Step Reader::fail(Bytes expected) {

@@ -42,9 +42,14 @@ class Reader {
   /// Whether the last line was cut off while it was written: it is left out where it is no JSON.
   bool is_cut() const { return is_cut_; }
 
+  /// At a header: whether the line above it was cut off. It is left out.
+  bool follows_cut() const { return follows_cut_; }
+
  private:
   struct Document;
 
+  bool read_line();
+  Step pass_torn_line();
   Step fail(Bytes expected);
   Step read_header(const Document& document);
   Step read_input(const Document& document);
@@ -57,6 +62,7 @@ class Reader {
   u64 line_number_ = 0;
   bool has_header_ = false;
   bool is_cut_ = false;
+  bool follows_cut_ = false;
   Config config_;
   std::string config_text_;
   Millis now_ = 0;

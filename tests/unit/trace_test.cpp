@@ -280,7 +280,7 @@ TEST_CASE("what is no trace is refused with what was expected") {
   CHECK(refusal("{\"trace\":2}\n").starts_with("line 1: expected trace format 1"));
   CHECK(refusal("{\"trace\":1}\n").starts_with("line 1: expected \"config\", an object, and \"hash_seed\""));
   CHECK(refusal(header + "{}\n").starts_with("line 2: expected a member \"trace\", \"in\", \"out\" or \"hash\""));
-  CHECK(refusal(header + "\n").starts_with("line 2: expected a JSON object"));
+  CHECK(refusal(header + "\n{}\n").starts_with("line 2: expected a JSON object"));
   CHECK(refusal(header + R"({"in":"x","now":1})").starts_with("line 2: expected the name of an input"));
   CHECK(refusal(header + R"({"in":"timer_fired"})").starts_with("line 2: expected \"now\", a time in ms"));
   CHECK(refusal(header + R"({"in":"timer_fired","now":-1})").starts_with("line 2: expected \"now\", a time in ms"));

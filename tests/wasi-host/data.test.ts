@@ -174,7 +174,7 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   while (!statuses.includes(503) && statuses.length < 200) statuses.push((await register(`token-${statuses.length}`)).status);
   assert.equal(statuses.at(-1), 503, "at last the disk is full");
   assert.ok(statuses.length > 5 && statuses.slice(0, -1).every((status) => status === 200));
-  await eventually(() => /error what has changed could not be stored error=/.test(server.output()));
+  await eventually(() => /error what has changed could not be stored, and is refused until it can be error=/.test(server.output()));
 
   taker.send({ type: "subscribe", token: "token-0" });
   assert.equal((await taker.closed).code, 1011, "taking a token changes what is stored");

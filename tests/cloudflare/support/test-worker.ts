@@ -134,5 +134,5 @@ function replay(trace: Uint8Array): unknown {
     if (difference !== undefined) return { difference };
     start = end + 1;
   }
-  return { difference: replayer.end(), inputs: replayer.inputs };
+  return { difference: replayer.end(trace.subarray(start)), inputs: replayer.inputs, cuts: replayer.cuts };
 }

@@ -14,7 +14,8 @@ export function environment(): Record<string, string | undefined> {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
 }
 
-export async function startCommand(options: TestOptions): Promise<TestSidekick> {
+/** @param words another command than SIDEKICK_COMMAND */
+export async function startCommand(options: TestOptions, words = command ?? []): Promise<TestSidekick> {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
   await writeFile(config, JSON.stringify({ secrets: options.secrets, ...options.config }));
@@ -26,14 +27,18 @@ export async function startCommand(options: TestOptions): Promise<TestSidekick> 
     ...(options.pingSeconds !== undefined && { SIDEKICK_TEST_PING_SECONDS: String(options.pingSeconds) }),
     ...(options.traps !== undefined && { SIDEKICK_TEST_FAULTS: options.traps.restore ? "trap restore" : "trap" }),
   };
-  const [file = "", ...words] = command ?? [];
-  const child = spawn(file, [...words, ...flags], { env: { ...environment(), ...tests }, stdio: ["ignore", "pipe", "pipe"] });
+  const [file = "", ...first] = words;
+  const child = spawn(file, [...first, ...flags], { env: { ...environment(), ...tests }, stdio: ["ignore", "pipe", "pipe"] });
+
+  const kill = () => child.kill("SIGKILL"); // it must not outlive a test that was ended
+  process.once("exit", kill);
 
   let printed = "";
   let logged = "";
   const logLines: string[] = [];
   const ended = new Promise<void>((resolve, reject) => {
     child.on("error", reject);
+    child.on("close", () => void process.off("exit", kill));
     child.on("close", () => void rm(folder, { recursive: true }).then(resolve, reject));
   });
   child.stderr.on("data", (chunk: Buffer) => {
@@ -56,10 +61,10 @@ export async function startCommand(options: TestOptions): Promise<TestSidekick> 
     port,
     logLines,
     close() {
-      const kill = () => child.exitCode === null && child.kill("SIGTERM");
+      const end = () => child.exitCode === null && child.kill("SIGTERM");
       // A signal that comes while the same one is pending is lost.
-      if (closes++ === 0) kill();
-      else void stopping().then(kill);
+      if (closes++ === 0) end();
+      else void stopping().then(end);
       return ended;
     },
     stopping,

@@ -11,7 +11,15 @@ export interface Difference {
   readonly actual: string | undefined;
 }
 
+/** Where a recording was cut off: its last line, of which some may be missing, and how many more its last input would have. */
+export interface Cut {
+  readonly line: number;
+  readonly linesDue: number;
+}
+
 const SECRET = "replay";
+const FIRST_LINE = "expected the first line of a trace, {\"trace\":1,...}";
+const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
 /**
@@ -24,7 +32,11 @@ export class Replayer {
   #line = 0;
   #inputs = 0;
   #pending: string[] = [];
-  #trapLine = 0; // of the latest input
+  #inputLine = 0; // of the latest input
+  #hasTrapped = false; // at that
+  readonly #cuts: Cut[] = [];
+  /** The line before, where it is none: good only if another recording begins behind it. */
+  #torn: string | undefined;
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -35,6 +47,11 @@ export class Replayer {
     return this.#inputs;
   }
 
+  /** The recordings so far that lack something at their end; of the last one it is known after `end`. */
+  get cuts(): readonly Cut[] {
+    return this.#cuts;
+  }
+
   /**
    * Checks one line, without its newline. Returns the first difference, after which the replayer is of no further use.
    * @throws Error when the line is not a line of a trace.
@@ -42,27 +59,29 @@ export class Replayer {
   line(bytes: Uint8Array): Difference | undefined {
     this.#line++;
     const line = text(bytes);
-    const parsed = this.#parse(line);
+    const parsed = objectOf(line);
+    if (this.#isTorn(line, parsed)) return undefined;
+    if (parsed === undefined) throw this.#error("expected a JSON object", line);
+    if ("trace" in parsed) {
+      // A recording that ends with an input alone ends with a trap. Any other that is not whole is one of a host that was killed.
+      this.#endRecording(this.#line - 1, this.#pending.length > 0 && this.#inputLine !== this.#line - 1);
+      this.#open(parsed);
+      return undefined;
+    }
     if ("out" in parsed) return this.#compare(line);
-    // An input without actions, and then another recording: there the recording hub trapped.
-    if ("trace" in parsed && this.#trapLine === this.#line - 1) this.#pending = [];
-    const missing = this.end();
-    if (missing !== undefined) return missing;
+    if (this.#pending.length > 0) return { line: this.#line, expected: undefined, actual: this.#pending[0] };
     if ("hash" in parsed && this.#hub !== undefined) {
       this.#pending = [text(this.#hub.hash()).trimEnd()];
       return this.#compare(line);
     }
-    if ("trace" in parsed) {
-      this.#open(parsed);
-      return undefined;
-    }
-    if (this.#hub === undefined) throw this.#error("expected the first line of a trace, {\"trace\":1,...}", line);
+    if (this.#hub === undefined) throw this.#error(FIRST_LINE, line);
     this.#inputs++;
-    this.#trapLine = this.#line;
+    this.#inputLine = this.#line;
     try {
       this.#hub.handle(number(parsed["now"]), this.#input(parsed));
     } catch (error) {
       if (!(error instanceof ModuleTrap)) throw error;
+      this.#hasTrapped = true;
       this.#pending = [`(${error.message})`]; // a difference, unless the recording hub trapped as well
       return undefined;
     }
@@ -71,10 +90,38 @@ export class Replayer {
     return this.#compare(line);
   }
 
-  /** To be called after the last line: the hub may have had more to say. */
-  end(): Difference | undefined {
-    const actual = this.#pending.shift();
-    return actual === undefined ? undefined : { line: this.#line + 1, expected: undefined, actual };
+  /**
+   * To be called after the last line. A recording may be cut off anywhere, in a line or between two: what there is of it is the same, then.
+   * @param rest what stands behind the last newline; it counts as a line where it is a whole one
+   * @throws Error when there is no recording, not even the first line of one.
+   */
+  end(rest: Uint8Array = NOTHING): Difference | undefined {
+    const isWhole = rest.byteLength > 0 && (this.#hub === undefined || objectOf(text(rest)) !== undefined);
+    const difference = isWhole ? this.line(rest) : undefined;
+    if (difference !== undefined) return difference;
+    if (this.#hub === undefined) throw this.#error(FIRST_LINE, undefined);
+    if (rest.byteLength > 0 && !isWhole) this.#line++;
+    if (this.#hasTrapped) return { line: this.#line + 1, expected: undefined, actual: this.#pending[0] };
+    this.#endRecording(this.#line, rest.byteLength > 0 || this.#pending.length > 0);
+    return undefined;
+  }
+
+  /** A host that was killed leaves half a line, at the end, or with the recording of its successor in the next line. */
+  #isTorn(line: string, parsed: Record<string, unknown> | undefined): boolean {
+    const isTorn = parsed === undefined && this.#hub !== undefined && this.#torn === undefined;
+    if (isTorn) {
+      this.#torn = line;
+    } else if (this.#torn !== undefined && (parsed === undefined || !("trace" in parsed))) {
+      this.#line--;
+      throw this.#error("expected a JSON object", this.#torn);
+    }
+    return isTorn;
+  }
+
+  #endRecording(line: number, isCut: boolean): void {
+    if (isCut || this.#torn !== undefined) this.#cuts.push({ line, linesDue: this.#pending.length });
+    this.#pending = [];
+    this.#torn = undefined;
   }
 
   #compare(expected: string): Difference | undefined {
@@ -87,6 +134,7 @@ export class Replayer {
     const config = { ...(header["config"] as object), hash_seed: header["hash_seed"], secrets: [SECRET] };
     this.#hub = Hub.create(this.#module, JSON.stringify(config));
     this.#hub.record(true);
+    this.#hasTrapped = false;
   }
 
   #input(line: Record<string, unknown>): Input {
@@ -113,14 +161,6 @@ export class Replayer {
     return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   }
 
-  #parse(line: string): Record<string, unknown> {
-    try {
-      return JSON.parse(line) as Record<string, unknown>;
-    } catch {
-      throw this.#error("expected a JSON object", line);
-    }
-  }
-
   #error(expected: string, found: string | undefined): Error {
     return new Error(`trace line ${this.#line}: ${expected}, found ${(found ?? "nothing").slice(0, 200)}`);
   }
@@ -128,4 +168,13 @@ export class Replayer {
 
 function number(value: unknown): number {
   return typeof value === "number" ? value : 0;
+}
+
+function objectOf(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -7,11 +7,12 @@ import { Replayer } from "../module/replay.js";
 import type { Difference } from "../module/replay.js";
 import { readDefaultModule } from "./server.js";
 
-const HELP = `covenant-sidekick-replay TRACE [--module FILE]
+const HELP = `covenant-sidekick-replay TRACE... [--module FILE]
 
-Replays a trace recorded with covenant-sidekick --record, and demands the same actions byte for byte.
+Replays traces recorded with covenant-sidekick --record, and demands the same actions byte for byte. A recording that was cut
+off is replayed as far as it goes.
 --module: the WebAssembly module to replay on (default: the one of this package).
-Exit status: 0 all equal, 1 a difference, 2 the trace or the module cannot be read.
+Exit status: 0 all equal, 1 a difference, 2 a trace or the module cannot be read.
 `;
 
 try {
@@ -30,16 +31,27 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  const [path] = positionals;
-  if (path === undefined || positionals.length > 1) throw new Error("expected one trace file; try --help");
-  const replayer = new Replayer(values.module === undefined ? readDefaultModule() : compileModuleSync(readFileSync(values.module)));
-  for await (const line of linesOf(path)) {
-    const difference = replayer.line(line);
+  if (positionals.length === 0) throw new Error("expected a trace file; try --help");
+  const module = values.module === undefined ? readDefaultModule() : compileModuleSync(readFileSync(values.module));
+  let status = 0;
+  for (const path of positionals) {
+    const replayed = await replay(path, new Replayer(module)).catch((error: unknown) => {
+      throw new Error(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+    status = Math.max(status, replayed);
+  }
+  return status;
+}
+
+async function replay(path: string, replayer: Replayer): Promise<number> {
+  for await (const { line, isLast } of linesOf(path)) {
+    const difference = isLast ? replayer.end(line) : replayer.line(line);
     if (difference !== undefined) return show(path, difference);
   }
-  const difference = replayer.end();
-  if (difference !== undefined) return show(path, difference);
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
+  for (const { line, linesDue } of replayer.cuts) {
+    console.log(`${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for its last input`);
+  }
   return 0;
 }
 
@@ -50,17 +62,17 @@ function show(path: string, difference: Difference): number {
   return 1;
 }
 
-/** The lines of a file without their newlines. Traces may be larger than a string can be. */
-async function* linesOf(path: string): AsyncGenerator<Buffer> {
+/** The lines of a file without their newlines; the last is what stands behind the last newline. Traces may be larger than a string can be. */
+async function* linesOf(path: string): AsyncGenerator<{ readonly line: Buffer; readonly isLast: boolean }> {
   let rest: Buffer[] = [];
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      yield Buffer.concat([...rest, chunk.subarray(start, end)]);
+      yield { line: Buffer.concat([...rest, chunk.subarray(start, end)]), isLast: false };
       rest = [];
       start = end + 1;
     }
     if (start < chunk.byteLength) rest.push(chunk.subarray(start));
   }
-  // A last line without newline was cut while it was written: it is no line.
+  yield { line: Buffer.concat(rest), isLast: true };
 }

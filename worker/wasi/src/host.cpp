@@ -215,7 +215,11 @@ void Host::commit() {
   const std::string why = options_.tokens.commit();
   const std::vector<Sender> writers = std::exchange(writers_, {});
   const std::vector<Sender> unstored = std::exchange(unstored_, {});
-  if (!why.empty()) log_.error("what has changed could not be stored", {{"error", why}, {"senders", writers.size()}});
+  if (!why.empty() && unstored_senders_ == 0) log_.error("what has changed could not be stored, and is refused until it can be", {{"error", why}});
+  if (!why.empty()) unstored_senders_ += writers.size();
+  if (why.empty() && !writers.empty() && unstored_senders_ > 0) {
+    log_.info("what changes is stored again", {{"refused_meanwhile", std::exchange(unstored_senders_, 0)}});
+  }
   if (!unstored.empty()) log_.warn("a token was used that could not be stored when it was registered", {{"senders", unstored.size()}});
   for (const Sender& writer : why.empty() ? unstored : writers) refuse(writer);
 }

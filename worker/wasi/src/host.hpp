@@ -105,6 +105,7 @@ class Host final : public SocketTaker, public RequestTaker {
   Loop::Timer tick_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
+  u64 unstored_senders_ = 0;  // since storing began to fail: told once, and once when it works again
   bool is_shutting_down_ = false;
 };
 

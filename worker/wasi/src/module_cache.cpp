@@ -55,10 +55,10 @@ void write_cache(wasmtime_module_t& module, const std::string& path, std::string
   const std::string compiled(bytes.data, bytes.size);
   wasm_byte_vec_delete(&bytes);
   const std::string file = head_for(wasm, compiled) + compiled;
-  // Under another name first: who starts at the same time never sees half a file.
-  const std::string draft = path + "." + std::to_string(getpid());
-  const int fd = ::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  bool is_written = fd >= 0;
+  // Under another name first, one that nobody else has: who starts at the same time never sees half a file.
+  std::string draft = path + ".XXXXXX";
+  const int fd = ::mkostemp(draft.data(), O_CLOEXEC);
+  bool is_written = fd >= 0 && ::fchmod(fd, 0644) == 0;
   for (std::size_t at = 0; is_written && at < file.size();) {
     const ssize_t size = ::write(fd, file.data() + at, file.size() - at);
     is_written = size > 0;

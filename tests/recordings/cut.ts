@@ -1,0 +1,75 @@
+// Where a recording may be cut off, and what is left of it then. Reads the bytes without any of the code under test.
+import type { Random } from "./random.ts";
+import type { Verdict } from "./players.ts";
+
+const NEWLINE = 10;
+
+/** After how many bytes: at random, and wherever it could hurt. Never in the first line, without which there is no recording. */
+export function cutsOf(recording: Buffer, dice: Random, each: number): number[] {
+  const lines = linesOf(recording);
+  const from = lines[0]!.end;
+  const within = (lines: readonly Span[]) => lines.map(({ start, end }) => start + 1 + dice.below(end - start - 2));
+  const some = <T>(all: readonly T[]) => Array.from({ length: Math.min(each, all.length) }, () => dice.pick(all));
+  const multiByte = [...recording.keys()].filter((at) => at > from && (recording[at]! & 0xc0) === 0x80);
+  const inputs = lines.filter(({ kind }) => kind === "in");
+  const answered = inputs.filter(({ index }) => lines[index + 1]?.kind === "out");
+  const rare = lines.filter(({ kind, index }) => index > 0 && (kind === "trace" || kind === "hash"));
+  const cuts = [
+    from,
+    ...Array.from({ length: each }, () => from + dice.below(recording.byteLength - from)),
+    ...some(multiByte),
+    ...some(inputs).map(({ start }) => start), // as if nothing had happened
+    ...some(answered).map(({ end }) => end), // between an input and its actions
+    ...some(inputs).map(({ end }) => end - 1), // only the newline is missing
+    ...some(lines.filter(({ index }) => index > 0 && lines[index + 1]?.kind !== "out")).map(({ end }) => end - 1), // and nothing else
+    ...within(some(rare)),
+  ];
+  return [...new Set(cuts)].sort((a, b) => a - b);
+}
+
+/** What is to be said of the recording when only so many of its bytes are there. */
+export function verdictOf(recording: Buffer, bytes: number): Verdict {
+  const { inputs, lines, half, lacksNewline, linesDue } = restOf(recording, bytes);
+  return { inputs, cuts: half || lacksNewline || linesDue > 0 ? [{ line: lines.length, linesDue }] : [] };
+}
+
+/** The same, when the host was killed there, and another recording of so many inputs follows in the same file. */
+export function succeededVerdictOf(recording: Buffer, bytes: number, inputsMore: number): Verdict {
+  const { inputs, lines, half, linesDue } = restOf(recording, bytes);
+  // An input alone is how a recording ends whose hub trapped.
+  const isTold = half || (linesDue > 0 && lines.at(-1)!.kind !== "in");
+  return { inputs: inputs + inputsMore, cuts: isTold ? [{ line: lines.length, linesDue }] : [] };
+}
+
+/** A line that lacks nothing but its newline is one. */
+function restOf(recording: Buffer, bytes: number) {
+  const all = linesOf(recording);
+  const lines = all.filter(({ start }) => start < bytes);
+  const whole = lines.filter(({ end }) => end - 1 <= bytes);
+  const next = all.slice(whole.length).findIndex(({ kind }) => kind !== "out");
+  return {
+    lines,
+    inputs: whole.filter(({ kind }) => kind === "in").length,
+    half: whole.length < lines.length,
+    lacksNewline: lines.at(-1)!.end !== bytes,
+    linesDue: next < 0 ? all.length - whole.length : next,
+  };
+}
+
+interface Span {
+  readonly index: number;
+  readonly kind: string;
+  readonly start: number;
+  /** Behind the newline. */
+  readonly end: number;
+}
+
+function linesOf(recording: Buffer): Span[] {
+  const lines: Span[] = [];
+  for (let start = 0; start < recording.byteLength; ) {
+    const end = recording.indexOf(NEWLINE, start) + 1;
+    lines.push({ index: lines.length, kind: /^\{"(\w+)"/.exec(recording.subarray(start, start + 8).toString("latin1"))![1]!, start, end });
+    start = end;
+  }
+  return lines;
+}
