@@ -1,8 +1,10 @@
 // The recording of the object: it replays, only who has the secret gets it, and it is bounded.
 import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
 import { after, afterEach, test } from "node:test";
-import { closeEverything, health, post, registerToken, request, SECRET, start, startApp, stopAll, TestClient } from "./support/sidekick.ts";
+import { closeEverything, health, post, registerToken, request, SECRET, start, startApp, stopAll, TestClient, until } from "./support/sidekick.ts";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
+import { watchedWorker } from "./support/workerd.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -58,14 +60,74 @@ test("the recording is bounded: old ones go, and what remains still replays", as
   assert.ok(inputs > 20, `${inputs} inputs`);
 });
 
-test("a restore takes one row of the recording, however many tokens there are", async () => {
-  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "10000000" } });
+test("a restore takes one row of the recording, however many tokens there are, and small inputs share one", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "10000000" } });
   for (let i = 0; i < 50; i++) await registerToken(sidekick.port, `token-${i}`);
-  const before = await sidekick.rows("trace");
+  await fetchTrace(sidekick.port); // writes what waits
+  const before = await sidekick.test("recorded-rows");
+  assert.ok(before < 20, `${before} rows for 50 inputs`);
   await sidekick.evict("hibernate");
   await health(sidekick.port);
-  assert.equal(await sidekick.rows("trace"), before + 2); // the restore, and the request
-  assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), 50 + 50 + 1);
+  const trace = await fetchTrace(sidekick.port);
+  assert.equal(await sidekick.test("recorded-rows"), before + 2); // the restore, and the request
+  assert.equal(await assertReplays(sidekick, trace), 50 + 50 + 1);
+});
+
+test("nothing waits for a recording: no write of it locks the output gate, also where one begins and old ones go", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const client = await TestClient.connect(sidekick.port);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  const hubs = await sidekick.test("hubs");
+  await sidekick.test("gating-writes");
+  for (let i = 0; i < 200; i++) {
+    await post(sidekick.port, "/resources", { resources: ["todo/1", `todo/${i}`] });
+    await client.next();
+  }
+  assert.deepEqual(await sidekick.test("gating-writes"), []);
+  assert.ok((await sidekick.test("hubs")) > hubs + 1);
+  const inputs = await assertReplays(sidekick, await fetchTrace(sidekick.port));
+  assert.ok(inputs > 20 && inputs < 200, `${inputs} inputs`);
+  await registerToken(sidekick.port, "token");
+  assert.equal((await sidekick.test("gating-writes")).length, 1, "a token is to be stored before it is confirmed, and such writes are seen");
+});
+
+test("a long recording ends behind what is delivered, and not in front of what is delivered next", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const hubs = await sidekick.test("hubs");
+  assert.equal((await post(sidekick.port, "/resources", { resources: Array.from({ length: 20 }, () => "x".repeat(1000)) })).status, 200);
+  await until(async () => (await sidekick.test("hubs")) > hubs + 1); // the second, though nothing comes any more
+  const trace = await fetchTrace(sidekick.port);
+  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 2);
+  assert.equal(await assertReplays(sidekick, trace), 1);
+});
+
+test("where the storage refuses the recording it ends, no more lines are made, and all else goes on", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "1000000" } });
+  const client = await TestClient.connect(sidekick.port);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  await fetchTrace(sidekick.port); // writes what waits
+  await sidekick.test("refuse-recording");
+  await until(async () => {
+    await post(sidekick.port, "/resources", { resources: ["todo/1"] });
+    assert.deepEqual(await client.next(), { type: "updated", resource: "todo/1" });
+    return isDeepStrictEqual(await sidekick.test("recording"), [true, false]);
+  });
+  assert.equal(sidekick.output().match(/the recording ends here/g)?.length, 1);
+  assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), 2);
+});
+
+test("inputs that are longer than the recording may be: at most two remain", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000" } });
+  for (let i = 0; i < 6; i++) {
+    assert.equal((await post(sidekick.port, "/resources", { resources: ["x".repeat(1000)], more: `${i}`.repeat(300_000) })).status, 200);
+    await until(async () => (await sidekick.test("hubs")) >= i + 2);
+  }
+  const trace = await fetchTrace(sidekick.port);
+  assert.ok(trace.length > 300_000 && trace.length < 2 * 200_000 + 2 * 302_000, `${trace.length} bytes`);
+  assert.ok(trace.includes("5555"), "the latest is there");
+  assert.ok((await assertReplays(sidekick, trace)) <= 2);
 });
 
 test("a restore that is longer than the recording may be does not make the hub anew at every input", async () => {
@@ -110,8 +172,8 @@ test("while the app server owes an answer the recording stops at its bound; with
   await assertReplays(sidekick, cut);
   answers[0]!();
   while ((await health(port)).forwards > 0);
-  const goesOn = await fetchTrace(port);
-  assert.equal(goesOn.match(/^\{"trace":1,/gm)?.length, 2);
+  let goesOn = "";
+  await until(async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":1,/gm)?.length === 2);
   await assertReplays(sidekick, goesOn);
 });
 

@@ -11,6 +11,8 @@ export interface Options {
   readonly deliver?: () => Deliver;
   /** The limits of our module that are not to have their default. */
   readonly limits?: Readonly<Record<string, number>>;
+  /** In place of our module. */
+  readonly module?: WebAssembly.Module;
   /** Counts, per difference, how often it came up. */
   readonly met?: Map<Difference, number>;
 }
@@ -22,9 +24,9 @@ export interface Finding {
 }
 
 /** undefined: both sides were the same from beginning to end. */
-export async function compare(steps: readonly Step[], { allowed = all, deliver, limits, met }: Options = {}): Promise<Finding | undefined> {
+export async function compare(steps: readonly Step[], { allowed = all, deliver, limits, module, met }: Options = {}): Promise<Finding | undefined> {
   const theirs = new Reference(allowed);
-  const ours = new Ours(deliver?.(), limits);
+  const ours = new Ours(deliver?.(), limits, module);
   let finding: Finding | undefined;
   for (let at = 0; at < steps.length && finding === undefined; ++at) {
     const seen = { reference: await theirs.play(steps[at]!), ours: ours.play(steps[at]!) };

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { compare, explain, type Options, shrink } from "./compare.ts";
 import { all, type Difference } from "./differences.ts";
 import { examples } from "./examples.ts";
+import { mutant } from "./mutants.ts";
 import { mutations } from "./mutations.ts";
 import { generate } from "./script.ts";
 
@@ -66,9 +67,14 @@ for (const [name, deliver] of Object.entries(mutations)) {
 
 // The module itself with other rules than those the reference is corrected to.
 const otherRules = [
-  { token_resume_ms: 0 }, { token_ttl_ms: 600_000 }, { forward_timeout_ms: 60_000 }, { forward_concurrent: 1 },
-  { resource_bytes_max: 1025 }, { token_bytes_max: 255 },
+  { token_resume_ms: 0 }, { token_resume_ms: 60_010 }, { token_ttl_ms: 299_990 }, { token_ttl_ms: 300_010 }, { forward_timeout_ms: 30_010 }, { forward_concurrent: 1 },
+  { resource_bytes_max: 1025 }, { token_bytes_max: 255 }, { channel_bytes_max: 257 }, { param_name_bytes_max: 255 }, { param_value_bytes_max: 1025 },
 ];
 for (const limits of otherRules) {
   test(`a module with ${JSON.stringify(limits)} is caught`, () => isCaught({ limits }));
+}
+
+// The module with a bug inside: mutations of the core that the simulator catches, too (tests/sim/mutations).
+for (const name of ["subscribed_only", "own_context", "forward_order", "one_holder"]) {
+  test(`a module whose core has the bug ${name} is caught, and the conversation becomes short`, async () => isCaught({ module: await mutant(name) }));
 }

@@ -9,7 +9,7 @@ import { readable, Seen } from "./seen.ts";
 
 /** SIDEKICK_MODULE, or the module that the package ships. */
 const path = process.env["SIDEKICK_MODULE"];
-const module = path === undefined ? readDefaultModule() : compileModuleSync(readFileSync(path));
+const ordinary = path === undefined ? readDefaultModule() : compileModuleSync(readFileSync(path));
 const secret = "oracle";
 
 /** The kinds of error that both sides have, each worded in its own way; what is not here is the app server's own text. */
@@ -41,7 +41,7 @@ export class Ours {
   #sent: Sent[] = [];
 
   /** @param limits those that are not to have their default, as in docs/protocol.md */
-  constructor(deliver: Deliver = (messages) => messages, limits: Readonly<Record<string, number>> = {}) {
+  constructor(deliver: Deliver = (messages) => messages, limits: Readonly<Record<string, number>> = {}, module = ordinary) {
     this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [secret], hash_seed: "0123456789abcdef" }));
     this.#deliver = deliver;
   }
@@ -81,7 +81,13 @@ export class Ours {
   }
 
   #handle(input: Input): void {
-    for (const action of this.#hub.handle(this.#now, input)) this.#perform(action);
+    let actions: readonly Action[] = [];
+    try {
+      actions = this.#hub.handle(this.#now, input);
+    } catch (error) {
+      this.#seen.to("process", `ends: ${String(error)}`);
+    }
+    for (const action of actions) this.#perform(action);
   }
 
   #perform(action: Action): void {

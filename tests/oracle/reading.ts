@@ -1,8 +1,8 @@
 // What the entries of differences.ts about reading come down to: which texts and names we refuse that the reference takes.
 import ION from "@covenant-rpc/ion";
 
-import { LIMITS } from "../../worker/src/module/index.ts";
 import { intendedDifferences } from "../ion/differences.ts";
+import { NUMBERS } from "./numbers.ts";
 
 export interface Room {
   readonly channel: string;
@@ -66,19 +66,19 @@ export const hasTwice = remembering((text): { member: boolean; param: boolean } 
   return { member: repeats(members.filter((name) => known.includes(name))), param: repeats(params) };
 });
 
-const isOver = (text: string, bytesMax: { readonly default: number }): boolean => Buffer.byteLength(text) > bytesMax.default;
+const isOver = (text: string, bytesMax: number): boolean => Buffer.byteLength(text) > bytesMax;
 
 export function isTooLong({ token, channel, params, resources }: Message): boolean {
   return (
-    (token !== undefined && isOver(token, LIMITS.token_bytes_max)) ||
-    (channel !== undefined && isOver(channel, LIMITS.channel_bytes_max)) ||
+    (token !== undefined && isOver(token, NUMBERS.token_bytes_max)) ||
+    (channel !== undefined && isOver(channel, NUMBERS.channel_bytes_max)) ||
     (params !== undefined && areTooLong(params)) ||
-    (resources !== undefined && resources.some((resource) => isOver(resource, LIMITS.resource_bytes_max)))
+    (resources !== undefined && resources.some((resource) => isOver(resource, NUMBERS.resource_bytes_max)))
   );
 }
 
 function areTooLong(params: Room["params"]): boolean {
-  return Object.entries(params).some(([name, value]) => isOver(name, LIMITS.param_name_bytes_max) || isOver(value, LIMITS.param_value_bytes_max));
+  return Object.entries(params).some(([name, value]) => isOver(name, NUMBERS.param_name_bytes_max) || isOver(value, NUMBERS.param_value_bytes_max));
 }
 
 /** What an error can name of a malformed message. */
@@ -87,7 +87,7 @@ export function scopeOf(parsed: unknown, text: string): Room {
   if (typeof parsed !== "object" || parsed === null || Object.getPrototypeOf(parsed) !== Object.prototype) return nothing;
   const { type, channel, params } = parsed as Record<string, unknown>;
   if (typeof type === "string" && ["subscribe", "unsubscribe", "listen", "unlisten"].includes(type)) return nothing;
-  const isChannel = typeof channel === "string" && !isOver(channel, LIMITS.channel_bytes_max);
+  const isChannel = typeof channel === "string" && !isOver(channel, NUMBERS.channel_bytes_max);
   const areParams =
     typeof params === "object" && params !== null && Object.getPrototypeOf(params) === Object.prototype &&
     Object.values(params).every((value) => typeof value === "string") && !areTooLong(params as Room["params"]) && !hasTwice(text).param;

@@ -10,9 +10,9 @@ import ION from "@covenant-rpc/ion";
 import { httpSidekickToServer } from "@covenant-rpc/server/interfaces/http";
 import { Sidekick } from "@covenant-rpc/server/sidekick/index";
 
-import { LIMITS } from "../../worker/src/module/index.ts";
 import { asWePrint } from "../ion/differences.ts";
 import type { Difference } from "./differences.ts";
+import { NUMBERS } from "./numbers.ts";
 import { hasTwice, ionOf, isIonToUs, isTooLong, type Message, type Room, scopeOf, sidekickTopic } from "./reading.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
@@ -200,7 +200,7 @@ export class Reference {
     if (existing !== undefined && this.#as("heldStays", existing.holder !== undefined)) return 409;
     this.#sidekick.addConnection(payload as never);
     const queue = existing?.queue ?? { inFlight: 0, waiting: [] };
-    this.#tokens.set(payload.token, { payload, queue, freeUntil: this.#now + LIMITS.token_ttl_ms.default });
+    this.#tokens.set(payload.token, { payload, queue, freeUntil: this.#now + NUMBERS.token_ttl_ms });
     return 200;
   }
 
@@ -263,7 +263,7 @@ export class Reference {
         this.#state.tokenMap.set(key, token.payload);
       }
       token.holder = undefined;
-      token.freeUntil = this.#now + LIMITS.token_resume_ms.default;
+      token.freeUntil = this.#now + NUMBERS.token_resume_ms;
     }
   }
 
@@ -372,7 +372,7 @@ export class Reference {
 
   #fetched(body: string): Promise<unknown> {
     this.#seen.to("app server", readable(Buffer.from(this.#passed(body))));
-    return new Promise((resolve, reject) => this.#open.push({ resolve, reject, deadline: this.#now + LIMITS.forward_timeout_ms.default }));
+    return new Promise((resolve, reject) => this.#open.push({ resolve, reject, deadline: this.#now + NUMBERS.forward_timeout_ms }));
   }
 
   #answer(forward: number, status: number, body: string): void {

@@ -53,6 +53,9 @@ const answers: readonly (readonly [status: number, body: string])[] = [
   [503, `{ "message": "asleep", "fault": "sidekick" }`],
 ];
 
+/** Just before something is due, and just after: some steps come in between, a millisecond each. */
+const waits = [1000, 29_990, 30_000, 59_990, 60_000, 299_990, 300_000];
+
 /** What the reference reads, and we read only in part: docs/ion.md. */
 const looseValues = ["1.", "-", "1e", "date:1", "date:2026-02-29", "\"\\uZZZZ\"", "[".repeat(256) + "]".repeat(256), "1.5", "date:2024-02-29"];
 
@@ -114,7 +117,7 @@ class Generator {
         return { do: "answer", forward: random.below(4), status, body };
       }
       case "wait":
-        return { do: "wait", ms: random.pick([1000, 29_000, 31_000, 61_000, 301_000]) };
+        return { do: "wait", ms: random.pick(waits) };
       case "subscribe":
         return this.#use({ type: "subscribe", token: this.#registered() });
       case "unsubscribe":

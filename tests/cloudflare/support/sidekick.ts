@@ -16,7 +16,7 @@ export interface WorkerdSidekick extends Workerd {
   constructed(hub?: string): Promise<number>;
   /** Wakes the object, as asking for rows does, but its hub hears nothing of it. */
   sql(statement: string, hub?: string): Promise<any[]>;
-  rows(table: "token" | "client" | "trace" | "setting", hub?: string): Promise<number>;
+  rows(table: "token" | "client" | "setting", hub?: string): Promise<number>;
   /** Any other `/test/...` request. */
   test(path: string, body?: string | Buffer): Promise<any>;
 }
@@ -24,13 +24,15 @@ export interface WorkerdSidekick extends Workerd {
 export interface Options {
   readonly env?: Readonly<Record<string, string>>;
   readonly limits?: Readonly<Record<string, number>>;
+  /** Its main file. Default: what is deployed, and a back door. */
+  readonly main?: string;
   /** Where it stores, and what an earlier one has stored. Default: a folder of its own, gone with it. */
   readonly storage?: string;
 }
 
-export async function startSidekick({ env = {}, limits = {}, storage }: Options = {}): Promise<WorkerdSidekick> {
+export async function startSidekick({ env = {}, limits = {}, main = testWorker, storage }: Options = {}): Promise<WorkerdSidekick> {
   const workerd = await startWorkerd({
-    main: testWorker,
+    main,
     unsafe: true,
     env: { SIDEKICK_SECRET: SECRET, SIDEKICK_LIMITS: JSON.stringify({ auth_failure_delay_ms: 0, ...limits }), ...env },
     ...(storage !== undefined && { storage }),

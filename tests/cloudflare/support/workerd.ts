@@ -17,6 +17,8 @@ const workerdPath = (createRequire(import.meta.url)("workerd") as { default: str
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
 /** What is deployed, and a back door. */
 export const testWorker = fileURLToPath(new URL("test-worker.ts", import.meta.url));
+/** The same, with a watched storage. */
+export const watchedWorker = fileURLToPath(new URL("watched-worker.ts", import.meta.url));
 /** The module under test: SIDEKICK_MODULE, or the one the package ships. */
 export const DEFAULT_MODULE = process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
 

@@ -2,7 +2,7 @@
 // records, the alarm and the recording. Makes no protocol decision.
 //
 // It sleeps whenever nothing is under way, and then loses its memory: sockets, attachments, rows and alarm remain. So nothing here
-// may hold it awake (no timer, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
+// may hold it awake (no timer that waits, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type { Action, Input, SendAction } from "../module/border.generated.js";
 import { ConfigError, ModuleTrap, text } from "../module/hub.js";
@@ -35,7 +35,6 @@ const CLOSE_INTERNAL_ERROR = 1011;
 const TOKEN_FREE = 0;
 const PING = '{"type":"ping"}';
 const PONG = '{"type":"pong"}';
-const NEWLINE = new Uint8Array([10]);
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
@@ -130,14 +129,18 @@ class Awake {
   #alarmAt = 0;
   /** The reason of the latest close. */
   #refusal: string | undefined;
+  /** Whether the hub makes lines for a recording. */
+  #isRecording = false;
   /** How much of the recording at hand is its restore. */
   #restoredTraceBytes = 0;
+  /** Whether another recording is about to begin. */
+  #isRenewing = false;
   /** Whether what is set as alarm is known: after a wake one may stand from before. */
   #alarmIsKnown = false;
 
   constructor(ctx: DurableObjectState, env: Env, hub: string | undefined, create: (settings: HubSettings, hashSeed: string) => HubLike) {
     this.#ctx = ctx;
-    this.#store = new Store(ctx.storage.sql);
+    this.#store = new Store(ctx.storage);
     this.#name = this.#settled("hub", () => hub ?? "");
     const hashSeed = this.#settled("hash_seed", createHashSeed);
     this.#settings = readSettings(env, this.#name);
@@ -202,7 +205,7 @@ class Awake {
     } catch (error) {
       this.#recover(error, now, input);
     }
-    if (this.#hub !== undefined) this.#boundTrace(this.#hub);
+    if (this.#hub !== undefined) this.#keepTrace(this.#hub);
   }
 
   #perform(hub: HubLike, actions: readonly Action[], input: Input): void {
@@ -226,7 +229,7 @@ class Awake {
       }
     }
     // After the actions, whose views the next call on the hub would end.
-    if (this.#records) this.#store.trace.write(hub.recorded());
+    if (this.#isRecording) this.#store.trace.write(hub.recorded());
     if (isStored) return;
     if ("client" in input) this.apply({ type: "client_closed", client: input.client });
     else if ("request" in input) this.#answers.set(input.request, NOT_STORED);
@@ -355,7 +358,7 @@ class Awake {
   #recover(error: unknown, now: number, input: Input): void {
     console.error(`the hub trapped at ${input.type}, and is made anew from what is stored; please report this: ${described(error)}`);
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
-    if (this.#records) this.#recordLast(now, input);
+    if (this.#isRecording) this.#recordLast(now, input);
     // The timer ends the restore: what the one who is gone held is free, and the alarm stands for it.
     const end: Input = { type: "timer_fired" };
     this.#restored((hub) => this.#perform(hub, hub.handle(Date.now(), end), end));
@@ -401,10 +404,9 @@ class Awake {
   #restore(hub: HubLike): void {
     this.#hub = hub;
     this.#generation++;
-    if (this.#settings.traceBytesMax > 0) {
-      this.#store.trace.begin(this.#settings.traceBytesMax);
-      this.#store.trace.write(hub.describe());
-      this.#store.trace.write(NEWLINE);
+    this.#isRecording = this.#settings.traceBytesMax > 0;
+    if (this.#isRecording) {
+      this.#store.trace.begin(this.#settings.traceBytesMax, hub.describe());
       hub.record(true);
     }
     const now = Date.now();
@@ -412,7 +414,7 @@ class Awake {
     for (const token of this.#store.tokens.all()) {
       const actions = hub.handle(now, { type: "restore_token", ...token });
       if (actions.length > 0) damaged.push(token.key); // to be erased, and not while the rows are being read
-      if (this.#records) this.#store.trace.write(hub.recorded());
+      if (this.#isRecording) this.#store.trace.write(hub.recorded());
     }
     for (const key of damaged) this.#tidy(() => this.#store.tokens.erase(key));
     this.#restoreClients(hub, now);
@@ -452,19 +454,35 @@ class Awake {
     }
   }
 
-  get #records(): boolean {
-    return this.#settings.traceBytesMax > 0;
+  /** Stores what an input has added to the recording, and bounds it. */
+  #keepTrace(hub: HubLike): void {
+    if (this.#settings.traceBytesMax === 0) return;
+    this.#store.trace.flushSoon();
+    if (this.#isTraceLong(0.5)) this.#renewTrace();
+    if (!this.#isRecording || (this.#store.trace.isOpen && !this.#isTraceLong(1))) return;
+    this.#isRecording = false;
+    hub.record(false); // lines for nobody would cost as much
   }
 
-  /** A recording that has become long ends, and with it the hub; the next input restores one, and begins another. Not while the
-   *  app server owes an answer, which would be lost: if it owes one for too long, the rest until then is not recorded. */
-  #boundTrace(hub: HubLike): void {
-    if (!this.#records) return;
-    this.#store.trace.flush();
-    const bytes = this.#store.trace.bytes - this.#restoredTraceBytes; // a restore that is long in itself must not lead to the next one
-    if (bytes <= this.#settings.traceBytesMax / 2) return;
-    if (this.#forwards === 0) this.#hub = undefined;
-    else if (bytes > this.#settings.traceBytesMax) hub.record(false);
+  /** A restore that is long in itself does not count: it must not lead to the next one. */
+  #isTraceLong(share: number): boolean {
+    return this.#store.trace.bytes - this.#restoredTraceBytes > share * this.#settings.traceBytesMax;
+  }
+
+  /** Begins another recording, and with it another hub: a replay does what a restored one does. In a turn of its own, behind what this event sends.
+   *  Not while the app server owes an answer, which would be lost: it asks again, and until then nothing is recorded beyond the bound. */
+  #renewTrace(): void {
+    if (this.#isRenewing || this.#forwards > 0) return;
+    this.#isRenewing = true;
+    setTimeout(() => {
+      this.#isRenewing = false;
+      if (this.#forwards > 0 || !this.#isTraceLong(0.5)) return;
+      try {
+        this.#restored(() => {});
+      } catch (error) {
+        console.error(`no other recording could be begun: ${described(error)}`);
+      }
+    }, 0); // keeps nobody awake
   }
 
   #settled(name: string, make: () => string): string {

@@ -1,14 +1,14 @@
 // What outlives an instance of the object, in its SQLite: settings, token records, client records too large for an attachment, and
-// the trace. Bytes go in and come out as they are. Knows nothing of what they mean.
+// (trace-ring.ts) recordings. Bytes go in and come out as they are. Knows nothing of what they mean.
 // WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with a key of its own would otherwise have both.
 import { joined } from "./bytes.js";
+import { TraceRing } from "./trace-ring.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS token (key BLOB, part INTEGER, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL,
     PRIMARY KEY (key, part)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS client (client INTEGER, part INTEGER, record BLOB NOT NULL, PRIMARY KEY (client, part)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS trace (id INTEGER PRIMARY KEY, recording INTEGER NOT NULL, bytes BLOB NOT NULL);
 `;
 
 /** A row holds at most 2 MB; a record may be larger, and then takes several. */
@@ -22,12 +22,13 @@ export class Store {
   readonly trace: TraceRing;
   readonly #sql: SqlStorage;
 
-  constructor(sql: SqlStorage) {
+  constructor(storage: DurableObjectStorage) {
+    const sql = storage.sql;
     this.#sql = sql;
     sql.exec(TABLES);
     this.tokens = new TokenRows(sql);
     this.clients = new ClientRows(sql);
-    this.trace = new TraceRing(sql);
+    this.trace = new TraceRing(storage);
   }
 
   setting(name: string): string | undefined {
@@ -136,94 +137,6 @@ export class ClientRows {
       else known.push(new Uint8Array(record));
     }
     return new Map([...parts].map(([client, records]) => [client, joined(records)]));
-  }
-}
-
-/** The latest recordings, whole ones: a replay must begin with the first line of one. Where the storage refuses a row the recording ends
- *  there, and nothing else. */
-export class TraceRing {
-  readonly #sql: SqlStorage;
-  #recording: number | undefined;
-  #bytes = 0;
-  /** Written, and in no row yet: rows are billed by their number. */
-  #waiting: Uint8Array[] = [];
-  #waitingBytes = 0;
-
-  constructor(sql: SqlStorage) {
-    this.#sql = sql;
-  }
-
-  /** How many bytes the recording at hand has. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** Begins another recording, and drops the oldest until what remains has at most `bytesMax`, or is a single one. */
-  begin(bytesMax: number): void {
-    this.flush();
-    this.#tolerantly(() => this.#begin(bytesMax));
-  }
-
-  #begin(bytesMax: number): void {
-    const recordings = this.#sql
-      .exec<{ recording: number; bytes: number }>("SELECT recording, sum(length(bytes)) AS bytes FROM trace GROUP BY recording ORDER BY recording DESC")
-      .toArray();
-    this.#recording = (recordings[0]?.recording ?? 0) + 1;
-    this.#bytes = 0;
-    let sum = 0;
-    for (const [age, { recording, bytes }] of recordings.entries()) {
-      sum += bytes;
-      if (sum > bytesMax && age > 0) this.#sql.exec("DELETE FROM trace WHERE recording = ?", recording);
-    }
-  }
-
-  /** Copies. What is written takes a row with the next flush, or when it would fill one. */
-  write(lines: Uint8Array): void {
-    if (this.#recording === undefined) return;
-    if (this.#waitingBytes + lines.byteLength > PART_BYTES_MAX) this.flush();
-    this.#waiting.push(lines.slice());
-    this.#waitingBytes += lines.byteLength;
-    this.#bytes += lines.byteLength;
-  }
-
-  flush(): void {
-    if (this.#waitingBytes === 0) return;
-    const lines = joined(this.#waiting);
-    this.#waiting = [];
-    this.#waitingBytes = 0;
-    this.#tolerantly(() => {
-      for (const bytes of partsOf(lines)) this.#sql.exec("INSERT INTO trace (recording, bytes) VALUES (?, ?)", this.#recording, blob(bytes));
-    });
-  }
-
-  #tolerantly(write: () => void): void {
-    try {
-      write();
-    } catch (error) {
-      this.#recording = undefined;
-      console.error(`the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-
-  /** All of it as it is now, a row at a time: together they may be larger than memory is. */
-  stream(): ReadableStream<Uint8Array> {
-    const sql = this.#sql;
-    const last = sql.exec<{ id: number | null }>("SELECT max(id) AS id FROM trace").one().id ?? 0;
-    let next = 0;
-    return new ReadableStream({
-      type: "bytes",
-      pull(controller) {
-        const rows = sql.exec<{ id: number; bytes: ArrayBuffer }>("SELECT id, bytes FROM trace WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1", next, last);
-        const row = rows.toArray()[0];
-        if (row === undefined) {
-          controller.close();
-          controller.byobRequest?.respond(0);
-          return;
-        }
-        next = row.id + 1;
-        controller.enqueue(new Uint8Array(row.bytes));
-      },
-    });
   }
 }
 

@@ -1,0 +1,40 @@
+// Our module with a bug in its core: one of the simulator's mutations (tests/sim/mutations), built as scripts/build builds the module for WASI
+// hosts, but for the one changed file. What else it links is what that build has left in build/wasi.
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { compileModuleSync } from "../../worker/src/module/index.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+const build = join(root, "build/wasi");
+const run = promisify(execFile);
+
+/** How ninja makes the module: a command line each. */
+async function commands(): Promise<string[]> {
+  const { stdout } = await run("ninja", ["-C", build, "--quiet", "-t", "commands", "sidekick"], { maxBuffer: 1 << 24 });
+  return stdout.trim().split("\n");
+}
+
+/** The module with `tests/sim/mutations/<name>.patch` applied. */
+export async function mutant(name: string): Promise<WebAssembly.Module> {
+  const patch = join(root, "tests/sim/mutations", `${name}.patch`);
+  const source = /^--- a\/(.*)$/m.exec(readFileSync(patch, "utf8"))![1]!;
+  const all = await commands();
+  const compile = all.find((command) => command.endsWith(` -c ${join(root, source)}`))!;
+  const object = / -o (\S+) -c /.exec(compile)![1]!;
+  const link = all.at(-1)!.split(" && ")[1]!; // what follows makes it small, and checks it
+  const folder = mkdtempSync(join(tmpdir(), "sidekick-mutant-"));
+  try {
+    const mutated = join(folder, basename(source));
+    await run("patch", ["--quiet", "--force", "--no-backup-if-mismatch", `--output=${mutated}`, join(root, source), patch]);
+    await run("sh", ["-c", compile.replace(/ -MD -MT \S+ -MF \S+ -o .*/, ` -w -o ${mutated}.obj -c ${mutated}`)], { cwd: build });
+    await run("sh", ["-c", link.replace(` ${object} `, ` ${mutated}.obj `).replace(/ -o sidekick\.wasm .*/, ` -o ${folder}/sidekick.wasm`)], { cwd: build });
+    return compileModuleSync(readFileSync(join(folder, "sidekick.wasm")));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
