@@ -132,6 +132,9 @@ Payload Crowd::payload(bool may_be_deep) {
       {Shape::absent, Shape::object, Shape::object, Shape::object, Shape::text, Shape::number, Shape::nested, Shape::rich});
   payload.serial = ++serial_;
   if (payload.shape == Shape::text) payload.size = static_cast<u16>(dice_.below(swarm_.payload_max));
+  if (payload.shape == Shape::text && swarm_.payload_max >= 300 && dice_.chance(15)) {
+    payload.size = static_cast<u16>(dice_.chance(500) ? dice_.between(4000, 4200) : dice_.between(8000, 9000));  // more than a chunk of text, or two
+  }
   if (payload.shape == Shape::nested) payload.size = static_cast<u16>(dice_.below(4));
   const u32 depth_max = swarm_.configs[0].depth_max;
   if (payload.shape == Shape::nested && may_be_deep && depth_max < 100) payload.size = static_cast<u16>(depth_max - 3 + dice_.below(5));

@@ -46,16 +46,21 @@ enum class EffectKind : u8 { put, touch, erase, attach, send, publish, respond, 
 struct Effect {
   EffectKind kind;
   bool is_met = false;
-  bool is_error = false;  ///< send: `text` is how it begins, `needle` is in what follows. respond: `needle` is in the body
+  bool is_error = false;  ///< send: the end of the text is a pattern of the message that ends the error
   u8 state = 0;           ///< put, touch
   u32 who = 0;            ///< token, client, or for a publish the topic (see Model::subscribers)
   u32 status = 0;         ///< respond: status; close: code; forward: the message's flight
   u32 text = 0;           ///< where its bytes stand in Model::text
   u32 size = 0;
+  u32 pattern_size = 0;   ///< send: so many of the last of them; see `matches`
   u64 expires_at = 0;     ///< put, touch
-  const char* needle = "";
+  const char* header = "";  ///< respond
 
   bool is_durable() const { return kind <= EffectKind::attach; }
 };
+
+/// Whether `text` is what `pattern` says: `#` stands for a number, `*` for a few words of which none is a secret, all else for itself.
+/// `is_quoted`: the text is what stands between the quotes of an ION string.
+bool matches(Bytes pattern, Bytes text, bool is_quoted);
 
 }  // namespace sidekick::sim

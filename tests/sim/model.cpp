@@ -78,8 +78,7 @@ void Model::recount_soonest() {
 void Model::open(u32 client) {
   if (client_count_ >= config_->clients_max) {
     verdict_ = Checker::limits;
-    add(EffectKind::close, client).status = 1013;
-    return;
+    return close_socket(client, "this Sidekick holds as many connections as it may (clients_max); try again later");
   }
   ++client_count_;
   ClientFacts& it = clients_[client];
@@ -108,7 +107,15 @@ void Model::lag(u32 client, u32 bytes) {
   if (!clients_[client].is_open || bytes <= config_->client_buffer_bytes_max) return;
   close(client);
   add(EffectKind::attach, client).status = 1;  // forgotten
-  add(EffectKind::close, client).status = 1013;
+  close_socket(client, "reads too slowly: more bytes wait than client_buffer_bytes_max allows");
+}
+
+void Model::close_socket(u32 client, const char* reason) {
+  begin_text();
+  text += reason;
+  Effect& effect = add(EffectKind::close, client);
+  effect.status = 1013;
+  end_text(effect);
 }
 
 /// The socket of the one who held it is gone.
@@ -135,57 +142,34 @@ void Model::forget(u32 token) {
   it = TokenFacts{};
 }
 
+namespace {
+
+/// What topic_store_bytes_max counts: a topic's name with 128 bytes, and for each listener the name once more, as it is written, with 16.
+constexpr u32 prefix_bytes = sizeof "resource:" - 1;
+u64 topic_cost(const Word& resource) { return resource.bytes.size() + prefix_bytes + 128; }
+u64 listener_cost(const Word& resource) { return resource.literal.size() + prefix_bytes + 16; }
+
+}  // namespace
+
+u64 Model::listen_cost(u32 resource) const {
+  const Word& word = words_.resources[resource];
+  return listener_cost(word) + (subscriber_count(resource_topic(resource)) == 0 ? topic_cost(word) : 0);
+}
+
 /// One place per client and topic, counted: two tokens on one topic are one subscription that ends with the last.
 void Model::subscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (times++ != 0) return;
-  const bool is_resource = topic >= words_.scopes.size();
-  const Word* word = is_resource ? &words_.resources[topic - words_.scopes.size()] : nullptr;
-  if (subscriber_counts_[topic]++ == 0) {
-    ++topic_count_;
-    if (is_resource) {
-      topic_bytes_least_ += word->bytes.size() + 128;
-      topic_bytes_most_ += word->bytes.size() + 128 + 9;
-    }
-  }
-  if (!is_resource) return;
-  topic_bytes_least_ += word->bytes.size() + 16;
-  topic_bytes_most_ += word->literal.size() + 16 + 9;
+  if (topic >= words_.scopes.size()) topic_bytes_ += listen_cost(topic - static_cast<u32>(words_.scopes.size()));
+  if (subscriber_counts_[topic]++ == 0) ++topic_count_;
 }
 
 void Model::unsubscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (--times != 0) return;
-  const bool is_resource = topic >= words_.scopes.size();
-  const Word* word = is_resource ? &words_.resources[topic - words_.scopes.size()] : nullptr;
-  if (--subscriber_counts_[topic] == 0) {
-    --topic_count_;
-    if (is_resource) {
-      topic_bytes_least_ -= word->bytes.size() + 128;
-      topic_bytes_most_ -= word->bytes.size() + 128 + 9;
-    }
-  }
-  if (!is_resource) return;
-  topic_bytes_least_ -= word->bytes.size() + 16;
-  topic_bytes_most_ -= word->literal.size() + 16 + 9;
+  if (--subscriber_counts_[topic] == 0) --topic_count_;
+  if (topic >= words_.scopes.size()) topic_bytes_ -= listen_cost(topic - static_cast<u32>(words_.scopes.size()));
 }
-
-namespace {
-
-/// The names in one list of a client's record: `"tokens": ["a", "b"]`. Returns false where it is not one.
-template <class Take>
-bool read_list(Bytes& line, Take&& take) {
-  while (!line.empty() && line.front() == '"') {
-    std::size_t end = 1;
-    while (end < line.size() && line[end] != '"') end += line[end] == '\\' ? 2 : 1;
-    if (end >= line.size() || !take(line.substr(0, end + 1))) return false;
-    line.remove_prefix(end + 1);
-    if (line.starts_with(", ")) line.remove_prefix(2);
-  }
-  return line.starts_with("]");
-}
-
-}  // namespace
 
 /// Reads records as docs/architecture.md describes them.
 void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records,
@@ -196,7 +180,7 @@ void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows, con
   ghosts_.clear();  // forwards are numbered anew
   lanes_.clear();
   lane_count_ = client_count_ = token_count_ = topic_count_ = 0;
-  forward_bytes_least_ = forward_bytes_most_ = topic_bytes_least_ = topic_bytes_most_ = token_bytes_ = 0;
+  forward_bytes_ = topic_bytes_ = token_bytes_ = 0;
   std::fill(subscriptions_.begin(), subscriptions_.end(), u8{0});
   std::fill(subscriber_counts_.begin(), subscriber_counts_.end(), 0u);
   for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);

@@ -1,5 +1,6 @@
-// What must happen, by the protocol's documents alone (docs/protocol.md, docs/architecture.md): tokens, clients, topics and lanes as plain
-// lists of numbers. It is told what each op means, never parses a byte of it, and shares no code with the core.
+// What must happen, by the protocol's documents (docs/protocol.md, docs/architecture.md): tokens, clients, topics and lanes as plain lists of
+// numbers. It is told what each op means and parses none of it; what it reads is the records of clients, after a restart. Of the core it
+// uses the public headers: types, limits, and how texts and digits are put together.
 #pragma once
 
 #include <optional>
@@ -46,7 +47,7 @@ struct Message {
   u32 generation = 0;
   Payload data;
   Payload context;
-  u32 bytes_least = 0, bytes_most = 0;  ///< what it counts against the limits: the documents leave some play
+  u32 cost = 0;  ///< what it counts against the limits
 };
 
 struct Flight {
@@ -60,7 +61,7 @@ struct Lane {
   bool is_used = false;
   u32 token = nobody;
   u32 in_flight = 0;
-  u64 bytes_least = 0, bytes_most = 0;
+  u64 bytes = 0;
   std::vector<Message> waiting;
 };
 
@@ -86,13 +87,7 @@ class Model {
   Model(const Swarm& swarm, const Words& words);
 
   /// Changes the state as `op` must, and replaces the effects by what must come of it. `bytes`: the size of its frame or body.
-  /// `has_refused`: whether the hub's answer contains a text; asked only where the documents leave it to the hub.
-  template <class Came>
-  void step(const Op& op, u32 bytes, u32 request, Came&& came) {
-    came_ = [](const void* it, const char* needle) { return (*static_cast<const std::remove_reference_t<Came>*>(it))(needle); };
-    came_of_ = &came;
-    step(op, bytes, request);
-  }
+  void step(const Op& op, u32 bytes, u32 request);
 
   /// A new hub knows what the rows and the records of the clients that are still there tell, and nothing else.
   void reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records, const std::vector<u8>& is_back);
@@ -134,13 +129,11 @@ class Model {
 
  private:
   struct Complaint {
-    const char* text = nullptr;  ///< nullptr: none
+    std::string text;  ///< a pattern of it; empty: none
     bool has_channel = false;    ///< whether the channel, and the params, could be read
     bool has_params = false;
     bool is_limit = false;
   };
-
-  void step(const Op& op, u32 bytes, u32 request);
 
   // model.cpp: time, sockets, topics
   void settle();
@@ -148,12 +141,13 @@ class Model {
   void open(u32 client);
   void close(u32 client);
   void lag(u32 client, u32 bytes);
+  void close_socket(u32 client, const char* reason);
+  u64 listen_cost(u32 resource) const;
   void subscribe(u32 topic, u32 client);
   void unsubscribe(u32 topic, u32 client);
   void forget(u32 token);
   void free_token(u32 token);
   void wait_until(Millis at) { soonest_ = soonest_ == 0 || at < soonest_ ? at : soonest_; }
-  bool came(const char* needle) const { return came_(came_of_, needle); }
 
   // model_frames.cpp: what clients and the app server say
   Complaint complaint_of(const Op& op, u32 bytes) const;
@@ -167,14 +161,14 @@ class Model {
   void take_unlisten(const Op& op);
   bool may_use(const Op& op);
   bool has_frame_credit(ClientFacts& client);
-  void refuse(const Op& op, const char* fault, const char* needle, bool has_channel, bool has_params);
+  void refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel, bool has_params);
   bool hold(const Op& op);
 
   // model_http.cpp: what the app server says
   void http(const Op& op, u32 bytes, u32 request);
   void connection(const Op& op, u32 request);
-  void health(u32 request);
-  void respond(u32 request, u32 status, const char* needle);
+  void health(u32 request, bool is_known);
+  void respond(u32 request, u32 status, Bytes body, const char* header = "");
 
   // model_forwards.cpp
   void forward(const Op& op);
@@ -182,7 +176,7 @@ class Model {
   void answer(const Op& op);
   void expire_flights();
   void end_flight(u32 index);
-  void fail(const Message& message, const char* fault, const char* needle);
+  void fail(const Message& message, const char* fault, Bytes pattern);
   void append_forward_body(const Message& message);
 
   // Texts and effects.
@@ -201,6 +195,7 @@ class Model {
   void erase(u32 token);
   void attach_token(u32 client, const char* what, u32 token);
   void attach_resources(u32 client, const char* what);
+  void end_error(u32 client, const char* fault, Bytes pattern);
   void say_scope(u32 client, const char* type, u32 scope, u32 order);
   void say_resources(const Op& op, const char* type);
   void append_scope(u32 scope, u32 order);
@@ -222,15 +217,13 @@ class Model {
   std::vector<u32> subscriber_counts_;
   u32 client_count_ = 0, token_count_ = 0, topic_count_ = 0, lane_count_ = 0;
   u64 token_bytes_ = 0;
-  u64 forward_bytes_least_ = 0, forward_bytes_most_ = 0;
-  u64 topic_bytes_least_ = 0, topic_bytes_most_ = 0;
+  u64 forward_bytes_ = 0;
+  u64 topic_bytes_ = 0;
 
   std::optional<Checker> verdict_;
   u32 begun_ = 0;
   std::vector<u16> changed_;
   std::vector<u8> is_marked_;
-  bool (*came_)(const void*, const char*) = nullptr;
-  const void* came_of_ = nullptr;
 };
 
 }  // namespace sidekick::sim

@@ -9,7 +9,7 @@ namespace sidekick::sim {
 
 namespace {
 
-constexpr u32 each_bytes = 128;  // what a message counts besides its own bytes
+constexpr u32 each_bytes = 128;  // what a message counts besides its body, its channel and its params
 
 }  // namespace
 
@@ -23,33 +23,29 @@ void Model::append_forward_body(const Message& message) {
 
 void Model::forward(const Op& op) {
   TokenFacts& token = tokens_[op.token];
-  Message message{op.serial, token.scope, token.order, op.client, clients_[op.client].generation, op.payload, token.context, 0, 0};
+  Message message{op.serial, token.scope, token.order, op.client, clients_[op.client].generation, op.payload, token.context, 0};
   const std::size_t before = text.size();
   append_forward_body(message);
-  message.bytes_least = static_cast<u32>(text.size() - before) + each_bytes;
+  const std::size_t body_bytes = text.size() - before;
   text.resize(before);
   const ScopeWords& scope = words_.scopes[token.scope];
-  message.bytes_most = message.bytes_least + static_cast<u32>(scope.channel.literal.size() + scope.params_text[0].size());
+  message.cost = static_cast<u32>(body_bytes + scope.channel.literal.size() + scope.params_text[0].size()) + each_bytes;
 
   const Lane* lane = token.lane == nobody ? nullptr : &lanes_[token.lane];
   const u32 in_flight_max = config_->forward_concurrent != 0 ? config_->forwards_waiting_max : 1;
-  const auto refuse_limit = [&](const char* needle) {
+  const auto refuse_limit = [&](const char* reason) {
     verdict_ = Checker::limits;
-    refuse(op, "sidekick", needle, true, true);
+    refuse(op, "sidekick", reason, true, true);
   };
   if (lane != nullptr && lane->in_flight >= in_flight_max && lane->waiting.size() >= config_->forwards_waiting_max) {
-    return refuse_limit("(forwards_waiting_max)");
+    return refuse_limit("too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent");
   }
-  if (lane != nullptr) {
-    static constexpr char full[] = "(forward_bytes_per_token_max)";
-    const bool must_be_refused = lane->bytes_least + message.bytes_least > config_->forward_bytes_per_token_max;
-    const bool may_be_refused = lane->bytes_most + message.bytes_most > config_->forward_bytes_per_token_max;
-    if (must_be_refused || (may_be_refused && came(full))) return refuse_limit(full);
+  if (lane != nullptr && lane->bytes + message.cost > config_->forward_bytes_per_token_max) {
+    return refuse_limit("too much of this token waits for the app server (forward_bytes_per_token_max); this message is not sent");
   }
-  static constexpr char full[] = "(forward_store_bytes_max)";
-  const bool must_be_refused = forward_bytes_least_ + message.bytes_least > config_->forward_store_bytes_max;
-  const bool may_be_refused = forward_bytes_most_ + message.bytes_most > config_->forward_store_bytes_max;
-  if (must_be_refused || (may_be_refused && came(full))) return refuse_limit(full);
+  if (forward_bytes_ + message.cost > config_->forward_store_bytes_max) {
+    return refuse_limit("too much waits for the app server (forward_store_bytes_max); this message is not sent");
+  }
 
   if (token.hold == Hold::free) {
     hold(op);
@@ -66,10 +62,8 @@ void Model::forward(const Op& op) {
     ++lane_count_;
   }
   Lane& own = lanes_[token.lane];
-  own.bytes_least += message.bytes_least;
-  own.bytes_most += message.bytes_most;
-  forward_bytes_least_ += message.bytes_least;
-  forward_bytes_most_ += message.bytes_most;
+  own.bytes += message.cost;
+  forward_bytes_ += message.cost;
   if (own.in_flight < in_flight_max) {
     start(token.lane, message);
   } else {
@@ -95,18 +89,23 @@ void Model::answer(const Op& op) {
   if (flight == flights_.end()) return;
   switch (op.reply) {
     case Reply::done: break;
-    case Reply::client_fault: fail(flight->message, "client", "no \\\"entry\\\""); break;
+    case Reply::client_fault: fail(flight->message, "client", "no \"entry\""); break;
     case Reply::server_fault: fail(flight->message, "server", "broken"); break;
     case Reply::sidekick_fault: fail(flight->message, "sidekick", ""); break;
-    case Reply::edge_fault: fail(flight->message, "client", "mmmm"); break;
+    case Reply::edge_fault: fail(flight->message, "client", std::string(edge_message_bytes(*config_), 'm')); break;
     case Reply::long_fault:
     case Reply::odd_fault:
     case Reply::half_fault:
     case Reply::number_fault:
     case Reply::list:
     case Reply::trailing:
-    case Reply::garbage: fail(flight->message, "server", "the app server answered "); break;
-    case Reply::unreachable: fail(flight->message, "server", "the app server could not be reached, or broke off"); break;
+    case Reply::garbage:
+      fail(flight->message, "server",
+           compose({"the app server answered ", Digits(status_of(op)), " to this message, without { fault, message }"}));
+      break;
+    case Reply::unreachable:
+      fail(flight->message, "server", "the app server could not be reached, or broke off without an answer; the message may not have been processed");
+      break;
     case Reply::count: trap();
   }
   end_flight(static_cast<u32>(flight - flights_.begin()));
@@ -117,14 +116,12 @@ void Model::expire_flights() {
     // The one that has waited longest; of equals the one that left first.
     u32 first = nobody;
     for (u32 i = 0; i < flights_.size(); ++i) {
-      if (flights_[i].gives_up_at > now_) continue;
-      if (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at ||
-          (flights_[i].gives_up_at == flights_[first].gives_up_at && flights_[i].id < flights_[first].id)) {
-        first = i;
-      }
+      if (flights_[i].gives_up_at <= now_ && (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at)) first = i;
     }
     if (first == nobody) return;
-    fail(flights_[first].message, "server", "the app server did not answer within ");
+    fail(flights_[first].message, "server",
+         compose({"the app server did not answer within ", Digits(config_->forward_timeout_ms),
+                  " ms (forward_timeout_ms); the message may not have been processed"}));
     if (ghosts_.size() == 8) ghosts_.erase(ghosts_.begin());
     ghosts_.push_back({flights_[first].message.serial, flights_[first].id});
     end_flight(first);
@@ -140,10 +137,8 @@ void Model::end_flight(u32 index) {
   }
   Lane& lane = lanes_[flight.lane];
   --lane.in_flight;
-  lane.bytes_least -= flight.message.bytes_least;
-  lane.bytes_most -= flight.message.bytes_most;
-  forward_bytes_least_ -= flight.message.bytes_least;
-  forward_bytes_most_ -= flight.message.bytes_most;
+  lane.bytes -= flight.message.cost;
+  forward_bytes_ -= flight.message.cost;
   if (!lane.waiting.empty()) {
     const Message next = lane.waiting.front();
     lane.waiting.erase(lane.waiting.begin());
@@ -156,17 +151,13 @@ void Model::end_flight(u32 index) {
 }
 
 /// Only who has sent it, and is still there, hears of it.
-void Model::fail(const Message& message, const char* fault, const char* needle) {
+void Model::fail(const Message& message, const char* fault, Bytes pattern) {
   const ClientFacts& sender = clients_[message.sender];
   if (!sender.is_open || sender.generation != message.generation) return;
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { ";
   append_scope(message.scope, message.order);
-  text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"");
-  Effect& effect = add(EffectKind::send, message.sender);
-  effect.is_error = true;
-  effect.needle = needle;
-  end_text(effect);
+  end_error(message.sender, fault, pattern);
 }
 
 }  // namespace sidekick::sim

@@ -3,63 +3,81 @@
 
 #include "model.hpp"
 #include "script.hpp"
+#include "sidekick/text.hpp"
 
 namespace sidekick::sim {
 
 namespace {
 
+constexpr char invalid_ion[] = "not valid ION: expected *, found * at byte #";
+constexpr char too_many_tokens[] = "this connection holds as many tokens as it may (tokens_per_client_max)";
 constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
 
 }  // namespace
 
-/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it.
+/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it. The list ends at what is one member's: there
+/// what comes first is told, and of one value its type, how many there are, how long it is.
 Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const Flaw flaw = flaw_of(op);
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
-  if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) return {"(frame_bytes_max)", false, false, true};
+  if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) {
+    return {too_long("a message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false, true};
+  }
   // The object itself is one level.
   const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested && op.payload.size + 1u > config_->depth_max;
-  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object)) return {"not valid ION: ", false, false, false};
+  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object)) return {invalid_ion, false, false, false};
   if (facts.stage == Stage::object || facts.stage == Stage::twice) return {facts.complaint, false, false, false};
 
   Complaint complaint;
   const ScopeWords* scope = uses_scope(op.verb) ? &words_.scopes[op.scope] : nullptr;
   const bool is_channel_long = scope != nullptr && scope->channel.bytes.size() > config_->channel_bytes_max;
-  const char* params_complaint = scope != nullptr ? scope->params_complaint[config_ - swarm_.configs][scope->order_of(op.order)] : nullptr;
+  static const std::string fine;
+  const std::string& params_complaint = scope != nullptr ? scope->params_complaint[config_ - swarm_.configs][scope->order_of(op.order)] : fine;
   complaint.has_channel = scope != nullptr && facts.stage != Stage::channel && !is_channel_long;
-  complaint.has_params = scope != nullptr && facts.stage != Stage::params && params_complaint == nullptr;
-  const auto say = [&complaint](const char* needle, bool is_limit = false) {
-    complaint.text = needle;
+  complaint.has_params = scope != nullptr && facts.stage != Stage::params && params_complaint.empty();
+  const auto say = [&complaint](std::string said, bool is_limit = false) {
+    complaint.text = std::move(said);
     complaint.is_limit = is_limit;
-    return complaint;
+    return std::move(complaint);
   };
   if (facts.stage == Stage::type) return say(facts.complaint);
   if (uses_token(op.verb)) {
+    const std::size_t size = words_.tokens[op.token].bytes.size();
     if (facts.stage == Stage::token) return say(facts.complaint);
-    if (words_.tokens[op.token].bytes.size() > config_->token_bytes_max) return say("(token_bytes_max)", true);
+    if (size > config_->token_bytes_max) return say(too_long("\"token\"", size, config_->token_bytes_max, "token_bytes_max"), true);
   }
   if (scope != nullptr) {
     if (facts.stage == Stage::channel) return say(facts.complaint);
-    if (is_channel_long) return say("(channel_bytes_max)", true);
-    // Which of two things wrong with the params is told depends on where they stand.
-    if (facts.stage == Stage::params) return say(params_complaint != nullptr ? "" : facts.complaint);
-    if (params_complaint != nullptr) return say(params_complaint, true);
+    if (is_channel_long) return say(too_long("\"channel\"", scope->channel.bytes.size(), config_->channel_bytes_max, "channel_bytes_max"), true);
+    // What a flaw adds to the params stands behind all others; where there are no params, the others do not matter.
+    const bool has_others = flaw != Flaw::no_params && flaw != Flaw::params_array;
+    if (!params_complaint.empty() && has_others) return say(params_complaint, true);
+    const bool is_one_too_many = flaw == Flaw::param_twice && scope->params.size() + 2 > config_->params_max;
+    if (is_one_too_many) return say(too_many_params(*config_), true);
+    if (facts.stage == Stage::params) return say(facts.complaint);
   }
   if (!uses_resources(op.verb)) return complaint;
-  const Complaint resources = resources_complaint(op);
-  return say(resources.text, resources.is_limit);
+  Complaint resources = resources_complaint(op);
+  return say(std::move(resources.text), resources.is_limit);
 }
 
 Model::Complaint Model::resources_complaint(const Op& op) const {
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw_of(op))];
   if (facts.stage == Stage::resources && flaw_of(op) != Flaw::resource_number) return {facts.complaint, false, false, false};
+  const Digits most(config_->resources_per_message_max);
+  const auto too_many = [&] {
+    return Complaint{compose({"expected at most ", most, " resources (resources_per_message_max), found more"}), false, false, true};
+  };
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {
-    if (i == config_->resources_per_message_max) return {"(resources_per_message_max)", false, false, true};
-    if (words_.resources[at % words_.resources.size()].bytes.size() > config_->resource_bytes_max) return {"(resource_bytes_max)", false, false, true};
+    if (i == config_->resources_per_message_max) return too_many();
+    const std::size_t size = words_.resources[at % words_.resources.size()].bytes.size();
+    if (size <= config_->resource_bytes_max) continue;
+    return {too_long(compose({"resources[", Digits(i), "]"}), size, config_->resource_bytes_max, "resource_bytes_max"), false, false, true};
   }
-  if (facts.stage == Stage::resources) return {facts.complaint, false, false, false};
-  return {};
+  if (facts.stage != Stage::resources) return {};
+  if (op.count == config_->resources_per_message_max) return too_many();
+  return {compose({"resources[", Digits(op.count), "] must be a string, found a number at byte #"}), false, false, false};
 }
 
 void Model::frame(const Op& op, u32 bytes) {
@@ -70,7 +88,7 @@ void Model::frame(const Op& op, u32 bytes) {
     return refuse(op, "client", "too many messages: slow down (frames_per_second)", false, false);
   }
   const Complaint complaint = complaint_of(op, bytes);
-  if (complaint.text == nullptr) return take_frame(op);
+  if (complaint.text.empty()) return take_frame(op);
   if (complaint.is_limit) verdict_ = Checker::limits;
   refuse(op, "client", complaint.text, complaint.has_channel, complaint.has_params);
 }
@@ -130,7 +148,7 @@ bool Model::hold(const Op& op) {
   ClientFacts& client = clients_[op.client];
   if (client.tokens.size() >= config_->tokens_per_client_max) {
     verdict_ = Checker::limits;
-    refuse(op, "client", "(tokens_per_client_max)", uses_scope(op.verb), uses_scope(op.verb));
+    refuse(op, "client", too_many_tokens, uses_scope(op.verb), uses_scope(op.verb));
     return false;
   }
   TokenFacts& token = tokens_[op.token];
@@ -165,7 +183,7 @@ void Model::take_send(const Op& op) {
   }
   if (token.hold == Hold::free && clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
     verdict_ = Checker::limits;
-    return refuse(op, "client", "(tokens_per_client_max)", true, true);
+    return refuse(op, "client", too_many_tokens, true, true);
   }
   if (is_stopping_) return refuse(op, "sidekick", "this Sidekick is shutting down; the message is not sent", true, true);
   forward(op);
@@ -175,32 +193,30 @@ void Model::take_listen(const Op& op) {
   ClientFacts& client = clients_[op.client];
   changed_.clear();
   u64 bytes = 0;
-  u64 cost_least = 0;
-  u64 cost_most = 0;
+  u64 cost = 0;
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {
     const u32 resource = at % static_cast<u32>(words_.resources.size());
     if (is_marked_[resource] || is_subscribed(resource_topic(resource), op.client)) continue;
     is_marked_[resource] = 1;
     changed_.push_back(static_cast<u16>(resource));
-    const Word& word = words_.resources[resource];
-    bytes += word.bytes.size();
-    const bool is_new = subscriber_count(resource_topic(resource)) == 0;
-    cost_least += word.bytes.size() + 16 + (is_new ? word.bytes.size() + 128 : 0);
-    cost_most += word.literal.size() + 16 + 9 + (is_new ? word.bytes.size() + 128 + 9 : 0);
+    bytes += words_.resources[resource].bytes.size();
+    cost += listen_cost(resource);
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
-  const auto limit = [&](const char* fault, const char* needle) {
+  const auto limit = [&](const char* fault, const char* reason) {
     verdict_ = Checker::limits;
-    refuse(op, fault, needle, false, false);
+    refuse(op, fault, reason, false, false);
   };
-  if (client.resources.size() + changed_.size() > config_->topics_per_client_max) return limit("client", "(topics_per_client_max)");
-  if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) return limit("client", "(topic_bytes_per_client_max)");
-  // How much a topic counts the documents tell to within a few bytes.
-  static constexpr char full[] = "(topic_store_bytes_max)";
-  const bool must_be_refused = topic_bytes_least_ + cost_least > config_->topic_store_bytes_max && !changed_.empty();
-  const bool may_be_refused = topic_bytes_most_ + cost_most > config_->topic_store_bytes_max;
-  if (must_be_refused || (may_be_refused && came(full))) return limit("sidekick", full);
+  if (client.resources.size() + changed_.size() > config_->topics_per_client_max) {
+    return limit("client", "this connection would listen to more resources than it may (topics_per_client_max)");
+  }
+  if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) {
+    return limit("client", "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)");
+  }
+  if (topic_bytes_ + cost > config_->topic_store_bytes_max) {
+    return limit("sidekick", "this Sidekick is full (topic_store_bytes_max); try again later");
+  }
 
   for (const u32 resource : changed_) subscribe(resource_topic(resource), op.client);
   client.resources.insert(client.resources.end(), changed_.begin(), changed_.end());
@@ -226,7 +242,7 @@ void Model::take_unlisten(const Op& op) {
 }
 
 /// An error names the channel and the params of the message at fault, as far as they could be read.
-void Model::refuse(const Op& op, const char* fault, const char* needle, bool has_channel, bool has_params) {
+void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel, bool has_params) {
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { \"channel\": ";
   text += has_channel ? words_.scopes[op.scope].channel.literal : "\"unknown\"";
@@ -234,10 +250,14 @@ void Model::refuse(const Op& op, const char* fault, const char* needle, bool has
   const ScopeWords& scope = words_.scopes[op.scope];
   const std::string& params = scope.params_text[scope.order_of(op.order)];
   text += has_params && params.size() <= 4096 ? params : "{}";
-  text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"");
-  Effect& effect = add(EffectKind::send, op.client);
+  end_error(op.client, fault, pattern);
+}
+
+void Model::end_error(u32 client, const char* fault, Bytes pattern) {
+  text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"").append(pattern);
+  Effect& effect = add(EffectKind::send, client);
   effect.is_error = true;
-  effect.needle = needle;
+  effect.pattern_size = static_cast<u32>(pattern.size());
   end_text(effect);
 }
 

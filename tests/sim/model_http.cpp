@@ -7,36 +7,40 @@ namespace sidekick::sim {
 
 /// In the order of the protocol: path, method, bearer, size, body, state.
 void Model::http(const Op& op, u32 bytes, u32 request) {
+  const bool is_health = op.verb == Verb::health;
+  const auto too_large = [&] {
+    respond(request, 413, compose({"Content Too Large: at most ", Digits(config_->http_body_bytes_max), " bytes (http_body_bytes_max)"}));
+  };
+  const auto unauthorized = [&] {
+    respond(request, 401, "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret", "WWW-Authenticate: Bearer");
+  };
   switch (op.gate) {
-    case Gate::wrong_path: return respond(request, 404, "Not Found");
-    case Gate::socket: return respond(request, 426, "Upgrade Required");
-    case Gate::wrong_method: return respond(request, 405, "Method Not Allowed");
+    case Gate::wrong_path:
+      return respond(request, 404, "Not Found: there are POST /connection, /resources, /message, GET /health and the WebSocket /socket");
+    case Gate::socket: return respond(request, 426, "Upgrade Required: /socket speaks WebSocket only", "Upgrade: websocket");
+    case Gate::wrong_method:
+      if (is_health) return respond(request, 405, "Method Not Allowed: use GET, HEAD", "Allow: GET, HEAD");
+      return respond(request, 405, "Method Not Allowed: use POST", "Allow: POST");
     case Gate::no_secret:
-      if (op.verb == Verb::health) break;
+      if (is_health) break;
       [[fallthrough]];
-    case Gate::wrong_secret: return respond(request, 401, "Unauthorized");
+    case Gate::wrong_secret: return unauthorized();
     case Gate::too_large:
-      if (op.verb == Verb::health) break;
-      return respond(request, 413, "(http_body_bytes_max)");
+      if (is_health) break;
+      return too_large();
     case Gate::open:
     case Gate::other_secret: break;
     case Gate::count: trap();
   }
-  if (op.verb == Verb::health) {
-    if (op.gate != Gate::no_secret) return health(request);
-    respond(request, 200, nullptr);
-    begin_text();
-    text += "{\"status\":\"ok\"}";
-    return end_text(effects.back());
-  }
+  if (is_health) return health(request, op.gate != Gate::no_secret);
   if (bytes > config_->http_body_bytes_max) {
     verdict_ = Checker::limits;
-    return respond(request, 413, "(http_body_bytes_max)");
+    return too_large();
   }
   const Complaint complaint = complaint_of(op, bytes);
-  if (complaint.text != nullptr) {
+  if (!complaint.text.empty()) {
     if (complaint.is_limit) verdict_ = Checker::limits;
-    return respond(request, 400, complaint.text);
+    return respond(request, 400, compose({"Bad Request: ", complaint.text}));
   }
   if (op.verb == Verb::connection) return connection(op, request);
   if (op.verb == Verb::message) {
@@ -48,7 +52,7 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
       text += " }";
       end_text(add(EffectKind::publish, op.scope));
     }
-    return respond(request, 200, nullptr);
+    return respond(request, 200, "OK");
   }
   changed_.clear();
   u32 at = op.first;
@@ -62,18 +66,18 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
     end_text(add(EffectKind::publish, resource_topic(resource)));
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
-  respond(request, 200, nullptr);
+  respond(request, 200, "OK");
 }
 
 void Model::connection(const Op& op, u32 request) {
   TokenFacts& token = tokens_[op.token];
   if (token.hold == Hold::held || token.hold == Hold::subscribed) {
     verdict_ = Checker::one_holder;
-    return respond(request, 409, "");
+    return respond(request, 409, "Conflict: a client holds this token; register a new one");
   }
   if (token.hold == Hold::none && token_count_ >= config_->tokens_max) {
     verdict_ = Checker::limits;
-    return respond(request, 503, "(tokens_max)");
+    return respond(request, 503, "Service Unavailable: as many tokens as there may be (tokens_max); try again later");
   }
   const TokenFacts before = token;
   token.hold = Hold::free;
@@ -84,7 +88,7 @@ void Model::connection(const Op& op, u32 request) {
   if (token_bytes_ - before.cost + token.cost > config_->token_store_bytes_max) {
     token = before;
     verdict_ = Checker::limits;
-    return respond(request, 503, "(token_store_bytes_max)");
+    return respond(request, 503, "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later");
   }
   token_bytes_ = token_bytes_ - before.cost + token.cost;
   if (before.hold == Hold::none) ++token_count_;
@@ -95,29 +99,32 @@ void Model::connection(const Op& op, u32 request) {
   begin_text();
   append_record(text, op.token);
   end_text(effect);
-  respond(request, 200, nullptr);
+  respond(request, 200, "OK");
 }
 
-void Model::health(u32 request) {
+/// Open to everybody; how much there is of what only to those who know a secret.
+void Model::health(u32 request, bool is_known) {
   begin_text();
-  text.append("{\"status\":\"ok\",\"version\":\"").append(core_version).append("\",\"clients\":").append(Digits(client_count_));
-  text.append(",\"tokens\":").append(Digits(token_count_)).append(",\"topics\":").append(Digits(topic_count_));
-  text.append(",\"forwards\":").append(Digits(flights_.size())).append("}");
-  verdict_ = Checker::nothing_left;
+  text += "{\"status\":\"ok\"";
+  if (is_known) {
+    text.append(",\"version\":\"").append(core_version).append("\",\"clients\":").append(Digits(client_count_));
+    text.append(",\"tokens\":").append(Digits(token_count_)).append(",\"topics\":").append(Digits(topic_count_));
+    text.append(",\"forwards\":").append(Digits(flights_.size()));
+    verdict_ = Checker::nothing_left;
+  }
+  text += "}";
   Effect& effect = add(EffectKind::respond, request);
   effect.status = 200;
   end_text(effect);
 }
 
-/// `needle`: what the body must contain; nullptr: it must be OK.
-void Model::respond(u32 request, u32 status, const char* needle) {
+/// `body`: a pattern of it.
+void Model::respond(u32 request, u32 status, Bytes body, const char* header) {
+  begin_text();
+  text += body;
   Effect& effect = add(EffectKind::respond, request);
   effect.status = status;
-  effect.is_error = needle != nullptr;
-  effect.needle = needle;
-  if (needle != nullptr) return;
-  begin_text();
-  text += "OK";
+  effect.header = header;
   end_text(effect);
 }
 

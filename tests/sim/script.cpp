@@ -115,38 +115,51 @@ void write_message(std::string& out, const Op& op, const Words& words) {
   out += flaw == Flaw::cut_off ? "" : flaw == Flaw::trailing ? "} x" : flaw == Flaw::padded ? " } \n" : " }";
 }
 
-u32 status_of(Reply reply) {
-  switch (reply) {
-    case Reply::done: return 204;
+u32 status_of(const Op& op) {
+  static constexpr u32 right[] = {204, 200, 299};
+  static constexpr u32 wrong[] = {400, 199, 300, 304, 500};
+  switch (op.reply) {
+    case Reply::done: return right[op.serial % std::size(right)];
     case Reply::client_fault:
     case Reply::server_fault:
     case Reply::sidekick_fault:
     case Reply::edge_fault:
     case Reply::long_fault:
+    case Reply::odd_fault:
     case Reply::half_fault:
-    case Reply::number_fault: return 400;
-    case Reply::odd_fault: return 422;
+    case Reply::number_fault:
     case Reply::list:
     case Reply::trailing:
-    case Reply::garbage: return 500;
+    case Reply::garbage: return wrong[op.serial % std::size(wrong)];
     case Reply::unreachable: return 0;
     case Reply::count: break;
   }
   trap();
 }
 
+namespace {
+
+constexpr Bytes fault_start = "{ \"fault\": \"client\", \"message\": \"";
+constexpr Bytes fault_end = "\" }";
+
+}  // namespace
+
+u32 edge_message_bytes(const Config& config) {
+  return config.forward_answer_bytes_max - static_cast<u32>(fault_start.size() + fault_end.size());
+}
+
 void write_reply(std::string& out, Reply reply, const Config& config) {
-  const auto write_fault_of = [&out](std::size_t bytes) {
-    out = "{ \"fault\": \"client\", \"message\": \"";
-    out.append(bytes - out.size() - 3, 'm').append("\" }");
+  const auto write_fault_of = [&out](u32 message_bytes) {
+    out = fault_start;
+    out.append(message_bytes, 'm').append(fault_end);
   };
   switch (reply) {
     case Reply::done: out = "{ \"fault\": \"client\", \"message\": \"not read: all is well\" }"; return;
     case Reply::client_fault: out = "{ \"fault\": \"client\", \"message\": \"no \\\"entry\\\"\" }"; return;
     case Reply::server_fault: out = "{\"message\":\"broken\",\"fault\":\"server\"}"; return;
     case Reply::sidekick_fault: out = "{ \"fault\": \"sidekick\", \"message\": \"\" }"; return;
-    case Reply::edge_fault: return write_fault_of(config.forward_answer_bytes_max);
-    case Reply::long_fault: return write_fault_of(config.forward_answer_bytes_max + 1);
+    case Reply::edge_fault: return write_fault_of(edge_message_bytes(config));
+    case Reply::long_fault: return write_fault_of(edge_message_bytes(config) + 1);
     case Reply::odd_fault: out = "{ \"fault\": \"who\", \"message\": \"x\" }"; return;
     case Reply::half_fault: out = "{ \"fault\": \"client\" }"; return;
     case Reply::number_fault: out = "{ \"fault\": \"client\", \"message\": 17 }"; return;

@@ -13,6 +13,9 @@ Flaw flaw_of(const Op& op);
 
 /// The body with which the app server answers a forward. Replaces `out`.
 void write_reply(std::string& out, Reply reply, const Config& config);
-u32 status_of(Reply reply);
+u32 status_of(const Op& op);
+
+/// How long the message of Reply::edge_fault is.
+u32 edge_message_bytes(const Config& config);
 
 }  // namespace sidekick::sim

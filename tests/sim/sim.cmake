@@ -54,8 +54,11 @@ endforeach()
 
 # What the simulator promises about itself; with a mutation, a finding all the way to its trace.
 add_test(NAME sim-itself COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>)
-add_test(NAME sim-mutant-shrinks
-  COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>
-          $<TARGET_FILE:sidekick-sim-forward_order> forward_order)
+foreach(name forward_order timer-endless)
+  string(REGEX MATCH "^[a-z_]+" checker ${name})
+  add_test(NAME sim-mutant-shrinks-${name}
+    COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>
+            $<TARGET_FILE:sidekick-sim-${name}> ${checker})
+  set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants TIMEOUT 300)
+endforeach()
 set_tests_properties(sim-smoke sim-itself PROPERTIES LABELS sim TIMEOUT 300)
-set_tests_properties(sim-mutant-shrinks PROPERTIES LABELS mutants TIMEOUT 300)

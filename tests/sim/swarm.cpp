@@ -119,6 +119,20 @@ void draw_size(Dice& dice, Swarm& swarm) {
   }
 }
 
+/// An app server that hangs while tokens come and go: hardly a message has room, and what is refused all the time must leave nothing.
+void hang(Swarm& swarm) {
+  for (Config& config : swarm.configs) {
+    config.forward_store_bytes_max = 1024;
+    config.forward_timeout_ms = 30000;
+    config.token_ttl_ms = 20;
+    config.token_resume_ms = 0;
+  }
+  swarm.op_weight[static_cast<u32>(OpKind::answer)] = 0;
+  swarm.op_weight[static_cast<u32>(OpKind::http)] += 200;
+  swarm.frame_weight[static_cast<u32>(Verb::send)] += 500;
+  swarm.payload_max = 300;
+}
+
 }  // namespace
 
 Swarm draw_swarm(u64 seed, u32 steps) {
@@ -151,6 +165,7 @@ Swarm draw_swarm(u64 seed, u32 steps) {
     swarm.is_long = false;
   }
   if (swarm.is_long) swarm.op_weight[7] = swarm.cut = 0;  // one hub from beginning to end
+  if (swarm.is_long && dice.chance(300)) hang(swarm);
   return swarm;
 }
 

@@ -38,10 +38,9 @@ class Trial {
   bool check_memory();
   bool check_rows();
 
+ private:
   /// Notes what is wrong, if nothing was before. Returns false, for the caller to return.
   bool fail(Checker checker, std::string expected, std::string came);
-
- private:
 
   // trial.cpp: what a host does
   void start_hub();
@@ -73,6 +72,7 @@ class Trial {
   Effect* find(EffectKind kind, u32 who);
   bool meet(Effect& effect);
   bool is_met(const Effect& effect, Bytes text) const;
+  bool is_append_due(u32 client, std::size_t change_bytes) const;
   bool miss(const Effect* effect, const Action& action, Checker otherwise);
   Checker blame(Checker otherwise) const { return model_.verdict().value_or(otherwise); }
   std::string show(const Effect& effect) const;
@@ -81,6 +81,7 @@ class Trial {
   // twin.cpp: a second hub, restored beside the first
   void start_twin(Millis now);
   bool compare_twin(Millis now, Input input);
+  bool check_twin_hash();
 
   const Swarm& swarm_;
   const Words& words_;

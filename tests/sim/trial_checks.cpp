@@ -36,7 +36,9 @@ bool Trial::check(const Action& action) {
       if (action.set_timer.at_ms <= model_.now()) return fail(Checker::timer, "a timer in the future", show(action));
       if (timer_at_ != 0 && action.set_timer.at_ms >= timer_at_) return fail(Checker::timer, "a timer set anew only where it is earlier", show(action));
       timer_at_ = action.set_timer.at_ms;
-      return true;
+      if (timer_at_ == model_.soonest()) return true;
+      // So there is an end of timers, once everybody has gone.
+      return fail(Checker::timer, compose({"a timer for what is due next, at ", Digits(model_.soonest()), " (0: nothing ever)"}), show(action));
   }
   trap();
 }
@@ -51,11 +53,14 @@ Effect* Trial::find(EffectKind kind, u32 who) {
   return nullptr;
 }
 
+/// What is the op's own comes in the order of the model, but that durable ones may come in any order among themselves; an answer to a
+/// request comes last of all.
 bool Trial::meet(Effect& effect) {
   if (!effect.is_durable()) {
-    for (std::size_t i = std::max<std::size_t>(first_open_, model_.own_from); &model_.effects[i] < &effect; ++i) {
+    const std::size_t from = effect.kind == EffectKind::respond ? first_open_ : std::max<std::size_t>(first_open_, model_.own_from);
+    for (std::size_t i = from; &model_.effects[i] < &effect; ++i) {
       const Effect& before = model_.effects[i];
-      if (!before.is_met && before.is_durable()) return fail(Checker::record_first, show(before) + " first", show(effect));
+      if (!before.is_met) return fail(before.is_durable() ? Checker::record_first : Checker::answers, show(before) + " first", show(effect));
     }
   }
   effect.is_met = true;
@@ -66,8 +71,38 @@ bool Trial::meet(Effect& effect) {
 bool Trial::is_met(const Effect& effect, Bytes text) const {
   const Bytes demanded = model_.text_of(effect);
   if (!effect.is_error) return text == demanded;
-  return text.size() >= demanded.size() + error_end.size() && text.starts_with(demanded) && text.ends_with(error_end) &&
-         text.find(effect.needle, demanded.size()) != Bytes::npos;
+  const std::size_t start = demanded.size() - effect.pattern_size;
+  if (text.substr(0, start) != demanded.substr(0, start) || !text.ends_with(error_end) || text.size() < start + error_end.size()) return false;
+  return matches(demanded.substr(start), text.substr(start, text.size() - start - error_end.size()), true);
+}
+
+bool matches(Bytes pattern, Bytes text, bool is_quoted) {
+  constexpr std::size_t words_bytes_max = 100;
+  const auto has = [pattern](char c) { return pattern.find(c) != Bytes::npos; };
+  if (!has('#') && !has('*') && !(is_quoted && (has('"') || has('\\')))) return text == pattern;  // most of them
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '#') {
+      const std::size_t size = std::min(text.find_first_not_of("0123456789"), text.size());
+      if (size == 0) return false;
+      text.remove_prefix(size);
+    } else if (c == '*') {
+      const Bytes next = pattern.substr(i + 1, pattern.find_first_of("#*", i + 1) - i - 1);
+      const std::size_t size = text.find(next);
+      if (size == Bytes::npos || size > words_bytes_max) return false;
+      for (const Bytes secret : secrets) {
+        if (text.substr(0, size).find(secret) != Bytes::npos) return false;
+      }
+      text.remove_prefix(size);
+    } else {
+      const bool is_escaped = is_quoted && (c == '"' || c == '\\');
+      if (is_escaped && !text.starts_with('\\')) return false;
+      if (is_escaped) text.remove_prefix(1);
+      if (!text.starts_with(c)) return false;
+      text.remove_prefix(1);
+    }
+  }
+  return text.empty();
 }
 
 /// An action that nothing demands, or not like this.
@@ -120,6 +155,15 @@ bool Trial::check_row(const Action& action, Bytes key) {
   return meet(*effect);
 }
 
+/// docs/architecture.md, "Records": the whole is written anew when the changes have grown to half of it, and 1 KiB.
+bool Trial::is_append_due(u32 client, std::size_t change_bytes) const {
+  constexpr std::size_t changes_bytes_min = 1024;
+  const std::string& record = records_[client];
+  if (record.empty()) return false;
+  const std::size_t whole_bytes = std::min(record.find('\n'), record.size());
+  return record.size() - whole_bytes + change_bytes <= whole_bytes / 2 + changes_bytes_min;
+}
+
 bool Trial::check_attach(const Action& action) {
   const action::AttachClient& attach = action.attach_client;
   const u32 client = client_of(attach.client);
@@ -129,12 +173,12 @@ bool Trial::check_attach(const Action& action) {
   bool is_right = false;
   if (effect->status == 1) {
     is_right = attach.append == 0 && attach.record.empty();
-  } else if (attach.append != 0) {
-    is_right = !record.empty() && attach.record == model_.text_of(*effect);
+  } else if (is_append_due(client, effect->size)) {
+    is_right = attach.append == 1 && attach.record == model_.text_of(*effect);
   } else {
     whole_.clear();
     model_.append_client_record(whole_, client);
-    is_right = attach.record == whole_;
+    is_right = attach.append == 0 && attach.record == whole_;
   }
   if (!is_right) return miss(effect, action, Checker::rows);
   if (is_performed()) {
@@ -186,10 +230,11 @@ bool Trial::check_respond(const Action& action) {
   const action::Respond& respond = action.respond;
   Effect* effect = find(EffectKind::respond, respond.request);
   if (effect == nullptr || respond.status != effect->status) return miss(effect, action, Checker::answers);
-  const bool is_right = effect->is_error ? respond.body.find(effect->needle) != Bytes::npos : respond.body == model_.text_of(*effect);
+  const Bytes body = model_.text_of(*effect);
   const u32 delay_ms = respond.status == 401 ? config().auth_failure_delay_ms : 0;
-  const bool has_header = respond.status == 401 || respond.status == 405 || respond.status == 426;
-  if (!is_right || respond.delay_ms != delay_ms || respond.header.empty() == has_header) return miss(effect, action, Checker::answers);
+  const Bytes content_type = body.starts_with('{') ? "application/json" : "text/plain; charset=utf-8";
+  const bool is_right = matches(body, respond.body, false) && respond.delay_ms == delay_ms && respond.header == effect->header;
+  if (!is_right || respond.content_type != content_type) return miss(effect, action, Checker::answers);
   return meet(*effect);
 }
 
@@ -220,7 +265,7 @@ bool Trial::check_close(const Action& action) {
   const action::Close& close = action.close;
   const u32 client = client_of(close.client);
   Effect* effect = client == nobody ? nullptr : find(EffectKind::close, client);
-  if (effect == nullptr || effect->status != close.code) return miss(effect, action, Checker::answers);
+  if (effect == nullptr || effect->status != close.code || !is_met(*effect, close.reason)) return miss(effect, action, Checker::answers);
   if (close.reason.size() > reason_bytes_max) return fail(Checker::contract, "a reason of at most 123 bytes", show(action));
   if (!is_performed()) return meet(*effect);
   sockets_[client] = 0;
@@ -317,8 +362,8 @@ std::string Trial::show(const Effect& effect) const {
     case EffectKind::publish: out += compose({" (", Digits(model_.subscriber_count(effect.who)), " of them)"}); break;
     case EffectKind::forward: break;
   }
-  if (effect.size > 0) out += compose({" ", model_.text_of(effect)});
-  if (effect.is_error) out += compose({"... ", effect.needle, " ..."});
+  if (effect.size > 0) out += compose({" ", model_.text_of(effect), effect.is_error ? error_end : ""});
+  if (effect.header[0] != '\0') out += compose({" with ", effect.header});
   return out;
 }
 

@@ -80,6 +80,15 @@ bool Trial::compare_twin(Millis now, Input input) {
   return true;
 }
 
+/// O(state), so not after every step.
+bool Trial::check_twin_hash() {
+  if (twin_ == nullptr || failure_) return !failure_;
+  const u64 is = hub_->state_hash();
+  const u64 came = twin_->state_hash();
+  if (is == came) return true;
+  return fail(Checker::restore_same, compose({"the state's hash of the first hub: ", Digits(is)}), compose({"of the restored one: ", Digits(came)}));
+}
+
 long long text_bytes_of(const Action& action) {
   long long bytes = 0;
   const char* fields = fields_of(action);

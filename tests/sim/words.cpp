@@ -6,32 +6,40 @@
 
 namespace sidekick::sim {
 
-// In the order of Flaw. The complaints are those of docs/protocol.md.
+// In the order of Flaw.
 const FlawFacts flaw_facts[] = {
     {Stage::none, ""},
     {Stage::none, ""},
-    {Stage::syntax, "not valid ION: "},
-    {Stage::syntax, "not valid ION: "},
-    {Stage::syntax, "not valid ION: "},
-    {Stage::syntax, "not valid ION: "},
-    {Stage::object, "expected an object"},
-    {Stage::twice, "expected each member once"},
-    {Stage::type, "expected a member "},
-    {Stage::type, " must be one of subscribe, "},
-    {Stage::type, " must be a string, found "},
-    {Stage::token, "expected a member "},
-    {Stage::token, " must be a string, found "},
-    {Stage::token, " must not be empty"},
-    {Stage::token, " must not have half a surrogate"},
-    {Stage::channel, "expected a member "},
-    {Stage::params, "expected a member "},
-    {Stage::params, " must be an object"},
-    {Stage::params, ""},
-    {Stage::params, ""},
-    {Stage::resources, "expected a member "},
-    {Stage::resources, " must be an array"},
-    {Stage::resources, ""},
+    {Stage::syntax, ""},
+    {Stage::syntax, ""},
+    {Stage::syntax, ""},
+    {Stage::syntax, ""},
+    {Stage::object, "expected an object, found an array at byte #"},
+    {Stage::twice, "expected each member once, found \"data\" again at byte #"},
+    {Stage::type, "expected a member \"type\", a string"},
+    {Stage::type, "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found \"shout\" at byte #"},
+    {Stage::type, "\"type\" must be a string, found a number at byte #"},
+    {Stage::token, "expected a member \"token\", a string"},
+    {Stage::token, "\"token\" must be a string, found a number at byte #"},
+    {Stage::token, "\"token\" must not be empty at byte #"},
+    {Stage::token, "\"token\" must not have half a surrogate pair at byte #"},
+    {Stage::channel, "expected a member \"channel\", a string"},
+    {Stage::params, "expected a member \"params\", an object"},
+    {Stage::params, "\"params\" must be an object, found an array at byte #"},
+    {Stage::params, "param \"zz\" must be a string, found a number at byte #"},
+    {Stage::params, "expected each param once, found \"zz\" again at byte #"},
+    {Stage::resources, "expected a member \"resources\", an array"},
+    {Stage::resources, "\"resources\" must be an array, found an object at byte #"},
+    {Stage::resources, ""},  // depends on where: Model::resources_complaint
 };
+
+std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {
+  return compose({what, " has ", Digits(bytes), " bytes; at most ", Digits(most), " (", limit, ")"});
+}
+
+std::string too_many_params(const Config& config) {
+  return compose({"expected at most ", Digits(config.params_max), " params (params_max), found one more at byte #"});
+}
 
 namespace {
 
@@ -130,14 +138,18 @@ Word make_word(std::string bytes) {
   return word;
 }
 
-static const char* complaint_about(const ScopeWords& scope, std::size_t order, const Config& config) {
+static std::string complaint_about(const ScopeWords& scope, std::size_t order, const Config& config) {
   for (std::size_t i = 0; i < scope.params.size(); ++i) {
     const auto& [name, value] = scope.params[(i + order) % scope.params.size()];
-    if (i == config.params_max) return "(params_max)";
-    if (name.bytes.size() > config.param_name_bytes_max) return "(param_name_bytes_max)";
-    if (value.bytes.size() > config.param_value_bytes_max) return "(param_value_bytes_max)";
+    if (i == config.params_max) return too_many_params(config);
+    if (name.bytes.size() > config.param_name_bytes_max) {
+      return too_long("a param's name", name.bytes.size(), config.param_name_bytes_max, "param_name_bytes_max");
+    }
+    if (value.bytes.size() > config.param_value_bytes_max) {
+      return too_long("param " + name.literal, value.bytes.size(), config.param_value_bytes_max, "param_value_bytes_max");
+    }
   }
-  return nullptr;
+  return {};
 }
 
 static ScopeWords make_scope(const std::string& channel, const Pairs& params, const Swarm& swarm) {

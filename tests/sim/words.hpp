@@ -23,7 +23,7 @@ struct ScopeWords {
   Word channel;
   std::vector<std::pair<Word, Word>> params;
   std::vector<std::string> params_text;     ///< { "a": "1", "b": "2" }
-  std::vector<const char*> params_complaint[2];  ///< by config: what an error about them must contain; nullptr: all is well
+  std::vector<std::string> params_complaint[2];  ///< by config: what an error about them says (see `matches`); empty: all is well
   u32 topic_bytes = 0;
 
   u32 order_of(u32 order) const { return order % static_cast<u32>(params_text.size()); }
@@ -34,7 +34,7 @@ enum class Stage : u8 { none, syntax, object, twice, type, token, channel, param
 
 struct FlawFacts {
   Stage stage;
-  const char* complaint;  ///< what the error must contain
+  const char* complaint;  ///< what the error says: see `matches`
 };
 
 extern const FlawFacts flaw_facts[static_cast<u32>(Flaw::count)];
@@ -61,6 +61,10 @@ class Words {
 
   Index token_index_, token_literal_index_, resource_literal_index_;
 };
+
+/// `"token" has 41 bytes; at most 40 (token_bytes_max)`
+std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit);
+std::string too_many_params(const Config& config);
 
 /// Appends `data` or `context` as a peer writes it. Nothing for Shape::absent.
 void append_payload(std::string& out, const Payload& payload);
