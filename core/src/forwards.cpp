@@ -30,7 +30,7 @@ ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   count(lane, forward);
   flight.forward = std::move(forward);
   flight.lane = lane;
-  flight.deadline = deadlines_.add({timeout_at, Due::forward_timeout, flight.id, slot});
+  flight.deadline = deadlines_.add({timeout_at, Due::forward_timeout, ++started_, slot});
   index_.add(hash(flight.id), slot);
   ++lanes_[lane].in_flight;
   return flight.id;

@@ -85,6 +85,7 @@ class Forwards {
   Pool<Flight> flights_;
   HashIndex index_;
   ForwardId last_id_ = 0;
+  u64 started_ = 0;  // how many ever: unlike their ids it never wraps, so it is what breaks ties of their deadlines
   u64 store_bytes_ = 0;
 };
 

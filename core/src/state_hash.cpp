@@ -62,7 +62,7 @@ u64 Hub::State::hash() const {
     sum += print.hash();
   }
   for (const Forwards::Lane& lane : forwards.lane_slots()) {
-    if (lane.is_done()) continue;
+    if (lane.is_done() && lane.token == none) continue;
     Fingerprint print(lane_kind);
     print << (lane.token == none ? Bytes() : tokens[lane.token].key()) << lane.in_flight;
     constexpr std::size_t hashed_bytes_max = 1024;

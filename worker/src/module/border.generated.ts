@@ -278,7 +278,7 @@ export interface Limits {
   readonly topics_per_client_max: number;
   /** bytes of the resource names one client listens to; its record is as large (default 1048576) */
   readonly topic_bytes_per_client_max: number;
-  /** all resources listened to: the topic's name (9 bytes more than the resource's) and 128 bytes each, and for each listener 16 and the name again, which stands in its record; strangers may listen, so this bounds the memory they can take (default 134217728) */
+  /** all resources listened to: the topic's name (9 bytes more than the resource's) and 128 bytes each, and for each listener 16 and the name again as its record has it, in quotes and with escapes; strangers may listen, so this bounds the memory they can take (default 134217728) */
   readonly topic_store_bytes_max: number;
   /** tokens one client holds; each may have one message in flight to the app server (default 256) */
   readonly tokens_per_client_max: number;
