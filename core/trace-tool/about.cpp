@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "members.hpp"
 #include "message.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -30,12 +31,6 @@ std::string decoded(const ion::Slice& slice) {
   std::string text;
   ion::append_decoded(text, slice.raw);
   return text;
-}
-
-/// The text of a field, empty where it is not UTF-8 or not there.
-Bytes text_at(const json& line, const char* name) {
-  const auto at = line.find(name);
-  return at != line.end() && at->is_string() ? Bytes(at->get_ref<const std::string&>()) : Bytes();
 }
 
 /// The strings of an array, or keys and values of an object, decoded; what is of another kind is left out.
@@ -99,8 +94,10 @@ void Follower::open() {
   forwards_.clear();
 }
 
-const About& Follower::follow(const Input& input) {
+const About& Follower::follow(Millis now, const Input& input) {
   input_ = {};
+  now_ = now;
+  while (!forwards_.empty() && forwards_.begin()->second.timeout_at <= now) forwards_.erase(forwards_.begin());  // given up; ids rise
   switch (input.tag) {
     case InputTag::client_opened:
       input_.clients = {input.client_opened.client};
@@ -120,7 +117,7 @@ const About& Follower::follow(const Input& input) {
       break;
     case InputTag::forward_done:
       if (const auto at = forwards_.find(input.forward_done.forward); at != forwards_.end()) {
-        input_ = at->second;
+        input_ = std::move(at->second.about);
         forwards_.erase(at);
       }
       break;
@@ -151,8 +148,8 @@ const About& Follower::follow(const Input& input) {
 
 const About& Follower::follow(const json& action) {
   action_ = {};
-  const Bytes name = text_at(action, "out");
-  const std::string key(text_at(action, "key"));
+  const Bytes name = plain_text_of(action, "out");
+  const std::string key(plain_text_of(action, "key"));
   if (const auto client = action.find("client"); client != action.end() && client->is_number_unsigned()) action_.clients = {client->get<u32>()};
   if (const auto clients = action.find("clients"); clients != action.end() && clients->is_array()) {
     for (const json& client : *clients) {
@@ -161,18 +158,18 @@ const About& Follower::follow(const json& action) {
   }
   if (name == "put_token") {
     About record;
-    read_text(text_at(action, "record"), record);
+    read_text(plain_text_of(action, "record"), record);
     if (!record.topics.empty()) topic_of_token_[key] = record.topics.front();
   }
   if (!key.empty()) add_token(key, action_);
   if (name == "erase_token") topic_of_token_.erase(key);
-  if (name == "send") read_text(text_at(action, "text"), action_);
+  if (name == "send") read_text(plain_text_of(action, "text"), action_);
   if (name == "respond") action_ = input_;
   if (name == "forward") {
-    read_text(text_at(action, "body"), action_);
+    read_text(plain_text_of(action, "body"), action_);
     // What sent it, or what of the same token was answered just before; something else where a timeout made way for it.
     if (!action_.topics.empty() && has(input_.topics, action_.topics.front())) action_.add(input_);
-    if (const auto id = action.find("forward"); id != action.end() && id->is_number_unsigned()) forwards_[id->get<u32>()] = action_;
+    forwards_[static_cast<u32>(number_of(action, "forward"))] = {action_, now_ + number_of(action, "timeout_ms")};
   }
   return action_;
 }

@@ -31,16 +31,22 @@ class Follower {
  public:
   /// A new hub: nothing is alive.
   void open();
-  const About& follow(const Input& input);
+  const About& follow(Millis now, const Input& input);
   /// One of the actions of the input before. `action` is its line.
   const About& follow(const nlohmann::json& action);
 
  private:
+  struct Forward {
+    About about;
+    Millis timeout_at = 0;
+  };
+
   void read_text(Bytes text, About& about) const;
   void add_token(Bytes key, About& about) const;
 
   std::map<std::string, std::string, std::less<>> topic_of_token_;
-  std::map<u32, About> forwards_;
+  std::map<u32, Forward> forwards_;  // on their way
+  Millis now_ = 0;
   About input_;
   About action_;
 };

@@ -16,7 +16,7 @@ struct Told {
   std::string topic;
   std::string token;
   std::string out;      ///< -o
-  std::string until;    ///< different, trap or says:TEXT
+  std::string until;    ///< trap or says:TEXT
   std::string against;  ///< a command for the shell
   std::string module;
   std::string key;

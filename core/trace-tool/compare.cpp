@@ -5,11 +5,17 @@
 
 #include "command.hpp"
 #include "files.hpp"
+#include "members.hpp"
+#include "printable.hpp"
+#include "sidekick/text.hpp"
 #include "timeline.hpp"
+#include "trace_line.hpp"
 
 namespace sidekick::trace {
 
 namespace {
+
+constexpr Bytes header_begin = "{\"trace\":";
 
 struct Hash {
   u64 hub = 0;
@@ -20,23 +26,32 @@ struct Hash {
 
 class Side {
  public:
-  Side(const char* name, std::istream& stream) : path(name), stream_(stream) {}
+  explicit Side(const char* name) : path(name), stream_(name) {}
 
-  /// The next line that is no hash, empty at the end; the hashes before it go into `hashes`.
+  /// The next line that is no hash, empty at the end and where it cannot be read on; the hashes before it go into `hashes`.
   const std::string& next() {
-    while (std::getline(stream_, line_)) {
+    while (error_.empty() && std::getline(stream_, line_)) {
       ++number;
-      if (line_.starts_with("{\"trace\":")) ++hub_;
-      if (!line_.starts_with("{\"hash\":")) return line_;
-      const nlohmann::json hash = nlohmann::json::parse(line_, nullptr, false);
-      if (!hash.is_object() || !hash["hash"].is_object()) continue;  // cut off
-      hashes.push_back({hub_, hash["hash"].value("inputs", u64{0}), number, line_});
+      if (number == 1 && !line_.starts_with(header_begin)) {
+        fail(compose({"expected the first line of a trace, {\"trace\":1,...}, found ", shortened(line_)}));
+      } else if (line_.empty()) {
+        fail("expected a line of a trace, found an empty one");
+      } else if (const std::string wrong = wrong_with_line(line_); !wrong.empty()) {
+        fail(wrong);
+      } else if (!line_.starts_with("{\"hash\":")) {
+        hub_ += line_.starts_with(header_begin);
+        return line_;
+      } else {
+        take_hash();
+      }
     }
+    if (stream_.has_failed()) error_ = compose({path, ": cannot be read to its end"});
     line_.clear();
     return line_;
   }
 
   const std::string& line() const { return line_; }
+  const std::string& error() const { return error_; }
   bool is_whole() const { return !stream_.eof(); }
 
   const char* path;
@@ -44,8 +59,21 @@ class Side {
   std::vector<Hash> hashes;
 
  private:
-  std::istream& stream_;
+  void fail(Bytes what) { error_ = compose({path, ":", Digits(number), ": ", what}); }
+
+  void take_hash() {
+    const nlohmann::json hash = nlohmann::json::parse(line_, nullptr, false);
+    const auto member = hash.find("hash");
+    if (member != hash.end() && member->is_object() && member->contains("inputs") && (*member)["inputs"].is_number_unsigned()) {
+      hashes.push_back({hub_, number_of(*member, "inputs"), number, line_});
+    } else if (is_whole()) {
+      fail(compose({"expected {\"hash\":{\"inputs\":N,...}}, found ", shortened(line_)}));
+    }  // else cut off
+  }
+
+  FileInput stream_;
   std::string line_;
+  std::string error_;
   u64 hub_ = 0;
 };
 
@@ -58,7 +86,9 @@ class Comparison {
     for (;;) {
       a_.next();
       b_.next();
-      if (lines == 0 && (!begins_well(a_) || !begins_well(b_))) return 2;
+      for (const Side* side : {&a_, &b_}) {
+        if (!side->error().empty()) return std::fprintf(stderr, "%s\n", side->error().c_str()), 2;
+      }
       if (!hashes_agree()) return report_state();
       if (a_.line().empty() && b_.line().empty()) break;
       if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
@@ -73,23 +103,18 @@ class Comparison {
   }
 
  private:
-  /// Hash lines alone are good as well.
-  static bool begins_well(const Side& side) {
-    if (side.line().empty() || side.line().starts_with("{\"trace\":")) return true;
-    std::fprintf(stderr, "%s:%llu: expected the first line of a trace, {\"trace\":1,...}, found %s\n", side.path, static_cast<unsigned long long>(side.number),
-                 shortened(side.line()).c_str());
-    return false;
-  }
-
   /// The last line of one, and only the beginning of the other's.
   static bool is_cut(const Side& one, const Side& other) { return !one.is_whole() && other.line().size() > one.line().size() && other.line().starts_with(one.line()); }
 
   /// Another hub's hash seed is no difference; of another version the reader is told.
   bool are_headers() const {
+    if (!a_.line().starts_with(header_begin) || !b_.line().starts_with(header_begin)) return false;
     const nlohmann::json a = nlohmann::json::parse(a_.line(), nullptr, false);
     const nlohmann::json b = nlohmann::json::parse(b_.line(), nullptr, false);
-    if (!a.is_object() || !b.is_object() || !a.contains("trace") || !b.contains("trace")) return false;
-    if (a.value("core", "") != b.value("core", "")) std::printf("recorded by core %s and by core %s\n", a.value("core", "").c_str(), b.value("core", "").c_str());
+    if (!a.is_object() || !b.is_object() || !a.contains("config") || !b.contains("config")) return false;
+    const std::string core_a = shortened(text_of(a, "core"));
+    const std::string core_b = shortened(text_of(b, "core"));
+    if (core_a != core_b) std::printf("recorded by core %s and by core %s\n", core_a.c_str(), core_b.c_str());
     return a["config"] == b["config"];
   }
 
@@ -137,14 +162,14 @@ class Comparison {
     const Hash& a = a_.hashes.front();
     const Hash& b = b_.hashes.front();
     std::printf("the first that differs: after input %llu\n  %s:%llu: %s\n  %s:%llu: %s\n", static_cast<unsigned long long>(a.inputs), a_.path,
-                static_cast<unsigned long long>(a.line), a.text.c_str(), b_.path, static_cast<unsigned long long>(b.line), b.text.c_str());
+                static_cast<unsigned long long>(a.line), printable(a.text).c_str(), b_.path, static_cast<unsigned long long>(b.line), printable(b.text).c_str());
     return 1;
   }
 
   int report_lines() const {
     report_agreed();
-    std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path, static_cast<unsigned long long>(a_.number), a_.line().c_str(), b_.path,
-                static_cast<unsigned long long>(b_.number), b_.line().c_str());
+    std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path, static_cast<unsigned long long>(a_.number), printable(a_.line()).c_str(), b_.path,
+                static_cast<unsigned long long>(b_.number), printable(b_.line()).c_str());
     return 1;
   }
 
@@ -159,15 +184,9 @@ class Comparison {
 
 int compare(const Told& told) {
   if (!can_read(told.files[0]) || !can_read(told.files[1])) return 2;
-  FileInput a(told.files[0]);
-  FileInput b(told.files[1]);
-  Side side_a(told.files[0], a);
-  Side side_b(told.files[1], b);
-  const int status = Comparison(side_a, side_b).run();
-  for (const auto& [stream, path] : {std::pair(&a, told.files[0]), std::pair(&b, told.files[1])}) {
-    if (stream->has_failed()) return unusable(path, "cannot be read to its end");
-  }
-  return status;
+  Side a(told.files[0]);
+  Side b(told.files[1]);
+  return Comparison(a, b).run();
 }
 
 }  // namespace sidekick::trace

@@ -1,6 +1,8 @@
 #include "files.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -35,13 +37,31 @@ bool can_read(const char* path) {
   if (S_ISDIR(about.st_mode)) return is_wrong("is a folder; expected a trace, which is a file");
   if (size == 0) return is_wrong("is empty; expected a trace, whose first line is {\"trace\":1,...}");
   constexpr Bytes format = "{\"trace\":";
-  const unsigned long found = Bytes(begin).starts_with(format) ? std::strtoul(begin + format.size(), nullptr, 10) : format_version;
+  const char first = Bytes(begin).starts_with(format) ? begin[format.size()] : '\0';
+  const unsigned long found = first >= '0' && first <= '9' ? std::strtoul(begin + format.size(), nullptr, 10) : format_version;
   if (found == format_version) return true;
   return is_wrong(compose({"expected a trace of format ", Digits(format_version), ", found format ", Digits(found), ": use the sidekick-trace of the version that recorded it"}));
 }
 
+namespace {
+
+/// Tried before there is anything to write: shrink may take long. Leaves no file behind, and errno.
+bool can_write(const char* path) {
+  struct stat about = {};
+  const bool is_there = ::stat(path, &about) == 0;
+  if (is_there && !S_ISREG(about.st_mode)) return true;  // opening a pipe would wait
+  const int file = ::open(path, O_WRONLY | (is_there ? 0 : O_CREAT | O_EXCL), 0600);
+  if (file < 0) return false;
+  ::close(file);
+  if (!is_there) ::unlink(path);
+  return true;
+}
+
+}  // namespace
+
 std::string wrong_with_out(const Told& told) {
   if (told.out.empty()) return "expected -o OUT, the file to write";
+  if (told.out == "-") return "expected a file behind -o, found -; stdout is /dev/stdout, a file of that name ./-";
   struct stat in = {};
   struct stat out = {};
   const bool are_there = ::stat(told.files[0], &in) == 0 && ::stat(told.out.c_str(), &out) == 0;
@@ -49,7 +69,12 @@ std::string wrong_with_out(const Told& told) {
     return compose({"expected another file behind -o than the trace itself, found ", told.out});
   }
   if (are_there && S_ISDIR(out.st_mode)) return compose({"expected a file behind -o, found the folder ", told.out});
-  return "";
+  return can_write(told.out.c_str()) ? "" : compose({"expected a file that can be written behind -o, found ", told.out, ": ", std::strerror(errno)});
+}
+
+std::FILE* create_file(const std::string& path) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  return file < 0 ? nullptr : ::fdopen(file, "wb");
 }
 
 }  // namespace sidekick::trace

@@ -9,8 +9,11 @@ namespace sidekick::trace {
 /// Says why the file cannot be read as a trace, if it cannot: not there, a folder, empty, of another format.
 bool can_read(const char* path);
 
-/// Empty, or what is wrong with -o.
+/// Empty, or what is wrong with -o; also that it cannot be written.
 std::string wrong_with_out(const Told& told);
+
+/// For the owner alone, as recordings are: it holds what users said. Null, and errno says why.
+std::FILE* create_file(const std::string& path);
 
 /// run: (Reader&) -> exit status.
 template <class Run>

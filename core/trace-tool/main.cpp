@@ -92,18 +92,21 @@ std::string take_option(const Command& command, Bytes name, const char* value, T
   return compose({"after ", chosen, " expected files or its options, found ", name});
 }
 
-}  // namespace
+bool asks_for_help(Bytes argument) { return argument == "--help" || argument == "-h"; }
 
-int main(int argc, char** argv) {
+int show_help() {
+  std::fputs(usage, stdout);
+  return 0;
+}
+
+int run(int argc, char** argv) {
   if (argc < 2) return refuse("expected a command");
-  if (std::strcmp(argv[1], "--help") == 0 || std::strcmp(argv[1], "-h") == 0) {
-    std::fputs(usage, stdout);
-    return 0;
-  }
+  if (asks_for_help(argv[1])) return show_help();
   for (const Command& command : commands) {
     if (std::strcmp(argv[1], command.name) != 0) continue;
     Told told;
     for (int i = 2; i < argc; ++i) {
+      if (asks_for_help(argv[i])) return show_help();
       if (argv[i][0] != '-' || argv[i][1] == '\0') {
         told.files.push_back(argv[i]);
         continue;
@@ -116,8 +119,14 @@ int main(int argc, char** argv) {
       return refuse(compose({"expected ", Digits(command.files_min), command.files_max > command.files_min ? " file or more after " : command.files_min == 1 ? " file after " : " files after ",
                              command.name, ", found ", Digits(told.files.size())}));
     }
-    const int status = command.run(told);
-    return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? status : trace::unusable("stdout", "cannot be written to");
+    return command.run(told);
   }
   return refuse(compose({"expected a command, found ", argv[1]}));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int status = run(argc, argv);
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? status : trace::unusable("stdout", "cannot be written to");
 }

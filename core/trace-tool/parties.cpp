@@ -9,9 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 
+#include "answer_check.hpp"
 #include "core_hub.hpp"
 #include "file_input.hpp"
 #include "record_command.hpp"
@@ -39,6 +41,10 @@ std::size_t find_end(const std::string& text) {
   const std::size_t before = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
   const std::size_t begin = before == std::string::npos ? 0 : before + 1;
   return Bytes(text).substr(begin).starts_with(answer_begin) ? begin : std::string::npos;
+}
+
+std::string not_repeated(Bytes command, Bytes wrong) {
+  return compose({command.empty() ? "this build" : compose({"the command \"", command, "\""}), " did not repeat the header and the inputs, as `sidekick-trace record -` does: ", wrong});
 }
 
 }  // namespace
@@ -100,6 +106,8 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text, std
   std::signal(SIGPIPE, SIG_IGN);
   const std::string asked = compose({text, question});
   answers.assign(parties.size(), {});
+  const auto inputs = static_cast<u64>(std::count(text.begin(), text.end(), '\n')) - 1;
+  std::vector<AnswerCheck> checks(parties.size(), AnswerCheck(inputs));
   std::vector<std::size_t> sent(parties.size(), 0);
   std::vector<char> is_done(parties.size(), 0);
   for (Party* party : parties) {
@@ -133,11 +141,13 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text, std
       char bytes[65536];
       const auto size = ::read(party.from_, bytes, sizeof bytes);
       if (size > 0) answers[i].text.append(bytes, static_cast<std::size_t>(size));
+      if (const std::string wrong = checks[i].look(answers[i].text); !wrong.empty()) return not_repeated(party.command_, wrong);
       const std::size_t end = find_end(answers[i].text);
       if (size > 0 && end == std::string::npos) continue;
       is_done[i] = 1;
       --open;
       if (size > 0) {
+        if (const std::string wrong = checks[i].end(); !wrong.empty()) return not_repeated(party.command_, wrong);
         answers[i].text.resize(end);
         party.has_answered_ = true;
         continue;

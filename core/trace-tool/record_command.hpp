@@ -11,9 +11,4 @@ namespace sidekick::trace {
 /// asks with one waits for it. Returns 0, or 2 after an error was told.
 int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHub& hub);
 
-/// A trap of the core ends this process. Natively it then tells the place and exits with status 1.
-void catch_traps();
-void set_trap_file(const char* path);
-void set_trap_place(u64 line);
-
 }  // namespace sidekick::trace

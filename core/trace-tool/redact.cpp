@@ -12,9 +12,9 @@
 #include "command.hpp"
 #include "core_hub.hpp"
 #include "files.hpp"
-#include "record_command.hpp"
 #include "redacted.hpp"
 #include "sidekick/text.hpp"
+#include "trap_place.hpp"
 
 namespace sidekick::trace {
 
@@ -227,7 +227,7 @@ std::string random_key() {
 int redact(const Told& told) {
   if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return unusable("redact", wrong);
   return read_trace(told.files[0], [&](Reader& reader) {
-    std::FILE* out = std::fopen(told.out.c_str(), "wb");
+    std::FILE* out = create_file(told.out);
     if (out == nullptr) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
     catch_traps();
     set_trap_file(told.files[0]);

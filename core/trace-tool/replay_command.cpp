@@ -8,8 +8,8 @@
 #include "command.hpp"
 #include "core_hub.hpp"
 #include "files.hpp"
-#include "record_command.hpp"
 #include "timeline.hpp"
+#include "trap_place.hpp"
 
 namespace sidekick::trace {
 
@@ -17,23 +17,28 @@ namespace {
 
 class Witness final : public Onlooker {
  public:
-  void on_header(u64 line) override {
+  void on_header(u64) override {
     follower_.open();
     timeline_ = {};
     past_.clear();
-    set_trap_place(line);
+    past_bytes_ = 0;
   }
 
   void on_input(u64 line, Millis now, const Input& input) override {
-    if (past_.size() == past_max) past_.pop_front();
-    past_.push_back({line, timeline_.describe(now, input), follower_.follow(input)});
-    set_trap_place(line);
+    past_.push_back({line, timeline_.describe(now, input), follower_.follow(now, input)});
+    past_bytes_ += past_.back().bytes = bytes_of(past_.back());
+    forget();
   }
 
   void on_action(const std::string& line) override {
     const nlohmann::json action = nlohmann::json::parse(line, nullptr, false);
-    // A publish does not make its hundred receivers one subject.
-    if (const About& about = follower_.follow(action); about.clients.size() < 2 && !past_.empty()) past_.back().about.add(about);
+    const About& about = follower_.follow(action);
+    if (about.clients.size() >= 2 || past_.empty()) return;  // a publish does not make its hundred receivers one subject
+    Entry& entry = past_.back();
+    entry.about.add(about);
+    past_bytes_ -= entry.bytes;
+    past_bytes_ += entry.bytes = bytes_of(entry);
+    forget();
   }
 
   void on_difference(const std::string& expected, const std::string& got, const std::string& hash) override {
@@ -57,13 +62,32 @@ class Witness final : public Onlooker {
     u64 line;
     std::string text;
     About about;
+    std::size_t bytes = 0;
   };
   static constexpr std::size_t past_max = 10000;
+  static constexpr std::size_t past_bytes_max = 4 << 20;
   static constexpr std::size_t shown_max = 20;
+
+  static std::size_t bytes_of(const Entry& entry) {
+    std::size_t bytes = sizeof entry + entry.text.size() + entry.about.clients.size() * sizeof(u32);
+    for (const auto* texts : {&entry.about.tokens, &entry.about.topics}) {
+      for (const std::string& text : *texts) bytes += sizeof text + text.size();
+    }
+    return bytes;
+  }
+
+  /// Never the last.
+  void forget() {
+    while (past_.size() > past_max || (past_bytes_ > past_bytes_max && past_.size() > 1)) {
+      past_bytes_ -= past_.front().bytes;
+      past_.pop_front();
+    }
+  }
 
   Follower follower_;
   Timeline timeline_;
   std::deque<Entry> past_;
+  std::size_t past_bytes_ = 0;
 };
 
 }  // namespace
@@ -73,7 +97,6 @@ int replay(const Told& told) {
   int worst = 0;
   for (char* file : told.files) {
     if (!can_read(file)) return 2;
-    set_trap_file(file);
     CoreHub hub;
     Witness witness;
     const int status = replay_files(1, &file, hub, &witness);

@@ -6,6 +6,7 @@
 #include "about.hpp"
 #include "command.hpp"
 #include "files.hpp"
+#include "members.hpp"
 #include "timeline.hpp"
 
 namespace sidekick::trace {
@@ -22,7 +23,7 @@ class Show {
       line_ = reader.line_number();
       switch (step) {
         case Reader::Step::header: {
-          if (reader.is_cut() && wants({})) print_cut(line_ - 1);
+          if (reader.follows_cut() && wants({})) print_cut(line_ - 1);
           follower_.open();
           timeline_ = {};
           const nlohmann::json header = nlohmann::json::parse(reader.line());
@@ -34,7 +35,7 @@ class Show {
         case Reader::Step::input: {
           input_line_ = line_;
           input_ = timeline_.describe(reader.now(), reader.input());
-          if (wants(follower_.follow(reader.input()))) print_input();
+          if (wants(follower_.follow(reader.now(), reader.input()))) print_input();
           break;
         }
         case Reader::Step::action: {
@@ -42,13 +43,15 @@ class Show {
           if (!wants(follower_.follow(action))) break;
           print_input();
           print("              " + timeline_.describe(action));
+          has_shown_ = true;
           break;
         }
         case Reader::Step::hash:
-          if (wants({})) print(reader.line());
+          if (wants({})) print(shortened(reader.line()));
           break;
         case Reader::Step::end:
           if (reader.is_cut()) print_cut(line_);
+          if (!has_shown_ && !wants({})) std::fprintf(stderr, "%s: nothing in it is about that\n", path);
           return 0;
         case Reader::Step::broken:
           return unreadable(path, reader);
@@ -57,7 +60,7 @@ class Show {
   }
 
  private:
-  static std::string compose_header(const nlohmann::json& header) { return "a hub of core " + header.value("core", std::string("unknown")); }
+  static std::string compose_header(const nlohmann::json& header) { return "a hub of core " + (header.contains("core") ? shortened(text_of(header, "core")) : "unknown"); }
 
   bool wants(const About& about) const {
     return (!told_.client || about.has_client(*told_.client)) && (told_.token.empty() || about.has_token(told_.token)) &&
@@ -70,6 +73,7 @@ class Show {
     print_header();
     std::printf("%8llu  %s\n", static_cast<unsigned long long>(input_line_), input_.c_str());
     input_.clear();
+    has_shown_ = true;
   }
 
   /// Before the first that is shown of its hub.
@@ -89,6 +93,7 @@ class Show {
   std::string input_;
   u64 input_line_ = 0;
   u64 line_ = 0;
+  bool has_shown_ = false;  // an input or an action
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "files.hpp"
 #include "lighten.hpp"
 #include "parties.hpp"
+#include "printable.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick::trace {
@@ -120,7 +121,7 @@ class Shrinker {
     return {};
   }
 
-  Finding find_difference(std::size_t last) const {
+  Finding find_difference(std::size_t last) {
     if (answers_[0].has_trapped && answers_[1].has_trapped) return {};
     if (answers_[0].has_trapped || answers_[1].has_trapped) return {answers_[0].has_trapped ? "this build traps" : "the other traps", last};
     // The headers may differ: each tells of its version.
@@ -132,6 +133,10 @@ class Shrinker {
       const Bytes line = one.substr(0, one.find('\n'));
       const Bytes other_line = other.substr(0, other.find('\n'));
       if (line != other_line) {
+        if (line.starts_with("{\"in\":") && other_line.starts_with("{\"in\":")) {
+          error_ = compose({"the command did not repeat the header and the inputs: expected ", printable(line, 200), ", found ", printable(other_line, 200)});
+          return {};
+        }
         // Not by what was said: a publish that reaches one too many may shrink to one that reaches one instead of nobody.
         const std::string kind(member_of(input, "{\"in\":\""));
         return {kind, inputs == 0 ? 0 : inputs - 1};
@@ -228,7 +233,7 @@ class Shrinker {
       text = answers_[0].text + last;
     }
     if (!error_.empty()) return unusable("shrink", error_);
-    std::FILE* out = std::fopen(told_.out.c_str(), "wb");
+    std::FILE* out = create_file(told_.out);
     if (out == nullptr || std::fwrite(text.data(), 1, text.size(), out) != text.size() || std::fclose(out) != 0) return unusable(told_.out, "cannot be written to");
     const auto lines = static_cast<unsigned long long>(std::count(text.begin(), text.end(), '\n'));
     u64 left = 0;
@@ -253,13 +258,13 @@ class Shrinker {
 /// A text for what cannot be meant.
 std::string wrong_of(const Told& told) {
   if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
-  if (told.until.empty() || told.until == "different") {
+  if (told.until.empty()) {
     if (!told.against.empty()) return "";
     return "expected --against COMMAND, which records as the other build does (\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
            "what the trace itself says came of all inputs together and is no answer to fewer. Or --until trap, or --until says:TEXT";
   }
   if (told.until != "trap" && !(told.until.starts_with("says:") && told.until.size() > 5)) {
-    return compose({"expected different, trap or says:TEXT behind --until, found ", told.until});
+    return compose({"expected trap or says:TEXT behind --until, found ", told.until});
   }
   return told.against.empty() ? "" : compose({"expected no --against with --until ", told.until, ", which is about this build alone"});
 }
@@ -268,7 +273,7 @@ Item item_of(const Reader& reader, Follower& follower) {
   Item item;
   item.line = reader.line() + "\n";
   const Input& input = reader.input();
-  item.about = follower.follow(input);
+  item.about = follower.follow(reader.now(), input);
   item.is_opening = input.tag == InputTag::client_opened || input.tag == InputTag::restore_client;
   item.is_closing = input.tag == InputTag::client_closed;
   if (input.tag == InputTag::client_opened) item.client = input.client_opened.client;

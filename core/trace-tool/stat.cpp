@@ -9,6 +9,7 @@
 #include "about.hpp"
 #include "command.hpp"
 #include "files.hpp"
+#include "members.hpp"
 #include "sidekick/text.hpp"
 #include "timeline.hpp"
 
@@ -120,7 +121,7 @@ class Stat {
       if (field->kind == FieldKind::bytes && field->name != "authorization") size += field_at<Bytes>(fields_of(input), *field).size();
     }
     sizes_["in " + std::string(shape.name)].add(size);
-    const About& about = follower_.follow(input);
+    const About& about = follower_.follow(reader.now(), input);
     for (const u32 client : about.clients) clients_.add(compose({"client ", Digits(client)}));
     for (const std::string& token : about.tokens) tokens_.add(token);
     for (const std::string& topic : about.topics) topics_.add(topic);
@@ -131,21 +132,23 @@ class Stat {
     for (const auto& [name, value] : action.items()) {
       if (name != "out" && name != "content_type" && value.is_string()) size += value.get_ref<const std::string&>().size();
     }
-    const std::string name = action.value("out", std::string("unknown"));
-    sizes_["out " + name].add(size);
+    const std::string name = text_of(action, "out");
+    sizes_[shortened("out " + name)].add(size);
     follower_.follow(action);
     if (name == "send") {
       const auto clients = action.find("clients");
-      if (clients != action.end()) deliveries_ += clients->size();
-      const std::string text = action.value("text", std::string());
+      if (clients != action.end() && clients->is_array()) deliveries_ += clients->size();
+      const Bytes text = plain_text_of(action, "text");
       constexpr Bytes type = "{ \"type\": \"error\"";
-      const std::size_t message = text.rfind("\"message\": ");
-      if (text.starts_with(type) && message != std::string::npos) errors_.add("to a client: " + text.substr(message + 11, text.size() - message - 11 - 4));
+      constexpr Bytes before = "\"message\": ";
+      constexpr Bytes after = " } }";
+      const std::size_t message = text.rfind(before);
+      if (text.starts_with(type) && text.ends_with(after) && message != Bytes::npos && text.size() - message >= before.size() + after.size()) {
+        errors_.add(compose({"to a client: ", text.substr(message + before.size(), text.size() - message - before.size() - after.size())}));
+      }
     }
-    if (name == "respond" && action.value("status", 0u) >= 400) {
-      errors_.add(compose({"answered ", Digits(action.value("status", 0u)), ": ", action.value("body", std::string())}));
-    }
-    if (name == "close") errors_.add(compose({"closed ", Digits(action.value("code", 0u)), ": ", action.value("reason", std::string())}));
+    if (name == "respond" && number_of(action, "status") >= 400) errors_.add(compose({"answered ", Digits(number_of(action, "status")), ": ", text_of(action, "body")}));
+    if (name == "close") errors_.add(compose({"closed ", Digits(number_of(action, "code")), ": ", text_of(action, "reason")}));
   }
 
   void print(const char* path, const Reader& reader) const {

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "members.hpp"
+#include "printable.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick::trace {
@@ -14,23 +16,12 @@ constexpr std::size_t shown_max = 100;
 
 std::string sized(Bytes text) { return compose({"(", Digits(text.size()), text.size() == 1 ? " byte) " : " bytes) ", shortened(text)}); }
 
-u64 number_of(const json& line, const char* name) {
-  const auto at = line.find(name);
-  return at != line.end() && at->is_number_unsigned() ? at->get<u64>() : 0;
-}
-
-std::string text_of(const json& line, const char* name) {
-  const auto at = line.find(name);
-  if (at == line.end()) return "";
-  return at->is_string() ? at->get<std::string>() : at->dump();
-}
-
 std::string clients_of(const json& line) {
   const auto at = line.find("clients");
   if (at == line.end() || !at->is_array()) return "nobody";
   constexpr std::size_t named_max = 8;
   std::string text = at->size() == 1 ? "client" : compose({Digits(at->size()), " clients:"});
-  for (std::size_t i = 0; i < at->size() && i < named_max; ++i) text += " " + (*at)[i].dump();
+  for (std::size_t i = 0; i < at->size() && i < named_max; ++i) text += " " + shortened((*at)[i].dump());
   return at->size() > named_max ? text + " ..." : text;
 }
 
@@ -41,20 +32,7 @@ const char* name_of_state(u64 state) {
 
 }  // namespace
 
-std::string shortened(Bytes text) {
-  std::string out;
-  for (const char c : text) {
-    if (out.size() >= shown_max && (static_cast<u8>(c) & 0xC0) != 0x80) return out + "...";
-    if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<u8>(c) < 0x20 || c == 0x7F) {
-      out += '?';
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
+std::string shortened(Bytes text) { return printable(text, shown_max); }
 
 std::string Timeline::time(Millis at) const {
   return at < start_ ? compose({"-", Digits(start_ - at), " ms"}) : compose({"+", Digits(at - start_), " ms"});

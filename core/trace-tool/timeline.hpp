@@ -22,7 +22,7 @@ class Timeline {
   Millis start_ = 0;
 };
 
-/// At most 100 bytes of it, without anything that a terminal would act on.
+/// About 100 bytes of it, printable.
 std::string shortened(Bytes text);
 
 }  // namespace sidekick::trace

@@ -7,6 +7,7 @@ set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/compare.cpp
   ${SIDEKICK_TRACE_DIR}/files.cpp
   ${SIDEKICK_TRACE_DIR}/main.cpp
+  ${SIDEKICK_TRACE_DIR}/members.cpp
   ${SIDEKICK_TRACE_DIR}/record_command.cpp
   ${SIDEKICK_TRACE_DIR}/redact.cpp
   ${SIDEKICK_TRACE_DIR}/redacted.cpp
@@ -33,7 +34,7 @@ if(SIDEKICK_IS_MODULE)
 endif()
 
 add_library(sidekick_trace_tool OBJECT ${SIDEKICK_TRACE_SOURCES}
-  ${SIDEKICK_TRACE_DIR}/lighten.cpp ${SIDEKICK_TRACE_DIR}/parties.cpp ${SIDEKICK_TRACE_DIR}/shrink.cpp)
+  ${SIDEKICK_TRACE_DIR}/answer_check.cpp ${SIDEKICK_TRACE_DIR}/lighten.cpp ${SIDEKICK_TRACE_DIR}/parties.cpp ${SIDEKICK_TRACE_DIR}/shrink.cpp)
 target_include_directories(sidekick_trace_tool PRIVATE core/src)
 target_link_libraries(sidekick_trace_tool PUBLIC sidekick_trace_reader PRIVATE nlohmann_json::nlohmann_json)
 

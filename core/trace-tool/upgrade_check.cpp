@@ -6,6 +6,8 @@
 
 #include "command.hpp"
 #include "files.hpp"
+#include "printable.hpp"
+#include "sidekick/text.hpp"
 #include "timeline.hpp"
 #include "wasmtime_hub.hpp"
 
@@ -25,7 +27,7 @@ Bytes line_at(Bytes text, std::size_t at) { return text.substr(at, text.find('\n
 
 class Check {
  public:
-  Check(ReplayedHub& old_hub, ReplayedHub& new_hub) : old_(old_hub), new_(new_hub) {}
+  Check(const Told& told, ReplayedHub& old_hub, ReplayedHub& new_hub) : told_(told), old_(old_hub), new_(new_hub) {}
 
   int run(const char* path, Reader& reader) {
     for (;;) {
@@ -33,6 +35,9 @@ class Check {
         case Reader::Step::header:
           old_.open(reader.config_text(), reader.config());
           new_.open(reader.config_text(), reader.config());
+          for (const auto& [hub, module] : {std::pair(&old_, told_.files[0]), std::pair(&new_, told_.files[1])}) {
+            if (!hub->wrong().empty()) return unusable(module, compose({"refuses the configuration of ", path, ":", Digits(reader.line_number()), ": ", hub->wrong()}));
+          }
           timeline_ = {};
           break;
         case Reader::Step::input:
@@ -72,12 +77,13 @@ class Check {
     std::printf("%llu inputs, %llu of them answered otherwise\n", static_cast<unsigned long long>(inputs_), static_cast<unsigned long long>(different));
     for (const auto& [kind, first] : firsts_) {
       std::printf("\n%s: %llu; the first in line %llu: %s\n  old: %s\n  new: %s\n", kind.c_str(), static_cast<unsigned long long>(counts_.at(kind)),
-                  static_cast<unsigned long long>(first.line), first.input.c_str(), first.said_by_old.empty() ? "nothing more" : first.said_by_old.c_str(),
-                  first.said_by_new.empty() ? "nothing more" : first.said_by_new.c_str());
+                  static_cast<unsigned long long>(first.line), first.input.c_str(), first.said_by_old.empty() ? "nothing more" : printable(first.said_by_old).c_str(),
+                  first.said_by_new.empty() ? "nothing more" : printable(first.said_by_new).c_str());
     }
     return different == 0 ? 0 : 1;
   }
 
+  const Told& told_;
   ReplayedHub& old_;
   ReplayedHub& new_;
   Timeline timeline_;
@@ -94,7 +100,7 @@ int upgrade_check(const Told& told) {
   if (old_hub == nullptr) return unusable(told.files[0], error);
   const std::unique_ptr<ReplayedHub> new_hub = make_wasmtime_hub(told.files[1], error);
   if (new_hub == nullptr) return unusable(told.files[1], error);
-  return read_trace(told.files[2], [&](Reader& reader) { return Check(*old_hub, *new_hub).run(told.files[2], reader); });
+  return read_trace(told.files[2], [&](Reader& reader) { return Check(told, *old_hub, *new_hub).run(told.files[2], reader); });
 }
 
 }  // namespace sidekick::trace

@@ -12,11 +12,28 @@ namespace sidekick::trace {
 
 namespace {
 
+std::string in_brackets(const std::string& text) { return "(" + text + ")\n"; }
+
+/// wasmtime's errors have several.
+std::string in_one_line(const std::exception& error) {
+  std::string line;
+  for (const char c : std::string_view(error.what())) {
+    const bool is_space = c == ' ' || c == '\n' || c == '\t';
+    if (!is_space) line += c;
+    if (is_space && !line.empty() && line.back() != ' ') line += ' ';
+  }
+  if (line.ends_with(' ')) line.pop_back();
+  return line;
+}
+
 class WasmtimeHub final : public ReplayedHub {
  public:
-  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm) : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {}
+  /// Throws where it is no module of ours: it must make a hub.
+  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm) : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {
+    SidekickModule(engine_, module_, R"({"hash_seed":"0000000000000000","secrets":["x"]})");
+  }
 
-  /// Nothing is thrown at a caller, who may be built without exceptions: a module that refuses the configuration differs.
+  /// Nothing is thrown at a caller, who may be built without exceptions.
   void open(const std::string& config_text, const Config&) override {
     hub_.reset();
     wrong_.clear();
@@ -25,13 +42,13 @@ class WasmtimeHub final : public ReplayedHub {
       hub_->record(true);
     } catch (const std::exception& error) {
       hub_.reset();
-      wrong_ = std::string("(no hub: ") + error.what() + ")\n";
+      wrong_ = in_one_line(error);
     }
   }
 
   void append_lines(std::string& out, Millis now, const Input& input) override {
     if (!hub_) {
-      out += wrong_;
+      out += in_brackets(wrong_);
       return;
     }
     try {
@@ -39,18 +56,22 @@ class WasmtimeHub final : public ReplayedHub {
       const std::string_view lines = hub_->recorded();
       out += lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
     } catch (const SidekickTrap& trap) {
-      out += std::string("(the module trapped: ") + trap.what() + ")\n";  // a difference, unless the recording hub trapped as well
+      wrong_ = in_one_line(trap);
+      out += in_brackets("the module trapped: " + wrong_);  // a difference, unless the recording hub trapped as well
     }
   }
 
   std::string hash_line() override {
-    if (!hub_) return wrong_;
+    if (!hub_) return in_brackets(wrong_);
     try {
       return std::string(hub_->hash());
     } catch (const SidekickTrap& trap) {
-      return std::string("(the module trapped: ") + trap.what() + ")\n";
+      wrong_ = in_one_line(trap);
+      return in_brackets("the module trapped: " + wrong_);
     }
   }
+
+  std::string wrong() const override { return wrong_; }
 
   std::string state() override {
     if (!hub_) return wrong_;
@@ -73,7 +94,7 @@ class WasmtimeHub final : public ReplayedHub {
   wasmtime::Engine engine_;
   wasmtime::Module module_;
   std::optional<SidekickModule> hub_;
-  std::string wrong_;  // why there is none
+  std::string wrong_;  // why there is none, or none any more
 };
 
 }  // namespace
@@ -87,7 +108,7 @@ std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::str
   try {
     return std::make_unique<WasmtimeHub>(std::vector<std::uint8_t>{std::istreambuf_iterator<char>(file), {}});
   } catch (const std::exception& wrong) {
-    error = std::string("expected a WebAssembly module: ") + wrong.what();
+    error = std::string("expected a WebAssembly module of Sidekick: ") + in_one_line(wrong);
     return nullptr;
   }
 }

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Writes the inputs of a busy hub as a trace, without what came of them (`sidekick-trace record` adds it): make_trace.py HEADER_TRACE INPUTS [PADDING_BYTES]"""
+"""Writes the inputs of a busy hub as a trace, without what came of them (`sidekick-trace record` adds it): make_trace.py HEADER_TRACE INPUTS [PADDING_BYTES [all]]
+all: also a hub that is restored at the beginning, messages to an app server that answers few of them in time, and listens of many names."""
 import json
 import random
 import sys
 
 header, inputs, padding = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0
+has_all = sys.argv[4:] == ["all"]
 draw = random.Random(5)
+draw_more = random.Random(6)  # the rest stays as it is
 print(open(header).readline(), end="")
 now, clients, tokens, held, requests = 1700000000000, [], [], [], 0
 
@@ -25,8 +28,40 @@ def frame(client, message):
     say("client_frame", client=client, bytes=json.dumps(message))
 
 
+def restore():
+    """Each client has a token and listens; ids beyond those of the others."""
+    for number in range(1, 101):
+        room = f'{{ "channel": "chat", "params": {{ "roomId": "{number % 20}" }}, "context": {{ "user": "old-{number}" }} }}'
+        say("restore_token", state=2, expires_at=0, key=f"old-{number}", record=room)
+        say("restore_client", client=1_000_000 + number, record=f'{{ "tokens": ["old-{number}"], "resources": [] }}\n{{ "resources": ["todo/{number}"] }}')
+
+
+def talk_to_app_server(number):
+    """Most forwards are never answered: the hub gives them up, and who follows it must forget them, too."""
+    restored = draw_more.randrange(1, 101)
+    client, token, params = 1_000_000 + restored, f"old-{restored}", {"roomId": str(restored % 20)}
+    if tokens and clients and draw_more.random() < 0.5:
+        client, (token, params) = draw_more.choice(clients), draw_more.choice(tokens[-100:])
+    frame(client, {"type": "send", "token": token, "channel": "chat", "params": params, "data": {"number": number, "text": "y" * 200}})
+    if draw_more.random() < 0.1:
+        say("forward_done", forward=max(1, number * 3 // 5 + draw_more.randrange(-100, 100)), status=204, body="")
+
+
+def listen_to_many():
+    client = 1_000_000 + draw_more.randrange(1, 101)
+    names = [f"many/{draw_more.randrange(100_000)}" for _ in range(400)]
+    frame(client, {"type": "listen", "resources": names})
+    frame(client, {"type": "unlisten", "resources": names})
+
+
+if has_all:
+    restore()
 for number in range(1, inputs + 1):
-    now += draw.randrange(5)
+    now += draw.randrange(5) if not has_all else draw.randrange(500)
+    if has_all:
+        talk_to_app_server(number)
+        if number % 30 == 0:
+            listen_to_many()
     room = {"roomId": str(draw.randrange(20))}
     dice = draw.random()
     if not clients or (dice < 0.05 and len(clients) < 200):

@@ -19,6 +19,7 @@ short_enough() {
 # What the good build and the buggy one disagree on. The short trace holds what the good one says: a failing test for the buggy one.
 "$differs" shrink "$work/long.jsonl" -o "$work/different.jsonl" --against "$tool record -"
 short_enough "$work/different.jsonl"
+[ "$(stat -c %a "$work/different.jsonl")" = 600 ] || fail "expected a file for its owner alone, found $(stat -c %a "$work/different.jsonl")"
 "$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay what it said itself"
 status_of "$differs" replay "$work/different.jsonl"
 [ "$status" = 1 ] || fail "expected the buggy build to differ, got status $status"
@@ -99,12 +100,24 @@ refuses() {
 refuses 1 'does not trap' -o "$work/none.jsonl" --until trap
 refuses 1 'record the same' -o "$work/none.jsonl" --against "$tool record -"
 refuses 1 'does not say that' -o "$work/none.jsonl" --until says:earthquake
-refuses 2 'expected --against COMMAND' -o "$work/none.jsonl" --until different
-refuses 2 'expected different, trap or says:TEXT' -o "$work/none.jsonl" --until dawn
+refuses 2 'expected --against COMMAND' -o "$work/none.jsonl"
+refuses 2 'expected trap or says:TEXT' -o "$work/none.jsonl" --until dawn
 refuses 2 'expected no --against' -o "$work/none.jsonl" --until trap --against true
 refuses 2 'expected -o OUT' --until trap
 refuses 2 'expected another file' -o "$work/trap.jsonl" --until trap
 refuses 2 'expected a number from 1 to 4294967295 behind --trials, found many' -o "$work/none.jsonl" --until trap --trials many
 refuses 2 'expected a number from 1 to 4294967295 behind --trials, found nothing' -o "$work/none.jsonl" --until trap --trials
+refuses 2 'expected a file that can be written behind -o, found .*nowhere' -o "$work/nowhere/out.jsonl" --until trap
+# Whatever answers, there is an end: nothing of ours, no end of anything, a part, too much, other inputs.
+head -n 2 "$work/trap.jsonl" >"$work/beginning"
+not_repeated='did not repeat the header and the inputs'
+refuses 2 "$not_repeated.*expected the header, found y" -o "$work/none.jsonl" --against yes
+refuses 2 "$not_repeated.*expected the header" -o "$work/none.jsonl" --against 'cat /dev/zero'
+refuses 2 "$not_repeated" -o "$work/none.jsonl" --against 'echo hello; cat'
+refuses 2 "$not_repeated.*expected {\"in\":" -o "$work/none.jsonl" --against "cat '$work/beginning' /dev/zero"
+refuses 2 "$not_repeated.*inputs, found more" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; yes \"\$(tail -n 1 '$work/beginning')\""
+refuses 2 "$not_repeated.*bytes of actions" -o "$work/none.jsonl" --against "cat '$work/beginning'; yes '{\"out\":\"send\"}'"
+refuses 2 "$not_repeated.*inputs, found 0" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; echo '{\"hash\":{}}'; cat"
+refuses 2 "$not_repeated: expected" -o "$work/none.jsonl" --against "sed -u 's/\"client\":/\"klient\":/; /^{\"out\"/d'"
 refuses 2 'never answered' -o "$work/none.jsonl" --against 'exit 3'
 [ ! -e "$work/none.jsonl" ] || fail "expected no file where nothing was found"

@@ -61,6 +61,21 @@ sed '5s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
 same replay-torn 2 "$@" replay torn.jsonl
 same replay-none 2 "$@" replay none.jsonl
 
+# A host that was killed anywhere, and its successor in the same file: every command reads both
+step=137
+[ $# = 1 ] || step=1000 # a runtime takes long to start
+for size in $(seq 1400 $step 3700); do
+  head -c "$size" first.jsonl >killed.jsonl
+  [ -z "$(tail -c 1 killed.jsonl)" ] || echo >>killed.jsonl # as the recorders do
+  cat first.jsonl >>killed.jsonl
+  for command in "replay killed.jsonl" "show killed.jsonl" "stat killed.jsonl" "record killed.jsonl" "redact killed.jsonl -o out.jsonl" "compare killed.jsonl killed.jsonl"; do
+    "$@" $command >out 2>&1 || fails "expected $command of a recording cut after $size bytes, and another, to succeed: $(cat out)"
+  done
+  "$@" record killed.jsonl >whole.jsonl
+  "$@" replay whole.jsonl >out 2>&1 || fails "expected what record makes of it to replay: $(cat out)"
+  [ "$(grep -c '^{"trace"' whole.jsonl)" = 2 ] || fails "expected two recordings after a cut after $size bytes"
+done
+
 # compare
 same compare-same 0 "$@" compare random.jsonl random.jsonl
 same compare-changed 1 "$@" compare random.jsonl changed.jsonl
@@ -139,14 +154,38 @@ done
 same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
 same out-nowhere 2 "$@" redact first.jsonl -o nowhere/out.jsonl
 if [ -w /dev/full ] && [ $# = 1 ]; then # a runtime may not let it through
-  for command in "show first.jsonl" "record zero.jsonl" "redact zero.jsonl -o /dev/full"; do
+  for command in "show first.jsonl" "stat first.jsonl" "replay channels.jsonl" "compare random.jsonl random.jsonl" "record zero.jsonl" "--help" "redact zero.jsonl -o /dev/full"; do
     "$@" $command >/dev/full 2>out
     status=$?
     [ $status = 2 ] && grep -q 'cannot be written to' out || fails "expected $command to tell of a full disk, got $status: $(cat out)"
   done
 fi
+# What is written holds what users said
+if [ $# = 1 ]; then # a runtime has its own mode for new files
+  rm -f out.jsonl
+  "$@" redact first.jsonl -o out.jsonl
+  [ "$(stat -c %a out.jsonl)" = 600 ] || fails "expected a file for its owner alone, found $(stat -c %a out.jsonl)"
+  for command in "stat -" "compare - first.jsonl" "record -" "replay -"; do # a folder can be opened, but not read
+    "$@" $command <folder.jsonl >out 2>&1
+    status=$?
+    [ $status = 2 ] && grep -q 'cannot be read to its end' out || fails "expected $command to tell of the read error, got $status: $(cat out)"
+  done
+fi
+"$@" redact first.jsonl -o - >out 2>&1 && fails "expected -o - to be refused"
+grep -q 'expected a file behind -o, found -' out || fails "expected to be told of -o -: $(cat out)"
+[ ! -e ./- ] || fails "expected no file of the name -"
+same show-nobody 0 "$@" show first.jsonl --client 99
+same show-no-token 0 "$@" show first.jsonl --token nosuch
 same lonely-option 2 "$@" show first.jsonl --colour
 same lonely-out 2 "$@" redact first.jsonl -o
 same two-files 2 "$@" show first.jsonl tokens.jsonl
 same help 0 "$@" --help
+same help 0 "$@" show --help
+same help 0 "$@" replay -h
+
+# compare reads to the end, or says why not
+sed '30s/.*//' random.jsonl >blank.jsonl
+same compare-blank 2 "$@" compare blank.jsonl blank.jsonl
+sed 's/$/\r/' first.jsonl >windows.jsonl
+same compare-windows 2 "$@" compare first.jsonl windows.jsonl
 exit $failed

@@ -57,10 +57,45 @@ test("upgrade-check says what is wrong with a trace as the other commands do, an
   assert.match(`${ran.status} ${ran.stderr}`, /^2 .*none\.wasm: cannot be opened: No such file or directory\n$/);
 });
 
+test("a module that is none of ours, or that refuses the configuration, is named once by every command", async () => {
+  const empty = join(folder, "empty.wasm");
+  writeFileSync(empty, "");
+  const other = join(folder, "other.wasm"); // a module without anything in it
+  writeFileSync(other, Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
+  const replay = `${root}build/native/sidekick-replay-wasmtime`;
+  for (const module of [empty, other]) {
+    const runs = [run(tool, ["record", trace, "--module", module]), run(tool, ["upgrade-check", wasi, module, trace]), run(tool, ["upgrade-check", module, wasi, trace]), run(replay, [module, trace])];
+    for (const { status, stdout, stderr } of await Promise.all(runs)) {
+      assert.equal(`${status} ${stdout}`, "2 ");
+      assert.match(stderr.replace(folder, ""), /^\/\w+\.wasm: expected a WebAssembly module of Sidekick: .+\n$/);
+    }
+  }
+  const older = changedModule("frame_bytes_max", "frame_bytes_mox");
+  const recorded = await run(tool, ["record", trace, "--module", older]);
+  assert.equal(`${recorded.status} ${recorded.stdout}`, "2 ");
+  assert.match(recorded.stderr, /random\.jsonl:1: the module refuses this configuration: .*frame_bytes_max.*\n$/);
+  const replayed = await run(replay, [older, trace]);
+  assert.equal(`${replayed.status} ${replayed.stdout}`, "2 ");
+  assert.match(replayed.stderr, /random\.jsonl:1: the module refuses this configuration: /);
+  const checked = await run(tool, ["upgrade-check", wasi, older, trace]);
+  assert.equal(`${checked.status} ${checked.stdout}`, "2 ");
+  assert.match(checked.stderr, /changed\.wasm: refuses the configuration of .*random\.jsonl:1: .*frame_bytes_max.*\n$/);
+});
+
+test("record --module ends where the module traps, and names the line", async () => {
+  const twice = join(folder, "twice.jsonl");
+  const opened = '{"in":"client_opened","now":1700000000000,"client":1}\n';
+  const header = `${readFileSync(trace, "utf8").split("\n")[0]}\n`;
+  writeFileSync(twice, header + opened + opened);
+  const ran = await run(tool, ["record", twice, "--module", wasi]);
+  assert.deepEqual([ran.status, ran.stdout], [1, header + opened]);
+  assert.match(ran.stderr, /twice\.jsonl:3: the module trapped at the input of this line: /);
+});
+
 test("what is no module is refused", async () => {
   const ran = await run(tool, ["upgrade-check", trace, wasi, trace]);
   assert.equal(ran.status, 2);
-  assert.match(ran.stderr, /random\.jsonl: expected a WebAssembly module: /);
+  assert.match(ran.stderr, /random\.jsonl: expected a WebAssembly module of Sidekick: /);
 });
 
 test("the WASI command passes the same tests, and refuses what needs processes or an engine", async () => {

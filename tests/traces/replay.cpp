@@ -5,7 +5,9 @@
 #include <deque>
 
 #include "file_input.hpp"
+#include "printable.hpp"
 #include "sidekick/text.hpp"
+#include "trap_place.hpp"
 
 namespace sidekick::trace {
 
@@ -29,6 +31,10 @@ class Replay {
           pending_.clear();
           if (onlooker_ != nullptr) onlooker_->on_header(line());
           hub_.open(reader_.config_text(), reader_.config());
+          if (!hub_.wrong().empty()) {
+            std::fprintf(stderr, "%s:%llu: the module refuses this configuration: %s\n", path_, line(), hub_.wrong().c_str());
+            return Outcome::broken;
+          }
           break;
         case Step::input:
           if (!pending_.empty()) return report(reader_.line());
@@ -71,6 +77,7 @@ class Replay {
   void take_input() {
     ++inputs_;
     last_input_ = line();
+    set_trap_place(last_input_);
     if (onlooker_ != nullptr) onlooker_->on_input(line(), reader_.now(), reader_.input());
     std::string text;
     hub_.append_lines(text, reader_.now(), reader_.input());
@@ -87,9 +94,9 @@ class Replay {
 
   Outcome report(const std::string& expected) {
     const std::string got = pending_.empty() ? "nothing more" : pending_.front();
-    std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_, line(), expected.c_str(), got.c_str());
+    std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_, line(), printable(expected).c_str(), printable(got).c_str());
     const std::string hash = onlooker_ == nullptr || last_input_ == 0 ? "" : hub_.hash_line();  // before the hub is asked anything else
-    std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, hub_.state().c_str());
+    std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, printable(hub_.state()).c_str());
     if (onlooker_ != nullptr) onlooker_->on_difference(expected, got, hash);
     return Outcome::different;
   }
@@ -113,6 +120,7 @@ Input health_request() {
 int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker) {
   bool is_same = true;
   for (int i = 0; i < count; ++i) {
+    set_trap_file(paths[i]);
     FileInput stream(paths[i]);
     if (!stream) {
       std::fprintf(stderr, "%s: cannot be opened\n", paths[i]);

@@ -42,4 +42,17 @@ expect 2 'there is no setting' "$work/setting.jsonl"
 sed '2s/"in":"[a-z_]*"/"in":"earthquake"/' "$trace" >"$work/input.jsonl"
 expect 2 'the name of an input' "$work/input.jsonl"
 expect 2 'cannot be opened' "$work/none.jsonl"
+sed 's/$/\r/' "$trace" >"$work/windows.jsonl"
+expect 2 'windows.jsonl:1: expected a line that ends with' "$work/windows.jsonl"
+{
+  head -n 1 "$trace"
+  echo '{"in":"client_opened","now":1,"client":1}'
+  echo '{"in":"client_opened","now":1,"client":1}' # what no host may do
+} >"$work/trap.jsonl"
+expect 1 'trap.jsonl:3: the core trapped at the input of this line' "$work/trap.jsonl"
+if [ -w /dev/full ]; then
+  "$replay" "$trace" >/dev/full 2>"$work/out"
+  status=$?
+  [ "$status" = 2 ] && grep -q 'cannot be written to' "$work/out" || { echo "expected to be told of a full disk, got status $status and: $(cat "$work/out")"; failed=1; }
+fi
 exit $failed

@@ -5,7 +5,9 @@
 #include <istream>
 #include <nlohmann/json.hpp>
 
+#include "printable.hpp"
 #include "sidekick/text.hpp"
+#include "trace_line.hpp"
 
 namespace sidekick::trace {
 
@@ -49,6 +51,7 @@ Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
   follows_cut_ = false;
   if (!read_line()) return has_header_ ? Step::end : fail(first_line);
+  if (!(error_ = wrong_with_line(line_)).empty()) return Step::broken;
   const Document document{json::parse(line_, nullptr, false)};
   if (!document.value.is_object()) return has_header_ ? pass_torn_line() : fail("a JSON object");
   if (document.find("trace") != nullptr) return read_header(document);
@@ -71,7 +74,9 @@ Reader::Step Reader::pass_torn_line() {
   if (is_cut_) return Step::end;
   std::string torn = line_;
   const u64 number = line_number_;
-  const Document next{read_line() ? json::parse(line_, nullptr, false) : json()};
+  const bool has_next = read_line();
+  if (has_next && !(error_ = wrong_with_line(line_)).empty()) return Step::broken;
+  const Document next{has_next ? json::parse(line_, nullptr, false) : json()};
   if (next.value.is_object() && next.find("trace") != nullptr) {
     follows_cut_ = true;
     return read_header(next);
@@ -86,7 +91,7 @@ Reader::Step Reader::pass_torn_line() {
 }
 
 Reader::Step Reader::fail(Bytes expected) {
-  error_ = compose({"expected ", expected, ", found ", line_.empty() ? "nothing" : Bytes(line_).substr(0, 200), line_.size() > 200 ? "..." : ""});
+  error_ = compose({"expected ", expected, ", found ", line_.empty() ? "nothing" : printable(line_, 200)});
   return Step::broken;
 }
 

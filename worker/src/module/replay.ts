@@ -19,6 +19,8 @@ export interface Cut {
 
 const SECRET = "replay";
 const FIRST_LINE = "expected the first line of a trace, {\"trace\":1,...}";
+/** Far above what any line has; whoever writes JSON recurses. */
+const LINE_DEPTH_MAX = 64;
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
@@ -59,6 +61,8 @@ export class Replayer {
   line(bytes: Uint8Array): Difference | undefined {
     this.#line++;
     const line = text(bytes);
+    const wrong = wrongWith(line);
+    if (wrong !== undefined) throw new Error(`trace line ${this.#line}: ${wrong}`);
     const parsed = objectOf(line);
     if (this.#isTorn(line, parsed)) return undefined;
     if (parsed === undefined) throw this.#error("expected a JSON object", line);
@@ -162,8 +166,33 @@ export class Replayer {
   }
 
   #error(expected: string, found: string | undefined): Error {
-    return new Error(`trace line ${this.#line}: ${expected}, found ${(found ?? "nothing").slice(0, 200)}`);
+    return new Error(`trace line ${this.#line}: ${expected}, found ${printable((found ?? "nothing").slice(0, 200))}`);
   }
+}
+
+/** With \x1b or \u202e for what a terminal would act on: a trace comes from anywhere. */
+export function printable(text: string): string {
+  return text.replace(/[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+    const code = character.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+}
+
+/** What must hold of a line before it is parsed: what was expected and what came, or nothing. */
+function wrongWith(line: string): string | undefined {
+  if (line.endsWith("\r")) return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; bring the file over as it is (binary)";
+  let depth = 0;
+  for (let at = 0; at < line.length; at++) {
+    const character = line[at];
+    if (character === '"') {
+      for (at++; at < line.length && line[at] !== '"'; at++) if (line[at] === "\\") at++;
+    } else if (character === "{" || character === "[") {
+      if (++depth > LINE_DEPTH_MAX) return `expected JSON of at most ${LINE_DEPTH_MAX} levels, found more`;
+    } else if (character === "}" || character === "]") {
+      depth--;
+    }
+  }
+  return undefined;
 }
 
 function number(value: unknown): number {

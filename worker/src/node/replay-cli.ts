@@ -3,7 +3,7 @@
 import { createReadStream, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compileModuleSync } from "../module/hub.js";
-import { Replayer } from "../module/replay.js";
+import { Replayer, printable } from "../module/replay.js";
 import type { Difference } from "../module/replay.js";
 import { readDefaultModule } from "./server.js";
 
@@ -57,8 +57,8 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
 
 function show(path: string, difference: Difference): number {
   console.error(`${path}:${difference.line}: the replay differs`);
-  console.error(`  trace:  ${difference.expected ?? "(nothing more for this input)"}`);
-  console.error(`  replay: ${difference.actual ?? "(nothing more for this input)"}`);
+  console.error(`  trace:  ${printable(difference.expected ?? "(nothing more for this input)")}`);
+  console.error(`  replay: ${printable(difference.actual ?? "(nothing more for this input)")}`);
   return 1;
 }
 
