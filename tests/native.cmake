@@ -19,11 +19,11 @@ add_library(sidekick_ion_value STATIC
 target_include_directories(sidekick_ion_value PUBLIC core/include)
 
 # Reading and replaying traces: for the replay commands, the tests and the fuzzers.
-add_library(sidekick_trace_reader STATIC tests/traces/trace_reader.cpp tests/traces/replay.cpp)
-target_include_directories(sidekick_trace_reader PUBLIC core/include tests/traces)
+add_library(sidekick_trace_reader STATIC core/trace/trace_reader.cpp core/trace/replay.cpp)
+target_include_directories(sidekick_trace_reader PUBLIC core/include core/trace)
 target_link_libraries(sidekick_trace_reader PRIVATE nlohmann_json::nlohmann_json)
 
-add_executable(sidekick-replay tests/traces/replay_core.cpp)
+add_executable(sidekick-replay core/trace/replay_core.cpp)
 target_link_libraries(sidekick-replay PRIVATE sidekick_trace_reader sidekick_core)
 
 # One ION document a line: what tests/ion compares with the reference.
