@@ -85,6 +85,7 @@ export class TraceRing {
   write(lines: Uint8Array): void {
     if (this.#recording === undefined) return;
     if (this.#waitingBytes + lines.byteLength > ROW_BYTES_MAX) this.flush();
+    if (this.#recording === undefined) return; // the flush was refused
     this.#waiting.push(lines.slice());
     this.#waitingBytes += lines.byteLength;
     this.#bytes += lines.byteLength;
@@ -168,6 +169,8 @@ export class TraceRing {
 
   #end(error: unknown): void {
     this.#recording = undefined;
+    this.#waiting = []; // or the next recording would begin with them
+    this.#waitingBytes = 0;
     console.error(`the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

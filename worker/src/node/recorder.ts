@@ -49,6 +49,7 @@ export class Recorder {
   /** Resolves when everything is on its way to the disk, or will not be: a pipe that nobody reads must not keep a server from ending. */
   async close(): Promise<void> {
     const stream = this.#stream;
+    this.#stream = undefined; // what comes now comes too late, and must not break what was written before
     if (stream === undefined || stream.destroyed) return;
     const isClosed = new Promise<void>((resolve) => stream.once("close", resolve));
     let limit: NodeJS.Timeout | undefined;
@@ -56,8 +57,9 @@ export class Recorder {
     stream.end();
     await Promise.race([isClosed, isLate]);
     clearTimeout(limit);
-    if (!stream.destroyed) this.#stop(`${stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`);
-    this.#stream = undefined;
+    if (stream.destroyed) return;
+    stream.destroy();
+    this.#log.error("the recording has stopped, its end is missing", { file: this.#path, reason: `${stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms` });
   }
 
   #stop(reason: string): void {
