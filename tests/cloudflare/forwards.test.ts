@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import * as http from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Answer } from "../hosts/support/app-server.ts";
+import { listen } from "../hosts/support/left-open.ts";
 import { closeEverything, health, post, registerToken, sender, settle, start, startApp, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
 
 after(closeEverything);
@@ -72,9 +72,7 @@ const visited = http.createServer((request, response) => {
   visitors.push(request.url ?? "");
   response.end();
 });
-await new Promise<void>((resolve) => visited.listen(0, "127.0.0.1", resolve));
-visited.unref();
-const elsewhere = `http://127.0.0.1:${(visited.address() as AddressInfo).port}/elsewhere`;
+const elsewhere = `http://127.0.0.1:${await listen(visited)}/elsewhere`;
 
 /** Until whoever reads it has enough. */
 function endless(response: http.ServerResponse): void {

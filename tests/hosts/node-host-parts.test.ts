@@ -4,10 +4,9 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
 import * as net from "node:net";
 import { Duplex } from "node:stream";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { requireSidekickSecret } from "../../worker/src/guard/index.ts";
 import { ClientSocket } from "../../worker/src/node/client-socket.ts";
 import { now } from "../../worker/src/node/clock.ts";
@@ -17,7 +16,10 @@ import { createLog, limitWarnings } from "../../worker/src/node/log.ts";
 import { warnOfOpenFiles } from "../../worker/src/node/open-files.ts";
 import { Recorder } from "../../worker/src/node/recorder.ts";
 import { startAppServer } from "./support/app-server.ts";
+import { closeEverything, listen } from "./support/left-open.ts";
 import { clientFrame, eventually } from "./support/sidekick.ts";
+
+after(closeEverything);
 
 const silent = createLog("silent");
 
@@ -257,22 +259,10 @@ test("an answer of n-1, n and n+1 bytes", async () => {
 });
 
 /** A server that speaks no HTTP library's language. */
-async function rawServer(onRequest: (socket: net.Socket, count: number) => void): Promise<{ url: string; close(): void }> {
+async function rawServer(onRequest: (socket: net.Socket, count: number) => void): Promise<{ url: string }> {
   let count = 0;
-  const sockets = new Set<net.Socket>();
-  const server = net.createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {});
-    socket.on("data", () => onRequest(socket, ++count));
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
-    close: () => {
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    },
-  };
+  const port = await listen(net.createServer((socket) => socket.on("data", () => onRequest(socket, ++count))));
+  return { url: `http://127.0.0.1:${port}/` };
 }
 
 test("garbage instead of HTTP, and a connection reset, are status 0", async () => {
@@ -286,7 +276,6 @@ test("garbage instead of HTTP, and a connection reset, are status 0", async () =
     const forwards = forwarder(server.url);
     assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
     forwards.destroy();
-    server.close();
   }
 });
 
@@ -302,7 +291,6 @@ test("a forward whose connection is reset is not sent a second time: it may have
   assert.equal((await answerOf(forwards)).status, 0);
   assert.equal(requests, 2);
   forwards.destroy();
-  server.close();
 });
 
 test("an idle connection is dropped before the app server drops it; one in use is not, however long it takes", async () => {
@@ -322,7 +310,6 @@ test("an app server that answers 101 has ended the forward", async () => {
     const forwards = forwarder(server.url);
     assert.deepEqual(await answerOf(forwards), { status: 101, body: "" });
     forwards.destroy();
-    server.close();
   }
 });
 

@@ -11,8 +11,9 @@ import { after, test } from "node:test";
 import { Replayer } from "../../worker/src/module/replay.ts";
 import { startAppServer } from "./support/app-server.ts";
 import { command } from "./support/command.ts";
+import { closeEverything } from "./support/left-open.ts";
 import {
-  clientFrame, closeEverything, eventually, module, RawConnection, recordedLines, registerToken, request, SECRET, startTestSidekick, TestClient,
+  clientFrame, eventually, module, RawConnection, recordedLines, registerToken, request, SECRET, startTestSidekick, TestClient,
 } from "./support/sidekick.ts";
 import type { TestSidekick } from "./support/sidekick.ts";
 import { watched } from "./support/watched-hub.ts";

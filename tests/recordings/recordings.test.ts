@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { startSidekick } from "../cloudflare/support/sidekick.ts";
 import type { WorkerdSidekick } from "../cloudflare/support/sidekick.ts";
-import { closeEverything } from "../hosts/support/sidekick.ts";
+import { closeEverything } from "../hosts/support/left-open.ts";
 import { cutsOf, succeededVerdictOf, verdictOf } from "./cut.ts";
 import { launchBrowser, recordDemo } from "./demo.ts";
 import { endHosts, hosts } from "./hosts.ts";

@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 folder, tool = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-replay = [os.path.abspath(word) if os.path.exists(word) else word for word in sys.argv[3:]]
+replay = [os.path.abspath(word) if os.path.isfile(word) else word for word in sys.argv[3:]]
 has_tool = sys.argv[2] != "none"
 is_wasi = replay[-1].endswith(".wasm")
 header = open(f"{folder}/tokens.jsonl").readline().rstrip("\n")

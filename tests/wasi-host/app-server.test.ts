@@ -4,10 +4,10 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import * as http from "node:http";
 import * as net from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
+import { listen } from "../hosts/support/left-open.ts";
 import { eventually, registerToken, TestClient } from "../hosts/support/sidekick.ts";
 import { cleanUp, isSpinning, newFolder, run } from "./support/server.ts";
 import type { Run } from "./support/server.ts";
@@ -51,8 +51,7 @@ sys.stdin.read()
 
 test("an address that does not answer does not keep forwards from the next one", async () => {
   const app = http.createServer((incoming, response) => incoming.resume().on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }')));
-  await once(app.listen(0, "127.0.0.1"), "listening");
-  const { port } = app.address() as AddressInfo;
+  const port = await listen(app);
   const hole = spawn("python3", ["-c", BLACK_HOLE, String(port)], { stdio: ["pipe", "pipe", "inherit"] });
   await once(hole.stdout, "data");
   const config = join(await newFolder(), "config.json");
@@ -62,8 +61,6 @@ test("an address that does not answer does not keep forwards from the next one",
   assert.equal((await client.next()).error.message, "heard");
   assert.equal(await server.kill("SIGTERM"), 0);
   hole.stdin.end();
-  app.close();
-  app.closeAllConnections();
 });
 
 for (const [name, head, more] of [
@@ -76,16 +73,14 @@ for (const [name, head, more] of [
       const babble = () => {
         while (!socket.destroyed && socket.write(more));
       };
-      socket.on("error", () => {}).on("drain", babble).write(head);
+      socket.on("drain", babble).write(head);
       babble();
     });
-    await once(app.listen(0, "127.0.0.1"), "listening");
-    const server = run(["--server-url", `http://127.0.0.1:${(app.address() as AddressInfo).port}/`, "--server-secret", "s"]);
+    const server = run(["--server-url", `http://127.0.0.1:${await listen(app)}/`, "--server-secret", "s"]);
     const client = await sendThrough(server);
     assert.equal((await client.next()).error.fault, "server");
     assert.equal(await isSpinning(server.pid), false);
     assert.equal(await server.kill("SIGTERM"), 0);
     assert.match(server.output(), /a forward failed .*(without end|1xx|header limit)/);
-    app.close();
   });
 }

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import * as http from "node:http";
-import type { AddressInfo } from "node:net";
+import { listen } from "../hosts/support/left-open.ts";
 import { eventually, registerToken, request, TestClient } from "../hosts/support/sidekick.ts";
 import { cleanUp, isSpinning, newFolder, run, sql } from "./support/server.ts";
 import type { Run } from "./support/server.ts";
@@ -19,9 +19,8 @@ async function startAnswering() {
     let body = "";
     incoming.setEncoding("utf8").on("data", (text: string) => (body += text)).on("end", () => waiting.set(JSON.parse(body).data, response));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `http://127.0.0.1:${await listen(server)}/`,
     /** Once all of them have come. */
     async answer(names: readonly string[]): Promise<void> {
       await eventually(() => names.every((name) => waiting.has(name)));
@@ -29,10 +28,6 @@ async function startAnswering() {
         await new Promise<void>((resolve) => waiting.get(name)!.writeHead(400).end(JSON.stringify({ fault: "client", message: `answer for ${name}` }), resolve));
         await new Promise((resolve) => setTimeout(resolve, 100)); // so that the Sidekick sees them in this order
       }
-    },
-    close(): void {
-      server.close();
-      server.closeAllConnections();
     },
   };
 }
@@ -110,8 +105,7 @@ test("a token that a client held is free again after a kill, one that was given 
   const app = http.createServer((incoming, response) => {
     incoming.setEncoding("utf8").on("data", (text: string) => forwarded.push(text)).on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "seen" }'));
   });
-  await new Promise<void>((resolve) => app.listen(0, "127.0.0.1", resolve));
-  const second = run(["--data", data, "--server-url", `http://127.0.0.1:${(app.address() as { port: number }).port}/`, "--server-secret", "s"]);
+  const second = run(["--data", data, "--server-url", `http://127.0.0.1:${await listen(app)}/`, "--server-secret", "s"]);
   const again = await TestClient.connect(await second.port());
   again.send({ type: "subscribe", token: "gone" });
   assert.equal((await again.next()).type, "error");
@@ -120,7 +114,6 @@ test("a token that a client held is free again after a kill, one that was given 
   assert.equal((await again.next()).error.message, "seen");
   assert.deepEqual(JSON.parse(forwarded.join("")).context, { from: "ä" });
   assert.equal(await second.kill("SIGTERM"), 0);
-  app.close();
 });
 
 test("tokens outlive an orderly end, too; without --data they do not", async () => {
@@ -231,7 +224,6 @@ test("a write that fails ends the one who wanted it: who has sent a message in t
   assert.equal((await sender.next()).error.message, "answer for sender");
   assert.equal((await other.next()).error.message, "answer for other");
   await server.kill("SIGKILL");
-  app.close();
 });
 
 test("after a trap nobody gets an answer that was for somebody else", async () => {
@@ -245,7 +237,6 @@ test("after a trap nobody gets an answer that was for somebody else", async () =
   await app.answer(["sender", "other"]);
   assert.equal((await other.next()).error.message, "answer for other");
   await server.kill("SIGKILL");
-  app.close();
 });
 
 test("a token that expires in the far future is good, and costs nothing until then", async () => {

@@ -6,7 +6,8 @@ import { registerToken, request, SECRET, TestClient } from "../../hosts/support/
 import { startWorkerd, testWorker } from "./workerd.ts";
 import type { Workerd } from "./workerd.ts";
 
-export { closeEverything, RawConnection, registerToken, request, SECRET, TestClient } from "../../hosts/support/sidekick.ts";
+export { closeEverything } from "../../hosts/support/left-open.ts";
+export { RawConnection, registerToken, request, SECRET, TestClient } from "../../hosts/support/sidekick.ts";
 
 export interface WorkerdSidekick extends Workerd {
   /** Empties the object's memory, as sleep does, once nothing is under way; or resets it, as a deployment does: then all sockets

@@ -1,6 +1,7 @@
 // An app server for tests: takes forwards and answers as the test says.
 import * as http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { listen } from "./left-open.ts";
 
 export interface Forwarded {
   readonly url: string;
@@ -56,11 +57,8 @@ export async function startAppServer(answer: Answer = (response) => response.wri
   server.on("connection", (socket) => {
     connections++;
     sockets.add(socket);
-    socket.on("error", () => {});
     socket.on("close", () => sockets.delete(socket));
   });
-  // A test that fails leaves it open: that must not keep the process alive.
-  server.unref();
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  await listen(server, port);
   return app;
 }

@@ -11,19 +11,13 @@ import type { HubLike } from "../../../worker/src/module/hub.ts";
 import { readDefaultModule, startSidekick } from "../../../worker/src/node/server.ts";
 import type { Sidekick, SidekickOptions } from "../../../worker/src/node/server.ts";
 import { command, startCommand } from "./command.ts";
+import { atEnd } from "./left-open.ts";
 import { watched } from "./watched-hub.ts";
 
 export const SECRET = "test-secret";
 
 /** The module under test: SIDEKICK_MODULE, or the one the package ships. */
 export const module = process.env["SIDEKICK_MODULE"] ? compileModuleSync(readFileSync(process.env["SIDEKICK_MODULE"])) : readDefaultModule();
-
-const leftOpen: (() => unknown)[] = [];
-
-/** For `after`: ends what a failed test has left, so that the failure is seen and not a process that never ends. */
-export async function closeEverything(): Promise<void> {
-  await Promise.all(leftOpen.splice(0).map((close) => close()));
-}
 
 export interface TestOptions extends Partial<SidekickOptions> {
   /** Any input that contains the word `trap!` is one at which the hub traps; with `restore`, the first token it is given back, too. */
@@ -40,7 +34,7 @@ export interface TestSidekick extends Sidekick {
 export async function startTestSidekick(options: TestOptions = {}): Promise<TestSidekick> {
   const config = { auth_failure_delay_ms: 0, ...options.config };
   const sidekick = command === undefined ? await startHere({ ...options, config }) : await startCommand({ secrets: [SECRET], ...options, config });
-  leftOpen.push(() => Promise.all([sidekick.close(), sidekick.close()]));
+  atEnd(() => Promise.all([sidekick.close(), sidekick.close()]));
   return sidekick;
 }
 
@@ -118,7 +112,7 @@ export class TestClient {
 
   private constructor(socket: WebSocket) {
     this.socket = socket;
-    leftOpen.push(() => socket.terminate());
+    atEnd(() => socket.terminate());
     this.closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() })));
     socket.on("error", () => {});
     socket.on("message", (data) => {
@@ -194,7 +188,7 @@ export class RawConnection {
 
   private constructor(socket: net.Socket) {
     this.socket = socket;
-    leftOpen.push(() => socket.destroy());
+    atEnd(() => socket.destroy());
     socket.on("error", () => {});
     socket.on("data", (chunk: Buffer) => {
       this.#received.push(chunk);

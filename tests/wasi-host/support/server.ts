@@ -8,7 +8,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { closeEverything } from "../../hosts/support/sidekick.ts";
+import { closeEverything } from "../../hosts/support/left-open.ts";
 
 const root = fileURLToPath(new URL("../../..", import.meta.url));
 const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests").split(" ").filter(Boolean);
