@@ -6,7 +6,7 @@ namespace sidekick {
 
 namespace {
 
-/// Of one thing: its parts one after the other, texts with their sizes, so that no two things come to the same.
+/// Of one thing: its parts one after the other, a text by a hash of its own, so that no two things come to the same.
 class Fingerprint {
  public:
   explicit Fingerprint(u64 kind) : hash_(kind * odd) {}
@@ -54,10 +54,11 @@ u64 Hub::State::hash() const {
     for (const TopicId resource : client.resources) print << names[resource];
     sum += print.hash();
   }
-  for (const Topics::Topic& topic : topics.slots()) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Topics::Topic& topic = topics.slots()[i];
     if (topic.name.empty()) continue;
     Fingerprint print(topic_kind);
-    print << Bytes(topic.name);
+    print << names[i];
     for (const u32 client : topic.subscribers) print << client;
     sum += print.hash();
   }

@@ -418,6 +418,31 @@ test("a recording that cannot be written is logged and ends alone", { skip: proc
   assert.match(lines[0]!, /recording has stopped.*ENOSPC/);
 });
 
+test("what is written to a recording that is being closed comes too late, and costs nothing of what came before", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = join(folder, "trace");
+  const lines: string[] = [];
+  const recorder = new Recorder(file, createLog("info", (line) => lines.push(line)));
+  recorder.write(Buffer.from("one\n"));
+  const closed = recorder.close();
+  recorder.write(Buffer.from("two\n"));
+  await closed;
+  recorder.write(Buffer.from("three\n"));
+  await recorder.close();
+  assert.equal(await readFile(file, "utf8"), "one\n");
+  assert.deepEqual(lines, []);
+  await rm(folder, { recursive: true });
+});
+
+test("a recording that breaks while it is being closed says so, once", { skip: process.platform !== "linux" }, async () => {
+  const lines: string[] = [];
+  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
+  recorder.write(Buffer.from("line\n"));
+  await recorder.close();
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /recording has stopped, its end is missing.*ENOSPC/);
+});
+
 test("the guard lets only the Sidekick call ?type=channel", () => {
   const ask = (url: string, authorization?: string) =>
     requireSidekickSecret(new Request(url, { method: "POST", ...(authorization !== undefined && { headers: { Authorization: authorization } }) }), ["new", "old"]);

@@ -451,6 +451,21 @@ test("clients that send thousands of small frames at once take turns", async () 
   for (const raw of [a, b]) raw.socket.destroy();
 });
 
+test("a recording ends with the end of every client, of those too that answer no close", async () => {
+  const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
+  for (const isHurried of [false, true]) {
+    const sidekick = await startTestSidekick({ recordFile });
+    for (let i = 0; i < 20; i++) (await RawConnection.upgrade(sidekick.port)).socket.pause();
+    const client = await TestClient.connect(sidekick.port);
+    await client.settled();
+    const closing = sidekick.close();
+    if (isHurried) await sidekick.close();
+    await closing;
+  }
+  const ends = recordedLines(recordFile).filter((line) => line.in === "client_closed");
+  assert.deepEqual(ends.map((line) => line.client).sort((a, b) => a - b), Array.from({ length: 42 }, (_, i) => 1 + (i >> 1)));
+});
+
 test("what the hub is told of the time does not follow a system clock that is set", { skip: command !== undefined }, async (t) => {
   const times: number[] = [];
   const sidekick = await startTestSidekick({ config: { token_resume_ms: 1 }, wrapHub: (hub) => watched(hub, (now) => times.push(now)) });

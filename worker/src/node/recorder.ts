@@ -14,7 +14,8 @@ const NEWLINE = Buffer.from("\n");
 export class Recorder {
   readonly #path: string;
   readonly #log: Log;
-  #stream: Writable | undefined;
+  readonly #stream: Writable;
+  #state: "open" | "closing" | "over" = "open";
 
   /**
    * Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why.
@@ -31,43 +32,43 @@ export class Recorder {
   }
 
   get active(): boolean {
-    return this.#stream !== undefined;
+    return this.#state === "open";
   }
 
   /** @param lines whole lines; copied */
   write(lines: Uint8Array): void {
-    const stream = this.#stream;
-    if (stream === undefined || lines.byteLength === 0) return;
-    if (stream.writableCorked === 0) {
-      stream.cork();
-      setTimeout(() => stream.uncork(), WRITTEN_AFTER_MS);
+    if (!this.active || lines.byteLength === 0) return;
+    if (this.#stream.writableCorked === 0) {
+      this.#stream.cork();
+      setTimeout(() => this.#stream.uncork(), WRITTEN_AFTER_MS);
     }
-    stream.write(Buffer.from(lines));
-    if (stream.writableLength > UNWRITTEN_BYTES_MAX) this.#stop("the disk is too slow");
+    this.#stream.write(Buffer.from(lines));
+    if (this.#stream.writableLength > UNWRITTEN_BYTES_MAX) this.#stop("the disk is too slow");
   }
 
-  /** Resolves when everything is on its way to the disk, or will not be: a pipe that nobody reads must not keep a server from ending. */
+  /**
+   * Resolves when everything is on its way to the disk, or will not be: a pipe that nobody reads must not keep a server from ending. What is
+   * written from now on comes too late.
+   */
   async close(): Promise<void> {
-    const stream = this.#stream;
-    this.#stream = undefined; // what comes now comes too late, and must not break what was written before
-    if (stream === undefined || stream.destroyed) return;
-    const isClosed = new Promise<void>((resolve) => stream.once("close", resolve));
+    if (!this.active) return;
+    this.#state = "closing";
+    const isClosed = new Promise<void>((resolve) => this.#stream.once("close", resolve));
     let limit: NodeJS.Timeout | undefined;
     const isLate = new Promise<void>((resolve) => (limit = setTimeout(resolve, CLOSED_AFTER_MS_MAX)));
-    stream.end();
+    this.#stream.end();
     await Promise.race([isClosed, isLate]);
     clearTimeout(limit);
-    if (stream.destroyed) return;
-    stream.destroy();
-    this.#log.error("the recording has stopped, its end is missing", { file: this.#path, reason: `${stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms` });
+    if (!this.#stream.destroyed) this.#stop(`${this.#stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`);
   }
 
+  /** Said here and not when the stream says it: a write that hangs keeps that from saying anything. */
   #stop(reason: string): void {
-    const stream = this.#stream;
-    this.#stream = undefined;
-    if (stream === undefined) return;
-    stream.destroy();
-    this.#log.error("the recording has stopped, the server goes on", { file: this.#path, reason });
+    if (this.#state === "over") return;
+    const what = this.#state === "open" ? "the recording has stopped, the server goes on" : "the recording has stopped, its end is missing";
+    this.#state = "over";
+    this.#stream.destroy();
+    this.#log.error(what, { file: this.#path, reason });
   }
 }
 

@@ -111,6 +111,7 @@ const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, afte
 /** Together less than the 10 s after which container runtimes kill. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
 const SHUTDOWN_SOCKETS_MS = 1_000;
+const LAST_TURNS_MAX = 1_000;
 /** Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, `ws` closes with 1009. */
 const FRAME_BYTES_OVER_MAX = 64 * 1024;
 /** Pieces in which a frame may come. Each costs memory, however small it is. */
@@ -235,6 +236,8 @@ class Server implements Sidekick {
     forwards?.destroy();
     this.#http.closeAllConnections();
     await closed;
+    // A socket that is destroyed tells of it a little after the server has counted it as gone, and the recording is to have all ends.
+    for (let turns = 0; this.#host.clients.size > 0 && turns < LAST_TURNS_MAX; turns++) await new Promise((resolve) => setImmediate(resolve));
     this.#host.destroy();
     await this.#options.recorder?.close();
   }

@@ -87,7 +87,7 @@ void Recorder::run() {
       const int error = errno;
       if (error == EINTR || (error == EAGAIN && can_wait_for_reader())) continue;
       const std::lock_guard lock(mutex_);
-      wrong_ = error == EAGAIN ? "nobody reads the pipe" : errno_text(error);
+      wrong_ = error == EAGAIN ? "the pipe's reader did not take all in " + std::to_string(closed_after_max.count()) + " ms" : errno_text(error);
       return;
     }
   }
@@ -103,9 +103,10 @@ bool Recorder::can_wait_for_reader() {
 void Recorder::stop(const std::string& why) {
   is_active_ = false;
   const std::lock_guard lock(mutex_);
+  const char* what = is_ending_ ? "the recording has stopped, its end is missing" : "the recording has stopped, the server goes on";
   unwritten_ = {};
   wrong_ = why;  // ends the writer where it waits
-  log_.error("the recording has stopped, the server goes on", {{"file", path_}, {"reason", why}});
+  log_.error(what, {{"file", path_}, {"reason", why}});
 }
 
 }  // namespace sidekick::host

@@ -221,6 +221,7 @@ class Server {
   void close_sockets() {
     for (const auto& socket : host_->clients().all()) socket->end(close_going_away, "the Sidekick is shutting down");
     until([this] { return host_->clients().size() == 0 && loop_.with_deadline().empty(); }, shutdown_sockets, [this] {
+      for (const auto& socket : host_->clients().all()) socket->drop("it did not answer the close");  // the recording is to have all ends
       if (forwarder_) forwarder_->destroy();
       is_over_ = true;
       loop_.context().stop();
