@@ -80,6 +80,7 @@ traces = {
     "escapes-in-frame": ([header, opened, '{"in":"client_frame","now":1,"client":1,"bytes":"\\u001b[31m \u009b31m\u202e \x7f"}'], "", ""),
     "escapes-in-action": ([header, timer, '{"out":"send","clients":[1],"text":"\u009b31m\u202e\x7f"}'], "", ""),
     "escapes-in-names": ([header, timer, '{"out":"\u009b31m","clients":["\u009b31m"],"\u202e":"\u009b"}', '{"out":"close","code":1,"reason":"\u009b31m"}'], "", ""),
+    "out-names": ([header, timer] + [f'{{"out":"{i}"}}' for i in range(2000)], "", ""),
     "escapes-in-hash": ([header, timer, '{"hash":{"inputs":1,"x":"\u009b31m"}}'], "", ""),
     "no-utf8": ([header, b'{"in":"client_frame","now":1,"client":1,"bytes":"\xff\xfe\x9b"}', timer], "expected a JSON object", "replay show stat record"),
     "nul": ([header, timer, b"\0" * 5000, timer], "expected a JSON object", "replay show stat record"),
@@ -102,6 +103,8 @@ def check(name, command, said, ran):
         fails("expected status 0, 1 or 2")
     if ran.returncode == 2 and not ran.stderr:
         fails("expected a word of what is wrong")
+    if command[1] == "stat" and text.count("\n") > 200:
+        fails("expected a summary")
     if "runtime error" in text or "Sanitizer" in text or "node:internal" in text or "terminate called" in text:
         fails("expected no finding of a sanitizer, and no exception")
     if said and (said not in text or ran.returncode not in (1, 2)):
