@@ -3,19 +3,22 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { Inbox } from "./covenant-support/inbox.js";
 import { root } from "./covenant-support/sidekick-process.js";
+import { environment } from "./support/command.js";
+import { closeEverything, listen } from "./support/left-open.js";
 
 const running = new Set<ChildProcess>();
 after(() => { for (const child of running) child.kill("SIGTERM"); });
+after(closeEverything);
 
 /** Runs the script from a folder that is not the project's. */
 function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(join(root, "scripts/run"), args, { cwd: tmpdir(), env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(join(root, "scripts/run"), args, { cwd: tmpdir(), env: { ...environment(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
   running.add(child);
   const output = new Inbox<string>();
   let text = "";
@@ -32,17 +35,15 @@ function run(args: string[], env: Record<string, string> = {}) {
   return { child, ended, text: () => text, says: (what: RegExp) => output.find(String(what), (t) => what.test(t)) };
 }
 
-async function occupyPort(): Promise<{ server: Server; port: number }> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return { server, port: (server.address() as AddressInfo).port };
+/** Not of those that the system gives to whoever wants any: a free one of these stays free until it is used. */
+async function freePort(from: number): Promise<string> {
+  for (;;) {
+    const port = String(from + Math.floor(Math.random() * 10_000));
+    if (await isFree(port)) return port;
+  }
 }
 
-async function freePorts(): Promise<{ sidekick: string; demo: string }> {
-  const [a, b] = [await occupyPort(), await occupyPort()];
-  for (const { server } of [a, b]) await new Promise((done) => server.close(done));
-  return { sidekick: String(a.port), demo: String(b.port) };
-}
+const freePorts = async () => ({ sidekick: await freePort(10_000), demo: await freePort(20_000) });
 
 const isFree = (port: string) =>
   new Promise<boolean>((resolve) => {
@@ -82,13 +83,12 @@ describe("scripts/run", () => {
 
   for (const [variable, other] of [["SIDEKICK_PORT", "DEMO_PORT"], ["DEMO_PORT", "SIDEKICK_PORT"]] as const) {
     it(`says so when ${variable} is in use, and starts nothing`, async () => {
-      const { server, port } = await occupyPort();
+      const port = await listen(createServer());
       const ports = await freePorts();
       const demo = run([], { [variable]: String(port), [other]: ports.demo });
       assert.equal(await demo.ended, 1);
       assert.match(demo.text(), new RegExp(`port ${port} is in use.*${variable}=`));
       assert.equal(await isFree(ports.demo), true);
-      server.close();
     });
   }
 

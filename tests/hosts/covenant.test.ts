@@ -221,6 +221,7 @@ describe("errors", () => {
     const closed = new Promise((resolve) => socket.addEventListener("close", resolve));
     first.client.disconnect();
     await closed;
+    await world.hasClients(0); // what comes on another socket may else be dealt with first
 
     const second = world.client();
     await second.client.subscribe("chat", room, token, () => undefined);

@@ -15,7 +15,7 @@ import { Batch, textFrame } from "../../worker/src/node/frames.ts";
 import { createLog, limitWarnings } from "../../worker/src/node/log.ts";
 import { warnOfOpenFiles } from "../../worker/src/node/open-files.ts";
 import { Recorder } from "../../worker/src/node/recorder.ts";
-import { startAppServer } from "./support/app-server.ts";
+import { drip, REFUSING_URL, startAppServer } from "./support/app-server.ts";
 import { closeEverything, listen } from "./support/left-open.ts";
 import { clientFrame, eventually } from "./support/sidekick.ts";
 
@@ -174,10 +174,7 @@ test("forwards one after the other use one connection", async () => {
 });
 
 test("a refusing app server is status 0", async () => {
-  const app = await startAppServer();
-  const { url } = app;
-  await app.close();
-  const forwards = forwarder(url);
+  const forwards = forwarder(REFUSING_URL);
   assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
   assert.equal(forwards.open, 0);
   forwards.destroy();
@@ -186,10 +183,9 @@ test("a refusing app server is status 0", async () => {
 test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
   const rests: Record<string, (response: http.ServerResponse) => void> = {
     hangs: (response) => response.write("beginning"),
-    drips: (response) => response.on("close", () => clearInterval(drip)) && (drip = setInterval(() => response.write("x"), 10)),
+    drips: drip,
     "breaks off": (response) => response.write("beginning", () => response.destroy()),
   };
-  let drip: NodeJS.Timeout | undefined;
   for (const rest of Object.values(rests)) {
     const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
     const forwards = forwarder(app.url);
@@ -214,11 +210,7 @@ test("an app server that hangs before or in the middle of its answer is status 0
 });
 
 test("an app server that drips its answer is given up on at the total time, not at an idle time", async () => {
-  const app = await startAppServer((response) => {
-    response.writeHead(400);
-    const drip = setInterval(() => response.write("x"), 10);
-    response.on("close", () => clearInterval(drip));
-  });
+  const app = await startAppServer((response) => drip(response.writeHead(400)));
   const forwards = forwarder(app.url, 1_000_000);
   assert.deepEqual(await answerOf(forwards, "{}", 200), { status: 0, body: "" });
   forwards.destroy();
@@ -258,11 +250,19 @@ test("an answer of n-1, n and n+1 bytes", async () => {
   await app.close();
 });
 
-/** A server that speaks no HTTP library's language. */
+/** A server that speaks no HTTP library's language, and is told of each request when all of it is there: the body is `{}`. */
 async function rawServer(onRequest: (socket: net.Socket, count: number) => void): Promise<{ url: string }> {
   let count = 0;
-  const port = await listen(net.createServer((socket) => socket.on("data", () => onRequest(socket, ++count))));
-  return { url: `http://127.0.0.1:${port}/` };
+  const onConnection = (socket: net.Socket) => {
+    let received = "";
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.toString();
+      if (!received.endsWith("\r\n\r\n{}")) return;
+      received = "";
+      onRequest(socket, ++count);
+    });
+  };
+  return { url: `http://127.0.0.1:${await listen(net.createServer(onConnection))}/` };
 }
 
 test("garbage instead of HTTP, and a connection reset, are status 0", async () => {
@@ -335,11 +335,8 @@ test("what an app server refuses is logged with its status, and no query; what i
 });
 
 test("a name of which no address answers gives a reason, too", async () => {
-  const app = await startAppServer();
-  const { port } = new URL(app.url);
-  await app.close();
   const lines: string[] = [];
-  const forwards = forwarder(`http://localhost:${port}/`, 1000, { log: createLog("info", (line) => lines.push(line)) });
+  const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, { log: createLog("info", (line) => lines.push(line)) });
   await answerOf(forwards);
   assert.match(lines[0]!, /reason=".*ECONNREFUSED/);
   forwards.destroy();

@@ -1,6 +1,7 @@
 // A host against the real module, over real sockets: bad input, bad peers, traps, shutdown. The Node host in this process, or
 // what SIDEKICK_COMMAND starts: see support/sidekick.ts.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import * as http from "node:http";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
@@ -8,8 +9,9 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Replayer } from "../../worker/src/module/replay.ts";
-import { startAppServer } from "./support/app-server.ts";
+import { drip, REFUSING_URL, startAppServer } from "./support/app-server.ts";
 import { command } from "./support/command.ts";
 import { closeEverything } from "./support/left-open.ts";
 import {
@@ -122,7 +124,7 @@ withSidekick("odd request lines and headers are harmless", {}, async ({ port }) 
   ]) {
     const raw = await RawConnection.connect(port);
     raw.write(Buffer.from(head, "latin1"));
-    const answer = await raw.until("HTTP/1.1 ");
+    const answer = await raw.until("\r\n\r\n");
     assert.match(answer, /^HTTP\/1\.1 [24]\d\d /, head);
     raw.socket.destroy();
   }
@@ -307,10 +309,9 @@ withSidekick("text, binary and fragmented frames are read alike, also with a cha
 });
 
 withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) => {
-  const raw = await RawConnection.upgrade(port);
-  raw.write(clientFrame(1, Buffer.from('{"type":"\xff"}', "latin1")));
-  assert.match(await raw.until('"error"'), /\b9\b/);
-  raw.socket.destroy();
+  const client = await TestClient.connect(port);
+  client.socket.send(Buffer.from('{"type":"\xff"}', "latin1"), { binary: false });
+  assert.match((await client.next()).error.message, /\b9\b/);
 });
 
 withSidekick("a frame over the limit is an error with a clear text; one over it by more than 64 KiB is 1009", { config: { frame_bytes_max: 1000 } }, async ({ port }) => {
@@ -360,15 +361,17 @@ withSidekick("a reader that does not read is bounded and closed, with a message 
   await reader.subscribe("token-reader");
   slow.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-slow"}')));
   const data = "x".repeat(500_000);
-  // Far more than kernel buffers and the bound hold together. The reader takes it all.
-  for (let i = 0; i < 60; i++) {
+  // Until it is more than kernel buffers, which differ, and the bound hold together. The reader takes it all.
+  const closings = () => logLines.filter((line) => line.includes("reads too slowly")).length;
+  let sent = 0;
+  for (; closings() === 0; sent++) {
     assert.equal((await request(port, "/message", JSON.stringify({ channel: "big", params: {}, data }))).status, 200);
     assert.equal((await reader.next()).data.length, data.length);
   }
   slow.socket.resume();
   await slow.ended;
-  assert.ok(slow.received.byteLength < 60 * data.length, "it did not get everything");
-  assert.equal(logLines.filter((line) => line.includes("reads too slowly")).length, 1);
+  assert.ok(slow.received.byteLength < sent * data.length, "it did not get everything");
+  assert.equal(closings(), 1);
   await reader.settled();
 });
 
@@ -381,23 +384,18 @@ withSidekick("a socket on which a ping storm comes and nothing is read does not 
   raw.socket.destroy();
 });
 
-/** Bytes that a peer no longer takes. */
-async function stalled({ socket }: RawConnection): Promise<number> {
-  for (let before = -1, same = 0; same < 4; before = socket.writableLength) {
-    same = socket.writableLength === before ? same + 1 : 0;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return socket.writableLength;
-}
-
 withSidekick("who does not read the replies to its own messages is not read either, and loses nothing", { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } }, async ({ port }) => {
   const raw = await RawConnection.upgrade(port);
   raw.socket.pause();
   // Each is answered by one that is as large.
   const resources = Array.from({ length: 100 }, (_, i) => String(i).padEnd(1000, "x"));
   const listen = clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources })));
-  for (let i = 0; i < 800; i++) raw.write(listen);
-  assert.ok((await stalled(raw)) > 0, "it is read no further");
+  const taken = () => new Promise<boolean>((resolve) => raw.socket.write(listen, () => resolve(true)));
+  // Kernel buffers differ. Who is slow is taken for one that reads no further, which harms nothing.
+  const countMax = 5_000;
+  let count = 0;
+  while (count < countMax && (await Promise.race([taken(), sleep(200, false, { ref: false })]))) count++;
+  assert.ok(count < countMax, "it is read no further");
   raw.write(clientFrame(1, Buffer.from('{"type":"ping"}')));
   raw.socket.resume();
   let tail = "";
@@ -416,7 +414,10 @@ function askAndStay(port: number): Promise<Socket> {
   });
 }
 
-test("strangers who ask once and stay make room when there are too many", { skip: command !== undefined }, async () => {
+const openFilesMax = Number(execFileSync("sh", ["-c", "ulimit -n"]));
+const tooFewFiles = openFilesMax < 9_000 && `both ends of every connection are here, and only ${openFilesMax} files may be open`;
+
+test("strangers who ask once and stay make room when there are too many", { skip: command !== undefined || tooFewFiles }, async () => {
   const sidekick = await startTestSidekick();
   const client = await TestClient.connect(sidekick.port);
   const first = await askAndStay(sidekick.port);
@@ -424,7 +425,7 @@ test("strangers who ask once and stay make room when there are too many", { skip
   while (more.length < 4_200 && !first.closed) {
     more.push(...(await Promise.all(Array.from({ length: 100 }, () => askAndStay(sidekick.port)))));
   }
-  assert.ok(first.closed, "who came first and asks nothing more is let go");
+  await eventually(() => first.closed); // who came first and asks nothing more is let go
   client.send({ type: "ping" });
   assert.equal((await client.next()).type, "pong");
   for (const socket of more) socket.destroy();
@@ -436,15 +437,17 @@ test("clients that send thousands of small frames at once take turns", async () 
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ recordFile });
   const [a, b] = [await RawConnection.upgrade(sidekick.port), await RawConnection.upgrade(sidekick.port)];
-  // Another process may be done with the first client's before it hears of the second.
-  const count = command === undefined ? 6_000 : 20_000;
-  const frames = Buffer.concat(Array.from({ length: count }, () => clientFrame(1, Buffer.from("{}"))));
-  const last = clientFrame(1, Buffer.from('{"type":"ping"}'));
-  for (const raw of [a, b]) raw.write(Buffer.concat([frames, last]));
-  for (const raw of [a, b]) await raw.until('"pong"');
+  // Short, and shortly answered: both ways all of it fits into the kernel's buffers, so that nobody's turn depends on how fast this process is.
+  const count = 3_000;
+  const pings = Array.from({ length: count }, () => clientFrame(1, Buffer.from('{"type":"ping"}')));
+  const frames = Buffer.concat([...pings, clientFrame(1, Buffer.from('{"type":"listen","resources":["last"]}'))]);
+  sidekick.atOnce(() => {
+    for (const raw of [a, b]) raw.write(frames);
+  });
+  for (const raw of [a, b]) await eventually(() => raw.received.includes('"last"'));
   await sidekick.close();
   const order = recordedLines(recordFile).flatMap((line) => (line.in === "client_frame" ? [line.client] : []));
-  assert.equal(order.length, 2 * count + 2);
+  assert.equal(order.length, 2 * (count + 1));
   const both = order.slice(order.indexOf(2), Math.min(order.lastIndexOf(1), order.lastIndexOf(2)));
   assert.ok(both.length > 1000, `both had frames for ${both.length} frames`);
   assert.doesNotMatch(both.join(""), /1{10}|2{10}/);
@@ -467,19 +470,20 @@ test("a recording ends with the end of every client, of those too that answer no
 });
 
 test("what the hub is told of the time does not follow a system clock that is set", { skip: command !== undefined }, async (t) => {
-  const times: number[] = [];
-  const sidekick = await startTestSidekick({ config: { token_resume_ms: 1 }, wrapHub: (hub) => watched(hub, (now) => times.push(now)) });
-  const client = await TestClient.connect(sidekick.port);
+  const inputs: { now: number; type: string }[] = [];
+  const sidekick = await startTestSidekick({ config: { token_resume_ms: 1 }, wrapHub: (hub) => watched(hub, (now, { type }) => inputs.push({ now, type })) });
+  const [client, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
   await client.settled();
   t.mock.method(Date, "now", () => 0);
   await registerToken(sidekick.port, "token-1");
   await client.subscribe("token-1");
   await client.close();
-  const other = await TestClient.connect(sidekick.port);
-  // Tries until the token has expired, which needs the timer.
-  await eventually(() => times.length > 6);
+  // Until the token has expired, for which nothing but the timer is left. It may be early, and is then set again.
+  const closed = () => inputs.find(({ type }) => type === "client_closed")?.now ?? Infinity;
+  await eventually(() => inputs.some(({ now, type }) => type === "timer_fired" && now > closed()));
   other.send({ type: "subscribe", token: "token-1" });
   assert.equal((await other.next()).type, "error");
+  const times = inputs.map(({ now }) => now);
   assert.deepEqual(times, [...times].sort((x, y) => x - y));
   other.socket.terminate();
   await sidekick.close();
@@ -494,7 +498,8 @@ test("the log tells opens and closes, and warns of refusals, without secrets", a
   client.socket.close(4321);
   await client.closed;
   await eventually(() => sidekick.logLines.some((line) => line.includes("code=4321")));
-  const lines = sidekick.logLines.map((line) => line.slice(25).trimEnd()).filter((line) => !line.includes("fewer files"));
+  // What was held back for 10 s, where this took so long, says how often it came.
+  const lines = sidekick.logLines.map((line) => line.slice(25).trimEnd()).filter((line) => !/fewer files| times=\d+$/.test(line));
   assert.deepEqual(lines.filter((line) => line.startsWith("warn")).map((line) => line.replace(/ reason=.*/, "")), [
     "warn  a socket is closed by the Sidekick client=2 code=1013",
     'warn  a request with no or a wrong secret was refused path="/message" remote="127.0.0.1"',
@@ -527,7 +532,9 @@ for (const [name, answer] of Object.entries({
 })) {
   test(`an app server that ${name} gives the sender an error and harms nobody else`, async () => {
     const app = await startAppServer(answer);
-    const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config: { forward_timeout_ms: 300 } });
+    // Only who hangs is to meet it: long enough for the message after that one, however busy the machine is.
+    const config = { forward_timeout_ms: name === "hangs" ? 3_000 : 60_000 };
+    const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config });
     const [sender, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
     await registerToken(sidekick.port, "token-1", "chat", { room: "a" });
     sender.send({ type: "send", token: "token-1", channel: "chat", params: { room: "a" }, data: 1 });
@@ -548,10 +555,7 @@ for (const [name, answer] of Object.entries({
 }
 
 test("an app server that is down, or not configured, gives the sender an error", async () => {
-  const app = await startAppServer();
-  const { url } = app;
-  await app.close();
-  for (const options of [{ serverUrl: url, serverSecret: "s" }, {}]) {
+  for (const options of [{ serverUrl: REFUSING_URL, serverSecret: "s" }, {}]) {
     const sidekick = await startTestSidekick(options);
     const sender = await TestClient.connect(sidekick.port);
     await registerToken(sidekick.port, "token-1");
@@ -577,10 +581,9 @@ test("the app server's own fault and text reach the sender", async () => {
 });
 
 test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
-  const drips = new Set<NodeJS.Timeout>();
   const rests: Record<string, (response: http.ServerResponse) => void> = {
     hangs: (response) => response.write("beginning"),
-    drips: (response) => drips.add(setInterval(() => response.write("x"), 10)),
+    drips: drip,
     "breaks off": (response) => response.write("beginning", () => response.destroy()),
     "is no HTTP": (response) => response.write("beginning", () => response.socket?.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
   };
@@ -598,7 +601,6 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
     await sidekick.close();
     await app.close();
   }
-  for (const drip of drips) clearInterval(drip);
 });
 
 // Traps
@@ -749,8 +751,9 @@ test("a 401 that is being held back is answered at shutdown", async () => {
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 60_000 } });
   const raw = await RawConnection.connect(sidekick.port);
   raw.write("POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await eventually(() => sidekick.logLines.some((line) => line.includes("wrong secret was refused")));
   await sidekick.close();
+  await raw.ended;
   assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
 });
 

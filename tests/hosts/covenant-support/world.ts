@@ -131,6 +131,12 @@ export class World {
     for (const peer of this.#peers.splice(0)) peer.client.disconnect();
   }
 
+  /** Until the Sidekick holds so many clients: of what two sockets bring it, neither is promised to be first. */
+  async hasClients(count: number): Promise<void> {
+    const ask = async () => (await fetch(`${this.sidekick.url}/health`, { headers: { Authorization: `Bearer ${sidekickSecret}` } })).json();
+    while ((await ask()).clients !== count) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   async stop(): Promise<void> {
     this.hangUp();
     this.http.close();

@@ -22,6 +22,15 @@ export interface AppServer {
   close(): Promise<void>;
 }
 
+/** Where nobody answers: what listens on a port from 1 to 1023 says so, and no system gives one to whoever wants any. */
+export const REFUSING_URL = "http://127.0.0.1:1/";
+
+/** Goes on with an answer without end, a byte at a time. */
+export function drip(response: http.ServerResponse): void {
+  const drops = setInterval(() => response.write("x"), 10);
+  response.on("close", () => clearInterval(drops));
+}
+
 export async function startAppServer(answer: Answer = (response) => response.writeHead(204).end(), port = 0): Promise<AppServer> {
   const forwarded: Forwarded[] = [];
   const sockets = new Set<Socket>();

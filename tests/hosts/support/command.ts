@@ -54,19 +54,25 @@ export async function startCommand(options: TestOptions, words = command ?? []):
     ended.then(() => reject(new Error(`it did not start: ${printed}${logLines.join("")}${logged}`)), reject);
   });
   let closes = 0;
+  const isRunning = () => child.exitCode === null && child.signalCode === null;
   const stopping = async () => {
-    while (child.exitCode === null && !logLines.some((line) => line.includes("shutting down"))) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (isRunning() && !logLines.some((line) => line.includes("shutting down"))) await new Promise((resolve) => setTimeout(resolve, 5));
   };
   return {
     port,
     logLines,
     close() {
-      const end = () => child.exitCode === null && child.kill("SIGTERM");
+      const end = () => isRunning() && child.kill("SIGTERM");
       // A signal that comes while the same one is pending is lost.
       if (closes++ === 0) end();
       else void stopping().then(end);
       return ended;
     },
     stopping,
+    atOnce(act) {
+      child.kill("SIGSTOP");
+      act();
+      child.kill("SIGCONT");
+    },
   };
 }

@@ -28,6 +28,8 @@ export interface TestSidekick extends Sidekick {
   readonly logLines: readonly string[];
   /** After `close` has been called: resolves when nobody new is let in. */
   stopping(): Promise<void>;
+  /** The Sidekick finds all that `act` writes together: it does nothing meanwhile. */
+  atOnce(act: () => void): void;
 }
 
 /** On 127.0.0.1. Whatever it would log is in `logLines`. */
@@ -43,7 +45,7 @@ async function startHere({ traps, ...options }: TestOptions): Promise<TestSideki
   const log = createLog("debug", (line) => logLines.push(line));
   const wrapped = traps === undefined ? {} : { wrapHub: (hub: HubLike) => trapping(hub, traps) };
   const sidekick = await startSidekick({ port: 0, host: "127.0.0.1", secrets: [SECRET], module, log, ...wrapped, ...options });
-  return { port: sidekick.port, close: () => sidekick.close(), logLines, stopping: () => Promise.resolve() };
+  return { port: sidekick.port, close: () => sidekick.close(), logLines, stopping: () => Promise.resolve(), atOnce: (act) => act() };
 }
 
 function trapping(hub: HubLike, traps: { readonly restore: boolean }): HubLike {
