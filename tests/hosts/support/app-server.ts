@@ -22,7 +22,7 @@ export interface AppServer {
   close(): Promise<void>;
 }
 
-/** Where nobody answers: what listens on a port from 1 to 1023 says so, and no system gives one to whoever wants any. */
+/** Where nobody listens: no system gives a port under 1024 to whoever wants any. */
 export const REFUSING_URL = "http://127.0.0.1:1/";
 
 /** Goes on with an answer without end, a byte at a time. */
