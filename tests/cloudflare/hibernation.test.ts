@@ -52,7 +52,7 @@ const SUBJECTS: Record<string, RegExp> = {
   "a subscription ended": /gets \{ "type": "unsubscribed"/,
   "resources let go": /gets \{ "type": "unlistening", "resources": \["todo/,
   "an answer that came late": /refused at last/,
-  "a forward given up": /did not answer within 30000 ms/,
+  "a forward given up": /did not answer within 300000 ms/,
   "a record in rows": /, [12] in rows/,
   "too many topics": /topics_per_client_max/,
   "a token in use": /register again: 409/,

@@ -1,7 +1,7 @@
 // The object in workerd: its sockets, what is stored where, resets, alarms.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { closeEverything, health, post, RawConnection, registerToken, request, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import { closeEverything, health, letGo, post, RawConnection, registerToken, request, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -206,14 +206,15 @@ test("after the resume window a token is over, also if nobody woke the object me
 // --- alarms ---------------------------------------------------------------------------------------------------------------
 
 test("the alarm erases what has expired, wakes the object for it, and is harmless when it comes twice or early", async () => {
-  const sidekick = await start({ limits: { token_ttl_ms: 300 } });
+  const sidekick = await start({ limits: { token_resume_ms: 300 } });
   const client = await TestClient.connect(sidekick.port);
   client.send({ type: "listen", resources: ["todo/1"] });
   await client.next();
-  await registerToken(sidekick.port, "token-nobody-takes");
+  await registerToken(sidekick.port, "token-nobody-comes-back-for");
   await sidekick.test("alarm");
   await sidekick.test("alarm");
   assert.notEqual(await sidekick.test("alarm-at"), null);
+  await letGo(sidekick.port, "token-nobody-comes-back-for");
   await sidekick.evict("hibernate");
   await until(async () => (await sidekick.rows("token")) === 0);
   await sidekick.test("alarm");
@@ -224,22 +225,21 @@ test("the alarm erases what has expired, wakes the object for it, and is harmles
 });
 
 test("an alarm that comes late, to an object asleep, and then twice more: what had expired is erased, and nothing else", async () => {
-  const sidekick = await start({ limits: { token_ttl_ms: 300 } });
+  const sidekick = await start();
   const { port } = sidekick;
+  const tomorrow = Date.now() + 86_400_000; // so that no alarm comes by itself
+  await sidekick.test(`clock?at=${tomorrow}`);
   await registerToken(port, "token-that-is-held");
   const client = await TestClient.connect(port);
   await client.subscribe("token-that-is-held");
-  await sidekick.test("hold-alarms");
   await registerToken(port, "token-nobody-takes");
   const tokens = () => sidekick.sql("SELECT key, state, expires_at FROM token ORDER BY key");
   const [free, held] = await tokens();
   assert.deepEqual([free.key, free.state, held.key, held.state], ["token-nobody-takes", 0, "token-that-is-held", 2]);
   await sidekick.evict("hibernate");
-  await until(async () => (await sidekick.test("alarms")) === 1 && Date.now() > free.expires_at);
+  await sidekick.test(`clock?at=${free.expires_at + 10_000}`);
   assert.deepEqual(await tokens(), [free, held]); // it is late: nobody has erased it yet
-  await sidekick.test("release-alarms");
-  await until(async () => (await sidekick.rows("token")) === 1);
-  for (let i = 0; i < 2; i++) {
+  for (let i = 0; i < 3; i++) {
     await sidekick.test("alarm");
     assert.deepEqual(await tokens(), [held]);
     assert.equal(await sidekick.test("alarm-at"), null);
@@ -251,8 +251,8 @@ test("an alarm that comes late, to an object asleep, and then twice more: what h
 test("a token is over when its time is, however late the alarm", async () => {
   const sidekick = await start({ limits: { token_ttl_ms: 300 } });
   await sidekick.test("hold-alarms");
-  await registerToken(sidekick.port, "token-that-is-over");
   const client = await TestClient.connect(sidekick.port);
+  await registerToken(sidekick.port, "token-that-is-over");
   await until(async () => (await sidekick.test("alarms")) === 1);
   assert.equal(await sidekick.rows("token"), 1);
   client.send({ type: "subscribe", token: "token-that-is-over" });

@@ -23,7 +23,8 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
     server_url: app.url,
     limits: {
       auth_failure_delay_ms: 50,
-      forward_timeout_ms: name === "open-forward" ? 300_000 : 500,
+      ...(name === "hung-forward" && { forward_timeout_ms: 500 }),
+      ...(name === "open-forward" && { forward_timeout_ms: 300_000 }),
       ...(name === "expiry" && { token_ttl_ms: REST_MS + 4000 }),
     },
   });
@@ -51,8 +52,13 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
       if (name === "closed") await (await TestClient.connect(port, headers)).close();
       if (name === "trap") await request(port, "/message", "trap!", { headers });
     }
-    // Sleeps with its alarm set, and is woken by that: not by us, who only count.
-    while ((await sidekick.constructed("expiry")) < 2) await rest(100);
+    // Sleeps with its alarm set, and is woken by that: not by us, who only count. Should the alarm find it awake, since this machine is slow, then with another.
+    for (let alarms = 0; ; await rest(100)) {
+      const come = await sidekick.test("alarms?hub=expiry");
+      if ((await sidekick.constructed("expiry")) > 1) break;
+      if (come > alarms) await request(port, "/connection", `{"token":"another-token-${come}","channel":"chat","params":{}}`, { headers: { Host: "expiry" } });
+      alarms = come;
+    }
     // The one that has a forward open must not: the answer would be lost. To say so without waking it, nobody has spoken to it.
     assert.equal(await sidekick.constructed("open-forward"), 1);
     held[0]!.writeHead(400).end('{ "fault": "client", "message": "at last" }');

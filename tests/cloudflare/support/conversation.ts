@@ -7,16 +7,17 @@ import type { WorkerdSidekick } from "./sidekick.ts";
 
 const STEPS = 60;
 const CLIENTS = 5;
-const PAUSE_MS = 25_000;
-const FORWARD_TIMEOUT_MS = 30_000;
+const PAUSE_MS = 250_000;
+/** Longer than a conversation lasts on any machine: the Worker's fetch is given up by the real clock. */
+const FORWARD_TIMEOUT_MS = 300_000;
 /** Days ahead of the real one, so that no alarm comes but those that the conversation lets come. */
 const CLOCK_MS = Math.floor(Date.now() / 1e8) * 1e8 + 1e9;
 const limits = {
   auth_failure_delay_ms: 0,
   topics_per_client_max: 200,
   frame_bytes_max: 30_000,
-  token_ttl_ms: 60_000,
-  token_resume_ms: 45_000,
+  token_ttl_ms: 600_000,
+  token_resume_ms: 450_000,
   forward_timeout_ms: FORWARD_TIMEOUT_MS,
 };
 

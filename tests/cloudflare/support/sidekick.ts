@@ -91,6 +91,13 @@ export async function sender(port: number, roomId = "1"): Promise<{ client: Test
   return { client, token, send: (data) => client.send({ type: "send", token, channel: "chat", params: { roomId }, data }) };
 }
 
+/** Lets a token go that was registered: it is over after `token_resume_ms`, a bound that hurries nobody who is still to take one. */
+export async function letGo(port: number, token: string, headers = {}): Promise<void> {
+  const client = await TestClient.connect(port, headers);
+  await client.subscribe(token);
+  await client.close();
+}
+
 export const post = (port: number, path: string, body: unknown, headers = {}) => request(port, path, JSON.stringify(body), { headers });
 
 /** The counts of GET /health. */
@@ -107,10 +114,12 @@ export async function settle(client: TestClient): Promise<string[]> {
   return messages;
 }
 
+const WAIT_MS_MAX = 120_000; // only to end a test that has failed
+
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + WAIT_MS_MAX;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `still not so after 30 s: ${condition}`);
+    assert.ok(Date.now() < deadline, `still not so after ${WAIT_MS_MAX} ms: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
