@@ -104,7 +104,8 @@ describe("the demo in two tabs", () => {
     await addTodo(right, "Read the protocol");
     await todo(left, "Read the protocol").waitFor();
 
-    await todo(right, "Buy milk").getByRole("checkbox").check();
+    // Not check(), which fails where an answer from before shows it unchecked once more.
+    await todo(right, "Buy milk").getByRole("checkbox").click();
     await todo(left, "Buy milk").locator(".done").waitFor();
 
     await todo(left, "Buy milk").getByRole("button", { name: "Delete" }).click();

@@ -9,6 +9,7 @@ import type { Browser, Page } from "playwright-core";
 import { toNodeListener } from "../../worker/demo/http-adapter.js";
 import type { FetchHandler } from "../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../worker/demo/site.js";
+import { health, until } from "../cloudflare/support/sidekick.ts";
 import { SECRET } from "../hosts/support/sidekick.ts";
 import { serverSecret } from "./hosts.ts";
 import type { Host } from "./hosts.ts";
@@ -18,7 +19,7 @@ const args = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
-const waitMsMax = 20_000; // only to end a test that has failed
+const waitMsMax = 120_000; // only to end a test that has failed
 
 export function launchBrowser(): Promise<Browser> {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`);
@@ -51,6 +52,11 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
     await right.page.close();
     await left.say("Alone again.");
     await left.hears("Alone again.");
+    // The app server's answer, and that a tab has gone, come behind what can be seen.
+    await until(async () => {
+      const { clients, forwards } = await health(live.port);
+      return clients === 1 && forwards === 0;
+    });
   } finally {
     for (const context of contexts) await context.close();
     http.closeAllConnections();
@@ -65,7 +71,8 @@ async function shareTheList(left: Tab, right: Tab): Promise<void> {
     const [one, other] = i % 2 === 0 ? [left, right] : [right, left];
     await one.add(text);
     await other.todo(text).waitFor();
-    await other.todo(text).getByRole("checkbox").check();
+    // Not check(), which fails where an answer from before shows it unchecked once more.
+    await other.todo(text).getByRole("checkbox").click();
     await one.todo(text).locator(".done").waitFor();
   }
   await right.todo(added[0]!).getByRole("button", { name: "Delete" }).click();
