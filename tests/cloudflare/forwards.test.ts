@@ -4,10 +4,18 @@ import { after, afterEach, test } from "node:test";
 import * as http from "node:http";
 import type { Answer } from "../hosts/support/app-server.ts";
 import { listen } from "../hosts/support/left-open.ts";
-import { closeEverything, health, post, registerToken, sender, settle, start, startApp, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import { closeEverything, health, post, registerToken, sender, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
+
+/** Where nobody must come: the server secret would go there as well. */
+const visitors: string[] = [];
+const visited = http.createServer((request, response) => {
+  visitors.push(request.url ?? "");
+  response.end();
+});
+const elsewhere = `http://127.0.0.1:${await listen(visited)}/elsewhere`;
 
 const refusal = '{ "fault": "client", "message": "not you" }';
 const long = `{ "fault": "client", "message": "${"x".repeat(200)}" }`;
@@ -83,14 +91,6 @@ for (const [what, answer] of [
   });
 }
 
-/** Where nobody must come: the server secret would go there as well. */
-const visitors: string[] = [];
-const visited = http.createServer((request, response) => {
-  visitors.push(request.url ?? "");
-  response.end();
-});
-const elsewhere = `http://127.0.0.1:${await listen(visited)}/elsewhere`;
-
 /** Until whoever reads it has enough. */
 function endless(response: http.ServerResponse): void {
   const more = () => {
@@ -105,10 +105,8 @@ test("no app server, or one that refuses connections: an error for the sender", 
   const { client, send } = await sender(port);
   send(1);
   assert.match(await client.nextText(), /"fault": "server"/);
-  const app = await startApp();
-  const { url } = app;
-  await app.close();
-  const { port: other } = await start({ env: { SIDEKICK_SERVER_URL: url } });
+  // Where nobody listens: a port that was just free might be given to whoever wants any, this Sidekick too.
+  const { port: other } = await start({ env: { SIDEKICK_SERVER_URL: "http://127.0.0.1:1/" } });
   const second = await sender(other);
   second.send(1);
   assert.match(await second.client.nextText(), /"fault": "server".*could not be reached/);
