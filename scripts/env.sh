@@ -6,11 +6,6 @@ if [[ -x $root/build/tools/node_modules/node/bin/node ]]; then
   PATH=$root/build/tools/node_modules/node/bin:$PATH
 fi
 
-# Emscripten builds its system libraries into a cache; Debian's belongs to root.
-if [[ -z ${EM_CACHE:-} && -d /usr/share/emscripten/cache && ! -w /usr/share/emscripten/cache ]]; then
-  export EM_CACHE=$root/build/emscripten-cache
-fi
-
 # What takes minutes to build is built once per machine, in a cache that all clones share.
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
 

@@ -17,7 +17,7 @@ short_enough() {
 }
 
 # What the good build and the buggy one disagree on. The short trace holds what the good one says: a failing test for the buggy one.
-"$differs" shrink "$work/long.jsonl" -o "$work/different.jsonl" --against "$tool record -"
+"$differs" shrink "$work/long.jsonl" -o "$work/different.jsonl" --against "'$tool' record -"
 short_enough "$work/different.jsonl"
 [ "$(stat -c %a "$work/different.jsonl")" = 600 ] || fail "expected a file for its owner alone, found $(stat -c %a "$work/different.jsonl")"
 "$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay what it said itself"
@@ -53,18 +53,18 @@ short_enough "$work/says.jsonl"
 grep -q '^{"out":"send".*in use by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
 
 # Too few trials: what there is by then, and a word about it; and from there it goes on.
-"$differs" shrink "$work/long.jsonl" -o "$work/early.jsonl" --against "$tool record -" --trials 12 2>"$work/err"
+"$differs" shrink "$work/long.jsonl" -o "$work/early.jsonl" --against "'$tool' record -" --trials 12 2>"$work/err"
 grep -q 'early.jsonl: stopped after 12 trials, .*--trials N' "$work/err" || fail "expected to be told of the early end: $(cat "$work/err")"
 status_of "$differs" replay "$work/early.jsonl"
 [ "$status" = 1 ] || fail "expected what was found in 12 trials to differ, got status $status"
-"$differs" shrink "$work/early.jsonl" -o "$work/later.jsonl" --against "$tool record -" 2>"$work/err"
+"$differs" shrink "$work/early.jsonl" -o "$work/later.jsonl" --against "'$tool' record -" 2>"$work/err"
 short_enough "$work/later.jsonl"
 [ ! -s "$work/err" ] || fail "expected no word of an early end: $(cat "$work/err")"
 
 # Interrupted: the shortest by then, or a word that there is none, and no child is left. Killed: no child is left.
 interrupted() { # QUESTION SIGNAL STATUS
   rm -f "$work/children" "$work/interrupted.jsonl"
-  status_of "$differs" shrink "$work/long.jsonl" -o "$work/interrupted.jsonl" --against "exec python3 $root/tests/trace-tool/interrupting_party.py $tool $work $1 $2"
+  status_of "$differs" shrink "$work/long.jsonl" -o "$work/interrupted.jsonl" --against "exec python3 '$root/tests/trace-tool/interrupting_party.py' '$tool' '$work' $1 $2"
   [ "$status" = "$3" ] || fail "expected status $3 of a shrink that gets $2 at question $1, got $status: $(cat "$work/out")"
   [ "$(wc -w <"$work/children")" = 3 ] || fail "expected three children, found $(cat "$work/children")"
   for child in $(cat "$work/children"); do
@@ -98,7 +98,7 @@ refuses() {
   if [ "$status" != "$expected" ] || ! grep -q -- "$text" "$work/out"; then fail "expected status $expected and \"$text\", got $status: $(cat "$work/out")"; fi
 }
 refuses 1 'does not trap' -o "$work/none.jsonl" --until trap
-refuses 1 'record the same' -o "$work/none.jsonl" --against "$tool record -"
+refuses 1 'record the same' -o "$work/none.jsonl" --against "'$tool' record -"
 refuses 1 'does not say that' -o "$work/none.jsonl" --until says:earthquake
 refuses 2 'expected --against COMMAND' -o "$work/none.jsonl"
 refuses 2 'expected trap or says:TEXT' -o "$work/none.jsonl" --until dawn

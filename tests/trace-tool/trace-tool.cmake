@@ -4,7 +4,6 @@ add_test(NAME trace-tool COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/trace_tool_test
 add_test(NAME trace-tool-memory COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/memory_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-tool-hostile COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/hostile_test.py ${SIDEKICK_TRACES} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-replay>)
 add_test(NAME trace-tool-redact COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/redact_test.py $<TARGET_FILE:sidekick-trace>)
-set_tests_properties(trace-tool trace-tool-hostile trace-tool-memory trace-tool-redact PROPERTIES TIMEOUT 300)
 
 if(NOT SIDEKICK_PATCH)
   return()
@@ -26,4 +25,3 @@ endforeach()
 add_test(NAME trace-tool-shrink COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/shrink_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>
   $<TARGET_FILE:sidekick-trace-differs> $<TARGET_FILE:sidekick-trace-traps>)
 add_test(NAME trace-tool-docs COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/docs_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-trace-differs>)
-set_tests_properties(trace-tool-shrink trace-tool-docs PROPERTIES TIMEOUT 300)

@@ -49,9 +49,9 @@ describe("the data folder", () => {
   test("one that cannot be used is refused", async () => {
     const folder = await newFolder();
     await writeFile(join(folder, "file"), "");
-    await refuses(["--data", join(folder, "file", "below")], 1, /--data \S+: ENOTDIR/);
-    await refuses(["--data", join(folder, "file")], 1, /--data \S+: .*(ENOTDIR|unable to open)/);
-    await refuses(["--data", join(folder, "no", "such")], 1, /--data \S+: ENOENT/);
+    await refuses(["--data", join(folder, "file", "below")], 1, /--data .+: ENOTDIR/);
+    await refuses(["--data", join(folder, "file")], 1, /--data .+: .*(ENOTDIR|unable to open)/);
+    await refuses(["--data", join(folder, "no", "such")], 1, /--data .+: ENOENT/);
     await refuses(["--data", "/proc"], 1, /--data \/proc: /);
   });
 
@@ -79,13 +79,13 @@ describe("the data folder", () => {
     await refuses(["--data", later], 1, /of a later Sidekick \(format 99, this one knows 1\)/);
     bytes.writeInt32BE(-5, 60);
     await writeFile(join(later, "tokens.sqlite"), bytes);
-    await refuses(["--data", later], 1, /--data \S+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/);
+    await refuses(["--data", later], 1, /--data .+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/);
   });
 
   test("a table of somebody else, or a page that is damaged, is refused", async () => {
     const foreign = await newFolder();
     sql(foreign, "'create table tokens (id integer)'");
-    await refuses(["--data", foreign], 1, /--data \S+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/);
+    await refuses(["--data", foreign], 1, /--data .+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/);
 
     const damaged = await newFolder();
     const server = run(["--data", damaged]);
@@ -94,7 +94,7 @@ describe("the data folder", () => {
     await server.kill("SIGTERM");
     const bytes = await readFile(join(damaged, "tokens.sqlite"));
     await writeFile(join(damaged, "tokens.sqlite"), Buffer.concat([bytes.subarray(0, 8192), Buffer.alloc(bytes.byteLength - 8192, 0x5a)]));
-    await refuses(["--data", damaged], 1, /--data \S+: tokens\.sqlite is damaged, or no database: move it away to start afresh/);
+    await refuses(["--data", damaged], 1, /--data .+: tokens\.sqlite is damaged, or no database: move it away to start afresh/);
   });
 
   test("a row that is damaged is dropped, and the log says so", async () => {
@@ -124,11 +124,11 @@ describe("the certificate", () => {
     await writeFile(join(folder, "garbage"), "nonsense");
     const at = (name: string) => join(folder, name);
     await refuses(["--tls-cert", at("a.pem")], 2, /--tls-cert and --tls-key: expected both/);
-    await refuses(["--tls-cert", at("none"), "--tls-key", at("a.key")], 2, /--tls-cert \S+: .*ENOENT/);
-    await refuses(["--tls-cert", at("garbage"), "--tls-key", at("a.key")], 2, /--tls-cert \S+: expected certificates in PEM/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("garbage")], 2, /--tls-key \S+: expected the private key/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("b.key")], 2, /--tls-key \S+: .*mismatch/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("locked.key")], 2, /--tls-key \S+: .*without a pass phrase/);
+    await refuses(["--tls-cert", at("none"), "--tls-key", at("a.key")], 2, /--tls-cert .+: .*ENOENT/);
+    await refuses(["--tls-cert", at("garbage"), "--tls-key", at("a.key")], 2, /--tls-cert .+: expected certificates in PEM/);
+    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("garbage")], 2, /--tls-key .+: expected the private key/);
+    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("b.key")], 2, /--tls-key .+: .*mismatch/);
+    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("locked.key")], 2, /--tls-key .+: .*without a pass phrase/);
   });
 });
 
@@ -153,10 +153,10 @@ describe("the module", { skip: !isWasmtime }, () => {
       await writeFile(join(folder, name), bytes);
       return join(folder, name);
     };
-    await refuses(["--module", join(folder, "none.wasm")], 1, /--module \S+: ENOENT/);
-    await refuses(["--module", folder], 1, /--module \S+: EISDIR/);
-    await refuses(["--module", await file("empty.wasm", "")], 1, /--module \S+: expected a WebAssembly module/);
-    await refuses(["--module", await file("garbage.wasm", "nonsense")], 1, /--module \S+: expected a WebAssembly module/);
+    await refuses(["--module", join(folder, "none.wasm")], 1, /--module .+: ENOENT/);
+    await refuses(["--module", folder], 1, /--module .+: EISDIR/);
+    await refuses(["--module", await file("empty.wasm", "")], 1, /--module .+: expected a WebAssembly module/);
+    await refuses(["--module", await file("garbage.wasm", "nonsense")], 1, /--module .+: expected a WebAssembly module/);
     await refuses(["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))], 1, /it is no Sidekick module: it does not export memory/);
     await refuses(["--module", await file("later.wasm", moduleOfVersion(63))], 1, /it speaks version 63 of the border, this host version 1/);
     await refuses(["--module", await file("types.wasm", moduleOfVersion(1, 30))], 1, /it is no Sidekick module: sidekick_abi_version has other parameters or results/);

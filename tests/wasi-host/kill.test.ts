@@ -1,6 +1,8 @@
 // kill -9 with --data: whatever was going on, what had been acknowledged is what the next process knows.
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import * as http from "node:http";
+import { join } from "node:path";
 import { after, test } from "node:test";
 import { startAppServer } from "../hosts/support/app-server.ts";
 import { request, TestClient } from "../hosts/support/sidekick.ts";
@@ -42,8 +44,8 @@ class Load {
   }
 
   async #runLane(lane: number): Promise<void> {
-    const client = await TestClient.connect(this.port);
     try {
+      const client = await TestClient.connect(this.port); // the others may have brought the end about by now
       client.send({ type: "listen", resources: ["r"] });
       await until(client, "listening");
       for (let i = 0; ; i++) await this.#step(client, `${this.name}-${lane}-${i}`, i);
@@ -109,7 +111,10 @@ test("killed under mixed load again and again, no acknowledged token is lost, no
   const data = await newFolder();
   const app = await startAppServer();
   const known: Known = new Map();
-  const start = () => run(["--data", data, "--server-url", app.url, "--server-secret", "s"]);
+  // No token is to be over because the machine was slow.
+  const config = join(data, "config.json");
+  await writeFile(config, JSON.stringify({ token_ttl_ms: 3_600_000, token_resume_ms: 3_600_000 }));
+  const start = () => run(["--data", data, "--config", config, "--server-url", app.url, "--server-secret", "s"]);
   for (const acknowledged of [50, 400, 200]) {
     const server = start();
     const port = await server.port();

@@ -24,6 +24,8 @@ export async function listen(server: Server, port = 0): Promise<number> {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
+  // Of HTTP: Node ends connections that are idle for 5 s, Sidekicks do before. One that has too little time does so later, and loses a forward.
+  Object.assign(server, { keepAliveTimeout: 0 });
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
