@@ -159,6 +159,30 @@ describe("the demo in two tabs", () => {
     await todo(right, evil).waitFor({ state: "detached" });
   });
 
+  it("takes the next todo while one is on its way, and gives back one that did not get there", async () => {
+    const page = await openTab();
+    const input = page.getByLabel("New todo");
+    let letGo = (): void => undefined;
+    const isHeld = new Promise<void>((resolve) => (letGo = resolve));
+    const api = `${siteUrl}${covenantPath}**`;
+    await page.route(api, async (route) => {
+      await isHeld;
+      await route.continue();
+    });
+    await addTodo(page, "One");
+    await input.fill("Tw");
+    letGo();
+    await todo(page, "One").waitFor();
+    assert.equal(await input.inputValue(), "Tw");
+    await page.unroute(api);
+
+    await page.route(api, (route) => route.abort());
+    await addTodo(page, "Lost");
+    await page.locator("#todo-error").getByText(/./).waitFor();
+    assert.equal(await input.inputValue(), "Lost");
+    await page.unroute(api);
+  });
+
   it("shows the server's own error to the one who caused it, and to nobody else", async () => {
     const [left, right] = [await openTab(), await openTab()];
     await join(left, "Ann", "lobby");

@@ -130,7 +130,9 @@ async function change(mutate: (c: Client) => Promise<{ success: boolean; error: 
 
 onSubmit("#todo-form", async () => {
   const text = todoText.value.trim();
-  if (text && (await change((c) => c.mutate("addTodo", { text })))) todoText.value = "";
+  if (!text) return;
+  todoText.value = ""; // at once: what is typed meanwhile is the next one
+  if (!(await change((c) => c.mutate("addTodo", { text })))) todoText.value ||= text;
 });
 
 // --- chat -----------------------------------------------------------------------------------------------------------

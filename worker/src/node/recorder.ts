@@ -47,18 +47,16 @@ export class Recorder {
   }
 
   /**
-   * Resolves when everything is on its way to the disk, or will not be: a pipe that nobody reads must not keep a server from ending. What is
-   * written from now on comes too late.
+   * Resolves when everything is on its way to the disk, however slow that is, or will not be: a pipe that nobody reads must not keep a server
+   * from ending. What is written from now on comes too late.
    */
   async close(): Promise<void> {
     if (!this.active) return;
     this.#state = "closing";
-    const isClosed = new Promise<void>((resolve) => this.#stream.once("close", resolve));
-    let limit: NodeJS.Timeout | undefined;
-    const isLate = new Promise<void>((resolve) => (limit = setTimeout(resolve, CLOSED_AFTER_MS_MAX)));
+    const ends = [new Promise<void>((resolve) => this.#stream.once("close", resolve))];
+    if (this.#stream instanceof Socket) ends.push(new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS_MAX).unref()));
     this.#stream.end();
-    await Promise.race([isClosed, isLate]);
-    clearTimeout(limit);
+    await Promise.race(ends);
     if (!this.#stream.destroyed) this.#stop(`${this.#stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`);
   }
 
