@@ -179,7 +179,7 @@ describe("the demo in two tabs", () => {
     await page.route(api, (route) => route.abort());
     await addTodo(page, "Lost");
     await page.locator("#todo-error").getByText(/./).waitFor();
-    assert.equal(await input.inputValue(), "Lost");
+    await page.waitForFunction(() => document.querySelector<HTMLInputElement>("#todo-text")!.value === "Lost");
     await page.unroute(api);
   });
 
