@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import * as http from "node:http";
+import { REFUSING_URL } from "../hosts/support/app-server.ts";
 import type { Answer } from "../hosts/support/app-server.ts";
 import { listen } from "../hosts/support/left-open.ts";
 import { closeEverything, health, post, registerToken, sender, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
@@ -105,8 +106,7 @@ test("no app server, or one that refuses connections: an error for the sender", 
   const { client, send } = await sender(port);
   send(1);
   assert.match(await client.nextText(), /"fault": "server"/);
-  // Where nobody listens: a port that was just free might be given to whoever wants any, this Sidekick too.
-  const { port: other } = await start({ env: { SIDEKICK_SERVER_URL: "http://127.0.0.1:1/" } });
+  const { port: other } = await start({ env: { SIDEKICK_SERVER_URL: REFUSING_URL } });
   const second = await sender(other);
   second.send(1);
   assert.match(await second.client.nextText(), /"fault": "server".*could not be reached/);

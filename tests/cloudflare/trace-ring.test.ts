@@ -62,6 +62,24 @@ for (const when of ["at once", "later"] as const) {
   });
 }
 
+test("a refusal that comes when the next recording has begun ends only the one before", async () => {
+  const told = mock.method(console, "error", () => {});
+  const { storage, ring } = fakeStorage();
+  ring.begin(1 << 20, line("first"));
+  ring.flush();
+  storage.refuses = "later";
+  ring.write(line("a\n"));
+  ring.flush();
+  storage.refuses = "nothing";
+  ring.begin(1 << 20, line("second"));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(ring.isOpen, true);
+  ring.flush();
+  assert.equal(storage.recordings().at(-1), "6: second\n");
+  assert.equal(told.mock.callCount(), 0);
+  told.mock.restore();
+});
+
 test("a row that is full is flushed by what comes next, and a refusal there leaves nothing behind, either", () => {
   const told = mock.method(console, "error", () => {});
   const { storage, ring } = fakeStorage();

@@ -163,10 +163,10 @@ describe("the demo in two tabs", () => {
     const page = await openTab();
     const input = page.getByLabel("New todo");
     let letGo = (): void => undefined;
-    const isHeld = new Promise<void>((resolve) => (letGo = resolve));
+    const held = new Promise<void>((resolve) => (letGo = resolve));
     const api = `${siteUrl}${covenantPath}**`;
     await page.route(api, async (route) => {
-      await isHeld;
+      await held;
       await route.continue();
     });
     await addTodo(page, "One");

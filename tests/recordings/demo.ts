@@ -23,7 +23,7 @@ const waitMsMax = 120_000; // only to end a test that has failed
 
 export function launchBrowser(): Promise<Browser> {
   if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`);
-  return chromium.launch({ executablePath, args, timeout: 60_000 });
+  return chromium.launch({ executablePath, args, timeout: waitMsMax });
 }
 
 /** Returns the file with the recording. */

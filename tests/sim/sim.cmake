@@ -54,7 +54,7 @@ foreach(mutation IN LISTS mutations)
     set(asked "")
   endif()
   add_test(NAME sim-mutant-${name} COMMAND sidekick-sim-${name} ${asked} --seeds 500)
-  set_tests_properties(sim-mutant-${name} PROPERTIES LABELS mutants TIMEOUT 300)
+  set_tests_properties(sim-mutant-${name} PROPERTIES LABELS mutants)
 endforeach()
 
 # What the simulator promises about itself; with a mutation, a finding all the way to its trace.
@@ -64,6 +64,6 @@ foreach(name forward_order timer-endless)
   add_test(NAME sim-mutant-shrinks-${name}
     COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>
             $<TARGET_FILE:sidekick-sim-${name}> ${checker})
-  set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants TIMEOUT 300)
+  set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants)
 endforeach()
-set_tests_properties(sim-smoke sim-itself PROPERTIES LABELS sim TIMEOUT 300)
+set_tests_properties(sim-smoke sim-itself PROPERTIES LABELS sim)

@@ -134,7 +134,11 @@ export class World {
   /** Until the Sidekick holds so many clients: of what two sockets bring it, neither is promised to be first. */
   async hasClients(count: number): Promise<void> {
     const ask = async () => (await fetch(`${this.sidekick.url}/health`, { headers: { Authorization: `Bearer ${sidekickSecret}` } })).json();
-    while ((await ask()).clients !== count) await new Promise((resolve) => setTimeout(resolve, 5));
+    let clients: number;
+    for (let asked = 0; (clients = (await ask()).clients) !== count; asked++) {
+      if (asked === 2_000) throw new Error(`waited in vain for ${count} clients; there are ${clients}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   }
 
   async stop(): Promise<void> {

@@ -1,4 +1,5 @@
 // What tests open, and what ends it when a test fails: so that the failure is seen and not a process that never ends.
+import * as http from "node:http";
 import type { AddressInfo, Server, Socket } from "node:net";
 
 const leftOpen: (() => unknown)[] = [];
@@ -13,7 +14,7 @@ export async function closeEverything(): Promise<void> {
   await Promise.all(leftOpen.splice(0).map((close) => close()));
 }
 
-/** Starts a server that plays an app server, on 127.0.0.1; returns its port. It ends with its connections when everything is closed. */
+/** Starts a server of a test on 127.0.0.1, most often one that plays an app server; returns its port. It ends with its connections when everything is closed. */
 export async function listen(server: Server, port = 0): Promise<number> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
@@ -24,8 +25,8 @@ export async function listen(server: Server, port = 0): Promise<number> {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  // Of HTTP: Node ends connections that are idle for 5 s, Sidekicks do before. One that has too little time does so later, and loses a forward.
-  Object.assign(server, { keepAliveTimeout: 0 });
+  // Else it ends connections that are idle for 5 s. Sidekicks do before; but one that has too little time does so later, and loses a forward.
+  if (server instanceof http.Server) server.keepAliveTimeout = 0;
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }

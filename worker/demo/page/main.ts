@@ -124,7 +124,7 @@ async function change(mutate: (c: Client) => Promise<{ success: boolean; error: 
   }
   const result = await mutate(client);
   todoError.textContent = result.error?.message ?? "";
-  if (!result.success) await fetchTodos();
+  if (!result.success) void fetchTodos();
   return result.success;
 }
 
@@ -132,7 +132,7 @@ onSubmit("#todo-form", async () => {
   const text = todoText.value.trim();
   if (!text) return;
   todoText.value = ""; // at once: what is typed meanwhile is the next one
-  if (!(await change((c) => c.mutate("addTodo", { text })))) todoText.value ||= text;
+  if (!(await change((c) => c.mutate("addTodo", { text })))) todoText.value = `${text} ${todoText.value}`.trim();
 });
 
 // --- chat -----------------------------------------------------------------------------------------------------------

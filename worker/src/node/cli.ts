@@ -29,7 +29,8 @@ Usage: covenant-sidekick --secret SECRET [options]
   -v, --version            the version
 
 A flag goes before its environment variable, and that before the file.
-Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once.
+Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once,
+but for a recording, which is written to its end.
 `;
 
 /** A mistake in how the command was called. */

@@ -116,8 +116,9 @@ export class Host implements SocketTaker {
   }
 
   onClosed(socket: ClientSocket, code: number): void {
+    if (!this.#clients.delete(socket.client)) return;
     this.#log.debug("socket closed", { client: socket.client, code });
-    if (this.#clients.delete(socket.client)) this.apply({ type: "client_closed", client: socket.client });
+    this.apply({ type: "client_closed", client: socket.client });
   }
 
   /** From now on the hub takes no messages for the app server; what is under way goes on. */

@@ -111,13 +111,13 @@ const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, afte
 /** Together less than the 10 s after which container runtimes kill. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
 const SHUTDOWN_SOCKETS_MS = 1_000;
-const LAST_TURNS_MAX = 1_000;
 /** Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, `ws` closes with 1009. */
 const FRAME_BYTES_OVER_MAX = 64 * 1024;
 /** Pieces in which a frame may come. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
 const CLOSE_GOING_AWAY = 1001;
+const CLOSE_ABNORMAL = 1006;
 /** As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2). */
 const SOCKET_TARGET = /^(?:https?:\/\/[^/?#]+)?\/socket(?:\?|$)/;
 
@@ -232,12 +232,13 @@ class Server implements Sidekick {
     await this.#until(areDone, SHUTDOWN_SOCKETS_MS);
     for (const socket of this.#host.clients.values()) socket.end(CLOSE_GOING_AWAY, "the Sidekick is shutting down");
     await this.#until(() => isClosed, SHUTDOWN_SOCKETS_MS);
-    for (const socket of this.#host.clients.values()) socket.terminate();
+    for (const socket of [...this.#host.clients.values()]) {
+      socket.terminate();
+      this.#host.onClosed(socket, CLOSE_ABNORMAL); // now: it would tell by and by, and the recording is to have all ends
+    }
     forwards?.destroy();
     this.#http.closeAllConnections();
     await closed;
-    // A socket that is destroyed tells of it a little after the server has counted it as gone, and the recording is to have all ends.
-    for (let turns = 0; this.#host.clients.size > 0 && turns < LAST_TURNS_MAX; turns++) await new Promise((resolve) => setImmediate(resolve));
     this.#host.destroy();
     await this.#options.recorder?.close();
   }

@@ -48,7 +48,8 @@ Usage: sidekick-server --secret SECRET [options]
   -v, --version            the version
 
 A flag goes before its environment variable, and that before the file.
-Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once.
+Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once,
+but for a recording, which is written to its end.
 )";
 
 struct FlagName {

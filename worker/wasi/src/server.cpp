@@ -221,10 +221,10 @@ class Server {
   void close_sockets() {
     for (const auto& socket : host_->clients().all()) socket->end(close_going_away, "the Sidekick is shutting down");
     until([this] { return host_->clients().size() == 0 && loop_.with_deadline().empty(); }, shutdown_sockets, [this] {
-      for (const auto& socket : host_->clients().all()) socket->drop("it did not answer the close");  // the recording is to have all ends
-      if (forwarder_) forwarder_->destroy();
       is_over_ = true;
-      loop_.context().stop();
+      for (const auto& socket : host_->clients().all()) socket->drop("the Sidekick stops");  // the recording is to have all ends
+      if (forwarder_) forwarder_->destroy();
+      asio::post(loop_.context(), [this] { loop_.context().stop(); });  // after the end of this turn, which stores what those ends have changed
     });
   }
 
