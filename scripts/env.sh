@@ -10,7 +10,7 @@ fi
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
 
 # wasmtime: the machine's own where WASMTIME_PREFIX names one, else what scripts/wasmtime builds. The name tells from what.
-wasmtime_crates=$root/worker/wasi/wasmtime
+wasmtime_crates=$root/worker/native/wasmtime
 wasmtime_version=$(sed -n 's/^wasmtime-c-api-impl = { version = "=\([^"]*\)".*/\1/p' "$wasmtime_crates/c-api/Cargo.toml")
 wasmtime_command_features=run,cranelift
 wasmtime_cached=$sidekick_cache/wasmtime-$wasmtime_version-$(

@@ -2,7 +2,7 @@
 set(SIDEKICK_MEMORY_BYTES_MAX 1073741824)  # far above what the default limits can fill
 set(SIDEKICK_STACK_BYTES 262144)           # nothing recurses; the deepest call needs a few KiB. First in memory: an overflow traps
 
-add_executable(sidekick wasm-bindings/sidekick_abi.cpp wasm-bindings/allocator.cpp wasm-bindings/runtime.cpp)
+add_executable(sidekick wasm-bindings/sidekick_abi.cpp wasm-bindings/runtime/allocator.cpp wasm-bindings/runtime/runtime.cpp)
 set_target_properties(sidekick PROPERTIES SUFFIX ".wasm")
 target_include_directories(sidekick PRIVATE wasm-bindings core/src)
 target_link_libraries(sidekick PRIVATE sidekick_core)
@@ -11,9 +11,9 @@ target_link_libraries(sidekick PRIVATE sidekick_core)
 foreach(target sidekick sidekick_core)
   target_compile_options(${target} PRIVATE -Oz -flto -msimd128 -fvisibility=hidden -finline-functions)
 endforeach()
-set_source_files_properties(core/src/ion/reader.cpp core/src/hash_index.cpp PROPERTIES COMPILE_OPTIONS -O2)
+set_source_files_properties(core/src/ion/reader.cpp core/src/base/hash_index.cpp PROPERTIES COMPILE_OPTIONS -O2)
 # memory.copy for what is large: runtime.cpp says why only there.
-set_source_files_properties(wasm-bindings/runtime.cpp PROPERTIES
+set_source_files_properties(wasm-bindings/runtime/runtime.cpp PROPERTIES
   COMPILE_OPTIONS "-mbulk-memory;-fno-builtin;-fno-lto"
   COMPILE_DEFINITIONS "SIDEKICK_MEMORY_BYTES_MAX=${SIDEKICK_MEMORY_BYTES_MAX}")
 

@@ -37,7 +37,7 @@ export class SidekickObject extends RealObject {
           for (const socket of sockets) readAttachment(socket);
           break;
         case "store": {
-          const store = new Store(this.ctx.storage.sql);
+          const store = new Store(this.ctx.storage);
           store.setting("hub");
           store.setting("hash_seed");
           break;

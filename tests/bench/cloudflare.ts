@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { WebSocket } from "ws";
-import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../cloudflare/support/workerd.ts";
-import type { Workerd } from "../cloudflare/support/workerd.ts";
+import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../../worker/workerd/workerd.ts";
+import type { Workerd } from "../../worker/workerd/workerd.ts";
 
 const SECRET = "bench";
 const main = fileURLToPath(new URL("cloudflare-worker.ts", import.meta.url));

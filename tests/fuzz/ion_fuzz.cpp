@@ -3,10 +3,10 @@
 #include <string>
 
 #include "fuzz.hpp"
-#include "ion/value_utf8.hpp"
+#include "value/value_utf8.hpp"
 #include "ion/writer.hpp"
 #include "sidekick/ion/reader.hpp"
-#include "sidekick/ion/value.hpp"
+#include "value/value.hpp"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "sidekick/ion/reader.hpp"
-#include "sidekick/ion/value.hpp"
+#include "value/value.hpp"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "sidekick/ion/reader.hpp"
-#include "sidekick/ion/value.hpp"
+#include "value/value.hpp"
 
 namespace {
 

@@ -43,7 +43,7 @@ foreach(mutation IN LISTS mutations)
     DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     COMMENT "mutating ${file}: ${name}"
     VERBATIM)
-  string(REPLACE "." "[.]" pattern "/${file}")
+  string(REPLACE "." "[.]" pattern "/${source}")
   add_executable(sidekick-sim-${name} EXCLUDE_FROM_ALL ${mutated} $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
   target_include_directories(sidekick-sim-${name} PRIVATE core/include core/src)
   target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # what a mutation leaves unused is no news

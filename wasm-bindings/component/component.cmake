@@ -4,7 +4,7 @@ enable_language(C)
 
 add_executable(sidekick_component
   wasm-bindings/component/component.cpp wasm-bindings/component/allocation.cpp wasm-bindings/component/bindings/sidekick.c
-  wasm-bindings/allocator.cpp wasm-bindings/runtime.cpp)
+  wasm-bindings/runtime/allocator.cpp wasm-bindings/runtime/runtime.cpp)
 set_target_properties(sidekick_component PROPERTIES SUFFIX ".core.wasm")
 target_include_directories(sidekick_component PRIVATE wasm-bindings/component)
 target_link_libraries(sidekick_component PRIVATE sidekick_core)

@@ -1,0 +1,45 @@
+// The times at which something is due, soonest first. Removal is exact: what no longer waits leaves nothing behind.
+#pragma once
+
+#include <vector>
+
+#include "base/pool.hpp"
+
+namespace sidekick {
+
+enum class Due : u8 { token_expiry, forward_timeout };
+
+class Deadlines {
+ public:
+  struct Entry {
+    Millis at = 0;
+    Due due = Due::token_expiry;
+    /// Breaks ties. It must be the same after a restore, so that ties break the same way: no insertion counters here.
+    u64 rank = 0;
+    u32 owner = none;
+  };
+
+  bool empty() const { return heap_.empty(); }
+  const Entry& soonest() const { return nodes_[heap_.front()].entry; }
+  const Entry& entry(u32 node) const { return nodes_[node].entry; }
+
+  /// Returns a node for remove().
+  u32 add(const Entry& entry);
+  void remove(u32 node);
+
+ private:
+  struct Node {
+    Entry entry;
+    u32 position = none;
+  };
+
+  bool is_before(u32 left, u32 right) const;
+  void put(u32 position, u32 node);
+  void sift_up(u32 position);
+  void sift_down(u32 position);
+
+  Pool<Node> nodes_;
+  std::vector<u32> heap_;
+};
+
+}  // namespace sidekick

@@ -1,0 +1,130 @@
+// One input, one call, every consequence in order.
+#include "sidekick/hub.hpp"
+
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+Hub::Hub(Config config) : state_(std::make_unique<State>(std::move(config))) {}
+Hub::~Hub() = default;
+
+void Hub::handle(Millis now, const Input& input, Actions& out) {
+  State& state = *state_;
+  out.clear();
+  if (now > state.now) state.now = now;
+  if (input.tag == InputTag::restore_token) return state.on_restore_token(input.restore_token, out);
+  if (input.tag == InputTag::restore_client) return state.on_restore_client(input.restore_client, out);
+
+  state.settle_restored(out);
+  // Who is gone is gone before anything is sent. Else what is due is over before anything is looked at, however late the timer comes.
+  if (input.tag == InputTag::client_closed) state.on_client_closed(input.client_closed, out);
+  state.expire_due(out);
+  switch (input.tag) {
+    case InputTag::client_opened:
+      state.on_client_opened(input.client_opened, out);
+      break;
+    case InputTag::client_frame:
+      state.on_client_frame(input.client_frame, out);
+      break;
+    case InputTag::client_closed:
+      break;  // done above
+    case InputTag::client_lagging:
+      state.on_client_lagging(input.client_lagging, out);
+      break;
+    case InputTag::http_request:
+      state.on_http_request(input.http_request, out);
+      break;
+    case InputTag::forward_done:
+      state.on_forward_done(input.forward_done, out);
+      break;
+    case InputTag::timer_fired:
+      state.timer_at = 0;
+      break;
+    case InputTag::shutting_down:
+      state.is_shutting_down = true;
+      break;
+    case InputTag::restore_token:
+    case InputTag::restore_client:
+      trap();  // handled above
+  }
+  state.arm_timer(out);
+}
+
+const Config& Hub::config() const { return state_->config; }
+u64 Hub::state_hash() const { return state_->hash(); }
+u64 Hub::state_size() const {
+  constexpr u64 thing_bytes = 64;  // a subscription costs its store a little more, a token or a message several times as much
+  return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() + state_->forwards.store_bytes()) / thing_bytes;
+}
+
+void Hub::State::expire_due(Actions& out) {
+  while (!deadlines.empty() && deadlines.soonest().at <= now) {
+    const Deadlines::Entry due = deadlines.soonest();
+    switch (due.due) {
+      case Due::token_expiry:
+        emit_erase_token(tokens[due.owner].key(), out);
+        forget_token(due.owner);
+        break;
+      case Due::forward_timeout:
+        on_forward_timeout(due.owner, out);
+        break;
+    }
+  }
+}
+
+/// A timer that is set too early is left alone: it fires, finds nothing due, and is set anew. So the host's timer (a storage write in a
+/// Durable Object) is touched once for many short-lived deadlines.
+void Hub::State::arm_timer(Actions& out) {
+  if (deadlines.empty()) return;
+  const Millis at = deadlines.soonest().at;
+  if (timer_at != 0 && timer_at <= at) return;
+  timer_at = at;
+  out.add(action::SetTimer{at});
+}
+
+void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
+  if (clients.count() >= config.clients_max) {
+    out.add(action::Close{in.client, 1013, "this Sidekick holds as many connections as it may (clients_max); try again later"});
+    return;
+  }
+  Client& client = clients[clients.open(in.client)];
+  client.frame_credit = static_cast<u64>(config.frames_burst) * 1000;
+  client.credited_at = now;
+}
+
+void Hub::State::on_client_closed(const input::ClientClosed& in, Actions& out) {
+  const ClientSlot slot = clients.find(in.client);
+  if (slot != none) drop_client(slot, out);  // unknown where the hub itself has closed it
+}
+
+void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out) {
+  const ClientSlot slot = clients.find(in.client);
+  if (slot == none || in.buffered_bytes <= config.client_buffer_bytes_max) return;
+  drop_client(slot, out);
+  out.add(action::AttachClient{in.client, 0, ""});  // what it held may be another's before its socket is gone
+  out.add(action::Close{in.client, 1013, "reads too slowly: more bytes wait than client_buffer_bytes_max allows"});
+}
+
+/// Nothing remains of a closed client but its tokens, free for the time in which it may come back.
+void Hub::State::drop_client(ClientSlot slot, Actions& out) {
+  Client& client = clients[slot];
+  for (const TokenId id : client.tokens) {
+    if (tokens[id].state() == TokenState::subscribed) {
+      if (topics.unsubscribe(tokens[id].topic_id, client.id)) topics.release_if_idle(tokens[id].topic_id);
+    }
+    if (config.token_resume_ms == 0) {
+      emit_erase_token(tokens[id].key(), out);
+      forget_token(id);
+    } else {
+      tokens.release(id, now + config.token_resume_ms);
+      emit_touch_token(id, out);
+    }
+  }
+  for (const TopicId topic : client.resources) {
+    topics.unsubscribe(topic, client.id);
+    topics.release_if_idle(topic);
+  }
+  clients.close(slot);
+}
+
+}  // namespace sidekick

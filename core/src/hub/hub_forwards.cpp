@@ -1,0 +1,95 @@
+// The way of a client's message to the app server, and of its answer back.
+#include "ion/writer.hpp"
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+/// What the npm server answers when a channel's handler refuses a message: { fault, message }.
+struct ServerError {
+  Blame blame = Blame::server;
+  std::string message;
+};
+
+bool decode_server_error(Bytes body, u32 depth_max, ServerError& out) {
+  ion::Reader reader(body, depth_max);
+  ion::Kind kind;
+  if (!reader.peek(kind) || kind != ion::Kind::object) return false;
+  reader.enter_object();
+  ion::Slice key;
+  bool has_fault = false;
+  bool has_message = false;
+  while (reader.next_member(key)) {
+    ion::Slice value;
+    if (!reader.read(value)) return false;
+    if (value.kind != ion::Kind::string) continue;
+    if (key.raw == "fault") {
+      has_fault = true;
+      if (value.raw == "client") {
+        out.blame = Blame::client;
+      } else if (value.raw == "server") {
+        out.blame = Blame::server;
+      } else if (value.raw == "sidekick") {
+        out.blame = Blame::sidekick;
+      } else {
+        return false;
+      }
+    } else if (key.raw == "message") {
+      has_message = true;
+      out.message.clear();
+      ion::append_decoded(out.message, value.raw);
+    }
+  }
+  return reader.finish() && has_fault && has_message;
+}
+
+bool is_success(u32 status) { return status >= 200 && status < 300; }
+
+}  // namespace
+
+void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
+  const Forwards::Flight flight = forwards.finish(in.forward);
+  if (flight.id == 0) return;  // given up before
+  const Sender sender = flight.forward.sender;
+  if (!is_success(in.status) && clients.is_open(sender.slot, sender.serial)) {
+    ServerError error;
+    if (in.status == 0) {
+      error.message = "the app server could not be reached, or broke off without an answer; the message may not have been processed";
+    } else if (in.body.size() > config.forward_answer_bytes_max || !decode_server_error(in.body, config.depth_max, error)) {
+      error = {};
+      append_form(error.message, "the app server answered % to this message, without { fault, message }", in.status);
+    }
+    emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(), flight.forward.params(), error.message, out);
+  }
+  end_flight(flight, out);
+}
+
+void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
+  const Forwards::Flight flight = forwards.finish_slot(flight_slot);
+  const Sender sender = flight.forward.sender;
+  if (clients.is_open(sender.slot, sender.serial)) {
+    std::string text;
+    append_form(text, "the app server did not answer within % ms (forward_timeout_ms); the message may not have been processed",
+                config.forward_timeout_ms);
+    emit_error(clients[sender.slot].id, Blame::server, flight.forward.channel(), flight.forward.params(), text, out);
+  }
+  end_flight(flight, out);
+}
+
+/// Lets the next of the lane go, or closes the lane.
+void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
+  Forwards::Lane& lane = forwards.lane(flight.lane);
+  while (!lane.waiting.empty() && lane.in_flight < in_flight_max()) {
+    Forward next = forwards.take_waiting(flight.lane);
+    const Bytes body = out.text().copy(next.body);
+    next.body = std::string();
+    const ForwardId started = forwards.start(flight.lane, std::move(next), now + config.forward_timeout_ms);
+    out.add(action::Forward{started, config.forward_timeout_ms, body});
+  }
+  if (!lane.is_done()) return;
+  if (lane.token != none) tokens[lane.token].lane = none;
+  forwards.close_lane(flight.lane);
+}
+
+}  // namespace sidekick

@@ -1,0 +1,267 @@
+// What clients say: docs/protocol.md, "Client to Sidekick". Each reaction checks everything first; a refused message has changed nothing.
+#include <algorithm>
+
+#include "ion/writer.hpp"
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+/// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
+constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
+
+Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
+  return out.append("{ \"type\": \"").append(type).append("\", \"channel\": ").append(token.channel())
+      .append(", \"params\": ").append(token.params()).append(" }").finish();
+}
+
+Bytes encode_resources_reply(TextArena& out, const char* type, const std::vector<Bytes>& resources) {
+  out.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
+  const char* separator = "";
+  for (const Bytes resource : resources) {
+    out.append(separator);
+    ion::append_string(out, resource);
+    separator = ", ";
+  }
+  return out.append("] }").finish();
+}
+
+}  // namespace
+
+void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
+  const ClientSlot slot = clients.find(in.client);
+  if (slot == none) return;  // the hub has closed it, and this frame was already on its way
+  if (!take_frame_credit(clients[slot])) {
+    return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)", out);
+  }
+  if (in.bytes.size() > config.frame_bytes_max) {
+    std::string text;
+    append_form(text, "a message has % bytes; at most % (frame_bytes_max)", in.bytes.size(), config.frame_bytes_max);
+    return emit_refusal(slot, Blame::client, {}, text, out);
+  }
+  const std::string& wrong = decoder.decode_frame(in.bytes);
+  const Message& message = decoder.message();
+  if (!wrong.empty()) return emit_refusal(slot, Blame::client, message.scope, wrong, out);
+  switch (message.type) {
+    case MessageType::subscribe:
+      return on_subscribe(slot, message, out);
+    case MessageType::unsubscribe:
+      return on_unsubscribe(slot, message, out);
+    case MessageType::send:
+      return on_send(slot, message, out);
+    case MessageType::listen:
+      return on_listen(slot, message, out);
+    case MessageType::unlisten:
+      return on_unlisten(slot, message, out);
+    case MessageType::ping:
+      return emit_to(in.client, R"({"type":"pong"})", out);
+  }
+}
+
+void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  const Token& token = tokens[id];
+  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  }
+  if (token.state() != TokenState::subscribed) {
+    const bool was_free = token.state() == TokenState::free;
+    if (was_free) hold_token(id, slot);
+    const TopicId topic = topics.intern(token.topic());
+    topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on the topic: one message, one copy
+    tokens.subscribe(id, topic);
+    emit_touch_token(id, out);
+    if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
+  }
+  emit_to(clients[slot].id, encode_channel_reply(out.text(), "subscribed", tokens[id]), out);
+}
+
+void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
+  emit_erase_token(tokens[id].key(), out);
+  if (tokens[id].state() != TokenState::free) {
+    leave_channel(id, slot);
+    std::erase(clients[slot].tokens, id);
+    emit_attach(slot, ClientChange::tokens_gone, {&message.token, 1}, out);
+  }
+  forget_token(id);
+  emit_to(clients[slot].id, reply, out);
+}
+
+void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
+  const TokenId id = tokens.find(message.token);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  Token& token = tokens[id];
+  name_channel_topic(topic_name, message.scope);
+  if (topic_name != token.topic()) {
+    return refuse(slot, Blame::client, "the token is for another channel or for other params", out);
+  }
+  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  }
+
+  if (is_shutting_down) {
+    return refuse(slot, Blame::sidekick, "this Sidekick is shutting down; the message is not sent", out);
+  }
+
+  Forward forward;
+  forward.sender = {slot, clients[slot].serial};
+  forward.scope.reserve(token.channel().size() + token.params().size());
+  forward.scope.append(token.channel()).append(token.params());
+  forward.channel_size = static_cast<u32>(token.channel().size());
+
+  TextArena& text = out.text();
+  text.append("{ \"channel\": ").append(token.channel()).append(", \"params\": ").append(token.params());
+  if (message.data) text.append(", \"data\": ").append(*message.data);
+  if (!token.context().empty()) text.append(", \"context\": ").append(token.context());
+  const Bytes body = text.append(" }").finish();
+
+  forward.body_bytes = static_cast<u32>(body.size());
+
+  const u64 cost = Forwards::cost_of(forward);
+  const bool has_lane = token.lane != none;
+  const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
+  const char* refusal = nullptr;
+  if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
+    refusal = "too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent";
+  } else if (has_lane && forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
+    refusal = "too much of this token waits for the app server (forward_bytes_per_token_max); this message is not sent";
+  } else if (forwards.store_bytes() + cost > config.forward_store_bytes_max) {
+    refusal = "too much waits for the app server (forward_store_bytes_max); this message is not sent";
+  }
+  if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, out);
+
+  if (token.state() == TokenState::free) {
+    hold_token(id, slot);
+    emit_touch_token(id, out);
+    emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
+  }
+  if (token.lane == none) token.lane = forwards.open_lane(id);
+  if (has_to_wait) {
+    forward.body.assign(body);
+    forwards.wait(token.lane, std::move(forward));
+  } else {
+    const ForwardId started = forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
+    out.add(action::Forward{started, config.forward_timeout_ms, body});
+  }
+}
+
+void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out) {
+  Client& client = clients[slot];
+  // Interning is not yet a change anyone can see: a topic without subscribers is taken back below.
+  topics.begin_marks();
+  listened.clear();
+  changed.clear();
+  u64 added_bytes = 0;
+  u64 added_cost = 0;
+  for (const Bytes resource : message.resources) {
+    name_resource_topic(topic_name, resource);
+    const TopicId topic = topics.intern(topic_name);
+    if (!topics.mark(topic) || topics.is_subscribed(topic, client.id)) continue;
+    listened.push_back(topic);
+    changed.push_back(resource);
+    added_bytes += resource.size();
+    added_cost += Topics::subscription_cost(topic_name);
+  }
+
+  const char* refusal = nullptr;
+  Blame blame = Blame::client;
+  if (client.resources.size() + listened.size() > config.topics_per_client_max) {
+    refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
+  } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
+    refusal = "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)";
+  } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
+    refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
+    blame = Blame::sidekick;
+  }
+  if (refusal != nullptr) {
+    for (const TopicId topic : listened) topics.release_if_idle(topic);
+    return refuse(slot, blame, refusal, out);
+  }
+
+  for (const TopicId topic : listened) {
+    topics.subscribe(topic, client.id);
+    client.resources.push_back(topic);
+  }
+  client.resource_bytes += static_cast<u32>(added_bytes);
+  if (!changed.empty()) emit_attach(slot, ClientChange::resources, changed, out);
+  emit_to(client.id, encode_resources_reply(out.text(), "listening", message.resources), out);
+}
+
+void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
+  remove_resources(clients[slot], message.resources);
+  if (!changed.empty()) emit_attach(slot, ClientChange::resources_gone, changed, out);
+  emit_to(clients[slot].id, encode_resources_reply(out.text(), "unlistening", message.resources), out);
+}
+
+/// Leaves in `changed` the names that the client did listen to.
+void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) {
+  topics.begin_marks();
+  changed.clear();
+  for (const Bytes name : names) {
+    name_resource_topic(topic_name, name);
+    const TopicId topic = topics.find(topic_name);
+    if (topic == none || !topics.unsubscribe(topic, client.id)) continue;
+    topics.mark(topic);
+    changed.push_back(name);
+    client.resource_bytes -= static_cast<u32>(name.size());
+  }
+  if (changed.empty()) return;
+  std::erase_if(client.resources, [this](TopicId topic) {
+    if (!topics.is_marked(topic)) return false;
+    topics.release_if_idle(topic);
+    return true;
+  });
+  shrink_if_sparse(client.resources);
+}
+
+/// Refuses the message just decoded.
+void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, Actions& out) {
+  emit_refusal(slot, blame, decoder.message().scope, text, out);
+}
+
+/// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a frame.
+bool Hub::State::take_frame_credit(Client& client) {
+  if (config.frames_per_second == 0) return true;
+  const u64 full = static_cast<u64>(config.frames_burst) * 1000;
+  const u64 elapsed_ms = std::min<u64>(now - client.credited_at, full);  // more than enough to fill it; keeps the product small
+  client.frame_credit = std::min(full, client.frame_credit + elapsed_ms * config.frames_per_second);
+  client.credited_at = now;
+  if (client.frame_credit < 1000) return false;
+  client.frame_credit -= 1000;
+  return true;
+}
+
+bool Hub::State::may_use(TokenId id, ClientSlot slot) {
+  return id != none && (tokens[id].state() == TokenState::free || tokens[id].is_held_by(slot));
+}
+
+void Hub::State::hold_token(TokenId id, ClientSlot slot) {
+  tokens.take(id, slot);
+  clients[slot].tokens.push_back(id);
+}
+
+/// Ends delivery to the client unless another of its tokens is on the same topic.
+void Hub::State::leave_channel(TokenId id, ClientSlot slot) {
+  if (tokens[id].state() != TokenState::subscribed) return;
+  const Client& client = clients[slot];
+  const TopicId topic = tokens[id].topic_id;
+  const bool has_another = std::any_of(client.tokens.begin(), client.tokens.end(), [&](TokenId other) {
+    return other != id && tokens[other].topic_id == topic;
+  });
+  if (has_another) return;
+  topics.unsubscribe(topic, client.id);
+  topics.release_if_idle(topic);
+}
+
+/// Erases a token that no client holds any more; what it has sent still goes to the app server.
+void Hub::State::forget_token(TokenId id) {
+  if (tokens[id].lane != none) forwards.lane(tokens[id].lane).token = none;
+  tokens.erase(id);
+}
+
+}  // namespace sidekick

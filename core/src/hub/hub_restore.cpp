@@ -1,0 +1,76 @@
+// After a restart or a wake the host hands back every record, tokens first, then clients. The first other input ends the restore: what
+// was held by a client that did not come back with it (a reset closes sockets unseen) is free again for the resume window.
+#include <algorithm>
+
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
+  TokenRecord record;
+  const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) && decode_token_record(in.record, out.text(), record);
+  if (!is_ours) return emit_erase_token(in.key, out);  // damaged: the client will have to ask for another token
+  if (tokens.find(in.key) != none) return;
+  name_channel_topic(topic_name, record.scope);
+  const TokenId id = tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context), in.expires_at);
+  tokens[id].restored_as = static_cast<TokenState>(in.state);
+  if (tokens[id].restored_as != TokenState::free) unclaimed.push_back(id);
+}
+
+void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out) {
+  const ClientSlot slot = clients.open(in.client);
+  Client& client = clients[slot];
+  client.frame_credit = static_cast<u64>(config.frames_burst) * 1000;
+  client.credited_at = now;
+
+  // What a token's lines come to is known at the last of them; a token let go may be another client's by now.
+  std::vector<Bytes> held;
+  client.record_whole_bytes = static_cast<u32>(in.record.substr(0, in.record.find('\n')).size());
+  client.record_bytes = static_cast<u32>(in.record.size());
+  for (std::size_t at = 0; at < in.record.size();) {
+    const std::size_t end = std::min(in.record.find('\n', at), in.record.size());
+    ClientLine line;
+    if (!decode_client_line(in.record.substr(at, end - at), out.text(), line)) {
+      client.record_bytes = client.record_whole_bytes = 0;  // damaged: what was read holds, and the next change writes the record anew
+      break;
+    }
+    held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());
+    for (const Bytes key : line[ClientChange::tokens_gone]) std::erase(held, key);
+    for (const Bytes resource : line[ClientChange::resources]) {
+      name_resource_topic(topic_name, resource);
+      const TopicId topic = topics.intern(topic_name);
+      if (!topics.subscribe(topic, client.id)) continue;
+      client.resources.push_back(topic);
+      client.resource_bytes += static_cast<u32>(resource.size());
+    }
+    remove_resources(client, line[ClientChange::resources_gone]);
+    at = end + 1;
+  }
+  for (const Bytes key : held) {
+    const TokenId id = tokens.find(key);
+    if (id == none || tokens[id].restored_as == TokenState::free || tokens[id].state() != TokenState::free) continue;
+    hold_token(id, slot);
+    if (tokens[id].restored_as == TokenState::subscribed) {
+      const TopicId topic = topics.intern(tokens[id].topic());
+      topics.subscribe(topic, client.id);
+      tokens.subscribe(id, topic);
+    }
+  }
+}
+
+void Hub::State::settle_restored(Actions& out) {
+  for (const TokenId id : unclaimed) {
+    tokens[id].restored_as = TokenState::free;
+    if (tokens[id].state() != TokenState::free) continue;
+    if (config.token_resume_ms == 0) {
+      emit_erase_token(tokens[id].key(), out);
+      forget_token(id);
+    } else {
+      tokens.renew(id, now + config.token_resume_ms);
+      emit_touch_token(id, out);
+    }
+  }
+  unclaimed.clear();
+}
+
+}  // namespace sidekick

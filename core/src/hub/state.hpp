@@ -1,0 +1,104 @@
+// What a hub is made of, and the private verbs by which one input becomes actions. A verb that starts with
+//   on_    reacts to one kind of input or message: it reads and checks first, and only then changes state and emits
+//   emit_  adds an action
+#pragma once
+
+#include "tables/clients.hpp"
+#include "tables/forwards.hpp"
+#include "wire/message.hpp"
+#include "hub/records.hpp"
+#include "sidekick/hub.hpp"
+
+namespace sidekick {
+
+/// Who is to blame for an error, in the wire's words.
+enum class Blame : u8 { client, server, sidekick };
+
+struct Hub::State {
+  explicit State(Config from)
+      : config(std::move(from)),
+        topics(config.hash_seed),
+        tokens(config.hash_seed, deadlines),
+        clients(config.hash_seed),
+        forwards(config.hash_seed, deadlines),
+        decoder(config) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  const Config config;
+  Deadlines deadlines;
+  Topics topics;
+  Tokens tokens;
+  Clients clients;
+  Forwards forwards;
+  MessageDecoder decoder;
+
+  Millis now = 0;       // the latest time seen
+  Millis timer_at = 0;  // what the host's timer is set to; 0: not set
+  std::vector<TokenId> unclaimed;  // restored as held, their clients not yet restored
+  std::string topic_name;          // scratch
+  std::vector<TopicId> listened;   // scratch
+  std::vector<Bytes> changed;      // scratch
+  bool is_shutting_down = false;
+
+  // hub.cpp: time, and what the host tells about its sockets
+  void expire_due(Actions& out);
+  void arm_timer(Actions& out);
+  void on_client_opened(const input::ClientOpened& in, Actions& out);
+  void on_client_closed(const input::ClientClosed& in, Actions& out);
+  void on_client_lagging(const input::ClientLagging& in, Actions& out);
+  void drop_client(ClientSlot slot, Actions& out);
+
+  // hub_frames.cpp: what clients say
+  void on_client_frame(const input::ClientFrame& in, Actions& out);
+  void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
+  void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
+  void on_send(ClientSlot slot, const Message& message, Actions& out);
+  void on_listen(ClientSlot slot, const Message& message, Actions& out);
+  void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
+  void refuse(ClientSlot slot, Blame blame, const char* text, Actions& out);
+  bool take_frame_credit(Client& client);
+  bool may_use(TokenId id, ClientSlot slot);
+  void hold_token(TokenId id, ClientSlot slot);
+  void remove_resources(Client& client, std::span<const Bytes> names);
+  void leave_channel(TokenId id, ClientSlot slot);
+  void forget_token(TokenId id);
+
+  // hub_forwards.cpp: the way to the app server and back
+  void on_forward_done(const input::ForwardDone& in, Actions& out);
+  void on_forward_timeout(u32 flight, Actions& out);
+  void end_flight(const Forwards::Flight& flight, Actions& out);
+  u32 in_flight_max() const { return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1; }
+
+  // hub_http.cpp: what the app server says
+  void on_http_request(const input::HttpRequest& in, Actions& out);
+  bool is_good(const std::string& wrong, RequestId request, Actions& out);
+  void on_connection(const input::HttpRequest& in, Actions& out);
+  void on_resources(const input::HttpRequest& in, Actions& out);
+  void on_channel_message(const input::HttpRequest& in, Actions& out);
+  void on_health(const input::HttpRequest& in, Actions& out);
+  bool is_authorized(Bytes authorization) const;
+
+  // hub_restore.cpp: after a restart or wake
+  void on_restore_token(const input::RestoreToken& in, Actions& out);
+  void on_restore_client(const input::RestoreClient& in, Actions& out);
+  void settle_restored(Actions& out);
+
+  // state_hash.cpp
+  u64 hash() const;
+
+  // emit.cpp
+  void emit_put_token(TokenId id, Actions& out);
+  void emit_touch_token(TokenId id, Actions& out);
+  void emit_erase_token(Bytes key, Actions& out);
+  void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names, Actions& out);
+  void emit_publish(TopicId topic, Bytes text, Actions& out);
+  void emit_to(ClientId client, Bytes text, Actions& out);
+  void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message, Actions& out);
+  void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
+  void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
+  void emit_unauthorized(RequestId request, Actions& out);
+  void emit_respond(RequestId request, u32 status, const char* body, Actions& out);
+};
+
+}  // namespace sidekick

@@ -1,0 +1,82 @@
+// One number for all a hub knows, to compare hosts, builds and restores cheaply. Each thing it knows is hashed by what it is, never by the slot
+// it stands in, and the hashes are added up: so neither the order nor the past shows.
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+/// Of one thing: its parts one after the other, a text by a hash of its own, so that no two things come to the same.
+class Fingerprint {
+ public:
+  explicit Fingerprint(u64 kind) : hash_(kind * odd) {}
+
+  Fingerprint& operator<<(u64 number) {
+    // Hardly more than a multiplication: there may be millions of subscriptions.
+    hash_ = (hash_ ^ number) * odd;  // large from the start on, so that no small number makes it 0
+    hash_ ^= hash_ >> 29;
+    return *this;
+  }
+  Fingerprint& operator<<(Bytes bytes) { return *this << hash_bytes(0, bytes); }
+
+  u64 hash() const { return hash_; }
+
+ private:
+  static constexpr u64 odd = 0x9E3779B97F4A7C15;  // 2^64 over the golden ratio
+
+  u64 hash_;
+};
+
+enum Kind : u64 { token_kind = 1, client_kind, topic_kind, lane_kind, flight_kind };
+
+}  // namespace
+
+u64 Hub::State::hash() const {
+  std::vector<u64> names;  // by topic
+  for (const Topics::Topic& topic : topics.slots()) names.push_back(hash_bytes(0, topic.name));
+  const auto sender_of = [this](const Forward& forward) -> u64 {
+    return clients.is_open(forward.sender.slot, forward.sender.serial) ? clients[forward.sender.slot].id : u64{none};
+  };
+
+  u64 sum = is_shutting_down ? 1 : 0;
+  for (const Token& token : tokens.slots()) {
+    if (token.key().empty()) continue;
+    Fingerprint print(token_kind);
+    print << token.key() << token.channel() << token.params() << token.context() << static_cast<u64>(token.state()) << token.expires_at();
+    print << (token.state() == TokenState::free ? static_cast<u64>(token.restored_as) : clients[token.holder()].id);
+    sum += print.hash();
+  }
+  for (const Client& client : clients.slots()) {
+    if (client.serial == 0) continue;
+    Fingerprint print(client_kind);
+    print << client.id << client.tokens.size();
+    for (const TokenId token : client.tokens) print << tokens[token].key();
+    for (const TopicId resource : client.resources) print << names[resource];
+    sum += print.hash();
+  }
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const Topics::Topic& topic = topics.slots()[i];
+    if (topic.name.empty()) continue;
+    Fingerprint print(topic_kind);
+    print << names[i];
+    for (const u32 client : topic.subscribers) print << client;
+    sum += print.hash();
+  }
+  for (const Forwards::Lane& lane : forwards.lane_slots()) {
+    if (lane.is_done() && lane.token == none) continue;
+    Fingerprint print(lane_kind);
+    print << (lane.token == none ? Bytes() : tokens[lane.token].key()) << lane.in_flight;
+    constexpr std::size_t hashed_bytes_max = 1024;
+    for (const Forward& waiting : lane.waiting) print << sender_of(waiting) << waiting.body.size() << Bytes(waiting.body).substr(0, hashed_bytes_max);
+    sum += print.hash();
+  }
+  for (const Forwards::Flight& flight : forwards.flight_slots()) {
+    if (flight.id == 0) continue;
+    Fingerprint print(flight_kind);
+    print << sender_of(flight.forward) << Bytes(flight.forward.scope) << flight.forward.body_bytes << deadlines.entry(flight.deadline).at;
+    sum += print.hash();
+  }
+  return sum;
+}
+
+}  // namespace sidekick

@@ -1,0 +1,70 @@
+// Open clients: what each holds and listens to.
+#pragma once
+
+#include <vector>
+
+#include "base/hash_index.hpp"
+#include "tables/tokens.hpp"
+
+namespace sidekick {
+
+using ClientSlot = u32;
+
+struct Client {
+  ClientId id = 0;
+  u64 serial = 0;  ///< never reused, unlike `id`: a late answer must not reach the next client with that id
+  std::vector<TokenId> tokens;    ///< in the order taken
+  std::vector<TopicId> resources; ///< in the order listened to
+  u32 resource_bytes = 0;
+
+  // How long the host's record of this client is, and how much of that was written as a whole: see emit_attach.
+  u32 record_bytes = 0;
+  u32 record_whole_bytes = 0;
+
+  // Token bucket of frames, in thousandths of a frame.
+  u64 frame_credit = 0;
+  Millis credited_at = 0;
+};
+
+class Clients {
+ public:
+  explicit Clients(u64 hash_seed) : hash_seed_(hash_seed) {}
+
+  ClientSlot find(ClientId id) const {
+    return index_.find(hash(id), [&](u32 slot) { return clients_[slot].id == id; });
+  }
+
+  /// `id` must not be open.
+  ClientSlot open(ClientId id) {
+    SIDEKICK_CHECK(find(id) == none);
+    const ClientSlot slot = clients_.add();
+    clients_[slot].id = id;
+    clients_[slot].serial = ++last_serial_;
+    index_.add(hash(id), slot);
+    return slot;
+  }
+
+  void close(ClientSlot slot) {
+    index_.remove(hash(clients_[slot].id), slot);
+    clients_.remove(slot);
+  }
+
+  /// Whether the client that had this slot and serial is still open.
+  bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
+
+  Client& operator[](ClientSlot slot) { return clients_[slot]; }
+  const Client& operator[](ClientSlot slot) const { return clients_[slot]; }
+  u32 count() const { return clients_.size(); }
+  /// Those without a serial are not in use.
+  const std::vector<Client>& slots() const { return clients_.slots(); }
+
+ private:
+  u64 hash(ClientId id) const { return hash_number(hash_seed_, id); }
+
+  u64 hash_seed_;
+  u64 last_serial_ = 0;
+  Pool<Client> clients_;
+  HashIndex index_;
+};
+
+}  // namespace sidekick

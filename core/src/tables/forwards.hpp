@@ -1,0 +1,92 @@
+// Messages on their way to the app server. Each token has a lane: what was sent first goes first, one in flight at a time (or all at
+// once, if so configured), so a hung channel never delays another. A lane exists while it has something to do; it may outlive its token.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tables/clients.hpp"
+
+namespace sidekick {
+
+/// Who gets to hear about a failure, and under which channel.
+struct Sender {
+  ClientSlot slot = none;
+  u64 serial = 0;
+};
+
+/// A message that waits, or is on its way (then without its body: the host has it).
+struct Forward {
+  Sender sender;
+  std::string scope;  ///< channel and params as ION, for an error reply
+  u32 channel_size = 0;
+  u32 body_bytes = 0;
+  std::string body;
+
+  Bytes channel() const { return Bytes(scope).substr(0, channel_size); }
+  Bytes params() const { return Bytes(scope).substr(channel_size); }
+};
+
+class Forwards {
+ public:
+  Forwards(u64 hash_seed, Deadlines& deadlines) : hash_seed_(hash_seed), deadlines_(deadlines) {}
+
+  struct Lane {
+    std::vector<Forward> waiting;  ///< longest waiting first
+    u32 in_flight = 0;
+    u64 bytes = 0;  ///< of all that waits or is in flight, as cost_of counts
+    TokenId token = none;  ///< none: the token is gone, what it sent still goes out
+
+    bool is_done() const { return in_flight == 0 && waiting.empty(); }
+  };
+
+  struct Flight {
+    ForwardId id = 0;
+    Forward forward;
+    u32 lane = none;
+    u32 deadline = none;
+  };
+
+  u32 open_lane(TokenId token);
+  void close_lane(u32 lane) { lanes_.remove(lane); }
+  Lane& lane(u32 id) { return lanes_[id]; }
+
+  void wait(u32 lane, Forward forward);
+
+  /// Takes the longest waiting message of the lane, which must have one.
+  Forward take_waiting(u32 lane);
+
+  /// Puts a message in flight until `timeout_at`.
+  ForwardId start(u32 lane, Forward forward, Millis timeout_at);
+
+  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more). Ids begin anew with each hub, so a host must
+  /// not give a new hub the answers to what an old one sent.
+  Flight finish(ForwardId id);
+  Flight finish_slot(u32 slot);
+
+  /// A lane that is done, and a flight with id 0, are not in use.
+  const std::vector<Lane>& lane_slots() const { return lanes_.slots(); }
+  const std::vector<Flight>& flight_slots() const { return flights_.slots(); }
+  u32 in_flight_count() const { return flights_.size(); }
+
+  /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it then.
+  u64 store_bytes() const { return store_bytes_; }
+  static u64 cost_of(const Forward& forward) { return forward.body_bytes + forward.scope.size() + 128; }
+
+ private:
+  u64 hash(ForwardId id) const { return hash_number(hash_seed_, id); }
+
+  void count(u32 lane, const Forward& forward);
+  void uncount(u32 lane, const Forward& forward);
+
+  u64 hash_seed_;
+  Deadlines& deadlines_;
+  Pool<Lane> lanes_;
+  Pool<Flight> flights_;
+  HashIndex index_;
+  ForwardId last_id_ = 0;
+  u64 started_ = 0;  // how many ever: unlike their ids it never wraps, so it is what breaks ties of their deadlines
+  u64 store_bytes_ = 0;
+};
+
+}  // namespace sidekick

@@ -1,0 +1,89 @@
+#include "tables/tokens.hpp"
+
+#include "ion/writer.hpp"
+
+namespace sidekick {
+
+TokenId Tokens::find(Bytes key) const {
+  return index_.find(hash(key), [&](u32 id) { return tokens_[id].key() == key; });
+}
+
+Token Tokens::draft(Bytes key, const Scope& scope, Bytes topic, Bytes context) {
+  Token token;
+  std::string& text = token.text_;
+  const auto end = [&text] { return static_cast<u32>(text.size()); };
+  text.append(key);
+  token.key_end_ = end();
+  ion::append_string(text, *scope.channel);
+  token.channel_end_ = end();
+  append_params(text, scope);
+  token.params_end_ = end();
+  text.reserve(text.size() + topic.size() + context.size());
+  text.append(topic);
+  token.topic_end_ = end();
+  text.append(context);
+  return token;
+}
+
+TokenId Tokens::add(Token draft, Millis expires_at) {
+  store_bytes_ += cost_of(draft);
+  const TokenId id = tokens_.add();
+  tokens_[id] = std::move(draft);
+  index_.add(hash(tokens_[id].key()), id);
+  expect_until(id, expires_at);
+  return id;
+}
+
+void Tokens::take(TokenId id, u32 client) {
+  Token& token = tokens_[id];
+  SIDEKICK_CHECK(token.state_ == TokenState::free);
+  token.state_ = TokenState::held;
+  token.holder_ = client;
+  token.expires_at_ = 0;
+  clear_deadline(token);
+}
+
+void Tokens::subscribe(TokenId id, TopicId topic) {
+  Token& token = tokens_[id];
+  SIDEKICK_CHECK(token.state_ == TokenState::held);
+  token.state_ = TokenState::subscribed;
+  token.topic_id = topic;
+}
+
+void Tokens::release(TokenId id, Millis expires_at) {
+  Token& token = tokens_[id];
+  SIDEKICK_CHECK(token.state_ != TokenState::free);
+  token.state_ = TokenState::free;
+  token.holder_ = none;
+  token.topic_id = none;
+  expect_until(id, expires_at);
+}
+
+void Tokens::renew(TokenId id, Millis expires_at) {
+  SIDEKICK_CHECK(tokens_[id].state_ == TokenState::free);
+  clear_deadline(tokens_[id]);
+  expect_until(id, expires_at);
+}
+
+void Tokens::erase(TokenId id) {
+  Token& token = tokens_[id];
+  clear_deadline(token);
+  store_bytes_ -= cost_of(token);
+  index_.remove(hash(token.key()), id);
+  tokens_.remove(id);
+}
+
+void Tokens::expect_until(TokenId id, Millis expires_at) {
+  Token& token = tokens_[id];
+  token.expires_at_ = expires_at;
+  // Not by hash(): which of two goes first must not depend on a hub's seed, or no two hosts could be compared.
+  token.deadline_ = deadlines_.add({expires_at, Due::token_expiry, hash_bytes(0, token.key()), id});
+}
+
+void Tokens::clear_deadline(Token& token) {
+  if (token.deadline_ == none) return;
+  deadlines_.remove(token.deadline_);
+  token.deadline_ = none;
+}
+
+}  // namespace sidekick

@@ -1,0 +1,105 @@
+// Channel tokens: who may use which, and until when. Knows clients only as slot numbers, and no sockets.
+//
+// The states of a token, and all there is that changes them:
+//
+//   (none)      --add-->      free        POST /connection; expires after token_ttl_ms
+//   free        --add-->      free        POST /connection again: replaced
+//   free        --take-->     held        the first subscribe or send; the client is now the only one who may use it
+//   held        --subscribe-> subscribed  the holder receives the channel's messages
+//   held, subscribed  --release--> free   the holder's socket closed; expires after token_resume_ms
+//   any         --erase-->    (none)      unsubscribe, or expiry of a free one
+//
+// A false accept would hand a channel to a stranger; a false reject costs a client one trip to the app server.
+#pragma once
+
+#include <string>
+
+#include "base/deadlines.hpp"
+#include "base/hash_index.hpp"
+#include "wire/message.hpp"
+#include "tables/topics.hpp"
+
+namespace sidekick {
+
+using TokenId = u32;
+
+enum class TokenState : u8 { free, held, subscribed };
+
+class Token {
+ public:
+  Bytes key() const { return part(0, key_end_); }
+  Bytes channel() const { return part(key_end_, channel_end_); }    ///< as an ION string, with its quotes
+  Bytes params() const { return part(channel_end_, params_end_); }  ///< as an ION object
+  Bytes topic() const { return part(params_end_, topic_end_); }     ///< the name
+  Bytes context() const { return part(topic_end_, static_cast<u32>(text_.size())); }  ///< as written; empty: there is none
+
+  TokenState state() const { return state_; }
+  u32 holder() const { return holder_; }  ///< unless free
+  bool is_held_by(u32 client) const { return state_ != TokenState::free && holder_ == client; }
+  Millis expires_at() const { return expires_at_; }
+
+  u32 lane = none;          ///< where its forwards queue, while it has any
+  TopicId topic_id = none;  ///< while subscribed
+
+  /// After a restore: the state its record tells, until the client that held it is restored too and claims it.
+  TokenState restored_as = TokenState::free;
+
+ private:
+  friend class Tokens;
+
+  Bytes part(u32 from, u32 to) const { return Bytes(text_.data() + from, to - from); }
+
+  std::string text_;  // all five parts, in one allocation
+  u32 key_end_ = 0;
+  u32 channel_end_ = 0;
+  u32 params_end_ = 0;
+  u32 topic_end_ = 0;
+  TokenState state_ = TokenState::free;
+  u32 holder_ = none;
+  Millis expires_at_ = 0;
+  u32 deadline_ = none;
+};
+
+class Tokens {
+ public:
+  Tokens(u64 hash_seed, Deadlines& deadlines) : hash_seed_(hash_seed), deadlines_(deadlines) {}
+
+  TokenId find(Bytes key) const;
+  Token& operator[](TokenId id) { return tokens_[id]; }
+  const Token& operator[](TokenId id) const { return tokens_[id]; }
+
+  /// A token that is not filed yet, so that what it costs can be asked first.
+  static Token draft(Bytes key, const Scope& scope, Bytes topic, Bytes context);
+
+  /// Files a free token. Its key must not be filed.
+  TokenId add(Token draft, Millis expires_at);
+
+  void take(TokenId id, u32 client);
+  void subscribe(TokenId id, TopicId topic);
+  void release(TokenId id, Millis expires_at);
+
+  /// Gives a free token another time to expire.
+  void renew(TokenId id, Millis expires_at);
+  void erase(TokenId id);
+
+  u32 count() const { return tokens_.size(); }
+  /// Those without a key are not in use.
+  const std::vector<Token>& slots() const { return tokens_.slots(); }
+
+  /// What token_store_bytes_max bounds.
+  u64 store_bytes() const { return store_bytes_; }
+  static u64 cost_of(const Token& token) { return token.text_.size() + 256; }
+
+ private:
+  u64 hash(Bytes key) const { return hash_bytes(hash_seed_, key); }
+  void expect_until(TokenId id, Millis expires_at);
+  void clear_deadline(Token& token);
+
+  u64 hash_seed_;
+  Deadlines& deadlines_;
+  Pool<Token> tokens_;
+  HashIndex index_;
+  u64 store_bytes_ = 0;
+};
+
+}  // namespace sidekick

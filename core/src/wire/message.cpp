@@ -1,0 +1,287 @@
+#include "wire/message.hpp"
+
+#include <iterator>
+
+#include "ion/writer.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr const char* field_names[] = {"type", "token", "channel", "params", "data", "context", "resources"};
+
+void append_escaped(std::string& out, Bytes name) {
+  for (const char c : name) {
+    if (c == ',' || c == ':' || c == '/' || c == '\\') out += '\\';
+    out += c;
+  }
+}
+
+}  // namespace
+
+template <class Out>
+void append_params(Out& out, const Scope& scope) {
+  if (scope.params.empty()) {
+    out.append("{}");
+    return;
+  }
+  Bytes separator = "{ ";
+  for (const Scope::Param& param : scope.params) {
+    out.append(separator);
+    ion::append_string(out, param.name);
+    out.append(": ");
+    ion::append_string(out, param.value);
+    separator = ", ";
+  }
+  out.append(" }");
+}
+
+template void append_params(std::string&, const Scope&);
+template void append_params(TextArena&, const Scope&);
+
+void name_channel_topic(std::string& out, const Scope& scope) {
+  out.assign("channel:");
+  append_escaped(out, *scope.channel);
+  const auto append = [&out](char separator, const Scope::Param& param) {
+    out += separator;
+    append_escaped(out, param.name);
+    out += ':';
+    append_escaped(out, param.value);
+  };
+  switch (scope.params.size()) {
+    case 0:
+      out += '/';
+      return;
+    case 1:
+      append('/', scope.params.front());
+      return;
+    default: {
+      // Insertion sort: params are few, bounded by params_max, and std::sort is a twentieth of the module.
+      std::vector<const Scope::Param*> sorted(scope.params.size());
+      for (std::size_t i = 0; i < sorted.size(); ++i) {
+        std::size_t at = i;
+        for (; at > 0 && scope.params[i].name < sorted[at - 1]->name; --at) sorted[at] = sorted[at - 1];
+        sorted[at] = &scope.params[i];
+      }
+      for (const Scope::Param* param : sorted) append(param == sorted.front() ? '/' : ',', *param);
+    }
+  }
+}
+
+void name_resource_topic(std::string& out, Bytes resource) {
+  out.assign("resource:");
+  out += resource;
+}
+
+const std::string& MessageDecoder::decode_frame(Bytes frame) {
+  if (!read_members(frame)) return wrong_;
+  if (!read_type()) {
+    read_scope();  // an error reply names the channel of the message at fault, if it has one
+    return wrong_;
+  }
+  switch (message_.type) {
+    case MessageType::ping:
+      break;
+    case MessageType::subscribe:
+    case MessageType::unsubscribe:
+      read_token();
+      break;
+    case MessageType::send:
+      read_token();
+      read_scope();
+      read_raw(Field::data, message_.data);
+      break;
+    case MessageType::listen:
+    case MessageType::unlisten:
+      read_resources();
+      break;
+  }
+  return wrong_;
+}
+
+const std::string& MessageDecoder::decode_connection(Bytes body) {
+  if (read_members(body) && read_token() && read_scope()) read_raw(Field::context, message_.context);
+  return wrong_;
+}
+
+const std::string& MessageDecoder::decode_channel_message(Bytes body) {
+  if (read_members(body) && read_scope()) read_raw(Field::data, message_.data);
+  return wrong_;
+}
+
+const std::string& MessageDecoder::decode_resources(Bytes body) {
+  if (read_members(body)) read_resources();
+  return wrong_;
+}
+
+/// The one pass over the whole text. A fault of the text comes before every other complaint, wherever it stands.
+bool MessageDecoder::read_members(Bytes text) {
+  text_ = text;
+  message_.token = {};
+  message_.scope.channel.reset();
+  message_.scope.params.clear();
+  message_.scope.has_params = false;
+  message_.data.reset();
+  message_.context.reset();
+  message_.resources.clear();
+  for (Member& member : members_) member.is_present = false;
+  wrong_.clear();
+  scratch_.reset();
+
+  ion::Reader reader(text, config_.depth_max);
+  ion::Kind kind = ion::Kind::null;
+  if (reader.peek(kind) && kind != ion::Kind::object) {
+    ion::Slice value;
+    reader.read(value);
+    refuse("expected an object, found % at byte %", ion::name_of(kind), text.find_first_not_of(" \t\r\n"));
+  } else if (reader.enter_object()) {
+    ion::Slice key;
+    while (reader.next_member(key)) {
+      const Bytes name = key.escaped ? decoded(key) : key.raw;
+      u8 field = 0;
+      while (field < field_count && name != field_names[field]) ++field;
+      ion::Slice value;
+      if (!reader.read(value)) break;
+      if (field == field_count) continue;  // the npm client accepts and sends extra members
+      if (members_[field].is_present) refuse("expected each member once, found $ again at byte %", name, offset_of(key.raw) - 1);
+      members_[field] = Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
+    }
+  }
+  if (!reader.finish()) {
+    wrong_ = "not valid ION: ";
+    wrong_ += ion::describe(reader.verdict(), text, config_.depth_max);
+  }
+  return wrong_.empty();
+}
+
+bool MessageDecoder::read_type() {
+  static constexpr const char* names[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
+  if (!require(Field::type, ion::Kind::string)) return false;
+  const Bytes name = decoded(members_[Field::type].value);
+  for (u8 at = 0; at < std::size(names); ++at) {
+    if (name != names[at]) continue;
+    message_.type = static_cast<MessageType>(at);
+    return true;
+  }
+  return refuse("\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found $ at byte %", name,
+                members_[Field::type].offset);
+}
+
+bool MessageDecoder::read_token() {
+  if (!require(Field::token, ion::Kind::string)) return false;
+  const Bytes name = decoded(members_[Field::token].value);
+  message_.token = name;
+  if (name.empty()) return refuse("\"token\" must not be empty at byte %", members_[Field::token].offset);
+  if (!ion::is_utf8(name)) return refuse("\"token\" must not have half a surrogate pair at byte %", members_[Field::token].offset);
+  if (name.size() <= config_.token_bytes_max) return true;
+  return refuse("\"token\" has % bytes; at most % (token_bytes_max)", name.size(), config_.token_bytes_max);
+}
+
+/// Channel and params each as far as they can be read; what is wrong with the channel is said first.
+bool MessageDecoder::read_scope() {
+  const bool has_channel = read_channel();
+  return read_params() && has_channel;
+}
+
+bool MessageDecoder::read_channel() {
+  if (!require(Field::channel, ion::Kind::string)) return false;
+  const Bytes name = decoded(members_[Field::channel].value);
+  if (name.size() > config_.channel_bytes_max) {
+    return refuse("\"channel\" has % bytes; at most % (channel_bytes_max)", name.size(), config_.channel_bytes_max);
+  }
+  message_.scope.channel = name;
+  return true;
+}
+
+bool MessageDecoder::read_params() {
+  if (!require(Field::params, ion::Kind::object)) return false;
+  ion::Reader reader(members_[Field::params].value.raw, config_.depth_max);
+  ion::Slice key;
+  reader.enter_object();
+  while (reader.next_member(key)) {
+    ion::Slice value;
+    reader.read(value);
+    if (read_param(key, value)) continue;
+    message_.scope.params.clear();
+    return false;
+  }
+  message_.scope.has_params = true;
+  return true;
+}
+
+bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) {
+  std::vector<Scope::Param>& known = message_.scope.params;
+  const u32 offset = offset_of(key.raw) - 1;
+  const Bytes name = decoded(key);
+  if (value.kind != ion::Kind::string) {
+    return refuse("param $ must be a string, found % at byte %", name, ion::name_of(value.kind), offset_of(value.raw));
+  }
+  if (known.size() == config_.params_max) {
+    return refuse("expected at most % params (params_max), found one more at byte %", config_.params_max, offset);
+  }
+  if (name.size() > config_.param_name_bytes_max) {
+    return refuse("a param's name has % bytes; at most % (param_name_bytes_max)", name.size(), config_.param_name_bytes_max);
+  }
+  for (const Scope::Param& other : known) {
+    if (other.name == name) return refuse("expected each param once, found $ again at byte %", name, offset);
+  }
+  const Bytes text = decoded(value);
+  if (text.size() > config_.param_value_bytes_max) {
+    return refuse("param $ has % bytes; at most % (param_value_bytes_max)", name, text.size(), config_.param_value_bytes_max);
+  }
+  known.push_back({name, text});
+  return true;
+}
+
+bool MessageDecoder::read_resources() {
+  if (!require(Field::resources, ion::Kind::array)) return false;
+  ion::Reader reader(members_[Field::resources].value.raw, config_.depth_max);
+  reader.enter_array();
+  while (reader.next_element()) {
+    ion::Slice value;
+    reader.read(value);
+    if (!read_resource(value)) return false;
+  }
+  return true;
+}
+
+bool MessageDecoder::read_resource(const ion::Slice& value) {
+  const u32 index = static_cast<u32>(message_.resources.size());
+  if (index == config_.resources_per_message_max) {
+    return refuse("expected at most % resources (resources_per_message_max), found more", index);
+  }
+  if (value.kind != ion::Kind::string) {
+    return refuse("resources[%] must be a string, found % at byte %", index, ion::name_of(value.kind), offset_of(value.raw));
+  }
+  const Bytes name = decoded(value);
+  if (name.size() > config_.resource_bytes_max) {
+    return refuse("resources[%] has % bytes; at most % (resource_bytes_max)", index, name.size(), config_.resource_bytes_max);
+  }
+  message_.resources.push_back(name);
+  return true;
+}
+
+bool MessageDecoder::require(Field field, ion::Kind kind) {
+  const Member& member = members_[field];
+  if (!member.is_present) return refuse("expected a member \"%\", %", field_names[field], ion::name_of(kind));
+  if (member.value.kind == kind) return true;
+  return refuse("\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind), ion::name_of(member.value.kind),
+                member.offset);
+}
+
+void MessageDecoder::read_raw(Field field, std::optional<Bytes>& raw) {
+  const Member& member = members_[field];
+  if (!member.is_present) return;
+  raw = member.value.raw;
+  // The slice of a string comes without its quotes; passed on, it needs them.
+  if (member.value.kind == ion::Kind::string) raw = Bytes(raw->data() - 1, raw->size() + 2);
+}
+
+Bytes MessageDecoder::decoded(const ion::Slice& slice) {
+  if (!slice.escaped) return slice.raw;
+  decoded_.clear();
+  ion::append_decoded(decoded_, slice.raw);
+  return scratch_.copy(decoded_);
+}
+
+}  // namespace sidekick

@@ -1,0 +1,23 @@
+// What a user deploys: wrangler takes the package's wrangler.jsonc, and bundles what it names. Nothing is uploaded.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { promisify } from "node:util";
+import { root } from "../../../worker/workerd/workerd.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sidekick-deploy-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("wrangler deploys the Worker, its object's class and the module", async () => {
+  const env = { ...process.env, FORCE_COLOR: "0", WRANGLER_SEND_METRICS: "false", WRANGLER_SEND_ERROR_REPORTS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_LOG_PATH: folder };
+  const wrangler = join(root, "node_modules/.bin/wrangler");
+  const { stdout } = await promisify(execFile)(wrangler, ["deploy", "--dry-run", "--outdir", join(folder, "out")], { cwd: join(root, "worker"), env });
+  assert.match(stdout, /env\.SIDEKICK \(SidekickObject\)/);
+  const files = readdirSync(join(folder, "out"));
+  assert.ok(files.some((name) => name.endsWith("sidekick.wasm")));
+  const script = readFileSync(join(folder, "out/index.js"), "utf8");
+  assert.match(script, /export \{\s*AppServer,\s*SidekickObject,\s*\w+ as default\s*\}/);
+});

@@ -1,0 +1,138 @@
+// App servers that refuse, fail, hang or babble: a clear error for the sender, and nothing for anybody else.
+import assert from "node:assert/strict";
+import { after, afterEach, test } from "node:test";
+import * as http from "node:http";
+import { REFUSING_URL } from "../shared/support/app-server.ts";
+import type { Answer } from "../shared/support/app-server.ts";
+import { listen } from "../shared/support/left-open.ts";
+import { closeEverything, health, post, registerToken, sender, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+
+after(closeEverything);
+afterEach(stopAll);
+
+/** Where nobody must come: the server secret would go there as well. */
+const visitors: string[] = [];
+const visited = http.createServer((request, response) => {
+  visitors.push(request.url ?? "");
+  response.end();
+});
+const elsewhere = `http://127.0.0.1:${await listen(visited)}/elsewhere`;
+
+const refusal = '{ "fault": "client", "message": "not you" }';
+const long = `{ "fault": "client", "message": "${"x".repeat(200)}" }`;
+
+for (const [what, answer, expected] of [
+  ["fails", (response) => response.writeHead(500).end("oops"), /"fault": "server".*answered 500/],
+  ["refuses", (response) => response.writeHead(400).end(refusal), /"fault": "client", "message": "not you"/],
+  ["sends elsewhere", (response) => response.writeHead(302, { Location: elsewhere }).end(), /"fault": "server".*answered 302/],
+  ["sends elsewhere, body and all", (response) => response.writeHead(307, { Location: elsewhere }).end(), /"fault": "server".*answered 307/],
+  ["babbles", (response) => response.writeHead(500).end("x".repeat(1_000_000)), /"fault": "server".*answered 500/],
+  ["refuses at too great length", (response) => response.writeHead(400).end(long), /"fault": "server".*answered 400/],
+  ["refuses without end", (response) => void endless(response.writeHead(400)), /"fault": "server".*answered 400/],
+  ["breaks off", (response) => response.writeHead(400, { "Content-Length": 10 }).write("x", () => response.destroy()), /"fault": "server".*could not be reached, or broke off/],
+] as [string, Answer, RegExp][]) {
+  test(`an app server that ${what} costs its sender an error, and nobody else anything`, async () => {
+    const isBad = ({ body }: { body: string }) => body.includes('"first"');
+    const { app, sidekick } = await startWithApp(
+      (response, forwarded) => (isBad(forwarded) ? answer(response, forwarded) : response.writeHead(400).end(refusal.replace("not you", "of the other channel"))),
+      { limits: { forward_answer_bytes_max: 128 } },
+    );
+    const { client, send } = await sender(sidekick.port);
+    const other = await sender(sidekick.port, "2");
+    send("first");
+    other.send("meanwhile");
+    assert.match(await other.client.nextText(), /of the other channel/);
+    assert.match(await client.nextText(), expected);
+    send("second");
+    assert.match(await client.nextText(), /of the other channel/);
+    assert.equal(app.forwarded.length, 3);
+    for (const { url, headers } of app.forwarded) {
+      assert.equal(headers.authorization, "Bearer server-secret");
+      assert.match(url, /tenant=a(%20|\+)b&type=channel$/);
+    }
+    assert.equal((await health(sidekick.port)).forwards, 0);
+    assert.deepEqual([...(await settle(client)), ...(await settle(other.client))], []);
+    assert.deepEqual(visitors.splice(0), []);
+  });
+}
+
+for (const [what, answer] of [
+  ["hangs", () => {}],
+  ["hangs after its headers", (response) => response.writeHead(400).flushHeaders()],
+  ["hangs in its body", (response) => response.writeHead(400).write(refusal.slice(0, 20))],
+] as [string, Answer][]) {
+  test(`an app server that ${what} is given up on: each sender gets an error, and then nothing is under way any more`, async () => {
+    // Nobody else is here: on a slow machine 300 ms may be too short for anybody. Others meanwhile: the last test of this file.
+    const { sidekick } = await startWithApp(answer, { limits: { forward_timeout_ms: 300 } });
+    const [one, other] = [await sender(sidekick.port), await sender(sidekick.port, "2")];
+    for (const { send } of [one, one, other]) send("hello");
+    for (const { client } of [one, one, other]) {
+      assert.match(await client.nextText(), /"fault": "server".*(did not answer within 300 ms|could not be reached)/);
+    }
+    assert.equal((await health(sidekick.port)).forwards, 0);
+    await sidekick.evict("hibernate");
+    assert.deepEqual([...(await settle(one.client)), ...(await settle(other.client))], []);
+    assert.equal(await sidekick.constructed(), 2);
+  });
+}
+
+for (const [what, answer] of [
+  ["hangs", (response) => response.writeHead(200).write("x")],
+  ["breaks off", (response) => response.writeHead(200, { "Content-Length": 10 }).write("x", () => response.destroy())],
+  ["has no end", (response) => void endless(response.writeHead(200))],
+] as [string, Answer][]) {
+  test(`an answer that says done is done, also where its body ${what}: the next message goes, and nobody hears of an error`, async () => {
+    const { app, sidekick } = await startWithApp(answer);
+    const { client, send } = await sender(sidekick.port);
+    for (let i = 0; i < 3; i++) send(i);
+    await until(() => app.forwarded.length === 3);
+    await until(async () => (await health(sidekick.port)).forwards === 0);
+    assert.deepEqual(await settle(client), []);
+    await sidekick.evict("hibernate"); // nothing of the answers is under way any more
+  });
+}
+
+/** Until whoever reads it has enough. */
+function endless(response: http.ServerResponse): void {
+  const more = () => {
+    while (!response.destroyed && response.write("x".repeat(1000)));
+  };
+  response.on("drain", more);
+  more();
+}
+
+test("no app server, or one that refuses connections: an error for the sender", async () => {
+  const { port } = await start();
+  const { client, send } = await sender(port);
+  send(1);
+  assert.match(await client.nextText(), /"fault": "server"/);
+  const { port: other } = await start({ env: { SIDEKICK_SERVER_URL: REFUSING_URL } });
+  const second = await sender(other);
+  second.send(1);
+  assert.match(await second.client.nextText(), /"fault": "server".*could not be reached/);
+});
+
+test("a forward that hangs holds back neither the next frame of its socket, nor anybody else, nor other channels", async () => {
+  const held: http.ServerResponse[] = [];
+  const { app, sidekick } = await startWithApp((response, { body }) => {
+    if (body.includes("hang")) held.push(response);
+    else response.writeHead(204).end();
+  });
+  const { client, send } = await sender(sidekick.port);
+  send("hang");
+  // More than the six connections that an object may have waiting on Cloudflare.
+  for (let i = 0; i < 12; i++) {
+    await registerToken(sidekick.port, `token-of-hanging-room-${i}`, "chat", { roomId: `hang-${i}` });
+    client.send({ type: "send", token: `token-of-hanging-room-${i}`, channel: "chat", params: { roomId: `hang-${i}` }, data: 1 });
+  }
+  await until(async () => held.length === 13);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  assert.equal((await client.next()).type, "listening");
+  await registerToken(sidekick.port, "token-of-another-room", "chat", { roomId: "2" });
+  client.send({ type: "send", token: "token-of-another-room", channel: "chat", params: { roomId: "2" }, data: "through" });
+  await until(async () => app.forwarded.length === 14);
+  await post(sidekick.port, "/resources", { resources: ["todo/1"] });
+  assert.equal((await settle(client)).length, 1);
+  held[0]!.writeHead(400).end('{ "fault": "client", "message": "at last" }');
+  assert.match(await client.nextText(), /at last/);
+});

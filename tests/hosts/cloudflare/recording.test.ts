@@ -1,0 +1,191 @@
+// The recording of the object: it replays, only who has the secret gets it, and it is bounded.
+import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
+import { after, afterEach, test } from "node:test";
+import { closeEverything, health, post, registerToken, request, SECRET, start, startApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
+import { watchedWorker } from "./support/workers.ts";
+
+after(closeEverything);
+afterEach(stopAll);
+
+async function fetchTrace(port: number): Promise<string> {
+  const { status, body } = await request(port, "/trace", undefined, { method: "GET" });
+  assert.equal(status, 200);
+  return body;
+}
+
+async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<number> {
+  const { difference, inputs } = await sidekick.test("replay", Buffer.from(trace));
+  assert.equal(difference, undefined, JSON.stringify(difference));
+  return inputs;
+}
+
+test("the recording replays, through sleep, a reset and a trap, and only who has the secret gets it", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "1000000" }, limits: { auth_failure_delay_ms: 1 } });
+  const { port } = sidekick;
+  await registerToken(port, "token-in-the-recording");
+  const client = await TestClient.connect(port);
+  await client.subscribe("token-in-the-recording");
+  await sidekick.evict("hibernate");
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  await request(port, "/message", "trap!");
+  await post(port, "/resources", { resources: ["todo/1"] });
+  await sidekick.evict("close");
+  await client.closed;
+  await health(port);
+  assert.equal((await request(port, "/trace", undefined, { method: "GET", secret: "wrong" })).status, 401);
+  const trace = await fetchTrace(port);
+  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 4);
+  assert.ok(!trace.includes(SECRET));
+  // The drill, not the module, makes the trap: the input itself replays without one.
+  const withoutTrap = trace.split("\n").filter((line) => !line.includes("trap!")).join("\n");
+  assert.ok((await assertReplays(sidekick, withoutTrap)) > 8);
+  assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":1,/);
+});
+
+test("the recording is bounded: old ones go, and what remains still replays", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const { port } = sidekick;
+  const client = await TestClient.connect(port);
+  for (let i = 0; i < 300; i++) {
+    client.send({ type: "listen", resources: [`todo/${i % 10}`] });
+    await client.next();
+  }
+  const trace = await fetchTrace(port);
+  assert.ok(trace.length < 2 * 20000, `${trace.length} bytes`);
+  assert.match(trace, /^\{"trace":1,/);
+  const inputs = await assertReplays(sidekick, trace);
+  assert.ok(inputs > 20, `${inputs} inputs`);
+});
+
+test("a restore takes one row of the recording, however many tokens there are, and small inputs share one", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "10000000" } });
+  for (let i = 0; i < 50; i++) await registerToken(sidekick.port, `token-${i}`);
+  await fetchTrace(sidekick.port); // writes what waits
+  const before = await sidekick.test("recorded-rows");
+  assert.ok(before < 20, `${before} rows for 50 inputs`);
+  await sidekick.evict("hibernate");
+  await health(sidekick.port);
+  const trace = await fetchTrace(sidekick.port);
+  assert.equal(await sidekick.test("recorded-rows"), before + 2); // the restore, and the request
+  assert.equal(await assertReplays(sidekick, trace), 50 + 50 + 1);
+});
+
+test("nothing waits for a recording: no write of it locks the output gate, also where one begins and old ones go", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const client = await TestClient.connect(sidekick.port);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  const hubs = await sidekick.test("hubs");
+  await sidekick.test("gating-writes");
+  for (let i = 0; i < 200; i++) {
+    await post(sidekick.port, "/resources", { resources: ["todo/1", `todo/${i}`] });
+    await client.next();
+  }
+  assert.deepEqual(await sidekick.test("gating-writes"), []);
+  assert.ok((await sidekick.test("hubs")) > hubs + 1);
+  const inputs = await assertReplays(sidekick, await fetchTrace(sidekick.port));
+  assert.ok(inputs > 20 && inputs < 200, `${inputs} inputs`);
+  await registerToken(sidekick.port, "token");
+  assert.equal((await sidekick.test("gating-writes")).length, 1, "a token is to be stored before it is confirmed, and such writes are seen");
+});
+
+test("a long recording ends behind what is delivered, and not in front of what is delivered next", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const hubs = await sidekick.test("hubs");
+  assert.equal((await post(sidekick.port, "/resources", { resources: Array.from({ length: 20 }, () => "x".repeat(1000)) })).status, 200);
+  await until(async () => (await sidekick.test("hubs")) > hubs + 1); // the second, though nothing comes any more
+  const trace = await fetchTrace(sidekick.port);
+  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 2);
+  assert.equal(await assertReplays(sidekick, trace), 1);
+});
+
+test("where the storage refuses the recording it ends, no more lines are made, and all else goes on", async () => {
+  const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "1000000" } });
+  const client = await TestClient.connect(sidekick.port);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  await fetchTrace(sidekick.port); // writes what waits
+  await sidekick.test("refuse-recording");
+  await until(async () => {
+    await post(sidekick.port, "/resources", { resources: ["todo/1"] });
+    assert.deepEqual(await client.next(), { type: "updated", resource: "todo/1" });
+    return isDeepStrictEqual(await sidekick.test("recording"), [true, false]);
+  });
+  const told = () => sidekick.output().match(/the recording ends here/g)?.length ?? 0;
+  await until(() => told() > 0);
+  assert.equal(told(), 1);
+  assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), 2);
+});
+
+test("inputs that are longer than the recording may be: at most two remain", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000" } });
+  for (let i = 0; i < 6; i++) {
+    assert.equal((await post(sidekick.port, "/resources", { resources: ["x".repeat(1000)], more: `${i}`.repeat(300_000) })).status, 200);
+    await until(async () => (await sidekick.test("hubs")) >= i + 2);
+  }
+  const trace = await fetchTrace(sidekick.port);
+  assert.ok(trace.length > 300_000 && trace.length < 2 * 200_000 + 2 * 302_000, `${trace.length} bytes`);
+  assert.ok(trace.includes("5555"), "the latest is there");
+  assert.ok((await assertReplays(sidekick, trace)) <= 2);
+});
+
+test("a restore that is longer than the recording may be does not make the hub anew at every input", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
+  const { port } = sidekick;
+  for (let i = 0; i < 200; i++) await registerToken(port, `token-${i}`, "chat", { roomId: String(i) }, "c".repeat(100));
+  await sidekick.evict("hibernate");
+  const client = await TestClient.connect(port);
+  const hubs = await sidekick.test("hubs");
+  const listen = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      client.send({ type: "listen", resources: [`todo/${i % 10}`] });
+      await client.next();
+    }
+  };
+  await listen(20); // less than half of 20,000 bytes
+  assert.equal(await sidekick.test("hubs"), hubs);
+  await listen(200);
+  const made = (await sidekick.test("hubs")) - hubs;
+  assert.ok(made > 0 && made < 20, `${made} hubs`);
+  const trace = await fetchTrace(port);
+  assert.ok((await assertReplays(sidekick, trace)) > 200);
+});
+
+test("while the app server owes an answer the recording stops at its bound; with the answer another begins, and both replay", async () => {
+  const answers: (() => void)[] = [];
+  const app = await startApp((response) => void answers.push(() => response.writeHead(204).end()));
+  const bytesMax = 20_000;
+  const sidekick = await start({ env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_TRACE_BYTES: String(bytesMax) } });
+  const { port } = sidekick;
+  await registerToken(port, "slow");
+  const client = await TestClient.connect(port);
+  await client.subscribe("slow");
+  client.send({ type: "send", token: "slow", channel: "chat", params: {}, data: "answer this later" });
+  for (let i = 0; i < 200; i++) {
+    client.send({ type: "listen", resources: [`todo/${i % 10}`] });
+    await client.next();
+  }
+  await until(() => answers.length === 1);
+  const cut = await fetchTrace(port);
+  assert.ok(cut.length > bytesMax / 2 && cut.length < 1.2 * bytesMax, `${cut.length} bytes`);
+  await assertReplays(sidekick, cut);
+  answers[0]!();
+  while ((await health(port)).forwards > 0);
+  let goesOn = "";
+  await until(async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":1,/gm)?.length === 2);
+  await assertReplays(sidekick, goesOn);
+});
+
+test("a recording of more than 32 MiB comes whole", async () => {
+  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000000" } });
+  const { port } = sidekick;
+  const resource = "x".repeat(1000);
+  const body = JSON.stringify({ resources: Array.from({ length: 5000 }, (_, i) => `${resource}${i}`) });
+  for (let i = 0; i < 8; i++) assert.equal((await request(port, "/resources", body)).status, 200);
+  const trace = await fetchTrace(port);
+  assert.ok(trace.length > 33 << 20, `${trace.length} bytes`);
+  assert.equal(await assertReplays(sidekick, trace), 8);
+});

@@ -1,0 +1,126 @@
+// A Sidekick in workerd for tests, with its back door, and what talks to it.
+import assert from "node:assert/strict";
+import { startAppServer } from "../../shared/support/app-server.ts";
+import type { Answer, AppServer } from "../../shared/support/app-server.ts";
+import { registerToken, request, SECRET, TestClient } from "../../shared/support/sidekick.ts";
+import { startWorkerd } from "../../../../worker/workerd/workerd.ts";
+import { testWorker } from "./workers.ts";
+import type { Workerd } from "../../../../worker/workerd/workerd.ts";
+
+export { closeEverything } from "../../shared/support/left-open.ts";
+export { RawConnection, registerToken, request, SECRET, TestClient } from "../../shared/support/sidekick.ts";
+
+export interface WorkerdSidekick extends Workerd {
+  /** Empties the object's memory, as sleep does, once nothing is under way; or resets it, as a deployment does: then all sockets
+   *  are closed. */
+  evict(sockets: "hibernate" | "close", hub?: string): Promise<void>;
+  /** How often the object has been constructed so far. Asking does not wake it. */
+  constructed(hub?: string): Promise<number>;
+  /** Wakes the object, as asking for rows does, but its hub hears nothing of it. */
+  sql(statement: string, hub?: string): Promise<any[]>;
+  rows(table: "token" | "client" | "setting", hub?: string): Promise<number>;
+  /** Any other `/test/...` request. */
+  test(path: string, body?: string | Buffer): Promise<any>;
+}
+
+export interface Options {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly limits?: Readonly<Record<string, number>>;
+  /** Its main file. Default: what is deployed, and a back door. */
+  readonly main?: string;
+  /** Where it stores, and what an earlier one has stored. Default: a folder of its own, gone with it. */
+  readonly storage?: string;
+}
+
+export async function startSidekick({ env = {}, limits = {}, main = testWorker, storage }: Options = {}): Promise<WorkerdSidekick> {
+  const workerd = await startWorkerd({
+    main,
+    unsafe: true,
+    env: { SIDEKICK_SECRET: SECRET, SIDEKICK_LIMITS: JSON.stringify({ auth_failure_delay_ms: 0, ...limits }), ...env },
+    ...(storage !== undefined && { storage }),
+  });
+  const test = async (path: string, body: string | Buffer = "") => {
+    const answer = await request(workerd.port, `/test/${path}`, body);
+    if (answer.status !== 200) throw new Error(`/test/${path}: ${answer.status} ${answer.body}\n${workerd.output()}`);
+    return JSON.parse(answer.body);
+  };
+  const sql = (statement: string, hub = "sidekick") => test(`sql?hub=${hub}`, statement);
+  return {
+    ...workerd,
+    test,
+    sql,
+    evict: async (sockets, hub = "sidekick") => void (await test(`evict?sockets=${sockets}&hub=${hub}`)),
+    constructed: (hub = "sidekick") => test(`constructed?hub=${hub}`),
+    rows: async (table, hub) => (await sql(`SELECT count(*) AS n FROM ${table}`, hub))[0].n,
+  };
+}
+
+// How the test runner ends a file that takes too long: what it has started must not outlive it.
+process.once("SIGTERM", () => process.exit(143));
+
+const running: { stop(): Promise<unknown> }[] = [];
+
+/** For `afterEach`. */
+export async function stopAll(): Promise<void> {
+  await Promise.all(running.splice(0).map((one) => one.stop()));
+}
+
+/** One that `stopAll` ends. */
+export async function start(options: Options = {}): Promise<WorkerdSidekick> {
+  const sidekick = await startSidekick(options);
+  running.push(sidekick);
+  return sidekick;
+}
+
+export async function startApp(answer?: Answer): Promise<AppServer> {
+  const app = await startAppServer(answer);
+  running.push({ stop: () => app.close() });
+  return app;
+}
+
+export async function startWithApp(answer: Answer, options: Options = {}): Promise<{ app: AppServer; sidekick: WorkerdSidekick }> {
+  const app = await startApp(answer);
+  const sidekick = await start({ ...options, env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_SERVER_SECRET: "server-secret", ...options.env } });
+  return { app, sidekick };
+}
+
+/** A client, and how it sends into a channel of its own. */
+export async function sender(port: number, roomId = "1"): Promise<{ client: TestClient; token: string; send: (data: unknown) => void }> {
+  const token = `token-to-send-with-${roomId}`;
+  await registerToken(port, token, "chat", { roomId });
+  const client = await TestClient.connect(port);
+  return { client, token, send: (data) => client.send({ type: "send", token, channel: "chat", params: { roomId }, data }) };
+}
+
+/** Lets a token go that was registered: it is over after `token_resume_ms`, a bound that hurries nobody who is still to take one. */
+export async function letGo(port: number, token: string, headers = {}): Promise<void> {
+  const client = await TestClient.connect(port, headers);
+  await client.subscribe(token);
+  await client.close();
+}
+
+export const post = (port: number, path: string, body: unknown, headers = {}) => request(port, path, JSON.stringify(body), { headers });
+
+/** The counts of GET /health. */
+export async function health(port: number, headers = {}): Promise<{ clients: number; tokens: number; topics: number; forwards: number }> {
+  return JSON.parse((await request(port, "/health", undefined, { method: "GET", headers })).body);
+}
+
+/** Resolves when the object has dealt with all that this client has sent so far; returns what has come before. Not the text that the
+ *  runtime answers by itself. */
+export async function settle(client: TestClient): Promise<string[]> {
+  client.send('{ "type": "ping" }');
+  const messages: string[] = [];
+  for (let message = await client.nextText(); message !== '{"type":"pong"}'; message = await client.nextText()) messages.push(message);
+  return messages;
+}
+
+const WAIT_MS_MAX = 120_000; // only to end a test that has failed
+
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + WAIT_MS_MAX;
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, `still not so after ${WAIT_MS_MAX} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

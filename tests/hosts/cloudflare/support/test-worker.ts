@@ -1,0 +1,138 @@
+// The Worker under test, as deployed, and beside it `/test/...`, with which a test reaches behind the curtain: it puts the object to
+// sleep or resets it, reads and breaks its tables, makes its module trap, holds its alarm back, and moves its clock.
+import unsafe from "workerd:unsafe";
+import wasm from "../../../../worker/module/sidekick.wasm";
+import { watched } from "../../shared/support/watched-hub.js";
+import type { Input } from "../../../../worker/src/module/border.generated.js";
+import type { HubLike } from "../../../../worker/src/module/hub.js";
+import { Replayer } from "../../../../worker/src/module/replay.js";
+import { SidekickObject as RealObject } from "../../../../worker/src/cloudflare/object.js";
+import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
+import worker from "../../../../worker/src/cloudflare/worker.js";
+
+export { AppServer } from "../../../../worker/src/cloudflare/app-server.js";
+
+// What tests know and want of the objects of this isolate, by their ids. It outlives the objects.
+
+/** How often each has been constructed: each time but the first it had slept, or was reset. */
+const constructed = new Map<string, number>();
+/** How many hubs each has made. */
+const hubs = new Map<string, number>();
+/** How many alarms have come to each. */
+const alarms = new Map<string, number>();
+/** At which type of input the module is to trap, once. */
+const trapsAt = new Map<string, Input["type"]>();
+const heldAlarms = new Set<string>();
+
+/** Where the clock of this isolate stands, once a test has set it. */
+let clock: number | undefined;
+const realNow = Date.now;
+Date.now = () => clock ?? realNow();
+
+function count(counts: Map<string, number>, id: string): void {
+  counts.set(id, (counts.get(id) ?? 0) + 1);
+}
+
+export class SidekickObject extends RealObject {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    count(constructed, this.#id);
+  }
+
+  get #id(): string {
+    return this.ctx.id.toString();
+  }
+
+  /** Blobs as text. */
+  sql(statement: string): unknown[] {
+    const decoder = new TextDecoder();
+    const rows = this.ctx.storage.sql.exec(statement).toArray();
+    const plain = (value: unknown) => (value instanceof ArrayBuffer ? decoder.decode(value) : value);
+    return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])));
+  }
+
+  override async alarm(): Promise<void> {
+    count(alarms, this.#id);
+    while (heldAlarms.has(this.#id)) await scheduler.wait(5);
+    await super.alarm();
+  }
+
+  /** As the runtime does it: when the alarm comes, none is set any more. */
+  async fireAlarm(): Promise<void> {
+    await this.ctx.storage.deleteAlarm();
+    await this.alarm();
+  }
+
+  async alarmAt(): Promise<number | null> {
+    return this.ctx.storage.getAlarm();
+  }
+
+  protected override createHub(settings: HubSettings, hashSeed: string): HubLike {
+    const hub = super.createHub(settings, hashSeed);
+    count(hubs, this.#id);
+    return watched(hub, (now, input) => {
+      if (!isFatal(input) && trapsAt.get(this.#id) !== input.type) return;
+      trapsAt.delete(this.#id);
+      // A host must never open a client twice: a check of the module fails, and it traps for good and not in play.
+      for (let i = 0; i < 2; i++) hub.handle(now, { type: "client_opened", client: 0xfffffff0 });
+    });
+  }
+}
+
+/** Any frame or body with the word `trap!` in it, and any record with `poison!`. */
+function isFatal(input: Input): boolean {
+  if (input.type === "restore_token") return new TextDecoder().decode(input.record as Uint8Array).includes("poison!");
+  const bytes = input.type === "client_frame" ? input.bytes : input.type === "http_request" ? input.body : "";
+  return (typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes)).includes("trap!");
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const { pathname, searchParams: asked } = new URL(request.url);
+    if (!pathname.startsWith("/test/")) return worker.fetch(request, env);
+    const stub = env.SIDEKICK.getByName(asked.get("hub") ?? "sidekick") as unknown as DurableObjectStub<SidekickObject>;
+    const id = stub.id.toString();
+    switch (pathname.slice("/test/".length)) {
+      case "replay":
+        return Response.json(replay(new Uint8Array(await request.arrayBuffer())));
+      case "evict":
+        return Response.json((await unsafe.evict(stub, { webSockets: asked.get("sockets") as "hibernate" | "close" })) ?? null);
+      case "constructed":
+        return Response.json(constructed.get(id) ?? 0);
+      case "hubs":
+        return Response.json(hubs.get(id) ?? 0);
+      case "alarms":
+        return Response.json(alarms.get(id) ?? 0);
+      case "sql":
+        return Response.json(await stub.sql(await request.text()));
+      case "trap-at":
+        trapsAt.set(id, asked.get("input") as Input["type"]);
+        return Response.json(null);
+      case "hold-alarms":
+        heldAlarms.add(id);
+        return Response.json(null);
+      case "release-alarms":
+        heldAlarms.delete(id);
+        return Response.json(null);
+      case "alarm":
+        return Response.json((await stub.fireAlarm()) ?? null);
+      case "alarm-at":
+        return Response.json(await stub.alarmAt());
+      case "clock":
+        clock = Number(asked.get("at"));
+        return Response.json(null);
+    }
+    return new Response(null, { status: 404 });
+  },
+};
+
+function replay(trace: Uint8Array): unknown {
+  const replayer = new Replayer(wasm);
+  let start = 0;
+  for (let end = trace.indexOf(10); end !== -1; end = trace.indexOf(10, start)) {
+    const difference = replayer.line(trace.subarray(start, end));
+    if (difference !== undefined) return { difference };
+    start = end + 1;
+  }
+  return { difference: replayer.end(trace.subarray(start)), inputs: replayer.inputs, cuts: replayer.cuts };
+}

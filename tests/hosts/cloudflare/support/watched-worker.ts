@@ -1,0 +1,92 @@
+// The Worker under test (test-worker.ts) with a storage and hubs that are watched: which writes the output gate waits for, and whether a hub
+// makes lines for a recording. `/test/refuse-recording` makes the storage refuse a recording's rows. For a single object.
+import { SidekickObject as TestedObject } from "./test-worker.js";
+import worker from "./test-worker.js";
+import type { HubLike } from "../../../../worker/src/module/hub.js";
+import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
+
+export { AppServer } from "./test-worker.js";
+
+/** The writes, since somebody last asked, before whose confirmation nothing that is sent behind them goes out. */
+let gating: string[] = [];
+/** What hubs were told by record(), in order. */
+const recording: boolean[] = [];
+let refuses = false;
+
+/** The object with some members replaced; its methods see it as it is. */
+function replaced<T extends object>(target: T, members: Partial<Record<keyof T, unknown>>): T {
+  return new Proxy(target, {
+    get(object, name) {
+      if (name in members) return members[name as keyof T];
+      const member: unknown = Reflect.get(object, name);
+      return typeof member === "function" ? member.bind(object) : member;
+    },
+  });
+}
+
+function watchedStorage(storage: DurableObjectStorage): DurableObjectStorage {
+  const watch = (what: string, options?: { allowUnconfirmed?: boolean }) => {
+    if (refuses && what.includes("trace/")) throw new Error("the storage is full");
+    if (options?.allowUnconfirmed !== true) gating.push(what);
+  };
+  return replaced(storage, {
+    sql: replaced(storage.sql, {
+      exec(statement: string, ...bindings: unknown[]) {
+        const cursor = storage.sql.exec(statement, ...bindings);
+        if (cursor.rowsWritten > 0) watch(statement);
+        return cursor;
+      },
+    }),
+    put(key: string, value: unknown, options?: DurableObjectPutOptions) {
+      watch(`put ${key}`, options);
+      return storage.put(key, value, options);
+    },
+    delete(keys: string[], options?: DurableObjectPutOptions) {
+      watch(`delete ${keys}`, options);
+      return storage.delete(keys, options);
+    },
+  });
+}
+
+export class SidekickObject extends TestedObject {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    Object.defineProperty(this, "ctx", { value: replaced(ctx, { storage: watchedStorage(ctx.storage) }) });
+  }
+
+  recordedRows(): number {
+    return [...this.ctx.storage.kv.list({ prefix: "trace/" })].length;
+  }
+
+  protected override createHub(settings: HubSettings, hashSeed: string): HubLike {
+    const hub = super.createHub(settings, hashSeed);
+    const record = (on: boolean) => {
+      recording.push(on);
+      hub.record(on);
+    };
+    return { ...hub, record };
+  }
+}
+
+export default {
+  async fetch(request: Request, env: Env): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    switch (pathname) {
+      case "/test/gating-writes": {
+        const writes = gating;
+        gating = [];
+        return Response.json(writes);
+      }
+      case "/test/recording":
+        return Response.json(recording);
+      case "/test/refuse-recording":
+        refuses = true;
+        return Response.json(null);
+      case "/test/recorded-rows": {
+        const stub = env.SIDEKICK.getByName("sidekick") as unknown as DurableObjectStub<SidekickObject>;
+        return Response.json(await stub.recordedRows());
+      }
+    }
+    return worker.fetch(request, env);
+  },
+};

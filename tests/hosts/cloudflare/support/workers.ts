@@ -1,0 +1,7 @@
+// The main modules that the tests run in place of the deployed one.
+import { fileURLToPath } from "node:url";
+
+/** The deployed Worker with a back door: evictions, storage, the clock. */
+export const testWorker = fileURLToPath(new URL("test-worker.ts", import.meta.url));
+/** The same, with a watched storage. */
+export const watchedWorker = fileURLToPath(new URL("watched-worker.ts", import.meta.url));

@@ -1,0 +1,25 @@
+// The golden traces, replayed by the module inside workerd: the same bytes as natively.
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { startSidekick } from "./support/sidekick.ts";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
+import { root } from "../../../worker/workerd/workerd.ts";
+
+const folder = join(root, "tests/core/traces");
+const traces = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
+let sidekick: WorkerdSidekick;
+
+before(async () => void (sidekick = await startSidekick()));
+after(() => sidekick?.stop());
+
+test("there are golden traces", () => assert.ok(traces.length > 0));
+
+for (const name of traces) {
+  test(`${name} replays in workerd, byte for byte`, async () => {
+    const { difference, inputs } = await sidekick.test("replay", readFileSync(join(folder, name)));
+    assert.equal(difference, undefined, `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ${difference?.actual}`);
+    assert.ok(inputs > 0);
+  });
+}

@@ -1,0 +1,454 @@
+// The parts of the Node host that need no module: frames, forwards, log, recording, the guard for app servers.
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import type * as http from "node:http";
+import * as net from "node:net";
+import { Duplex } from "node:stream";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { requireSidekickSecret } from "../../../worker/src/guard/index.ts";
+import { ClientSocket } from "../../../worker/src/node/client-socket.ts";
+import { now } from "../../../worker/src/node/clock.ts";
+import { Forwarder } from "../../../worker/src/node/forwarder.ts";
+import { Batch, textFrame } from "../../../worker/src/node/frames.ts";
+import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
+import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
+import { Recorder } from "../../../worker/src/node/recorder.ts";
+import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
+import { closeEverything, listen } from "../shared/support/left-open.ts";
+import { clientFrame, eventually } from "../shared/support/sidekick.ts";
+
+after(closeEverything);
+
+const silent = createLog("silent");
+
+test("a text frame has the shortest length field that fits", () => {
+  for (const [size, header] of [
+    [0, [0x81, 0]],
+    [125, [0x81, 125]],
+    [126, [0x81, 126, 0, 126]],
+    [65535, [0x81, 126, 255, 255]],
+    [65536, [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]],
+  ] as const) {
+    const frame = textFrame(Buffer.alloc(size, "x"));
+    assert.deepEqual([...frame.subarray(0, header.length)], [...header]);
+    assert.equal(frame.byteLength, header.length + size);
+    assert.equal(frame.subarray(header.length).toString(), "x".repeat(size));
+  }
+});
+
+test("sockets that are owed the same frames share one joined buffer", () => {
+  const [a, b, c] = ["a", "b", "c"].map((letter) => Buffer.from(letter)) as [Buffer, Buffer, Buffer];
+  const start = Batch.start();
+  const one = start.with(a).with(b);
+  const two = start.with(a).with(b);
+  assert.equal(one.pieces()[0], two.pieces()[0]);
+  assert.equal(one.pieces()[0]!.toString(), "ab");
+  assert.equal(start.with(a).with(c).pieces()[0]!.toString(), "ac");
+  assert.equal(start.with(b).pieces()[0], b, "a single frame is not copied");
+  assert.equal(one.pieces()[0]!.toString(), "ab");
+  assert.equal(one.bytes, 2);
+});
+
+test("large frames are handed over in pieces, in order", () => {
+  const [a, b] = [Buffer.alloc(200_000, "a"), Buffer.alloc(200_000, "b")];
+  assert.deepEqual(Batch.start().with(a).with(b).pieces(), [a, b]);
+});
+
+test("log lines cannot be forged by text from a peer", () => {
+  const lines: string[] = [];
+  const log = createLog("info", (line) => lines.push(line));
+  log.info("x", { name: "a\n2026 error forged\r\u001b[2J\u009b2J\u2028\u202e" });
+  log.debug("not shown");
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
+});
+
+test("the same warning goes out at once, and then with the number of times once in 10 s", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const lines: string[] = [];
+  const log = limitWarnings(createLog("info", (line) => lines.push(line.slice(25).trimEnd())));
+  for (let i = 1; i <= 1000; i++) log.warn("refused", { client: i });
+  log.warn("failed");
+  log.info("refused");
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1", "warn  failed", "info  refused"]);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1000 times=999"]);
+  log.warn("refused", { client: 1001 });
+  log.warn("failed");
+  assert.deepEqual(lines.splice(0), ["warn  failed"]);
+  t.mock.timers.tick(10_000);
+  assert.deepEqual(lines.splice(0), ["warn  refused client=1001 times=1"]);
+  t.mock.timers.tick(100_000);
+  assert.deepEqual(lines, []);
+});
+
+test("too few open files for clients_max are a warning that says what to do", () => {
+  const lines: string[] = [];
+  const log = createLog("info", (line) => lines.push(line));
+  const limits = (files: string) => `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                4096                 files\n`;
+  for (const enough of [limits("1064"), limits("unlimited"), ""]) warnOfOpenFiles(log, 1000, enough);
+  assert.deepEqual(lines, []);
+  warnOfOpenFiles(log, 1000, limits("1063"));
+  assert.match(lines[0]!, /ulimit -n 1064.*open_files=1063 clients_max=1000/);
+});
+
+test("a system clock that is set back or forth is not the hub's", (t) => {
+  const before = now();
+  assert.ok(Number.isInteger(before) && Math.abs(before - Date.now()) < 60_000);
+  t.mock.method(Date, "now", () => 0);
+  assert.ok(now() >= before);
+});
+
+test("a client's record is replaced or added to, byte for byte", () => {
+  const socket = Reflect.construct(ClientSocket, [null, undefined, {}]) as ClientSocket;
+  let expected = "";
+  for (let i = 0; i < 2000; i++) {
+    const piece = String.fromCharCode(i % 256).repeat(i % 40);
+    expected = i === 1000 ? piece : expected + piece;
+    socket.store(piece, i !== 1000);
+  }
+  assert.equal(socket.record, expected);
+});
+
+test("a socket is not read while its peer does not take the answers, be it to pings; then all are there", async () => {
+  const socket = Reflect.construct(ClientSocket, [null, undefined, { autoPong: true }]) as ClientSocket;
+  const pings = 5000;
+  let written = 0;
+  let take: (() => void) | undefined;
+  let isTaking = false;
+  const source = Array.from({ length: pings / 100 }, () => Buffer.concat(Array.from({ length: 100 }, () => clientFrame(9, Buffer.alloc(125)))));
+  const stream = new Duplex({
+    read() {
+      if (source.length > 0) this.push(source.shift());
+    },
+    write(chunk: Buffer, _encoding, done) {
+      written += chunk.byteLength;
+      if (isTaking) setImmediate(done);
+      else take = done;
+    },
+  });
+  const setSocket = (socket as unknown as { setSocket(stream: Duplex, head: Buffer, options: object): void }).setSocket;
+  setSocket.call(socket, stream, Buffer.alloc(0), { allowSynchronousEvents: false });
+  socket.open({ onFrame() {}, onError() {}, onClosed() {} }, 1, stream);
+  await eventually(() => socket.isPaused);
+  for (let i = 0; i < 2000; i++) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(source.length > 0 && stream.writableLength < 200_000, `${source.length} chunks left, ${stream.writableLength} bytes unsent`);
+  isTaking = true;
+  take!();
+  await eventually(() => written === pings * 127);
+  stream.destroy();
+});
+
+function forwarder(url: string, answerBytesMax = 1000, { log = silent, idleMs = 4000 } = {}): Forwarder {
+  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs });
+}
+
+function answerOf(forwards: Forwarder, body = "{}", timeoutMs = 30_000): Promise<{ status: number; body: string }> {
+  return new Promise((resolve) => forwards.send(Buffer.from(body), timeoutMs, (status, answer) => resolve({ status, body: answer.toString() })));
+}
+
+test("a forward is a POST with type=channel, the secret, and the query that was configured", async () => {
+  const app = await startAppServer((response) => response.writeHead(400).end("answer"));
+  const forwards = forwarder(app.url);
+  assert.deepEqual(await answerOf(forwards, '{ "ä": 1 }'), { status: 400, body: "answer" });
+  const [seen] = app.forwarded;
+  assert.equal(seen!.method, "POST");
+  assert.equal(new URL(seen!.url, "http://x").searchParams.get("type"), "channel");
+  assert.equal(new URL(seen!.url, "http://x").searchParams.get("tenant"), "a b");
+  assert.equal(seen!.headers.authorization, "Bearer server secret");
+  assert.equal(seen!.headers["content-type"], "application/json");
+  assert.equal(seen!.body, '{ "ä": 1 }');
+  forwards.destroy();
+  await app.close();
+});
+
+test("forwards one after the other use one connection", async () => {
+  const app = await startAppServer();
+  const forwards = forwarder(app.url);
+  for (let i = 0; i < 5; i++) assert.equal((await answerOf(forwards)).status, 204);
+  assert.equal(app.connections, 1);
+  forwards.destroy();
+  await app.close();
+});
+
+test("a refusing app server is status 0", async () => {
+  const forwards = forwarder(REFUSING_URL);
+  assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
+  assert.equal(forwards.open, 0);
+  forwards.destroy();
+});
+
+test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
+  const rests: Record<string, (response: http.ServerResponse) => void> = {
+    hangs: (response) => response.write("beginning"),
+    drips: drip,
+    "breaks off": (response) => response.write("beginning", () => response.destroy()),
+  };
+  for (const rest of Object.values(rests)) {
+    const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
+    const forwards = forwarder(app.url);
+    assert.deepEqual(await answerOf(forwards, "{}", 60_000), { status: 200, body: "" });
+    assert.equal(forwards.open, 0);
+    while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5)); // given up, not left to hang
+    forwards.destroy();
+    await app.close();
+  }
+});
+
+test("an app server that hangs before or in the middle of its answer is status 0", async () => {
+  for (const hang of ["before", "middle"]) {
+    const app = await startAppServer((response) => {
+      if (hang === "middle") response.writeHead(400).write("beginning");
+    });
+    const forwards = forwarder(app.url);
+    assert.deepEqual(await answerOf(forwards, "{}", 50), { status: 0, body: "" });
+    forwards.destroy();
+    await app.close();
+  }
+});
+
+test("an app server that drips its answer is given up on at the total time, not at an idle time", async () => {
+  const app = await startAppServer((response) => drip(response.writeHead(400)));
+  const forwards = forwarder(app.url, 1_000_000);
+  assert.deepEqual(await answerOf(forwards, "{}", 200), { status: 0, body: "" });
+  forwards.destroy();
+  await app.close();
+});
+
+test("an app server that sends 100 MB is cut off at the limit", async () => {
+  let sent = 0;
+  const app = await startAppServer((response) => {
+    response.writeHead(500, { "Content-Length": 100_000_000 });
+    const chunk = Buffer.alloc(100_000, "x");
+    const more = () => {
+      while (sent < 100_000_000 && !response.destroyed) {
+        sent += chunk.byteLength;
+        if (!response.write(chunk)) return void response.once("drain", more);
+      }
+    };
+    more();
+  });
+  const forwards = forwarder(app.url, 1000);
+  const answer = await answerOf(forwards);
+  assert.equal(answer.status, 500);
+  assert.equal(answer.body.length, 1000);
+  assert.ok(sent < 100_000_000);
+  forwards.destroy();
+  await app.close();
+});
+
+test("an answer of n-1, n and n+1 bytes", async () => {
+  const app = await startAppServer();
+  const forwards = forwarder(app.url, 10);
+  for (const [size, read] of [[9, 9], [10, 10], [11, 10]] as const) {
+    app.answer = (response) => response.writeHead(400).end("x".repeat(size));
+    assert.deepEqual(await answerOf(forwards), { status: 400, body: "x".repeat(read) });
+  }
+  forwards.destroy();
+  await app.close();
+});
+
+/** A server that speaks no HTTP library's language, and is told of each request when all of it is there: the body is `{}`. */
+async function rawServer(onRequest: (socket: net.Socket, count: number) => void): Promise<{ url: string }> {
+  let count = 0;
+  const onConnection = (socket: net.Socket) => {
+    let received = "";
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.toString();
+      if (!received.endsWith("\r\n\r\n{}")) return;
+      received = "";
+      onRequest(socket, ++count);
+    });
+  };
+  return { url: `http://127.0.0.1:${await listen(net.createServer(onConnection))}/` };
+}
+
+test("garbage instead of HTTP, and a connection reset, are status 0", async () => {
+  for (const behave of [
+    (socket: net.Socket) => socket.end("\u0000garbage\r\n\r\n"),
+    (socket: net.Socket) => socket.resetAndDestroy(),
+    (socket: net.Socket) => socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\n\r\nabc"),
+    (socket: net.Socket) => socket.end(),
+  ]) {
+    const server = await rawServer(behave);
+    const forwards = forwarder(server.url);
+    assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
+    forwards.destroy();
+  }
+});
+
+test("a forward whose connection is reset is not sent a second time: it may have been taken", async () => {
+  let requests = 0;
+  const server = await rawServer((socket, count) => {
+    requests = count;
+    if (count === 2) socket.resetAndDestroy();
+    else socket.write("HTTP/1.1 204 No Content\r\n\r\n");
+  });
+  const forwards = forwarder(server.url);
+  assert.equal((await answerOf(forwards)).status, 204);
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal(requests, 2);
+  forwards.destroy();
+});
+
+test("an idle connection is dropped before the app server drops it; one in use is not, however long it takes", async () => {
+  const app = await startAppServer((response) => setTimeout(() => response.writeHead(204).end(), 200));
+  const forwards = forwarder(app.url, 1000, { idleMs: 50 });
+  assert.equal((await answerOf(forwards)).status, 204);
+  await eventually(() => app.openConnections === 0);
+  assert.equal((await answerOf(forwards)).status, 204);
+  assert.equal(app.connections, 2);
+  forwards.destroy();
+  await app.close();
+});
+
+test("an app server that answers 101 has ended the forward", async () => {
+  for (const upgrade of ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"]) {
+    const server = await rawServer((socket) => socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`));
+    const forwards = forwarder(server.url);
+    assert.deepEqual(await answerOf(forwards), { status: 101, body: "" });
+    forwards.destroy();
+  }
+});
+
+test("what an app server refuses is logged with its status, and no query; what its own code refuses is not", async () => {
+  const app = await startAppServer();
+  const lines: string[] = [];
+  const forwards = forwarder(app.url, 1000, { log: createLog("info", (line) => lines.push(line.slice(25).trimEnd())) });
+  for (const status of [200, 204, 400, 307, 401, 500]) {
+    app.answer = (response) => response.writeHead(status, { Location: "/" }).end();
+    assert.equal((await answerOf(forwards)).status, status);
+  }
+  const url = JSON.stringify(app.url.replace(/\?.*/, ""));
+  await app.close();
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.deepEqual(lines.slice(0, 3), [
+    `warn  the app server refused a message url=${url} status=307 hint="redirects are not followed: set --server-url to the final address"`,
+    `warn  the app server refused a message url=${url} status=401`,
+    `warn  the app server refused a message url=${url} status=500`,
+  ]);
+  assert.match(lines[3]!, /^warn  a forward failed url=\S+ reason=".+"$/);
+  assert.equal(lines.length, 4);
+  forwards.destroy();
+});
+
+test("a name of which no address answers gives a reason, too", async () => {
+  const lines: string[] = [];
+  const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, { log: createLog("info", (line) => lines.push(line)) });
+  await answerOf(forwards);
+  assert.match(lines[0]!, /reason=".*ECONNREFUSED/);
+  forwards.destroy();
+});
+
+test("ending the forwarder answers what is in flight and what still comes with status 0, and sends nothing more", async () => {
+  const app = await startAppServer(() => {});
+  const forwards = forwarder(app.url);
+  const first = answerOf(forwards);
+  await eventually(() => app.forwarded.length === 1);
+  forwards.end();
+  assert.equal((await first).status, 0);
+  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal(forwards.open, 0);
+  assert.equal(app.forwarded.length, 1);
+  forwards.destroy();
+  await app.close();
+});
+
+test("a forwarder that is destroyed answers nobody", async () => {
+  const app = await startAppServer(() => {});
+  const forwards = forwarder(app.url);
+  let answers = 0;
+  forwards.send(Buffer.from("{}"), 30_000, () => answers++);
+  await eventually(() => app.forwarded.length === 1);
+  forwards.destroy();
+  await app.close();
+  assert.equal(answers, 0);
+});
+
+test("a server URL that cannot be used is refused with a clear text", () => {
+  assert.throws(() => forwarder("localhost"), /expected something like http:\/\/localhost:3000/);
+  assert.throws(() => forwarder("ftp://localhost/"), /got "ftp:/);
+  for (const url of ["http://user@localhost/", "http://:word@localhost/", "ftp://user:word@localhost/", "//user:word@localhost"]) {
+    assert.throws(() => forwarder(url), (error: Error) => /server URL/.test(error.message) && !/word@|user[:@]/.test(error.message), url);
+  }
+  assert.throws(() => forwarder("http://user:word@localhost/"), /leave them out/);
+});
+
+test("a recording is appended, for its owner only, and complete when closed", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = join(folder, "trace");
+  for (const line of ["one\n", "two\n"]) {
+    const recorder = new Recorder(file, silent);
+    recorder.write(Buffer.from(line));
+    await recorder.close();
+  }
+  assert.equal(await readFile(file, "utf8"), "one\ntwo\n");
+  assert.equal((await stat(file)).mode & 0o777, 0o600);
+  await rm(folder, { recursive: true });
+});
+
+test("a recording that goes on after half a line does not become its other half", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = join(folder, "trace");
+  await writeFile(file, "one\nha");
+  const recorder = new Recorder(file, silent);
+  recorder.write(Buffer.from("two\n"));
+  await recorder.close();
+  assert.equal(await readFile(file, "utf8"), "one\nha\ntwo\n");
+  await rm(folder, { recursive: true });
+});
+
+test("a recording that cannot be opened is refused at once", () => {
+  assert.throws(() => new Recorder(join(tmpdir(), "no-such-folder", "trace"), silent), /ENOENT/);
+  assert.throws(() => new Recorder(tmpdir(), silent), /EISDIR/);
+});
+
+test("a recording that cannot be written is logged and ends alone", { skip: process.platform !== "linux" }, async () => {
+  const lines: string[] = [];
+  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
+  recorder.write(Buffer.from("line\n"));
+  await eventually(() => !recorder.active);
+  recorder.write(Buffer.from("line\n"));
+  await recorder.close();
+  assert.match(lines[0]!, /recording has stopped.*ENOSPC/);
+});
+
+test("what is written to a recording that is being closed comes too late, and costs nothing of what came before", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = join(folder, "trace");
+  const lines: string[] = [];
+  const recorder = new Recorder(file, createLog("info", (line) => lines.push(line)));
+  recorder.write(Buffer.from("one\n"));
+  const closed = recorder.close();
+  recorder.write(Buffer.from("two\n"));
+  await closed;
+  recorder.write(Buffer.from("three\n"));
+  await recorder.close();
+  assert.equal(await readFile(file, "utf8"), "one\n");
+  assert.deepEqual(lines, []);
+  await rm(folder, { recursive: true });
+});
+
+test("a recording that breaks while it is being closed says so, once", { skip: process.platform !== "linux" }, async () => {
+  const lines: string[] = [];
+  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
+  recorder.write(Buffer.from("line\n"));
+  await recorder.close();
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /recording has stopped, its end is missing.*ENOSPC/);
+});
+
+test("the guard lets only the Sidekick call ?type=channel", () => {
+  const ask = (url: string, authorization?: string) =>
+    requireSidekickSecret(new Request(url, { method: "POST", ...(authorization !== undefined && { headers: { Authorization: authorization } }) }), ["new", "old"]);
+  const channel = "http://localhost/api?type=channel";
+  assert.equal(ask("http://localhost/api?type=procedure"), null);
+  assert.equal(ask(channel, "Bearer new"), null);
+  assert.equal(ask(channel, "Bearer old"), null);
+  for (const wrong of [undefined, "", "new", "Bearer", "Bearer ne", "Bearer neww", "bearer new", "Bearer undefined"]) {
+    assert.equal(ask(channel, wrong)?.status, 401, wrong);
+  }
+  assert.throws(() => requireSidekickSecret(new Request(channel), ""), /non-empty secret/);
+});

@@ -1,0 +1,104 @@
+// The three hosts as they run live, each recording, each behind the same few words. Owns no expectation and no traffic.
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { startSidekick } from "../cloudflare/support/sidekick.ts";
+import { startCommand } from "../shared/support/command.ts";
+import { request, SECRET } from "../shared/support/sidekick.ts";
+
+export const serverSecret = "server-secret-of-the-recordings";
+
+export interface HostOptions {
+  readonly serverUrl: string;
+  /** By the names of limits.def. */
+  readonly limits?: Readonly<Record<string, number>>;
+  /** An empty one, for what it writes. */
+  readonly folder: string;
+}
+
+export interface LiveHost {
+  readonly port: number;
+  /** All sockets close, and it is there again at the same port: another process, or a Durable Object that was moved. */
+  restart(): Promise<void>;
+  /** What befalls it while nothing is under way and no socket closes: the Worker's object loses its memory. */
+  sleep(): Promise<void>;
+  /** Ends it. Returns the file with all that it has recorded. */
+  stop(): Promise<string>;
+}
+
+export interface Host {
+  readonly name: "node" | "worker" | "wasmtime";
+  /** Whether it can tell how much a client has not read yet. */
+  readonly seesLag: boolean;
+  start(options: HostOptions): Promise<LiveHost>;
+}
+
+export const hosts: readonly Host[] = [
+  {
+    name: "node",
+    seesLag: true,
+    start: (options) => startProcess([process.execPath, "worker/dist/node/cli.js"], options),
+  },
+  { name: "worker", seesLag: false, start: startWorker },
+  {
+    name: "wasmtime",
+    seesLag: true,
+    start: (options) => startProcess(["build/native/sidekick-server", "--engine", "wasmtime", "--data", join(options.folder, "data")], options),
+  },
+];
+
+const left = new Set<() => unknown>();
+
+/** For `after`: ends what a failed test has left. */
+export async function endHosts(): Promise<void> {
+  await Promise.all([...left].map((end) => end()));
+}
+
+async function startProcess(command: readonly string[], { serverUrl, limits, folder }: HostOptions): Promise<LiveHost> {
+  const recordFile = join(folder, "recording.jsonl");
+  const config = { auth_failure_delay_ms: 0, ...limits };
+  const start = (port: number) => startCommand({ secrets: [SECRET], serverUrl, serverSecret, config, recordFile, port }, command);
+  let process = await start(0);
+  const end = () => Promise.all([process.close(), process.close()]); // the second time at once
+  left.add(end);
+  return {
+    port: process.port,
+    async restart() {
+      await process.close();
+      process = await start(process.port);
+    },
+    sleep: async () => {},
+    async stop() {
+      await process.close();
+      left.delete(end);
+      return recordFile;
+    },
+  };
+}
+
+async function startWorker({ serverUrl, limits = {}, folder }: HostOptions): Promise<LiveHost> {
+  // So large that the recording is not begun anew while we look. Each input costs a row, and workerd waits for the disk at each: in memory,
+  // where there is such a folder, a load run takes seconds and not a minute.
+  const env = { SIDEKICK_SERVER_URL: serverUrl, SIDEKICK_SERVER_SECRET: serverSecret, SIDEKICK_TRACE_BYTES: String(1 << 30) };
+  const storage = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : folder, "sidekick-worker-"));
+  const sidekick = await startSidekick({ env, limits, storage });
+  const end = async () => {
+    await sidekick.stop();
+    await rm(storage, { recursive: true, force: true });
+  };
+  left.add(end);
+  return {
+    port: sidekick.port,
+    restart: () => sidekick.evict("close"),
+    sleep: () => sidekick.evict("hibernate"),
+    async stop() {
+      const { status, body } = await request(sidekick.port, "/trace", undefined, { method: "GET" });
+      await end();
+      left.delete(end);
+      if (status !== 200) throw new Error(`GET /trace: ${status} ${body}`);
+      const recordFile = join(folder, "recording.jsonl");
+      await writeFile(recordFile, body);
+      return recordFile;
+    },
+  };
+}

@@ -1,0 +1,213 @@
+// A Covenant app server, a Sidekick and any number of clients, with the packages from npm as they are: what the tests in
+// covenant.test.ts talk about. Every forward has to show the server secret.
+import "./node-polyfill.js";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { CovenantClient } from "@covenant-rpc/client";
+import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
+import { channel, declareCovenant, mutation, query } from "@covenant-rpc/core";
+import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protocol";
+import { CovenantServer } from "@covenant-rpc/server";
+import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
+import { z } from "zod";
+import { toNodeListener, type FetchHandler } from "../../../../worker/demo/http-adapter.js";
+import { requireSidekickSecret } from "../../../../worker/src/guard/index.js";
+import { Inbox } from "./inbox.js";
+import { startSidekick, type SidekickProcess } from "./sidekick-process.js";
+
+const chatMessage = z.union([
+  z.object({ fail: z.string(), fault: z.enum(["client", "server"]) }),
+  z.object({ say: z.any(), fail: z.undefined().optional() }),
+]);
+
+export const covenant = declareCovenant({
+  procedures: {
+    getItem: query({ input: z.string(), output: z.number() }),
+    addToItem: mutation({ input: z.object({ id: z.string(), by: z.number() }), output: z.number() }),
+  },
+  channels: {
+    chat: channel({
+      params: ["roomId"],
+      connectionRequest: z.object({ username: z.string() }),
+      connectionContext: z.object({ username: z.string() }),
+      clientMessage: chatMessage,
+      serverMessage: z.any(),
+    }),
+    /** Says nothing by itself: for params, contexts and messages of any shape. */
+    grid: channel({
+      params: ["x", "y"],
+      connectionRequest: z.any(),
+      connectionContext: z.any(),
+      clientMessage: z.any(),
+      serverMessage: z.any(),
+    }),
+  },
+});
+
+export interface Heard {
+  channel: string;
+  params: Record<string, string>;
+  data: unknown;
+  context: unknown;
+}
+
+const serverSecret = "server-secret-of-the-tests";
+export const sidekickSecret = "sidekick-secret-of-the-tests";
+
+export async function startWorld(): Promise<World> {
+  let handler: FetchHandler = () => new Response("starting", { status: 503 });
+  const http = createServer(toNodeListener((request) => handler(request)));
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const serverUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/api/covenant`;
+  try {
+    const sidekick = await startSidekick({ secret: sidekickSecret, serverUrl, serverSecret });
+    const heard = new Inbox<Heard>();
+    const app = createApp(sidekick.url, heard);
+    handler = (request) => requireSidekickSecret(request, serverSecret) ?? app.handle(request);
+    return new World(http, serverUrl, sidekick, app, heard);
+  } catch (error) {
+    http.close();
+    throw error;
+  }
+}
+
+/** `heard` gets everything that reaches an onMessage. */
+function createApp(sidekickUrl: string, heard: Inbox<Heard>) {
+  const items = new Map<string, number>();
+  const server = new CovenantServer(covenant, {
+    contextGenerator: () => undefined,
+    derivation: () => ({}),
+    sidekickConnection: httpServerToSidekick(sidekickUrl, sidekickSecret),
+    logLevel: "slient", // spelled so in the package
+  });
+  server.defineProcedure("getItem", {
+    resources: ({ inputs }) => [`item/${inputs}`],
+    procedure: ({ inputs }) => items.get(inputs) ?? 0,
+  });
+  server.defineProcedure("addToItem", {
+    resources: ({ inputs }) => [`item/${inputs.id}`],
+    procedure: ({ inputs }) => {
+      items.set(inputs.id, (items.get(inputs.id) ?? 0) + inputs.by);
+      return items.get(inputs.id)!;
+    },
+  });
+  server.defineChannel("chat", {
+    onConnect: ({ inputs, params, reject }) => {
+      if (inputs.username === "mallory") reject(`${inputs.username} may not enter ${params["roomId"]}`, "client");
+      return { username: inputs.username };
+    },
+    onMessage: async ({ inputs, params, context, error }) => {
+      heard.put({ channel: "chat", params, data: inputs, context });
+      if (inputs.fail !== undefined) return error(inputs.fail, inputs.fault);
+      await server.sendMessage("chat", params, { from: context.username, said: inputs.say });
+    },
+  });
+  server.defineChannel("grid", {
+    onConnect: ({ inputs }) => inputs,
+    onMessage: ({ inputs, params, context }) => heard.put({ channel: "grid", params, data: inputs, context }),
+  });
+  server.assertAllDefined();
+  return server;
+}
+
+export class World {
+  #peers: Peer[] = [];
+  constructor(
+    readonly http: Server,
+    readonly serverUrl: string,
+    readonly sidekick: SidekickProcess,
+    readonly app: ReturnType<typeof createApp>,
+    readonly heard: Inbox<Heard>,
+  ) {}
+
+  client(): Peer {
+    const peer = new Peer(this.serverUrl, this.sidekick.url);
+    this.#peers.push(peer);
+    return peer;
+  }
+
+  /** Closes every client. */
+  hangUp(): void {
+    for (const peer of this.#peers.splice(0)) peer.client.disconnect();
+  }
+
+  /** Until the Sidekick holds so many clients: of what two sockets bring it, neither is promised to be first. */
+  async hasClients(count: number): Promise<void> {
+    const ask = async () => (await fetch(`${this.sidekick.url}/health`, { headers: { Authorization: `Bearer ${sidekickSecret}` } })).json();
+    let clients: number;
+    for (let asked = 0; (clients = (await ask()).clients) !== count; asked++) {
+      if (asked === 2_000) throw new Error(`waited in vain for ${count} clients; there are ${clients}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.hangUp();
+    this.http.close();
+    this.http.closeAllConnections();
+    await this.sidekick.stop();
+  }
+}
+
+type ChannelName = keyof typeof covenant.channels;
+
+/** One client from npm, and everything its Sidekick connection hands to it. */
+export class Peer {
+  readonly connection;
+  readonly client;
+  readonly received = new Inbox<SidekickOutgoingMessage>();
+  #fences = 0;
+
+  constructor(serverUrl: string, sidekickUrl: string) {
+    this.connection = httpClientToSidekick(sidekickUrl);
+    this.connection.onMessage((message) => this.received.put(message));
+    this.client = new CovenantClient(covenant, {
+      serverConnection: httpClientToServer(serverUrl, {}),
+      sidekickConnection: this.connection,
+    });
+  }
+
+  async token(name: ChannelName, params: Record<string, string>, request: unknown): Promise<string> {
+    const result = await this.client.connect(name, params as never, request as never);
+    if (!result.success) throw new Error(`connect was refused: ${JSON.stringify(result.error)}`);
+    return result.token;
+  }
+
+  /** Connects, subscribes, and waits until the Sidekick has confirmed it. */
+  async join(name: ChannelName, params: Record<string, string>, request: unknown) {
+    const token = await this.token(name, params, request);
+    const messages = new Inbox<unknown>();
+    const before = this.#confirmations();
+    const leave = await this.client.subscribe(name, params as never, token, (data: unknown) => messages.put(data));
+    await this.received.find("subscribed", () => this.#confirmations() > before);
+    const send = (data: unknown) => this.client.send(name, params as never, token, data as never);
+    return { token, messages, leave, send };
+  }
+
+  #confirmations(): number {
+    return this.received.items.filter((message) => message.type === "subscribed").length;
+  }
+
+  errors() {
+    return this.received.items.flatMap((message) => (message.type === "error" ? [message.error] : []));
+  }
+
+  /** The error that `sending` leads to. Not how its promise ends: the client waits 100 ms for an error before it calls a
+   *  send done, so on a slow machine that is a matter of luck. */
+  async errorOf(sending: Promise<unknown>) {
+    const count = this.errors().length;
+    sending.catch(() => undefined);
+    await this.received.find(`error ${count + 1}`, () => this.errors().length > count);
+    return this.errors()[count]!;
+  }
+
+  /** When it returns, everything that the Sidekick had sent to this client before is here. */
+  async fence(): Promise<void> {
+    const resource = `fence/${this.#fences++}`;
+    this.connection.sendMessage({ type: "listen", resources: [resource] });
+    await this.received.find(resource, (message) => listensTo(message, resource));
+  }
+}
+
+export const listensTo = (message: SidekickOutgoingMessage, resource: string): boolean =>
+  message.type === "listening" && "resources" in message && message.resources.includes(resource);

@@ -1,0 +1,213 @@
+// The command covenant-sidekick as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { closeSync, constants, existsSync, openSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, test } from "node:test";
+import { command as otherHost, environment } from "./support/command.ts";
+import { eventually, request, TestClient } from "./support/sidekick.ts";
+
+const leftRunning = new Set<ChildProcess>();
+after(() => leftRunning.forEach((child) => child.kill("SIGKILL")));
+
+function pipe(folder: string): string {
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  return path;
+}
+
+interface Run {
+  readonly output: () => string;
+  readonly exit: Promise<number | null>;
+  kill(signal: NodeJS.Signals): void;
+  /** The port from "listening on". */
+  port(): Promise<number>;
+}
+
+function run(args: string[], env: Record<string, string> = {}, command = "cli", shellBefore = ""): Run {
+  const cli = fileURLToPath(new URL(`../../../worker/dist/node/${command}.js`, import.meta.url));
+  assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
+  const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
+  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], { env: { ...environment(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
+  leftRunning.add(child);
+  void exit.then(() => leftRunning.delete(child));
+  let ended = false;
+  void exit.then(() => (ended = true));
+  return {
+    output: () => output,
+    exit,
+    kill: (signal) => child.kill(signal),
+    async port() {
+      await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
+      const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
+      if (port === undefined) throw new Error(`it did not start: ${output}`);
+      return Number(port);
+    },
+  };
+}
+
+test("it starts on a free port, says which, and stops with 0 on SIGTERM and on SIGINT", async () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "one", "--secret", "two"]);
+    const port = await sidekick.port();
+    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: "two" })).status, 200);
+    const client = await TestClient.connect(port);
+    sidekick.kill(signal);
+    assert.equal((await client.closed).code, 1001);
+    assert.equal(await sidekick.exit, 0);
+  }
+});
+
+test("the environment is read, and flags go before it", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "limits.json");
+  await writeFile(config, '{"http_body_bytes_max": 64, "auth_failure_delay_ms": 60000}');
+  const sidekick = run(["--port", "0", "--config", config], {
+    SIDEKICK_PORT: "1",
+    SIDEKICK_SECRET: "from-env",
+    SIDEKICK_AUTH_DELAY: "0",
+    SIDEKICK_SERVER_URL: "http://localhost:1/api",
+    SIDEKICK_HOST: "127.0.0.1",
+  });
+  const port = await sidekick.port();
+  assert.match(sidekick.output(), /--server-url without --server-secret/);
+  assert.equal((await request(port, "/resources", "{}", { secret: "wrong" })).status, 401);
+  assert.equal((await request(port, "/resources", " ".repeat(65), { secret: "from-env" })).status, 413);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+  await rm(folder, { recursive: true });
+});
+
+test("secrets may stand in the file, which may begin with a byte order mark", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "config.json");
+  await writeFile(config, '\ufeff{"secrets": ["from-file"]}');
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--config", config]);
+  assert.equal((await request(await sidekick.port(), "/resources", '{"resources":[]}', { secret: "from-file" })).status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+  await rm(folder, { recursive: true });
+});
+
+test("too few open files are said at start", { skip: process.platform !== "linux" }, async () => {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"], {}, "cli", "ulimit -n 1000; ");
+  await sidekick.port();
+  assert.match(sidekick.output(), /ulimit -n 32832.* open_files=1000 clients_max=32768\n/);
+  sidekick.kill("SIGTERM");
+  await sidekick.exit;
+});
+
+test("a port in use is a clear error and exit 1", async () => {
+  const first = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"]);
+  const port = await first.port();
+  const second = run(["--port", String(port), "--host", "127.0.0.1", "--secret", "s"]);
+  assert.equal(await second.exit, 1);
+  assert.match(second.output(), new RegExp(`port ${port} is in use`));
+  assert.ok(!second.output().includes("    at "), "no stack trace");
+  first.kill("SIGTERM");
+  await first.exit;
+});
+
+test("mistakes in the call are clear errors and exit 2", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const file = async (name: string, text: string) => {
+    await writeFile(join(folder, name), text);
+    return join(folder, name);
+  };
+  const cases: [string[], RegExp][] = [
+    [[], /a secret is required/],
+    [["--secret", ""], /a secret is required/],
+    [["--secret", "s", "--port", "70000"], /--port .*from 0 to 65535, got "70000"/],
+    [["--secret", "s", "--port", "abc"], /got "abc"/],
+    [["--secret", "s", "--auth-delay", "-1"], /auth-delay/],
+    [["--secret", "s", "--nonsense"], /--nonsense/],
+    [["--secret", "s", "extra"], /extra/],
+    [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
+    [["--secret", "s", "--port", "0", "--server-url", "localhost:3000"], /server URL: expected something like/],
+    [["--secret", "s", "--port", "0", "--config", await file("a", "{")], /--config .*JSON/],
+    [["--secret", "s", "--port", "0", "--config", await file("b", '{"frame_bytes_maxx":1}')], /frame_bytes_maxx/],
+    [["--secret", "s", "--port", "0", "--config", await file("c", '{"frame_bytes_max":1}')], /frame_bytes_max/],
+    [["--secret", "s", "--port", "0", "--config", join(folder, "none")], /--config .*ENOENT/],
+    [["--secret", "s", "--port", "0", "--config", await file("d", '{"frame_bytes_max":1}')], /--config \S*\/d: .*frame_bytes_max/],
+    [["--secret", "s", "--port", "0", "--config", await file("e", '{"secrets":"s"}')], /--config \S*\/e: .*secrets/],
+    [["--secret", "s", "--port", "0", "--config", await file("f", '{"secrets":[]}')], /--config \S*\/f: .*secret/],
+    [["--secret", "s", "--port", "0", "--config", await file("g", '{"hash_seed":"0123456789abcdef"}')], /--config \S*\/g: "hash_seed" .*leave it out/],
+    [["--secret", " s ", "--port", "0"], /secret/],
+    [["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"], /server URL: .*leave them out/],
+    [["--secret", "s", "--port", "0", "--record", folder], /--record .+: EISDIR/],
+    [["--secret", "s", "--port", "0", "--record", join(folder, "none", "trace")], /--record .+: ENOENT/],
+    [["--secret", "s", "--port", "0", "--record", pipe(folder)], /--record .+: ENXIO: nobody reads this pipe/],
+  ];
+  await Promise.all(
+    cases.map(async ([args, expected]) => {
+      const child = run(args);
+      assert.equal(await child.exit, 2, `${args.join(" ")}: ${child.output()}`);
+      assert.match(child.output(), expected);
+      assert.ok(!child.output().includes("pa55"), child.output());
+      assert.ok(!child.output().includes("    at "), child.output());
+    }),
+  );
+  await rm(folder, { recursive: true });
+});
+
+test("--help names every flag and variable; --version is the package's", async () => {
+  const help = run(["--help"]);
+  assert.equal(await help.exit, 0);
+  for (const name of ["port", "host", "secret", "auth-delay", "server-url", "server-secret", "config", "record", "log-level"]) {
+    assert.match(help.output(), new RegExp(`--${name}\\b`));
+  }
+  for (const name of ["PORT", "SECRET", "AUTH_DELAY", "SERVER_URL", "SERVER_SECRET"]) assert.ok(help.output().includes(`SIDEKICK_${name}`));
+  assert.match(help.output(), /contains messages, contexts and tokens/);
+  const version = run(["--version"]);
+  assert.equal(await version.exit, 0);
+  assert.match(version.output(), /^\d+\.\d+\.\d+\n$/);
+});
+
+test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobody from ending", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const path = pipe(folder);
+  const reader = openSync(path, constants.O_RDWR); // never read from
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", path]);
+  const port = await sidekick.port();
+  const body = JSON.stringify({ resources: ["x".repeat(500)] });
+  for (let i = 0; i < 400; i++) assert.equal((await request(port, "/resources", body, { secret: "s" })).status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+  assert.match(sidekick.output(), /the recording has stopped, its end is missing/);
+  closeSync(reader);
+  await rm(folder, { recursive: true });
+});
+
+test("what --record has written, covenant-sidekick-replay replays; it shows the first difference, and refuses what is no trace", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  for (const resource of ["one", "two"]) {
+    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", trace]);
+    const client = await TestClient.connect(await sidekick.port());
+    client.send({ type: "listen", resources: [resource] });
+    await client.next();
+    sidekick.kill("SIGTERM");
+    assert.equal(await sidekick.exit, 0);
+  }
+  const good = run([trace], {}, "replay-cli");
+  assert.equal(await good.exit, 0, good.output());
+  assert.match(good.output(), /8 inputs replayed, all actions equal/);
+  const text = await readFile(trace, "utf8");
+  await writeFile(trace, text.replace('listening\\", \\"resources\\": [\\"two', 'listening\\", \\"resources\\": [\\"tow'));
+  const changed = run([trace], {}, "replay-cli");
+  assert.equal(await changed.exit, 1, changed.output());
+  assert.match(changed.output(), /trace:\d+: the replay differs\n  trace:  .*tow.*\n  replay: .*two/);
+  await writeFile(trace, "nonsense\n");
+  const wrong = run([trace], {}, "replay-cli");
+  assert.equal(await wrong.exit, 2);
+  assert.match(wrong.output(), /trace line 1: expected a JSON object, found nonsense/);
+  await rm(folder, { recursive: true });
+});

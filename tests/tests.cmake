@@ -1,0 +1,54 @@
+# The native tests and fuzzers. Debian's doctest and nlohmann_json.
+enable_testing()
+find_package(doctest REQUIRED)
+option(SIDEKICK_FUZZERS "Build the libFuzzer targets (clang)" OFF)
+
+# An ION reader and writer of its own, which shares no code with the core's: the second opinion of the tests.
+add_library(sidekick_ion_value STATIC
+  tests/ion/value/value.cpp tests/ion/value/value_date.cpp tests/ion/value/value_parse.cpp tests/ion/value/value_print.cpp)
+target_include_directories(sidekick_ion_value PUBLIC core/include tests/ion)
+
+# One ION document a line: what tests/ion compares with the reference.
+add_executable(ion_check tests/ion/ion_check.cpp)
+target_link_libraries(ion_check PRIVATE sidekick_ion_value sidekick_core)
+
+# The hub under test with its clock and rows, for unit tests and fuzzers.
+add_library(sidekick_scenario STATIC tests/core/unit/scenario.cpp tests/core/unit/random_talk.cpp)
+target_include_directories(sidekick_scenario PUBLIC core/include tests/core/unit)
+
+set(SIDEKICK_TRACES "${CMAKE_CURRENT_SOURCE_DIR}/tests/core/traces")
+add_executable(sidekick-unit-tests
+  tests/core/unit/main.cpp
+  tests/core/unit/config_test.cpp
+  tests/core/unit/conversation.cpp
+  tests/core/unit/conversation_test.cpp
+  tests/core/unit/heap_test.cpp
+  tests/core/unit/hostile_test.cpp
+  tests/core/unit/http_test.cpp
+  tests/core/unit/ion_value_test.cpp
+  tests/core/unit/limits_test.cpp
+  tests/core/unit/reader_test.cpp
+  tests/core/unit/restore_test.cpp
+  tests/core/unit/structures_test.cpp
+  tests/core/unit/trace_test.cpp
+  tests/ion/ion_corpus_test.cpp
+  tests/ion/ion_json_test.cpp)
+target_include_directories(sidekick-unit-tests PRIVATE core/src)  # the structures have tests of their own
+target_compile_definitions(sidekick-unit-tests PRIVATE
+  DOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS
+  SIDEKICK_CONVERSATIONS="${CMAKE_CURRENT_SOURCE_DIR}/tests/core/conversations"
+  SIDEKICK_TRACES="${SIDEKICK_TRACES}"
+  SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
+target_link_libraries(sidekick-unit-tests PRIVATE
+  sidekick_scenario sidekick_trace_reader sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
+add_test(NAME unit COMMAND sidekick-unit-tests)
+
+# The golden traces through the command that a user has.
+add_test(NAME replay COMMAND sh -c "exec \"$1\" \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
+add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
+
+include(tests/sim/sim.cmake)
+include(tests/module/wasmtime.cmake)
+include(tests/trace/trace.cmake)
+include(tests/fuzz/fuzz.cmake)
+include(tests/bench/bench.cmake)

@@ -1,0 +1,191 @@
+#!/bin/sh
+# sidekick-trace as a user has it: trace_test.sh ROOT COMMAND... (the tool, or a runtime and the tool). Expected outputs stand in
+# tests/trace/expected; UPDATE=1 rewrites them, and the change is to be read.
+set -u
+root=$1
+shift
+folder=$root/tests/trace/expected
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+cp "$root"/tests/core/traces/*.jsonl "$work"
+cd "$work" || exit 1
+
+# same NAME STATUS ARGUMENT...: the whole output, and the status
+same() {
+  name=$1 expected=$2
+  shift 2
+  "$@" >"$work/out" 2>&1
+  status=$?
+  if [ "$status" != "$expected" ]; then
+    echo "$name: expected status $expected, got $status and: $(cat "$work/out")"
+    failed=1
+  elif [ -n "${UPDATE:-}" ]; then
+    cp "$work/out" "$folder/$name.txt"
+  elif ! diff -u "$folder/$name.txt" "$work/out"; then
+    echo "$name: differs from $folder/$name.txt (UPDATE=1 rewrites it)"
+    failed=1
+  fi
+}
+fails() { echo "$*"; failed=1; }
+
+# show and stat
+head -n 25 channels.jsonl >first.jsonl
+same show 0 "$@" show first.jsonl
+same show-client 0 "$@" show resources.jsonl --client 2
+same show-token-and-client 0 "$@" show tokens.jsonl --token t --client 2
+same show-topic 0 "$@" show resources.jsonl --topic todo/2
+same stat 0 "$@" stat random.jsonl
+{
+  head -n 4 channels.jsonl
+  echo '{"in":"client_fr'
+  head -n 2 channels.jsonl
+} >torn.jsonl # of a host that was killed while it wrote
+same show-torn 0 "$@" show torn.jsonl
+
+# replay: the first difference and what led to it; a torn end; a silent hub; what is no trace
+same replay 0 "$@" replay channels.jsonl tokens.jsonl
+sed '0,/\\"updated\\"/s//\\"uploaded\\"/' random.jsonl >changed.jsonl
+same replay-changed 1 "$@" replay changed.jsonl
+sed '0,/"state":"[0-9a-f]*[1-9a-f][0-9a-f]*"/s//"state":"0123456789abcdef"/' random.jsonl >state.jsonl
+same replay-state 1 "$@" replay state.jsonl
+whole=$(wc -c <channels.jsonl)
+for size in 1501 2000 2345 5000 10000 $((whole - 1)); do
+  head -c "$size" channels.jsonl >cut.jsonl
+  "$@" replay cut.jsonl >out 2>&1 || fails "expected a recording cut after $size bytes to replay: $(cat out)"
+  grep -q 'was cut off here' out || fails "expected to be told of the cut after $size bytes: $(cat out)"
+done
+head -n 4 channels.jsonl >lines.jsonl
+same replay-cut-between-lines 0 "$@" replay lines.jsonl
+sed '5s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
+same replay-torn 2 "$@" replay torn.jsonl
+same replay-none 2 "$@" replay none.jsonl
+
+# A host that was killed anywhere, and its successor in the same file: every command reads both
+step=137
+[ $# = 1 ] || step=1000 # a runtime takes long to start
+for size in $(seq 1400 $step 3700); do
+  head -c "$size" first.jsonl >killed.jsonl
+  [ -z "$(tail -c 1 killed.jsonl)" ] || echo >>killed.jsonl # as the recorders do
+  cat first.jsonl >>killed.jsonl
+  for command in "replay killed.jsonl" "show killed.jsonl" "stat killed.jsonl" "record killed.jsonl" "redact killed.jsonl -o out.jsonl" "compare killed.jsonl killed.jsonl"; do
+    "$@" $command >out 2>&1 || fails "expected $command of a recording cut after $size bytes, and another, to succeed: $(cat out)"
+  done
+  "$@" record killed.jsonl >whole.jsonl
+  "$@" replay whole.jsonl >out 2>&1 || fails "expected what record makes of it to replay: $(cat out)"
+  [ "$(grep -c '^{"trace"' whole.jsonl)" = 2 ] || fails "expected two recordings after a cut after $size bytes"
+done
+
+# compare
+same compare-same 0 "$@" compare random.jsonl random.jsonl
+same compare-changed 1 "$@" compare random.jsonl changed.jsonl
+same compare-state 1 "$@" compare random.jsonl state.jsonl
+grep -e '^{"hash"' -e '^{"trace"' random.jsonl >hashes.jsonl
+grep -e '^{"hash"' -e '^{"trace"' state.jsonl >other-hashes.jsonl
+same compare-hashes 1 "$@" compare hashes.jsonl other-hashes.jsonl
+grep -v '^{"hash"' random.jsonl >hashless.jsonl
+same compare-hashless 0 "$@" compare random.jsonl hashless.jsonl
+
+# record: the same bytes from the inputs alone
+grep -v '^{"out"' random.jsonl >inputs.jsonl
+"$@" record inputs.jsonl >recorded.jsonl || fails "expected record to succeed"
+cmp random.jsonl recorded.jsonl || fails "expected the recording anew to be the recording"
+
+# redact: replays, keeps every length, and tells nothing of what was said
+for trace in "$root"/tests/core/traces/*.jsonl; do
+  name=$(basename "$trace")
+  "$@" redact "$name" -o "redacted-$name" --key k || fails "expected $name to be redacted"
+  "$@" replay "redacted-$name" >out 2>&1 || fails "expected the redacted $name to replay: $(cat out)"
+  [ "$(wc -l <"$name")" = "$(wc -l <"redacted-$name")" ] || fails "expected as many lines in the redacted $name"
+  [ "$(wc -c <"$name")" = "$(wc -c <"redacted-$name")" ] || fails "expected as many bytes in the redacted $name, found $(wc -c <"redacted-$name") of $(wc -c <"$name")"
+done
+for word in hello roomId nobody chat todo whatever; do
+  ! grep -l -- "$word" redacted-*.jsonl >out || fails "expected nothing of \"$word\" to remain, found it in $(cat out)"
+done
+head -n 13 redacted-channels.jsonl | tail -n 12 >redacted-first.txt
+same redact 0 cat redacted-first.txt
+"$@" redact channels.jsonl -o one.jsonl && "$@" redact channels.jsonl -o other.jsonl
+! cmp -s one.jsonl other.jsonl || fails "expected other stand-ins with every random key"
+
+# ... and says so where the copy shows something else than the recording, without a word of what was said
+same redact-changed 0 "$@" redact changed.jsonl -o redacted-changed.jsonl
+! grep -q uploaded redacted-changed.jsonl || fails "expected what this build says"
+head -n 4 channels.jsonl >cut.jsonl
+same redact-cut 0 "$@" redact cut.jsonl -o redacted-cut.jsonl
+cat cut.jsonl channels.jsonl >killed.jsonl # of a host that was killed, and its successor's
+same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
+{
+  head -n 1 channels.jsonl
+  echo '{"in":"client_opened","now":1,"client":1}'
+  echo '{"in":"client_frame","now":2,"client":1,"bytes":"{\"a\":truex}"}'
+} >depends-inputs.jsonl
+"$@" record depends-inputs.jsonl >depends.jsonl
+same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
+
+# Files that are no traces: every command says the same of them
+: >empty.jsonl
+mkdir folder.jsonl
+sed '1s/"trace":1/"trace":2/' first.jsonl >newer.jsonl
+sed 1d first.jsonl >headless.jsonl
+head -n 1 first.jsonl >zero.jsonl
+for file in none empty folder newer headless zero; do
+  for command in "replay $file.jsonl" "show $file.jsonl" "stat $file.jsonl" "compare $file.jsonl first.jsonl" "compare first.jsonl $file.jsonl" "record $file.jsonl" \
+    "redact $file.jsonl -o out.jsonl"; do
+    "$@" $command >out 2>&1
+    echo "$command: $? $(grep -v '^{"trace"' out | cut -c 1-150)"
+  done
+done >files
+same files 0 cat files
+
+# What cannot be meant
+same no-command 2 "$@"
+same wrong-command 2 "$@" earthquake
+same no-file 2 "$@" show
+same wrong-option 2 "$@" show first.jsonl --colour red
+same wrong-client 2 "$@" show first.jsonl --client two
+same no-out 2 "$@" redact first.jsonl
+same same-out 2 "$@" redact first.jsonl -o first.jsonl
+ln first.jsonl same.jsonl
+for out in ./first.jsonl same.jsonl; do
+  "$@" redact first.jsonl -o $out >out 2>&1 && fails "expected $out to be refused"
+  grep -q 'expected another file behind -o than the trace itself' out || fails "expected to be told of $out: $(cat out)"
+  [ "$(wc -l <first.jsonl)" = 25 ] || fails "expected the trace to be left alone"
+done
+same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
+same out-nowhere 2 "$@" redact first.jsonl -o nowhere/out.jsonl
+if [ -w /dev/full ] && [ $# = 1 ]; then # a runtime may not let it through
+  for command in "show first.jsonl" "stat first.jsonl" "replay channels.jsonl" "compare random.jsonl random.jsonl" "record zero.jsonl" "--help" "redact zero.jsonl -o /dev/full"; do
+    "$@" $command >/dev/full 2>out
+    status=$?
+    [ $status = 2 ] && grep -q 'cannot be written to' out || fails "expected $command to tell of a full disk, got $status: $(cat out)"
+  done
+fi
+# What is written holds what users said
+if [ $# = 1 ]; then # a runtime has its own mode for new files
+  rm -f out.jsonl
+  "$@" redact first.jsonl -o out.jsonl
+  [ "$(stat -c %a out.jsonl)" = 600 ] || fails "expected a file for its owner alone, found $(stat -c %a out.jsonl)"
+  for command in "stat -" "compare - first.jsonl" "record -" "replay -"; do # a folder can be opened, but not read
+    "$@" $command <folder.jsonl >out 2>&1
+    status=$?
+    [ $status = 2 ] && grep -q 'cannot be read to its end' out || fails "expected $command to tell of the read error, got $status: $(cat out)"
+  done
+fi
+"$@" redact first.jsonl -o - >out 2>&1 && fails "expected -o - to be refused"
+grep -q 'expected a file behind -o, found -' out || fails "expected to be told of -o -: $(cat out)"
+[ ! -e ./- ] || fails "expected no file of the name -"
+same show-nobody 0 "$@" show first.jsonl --client 99
+same show-no-token 0 "$@" show first.jsonl --token nosuch
+same lonely-option 2 "$@" show first.jsonl --colour
+same lonely-out 2 "$@" redact first.jsonl -o
+same two-files 2 "$@" show first.jsonl tokens.jsonl
+same help 0 "$@" --help
+same help 0 "$@" show --help
+same help 0 "$@" replay -h
+
+# compare reads to the end, or says why not
+sed '30s/.*//' random.jsonl >blank.jsonl
+same compare-blank 2 "$@" compare blank.jsonl blank.jsonl
+sed 's/$/\r/' first.jsonl >windows.jsonl
+same compare-windows 2 "$@" compare first.jsonl windows.jsonl
+exit $failed

@@ -1,0 +1,255 @@
+// The command: reads flags, environment and files, starts the server, and says clearly what is wrong where it cannot.
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+
+#include <nlohmann/json.hpp>
+#include <openssl/rand.h>
+
+#include "runtime/engine.hpp"
+#include "errors.hpp"
+#include "store/file.hpp"
+#include "server.hpp"
+#include "http/server_url.hpp"
+#include "sidekick/base.hpp"
+#include "testing.hpp"
+#include "runtime/wasmtime_engine.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char help_text[] = R"(sidekick-server: holds the WebSockets of a Covenant app, and carries its channels and resource updates
+
+Usage: sidekick-server --secret SECRET [options]
+
+  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
+      --host ADDRESS       address to listen on (SIDEKICK_HOST, default all)
+  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required); repeat the flag
+                           to accept several while one is being replaced
+      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL     where messages of clients are sent, e.g. http://localhost:3000/api/covenant
+                           (SIDEKICK_SERVER_URL); needed for channels, not for resources. Without user and password
+      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md. It may also hold
+                           "secrets", a list: they count where neither the flag nor the variable gives any
+      --record FILE        append a trace of everything that goes in and out. It contains messages, contexts and tokens:
+                           keep it as you keep those
+      --log-level LEVEL    silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
+      --data DIR           keep tokens in this folder (SIDEKICK_DATA), so that they outlive the process; without, in memory
+      --tls-cert FILE      serve https and wss with this certificate (PEM, followed by those between it and the root) ...
+      --tls-key FILE       ... and its private key (SIDEKICK_TLS_CERT, SIDEKICK_TLS_KEY)
+      --engine NAME        what runs the core: wasmtime, the module in its sandbox (default), or native, linked in (SIDEKICK_ENGINE)
+      --module FILE        the module for wasmtime (SIDEKICK_MODULE, default: the one that was built with this command)
+  -h, --help               this text
+  -v, --version            the version
+
+A flag goes before its environment variable, and that before the file.
+Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once,
+but for a recording, which is written to its end.
+)";
+
+struct FlagName {
+  std::string_view name;
+  const char* variable;  // nullptr: none
+  char letter = 0;
+  bool takes_value = true;
+};
+
+constexpr FlagName flag_names[] = {
+    {"port", "SIDEKICK_PORT", 'p'}, {"host", "SIDEKICK_HOST"}, {"secret", "SIDEKICK_SECRET", 's'}, {"auth-delay", "SIDEKICK_AUTH_DELAY"},
+    {"server-url", "SIDEKICK_SERVER_URL"}, {"server-secret", "SIDEKICK_SERVER_SECRET"}, {"config", nullptr}, {"record", nullptr},
+    {"log-level", "SIDEKICK_LOG_LEVEL"}, {"data", "SIDEKICK_DATA"}, {"tls-cert", "SIDEKICK_TLS_CERT"}, {"tls-key", "SIDEKICK_TLS_KEY"},
+    {"engine", "SIDEKICK_ENGINE"}, {"module", "SIDEKICK_MODULE"}, {"help", nullptr, 'h', false}, {"version", nullptr, 'v', false},
+};
+
+/// Flags and variables.
+class Settings {
+ public:
+  Settings(int count, char** arguments) {
+    for (int i = 1; i < count; ++i) {
+      std::string_view argument = arguments[i];
+      std::optional<std::string_view> value;
+      const bool is_long = argument.starts_with("--");
+      if (!is_long && (argument.size() < 2 || argument[0] != '-')) throw UsageError("unexpected argument " + quote_text(argument));
+      if (is_long && argument.find('=') != argument.npos) {
+        value = argument.substr(argument.find('=') + 1);
+        argument = argument.substr(0, argument.find('='));
+      } else if (!is_long && argument.size() > 2) {
+        value = argument.substr(2);
+        argument = argument.substr(0, 2);
+      }
+      const FlagName& flag = find(argument);
+      if (flag.takes_value && !value) {
+        if (++i == count) throw UsageError(std::string(argument) + ": expected a value behind it");
+        value = arguments[i];
+      }
+      if (!flag.takes_value && value) throw UsageError(std::string(argument) + ": expected no value, got " + quote_text(*value));
+      flags_[flag.name].emplace_back(value.value_or(""));
+    }
+  }
+
+  bool has(std::string_view name) const { return flags_.contains(name); }
+
+  /// Every value given by flags.
+  std::vector<std::string> all(std::string_view name) const { return has(name) ? flags_.at(name) : std::vector<std::string>{}; }
+
+  /// The last flag's, or else the variable's where it is not empty.
+  std::optional<std::string> get(std::string_view name) const {
+    if (has(name)) return flags_.at(name).back();
+    return variable(name);
+  }
+
+  static std::optional<std::string> variable(std::string_view name) {
+    const FlagName& flag = find("--" + std::string(name));
+    const char* value = flag.variable == nullptr ? nullptr : std::getenv(flag.variable);
+    return value == nullptr || *value == '\0' ? std::nullopt : std::optional<std::string>(value);
+  }
+
+ private:
+  static const FlagName& find(std::string_view argument) {
+    for (const FlagName& flag : flag_names) {
+      if (argument.starts_with("--") ? argument.substr(2) == flag.name : argument[1] == flag.letter) return flag;
+    }
+    throw UsageError("unknown option " + quote_text(argument));
+  }
+
+  std::map<std::string_view, std::vector<std::string>> flags_;
+};
+
+unsigned integer(std::string_view name, const std::string& value, unsigned highest) {
+  const bool is_number = !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
+  if (!is_number || std::stoul(value) > highest) {
+    throw UsageError(std::string(name) + ": expected a whole number from 0 to " + std::to_string(highest) + ", got " + quote_text(value));
+  }
+  return static_cast<unsigned>(std::stoul(value));
+}
+
+LogLevel log_level(const std::string& value) {
+  for (std::size_t i = 0; i < std::size(log_level_names); ++i) {
+    if (value == log_level_names[i]) return static_cast<LogLevel>(i);
+  }
+  throw UsageError("--log-level: expected one of silent, error, warn, info, debug, got " + quote_text(value));
+}
+
+/// Checked on its own, whatever flags and variables say, so that a mistake is told where it is.
+Json read_config(const std::string& path, const CreateEngine& create) {
+  const auto wrong = [&](const std::string& reason) { return UsageError("--config " + path + ": " + reason); };
+  const auto [text, error] = read_file(path);
+  if (error != 0) throw wrong(errno_text(error));
+  std::string_view json = text;
+  if (json.starts_with("\xef\xbb\xbf")) json.remove_prefix(3);
+  Json config;
+  try {
+    config = Json::parse(json);
+  } catch (const Json::exception& mistake) {
+    throw wrong(std::string("expected JSON: ") + mistake.what());
+  }
+  if (!config.is_object()) throw wrong("expected a JSON object with limits, e.g. {\"frame_bytes_max\": 65536}");
+  if (config.contains("hash_seed")) throw wrong("\"hash_seed\" is chosen anew at each start and cannot be set; leave it out");
+  Json probe = config;
+  if (!probe.contains("secrets")) probe["secrets"] = {"none"};
+  try {
+    create(probe.dump());
+  } catch (const ConfigError& mistake) {
+    throw wrong(mistake.what());
+  }
+  return config;
+}
+
+/// Unpredictable: resource names come from strangers, who must not be able to choose colliding ones.
+std::string hash_seed() {
+  unsigned char bytes[8];
+  if (RAND_bytes(bytes, sizeof bytes) != 1) throw StartError("the system gives no random bytes");
+  char text[17];
+  for (int i = 0; i < 8; ++i) std::snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+  return text;
+}
+
+Json settle_config(const Settings& settings, const CreateEngine& create) {
+  const auto path = settings.get("config");
+  Json config = path ? read_config(*path, create) : Json::object();
+  if (settings.has("secret")) config["secrets"] = settings.all("secret");
+  else if (const auto secret = Settings::variable("secret")) config["secrets"] = Json::array({*secret});
+  const auto is_empty = [](const Json& secret) { return secret == ""; };
+  if (!config.contains("secrets") || std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
+    throw UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+  }
+  try {
+    config["secrets"].dump();
+  } catch (const Json::exception&) {
+    throw UsageError("--secret (SIDEKICK_SECRET): expected UTF-8");
+  }
+  if (const auto delay = settings.get("auth-delay")) config["auth_failure_delay_ms"] = integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 60000);
+  return config;
+}
+
+std::string shown_host(const std::optional<std::string>& host) {
+  if (!host || *host == "0.0.0.0" || *host == "::") return "localhost";
+  return host->find(':') == host->npos ? *host : "[" + *host + "]";
+}
+
+void run(const Settings& settings) {
+  ServerOptions options;
+  options.port = static_cast<unsigned short>(integer("--port (SIDEKICK_PORT)", settings.get("port").value_or("3000"), 65535));
+  options.host = settings.get("host");
+  options.server_url = settings.get("server-url");
+  options.server_secret = settings.get("server-secret").value_or("");
+  options.record_file = settings.get("record");
+  options.data_directory = settings.get("data");
+  options.tls_cert_file = settings.get("tls-cert");
+  options.tls_key_file = settings.get("tls-key");
+  if (options.tls_cert_file.has_value() != options.tls_key_file.has_value()) throw UsageError("--tls-cert and --tls-key: expected both, got one");
+  Log log(log_level(settings.get("log-level").value_or("info")));
+  const std::string engine = settings.get("engine").value_or("wasmtime");
+  if (engine != "wasmtime" && engine != "native") throw UsageError("--engine: expected wasmtime or native, got " + quote_text(engine));
+
+  const CreateEngine create = for_testing(engine == "native" ? native_engine() : wasmtime_engine(settings.get("module"), log));
+  options.create_engine = [create, config = settle_config(settings, create)]() mutable {
+    config["hash_seed"] = hash_seed();
+    return create(config.dump());
+  };
+  options.ping_seconds = ping_seconds_for_testing(options.ping_seconds);
+  options.accepted = accepted_for_testing();
+  if (options.server_url && options.server_secret.empty()) {
+    log.warn("--server-url without --server-secret: the app server cannot tell our messages from a stranger's");
+  }
+  serve(options, log, [&](unsigned short port) {
+    const std::string s = options.tls_cert_file ? "s" : "";
+    const std::string name = shown_host(options.host) + ":" + std::to_string(port);
+    std::cout << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws" << s << "://" << name << "/socket\n";
+    if (options.server_url) std::cout << "Forwards messages to " << parse_server_url(*options.server_url).shown << "\n";
+    if (options.record_file) std::cout << "Records to " << *options.record_file << "\n";
+    if (options.data_directory) std::cout << "Keeps tokens in " << *options.data_directory << "\n";
+    std::cout << "Press Ctrl+C to stop" << std::endl;
+  });
+}
+
+}  // namespace
+
+int run_command(int count, char** arguments) {
+  try {
+    const Settings settings(count, arguments);
+    if (settings.has("help")) {
+      std::cout << help_text;
+    } else if (settings.has("version")) {
+      std::cout << core_version << "\n";
+    } else {
+      run(settings);
+    }
+    return 0;
+  } catch (const UsageError& error) {
+    std::cerr << "sidekick-server: " << error.what() << "\nTry sidekick-server --help\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "sidekick-server: " << error.what() << "\n";
+    return 1;
+  }
+}
+
+}  // namespace sidekick::host
+
+int main(int count, char** arguments) { return sidekick::host::run_command(count, arguments); }

@@ -1,0 +1,82 @@
+// Carries forwards to the app server, each at most once: one that is sent again might be done twice. Every forward ends in exactly one
+// answer: the server's status and the beginning of its body, or status 0. Owns the connections to the app server; knows nothing of what
+// is forwarded.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "log.hpp"
+#include "net/loop.hpp"
+#include "http/server_url.hpp"
+#include "sidekick/base.hpp"
+#include "net/stream.hpp"
+#include "net/tls.hpp"
+
+namespace sidekick::host {
+
+class Forwarder {
+ public:
+  /// Connections there may be at a time; what comes beyond waits.
+  static constexpr std::size_t links_max = 4096;
+
+  using Answered = std::function<void(u32 status, Bytes body)>;
+
+  /// Throws ConfigError when the URL or the secret cannot be used.
+  Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max, Log& log);
+  ~Forwarder();
+
+  /// timeout_ms: for all of it, from now to the end of the answer. `answered` may be called before this
+  /// returns, where a connection proves to be gone.
+  void send(std::string body, u32 timeout_ms, Answered answered);
+
+  /// Whether a name is being looked up. The system's call for that cannot be broken off.
+  bool is_resolving() const { return lookups_ > 0; }
+
+  /// Forwards that have not been answered yet.
+  std::size_t open() const { return open_.size(); }
+
+  /// Ends everything in flight, and whatever is still given to send(), with status 0.
+  void end();
+  /// Gives up everything in flight, without an answer to anyone.
+  void destroy();
+
+ private:
+  class Link;
+  struct Forward;
+  using ForwardPtr = std::shared_ptr<Forward>;
+  using LinkPtr = std::shared_ptr<Link>;
+
+  void start(const ForwardPtr& forward);
+  /// Replaces the end that was set before.
+  template <class End>
+  void end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end);
+  void fail(const ForwardPtr& forward, const std::string& why);
+  void done(const ForwardPtr& forward, u32 status, Bytes body);
+  void log_refusal(u32 status);
+  void on_idle(const LinkPtr& link);
+  void on_gone(const LinkPtr& link);
+  void drop_idle_later();
+
+  Loop& loop_;
+  ServerUrl url_;
+  TlsContext tls_;
+  std::string head_;  ///< of every request, up to the length of its body
+  u32 answer_bytes_max_;
+  Log& log_;
+  unsigned lookups_ = 0;
+  std::unordered_set<ForwardPtr> open_;
+  std::unordered_set<LinkPtr> links_;
+  std::deque<LinkPtr> idle_;  ///< the one idle for longest first
+  std::deque<ForwardPtr> waiting_;
+  Loop::Timer idle_timer_;
+  bool is_idle_timer_set_ = false;
+  bool is_ended_ = false;
+};
+
+}  // namespace sidekick::host

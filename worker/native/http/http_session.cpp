@@ -1,0 +1,327 @@
+#include "http/http_session.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+#include <boost/beast/http/rfc7230.hpp>
+
+#include "net/websocket.hpp"
+
+namespace sidekick::host {
+
+namespace http = boost::beast::http;
+
+namespace {
+
+using Milliseconds = std::chrono::milliseconds;
+
+constexpr Milliseconds head_time{10'000};
+constexpr Milliseconds request_time{60'000};
+/// Longer than the idle time after which HTTP clients drop a connection, so that they do not find it closed under them.
+constexpr Milliseconds idle_time{65'000};
+/// After the last answer what still comes is dropped for so long: closing at once would lose the answer.
+constexpr Milliseconds linger_time{2'000};
+constexpr u32 head_bytes_max = 16 * 1024;
+/// What was read and is still to be parsed may be as much as one read; more than that with a head beside it is a part without end.
+constexpr std::size_t pending_bytes_max = head_bytes_max + sizeof(Loop::ReadBuffer);
+/// What the head of an answer takes, to speak of.
+constexpr std::size_t answer_head_bytes = 256;
+/// More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else.
+constexpr u32 pipelined_max = 64;
+/// With more unsent than this a connection is not read: its peer could else make us write what it never takes.
+constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
+constexpr unsigned unauthorized = 401;
+constexpr std::string_view text_plain = "text/plain; charset=utf-8";
+
+std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
+
+/// What a request's head says besides method and target. Of a field that stands there twice the first counts.
+struct HeadFields {
+  unsigned hosts = 0;
+  unsigned lengths = 0;
+  bool has_transfer_encoding = false;
+  bool has_upgrade = false;
+  std::string_view expect;
+  std::string_view authorization;
+};
+
+/// In one walk: looking one up costs more.
+template <class Request>
+HeadFields head_fields_of(const Request& request) {
+  HeadFields fields;
+  const auto keep_first = [](std::string_view& value, const auto& field) {
+    if (value.data() == nullptr) value = as_view(field.value());
+  };
+  for (const auto& field : request) {
+    const http::field name = field.name();
+    fields.hosts += name == http::field::host;
+    fields.lengths += name == http::field::content_length ? 1 + std::count(field.value().begin(), field.value().end(), ',') : 0;
+    fields.has_transfer_encoding |= name == http::field::transfer_encoding;
+    fields.has_upgrade |= name == http::field::upgrade;
+    if (name == http::field::expect) keep_first(fields.expect, field);
+    if (name == http::field::authorization) keep_first(fields.authorization, field);
+  }
+  return fields;
+}
+
+/// For the Date header: made once a second.
+std::string_view http_date() {
+  static std::time_t made_for = 0;
+  static char text[64];
+  const std::time_t now = std::time(nullptr);
+  if (now != made_for) {
+    std::tm utc{};
+    gmtime_r(&now, &utc);
+    std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    made_for = now;
+  }
+  return text;
+}
+
+/// How many bytes of empty lines there are before a request: a line's end may have been sent behind the body before it (RFC 9112, 2.2).
+std::size_t empty_lines(std::span<const char> bytes) {
+  std::size_t size = 0;
+  while (size + 1 < bytes.size() && bytes[size] == '\r' && bytes[size + 1] == '\n') size += 2;
+  return size;
+}
+
+/// As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2).
+bool is_socket_target(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (!target.starts_with(scheme)) continue;
+    const std::size_t path = target.find_first_of("/?#", scheme.size());
+    if (path == std::string_view::npos || path == scheme.size()) return false;
+    target.remove_prefix(path);
+    break;
+  }
+  return target == "/socket" || target.starts_with("/socket?");
+}
+
+}  // namespace
+
+void HttpSession::start() {
+  loop().set_deadline(shared_from_this(), head_time);
+  arm_read();
+}
+
+bool HttpSession::wants_bytes() const { return state_ != State::delayed && unsent_bytes() <= unsent_bytes_read_max; }
+
+void HttpSession::on_bytes(std::span<char> bytes) {
+  if (pending_.empty()) {
+    const std::size_t taken = take(bytes);
+    if (!is_closed() && !is_finishing()) pending_.assign(bytes.data() + taken, bytes.size() - taken);
+  } else {
+    pending_.append(bytes.data(), bytes.size());
+    const std::size_t taken = take(pending_);
+    pending_.erase(0, taken);
+    if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing()) refuse(400, "a part of the body's encoding without end");
+  }
+  keep_unfinished(pending_.size());
+}
+
+/// All requests that are there; returns how many bytes they were.
+std::size_t HttpSession::take(std::span<char> bytes) {
+  std::size_t taken = 0;
+  while (taken < bytes.size() && !is_closed() && !is_finishing() && state_ != State::delayed) {
+    if (state_ == State::idle) {
+      taken += empty_lines(bytes.subspan(taken));
+      const auto rest = bytes.subspan(taken);
+      if (rest.empty() || (rest.size() == 1 && rest[0] == '\r')) break;
+    }
+    const std::size_t size = parse(bytes.subspan(taken));
+    taken += size;
+    if (handshake_ != nullptr) {
+      taker_.on_socket(release(), handshake_, {bytes.data() + taken, bytes.size() - taken});
+      return bytes.size();
+    }
+    if (state_ == State::idle) parser_.reset();  // not before: what was answered pointed into it
+    if (size == 0 && (state_ == State::head || state_ == State::body)) break;
+  }
+  await_rest();
+  return taken;
+}
+
+/// What has not come whole has a time to do so. Most requests come whole, and cost no deadline.
+void HttpSession::await_rest() {
+  if (is_closed() || is_finishing() || awaited_ == state_ || (state_ != State::head && state_ != State::body)) return;
+  awaited_ = state_;
+  loop().set_deadline(shared_from_this(), state_ == State::head ? head_time : request_time);
+}
+
+/// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are needed.
+std::size_t HttpSession::parse(std::span<char> bytes) {
+  if (state_ == State::idle) {
+    state_ = State::head;
+    parser_.emplace();
+    parser_->header_limit(head_bytes_max);
+    parser_->body_limit(boost::none);
+  }
+  ErrorCode error;
+  std::size_t size = 0;
+  if (!parser_->is_done()) size = parser_->put(asio::buffer(bytes.data(), bytes.size()), error);
+  if (error == http::error::need_more) error = {};
+  if (error == http::error::header_limit) return refuse(431, "the request's head is over 16 KiB"), bytes.size();
+  if (error) return refuse(400, error.message()), bytes.size();
+  if (state_ == State::head && parser_->is_header_done()) {
+    if (!takes_one_more()) return bytes.size();
+    const std::string_view head(bytes.data(), size);
+    if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos) return refuse(400, "a header that goes on in the next line"), bytes.size();
+    on_head();
+  }
+  if (state_ == State::body) on_body();
+  return size;
+}
+
+bool HttpSession::takes_one_more() {
+  if (turn_ != loop().turn()) requests_in_turn_ = 0;
+  turn_ = loop().turn();
+  if (++requests_in_turn_ <= pipelined_max) return true;
+  finish(linger_time);
+  return false;
+}
+
+void HttpSession::on_head() {
+  const auto& request = parser_->get();
+  const HeadFields fields = head_fields_of(request);
+  if (request.version() >= 11 && fields.hosts != 1) return refuse(400, "expected one Host header");
+  if (fields.lengths > 1) return refuse(400, "expected one Content-Length");
+  const bool is_chunked = parser_->chunked();
+  if (fields.has_transfer_encoding && !is_chunked) return refuse(400, "a Transfer-Encoding other than chunked");
+  const u64 declared = parser_->content_length().value_or(0);
+  const bool has_body = is_chunked || declared > 0;
+
+  if (parser_->upgrade() && fields.has_upgrade) {
+    if (!taker_.is_stopping() && is_socket_target(as_view(request.target()))) return on_upgrade();
+    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked.
+    is_last_ = true;
+    if (taker_.is_stopping()) return refuse(503, "Shutting down");
+    if (has_body) {
+      const std::string protocol(as_view(request[http::field::upgrade]).substr(0, 100));
+      return refuse(400, "this request asks for an upgrade to \"" + protocol + "\"; send it without");
+    }
+  }
+  const bool awaits_continue = boost::beast::iequals(fields.expect, "100-continue");
+  if (!fields.expect.empty() && !awaits_continue) return refuse(417, "expected no Expect but 100-continue");
+
+  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()), as_view(request.target()), fields.authorization);
+  authorization_ = fields.authorization;
+  is_known_ |= body_bytes_max_ > 0;
+  if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
+    is_last_ |= has_body;  // nobody is going to read it
+    return submit(declared, {});
+  }
+  if (awaits_continue) send(Buffer::copy("HTTP/1.1 100 Continue\r\n\r\n"));
+  state_ = State::body;
+  parser_->eager(true);
+}
+
+void HttpSession::on_body() {
+  const std::string& body = parser_->get().body();
+  const bool is_too_large = body.size() > body_bytes_max_;
+  if (!is_too_large && !parser_->is_done()) return;
+  is_last_ |= !parser_->is_done();
+  submit(body.size(), is_too_large ? Bytes() : Bytes(body));
+}
+
+void HttpSession::submit(u64 body_bytes, Bytes body) {
+  state_ = State::answering;
+  const auto& request = parser_->get();
+  is_last_ |= !request.keep_alive();
+  taker_.on_request(*this, {0, static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)), as_view(request.method_string()), as_view(request.target()),
+                            authorization_, body});
+}
+
+void HttpSession::respond(const action::Respond& it) {
+  if (state_ != State::answering) return;
+  if (it.status == unauthorized) {
+    const std::string_view path = as_view(parser_->get().target());
+    taker_.on_refused(path.substr(0, path.find_first_of("?#")), stream().remote_address());
+  }
+  if (it.delay_ms == 0 || taker_.is_stopping()) return answer(it.status, it.content_type, it.header, it.body, is_last_);
+  // Who guesses secrets has one guess per connection and delay: until then it is not read, and then it ends.
+  state_ = State::delayed;
+  loop().set_deadline(shared_from_this(), request_time + Milliseconds(it.delay_ms));  // stop() finds those that have a deadline
+  delayed_status_ = it.status;
+  delayed_type_ = it.content_type;
+  delayed_header_ = it.header;
+  delayed_body_ = it.body;
+  delay_.emplace(loop().context().get_executor(), Milliseconds(it.delay_ms));
+  delay_->async_wait([self = shared_from_this(), this](const ErrorCode&) {
+    if (!is_closed()) answer(delayed_status_, delayed_type_, delayed_header_, delayed_body_, true);
+  });
+}
+
+void HttpSession::fail(unsigned status, std::string_view why) {
+  if (is_closed()) return;
+  drop_turn();
+  // No answer is better than one that is not true.
+  if (is_finishing()) return drop("its answer does not hold");
+  answer(status, text_plain, {}, why, true);
+}
+
+void HttpSession::stop() {
+  if (state_ == State::delayed) delay_->cancel();
+  if (state_ == State::idle) finish(linger_time);
+}
+
+void HttpSession::refuse(unsigned status, std::string_view why) { answer(status, text_plain, {}, why, true); }
+
+void HttpSession::answer(unsigned status, std::string_view content_type, std::string_view header, std::string_view body, bool is_last) {
+  is_last |= taker_.is_stopping();
+  std::string text;
+  text.reserve(answer_head_bytes + header.size() + body.size());
+  text.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(as_view(http::obsolete_reason(static_cast<http::status>(status))));
+  text.append("\r\nContent-Type: ").append(content_type).append("\r\nContent-Length: ").append(std::to_string(body.size()));
+  if (!header.empty()) text.append("\r\n").append(header);
+  text.append("\r\nDate: ").append(http_date());
+  text.append(is_last ? "\r\nConnection: close\r\n\r\n" : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n\r\n");
+  if (!parser_ || parser_->get().method() != http::verb::head) text.append(body);
+  send(Buffer::copy(text));
+  if (is_last) {
+    state_ = State::answering;
+    finish(linger_time);
+  } else {
+    state_ = awaited_ = State::idle;
+    loop().set_deadline(shared_from_this(), idle_time);
+  }
+}
+
+void HttpSession::on_upgrade() {
+  const auto& request = parser_->get();
+  const std::string_view version = as_view(request[http::field::sec_websocket_version]);
+  const std::string_view key = as_view(request[http::field::sec_websocket_key]);
+  if (owes()) return refuse(400, "an upgrade behind requests that are still to be answered");
+  if (request.method() != http::verb::get) return refuse(405, "a WebSocket begins with GET");
+  if (!boost::beast::iequals(request[http::field::upgrade], "websocket")) return refuse(400, "expected Upgrade: websocket");
+  if (!is_websocket_key(key)) return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
+  if (version != "13" && version != "8") return answer(400, text_plain, "Sec-WebSocket-Version: 13, 8", "expected Sec-WebSocket-Version: 13", true);
+  std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + websocket_accept(key);
+  // Browsers close a socket that takes up none of the protocols they offer.
+  const http::token_list protocols(request[http::field::sec_websocket_protocol]);
+  if (protocols.begin() != protocols.end()) text.append("\r\nSec-WebSocket-Protocol: ").append(as_view(*protocols.begin()));
+  text.append("\r\n\r\n");
+  handshake_ = Buffer::copy(text);
+  state_ = State::answering;
+}
+
+Wire::Claim HttpSession::claim() const {
+  if (is_finishing()) return Claim::ending;
+  if (state_ == State::delayed) return Claim::none;
+  if (state_ == State::body || state_ == State::answering) return Claim::busy;
+  return is_known_ ? Claim::known : Claim::none;
+}
+
+void HttpSession::on_deadline() {
+  if (is_finishing() || state_ == State::idle) return lost("timed out");
+  refuse(408, "the request took too long");
+}
+
+void HttpSession::on_lost(const std::string&) { delay_.reset(); }
+
+/// A client may have nothing more to say and still wait for its answer.
+void HttpSession::on_peer_ended() {
+  if (owes()) return finish(linger_time);
+  lost("the peer has closed the connection");
+}
+
+}  // namespace sidekick::host

@@ -1,0 +1,51 @@
+#include "http/server_url.hpp"
+
+#include <algorithm>
+
+#include <boost/url/src.hpp>
+
+#include "errors.hpp"
+#include "log.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+/// Digits are all that the parser lets through, but any number of them.
+bool is_port(const std::string& text) {
+  if (text.empty()) return true;  // the scheme's own
+  const std::size_t digits = text.size() - std::min(text.find_first_not_of('0'), text.size());
+  return digits > 0 && digits <= 5 && std::stoul(text) <= 65535;
+}
+
+}  // namespace
+
+ServerUrl parse_server_url(const std::string& text) {
+  const auto parsed = boost::urls::parse_uri(text);
+  const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https);
+  if (!is_http || parsed->host().empty() || !is_port(std::string(parsed->port()))) {
+    const std::size_t at = text.rfind('@');  // what may be a password is not shown
+    const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
+    std::string shown = text;
+    if (at != std::string::npos) shown = text.substr(0, slash == std::string::npos ? 0 : slash + 1) + "..." + text.substr(at);
+    throw ConfigError("server URL: expected something like http://localhost:3000/api/covenant, got " + quote_text(shown));
+  }
+  if (parsed->has_userinfo()) {
+    throw ConfigError("server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret");
+  }
+  boost::urls::url url(*parsed);
+  url.remove_fragment();
+  if (url.path().empty()) url.set_path_absolute(true);  // set_path("/") makes it "/./"
+  url.params().set("type", "channel");
+
+  ServerUrl result;
+  result.is_https = url.scheme_id() == boost::urls::scheme::https;
+  result.host = url.host_address();
+  result.port = url.port().empty() ? (result.is_https ? "443" : "80") : std::string(url.port());
+  result.authority = std::string(url.encoded_host_and_port());
+  result.target = std::string(url.encoded_resource());
+  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority + std::string(url.encoded_path());
+  return result;
+}
+
+}  // namespace sidekick::host

@@ -1,0 +1,64 @@
+// The core linked in: for measuring what the sandbox costs, and for running the whole server under sanitizers. A trap of this one
+// ends the process.
+#include "runtime/engine.hpp"
+#include "errors.hpp"
+#include "sidekick/trace.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+class NativeEngine final : public Engine {
+ public:
+  explicit NativeEngine(Config config) : hub_(std::move(config)) {}
+
+  std::span<const Action> handle(Millis now, const Input& input) override {
+    hub_.handle(now, input, actions_);
+    latest_at_ = now;
+    latest_ = input;
+    return {actions_.begin(), actions_.end()};
+  }
+
+  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override { return hub_.body_bytes_max(method, path, authorization); }
+
+  Bytes describe() override {
+    recorded_.clear();
+    trace::append_header(recorded_, hub_.config());
+    return recorded_;
+  }
+  void record(bool on) override { is_recording_ = on; }
+  Bytes recorded() override {
+    recorded_.clear();
+    if (!is_recording_) return recorded_;
+    recording_.append(recorded_, hub_, latest_at_, latest_, actions_);
+    if (recording_.take_due_hash(hub_)) recording_.append_hash(recorded_, hub_);
+    return recorded_;
+  }
+  Bytes record_input(Millis now, const Input& input) override {
+    recorded_.clear();
+    trace::append_input(recorded_, hub_, now, input);
+    return recorded_;
+  }
+
+ private:
+  Hub hub_;
+  Actions actions_;
+  bool is_recording_ = false;
+  trace::Recording recording_;
+  Millis latest_at_ = 0;
+  Input latest_ = input::TimerFired{};  // what it points to is the caller's
+  std::string recorded_;
+};
+
+}  // namespace
+
+CreateEngine native_engine() {
+  return [](Bytes text) -> std::unique_ptr<Engine> {
+    Config config;
+    const std::string wrong = decode_config(text, config);
+    if (!wrong.empty()) throw ConfigError(wrong);
+    return std::make_unique<NativeEngine>(std::move(config));
+  };
+}
+
+}  // namespace sidekick::host

@@ -1,0 +1,38 @@
+// The Sidekick as a server: sockets and HTTP around a Host. Owns listening, accepting and shutting down.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/signal_set.hpp>
+
+#include "runtime/engine.hpp"
+#include "log.hpp"
+
+namespace sidekick::host {
+
+struct ServerOptions {
+  unsigned short port = 3000;  ///< 0: any free one
+  std::optional<std::string> host;
+  /// Makes a hub for these secrets and limits.
+  std::function<std::unique_ptr<Engine>()> create_engine;
+  std::optional<std::string> server_url;
+  std::string server_secret;
+  std::optional<std::string> record_file;
+  std::optional<std::string> data_directory;
+  std::optional<std::string> tls_cert_file;
+  std::optional<std::string> tls_key_file;
+  unsigned ping_seconds = 30;
+  /// Called with each connection, before it is taken: a test may let it throw.
+  std::function<void()> accepted = [] {};
+};
+
+/// Serves until a signal (SIGTERM, SIGINT) has stopped it. May end the process itself then, rather than wait for a lookup of a name.
+/// `started` gets the port as soon as connections are accepted.
+/// Throws UsageError or StartError where it cannot start.
+void serve(const ServerOptions& options, Log& log, const std::function<void(unsigned short port)>& started);
+
+}  // namespace sidekick::host

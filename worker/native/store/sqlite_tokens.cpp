@@ -1,0 +1,175 @@
+// Tokens as rows of an SQLite database in WAL mode: one transaction a turn. Not flushed to the disk each time (synchronous=NORMAL): what
+// has been committed survives the process, a power cut may cost the last commits, but never the database.
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "errors.hpp"
+#include "store/tokens.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+constexpr int schema_version = 1;
+
+class Statement {
+ public:
+  Statement(sqlite3* database, const char* sql) {
+    if (sqlite3_prepare_v3(database, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) != SQLITE_OK) throw StartError(sqlite3_errmsg(database));
+  }
+  ~Statement() { sqlite3_finalize(statement_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  Statement& bind(int index, Bytes bytes) {
+    // An empty blob needs an address, or it is NULL.
+    sqlite3_bind_blob64(statement_, index, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC);
+    return *this;
+  }
+  Statement& bind(int index, u64 number) {
+    sqlite3_bind_int64(statement_, index, static_cast<sqlite3_int64>(number));
+    return *this;
+  }
+
+  bool step() { return sqlite3_step(statement_) == SQLITE_ROW; }
+  u64 number(int column) { return static_cast<u64>(sqlite3_column_int64(statement_, column)); }
+  std::string bytes(int column) {
+    const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+  }
+
+  /// Ends this run. Returns SQLite's code for it.
+  int reset() {
+    const int code = sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+    return code;
+  }
+
+ private:
+  sqlite3_stmt* statement_ = nullptr;
+};
+
+class SqliteTokens final : public TokenStore {
+ public:
+  explicit SqliteTokens(const std::string& directory) : directory_(directory) { open(); }
+
+  void put(const action::PutToken& token) override {
+    run(put_->bind(1, token.key).bind(2, u64{token.state}).bind(3, token.expires_at).bind(4, token.record));
+  }
+  bool touch(const action::TouchToken& token) override {
+    run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key));
+    return !wrong_.empty() || sqlite3_changes(database_.get()) > 0;  // where something is wrong, commit() says so
+  }
+  void erase(const action::EraseToken& token) override { run(erase_->bind(1, token.key)); }
+  void clear() override { run(*clear_); }
+
+  std::string commit() override {
+    if (!is_writing_) return {};
+    is_writing_ = false;
+    if (wrong_.empty() && execute("COMMIT") == SQLITE_OK) return {};
+    std::string why = wrong_.empty() ? sqlite3_errmsg(database_.get()) : wrong_;
+    wrong_.clear();
+    if (sqlite3_get_autocommit(database_.get()) == 0) execute("ROLLBACK");
+    return why;
+  }
+
+  std::vector<StoredToken> all() override {
+    std::vector<StoredToken> tokens;
+    while (all_->step()) tokens.push_back({static_cast<u32>(all_->number(1)), all_->number(2), all_->bytes(0), all_->bytes(3)});
+    if (const int code = all_->reset(); code != SQLITE_OK) refuse(code);
+    return tokens;
+  }
+
+ private:
+  struct Close {
+    void operator()(sqlite3* database) const { sqlite3_close(database); }
+  };
+
+  void open() {
+    // Only for the owner: contexts may hold what is nobody else's business.
+    if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
+    const mode_t mask = umask(077);
+    sqlite3* database = nullptr;
+    int code = sqlite3_open_v2((directory_ + "/tokens.sqlite").c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    database_.reset(database);
+    // Exclusive: a second process is refused at once, and no shared memory is needed.
+    for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"}) {
+      if (code == SQLITE_OK) code = execute(sql);
+    }
+    umask(mask);
+    if (code != SQLITE_OK) refuse(code);
+    check_schema();
+    code = execute("CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID");
+    if (code == SQLITE_OK) code = execute(("PRAGMA user_version=" + std::to_string(schema_version)).c_str());
+    if (code == SQLITE_OK) code = execute("COMMIT");
+    if (code != SQLITE_OK) refuse(code);
+    put_ = prepare("INSERT OR REPLACE INTO tokens (key, state, expires_at, record) VALUES (?1, ?2, ?3, ?4)");
+    touch_ = prepare("UPDATE tokens SET state=?1, expires_at=?2 WHERE key=?3");
+    erase_ = prepare("DELETE FROM tokens WHERE key=?1");
+    clear_ = prepare("DELETE FROM tokens");
+    all_ = prepare("SELECT key, state, expires_at, record FROM tokens");
+  }
+
+  [[noreturn]] void refuse(int code) {
+    const std::string where = "--data " + directory_ + ": ";
+    switch (code & 0xff) {
+      case SQLITE_BUSY:
+      case SQLITE_LOCKED:
+        throw StartError(where + "another process uses it: stop that one, or choose another folder");
+      case SQLITE_NOTADB:
+      case SQLITE_CORRUPT:
+        throw StartError(where + "tokens.sqlite is damaged, or no database: move it away to start afresh (" + sqlite3_errmsg(database_.get()) + ")");
+      default:
+        throw StartError(where + "tokens.sqlite cannot be used: " + sqlite3_errmsg(database_.get()) +
+                         (sqlite3_system_errno(database_.get()) != 0 ? " (" + errno_text(sqlite3_system_errno(database_.get())) + ")" : ""));
+    }
+  }
+
+  void check_schema() {
+    Statement version(database_.get(), "PRAGMA user_version");
+    version.step();
+    const auto found = static_cast<sqlite3_int64>(version.number(0));
+    if (found < 0 || found > schema_version) {
+      throw StartError("--data " + directory_ + ": tokens.sqlite is of a later Sidekick (format " + std::to_string(found) + ", this one knows " +
+                       std::to_string(schema_version) + "): use that one, or another folder");
+    }
+  }
+
+  std::unique_ptr<Statement> prepare(const char* sql) {
+    try {
+      return std::make_unique<Statement>(database_.get(), sql);
+    } catch (const StartError& error) {
+      throw StartError("--data " + directory_ + ": tokens.sqlite is not of a Sidekick: move it away, or choose another folder (" + error.what() + ")");
+    }
+  }
+
+  int execute(const char* sql) { return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr); }
+
+  /// The first failure counts: nothing of the turn is stored then.
+  void run(Statement& statement) {
+    if (!is_writing_) {
+      is_writing_ = true;
+      if (execute("BEGIN IMMEDIATE") != SQLITE_OK) fail();
+    }
+    if (wrong_.empty()) statement.step();
+    if (statement.reset() != SQLITE_OK) fail();
+  }
+
+  void fail() {
+    if (wrong_.empty()) wrong_ = sqlite3_errmsg(database_.get());
+  }
+
+  std::string directory_;
+  std::unique_ptr<sqlite3, Close> database_;
+  std::unique_ptr<Statement> put_, touch_, erase_, clear_, all_;
+  bool is_writing_ = false;
+  std::string wrong_;
+};
+
+}  // namespace
+
+std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory) { return std::make_unique<SqliteTokens>(directory); }
+
+}  // namespace sidekick::host

@@ -1,0 +1,240 @@
+// redact: the same recording with stand-ins for all that users and app servers said. The inputs are changed, and what the core says to them is
+// recorded anew, so the copy replays like any recording. Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names.
+// Says where this build answers otherwise than the recording, or the copy otherwise than the original.
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <tuple>
+
+#include "command.hpp"
+#include "replay/core_hub.hpp"
+#include "files.hpp"
+#include "redact/redacted.hpp"
+#include "sidekick/text.hpp"
+#include "trap_place.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+/// An input with the bytes it points to.
+class HeldInput {
+ public:
+  HeldInput(Input input) : input_(input) {
+    const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
+    std::size_t count = 0;
+    for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+      if (field->kind != FieldKind::bytes) continue;
+      Bytes& bytes = *reinterpret_cast<Bytes*>(fields_of(input_) + field->offset);
+      texts_[count] = bytes;
+      bytes = texts_[count++];
+    }
+  }
+  HeldInput(const HeldInput&) = delete;
+  HeldInput& operator=(const HeldInput&) = delete;
+
+  const Input& operator*() const { return input_; }
+
+ private:
+  static constexpr std::size_t byte_fields_max = 8;
+  Input input_;
+  std::string texts_[byte_fields_max];
+};
+
+/// What an answer is but for its texts: what is done, to how many, how long it is. Not the order: tokens that expire at once go by their hash.
+using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
+
+Outline outline_of(const Actions& actions) {
+  Outline outline;
+  for (const Action& action : actions) {
+    u64 numbers = 0;
+    u64 sizes = 0;
+    for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+      switch (field->kind) {
+        case FieldKind::u32_word: numbers = numbers * 31 + field_at<u32>(fields_of(action), *field); break;
+        case FieldKind::u64_word: numbers = numbers * 31 + field_at<u64>(fields_of(action), *field); break;
+        case FieldKind::ids:
+          for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field)) numbers = numbers * 31 + id;
+          break;
+        case FieldKind::bytes: sizes = sizes * 31 + field_at<Bytes>(fields_of(action), *field).size(); break;
+        case FieldKind::end: trap();
+      }
+    }
+    outline.emplace_back(action.tag, numbers, sizes);
+  }
+  std::sort(outline.begin(), outline.end());
+  return outline;
+}
+
+/// How many inputs something is true of, and the first.
+struct Count {
+  void add(u64 line) {
+    if (inputs++ == 0) first_line = line;
+  }
+  u64 inputs = 0;
+  u64 first_line = 0;
+};
+
+class Redaction {
+ public:
+  Redaction(Bytes key, std::FILE* out) : redacted_(key), out_(out) {}
+
+  /// An input is recorded once the next line is known: on one that nothing follows the hub may have trapped.
+  int run(const char* path, Reader& reader) {
+    for (;;) {
+      const Reader::Step step = reader.next();
+      if (step == Reader::Step::broken) return unreadable(path, reader);
+      if (step == Reader::Step::action) {
+        recorded_.push_back(reader.line());
+        continue;
+      }
+      if (input_) record(step == Reader::Step::end, step == Reader::Step::header);
+      if (step == Reader::Step::header) open(reader.config());
+      if (step == Reader::Step::input) take(reader);
+      if (step == Reader::Step::hash) {
+        std::string line;
+        recording_.append_hash(line, *hub_);
+        write(line);
+      }
+      if (step == Reader::Step::end) break;
+    }
+    report(path);
+    return is_whole_ ? 0 : unusable("the output", "cannot be written to");
+  }
+
+ private:
+  void open(Config config) {
+    original_hub_ = std::make_unique<Hub>(config);
+    config.hash_seed = 0;  // the live hub's is nobody's business
+    std::string line;
+    append_header(line, config);
+    write(line + "\n");
+    hub_ = std::make_unique<Hub>(config);
+    recording_ = {};
+  }
+
+  void take(const Reader& reader) {
+    now_ = reader.now();
+    line_ = reader.line_number();
+    input_.emplace(reader.input());
+    recorded_.clear();
+    ++inputs_;
+  }
+
+  void record(bool is_end, bool is_other_hub) {
+    std::string lines;
+    set_trap_place(line_);
+    const Input input = redacted(**input_);
+    if ((is_end || is_other_hub) && recorded_.empty()) {
+      append_input(lines, *hub_, now_, input);
+    } else {
+      original_hub_->handle(now_, **input_, actions_);
+      if (!is_as_recorded(is_end || is_other_hub)) unlike_recording_.add(line_);
+      const Outline outline = outline_of(actions_);
+      hub_->handle(now_, input, actions_);
+      if (outline != outline_of(actions_)) unlike_original_.add(line_);
+      recording_.append(lines, *hub_, now_, input, actions_);
+    }
+    input_.reset();
+    write(lines);
+  }
+
+  /// A recording may be cut off.
+  bool is_as_recorded(bool is_last) const {
+    if (is_last ? recorded_.size() > actions_.size() : recorded_.size() != actions_.size()) return false;
+    for (std::size_t i = 0; i < recorded_.size(); ++i) {
+      std::string line;
+      append_action(line, actions_[static_cast<u32>(i)]);
+      if (line.size() != recorded_[i].size() + 1 || !line.starts_with(recorded_[i])) return false;
+    }
+    return true;
+  }
+
+  /// The same input, of stand-ins; what it points to is valid until the next call.
+  Input redacted(Input input) {
+    switch (input.tag) {
+      case InputTag::client_frame:
+        input.client_frame.bytes = text_ = redacted_.document(input.client_frame.bytes);
+        break;
+      case InputTag::http_request: {
+        input::HttpRequest& in = input.http_request;
+        in.method = method_ = redacted_.method(in.method);
+        in.path = path_ = redacted_.path(in.path);
+        in.body = text_ = redacted_.document(in.body);
+        break;  // of its authorization nothing is recorded but whether it was right
+      }
+      case InputTag::forward_done:
+        input.forward_done.body = text_ = redacted_.document(input.forward_done.body);
+        break;
+      case InputTag::restore_token:
+        input.restore_token.key = path_ = redacted_.text(input.restore_token.key);
+        input.restore_token.record = text_ = redacted_.document(input.restore_token.record);
+        break;
+      case InputTag::restore_client:
+        input.restore_client.record = text_ = redacted_.lines(input.restore_client.record);
+        break;
+      case InputTag::client_opened:
+      case InputTag::client_closed:
+      case InputTag::client_lagging:
+      case InputTag::timer_fired:
+      case InputTag::shutting_down:
+        break;
+    }
+    return input;
+  }
+
+  /// Without a word of what was said: this may be passed on as well.
+  void report(const char* path) const {
+    const auto say = [&](const Count& count, const char* what) {
+      if (count.inputs == 0) return;
+      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, this the first, %s\n", path, static_cast<unsigned long long>(count.first_line),
+                   static_cast<unsigned long long>(count.inputs), static_cast<unsigned long long>(inputs_), what);
+    };
+    say(unlike_recording_, "come to something else in this build than the recording says. The copy holds what this build says, so what the recording shows may be "
+                           "gone: redact with the build that recorded it (replay shows the difference)");
+    say(unlike_original_, "come to something else with stand-ins: it depends on what their texts say, so what you want to show may be gone: replay the copy");
+  }
+
+  void write(const std::string& text) { is_whole_ &= std::fwrite(text.data(), 1, text.size(), out_) == text.size(); }
+
+  Redacted redacted_;
+  std::FILE* out_;
+  bool is_whole_ = true;
+  std::unique_ptr<Hub> original_hub_;
+  std::unique_ptr<Hub> hub_;
+  Recording recording_;
+  Actions actions_;
+  Millis now_ = 0;
+  u64 line_ = 0;
+  u64 inputs_ = 0;
+  std::optional<HeldInput> input_;
+  std::vector<std::string> recorded_;  // what came of it
+  Count unlike_recording_;
+  Count unlike_original_;
+  std::string text_, method_, path_;  // what a redacted input points to
+};
+
+std::string random_key() {
+  std::random_device entropy;
+  return compose({Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy())});
+}
+
+}  // namespace
+
+int redact(const Told& told) {
+  if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return unusable("redact", wrong);
+  return read_trace(told.files[0], [&](Reader& reader) {
+    std::FILE* out = create_file(told.out);
+    if (out == nullptr) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    catch_traps();
+    set_trap_file(told.files[0]);
+    const int status = Redaction(told.key.empty() ? random_key() : told.key, out).run(told.files[0], reader);
+    if (std::fclose(out) != 0) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    return status;
+  });
+}
+
+}  // namespace sidekick::trace

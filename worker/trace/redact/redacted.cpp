@@ -1,0 +1,163 @@
+#include "redact/redacted.hpp"
+
+#include <algorithm>
+
+#include "sidekick/ion/reader.hpp"
+#include "sidekick/text.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+constexpr Bytes routes[] = {"/connection", "/resources", "/message", "/health", "/socket"};
+constexpr Bytes words[] = {"null", "true", "false", "NaN", "Infinity", "-Infinity", "map", "set", "date"};
+/// Members whose texts the hub compares with others, one by one.
+constexpr Bytes compared_members[] = {"token", "channel", "params", "resources", "resources_gone", "tokens", "tokens_gone"};
+
+bool is_one_of(Bytes text, const auto& list) { return std::find(std::begin(list), std::end(list), text) != std::end(list); }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+std::string decoded(Bytes raw) {
+  std::string text;
+  ion::append_decoded(text, raw);
+  return text;
+}
+
+/// Where the string that begins before `at` has its closing quote, or the end.
+std::size_t end_of_string(Bytes text, std::size_t at) {
+  while (at < text.size() && text[at] != '"') at += text[at] == '\\' ? 2 : 1;
+  return std::min(at, text.size());
+}
+
+}  // namespace
+
+std::string Redacted::text(Bytes text) {
+  stand_in_.add(text, Writing::plain);
+  return stand_in_.finish();
+}
+
+std::string Redacted::method(Bytes method) { return is_method(method) ? std::string(method) : text(method); }
+
+/// A path that there is stays; what follows it, and the host before it, does not. As Hub::State reads paths.
+std::string Redacted::path(Bytes path) {
+  const std::size_t scheme = path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
+  const std::size_t begin = scheme == 0 ? 0 : std::min(path.find('/', scheme), path.size());
+  const std::size_t query = std::min(path.find_first_of("?#", begin), path.size());
+  const Bytes route = path.substr(begin, query - begin);
+  const std::string host = text(path.substr(scheme, begin - scheme));
+  return compose({path.substr(0, scheme), host, is_one_of(route, routes) ? std::string(route) : text(route), path.substr(query, query < path.size() ? 1 : 0),
+                  query < path.size() ? text(path.substr(query + 1)) : ""});
+}
+
+std::string Redacted::lines(Bytes record) {
+  std::string out;
+  for (std::size_t at = 0; at < record.size();) {
+    const std::size_t end = std::min(record.find('\n', at), record.size());
+    out += document(record.substr(at, end - at));
+    if (end < record.size()) out += '\n';
+    at = end + 1;
+  }
+  return out;
+}
+
+std::string Redacted::document(Bytes text) {
+  if (!ion::validate(text, ion::depth_ceiling).ok()) return refused(text);
+  ion::Reader reader(text, ion::depth_ceiling);
+  ion::Kind kind = ion::Kind::null;
+  if (!reader.peek(kind) || kind != ion::Kind::object || !reader.enter_object()) {
+    add_values(text, nullptr);
+    return stand_in_.finish();
+  }
+  std::string out;
+  std::size_t at = 0;
+  const auto keep_until = [&](const char* end) {
+    const std::size_t size = static_cast<std::size_t>(end - text.data()) - at;
+    out += text.substr(at, size);
+    at += size;
+  };
+  ion::Slice key;
+  ion::Slice value;
+  while (reader.next_member(key) && reader.read(value)) {
+    const std::string name = decoded(key.raw);
+    keep_until(key.raw.data());
+    if (!is_member_name(name)) {
+      stand_in_.add(key.raw, Writing::string);
+      out += stand_in_.finish();
+      at += key.raw.size();
+    }
+    const bool is_string = value.kind == ion::Kind::string;
+    const Bytes whole = is_string ? Bytes(value.raw.data() - 1, value.raw.size() + 2) : value.raw;
+    keep_until(whole.data());
+    if (is_string && (name == "type" || name == "fault") && is_meaning(decoded(value.raw))) continue;
+    const bool is_compared = is_one_of(name, compared_members);
+    add_values(whole, is_compared ? &out : nullptr);
+    if (!is_compared) out += stand_in_.finish();
+    at += whole.size();
+  }
+  keep_until(text.data() + text.size());
+  return out;
+}
+
+/// A valid value, as one text, or with `apart` each string and number for itself.
+void Redacted::add_values(Bytes text, std::string* apart) {
+  const auto add = [&](Bytes part, Writing writing) {
+    stand_in_.add(part, writing);
+    if (apart != nullptr) *apart += stand_in_.finish();
+  };
+  std::size_t kept = 0;
+  const auto take = [&](std::size_t begin, std::size_t end, Writing writing) {
+    add(text.substr(kept, begin - kept), Writing::fixed);
+    add(text.substr(begin, end - begin), writing);
+    kept = end;
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    if (text[at] == '"') {
+      const std::size_t end = end_of_string(text, at + 1);
+      take(at + 1, end, Writing::string);
+      at = end + 1;
+    } else if (is_digit(text[at]) || (text[at] == '-' && is_digit(text[at + 1]))) {
+      const std::size_t end = std::min(text.find_first_not_of("0123456789+-.eE", at), text.size());
+      take(at, end, Writing::number);
+      at = end;
+    } else if (text.substr(at).starts_with("date:")) {
+      const std::size_t end = std::min(text.find_first_of(" \t\r\n,}]", at), text.size());
+      take(at + 5, end, Writing::date);
+      at = end;
+    } else {
+      ++at;
+    }
+  }
+  add(text.substr(kept), Writing::fixed);
+}
+
+/// What it is refused for stays as far as it can: ION's punctuation and words, wrong escapes, names that are forbidden.
+std::string Redacted::refused(Bytes text) {
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at + 1;
+    if (text[at] == '"') {
+      stand_in_.add("\"", Writing::fixed);
+      end = end_of_string(text, at + 1);
+      const Bytes raw = text.substr(at + 1, end - at - 1);
+      const bool is_whole = ion::validate(compose({"\"", raw, "\""}), 1).ok();
+      const std::string name = is_whole ? decoded(raw) : "";
+      stand_in_.add(raw, is_member_name(name) || is_meaning(name) || is_forbidden_key(name) ? Writing::fixed : Writing::string);
+      if (end < text.size()) stand_in_.add("\"", Writing::fixed);
+      end = std::min(end + 1, text.size());
+    } else if (Bytes(" \t\r\n{}[]:,").find(text[at]) != Bytes::npos) {
+      stand_in_.add(text.substr(at, 1), Writing::fixed);
+    } else if (text.substr(at).starts_with("date:")) {
+      end = std::min(text.find_first_of(" \t\r\n,}]", at), text.size());
+      const Bytes date = text.substr(at + 5, end - at - 5);
+      stand_in_.add("date:", Writing::fixed);
+      stand_in_.add(date, ion::is_date(date) ? Writing::date : Writing::word);
+    } else {
+      end = std::min(text.find_first_of(" \t\r\n{}[]:,\"", at), text.size());
+      const Bytes word = text.substr(at, end - at);
+      stand_in_.add(word, is_one_of(word, words) ? Writing::fixed : Writing::word);
+    }
+    at = end;
+  }
+  return stand_in_.finish();
+}
+
+}  // namespace sidekick::trace

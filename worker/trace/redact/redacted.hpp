@@ -1,0 +1,28 @@
+// Whole inputs with stand-ins: which part of a message, a record, an answer or a path is told, which has a stand-in of its own because the hub
+// compares it, and which are one text. Whatever is not known to be told is not told.
+#pragma once
+
+#include "redact/stand_in.hpp"
+
+namespace sidekick::trace {
+
+class Redacted {
+ public:
+  explicit Redacted(Bytes key) : stand_in_(key) {}
+
+  /// Decoded: a token, a method.
+  std::string text(Bytes text);
+  /// A message, a body, an answer, a record of one line; ION or not.
+  std::string document(Bytes text);
+  std::string lines(Bytes record);
+  std::string path(Bytes path);
+  std::string method(Bytes method);
+
+ private:
+  std::string refused(Bytes text);
+  void add_values(Bytes text, std::string* apart);
+
+  StandIn stand_in_;
+};
+
+}  // namespace sidekick::trace

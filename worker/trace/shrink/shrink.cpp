@@ -1,0 +1,328 @@
+// shrink: from a long trace to the shortest found that still shows the same. A candidate is some of the inputs; what comes of them is
+// recorded anew each time, so two must be asked where a difference is looked for: this build's core, and the command that stands for the
+// other build. Holds the inputs of one hub.
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "about.hpp"
+#include "command.hpp"
+#include "files.hpp"
+#include "shrink/lighten.hpp"
+#include "shrink/parties.hpp"
+#include "trace/printable.hpp"
+#include "sidekick/text.hpp"
+
+namespace sidekick::trace {
+
+namespace {
+
+struct Item {
+  std::string line;  // with its newline
+  About about;
+  u32 client = 0;
+  bool is_opening = false;
+  bool is_closing = false;
+};
+
+/// What a candidate shows. Only one of the same kind is taken for the same.
+struct Finding {
+  std::string kind;       // empty: nothing
+  std::size_t index = 0;  // of the input, where it is known; else the last
+};
+
+Bytes member_of(Bytes line, Bytes begin) {
+  if (!line.starts_with(begin)) return "no input";
+  line.remove_prefix(begin.size());
+  return line.substr(0, line.find('"'));
+}
+
+int told_of_interrupt(const char* path, const char* what) {
+  std::fprintf(stderr, "%s: interrupted; %s\n", path, what);
+  return 130;  // as a shell has it
+}
+
+class Shrinker {
+ public:
+  Shrinker(const Told& told) : told_(told), other_(told.against) {
+    parties_.push_back(&core_);
+    if (!told.against.empty()) parties_.push_back(&other_);
+  }
+
+  /// The exit status, or -1 where this hub shows nothing.
+  int run(const std::string& header, std::vector<Item> items) {
+    header_ = header;
+    const std::size_t before = items.size();
+    const Finding whole = find(items);
+    if (was_interrupted()) return told_of_interrupt(told_.files[0], "nothing is found yet, and nothing written");
+    if (!error_.empty()) return unusable("shrink", error_);
+    if (whole.kind.empty()) return -1;
+    kind_ = whole.kind;
+    items.resize(std::min(items.size(), whole.index + 1));
+    items_ = std::move(items);
+    cut_tail();
+    keep_what_concerns_the_last();
+    while (drop_chunks()) {
+    }
+    lighten_each();
+    const bool is_interrupted = was_interrupted();
+    if (is_interrupted) {
+      error_.clear();
+      forget_interrupt();  // another one ends the writing
+    }
+    if (!error_.empty()) return unusable("shrink", error_);
+    const int status = write(before);
+    if (status != 0) return status;
+    if (is_interrupted) return told_of_interrupt(told_.out.c_str(), "is the shortest found until then");
+    if (has_tried_all_) {
+      std::fprintf(stderr, "%s: stopped after %u trials, before all was tried: go on with `sidekick-trace shrink %s -o OTHER` and the same options, or allow more (--trials N)\n",
+                   told_.out.c_str(), told_.trials, told_.out.c_str());
+    }
+    return 0;
+  }
+
+ private:
+  /// Without what a host must never do: open a client that is open. (The whole trace is tried as it is.)
+  static std::vector<Item> lawful(const std::vector<Item>& items) {
+    std::set<u32> open;
+    std::vector<Item> kept;
+    for (const Item& item : items) {
+      if (item.is_opening && !open.insert(item.client).second) continue;
+      if (item.is_closing) open.erase(item.client);
+      kept.push_back(item);
+    }
+    return kept;
+  }
+
+  Finding find(const std::vector<Item>& items) {
+    ++trials_;
+    std::string text = header_;
+    for (const Item& item : items) text += item.line;
+    error_ = ask(parties_, text, answers_);
+    const std::size_t last = items.empty() ? 0 : items.size() - 1;
+    if (!error_.empty()) return {};
+    if (told_.until == "trap") return answers_[0].has_trapped ? Finding{"trap", last} : Finding{};
+    if (!told_.against.empty()) return find_difference(last);
+    return find_said(Bytes(told_.until).substr(5));
+  }
+
+  Finding find_said(Bytes wanted) const {
+    std::size_t inputs = 0;
+    const Bytes text = answers_[0].text;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = text.find('\n', at);
+      const Bytes line = text.substr(at, end - at);
+      if (line.starts_with("{\"in\":")) ++inputs;
+      if (line.starts_with("{\"out\":") && line.find(wanted) != Bytes::npos) return {"says", inputs - 1};
+      at = end == Bytes::npos ? text.size() : end + 1;
+    }
+    return {};
+  }
+
+  Finding find_difference(std::size_t last) {
+    if (answers_[0].has_trapped && answers_[1].has_trapped) return {};
+    if (answers_[0].has_trapped || answers_[1].has_trapped) return {answers_[0].has_trapped ? "this build traps" : "the other traps", last};
+    // The headers may differ: each tells of its version.
+    Bytes one = Bytes(answers_[0].text).substr(answers_[0].text.find('\n') + 1);
+    Bytes other = Bytes(answers_[1].text).substr(answers_[1].text.find('\n') + 1);
+    std::size_t inputs = 0;
+    Bytes input;
+    while (!one.empty() || !other.empty()) {
+      const Bytes line = one.substr(0, one.find('\n'));
+      const Bytes other_line = other.substr(0, other.find('\n'));
+      if (line != other_line) {
+        if (line.starts_with("{\"in\":") && other_line.starts_with("{\"in\":")) {
+          error_ = compose({"the command did not repeat the header and the inputs: expected ", printable(line, 200), ", found ", printable(other_line, 200)});
+          return {};
+        }
+        // Not by what was said: a publish that reaches one too many may shrink to one that reaches one instead of nobody.
+        const std::string kind(member_of(input, "{\"in\":\""));
+        return {kind, inputs == 0 ? 0 : inputs - 1};
+      }
+      if (line.starts_with("{\"in\":")) {
+        ++inputs;
+        input = line;
+      }
+      one.remove_prefix(std::min(one.size(), line.size() + 1));
+      other.remove_prefix(std::min(other.size(), other_line.size() + 1));
+    }
+    return {};
+  }
+
+  /// Takes the candidate over if it shows the same.
+  bool attempt(std::vector<Item> candidate) {
+    if (is_over()) return false;
+    if (trials_ >= told_.trials) {
+      has_tried_all_ = true;
+      return false;
+    }
+    candidate = lawful(candidate);
+    const Finding found = find(candidate);
+    if (found.kind != kind_) return false;
+    candidate.resize(std::min(candidate.size(), found.index + 1));
+    items_ = std::move(candidate);
+    return true;
+  }
+
+  /// A trap tells no place: the shortest beginning that has it.
+  void cut_tail() {
+    if (!is_trap()) return;
+    for (std::size_t low = 0; low + 1 < items_.size();) {
+      const std::size_t middle = low + (items_.size() - low) / 2;
+      if (!attempt({items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(middle)})) low = middle;
+    }
+  }
+
+  /// A guess that is often right, and saves most of the trials: what is about the same clients, tokens or topics, or about those of these.
+  void keep_what_concerns_the_last() {
+    if (items_.empty()) return;
+    About about = items_.back().about;
+    for (int step = 0; step < 2; ++step) {
+      std::vector<Item> candidate;
+      About wider = about;
+      for (std::size_t i = 0; i < items_.size(); ++i) {
+        if (i + 1 < items_.size() && !items_[i].about.meets(about)) continue;
+        candidate.push_back(items_[i]);
+        if (items_[i].about.clients.size() < 2) wider.add(items_[i].about);
+      }
+      if (candidate.size() == items_.size() || attempt(std::move(candidate))) return;
+      about = wider;
+    }
+  }
+
+  bool drop_chunks() {
+    const std::size_t before = items_.size();
+    for (std::size_t chunk = std::max<std::size_t>(items_.size() / 2, 1); chunk > 0; chunk /= 2) {
+      for (std::size_t end = items_.size(); end > 0;) {
+        const std::size_t start = end > chunk ? end - chunk : 0;
+        std::vector<Item> candidate(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(start));
+        candidate.insert(candidate.end(), items_.begin() + static_cast<std::ptrdiff_t>(std::min(end, items_.size())), items_.end());
+        attempt(std::move(candidate));
+        end = std::min(start, items_.size());
+      }
+    }
+    return items_.size() < before && !is_over();
+  }
+
+  /// Messages with fewer resources and less in them.
+  void lighten_each() {
+    for (std::size_t i = 0; i < items_.size() && !is_over(); ++i) {
+      for (u32 way = 0; i < items_.size() && !is_over();) {
+        std::string line = lighter(items_[i].line, way);
+        if (line.empty()) break;
+        std::vector<Item> candidate = items_;
+        candidate[i].line = std::move(line);
+        if (!attempt(std::move(candidate))) ++way;
+      }
+    }
+  }
+
+  bool is_over() const { return has_tried_all_ || was_interrupted() || !error_.empty(); }
+  bool is_trap() const { return kind_.find("trap") != std::string::npos; }
+
+  int write(std::size_t before) {
+    find(items_);
+    std::string text = answers_[parties_.size() - 1].text;
+    if (is_trap()) {
+      // What was said before it, and the input itself.
+      const std::string last = items_.back().line;
+      items_.pop_back();
+      find(items_);
+      text = answers_[0].text + last;
+    }
+    if (!error_.empty()) return unusable("shrink", error_);
+    std::FILE* out = create_file(told_.out);
+    if (out == nullptr || std::fwrite(text.data(), 1, text.size(), out) != text.size() || std::fclose(out) != 0) return unusable(told_.out, "cannot be written to");
+    const auto lines = static_cast<unsigned long long>(std::count(text.begin(), text.end(), '\n'));
+    u64 left = 0;
+    for (std::size_t at = text.find("\n{\"in\":"); at != std::string::npos; at = text.find("\n{\"in\":", at + 1)) ++left;
+    std::printf("%s: %llu inputs of %zu, %llu lines\n", told_.out.c_str(), static_cast<unsigned long long>(left), before, lines);
+    return 0;
+  }
+
+  const Told& told_;
+  Party core_{""};
+  Party other_;
+  std::vector<Party*> parties_;
+  std::vector<Answer> answers_;
+  std::string error_;
+  std::string header_;
+  std::string kind_;
+  std::vector<Item> items_;
+  u32 trials_ = 0;
+  bool has_tried_all_ = false;
+};
+
+/// A text for what cannot be meant.
+std::string wrong_of(const Told& told) {
+  if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
+  if (told.until.empty()) {
+    if (!told.against.empty()) return "";
+    return "expected --against COMMAND, which records as the other build does (\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
+           "what the trace itself says came of all inputs together and is no answer to fewer. Or --until trap, or --until says:TEXT";
+  }
+  if (told.until != "trap" && !(told.until.starts_with("says:") && told.until.size() > 5)) {
+    return compose({"expected trap or says:TEXT behind --until, found ", told.until});
+  }
+  return told.against.empty() ? "" : compose({"expected no --against with --until ", told.until, ", which is about this build alone"});
+}
+
+Item item_of(const Reader& reader, Follower& follower) {
+  Item item;
+  item.line = reader.line() + "\n";
+  const Input& input = reader.input();
+  item.about = follower.follow(reader.now(), input);
+  item.is_opening = input.tag == InputTag::client_opened || input.tag == InputTag::restore_client;
+  item.is_closing = input.tag == InputTag::client_closed;
+  if (input.tag == InputTag::client_opened) item.client = input.client_opened.client;
+  if (input.tag == InputTag::restore_client) item.client = input.restore_client.client;
+  if (input.tag == InputTag::client_closed) item.client = input.client_closed.client;
+  return item;
+}
+
+/// Each hub for itself; the first that shows something is the one.
+int shrink_trace(const Told& told, Reader& reader) {
+  Shrinker shrinker(told);
+  Follower follower;
+  std::string header;
+  std::vector<Item> items;
+  bool has_inputs = false;
+  for (;;) {
+    const Reader::Step step = reader.next();
+    if (step == Reader::Step::broken) return unreadable(told.files[0], reader);
+    const bool is_end = step == Reader::Step::end || step == Reader::Step::header;
+    if (is_end && !items.empty()) {
+      if (const int status = shrinker.run(header, std::move(items)); status >= 0) return status;
+      items = {};
+    }
+    if (was_interrupted()) return told_of_interrupt(told.files[0], "nothing is found yet, and nothing written");
+    if (step == Reader::Step::end) break;
+    if (step == Reader::Step::header) {
+      header = reader.line() + "\n";
+      follower.open();
+    }
+    if (step == Reader::Step::input) {
+      has_inputs = true;
+      items.push_back(item_of(reader, follower));
+    }
+    if (step == Reader::Step::action) {
+      const About& about = follower.follow(nlohmann::json::parse(reader.line()));
+      if (about.clients.size() < 2 && !items.empty()) items.back().about.add(about);
+    }
+  }
+  std::fprintf(stderr, "%s: nothing to shrink: %s\n", told.files[0],
+               !has_inputs ? "it has no inputs" : told.until == "trap" ? "this build does not trap on it" : told.against.empty() ? "this build does not say that" : "this build and the other record the same");
+  return 1;
+}
+
+}  // namespace
+
+int shrink(const Told& told) {
+  if (const std::string wrong = wrong_of(told); !wrong.empty()) return unusable("shrink", wrong);
+  catch_interrupts();
+  return read_trace(told.files[0], [&](Reader& reader) { return shrink_trace(told, reader); });
+}
+
+}  // namespace sidekick::trace

@@ -1,0 +1,88 @@
+// Runs the Cloudflare Worker in workerd on this machine, with the flags of covenant-sidekick that make sense for it.
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { startWorkerd } from "./workerd.ts";
+
+const HELP = `scripts/run worker: the Cloudflare Worker in workerd, on this machine; what it stores is gone when it ends
+
+Usage: scripts/run worker --secret SECRET [options]
+
+  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
+      --host ADDRESS       address to listen on (SIDEKICK_HOST, default 127.0.0.1)
+  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required)
+      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL     where messages of clients are sent (SIDEKICK_SERVER_URL)
+      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md
+      --trace-bytes NUMBER keeps a trace of about so many bytes, for GET /trace (SIDEKICK_TRACE_BYTES)
+  -h, --help               this text
+`;
+
+try {
+  await main();
+} catch (error) {
+  console.error(`scripts/run worker: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+}
+
+async function main(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: {
+      port: { type: "string", short: "p" },
+      host: { type: "string" },
+      secret: { type: "string", short: "s" },
+      "auth-delay": { type: "string" },
+      "server-url": { type: "string" },
+      "server-secret": { type: "string" },
+      config: { type: "string" },
+      "trace-bytes": { type: "string" },
+      help: { type: "boolean", short: "h" },
+      main: { type: "string" }, // for tests: another main module, which may import "workerd:unsafe"
+    },
+  });
+  if (flags.help === true) return void process.stdout.write(HELP);
+  const env = (name: string) => process.env[name] || undefined;
+  const port = wholeNumber("--port", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
+  const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
+  const secret = flags.secret ?? env("SIDEKICK_SECRET");
+  if (secret === undefined) throw new Error("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+  const limits = flags.config === undefined ? {} : (JSON.parse(readFileSync(flags.config, "utf8")) as Record<string, unknown>);
+  const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
+  if (authDelay !== undefined) limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
+
+  const worker = await startWorkerd({
+    host,
+    port,
+    ...(flags.main !== undefined && { main: resolve(flags.main), unsafe: true }),
+    env: {
+      SIDEKICK_SECRET: secret,
+      SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),
+      SIDEKICK_SERVER_SECRET: flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET"),
+      SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
+      SIDEKICK_LIMITS: JSON.stringify(limits),
+    },
+    onOutput: (chunk) => process.stderr.write(chunk),
+  });
+  let stopping = false;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      stopping = true;
+      void worker.stop();
+    });
+  }
+  console.log(`Sidekick listening on http://${host.includes(":") ? `[${host}]` : host}:${worker.port}`);
+  console.log(`WebSocket endpoint: ws://${host.includes(":") ? `[${host}]` : host}:${worker.port}/socket`);
+  console.log("In workerd, as on Cloudflare. Press Ctrl+C to stop");
+  const how = await worker.exited;
+  // A terminal's Ctrl+C reaches workerd as well, perhaps first.
+  if (!stopping && !/SIG(INT|TERM|HUP)$/.test(how)) throw new Error(how);
+  process.exit(0);
+}
+
+function wholeNumber(name: string, value: string, highest: number): number {
+  if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
+    throw new Error(`${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`);
+  }
+  return Number(value);
+}
