@@ -38,7 +38,8 @@ u32 buffer_words = 0;
 std::string error;
 sidekick_text error_text;
 
-// Whose lines of the latest input, which is still in the buffer, are not written yet: a recording must not hold back what came of it.
+// Whose lines of the latest input, which is still in the buffer, are not written yet: a recording
+// must not hold back what came of it.
 sidekick_hub* unwritten = nullptr;
 TimedInput latest{0, sidekick::input::TimerFired{}};
 
@@ -120,13 +121,15 @@ TimedInput decode_input(u32 size) {
   }
   count = 0;
   for (const Field* field = shape->fields; field->kind != FieldKind::end; ++field) {
-    if (field->kind == FieldKind::bytes) new (fields + field->offset) Bytes(reader.bytes(lengths[count++]));
+    if (field->kind == FieldKind::bytes)
+      new (fields + field->offset) Bytes(reader.bytes(lengths[count++]));
   }
   reader.finish();
   return {now, input};
 }
 
-// Addresses as the border has them. Native builds (tests) have longer ones and must not come here with them.
+// Addresses as the border has them. Native builds (tests) have longer ones and must not come here
+// with them.
 u32 address(const void* pointer) {
   const auto value = reinterpret_cast<std::uintptr_t>(pointer);
   if constexpr (sizeof(void*) > 4) SIDEKICK_CHECK(value <= 0xFFFFFFFF);
@@ -214,7 +217,8 @@ const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
   return hub->words.data();
 }
 
-uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size, uint32_t authorization_size) {
+uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size,
+                                 uint32_t authorization_size) {
   const u64 size = static_cast<u64>(method_size) + path_size + authorization_size;
   SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
   const char* at = reinterpret_cast<const char*>(buffer.get());

@@ -6,7 +6,13 @@ import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
 import { ionTable } from "./ion-table.js";
-import { memoryScenarios, scenarios, type MemoryScenario, type Row, type Scenario } from "./scenarios.js";
+import {
+  type MemoryScenario,
+  memoryScenarios,
+  type Row,
+  type Scenario,
+  scenarios,
+} from "./scenarios.js";
 import { built, endAll, type Measured, Rig, type Target, targets } from "./targets.js";
 
 const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N] [--write] [--list]
@@ -35,8 +41,12 @@ function readOptions() {
       },
     });
     const stranger = values.target?.find((id) => !targets.some((target) => target.id === id));
-    if (stranger !== undefined) throw new Error(`--target: expected one of ${targets.map((t) => t.id).join(", ")}, got ${stranger}`);
-    if (values.rounds !== undefined && !/^[1-9]\d?$/.test(values.rounds)) throw new Error(`--rounds: expected 1 to 99, got ${values.rounds}`);
+    if (stranger !== undefined)
+      throw new Error(
+        `--target: expected one of ${targets.map((t) => t.id).join(", ")}, got ${stranger}`,
+      );
+    if (values.rounds !== undefined && !/^[1-9]\d?$/.test(values.rounds))
+      throw new Error(`--rounds: expected 1 to 99, got ${values.rounds}`);
     return values;
   } catch (error) {
     console.error(`bench: ${(error as Error).message}\n${usage}`);
@@ -46,15 +56,25 @@ function readOptions() {
 
 async function main(): Promise<void> {
   if (options.help) return console.log(usage);
-  const wanted = (name: string) => !options.only || options.only.some((part) => name.includes(part));
+  const wanted = (name: string) =>
+    !options.only || options.only.some((part) => name.includes(part));
   const speed = scenarios(options.quick).filter((s) => wanted(s.name));
   const memory = memoryScenarios(options.quick).filter((s) => wanted(s.name));
-  const names = [...speed.map((s) => s.name), ...memory.map((s) => s.name), ...(wanted("ion") ? ["ion"] : [])];
+  const names = [
+    ...speed.map((s) => s.name),
+    ...memory.map((s) => s.name),
+    ...(wanted("ion") ? ["ion"] : []),
+  ];
   if (options.list) return console.log(names.join("\n"));
-  if (names.length === 0) throw new Error(`--only: no scenario has ${options.only!.join(" or ")} in its name; see scripts/bench --list`);
+  if (names.length === 0)
+    throw new Error(
+      `--only: no scenario has ${options.only!.join(" or ")} in its name; see scripts/bench --list`,
+    );
 
   build();
-  const running = targets.filter((t) => (options.target ? options.target.includes(t.id) : t.beside === undefined)).filter(isThere);
+  const running = targets
+    .filter((t) => (options.target ? options.target.includes(t.id) : t.beside === undefined))
+    .filter(isThere);
   if (running.length === 0) throw new Error("none of the servers asked for can run here");
   const parts: string[] = [];
   // At once: what fails later must not cost what has been measured.
@@ -62,7 +82,8 @@ async function main(): Promise<void> {
   show(facts());
   const figures: Figure[] = [];
   for (const scenario of speed) figures.push(...(await measure(scenario, running)));
-  if (figures.length > 0) [cpuTable(figures, running), latencyTable(figures, running)].forEach(show);
+  if (figures.length > 0)
+    [cpuTable(figures, running), latencyTable(figures, running)].forEach(show);
   const held: Held[] = [];
   for (const scenario of memory) held.push(await measureMemory(scenario, running));
   if (held.length > 0) show(memoryTable(held, running));
@@ -74,9 +95,14 @@ async function main(): Promise<void> {
 function build(): void {
   progress("building the load generator, the floors and the reference");
   mkdirSync(built, { recursive: true });
-  for (const [source, program] of [["tests/bench/load.cpp", `${built}/load`], ["tests/bench/floor.cpp", `${built}/floor_cpp`]] as const) {
+  for (const [source, program] of [
+    ["tests/bench/load.cpp", `${built}/load`],
+    ["tests/bench/floor.cpp", `${built}/floor_cpp`],
+  ] as const) {
     if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) continue;
-    execFileSync("g++", ["-std=c++20", "-O2", "-Wall", "-Wextra", "-o", program, source], { stdio: "inherit" });
+    execFileSync("g++", ["-std=c++20", "-O2", "-Wall", "-Wextra", "-o", program, source], {
+      stdio: "inherit",
+    });
   }
   for (const name of ["reference", "floor", "ion"]) {
     buildSync({
@@ -86,7 +112,9 @@ function build(): void {
       platform: "node",
       format: "esm",
       // ws and commander are CommonJS and call require()
-      banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+      banner: {
+        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+      },
     });
   }
 }
@@ -160,7 +188,10 @@ async function measureMemory(scenario: MemoryScenario, running: Target[]): Promi
       }
     }
   }
-  return { scenario, kilobytes: new Map([...all].map(([target, values]) => [target, median(values)])) };
+  return {
+    scenario,
+    kilobytes: new Map([...all].map(([target, values]) => [target, median(values)])),
+  };
 }
 
 function median(values: number[]): number {
@@ -170,26 +201,49 @@ function median(values: number[]): number {
 }
 
 function medians(runs: Measured[]): Measured {
-  return Object.fromEntries(Object.keys(runs[0]!).map((key) => [key, median(runs.map((run) => run[key as keyof Measured]))])) as unknown as Measured;
+  return Object.fromEntries(
+    Object.keys(runs[0]!).map((key) => [
+      key,
+      median(runs.map((run) => run[key as keyof Measured])),
+    ]),
+  ) as unknown as Measured;
 }
 
 // ---- printing ----
 
 function cpuTable(figures: Figure[], running: Target[]): string {
   const byId = (id: string) => running.find((t) => t.id === id);
-  const [ours, reference, wasmtime, native] = [byId("ours"), byId("reference"), byId("wasmtime"), byId("native")];
+  const [ours, reference, wasmtime, native] = [
+    byId("ours"),
+    byId("reference"),
+    byId("wasmtime"),
+    byId("native"),
+  ];
   const ratios: number[] = [];
-  const recording = running.flatMap((t) => (t.beside && byId(t.beside) ? [{ with: t, without: byId(t.beside)!, ratios: [] as number[] }] : []));
+  const recording = running.flatMap((t) =>
+    t.beside && byId(t.beside)
+      ? [{ with: t, without: byId(t.beside)!, ratios: [] as number[] }]
+      : [],
+  );
   const rows = figures.map(({ row, by }) => {
-    const ratio = (t: Target | undefined, to: Target | undefined) => (t && to && by.has(t) && by.has(to) ? by.get(t)!.cpu_us / by.get(to)!.cpu_us : undefined);
+    const ratio = (t: Target | undefined, to: Target | undefined) =>
+      t && to && by.has(t) && by.has(to) ? by.get(t)!.cpu_us / by.get(to)!.cpu_us : undefined;
     const cells = running.map((t) => {
       const cpu = by.get(t)?.cpu_us;
       const share = t === reference ? undefined : ratio(t, reference);
-      return cpu === undefined ? "" : share === undefined ? figure(cpu) : `${figure(cpu)} (${share.toFixed(2)})`;
+      return cpu === undefined
+        ? ""
+        : share === undefined
+          ? figure(cpu)
+          : `${figure(cpu)} (${share.toFixed(2)})`;
     });
     const verdicts = Object.entries(row.aims ?? {}).flatMap(([id, aim]) => {
       const got = ratio(byId(id), reference);
-      return got === undefined ? [] : [`${id === "ours" ? "Node" : id} ${aim} ${got <= aim ? "met" : `missed by ${(got - aim).toFixed(2)}`}`];
+      return got === undefined
+        ? []
+        : [
+            `${id === "ours" ? "Node" : id} ${aim} ${got <= aim ? "met" : `missed by ${(got - aim).toFixed(2)}`}`,
+          ];
     });
     const sandbox = ratio(wasmtime, native);
     if (sandbox !== undefined) ratios.push(sandbox);
@@ -200,25 +254,49 @@ function cpuTable(figures: Figure[], running: Target[]): string {
     });
     return [row.name, row.unit, ...cells, sandbox?.toFixed(2) ?? "", ...added, verdicts.join(", ")];
   });
-  const head = ["", "unit", ...running.map((t) => t.label), "wasmtime / native", ...recording.map((pair) => `${pair.with.label} / without`), "aim: share at most"];
-  const sandbox = ratios.length === 0 ? "" : `\n\nOn the whole server wasmtime costs ${geometricMean(ratios).toFixed(2)} of native (geometric mean of all rows; aim: at most 1.2).`;
-  const recorded = recording.map((pair) => `\n\nRecording: ${pair.with.label} costs ${geometricMean(pair.ratios).toFixed(2)} of the same without (geometric mean of all rows).`);
+  const head = [
+    "",
+    "unit",
+    ...running.map((t) => t.label),
+    "wasmtime / native",
+    ...recording.map((pair) => `${pair.with.label} / without`),
+    "aim: share at most",
+  ];
+  const sandbox =
+    ratios.length === 0
+      ? ""
+      : `\n\nOn the whole server wasmtime costs ${geometricMean(ratios).toFixed(2)} of native (geometric mean of all rows; aim: at most 1.2).`;
+  const recorded = recording.map(
+    (pair) =>
+      `\n\nRecording: ${pair.with.label} costs ${geometricMean(pair.ratios).toFixed(2)} of the same without (geometric mean of all rows).`,
+  );
   return `### CPU of the server, us per unit of work (share of the reference in Node)\n\n${table(head, rows)}${sparseGrowth(figures, ours)}${sandbox}${recorded.join("")}`;
 }
 
-const geometricMean = (values: number[]) => Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
+const geometricMean = (values: number[]) =>
+  Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 
 /** A sparse publish should cost the same however many others are connected. */
 function sparseGrowth(figures: Figure[], ours: Target | undefined): string {
-  const at = (sockets: number) => ours && figures.find((f) => f.row.command.startsWith("invalidate") && f.row.name.includes(` ${sockets} sockets`))?.by.get(ours)?.cpu_us;
+  const at = (sockets: number) =>
+    ours &&
+    figures
+      .find(
+        (f) => f.row.command.startsWith("invalidate") && f.row.name.includes(` ${sockets} sockets`),
+      )
+      ?.by.get(ours)?.cpu_us;
   const [few, many] = [at(10), at(5000)];
-  return few && many ? `\n\nA sparse publish of the Node host at 5,000 sockets costs ${(many / few).toFixed(2)} of one at 10 sockets (aim: no dearer).` : "";
+  return few && many
+    ? `\n\nA sparse publish of the Node host at 5,000 sockets costs ${(many / few).toFixed(2)} of one at 10 sockets (aim: no dearer).`
+    : "";
 }
 
 function latencyTable(figures: Figure[], running: Target[]): string {
   const rows = figures.map(({ row, by }) => [
     row.name,
-    ...running.map((t) => (by.has(t) ? `${figure(by.get(t)!.p50_us)} / ${figure(by.get(t)!.p99_us)}` : "")),
+    ...running.map((t) =>
+      by.has(t) ? `${figure(by.get(t)!.p50_us)} / ${figure(by.get(t)!.p99_us)}` : "",
+    ),
     `${Math.round(100 * Math.max(...[...by.values()].map((m) => m.load_share)))} %`,
   ]);
   return `### Latency, us, p50 / p99, seen by the load generator\n\n${table(["", ...running.map((t) => t.label), "generator busy at most"], rows)}`;
@@ -236,7 +314,9 @@ function memoryTable(held: Held[], running: Target[]): string {
 
 function table(head: string[], rows: string[][]): string {
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join("\n");
+  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join(
+    "\n",
+  );
 }
 
 function figure(value: number): string {
@@ -245,7 +325,9 @@ function figure(value: number): string {
 
 function facts(): string {
   const arguments_ = process.argv.slice(2).filter((argument) => argument !== "--write");
-  const bun = targets.find((t) => t.id === "bun")!.missing() ? "" : `, Bun ${execFileSync("node_modules/.bin/bun", ["--version"]).toString().trim()}`;
+  const bun = targets.find((t) => t.id === "bun")!.missing()
+    ? ""
+    : `, Bun ${execFileSync("node_modules/.bin/bun", ["--version"]).toString().trim()}`;
   return (
     `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ${new Date().toISOString().slice(0, 10)}: ` +
     `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, Node ${process.versions.node}${bun}; medians of ${rounds} rounds.`
@@ -257,17 +339,23 @@ function write(report: string): void {
   const [start, end] = ["<!-- bench:start -->", "<!-- bench:end -->"];
   const text = readFileSync(file, "utf8");
   const [from, to] = [text.indexOf(start), text.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`${file}: expected ${start} and ${end}, in this order; put them back where the tables belong`);
+  if (from < 0 || to < from)
+    throw new Error(
+      `${file}: expected ${start} and ${end}, in this order; put them back where the tables belong`,
+    );
   writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${report}\n\n${text.slice(to)}`);
   progress(`wrote ${file}`);
 }
 
 function progress(text: string): void {
-  process.stderr.write(`bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`);
+  process.stderr.write(
+    `bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`,
+  );
 }
 
 process.on("exit", endAll);
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => process.exit(1));
 main().catch((error: Error) => {
   console.error(`bench: ${error.message}`);
   process.exit(1);

@@ -5,10 +5,10 @@ import unsafe from "workerd:unsafe";
 import wasm from "../../worker/module/sidekick.wasm";
 import { readAttachment } from "../../worker/src/cloudflare/attachment.js";
 import { SidekickObject as RealObject } from "../../worker/src/cloudflare/object.js";
-import { Store, TokenRows } from "../../worker/src/cloudflare/store.js";
 import type { Env as RealEnv } from "../../worker/src/cloudflare/settings.js";
-import { Hub } from "../../worker/src/module/hub.js";
+import { Store, TokenRows } from "../../worker/src/cloudflare/store.js";
 import worker from "../../worker/src/cloudflare/worker.js";
+import { Hub } from "../../worker/src/module/hub.js";
 
 export { AppServer } from "../../worker/src/cloudflare/app-server.js";
 
@@ -22,7 +22,8 @@ export class SidekickObject extends RealObject {
   /** Does one part of a wake `times` times. The clock stands still meanwhile: whoever calls looks at its own. */
   repeat(step: string, times: number): void {
     const sockets = this.ctx.getWebSockets();
-    const record = '{ "tokens": ["token-0123456789-0123456789-0123456789"], "resources": ["todo/1", "todo/2"] }';
+    const record =
+      '{ "tokens": ["token-0123456789-0123456789-0123456789"], "resources": ["todo/1", "todo/2"] }';
     for (let i = 0; i < times; i++) {
       switch (step) {
         case "nothing":
@@ -50,12 +51,14 @@ export class SidekickObject extends RealObject {
           break;
         case "tokens": {
           const hub = Hub.create(wasm, CONFIG);
-          for (const token of new TokenRows(this.ctx.storage.sql).all()) hub.handle(0, { type: "restore_token", ...token });
+          for (const token of new TokenRows(this.ctx.storage.sql).all())
+            hub.handle(0, { type: "restore_token", ...token });
           break;
         }
         case "restore": {
           const hub = Hub.create(wasm, CONFIG);
-          for (let client = 1; client <= sockets.length; client++) hub.handle(0, { type: "restore_client", client, record });
+          for (let client = 1; client <= sockets.length; client++)
+            hub.handle(0, { type: "restore_client", client, record });
           break;
         }
       }
@@ -80,8 +83,12 @@ export class PlainObject extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS token (token TEXT PRIMARY KEY, registered TEXT NOT NULL) WITHOUT ROWID");
-    for (const row of ctx.storage.sql.exec<{ token: string; registered: string }>("SELECT * FROM token")) {
+    ctx.storage.sql.exec(
+      "CREATE TABLE IF NOT EXISTS token (token TEXT PRIMARY KEY, registered TEXT NOT NULL) WITHOUT ROWID",
+    );
+    for (const row of ctx.storage.sql.exec<{ token: string; registered: string }>(
+      "SELECT * FROM token",
+    )) {
       this.#tokens.set(row.token, JSON.parse(row.registered) as Registered);
     }
     for (const socket of ctx.getWebSockets()) {
@@ -99,18 +106,32 @@ export class PlainObject extends DurableObject<Env> {
       ours.serializeAttachment({ tokens: [], resources: [] } satisfies Attached);
       return new Response(null, { status: 101, webSocket: theirs });
     }
-    if (request.headers.get("Authorization") !== `Bearer ${this.env.SIDEKICK_SECRET}`) return new Response("Unauthorized", { status: 401 });
+    if (request.headers.get("Authorization") !== `Bearer ${this.env.SIDEKICK_SECRET}`)
+      return new Response("Unauthorized", { status: 401 });
     const body = (await request.json()) as any;
     switch (pathname) {
       case "/connection":
         this.#tokens.set(body.token, body);
-        this.ctx.storage.sql.exec("INSERT OR REPLACE INTO token VALUES (?, ?)", body.token, JSON.stringify(body));
+        this.ctx.storage.sql.exec(
+          "INSERT OR REPLACE INTO token VALUES (?, ?)",
+          body.token,
+          JSON.stringify(body),
+        );
         break;
       case "/message":
-        this.#publish(topicOf(body), JSON.stringify({ type: "message", channel: body.channel, params: body.params, data: body.data }));
+        this.#publish(
+          topicOf(body),
+          JSON.stringify({
+            type: "message",
+            channel: body.channel,
+            params: body.params,
+            data: body.data,
+          }),
+        );
         break;
       case "/resources":
-        for (const resource of body.resources) this.#publish(`resource:${resource}`, JSON.stringify({ type: "updated", resource }));
+        for (const resource of body.resources)
+          this.#publish(`resource:${resource}`, JSON.stringify({ type: "updated", resource }));
         break;
     }
     return new Response("OK");
@@ -154,14 +175,19 @@ export class PlainObject extends DurableObject<Env> {
 }
 
 function topicOf({ channel, params }: Registered): string {
-  return `channel:${channel}/${Object.keys(params).sort().map((key) => `${key}:${params[key]}`).join()}`;
+  return `channel:${channel}/${Object.keys(params)
+    .sort()
+    .map((key) => `${key}:${params[key]}`)
+    .join()}`;
 }
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     const url = new URL(request.url);
     const plain = env.PLAIN.getByName("plain");
-    const sidekick = env.SIDEKICK.getByName("sidekick") as unknown as DurableObjectStub<SidekickObject>;
+    const sidekick = env.SIDEKICK.getByName(
+      "sidekick",
+    ) as unknown as DurableObjectStub<SidekickObject>;
     const isPlain = url.hostname === "plain";
     switch (url.pathname) {
       case "/bench/evict":

@@ -1,8 +1,7 @@
 // What the Cloudflare Worker costs, in workerd on this machine, beside a Durable Object that does the same with Maps.
 //   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps] [--wake-only]
 // CPU is that of the workerd process. The clock of a Worker stands still while it computes, so everything is timed from outside.
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,8 +9,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { WebSocket } from "ws";
-import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../../worker/workerd/workerd.ts";
 import type { Workerd } from "../../worker/workerd/workerd.ts";
+import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../../worker/workerd/workerd.ts";
 
 const SECRET = "bench";
 const main = fileURLToPath(new URL("cloudflare-worker.ts", import.meta.url));
@@ -25,12 +24,16 @@ const { values: flags } = parseArgs({
 });
 
 /** workerd opens each connection twice over (it duplicates the descriptor), and gets from Node the hard limit of this process. */
-const openFilesMax = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Infinity);
+const openFilesMax = Number(
+  /^Max open files +\d+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Infinity,
+);
 const OTHER_FILES = 100;
 const socketsMax = Math.floor((openFilesMax - OTHER_FILES) / 2);
 const counts = flags.sockets.split(",").map((count) => Math.min(Number(count), socketsMax));
 if (flags.sockets !== counts.join()) {
-  console.log(`At most ${socketsMax} sockets: workerd takes two file descriptors for each, and a process may have ${openFilesMax} here (ulimit -Hn).`);
+  console.log(
+    `At most ${socketsMax} sockets: workerd takes two file descriptors for each, and a process may have ${openFilesMax} here (ulimit -Hn).`,
+  );
   console.log("To raise that takes CAP_SYS_RESOURCE; do it in the shell that starts this.\n");
 }
 const rounds = Number(flags.rounds);
@@ -44,12 +47,15 @@ const agent = new Agent({ keepAlive: true, timeout: 2_000, maxSockets: 10 });
 function post(workerd: Workerd, target: Target, path: string, body: unknown): Promise<void> {
   const headers = { Host: target, Authorization: `Bearer ${SECRET}` };
   return new Promise((resolve, reject) => {
-    const outgoing = httpRequest({ host: "127.0.0.1", port: workerd.port, path, method: "POST", headers, agent }, (response) => {
-      response.resume().on("end", () => {
-        if (response.statusCode === 200) resolve();
-        else reject(new Error(`${target} ${path}: ${response.statusCode}\n${workerd.output()}`));
-      });
-    });
+    const outgoing = httpRequest(
+      { host: "127.0.0.1", port: workerd.port, path, method: "POST", headers, agent },
+      (response) => {
+        response.resume().on("end", () => {
+          if (response.statusCode === 200) resolve();
+          else reject(new Error(`${target} ${path}: ${response.statusCode}\n${workerd.output()}`));
+        });
+      },
+    );
     outgoing.on("error", reject).end(JSON.stringify(body));
   });
 }
@@ -59,7 +65,9 @@ function cpuOf(pid: number): number {
   let nanoseconds = 0;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     try {
-      nanoseconds += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+      nanoseconds += Number(
+        readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0],
+      );
     } catch {
       // it has ended
     }
@@ -79,22 +87,36 @@ class Crowd {
 
   async grow(workerd: Workerd, target: Target, count: number): Promise<void> {
     while (this.sockets.length < count) {
-      const batch = Array.from({ length: Math.min(100, count - this.sockets.length) }, () => this.#join(workerd, target));
+      const batch = Array.from({ length: Math.min(100, count - this.sockets.length) }, () =>
+        this.#join(workerd, target),
+      );
       this.sockets.push(...(await Promise.all(batch)));
     }
   }
 
   async #join(workerd: Workerd, target: Target): Promise<WebSocket> {
-    const socket = new WebSocket(`ws://127.0.0.1:${workerd.port}/socket`, { perMessageDeflate: false, headers: { Host: target } });
+    const socket = new WebSocket(`ws://127.0.0.1:${workerd.port}/socket`, {
+      perMessageDeflate: false,
+      headers: { Host: target },
+    });
     await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
     const token = `token-of-${target}-${Math.random()}-${Math.random()}`;
-    await post(workerd, target, "/connection", { token, channel: "chat", params: { roomId: "1" }, context: { user: "someone" } });
+    await post(workerd, target, "/connection", {
+      token,
+      channel: "chat",
+      params: { roomId: "1" },
+      context: { user: "someone" },
+    });
     socket.on("error", (error) => console.error(`a socket of ${target} broke: ${error.message}`));
     socket.on("message", () => {
       if (++this.#received === this.#wanted) this.#reached();
     });
     await this.expect(1, () => socket.send(JSON.stringify({ type: "subscribe", token })), true);
-    await this.expect(1, () => socket.send('{"type":"listen","resources":["todo/1","todo/2"]}'), true);
+    await this.expect(
+      1,
+      () => socket.send('{"type":"listen","resources":["todo/1","todo/2"]}'),
+      true,
+    );
     return socket;
   }
 
@@ -117,7 +139,11 @@ class Crowd {
   }
 }
 
-async function measureWake(workerd: Workerd, target: Target, crowd: Crowd): Promise<{ wall: number; cpu: number }> {
+async function measureWake(
+  workerd: Workerd,
+  target: Target,
+  crowd: Crowd,
+): Promise<{ wall: number; cpu: number }> {
   const ping = () => crowd.expect(1, () => crowd.sockets[0]!.send('{ "type": "ping" }'));
   const timed = async (evict: boolean) => {
     if (evict) await post(workerd, target, "/bench/evict", {});
@@ -126,22 +152,36 @@ async function measureWake(workerd: Workerd, target: Target, crowd: Crowd): Prom
     await ping();
     return { wall: performance.now() - start, cpu: (cpuOf(workerd.pid) - cpu) / 1000 };
   };
-  const [asleep, awake] = [[] as { wall: number; cpu: number }[], [] as { wall: number; cpu: number }[]];
-  for (let i = 0; i < rounds * 2; i++) (asleep.push(await timed(true)), awake.push(await timed(false)));
-  const of = (what: "wall" | "cpu") => median(asleep.map((one) => one[what])) - median(awake.map((one) => one[what]));
+  const [asleep, awake] = [
+    [] as { wall: number; cpu: number }[],
+    [] as { wall: number; cpu: number }[],
+  ];
+  for (let i = 0; i < rounds * 2; i++)
+    asleep.push(await timed(true)), awake.push(await timed(false));
+  const of = (what: "wall" | "cpu") =>
+    median(asleep.map((one) => one[what])) - median(awake.map((one) => one[what]));
   return { wall: of("wall"), cpu: of("cpu") };
 }
 
-async function measureFanOut(workerd: Workerd, target: Target, crowd: Crowd): Promise<{ wall: number; cpu: number }> {
+async function measureFanOut(
+  workerd: Workerd,
+  target: Target,
+  crowd: Crowd,
+): Promise<{ wall: number; cpu: number }> {
   const count = crowd.sockets.length;
   const messages = Math.max(5, Math.min(500, Math.ceil(50_000 / count)));
   const data = "x".repeat(130); // about 200 bytes as sent
   const [start, cpu] = [performance.now(), cpuOf(workerd.pid)];
   for (let i = 0; i < messages; i++) {
-    await crowd.expect(count, () => post(workerd, target, "/message", { channel: "chat", params: { roomId: "1" }, data }));
+    await crowd.expect(count, () =>
+      post(workerd, target, "/message", { channel: "chat", params: { roomId: "1" }, data }),
+    );
   }
   const delivered = messages * count;
-  return { wall: ((performance.now() - start) * 1000) / delivered, cpu: (cpuOf(workerd.pid) - cpu) / delivered };
+  return {
+    wall: ((performance.now() - start) * 1000) / delivered,
+    cpu: (cpuOf(workerd.pid) - cpu) / delivered,
+  };
 }
 
 async function measureStep(workerd: Workerd, step: string, times: number): Promise<number> {
@@ -162,7 +202,10 @@ async function printSizes(): Promise<void> {
   const [script, module] = [readFileSync(file), readFileSync(DEFAULT_MODULE)];
   rmSync(folder, { recursive: true });
   const kib = (bytes: number) => (bytes / 1024).toFixed(1);
-  const line = (name: string, bytes: Buffer) => console.log(`| ${name} | ${kib(bytes.byteLength)} | ${kib(gzipSync(bytes, { level: 9 }).byteLength)} |`);
+  const line = (name: string, bytes: Buffer) =>
+    console.log(
+      `| ${name} | ${kib(bytes.byteLength)} | ${kib(gzipSync(bytes, { level: 9 }).byteLength)} |`,
+    );
   console.log("| bundle | KiB | gzip |\n| --- | ---: | ---: |");
   line("script, minified", script);
   line("module", module);
@@ -179,7 +222,10 @@ async function measure(target: Target): Promise<Figures[]> {
     main,
     unsafe: true,
     classes: { SIDEKICK: "SidekickObject", PLAIN: "PlainObject" },
-    env: { SIDEKICK_SECRET: SECRET, ...(target === "recording" && { SIDEKICK_TRACE_BYTES: "10000000" }) },
+    env: {
+      SIDEKICK_SECRET: SECRET,
+      ...(target === "recording" && { SIDEKICK_TRACE_BYTES: "10000000" }),
+    },
   });
   void workerd.exited.then((how) => {
     if (!isOver) console.error(`${how}\n${workerd.output()}`);
@@ -193,13 +239,19 @@ async function measure(target: Target): Promise<Figures[]> {
       await crowd.quiet();
       const wake: Figures["wake"][] = [];
       const fan: Figures["fan"][] = [];
-      const measureFan = () => (flags["wake-only"] === true ? Promise.resolve({ wall: NaN, cpu: NaN }) : measureFanOut(workerd, target, crowd));
+      const measureFan = () =>
+        flags["wake-only"] === true
+          ? Promise.resolve({ wall: NaN, cpu: NaN })
+          : measureFanOut(workerd, target, crowd);
       await measureFan(); // to warm up
       for (let round = 0; round < rounds; round++) {
         wake.push(await measureWake(workerd, target, crowd));
         fan.push(await measureFan());
       }
-      const of = (list: Figures["wake"][]) => ({ wall: median(list.map((one) => one.wall)), cpu: median(list.map((one) => one.cpu)) });
+      const of = (list: Figures["wake"][]) => ({
+        wall: median(list.map((one) => one.wall)),
+        cpu: median(list.map((one) => one.cpu)),
+      });
       figures.push({ wake: of(wake), fan: of(fan) });
     }
     if (target === "sidekick") await measureSteps(workerd);
@@ -213,20 +265,38 @@ async function measure(target: Target): Promise<Figures[]> {
 
 const notes: string[] = [];
 async function measureSteps(workerd: Workerd): Promise<void> {
-  notes.push(`Instance of the module, with its hub: ${((await measureStep(workerd, "instantiate", 200)) * 1000).toFixed(0)} us`);
+  notes.push(
+    `Instance of the module, with its hub: ${((await measureStep(workerd, "instantiate", 200)) * 1000).toFixed(0)} us`,
+  );
   if (flags.steps !== true) return;
-  for (const step of ["raw-instance", "store", "sockets", "rows", "tokens", "attachments", "restore"]) {
+  for (const step of [
+    "raw-instance",
+    "store",
+    "sockets",
+    "rows",
+    "tokens",
+    "attachments",
+    "restore",
+  ]) {
     notes.push(`step ${step}: ${(await measureStep(workerd, step, 20)).toFixed(3)} ms`);
   }
 }
 
 await printSizes();
-const results = { sidekick: await measure("sidekick"), recording: await measure("recording"), plain: await measure("plain") };
-console.log("\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n| ---: | --- | ---: | ---: | ---: | ---: |");
+const results = {
+  sidekick: await measure("sidekick"),
+  recording: await measure("recording"),
+  plain: await measure("plain"),
+};
+console.log(
+  "\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n| ---: | --- | ---: | ---: | ---: | ---: |",
+);
 for (const [i, count] of counts.entries()) {
   for (const target of targets) {
     const { wake, fan } = results[target][i]!;
-    console.log(`| ${count} | ${target} | ${[wake.wall, wake.cpu, fan.wall, fan.cpu].map((value) => (Number.isNaN(value) ? "" : value.toFixed(2))).join(" | ")} |`);
+    console.log(
+      `| ${count} | ${target} | ${[wake.wall, wake.cpu, fan.wall, fan.cpu].map((value) => (Number.isNaN(value) ? "" : value.toFixed(2))).join(" | ")} |`,
+    );
   }
 }
 console.log(`\n${notes.join("\n")}`);

@@ -1,5 +1,6 @@
-// The core alone, natively: how fast it reads ION, and what its daily work costs. docs/performance.md says how to read the figures.
-// core_bench [--json] [FOLDER]   a table, or one line of JSON per figure; with a folder always JSON, and its NAME.ion texts are read too
+// The core alone, natively: how fast it reads ION, and what its daily work costs.
+// docs/performance.md says how to read the figures. core_bench [--json] [FOLDER]   a table, or one
+// line of JSON per figure; with a folder always JSON, and its NAME.ion texts are read too
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -20,7 +21,8 @@ bool is_json = false;
 /// MB/s, or ns for one input.
 void report(const std::string& name, double value, const char* unit) {
   if (is_json) {
-    std::printf("{\"name\":\"%s\",\"reader\":\"native\",\"value\":%.3f,\"unit\":\"%s\"}\n", name.c_str(), value, unit);
+    std::printf("{\"name\":\"%s\",\"reader\":\"native\",\"value\":%.3f,\"unit\":\"%s\"}\n",
+                name.c_str(), value, unit);
   } else {
     std::printf("%-44s %10.0f %s\n", name.c_str(), value, unit);
   }
@@ -28,7 +30,9 @@ void report(const std::string& name, double value, const char* unit) {
 }
 
 double nanoseconds() {
-  return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                 std::chrono::steady_clock::now().time_since_epoch())
+                                 .count());
 }
 
 constexpr double span_ns = 40e6;  // of one measurement
@@ -37,8 +41,9 @@ constexpr int tries = 7;          // the best of them counts: the others were di
 std::map<std::string, std::string> make_texts() {
   const auto todo = [](u32 id) {
     const std::string number = std::to_string(id);
-    return "{ \"id\": " + number + ", \"title\": \"Water the plants on floor " + std::to_string(id % 17) + "\", \"done\": " +
-           (id % 3 == 0 ? "true" : "false") + R"(, "tags": ["home", "weekly"], "owner": { "name": "Ada Lovelace", "age": 36.5 } })";
+    return "{ \"id\": " + number + ", \"title\": \"Water the plants on floor " +
+           std::to_string(id % 17) + "\", \"done\": " + (id % 3 == 0 ? "true" : "false") +
+           R"(, "tags": ["home", "weekly"], "owner": { "name": "Ada Lovelace", "age": 36.5 } })";
   };
   const auto list = [](u32 count, auto&& item) {
     std::string text = "[";
@@ -51,15 +56,27 @@ std::map<std::string, std::string> make_texts() {
     return "\"" + text + "\"";
   };
   std::string object = "{ ";
-  for (u32 i = 0; i < 80; ++i) object.append(i == 0 ? "" : ", ").append("\"todo-" + std::to_string(i) + "\": " + todo(i));
+  for (u32 i = 0; i < 80; ++i)
+    object.append(i == 0 ? "" : ", ").append("\"todo-" + std::to_string(i) + "\": " + todo(i));
   return {
-      {"small message", R"({ "type": "send", "token": "00000000-0000-4000-8000-000000000001", "channel": "chat", "params": { "room": "lobby" }, )"
-                        R"("data": { "text": "hello, everybody", "at": 1738000000000 } })"},
+      {"small message",
+       R"({ "type": "send", "token": "00000000-0000-4000-8000-000000000001", "channel": "chat", "params": { "room": "lobby" }, )"
+       R"("data": { "text": "hello, everybody", "at": 1738000000000 } })"},
       {"10 KB object", object + " }"},
       {"1 MB of objects", list(8000, todo)},
-      {"1 MB of strings", list(1000, [&](u32) { return sentences("The quick brown fox jumps over the lazy dog, and nobody minds. ", 16); })},
-      {"1 MB of CJK", list(1000, [&](u32) { return sentences("敏捷的棕色狐狸跳过了懒狗，没有人介意。", 18); })},
-      {"1 MB of emoji and words", list(1000, [&](u32) { return sentences("Gr\u00fc\u00dfe 🦊 über den faulen 🐕, naïve café! ", 20); })},
+      {"1 MB of strings",
+       list(1000,
+            [&](u32) {
+              return sentences("The quick brown fox jumps over the lazy dog, and nobody minds. ",
+                               16);
+            })},
+      {"1 MB of CJK",
+       list(1000, [&](u32) { return sentences("敏捷的棕色狐狸跳过了懒狗，没有人介意。", 18); })},
+      {"1 MB of emoji and words",
+       list(1000,
+            [&](u32) {
+              return sentences("Gr\u00fc\u00dfe 🦊 über den faulen 🐕, naïve café! ", 20);
+            })},
   };
 }
 
@@ -70,7 +87,8 @@ bool read_folder(const char* folder, std::map<std::string, std::string>& texts) 
     std::ifstream file(entry.path(), std::ios::binary);
     texts[entry.path().stem().string()] = std::string(std::istreambuf_iterator<char>(file), {});
   }
-  if (error) std::fprintf(stderr, "core_bench: cannot read %s: %s\n", folder, error.message().c_str());
+  if (error)
+    std::fprintf(stderr, "core_bench: cannot read %s: %s\n", folder, error.message().c_str());
   return !error;
 }
 
@@ -85,7 +103,8 @@ bool measure_reading(const std::string& name, const std::string& text) {
   u32 times = 1;
   for (double took = 0; (took = read(times)) < span_ns; times *= 2) {
     if (took < 0) {
-      std::fprintf(stderr, "core_bench: %s: expected ION, %s\n", name.c_str(), ion::describe(ion::validate(text, 256), text, 256).c_str());
+      std::fprintf(stderr, "core_bench: %s: expected ION, %s\n", name.c_str(),
+                   ion::describe(ion::validate(text, 256), text, 256).c_str());
       return false;
     }
   }
@@ -111,7 +130,8 @@ void measure_work(core_work::Work& work) {
   };
   std::vector<double> best;
   u32 rounds = 0;
-  for (int i = -1; i < tries; ++i) {  // the first warms up, and finds out how many rounds fill the span
+  for (int i = -1; i < tries;
+       ++i) {  // the first warms up, and finds out how many rounds fill the span
     std::vector<double> spent(phase_count);
     if (i < 0) {
       for (; total(spent) < span_ns; ++rounds) round(spent);
@@ -121,8 +141,10 @@ void measure_work(core_work::Work& work) {
     if (best.empty() || total(spent) < total(best)) best = spent;
   }
   const double inputs = static_cast<double>(work.batch) * rounds;
-  if (phase_count == 2 && work.phases[0] == "send frame alone") report("one send frame", total(best) / inputs, "ns");
-  for (u32 phase = 0; phase < phase_count; ++phase) report(work.phases[phase], best[phase] / inputs, "ns");
+  if (phase_count == 2 && work.phases[0] == "send frame alone")
+    report("one send frame", total(best) / inputs, "ns");
+  for (u32 phase = 0; phase < phase_count; ++phase)
+    report(work.phases[phase], best[phase] / inputs, "ns");
 }
 
 }  // namespace
@@ -135,12 +157,14 @@ int main(int argc, char** argv) {
   }
   if (!is_json) {
     std::printf("%s\n\n", argv[0]);
-    for (const auto& [name, text] : texts) std::printf("%s: %zu bytes\n", name.c_str(), text.size());
+    for (const auto& [name, text] : texts)
+      std::printf("%s: %zu bytes\n", name.c_str(), text.size());
     std::printf("\none send frame: with the answer that ends it\n\n");
   }
   for (const auto& [name, text] : texts) {
     if (!measure_reading(name, text)) return 1;
   }
-  for (u32 index = 0; index < core_work::work_count; ++index) measure_work(*core_work::make_work(index));
+  for (u32 index = 0; index < core_work::work_count; ++index)
+    measure_work(*core_work::make_work(index));
   return 0;
 }

@@ -1,4 +1,5 @@
-// The core's work as a WASM module that ships nowhere: the host has the clock. Driven by ion.ts and core-bench.ts.
+// The core's work as a WASM module that ships nowhere: the host has the clock. Driven by ion.ts and
+// core-bench.ts.
 #include "core_work.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -38,8 +39,12 @@ BENCH_EXPORT(bench_publish) void bench_publish(u32 times) { run_rounds(work(1), 
 
 BENCH_EXPORT(bench_work_count) u32 bench_work_count() { return core_work::work_count; }
 BENCH_EXPORT(bench_batch) u32 bench_batch(u32 index) { return work(index).batch; }
-BENCH_EXPORT(bench_phase_count) u32 bench_phase_count(u32 index) { return static_cast<u32>(work(index).phases.size()); }
-BENCH_EXPORT(bench_phase_name) const char* bench_phase_name(u32 index, u32 phase) { return work(index).phases[phase].c_str(); }
+BENCH_EXPORT(bench_phase_count) u32 bench_phase_count(u32 index) {
+  return static_cast<u32>(work(index).phases.size());
+}
+BENCH_EXPORT(bench_phase_name) const char* bench_phase_name(u32 index, u32 phase) {
+  return work(index).phases[phase].c_str();
+}
 
 /// One batch of the phase; phases must be run in turn.
 BENCH_EXPORT(bench_phase) void bench_phase(u32 index, u32 phase) {

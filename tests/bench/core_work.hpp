@@ -1,7 +1,9 @@
-// The core's daily work, to be timed: natively by core_bench.cpp, in WASM by core_bench_wasm.cpp. No clock in here.
+// The core's daily work, to be timed: natively by core_bench.cpp, in WASM by core_bench_wasm.cpp.
+// No clock in here.
 //
-// A work is a hub in a steady state and one to three kinds of inputs (phases) that lead from it back to it. `batch` inputs of the first
-// phase, then as many of the second, ...: so each phase can be timed alone, and any number of rounds leaves the hub as it was.
+// A work is a hub in a steady state and one to three kinds of inputs (phases) that lead from it
+// back to it. `batch` inputs of the first phase, then as many of the second, ...: so each phase can
+// be timed alone, and any number of rounds leaves the hub as it was.
 #pragma once
 
 #include <memory>
@@ -36,7 +38,8 @@ class Work {
   void handle(const Input& input) { hub.handle(now, input, actions); }
   void frame(u32 client, Bytes text) { handle(input::ClientFrame{client, text}); }
   void post(Bytes path, Bytes body) {
-    handle(input::HttpRequest{1, static_cast<u32>(body.size()), "POST", path, "Bearer benchmark-secret", body});
+    handle(input::HttpRequest{1, static_cast<u32>(body.size()), "POST", path,
+                              "Bearer benchmark-secret", body});
     for (const Action& action : actions) {
       if (action.tag == ActionTag::respond && action.respond.status != 200) trap();
     }
@@ -47,7 +50,8 @@ class Work {
     return "00000000-0000-4000-8000-" + std::string(12 - digits.size(), '0') + digits;
   }
   static std::string registration(u32 number) {
-    return "{ \"token\": \"" + token(number) + R"(", "channel": "chat", "params": { "room": "lobby" }, "context": { "user": "ada" } })";
+    return "{ \"token\": \"" + token(number) +
+           R"(", "channel": "chat", "params": { "room": "lobby" }, "context": { "user": "ada" } })";
   }
   void join(u32 client) {
     handle(input::ClientOpened{client});
@@ -68,8 +72,9 @@ class Send : public Work {
     forwards.resize(batch);
     for (u32 client = 0; client < batch; ++client) {
       join(client);
-      frames.push_back("{ \"type\": \"send\", \"token\": \"" + token(client) +
-                       R"(", "channel": "chat", "params": { "room": "lobby" }, "data": { "text": "hello, everybody", "at": 1738000000000 } })");
+      frames.push_back(
+          "{ \"type\": \"send\", \"token\": \"" + token(client) +
+          R"(", "channel": "chat", "params": { "room": "lobby" }, "data": { "text": "hello, everybody", "at": 1738000000000 } })");
     }
   }
   void run(u32 phase, u32 index) override {
@@ -92,7 +97,8 @@ class Publish : public Work {
   explicit Publish(u32 subscribers, Bytes name) : count(subscribers) {
     phases = {std::string(name)};
     for (u32 client = 0; client < subscribers; ++client) join(client);
-    body = R"({ "channel": "chat", "params": { "room": "lobby" }, "data": { "text": ")" + std::string(150, 'x') + "\" } }";
+    body = R"({ "channel": "chat", "params": { "room": "lobby" }, "data": { "text": ")" +
+           std::string(150, 'x') + "\" } }";
   }
   void run(u32, u32) override {
     post("/message", body);
@@ -113,9 +119,11 @@ class Invalidate : public Work {
     for (u32 client = 0; client < batch; ++client) {
       handle(input::ClientOpened{client});
       std::string list;
-      for (u32 i = 0; i < 10; ++i) list += (i == 0 ? "\"todo/" : ", \"todo/") + std::to_string(client * 10 + i) + "\"";
+      for (u32 i = 0; i < 10; ++i)
+        list += (i == 0 ? "\"todo/" : ", \"todo/") + std::to_string(client * 10 + i) + "\"";
       frame(client, "{ \"type\": \"listen\", \"resources\": [" + list + "] }");
-      bodies.push_back("{ \"resources\": [\"todo/" + std::to_string(client * 10 + client % 10) + "\"] }");
+      bodies.push_back("{ \"resources\": [\"todo/" + std::to_string(client * 10 + client % 10) +
+                       "\"] }");
     }
   }
   void run(u32, u32 index) override {
@@ -151,9 +159,11 @@ class Listen : public Work {
     for (u32 client = 0; client < batch; ++client) {
       handle(input::ClientOpened{client});
       std::string list;
-      for (u32 i = 0; i < 10; ++i) list += (i == 0 ? "\"todo/" : ", \"todo/") + std::to_string(client * 5 + i) + "\"";
+      for (u32 i = 0; i < 10; ++i)
+        list += (i == 0 ? "\"todo/" : ", \"todo/") + std::to_string(client * 5 + i) + "\"";
       for (const char* type : {"listen", "unlisten"}) {
-        frames.push_back(std::string("{ \"type\": \"") + type + "\", \"resources\": [" + list + "] }");
+        frames.push_back(std::string("{ \"type\": \"") + type + "\", \"resources\": [" + list +
+                         "] }");
       }
     }
   }
@@ -170,14 +180,22 @@ inline constexpr u32 work_count = 7;
 
 inline std::unique_ptr<Work> make_work(u32 index) {
   switch (index) {
-    case 0: return std::make_unique<Send>();
-    case 1: return std::make_unique<Publish>(1, "one publish");
-    case 2: return std::make_unique<Publish>(100, "one publish to 100");
-    case 3: return std::make_unique<Publish>(5000, "one publish to 5,000");
-    case 4: return std::make_unique<Invalidate>();
-    case 5: return std::make_unique<Register>();
-    case 6: return std::make_unique<Listen>();
-    default: trap();
+    case 0:
+      return std::make_unique<Send>();
+    case 1:
+      return std::make_unique<Publish>(1, "one publish");
+    case 2:
+      return std::make_unique<Publish>(100, "one publish to 100");
+    case 3:
+      return std::make_unique<Publish>(5000, "one publish to 5,000");
+    case 4:
+      return std::make_unique<Invalidate>();
+    case 5:
+      return std::make_unique<Register>();
+    case 6:
+      return std::make_unique<Listen>();
+    default:
+      trap();
   }
 }
 

@@ -1,5 +1,6 @@
-// What the sandbox costs per input, without sockets: the same calls on the core linked in and on the module in wasmtime, in turns. One line
-// per input and round, in ns per call: engine_bench [MODULE].
+// What the sandbox costs per input, without sockets: the same calls on the core linked in and on
+// the module in wasmtime, in turns. One line per input and round, in ns per call: engine_bench
+// [MODULE].
 #include <chrono>
 #include <cstdio>
 #include <string>
@@ -22,7 +23,9 @@ template <class Call>
 double ns_per_call(u32 count, Call call) {
   const auto began = std::chrono::steady_clock::now();
   for (u32 i = 0; i < count; ++i) seen += call(i);
-  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - began).count() / count;
+  return std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - began)
+             .count() /
+         count;
 }
 
 input::HttpRequest post(u32 request, Bytes path, Bytes body) {
@@ -36,7 +39,8 @@ struct Engines {
   void compare(const char* name, u32 count, Call call) {
     const double linked = ns_per_call(count, [&](u32 i) { return call(*native, i); });
     const double sandboxed = ns_per_call(count, [&](u32 i) { return call(*wasmtime, i); });
-    std::printf("%-32s native %6.0f ns   wasmtime %6.0f ns   %+6.0f ns\n", name, linked, sandboxed, sandboxed - linked);
+    std::printf("%-32s native %6.0f ns   wasmtime %6.0f ns   %+6.0f ns\n", name, linked, sandboxed,
+                sandboxed - linked);
   }
 };
 
@@ -48,17 +52,25 @@ int main(int count, char** arguments) {
   const char config[] = R"({"secrets":["x"],"hash_seed":"0123456789abcdef"})";
   Engines engines{native_engine()(config), wasmtime_engine(module, log)(config)};
   for (unsigned round = 0; round < rounds; ++round) {
-    engines.compare("nothing (timer_fired)", 100'000, [](Engine& engine, u32) { return engine.handle(now, input::TimerFired{}).size(); });
-    engines.compare("how much body is wanted", 100'000, [](Engine& engine, u32) { return engine.body_bytes_max("POST", "/connection", "Bearer x"); });
+    engines.compare("nothing (timer_fired)", 100'000, [](Engine& engine, u32) {
+      return engine.handle(now, input::TimerFired{}).size();
+    });
+    engines.compare("how much body is wanted", 100'000, [](Engine& engine, u32) {
+      return engine.body_bytes_max("POST", "/connection", "Bearer x");
+    });
     engines.compare("POST /resources", 100'000, [](Engine& engine, u32 i) {
-      return engine.handle(now, post(i + 1, "/resources", R"({ "resources": ["todo/1-1"] })")).size();
+      return engine.handle(now, post(i + 1, "/resources", R"({ "resources": ["todo/1-1"] })"))
+          .size();
     });
     engines.compare("POST /connection", 10'000, [&](Engine& engine, u32 i) {
       char body[200];
-      const int size = std::snprintf(body, sizeof body,
-                                     R"({ "token": "00000000-0000-4000-8000-%04u%08u", "channel": "bench", "params": { "room": "0" }, "context": { "user": "u-1234" } })",
-                                     round, i);
-      return engine.handle(now, post(i + 1, "/connection", Bytes(body, static_cast<std::size_t>(size)))).size();
+      const int size = std::snprintf(
+          body, sizeof body,
+          R"({ "token": "00000000-0000-4000-8000-%04u%08u", "channel": "bench", "params": { "room": "0" }, "context": { "user": "u-1234" } })",
+          round, i);
+      return engine
+          .handle(now, post(i + 1, "/connection", Bytes(body, static_cast<std::size_t>(size))))
+          .size();
     });
   }
   return seen == 0;

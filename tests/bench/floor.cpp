@@ -1,5 +1,6 @@
-// The floor in C++: one send(2) of a ready frame per subscriber, one recv(2) and one send(2) per request, in a bare loop. It understands
-// just enough of its input for the same load generator to drive it, and nothing of the protocol: floor_cpp PORT APP_SERVER_PORT.
+// The floor in C++: one send(2) of a ready frame per subscriber, one recv(2) and one send(2) per
+// request, in a bare loop. It understands just enough of its input for the same load generator to
+// drive it, and nothing of the protocol: floor_cpp PORT APP_SERVER_PORT.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,7 +31,8 @@ std::unordered_set<int> apps;
 std::vector<int> idle_apps;
 
 void put(int fd, string_view bytes) {
-  if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(bytes.size()))
+  if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+      static_cast<ssize_t>(bytes.size()))
     std::fprintf(stderr, "floor_cpp: a write did not go out whole\n");
 }
 
@@ -68,13 +70,16 @@ void each_resource(string_view text, Then then) {
 
 void on_post(int fd, string_view bytes) {
   if (bytes.starts_with("POST /message")) {
-    static string frame = frame_of(R"({ "type": "message", "data": "#)" + string(200 - 34, 'x') + "\" }");
+    static string frame =
+        frame_of(R"({ "type": "message", "data": "#)" + string(200 - 34, 'x') + "\" }");
     frame.replace(frame.find('#'), 9, bytes.substr(bytes.find('#'), 9));
     for (const int subscriber : subscribers) put(subscriber, frame);
   } else if (bytes.starts_with("POST /resources")) {
     each_resource(bytes, [](string_view resource) {
       const auto found = listeners.find(string(resource));
-      if (found != listeners.end()) put(found->second, frame_of(R"({ "type": "updated", "resource": ")" + string(resource) + "\" }"));
+      if (found != listeners.end())
+        put(found->second,
+            frame_of(R"({ "type": "updated", "resource": ")" + string(resource) + "\" }"));
     });
   }
   put(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
@@ -84,14 +89,16 @@ void forward(string_view text) {
   if (idle_apps.empty()) {
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     const sockaddr_in address = loopback(app_port);
-    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return std::perror("floor_cpp: connect");
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      return std::perror("floor_cpp: connect");
     watch(fd);
     apps.insert(fd);
     idle_apps.push_back(fd);
   }
   const int fd = idle_apps.back();
   idle_apps.pop_back();
-  put(fd, "POST /api/covenant HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: " + std::to_string(text.size()) + "\r\n\r\n" + string(text));
+  put(fd, "POST /api/covenant HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: " +
+              std::to_string(text.size()) + "\r\n\r\n" + string(text));
 }
 
 void on_frame(int fd, char* bytes, size_t size) {
@@ -102,7 +109,8 @@ void on_frame(int fd, char* bytes, size_t size) {
     return;
   }
   const size_t start = (bytes[1] & 127) == 126 ? 8 : 6;
-  for (size_t i = start; i < size; ++i) bytes[i] = char(bytes[i] ^ bytes[start - 4 + (i - start) % 4]);
+  for (size_t i = start; i < size; ++i)
+    bytes[i] = char(bytes[i] ^ bytes[start - 4 + (i - start) % 4]);
   const string_view text(bytes + start, size - start);
   if (text.starts_with(R"({"type":"subscribe")")) {
     subscribers.push_back(fd);
@@ -117,10 +125,15 @@ void on_frame(int fd, char* bytes, size_t size) {
 
 void on_bytes(int fd, char* bytes, size_t size) {
   const string_view text(bytes, size);
-  if (apps.contains(fd)) idle_apps.push_back(fd);  // its answer
-  else if (text.starts_with("GET ")) put(fd, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
-  else if (text.starts_with("POST ")) on_post(fd, text);
-  else on_frame(fd, bytes, size);
+  if (apps.contains(fd))
+    idle_apps.push_back(fd);  // its answer
+  else if (text.starts_with("GET "))
+    put(fd,
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+  else if (text.starts_with("POST "))
+    on_post(fd, text);
+  else
+    on_frame(fd, bytes, size);
 }
 
 }  // namespace
@@ -132,7 +145,8 @@ int main(int argc, char** argv) {
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
   const sockaddr_in address = loopback(static_cast<std::uint16_t>(std::atoi(argv[1])));
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || listen(listener, 511) != 0)
+  if (bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener, 511) != 0)
     return std::perror("floor_cpp: listen"), 1;
   watch(listener);
   static char buffer[64 * 1024];
@@ -147,8 +161,10 @@ int main(int argc, char** argv) {
         continue;
       }
       const ssize_t size = recv(fd, buffer, sizeof buffer, 0);
-      if (size > 0) on_bytes(fd, buffer, size_t(size));
-      else close(fd);
+      if (size > 0)
+        on_bytes(fd, buffer, size_t(size));
+      else
+        close(fd);
     }
   }
 }

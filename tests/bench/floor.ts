@@ -11,7 +11,8 @@ const agent = new Agent({ keepAlive: true });
 
 function frameOf(text: string): Buffer {
   const body = Buffer.from(text);
-  const head = body.length < 126 ? [0x81, body.length] : [0x81, 126, body.length >> 8, body.length & 255];
+  const head =
+    body.length < 126 ? [0x81, body.length] : [0x81, 126, body.length >> 8, body.length & 255];
   return Buffer.concat([Buffer.from(head), body]);
 }
 
@@ -39,7 +40,9 @@ const server = createServer((req, res) => {
 server.on("upgrade", (_req, stream) => {
   const socket = stream as Socket;
   socket.setNoDelay(true);
-  socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+  socket.write(
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+  );
   socket.on("error", () => socket.destroy());
   const own: string[] = [];
   socket.on("close", () => {
@@ -59,7 +62,11 @@ server.on("upgrade", (_req, stream) => {
       for (const resource of own) listeners.set(resource, socket);
       socket.write(frameOf('{ "type": "listening" }'));
     } else {
-      const forward = request(appServer, { method: "POST", agent, headers: { "content-length": Buffer.byteLength(text) } }, (res) => res.resume());
+      const forward = request(
+        appServer,
+        { method: "POST", agent, headers: { "content-length": Buffer.byteLength(text) } },
+        (res) => res.resume(),
+      );
       forward.on("error", () => {});
       forward.end(text);
     }

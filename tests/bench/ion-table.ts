@@ -17,10 +17,18 @@ const wasm = "build/sidekick.bench.wasm";
 
 export function ionTable(quick: boolean, progress: (text: string) => void): string {
   progress("ion: JavaScript and WASM");
-  const readings = run([process.execPath, `${built}/ion.mjs`, `${built}/ion`, wasm, quick ? "60" : "300"]);
+  const readings = run([
+    process.execPath,
+    `${built}/ion.mjs`,
+    `${built}/ion`,
+    wasm,
+    quick ? "60" : "300",
+  ]);
   if (existsSync(native)) {
     progress("ion: native");
-    readings.push(...run([native, `${built}/ion`]).map((reading) => ({ ...reading, reader: "native" })));
+    readings.push(
+      ...run([native, `${built}/ion`]).map((reading) => ({ ...reading, reader: "native" })),
+    );
   } else {
     progress(`without the native reader: ${native} is not built`);
   }
@@ -28,7 +36,9 @@ export function ionTable(quick: boolean, progress: (text: string) => void): stri
   const names = [...new Set(readings.map((r) => r.name))];
   const cell = (name: string, reader: string) => {
     const reading = readings.find((r) => r.name === name && r.reader === reader);
-    return reading ? `${reading.value >= 10 ? reading.value.toFixed(0) : reading.value.toFixed(2)} ${reading.unit}` : "";
+    return reading
+      ? `${reading.value >= 10 ? reading.value.toFixed(0) : reading.value.toFixed(2)} ${reading.unit}`
+      : "";
   };
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [
@@ -41,7 +51,15 @@ export function ionTable(quick: boolean, progress: (text: string) => void): stri
 }
 
 function run(command: string[]): Reading[] {
-  const [program, ...args] = availableParallelism() > 1 ? ["taskset", "-c", "0", ...command] : command;
-  const output = execFileSync(program!, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-  return output.trim().split("\n").filter(Boolean).map((line) => JSON.parse(line) as Reading);
+  const [program, ...args] =
+    availableParallelism() > 1 ? ["taskset", "-c", "0", ...command] : command;
+  const output = execFileSync(program!, args, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  return output
+    .trim()
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as Reading);
 }

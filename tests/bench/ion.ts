@@ -57,8 +57,10 @@ type Bench = {
 };
 
 function load(): Bench | undefined {
-  if (!existsSync(wasm)) return void console.error(`bench: without our reader in WASM: ${wasm} is not built`);
-  const bench = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(wasm)), {}).exports as unknown as Bench;
+  if (!existsSync(wasm))
+    return void console.error(`bench: without our reader in WASM: ${wasm} is not built`);
+  const bench = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(wasm)), {})
+    .exports as unknown as Bench;
   bench._initialize?.();
   return bench;
 }
@@ -71,16 +73,47 @@ for (const [name, value] of Object.entries(texts)) {
   writeFileSync(`${folder}/${name}.ion`, bytes);
   const speed = (ns: number) => (bytes.length / ns) * 1e3; // bytes per ns -> MB/s
   let kept: unknown; // so that no engine may skip the work
-  report(name, "JSON.parse", speed(nanoseconds((times) => { for (let i = 0; i < times; i++) kept = JSON.parse(text); })), "MB/s");
-  report(name, "reference ION.parse", speed(nanoseconds((times) => { for (let i = 0; i < times; i++) kept = ION.parse(text); })), "MB/s");
+  report(
+    name,
+    "JSON.parse",
+    speed(
+      nanoseconds((times) => {
+        for (let i = 0; i < times; i++) kept = JSON.parse(text);
+      }),
+    ),
+    "MB/s",
+  );
+  report(
+    name,
+    "reference ION.parse",
+    speed(
+      nanoseconds((times) => {
+        for (let i = 0; i < times; i++) kept = ION.parse(text);
+      }),
+    ),
+    "MB/s",
+  );
   void kept;
   if (!bench) continue;
   const at = bench.sidekick_buffer(bytes.length);
   new Uint8Array(bench.memory.buffer, at, bytes.length).set(bytes);
   const ns = nanoseconds((times) => {
-    if (bench.bench_ion(at, bytes.length, times) !== 0) throw new Error(`our reader refused ${folder}/${name}.ion`);
+    if (bench.bench_ion(at, bytes.length, times) !== 0)
+      throw new Error(`our reader refused ${folder}/${name}.ion`);
   });
   report(name, "WASM", speed(ns), "MB/s");
 }
-if (bench?.bench_send) report("one send frame", "WASM", nanoseconds((times) => bench.bench_send!(times)), "ns");
-if (bench?.bench_publish) report("one publish", "WASM", nanoseconds((times) => bench.bench_publish!(times)), "ns");
+if (bench?.bench_send)
+  report(
+    "one send frame",
+    "WASM",
+    nanoseconds((times) => bench.bench_send!(times)),
+    "ns",
+  );
+if (bench?.bench_publish)
+  report(
+    "one publish",
+    "WASM",
+    nanoseconds((times) => bench.bench_publish!(times)),
+    "ns",
+  );

@@ -1,19 +1,21 @@
-// The load generator of scripts/bench: raw sockets, one thread, one epoll. It plays all clients, and the app server at both
-// its ends (POSTs in, forwards out), and reads the CPU clock of the server it drives at the edges of each measured stretch.
+// The load generator of scripts/bench: raw sockets, one thread, one epoll. It plays all clients,
+// and the app server at both its ends (POSTs in, forwards out), and reads the CPU clock of the
+// server it drives at the edges of each measured stretch.
 //
-// It takes one command per line on stdin and answers each with one line of JSON; the end of stdin ends it. A server that
-// answers anything unexpected ends it too, with a message on stderr: a figure for wrong answers would be worthless.
+// It takes one command per line on stdin and answers each with one line of JSON; the end of stdin
+// ends it. A server that answers anything unexpected ends it too, with a message on stderr: a
+// figure for wrong answers would be worthless.
 //
-//   target PORT PID SECRET     the server under test (first line printed before any command: {"app_port":N})
-//   open COUNT INFLIGHT        WebSockets, kept open                        unit: a socket
-//   subscribe room|own         a token and a subscription for each socket   unit: a socket
+//   target PORT PID SECRET     the server under test (first line printed before any command:
+//   {"app_port":N}) open COUNT INFLIGHT        WebSockets, kept open                        unit: a
+//   socket subscribe room|own         a token and a subscription for each socket   unit: a socket
 //   listen COUNT               COUNT resources of its own for each socket   unit: a socket
-//   publish COUNT INFLIGHT     POST /message to the room                    unit: a delivered message
-//   invalidate COUNT INFLIGHT  POST /resources, one listener each           unit: a POST
+//   publish COUNT INFLIGHT     POST /message to the room                    unit: a delivered
+//   message invalidate COUNT INFLIGHT  POST /resources, one listener each           unit: a POST
 //   register COUNT INFLIGHT    POST /connection                             unit: a POST
-//   send COUNT INFLIGHT        `send` frames, one in flight per socket      unit: a forward that reached the app server
-//   cycle COUNT INFLIGHT       token, connect, subscribe, listen, close     unit: a cycle
-//   close                      all WebSockets, with a handshake
+//   send COUNT INFLIGHT        `send` frames, one in flight per socket      unit: a forward that
+//   reached the app server cycle COUNT INFLIGHT       token, connect, subscribe, listen, close
+//   unit: a cycle close                      all WebSockets, with a handshake
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -54,7 +56,8 @@ constexpr u64 stall_ns = 20'000'000'000;
 
 u64 now_ns(clockid_t clock = CLOCK_MONOTONIC) {
   timespec t{};
-  if (clock_gettime(clock, &t) != 0) fail(string("clock_gettime: ") + std::strerror(errno) + "; has the server ended?");
+  if (clock_gettime(clock, &t) != 0)
+    fail(string("clock_gettime: ") + std::strerror(errno) + "; has the server ended?");
   return u64(t.tv_sec) * 1'000'000'000 + u64(t.tv_nsec);
 }
 
@@ -66,10 +69,12 @@ string digits(u32 n) {
   return text;
 }
 
-/// The eight digits behind the first '#': how a message, a forward or a resource says which one it is.
+/// The eight digits behind the first '#': how a message, a forward or a resource says which one it
+/// is.
 u32 sequence_of(string_view text) {
   const size_t at = text.find('#');
-  if (at == string_view::npos || at + 9 > text.size()) fail("expected a text with #NNNNNNNN, got: " + string(text));
+  if (at == string_view::npos || at + 9 > text.size())
+    fail("expected a text with #NNNNNNNN, got: " + string(text));
   u32 n = 0;
   for (size_t i = at + 1; i < at + 9; i++) n = n * 10 + u32(text[i] - '0');
   return n;
@@ -89,7 +94,8 @@ struct Connection {
   string out;  // what the kernel has not taken yet
 };
 
-/// What one command measures: CPU of the server and of this process, wall time, and a latency per unit or per delivery.
+/// What one command measures: CPU of the server and of this process, wall time, and a latency per
+/// unit or per delivery.
 struct Measure {
   u64 units = 0;
   std::vector<float> latency_us;
@@ -102,7 +108,8 @@ class Load {
     listener_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address = loopback(0);
     socklen_t size = sizeof address;
-    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener_, 511) != 0 ||
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        listen(listener_, 511) != 0 ||
         getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
       fail(string("the app server cannot listen: ") + std::strerror(errno));
     epoll_event event{};
@@ -119,7 +126,8 @@ class Load {
     u32 count = 0, inflight = 1;
     if (verb == "target") {
       words >> port_ >> pid_ >> secret_;
-      if (clock_getcpuclockid(pid_, &server_clock_) != 0) fail("no process " + std::to_string(pid_));
+      if (clock_getcpuclockid(pid_, &server_clock_) != 0)
+        fail("no process " + std::to_string(pid_));
       std::puts("{}");
     } else if (verb == "subscribe") {
       words >> mode;
@@ -133,13 +141,20 @@ class Load {
     } else {
       words >> count >> inflight;
       inflight = std::max(1u, std::min(inflight, count));
-      if (verb == "open") open(count, inflight);
-      else if (verb == "publish") publish(count, inflight);
-      else if (verb == "invalidate") invalidate(count, inflight);
-      else if (verb == "register") register_tokens(count, inflight);
-      else if (verb == "send") send(count, inflight);
-      else if (verb == "cycle") cycle(count, inflight);
-      else fail("unknown command: " + line);
+      if (verb == "open")
+        open(count, inflight);
+      else if (verb == "publish")
+        publish(count, inflight);
+      else if (verb == "invalidate")
+        invalidate(count, inflight);
+      else if (verb == "register")
+        register_tokens(count, inflight);
+      else if (verb == "send")
+        send(count, inflight);
+      else if (verb == "cycle")
+        cycle(count, inflight);
+      else
+        fail("unknown command: " + line);
     }
     on_frame_ = {};
     on_opened_ = {};
@@ -180,7 +195,8 @@ class Load {
         expect(text, "\"subscribed\"");
         m.units++;
       };
-      for (auto& c : sockets_) write_frame(*c, R"({"type":"subscribe","token":")" + c->token + "\"}");
+      for (auto& c : sockets_)
+        write_frame(*c, R"({"type":"subscribe","token":")" + c->token + "\"}");
       run_until([&] { return m.units == sockets_.size(); }, "subscribe");
     });
   }
@@ -203,15 +219,20 @@ class Load {
   }
 
   void publish(u32 count, u32 inflight) {
-    // A slot is free again when its POST is answered and its message has reached everyone: no queue builds up anywhere.
+    // A slot is free again when its POST is answered and its message has reached everyone: no queue
+    // builds up anywhere.
     struct Message {
       u64 started = 0;
       u32 missing = 0;
       Connection* post = nullptr;
     };
-    // Counted up to here: { "type": "message", "channel": "bench", "params": { "room": "0" }, "data": "#NNNNNNNN" }
+    // Counted up to here: { "type": "message", "channel": "bench", "params": { "room": "0" },
+    // "data": "#NNNNNNNN" }
     const string head = R"({ "channel": "bench", "params": { "room": "0" }, "data": "#)";
-    const size_t overhead = string_view(R"({ "type": "message", "channel": "bench", "params": { "room": "0" }, "data": "#" })").size();
+    const size_t overhead =
+        string_view(
+            R"({ "type": "message", "channel": "bench", "params": { "room": "0" }, "data": "#" })")
+            .size();
     const string filler(message_bytes - overhead - 8, 'x');
     Measure m;
     std::vector<Message> messages(count);
@@ -238,7 +259,8 @@ class Load {
       step(n);
     };
     on_answer_ = [&](Connection& post) { step(post.index); };
-    if (count <= inflight) fail("publish: COUNT must be above INFLIGHT, the first ones only warm the connections");
+    if (count <= inflight)
+      fail("publish: COUNT must be above INFLIGHT, the first ones only warm the connections");
     open_posts(inflight);
     for (auto& post : posts_) start(*post);
     run_until([&] { return finished == inflight; }, "publish");
@@ -252,7 +274,8 @@ class Load {
   }
 
   void invalidate(u32 count, u32 inflight) {
-    // As in `publish`, with one listener per POST, picked in a fixed stride over sockets and their resources.
+    // As in `publish`, with one listener per POST, picked in a fixed stride over sockets and their
+    // resources.
     struct Publish {
       u64 started = 0;
       u32 missing = 0;
@@ -269,7 +292,8 @@ class Load {
       publishes[n] = {now_ns(), 2, &post};
       post.index = n;
       waiting[socket].push_back(n);
-      write_post(post, "/resources", R"({ "resources": [")" + resource(socket, n % resources_per_socket_) + "\"] }");
+      write_post(post, "/resources",
+                 R"({ "resources": [")" + resource(socket, n % resources_per_socket_) + "\"] }");
     };
     auto step = [&](u32 n) {
       if (--publishes[n].missing > 0) return;
@@ -319,10 +343,13 @@ class Load {
       started++;
       c.started = now_ns();
       // The number names the socket, so that the forward says who may go on.
-      write_frame(c, R"({"type":"send","token":")" + c.token + R"(","channel":"bench","params":{"room":")" + std::to_string(socket) +
+      write_frame(c, R"({"type":"send","token":")" + c.token +
+                         R"(","channel":"bench","params":{"room":")" + std::to_string(socket) +
                          R"("},"data":"#)" + digits(socket) + string(64, 'x') + "\"}");
     };
-    on_frame_ = [&](Connection&, string_view text) { fail("expected silence, got: " + string(text)); };
+    on_frame_ = [&](Connection&, string_view text) {
+      fail("expected silence, got: " + string(text));
+    };
     on_forward_ = [&](string_view body) {
       const u32 socket = sequence_of(body.substr(body.find("\"data\"")));
       if (socket >= sockets_.size()) fail("a forward of nobody: " + string(body));
@@ -357,9 +384,12 @@ class Load {
       if (started == count) return;
       open_socket().token = tokens[started++];
     };
-    on_opened_ = [&](Connection& c) { write_frame(c, R"({"type":"subscribe","token":")" + c.token + "\"}"); };
+    on_opened_ = [&](Connection& c) {
+      write_frame(c, R"({"type":"subscribe","token":")" + c.token + "\"}");
+    };
     on_frame_ = [&](Connection& c, string_view text) {
-      if (has(text, "\"subscribed\"")) return write_frame(c, R"({"type":"listen","resources":["todo/)" + c.token + "\"]}");
+      if (has(text, "\"subscribed\""))
+        return write_frame(c, R"({"type":"listen","resources":["todo/)" + c.token + "\"]}");
       expect(text, "\"listening\"");
       write_close(c);
     };
@@ -391,14 +421,23 @@ class Load {
   template <class Body>
   void measured(Measure& m, Body body) {
     settle();
-    const u64 wall = now_ns(), server = now_ns(server_clock_), self = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const u64 wall = now_ns(), server = now_ns(server_clock_),
+              self = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     body();
-    const u64 server_end = now_ns(server_clock_), wall_end = now_ns(), self_end = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const u64 server_end = now_ns(server_clock_), wall_end = now_ns(),
+              self_end = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     std::sort(m.latency_us.begin(), m.latency_us.end());
-    auto at = [&](double share) { return m.latency_us.empty() ? 0.0 : double(m.latency_us[size_t(share * double(m.latency_us.size() - 1))]); };
-    std::printf("{\"units\":%llu,\"cpu_us\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"wall_ms\":%.1f,\"load_share\":%.2f}\n",
-                static_cast<unsigned long long>(m.units), m.units ? double(server_end - server) / 1e3 / double(m.units) : 0.0, at(0.5),
-                at(0.99), double(wall_end - wall) / 1e6, double(self_end - self) / double(wall_end - wall));
+    auto at = [&](double share) {
+      return m.latency_us.empty()
+                 ? 0.0
+                 : double(m.latency_us[size_t(share * double(m.latency_us.size() - 1))]);
+    };
+    std::printf(
+        "{\"units\":%llu,\"cpu_us\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"wall_ms\":%.1f,\"load_"
+        "share\":%.2f}\n",
+        static_cast<unsigned long long>(m.units),
+        m.units ? double(server_end - server) / 1e3 / double(m.units) : 0.0, at(0.5), at(0.99),
+        double(wall_end - wall) / 1e6, double(self_end - self) / double(wall_end - wall));
   }
 
   void open_posts(u32 count) {
@@ -449,7 +488,9 @@ class Load {
            R"(" }, "context": { "user": "u-1234", "role": "member" } })";
   }
 
-  static string resource(u32 socket, u32 k) { return "todo/" + std::to_string(socket) + "-" + std::to_string(k); }
+  static string resource(u32 socket, u32 k) {
+    return "todo/" + std::to_string(socket) + "-" + std::to_string(k);
+  }
 
   static float since(u64 started) { return float(now_ns() - started) / 1e3f; }
 
@@ -473,8 +514,10 @@ class Load {
     c->started = now_ns();
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     const sockaddr_in address = loopback(port_);
-    if (c->fd < 0 || connect(c->fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      fail("cannot connect to 127.0.0.1:" + std::to_string(port_) + ": " + std::strerror(errno) + (errno == EMFILE ? ": raise ulimit -n" : ""));
+    if (c->fd < 0 ||
+        connect(c->fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+      fail("cannot connect to 127.0.0.1:" + std::to_string(port_) + ": " + std::strerror(errno) +
+           (errno == EMFILE ? ": raise ulimit -n" : ""));
     watch(*c);
     return c;
   }
@@ -492,14 +535,16 @@ class Load {
     sockets_.push_back(connect_to(Kind::socket));
     Connection& c = *sockets_.back();
     c.index = u32(sockets_.size() - 1);
-    write(c, "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    write(c,
+          "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     return c;
   }
 
   void write_post(Connection& c, const char* path, const string& body) {
-    write(c, string("POST ") + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + secret_ +
-                 "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    write(c, string("POST ") + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " +
+                 secret_ + "\r\nContent-Type: application/json\r\nContent-Length: " +
+                 std::to_string(body.size()) + "\r\n\r\n" + body);
   }
 
   void write_frame(Connection& c, string_view text, u8 opcode = 1) {
@@ -554,12 +599,15 @@ class Load {
   void run_until(Done done, const char* what) {
     u64 last = now_ns();
     while (!done()) {
-      if (take_events(1000)) last = now_ns();
-      else if (now_ns() - last > stall_ns) fail(string(what) + ": nothing came for 20 s");
+      if (take_events(1000))
+        last = now_ns();
+      else if (now_ns() - last > stall_ns)
+        fail(string(what) + ": nothing came for 20 s");
     }
   }
 
-  /// Deals with what has come since the last command, such as pings: it is no part of what is measured next.
+  /// Deals with what has come since the last command, such as pings: it is no part of what is
+  /// measured next.
   void settle() {
     while (take_events(10)) {
     }
@@ -570,7 +618,8 @@ class Load {
     const int n = epoll_wait(epoll_, events, 256, at_most_ms);
     for (int i = 0; i < n; i++) {
       auto* c = static_cast<Connection*>(events[i].data.ptr);
-      if (c == nullptr) accept_app();
+      if (c == nullptr)
+        accept_app();
       else {
         if (events[i].events & EPOLLOUT) flush(*c);
         if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read(*c);
@@ -597,14 +646,19 @@ class Load {
       c.in += bytes;
       bytes = c.in;
     }
-    const size_t used = c.kind == Kind::post ? read_answer(c, bytes) : c.kind == Kind::app ? read_forwards(c, bytes) : read_socket(c, bytes);
-    if (c.in.empty()) c.in.assign(bytes.substr(used));
-    else c.in.erase(0, used);
+    const size_t used = c.kind == Kind::post  ? read_answer(c, bytes)
+                        : c.kind == Kind::app ? read_forwards(c, bytes)
+                                              : read_socket(c, bytes);
+    if (c.in.empty())
+      c.in.assign(bytes.substr(used));
+    else
+      c.in.erase(0, used);
   }
 
   void on_end(Connection& c) {
     if (c.kind == Kind::post) fail("the server closed a connection in the middle of a POST");
-    if (c.kind == Kind::socket && !c.closing) fail("the server closed a WebSocket that should stay open");
+    if (c.kind == Kind::socket && !c.closing)
+      fail("the server closed a WebSocket that should stay open");
     epoll_ctl(epoll_, EPOLL_CTL_DEL, c.fd, nullptr);
     ::close(c.fd);
     c.fd = -1;
@@ -631,7 +685,8 @@ class Load {
       const size_t head = rest.find("\r\n\r\n");
       if (head == string_view::npos) return used;
       const size_t length = content_length(rest.substr(0, head));
-      if (length == string_view::npos) fail("a forward without a Content-Length: " + string(rest.substr(0, head)));
+      if (length == string_view::npos)
+        fail("a forward without a Content-Length: " + string(rest.substr(0, head)));
       if (rest.size() < head + 4 + length) return used;
       used += head + 4 + length;
       write(c, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
@@ -643,7 +698,8 @@ class Load {
   static size_t content_length(string_view fields) {
     for (string_view name : {"\r\nContent-Length: ", "\r\ncontent-length: "}) {
       const size_t at = fields.find(name);
-      if (at != string_view::npos) return std::strtoul(fields.data() + at + name.size(), nullptr, 10);
+      if (at != string_view::npos)
+        return std::strtoul(fields.data() + at + name.size(), nullptr, 10);
     }
     return string_view::npos;
   }
@@ -674,7 +730,9 @@ class Load {
       const string_view text = bytes.substr(used + at, size);
       used += at + size;
       if (opcode == 8) {
-        if (!c.closing) fail("the server closed a WebSocket that should stay open, code " + std::to_string(size >= 2 ? u8(text[0]) << 8 | u8(text[1]) : 0));
+        if (!c.closing)
+          fail("the server closed a WebSocket that should stay open, code " +
+               std::to_string(size >= 2 ? u8(text[0]) << 8 | u8(text[1]) : 0));
       } else if (opcode == 9) {
         if (!c.closing) write_frame(c, text, 10);  // who is silent for three pings is dropped
       } else if (opcode == 1) {

@@ -7,4 +7,8 @@ import { startSidekickServer } from "@covenant-rpc/server/sidekick/webserver";
 
 const [port, secret, appServer] = process.argv.slice(2) as [string, string, string];
 console.log = () => {};
-startSidekickServer({ port: Number(port), secret, serverConnection: httpSidekickToServer(appServer, secret) });
+startSidekickServer({
+  port: Number(port),
+  secret,
+  serverConnection: httpSidekickToServer(appServer, secret),
+});

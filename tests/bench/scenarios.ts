@@ -40,8 +40,17 @@ export function scenarios(quick: boolean): Scenario[] {
       name: `fan-out ${subscribers}`,
       setup: [`open ${subscribers} 64`, "subscribe room"],
       rows: [
-        { name: `fan-out to ${subscribers}, ${inflight} in flight`, unit: "delivered message", command: `publish ${inflight + Math.max(2 * inflight, messages)} ${inflight}`, aims: { ours: 0.5, wasmtime: 0.25 } },
-        { name: `fan-out to ${subscribers}, one at a time`, unit: "delivered message", command: `publish ${1 + Math.max(3, Math.round(messages / 2))} 1` },
+        {
+          name: `fan-out to ${subscribers}, ${inflight} in flight`,
+          unit: "delivered message",
+          command: `publish ${inflight + Math.max(2 * inflight, messages)} ${inflight}`,
+          aims: { ours: 0.5, wasmtime: 0.25 },
+        },
+        {
+          name: `fan-out to ${subscribers}, one at a time`,
+          unit: "delivered message",
+          command: `publish ${1 + Math.max(3, Math.round(messages / 2))} 1`,
+        },
       ],
     };
   };
@@ -53,8 +62,18 @@ export function scenarios(quick: boolean): Scenario[] {
       name: `sparse ${sockets}`,
       setup: [`open ${sockets} 64`, `listen ${resources}`],
       rows: [
-        { name: `${name}, ${inflight} in flight`, unit: "POST", command: `invalidate ${inflight + n(2000)} ${inflight}`, ...aims },
-        { name: `${name}, one at a time`, unit: "POST", command: `invalidate ${1 + n(600)} 1`, ...aims },
+        {
+          name: `${name}, ${inflight} in flight`,
+          unit: "POST",
+          command: `invalidate ${inflight + n(2000)} ${inflight}`,
+          ...aims,
+        },
+        {
+          name: `${name}, one at a time`,
+          unit: "POST",
+          command: `invalidate ${1 + n(600)} 1`,
+          ...aims,
+        },
       ],
     };
   };
@@ -66,19 +85,43 @@ export function scenarios(quick: boolean): Scenario[] {
       name: "forward",
       setup: ["open 16 16", "subscribe own"],
       rows: [
-        { name: "send-forward, 16 clients", unit: "forward", command: `send ${n(2000)} 16`, aims: { ours: 0.4, wasmtime: 0.1 } },
-        { name: "send-forward, one at a time", unit: "forward", command: `send ${n(500)} 1`, aims: { wasmtime: 0.1 } },
+        {
+          name: "send-forward, 16 clients",
+          unit: "forward",
+          command: `send ${n(2000)} 16`,
+          aims: { ours: 0.4, wasmtime: 0.1 },
+        },
+        {
+          name: "send-forward, one at a time",
+          unit: "forward",
+          command: `send ${n(500)} 1`,
+          aims: { wasmtime: 0.1 },
+        },
       ],
     },
     {
       name: "tokens",
       setup: [],
-      rows: [{ name: "token registration, 8 in flight", unit: "POST", command: `register ${n(3000)} 8`, aims: { ours: 0.9, wasmtime: 0.1 } }],
+      rows: [
+        {
+          name: "token registration, 8 in flight",
+          unit: "POST",
+          command: `register ${n(3000)} 8`,
+          aims: { ours: 0.9, wasmtime: 0.1 },
+        },
+      ],
     },
     {
       name: "storm",
       setup: [],
-      rows: [{ name: "connect storm, 64 at a time", unit: "new socket", command: `open ${n(1000)} 64`, after: "close" }],
+      rows: [
+        {
+          name: "connect storm, 64 at a time",
+          unit: "new socket",
+          command: `open ${n(1000)} 64`,
+          after: "close",
+        },
+      ],
     },
   ];
 }

@@ -38,7 +38,10 @@ const bun = "node_modules/.bin/bun";
 /** Another build can be measured, e.g. one before a change. */
 const server = process.env["BENCH_SERVER"] ?? "build/native/sidekick-server";
 const always = () => undefined;
-const firstMissing = (files: string[]) => files.filter((file) => !existsSync(file)).map((file) => `${file} is not there: run scripts/build`)[0];
+const firstMissing = (files: string[]) =>
+  files
+    .filter((file) => !existsSync(file))
+    .map((file) => `${file} is not there: run scripts/build`)[0];
 
 /** Where the recording targets write; deleted with the server. */
 const recordings = `${built}/recordings`;
@@ -47,11 +50,26 @@ const recording = (target: Target): Target => ({
   id: `${target.id}-recording`,
   label: `${target.label}, recording`,
   beside: target.id,
-  command: (port, appServer, limits) => [...target.command(port, appServer, limits), "--record", `${recordings}/${port}.jsonl`],
+  command: (port, appServer, limits) => [
+    ...target.command(port, appServer, limits),
+    "--record",
+    `${recordings}/${port}.jsonl`,
+  ],
 });
 
 const flags = (port: number, appServer: string, limits: string | undefined) => [
-  ...["--port", `${port}`, "--secret", secret, "--auth-delay", "3000", "--server-url", appServer, "--server-secret", secret],
+  ...[
+    "--port",
+    `${port}`,
+    "--secret",
+    secret,
+    "--auth-delay",
+    "3000",
+    "--server-url",
+    appServer,
+    "--server-secret",
+    secret,
+  ],
   ...(limits ? ["--config", limits] : []),
 ];
 
@@ -60,7 +78,12 @@ const engine = (name: "wasmtime" | "native", files: string[]): Target => ({
   label: `Sidekick, ${name}`,
   collects: false,
   missing: () => firstMissing(files),
-  command: (port, appServer, limits) => [server, "--engine", name, ...flags(port, appServer, limits)],
+  command: (port, appServer, limits) => [
+    server,
+    "--engine",
+    name,
+    ...flags(port, appServer, limits),
+  ],
 });
 
 const plain: Target[] = [
@@ -85,7 +108,15 @@ const plain: Target[] = [
     label: "reference, Bun",
     collects: true,
     missing: () => (existsSync(bun) ? undefined : "bun is not installed: run npm ci"),
-    command: (port, appServer) => [bun, "--preload", "./tests/bench/gc.mjs", `${built}/reference.mjs`, `${port}`, secret, appServer],
+    command: (port, appServer) => [
+      bun,
+      "--preload",
+      "./tests/bench/gc.mjs",
+      `${built}/reference.mjs`,
+      `${port}`,
+      secret,
+      appServer,
+    ],
   },
   {
     id: "floor",
@@ -103,7 +134,9 @@ const plain: Target[] = [
   },
 ];
 
-export const targets: Target[] = plain.flatMap((target) => (["ours", "wasmtime", "native"].includes(target.id) ? [target, recording(target)] : [target]));
+export const targets: Target[] = plain.flatMap((target) =>
+  ["ours", "wasmtime", "native"].includes(target.id) ? [target, recording(target)] : [target],
+);
 
 /** One server with its own generator: servers on the first core, generators on the second, where there are two. */
 export class Rig {
@@ -121,7 +154,11 @@ export class Rig {
     const config = limits && `${built}/limits.json`;
     if (config) writeFileSync(config, JSON.stringify(limits));
     if (target.beside !== undefined) mkdirSync(recordings, { recursive: true });
-    const server = new Child(target.label, target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config), 0);
+    const server = new Child(
+      target.label,
+      target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config),
+      0,
+    );
     await server.accepts(port);
     const rig = new Rig(target, server, load, port);
     await rig.run(`target ${port} ${server.pid} ${secret}`);
@@ -133,7 +170,9 @@ export class Rig {
     try {
       return JSON.parse(await this.load.line()) as Measured;
     } catch (error) {
-      throw new Error(`${this.target.label}: "${command}" failed: ${(error as Error).message}\n${this.server.complaints}`);
+      throw new Error(
+        `${this.target.label}: "${command}" failed: ${(error as Error).message}\n${this.server.complaints}`,
+      );
     }
   }
 
@@ -143,7 +182,9 @@ export class Rig {
       this.server.process.kill("SIGUSR2");
       await sleep(400);
     }
-    const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.server.pid}/status`, "utf8"))?.[1];
+    const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(
+      readFileSync(`/proc/${this.server.pid}/status`, "utf8"),
+    )?.[1];
     if (!kilobytes) throw new Error(`/proc/${this.server.pid}/status: expected a line RssAnon`);
     return Number(kilobytes) * 1024;
   }
@@ -177,7 +218,10 @@ class Child {
       stdio: [wantsLines ? "pipe" : "ignore", wantsLines ? "pipe" : "ignore", "pipe"],
     });
     children.add(this);
-    this.process.stderr!.on("data", (bytes: Buffer) => (this.complaints = (this.complaints + bytes.toString()).slice(-4000)));
+    this.process.stderr!.on(
+      "data",
+      (bytes: Buffer) => (this.complaints = (this.complaints + bytes.toString()).slice(-4000)),
+    );
     this.process.stdin?.on("error", () => {}); // its end is reported below
     if (this.process.stdout) {
       createInterface({ input: this.process.stdout }).on("line", (line) => {
@@ -210,7 +254,8 @@ class Child {
     const line = this.lines.shift();
     if (line !== undefined && this.wanted) this.wanted.resolve(line);
     else if (line !== undefined) this.lines.unshift(line);
-    else if (this.gone) this.wanted?.reject(new Error(`the ${this.name} ended: ${this.complaints.trim()}`));
+    else if (this.gone)
+      this.wanted?.reject(new Error(`the ${this.name} ended: ${this.complaints.trim()}`));
     if (line !== undefined || this.gone) this.wanted = undefined;
   }
 
@@ -224,7 +269,9 @@ class Child {
       if (open) return;
       await sleep(50);
     }
-    throw new Error(`${this.name} does not accept connections on port ${port}: ${this.complaints.trim()}`);
+    throw new Error(
+      `${this.name} does not accept connections on port ${port}: ${this.complaints.trim()}`,
+    );
   }
 
   async end(): Promise<void> {

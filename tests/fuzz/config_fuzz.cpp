@@ -1,4 +1,5 @@
-// Configurations: refused with a printable reason and no change, or accepted, within every bound, and told again by the trace header.
+// Configurations: refused with a printable reason and no change, or accepted, within every bound,
+// and told again by the trace header.
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -29,7 +30,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     FUZZ_CHECK(is_equal(config, Config()));
     return 0;
   }
-  for (const LimitEntry& limit : limits) FUZZ_CHECK(config.*limit.value >= limit.lowest && config.*limit.value <= limit.highest);
+  for (const LimitEntry& limit : limits)
+    FUZZ_CHECK(config.*limit.value >= limit.lowest && config.*limit.value <= limit.highest);
   FUZZ_CHECK(!config.secrets.empty() && config.secrets.size() <= 16);
   for (const std::string& secret : config.secrets) {
     FUZZ_CHECK(!secret.empty());

@@ -1,5 +1,5 @@
-// What every fuzz target shares. A target is a pure function of its bytes: libFuzzer's main drives it (clang, SIDEKICK_FUZZERS), or
-// replay.cpp does, which any compiler builds.
+// What every fuzz target shares. A target is a pure function of its bytes: libFuzzer's main drives
+// it (clang, SIDEKICK_FUZZERS), or replay.cpp does, which any compiler builds.
 #pragma once
 
 #include <cstddef>
@@ -13,17 +13,18 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 /// A finding. Stops the program, in every build.
-#define FUZZ_CHECK(condition)                                                                       \
-  do {                                                                                              \
-    if (!(condition)) {                                                                             \
-      std::fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);                 \
-      std::abort();                                                                                 \
-    }                                                                                               \
+#define FUZZ_CHECK(condition)                                                       \
+  do {                                                                              \
+    if (!(condition)) {                                                             \
+      std::fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+      std::abort();                                                                 \
+    }                                                                               \
   } while (false)
 
 namespace fuzz {
 
-/// A copy in an allocation of exactly its size: AddressSanitizer sees the first byte read past its end (a std::string has one more).
+/// A copy in an allocation of exactly its size: AddressSanitizer sees the first byte read past its
+/// end (a std::string has one more).
 class Exact {
  public:
   explicit Exact(std::string_view bytes) : bytes_(new char[bytes.size()]), size_(bytes.size()) {

@@ -1,8 +1,9 @@
-// Bytes become a conversation: clients, an app server, a host that restarts at any moment. A model of the host performs every action and
-// checks what any host may rely on; a twin hub, fed the same, must write the same trace. At the end everybody leaves, time passes, and
-// nothing may remain.
+// Bytes become a conversation: clients, an app server, a host that restarts at any moment. A model
+// of the host performs every action and checks what any host may rely on; a twin hub, fed the same,
+// must write the same trace. At the end everybody leaves, time passes, and nothing may remain.
 //
-// One byte chooses a step, the following bytes its details: names from small alphabets, so that steps meet, or raw bytes.
+// One byte chooses a step, the following bytes its details: names from small alphabets, so that
+// steps meet, or raw bytes.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -54,25 +55,70 @@ class Choices {
   Bytes bytes_;
 };
 
-constexpr Bytes tokens[] = {R"("t0")", R"("t1")", R"("t2")", R"("t3")", R"("\u0074\u0031")", R"("\ud800")", R"("")", R"("tttttttttttttttttttttttt")", "1"};
-constexpr Bytes channels[] = {R"("chat")", R"("chat")", R"("a/b")", R"("a,b:c\\")", R"("")", R"("\udfff")", R"("cccccccccccccccccccc")", "null"};
+constexpr Bytes tokens[] = {R"("t0")",
+                            R"("t1")",
+                            R"("t2")",
+                            R"("t3")",
+                            R"("\u0074\u0031")",
+                            R"("\ud800")",
+                            R"("")",
+                            R"("tttttttttttttttttttttttt")",
+                            "1"};
+constexpr Bytes channels[] = {R"("chat")",
+                              R"("chat")",
+                              R"("a/b")",
+                              R"("a,b:c\\")",
+                              R"("")",
+                              R"("\udfff")",
+                              R"("cccccccccccccccccccc")",
+                              "null"};
 constexpr Bytes params[] = {
-    R"({ "room": "1" })", R"({ "room": "1" })", "{}", R"({ "a": "1,b:2" })", R"({ "a": "1", "b": "2" })", R"({"b":"2","a":"1"})", R"({ "a": "1", "\u0061": "2" })",
-    R"({ "a": 1 })", R"({ "1": "", "2": "", "3": "", "4": "", "5": "" })", R"({ "\ud800": "\n" })", "[]",
+    R"({ "room": "1" })",
+    R"({ "room": "1" })",
+    "{}",
+    R"({ "a": "1,b:2" })",
+    R"({ "a": "1", "b": "2" })",
+    R"({"b":"2","a":"1"})",
+    R"({ "a": "1", "\u0061": "2" })",
+    R"({ "a": 1 })",
+    R"({ "1": "", "2": "", "3": "", "4": "", "5": "" })",
+    R"({ "\ud800": "\n" })",
+    "[]",
 };
 constexpr Bytes values[] = {
-    "null", "1e400", R"("x")", R"("\ud800")", R"({ "deep": [[{ "x": map { date:2026-01-27 : set { 1 } } }]] })", "[[[[[[[[[1]]]]]]]]]",
-    "\"\xF0\x9F\x98\x80\"", "date:2026-01-27T15:30:00.000Z", "NaN", R"({ "__proto__": 1 })",
+    "null",
+    "1e400",
+    R"("x")",
+    R"("\ud800")",
+    R"({ "deep": [[{ "x": map { date:2026-01-27 : set { 1 } } }]] })",
+    "[[[[[[[[[1]]]]]]]]]",
+    "\"\xF0\x9F\x98\x80\"",
+    "date:2026-01-27T15:30:00.000Z",
+    "NaN",
+    R"({ "__proto__": 1 })",
 };
-constexpr Bytes resources[] = {R"("todo/1")", R"("todo/2")", R"("")", R"("a,b")", R"("\ud800")", R"("\u0074odo/1")", "\"\xC3\xA9\"",
-                               R"("rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr")", "7"};
+constexpr Bytes resources[] = {R"("todo/1")",
+                               R"("todo/2")",
+                               R"("")",
+                               R"("a,b")",
+                               R"("\ud800")",
+                               R"("\u0074odo/1")",
+                               "\"\xC3\xA9\"",
+                               R"("rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr")",
+                               "7"};
 constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
-constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket", "/", "", "/message?x", "//"};
+constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket",
+                           "/",           "",         "/message?x", "//"};
 constexpr Bytes methods[] = {"POST", "POST", "GET", "HEAD", "post", ""};
-constexpr Bytes authorizations[] = {"Bearer secret", "bearer other", "Bearer ", "", "Bearer secretsecret", "Basic secret"};
+constexpr Bytes authorizations[] = {"Bearer secret",       "bearer other", "Bearer ", "",
+                                    "Bearer secretsecret", "Basic secret"};
 constexpr Bytes answers[] = {
-    "", R"({ "fault": "client", "message": "no" })", R"({"fault":"sidekick","message":"\ud800"})", R"({ "fault": "who", "message": "" })",
-    R"({ "error": 1 })", "<html>",
+    "",
+    R"({ "fault": "client", "message": "no" })",
+    R"({"fault":"sidekick","message":"\ud800"})",
+    R"({ "fault": "who", "message": "" })",
+    R"({ "error": 1 })",
+    "<html>",
 };
 constexpr u16 statuses[] = {204, 200, 400, 500, 0, 302};
 constexpr u64 spans_ms[] = {0, 1, 49, 50, 99, 100, 499, 500, 5000, 1ull << 40};
@@ -84,7 +130,8 @@ void append(std::string& out, std::initializer_list<Bytes> parts) {
 
 std::string resource_list(Choices& choices) {
   std::string list = "[";
-  for (u32 left = choices.below(6); left > 0; --left) append(list, {list.size() > 1 ? ", " : "", choices.one_of(resources)});
+  for (u32 left = choices.below(6); left > 0; --left)
+    append(list, {list.size() > 1 ? ", " : "", choices.one_of(resources)});
   return list + "]";
 }
 
@@ -192,7 +239,7 @@ class Host {
   std::string twin_lines_;
 
   Millis now_ = 1'700'000'000'000;
-  Millis latest_ = 0;    // what the hub has seen
+  Millis latest_ = 0;  // what the hub has seen
   Millis timer_at_ = 0;
   u32 request_ = 0;
   bool is_answered_ = false;
@@ -241,7 +288,8 @@ void Host::check_lines(const std::string& lines) const {
     FUZZ_CHECK(nlohmann::json::accept(lines.data() + start, lines.data() + end));
     start = end + 1;
   }
-  FUZZ_CHECK(lines.find("secret\"") == std::string::npos || lines.find("authorization") == std::string::npos);
+  FUZZ_CHECK(lines.find("secret\"") == std::string::npos ||
+             lines.find("authorization") == std::string::npos);
 }
 
 void Host::perform(const Action& action) {
@@ -249,7 +297,9 @@ void Host::perform(const Action& action) {
     case ActionTag::put_token:
       FUZZ_CHECK(is_valid_ion(action.put_token.record));
       FUZZ_CHECK(action.put_token.state == 0 && action.put_token.expires_at != 0);
-      stored_[std::string(action.put_token.key)] = {action.put_token.state, action.put_token.expires_at, std::string(action.put_token.record)};
+      stored_[std::string(action.put_token.key)] = {action.put_token.state,
+                                                    action.put_token.expires_at,
+                                                    std::string(action.put_token.record)};
       break;
     case ActionTag::touch_token: {
       const auto row = stored_.find(std::string(action.touch_token.key));
@@ -274,7 +324,8 @@ void Host::perform(const Action& action) {
       for (const u32 client : clients) FUZZ_CHECK(open_.count(client) == 1);
       FUZZ_CHECK(std::set<u32>(clients.begin(), clients.end()).size() == clients.size());
       FUZZ_CHECK(is_valid_ion(action.send.text));
-      FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") || action.send.text == R"({"type":"pong"})");
+      FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") ||
+                 action.send.text == R"({"type":"pong"})");
       break;
     }
     case ActionTag::respond:
@@ -284,13 +335,15 @@ void Host::perform(const Action& action) {
       answer_ = action.respond.body;
       break;
     case ActionTag::forward:
-      FUZZ_CHECK(action.forward.forward != 0 && action.forward.timeout_ms == config_.forward_timeout_ms);
+      FUZZ_CHECK(action.forward.forward != 0 &&
+                 action.forward.timeout_ms == config_.forward_timeout_ms);
       FUZZ_CHECK(in_flight_.insert(action.forward.forward).second);
       FUZZ_CHECK(is_valid_ion(action.forward.body));
       break;
     case ActionTag::close:
       FUZZ_CHECK(open_.erase(action.close.client) == 1);
-      FUZZ_CHECK(ion::is_utf8(action.close.reason) && action.close.reason.size() <= 123);  // RFC 6455, 5.5
+      FUZZ_CHECK(ion::is_utf8(action.close.reason) &&
+                 action.close.reason.size() <= 123);  // RFC 6455, 5.5
       attached_.erase(action.close.client);
       break;
     case ActionTag::set_timer:
@@ -329,7 +382,8 @@ void Host::step(Choices& choices) {
       give_frame(client, choices.raw());
       break;
     case 5:
-      if (open_.erase(client) == 0 && choices.below(2) == 0) break;  // now and then one the hub does not know
+      if (open_.erase(client) == 0 && choices.below(2) == 0)
+        break;  // now and then one the hub does not know
       attached_.erase(client);
       give(input::ClientClosed{client});
       break;
@@ -352,7 +406,8 @@ void Host::step(Choices& choices) {
     }
     case 10: {
       u32 forward = choices.byte();
-      if (!in_flight_.empty() && forward < 224) forward = *std::next(in_flight_.begin(), forward % in_flight_.size());
+      if (!in_flight_.empty() && forward < 224)
+        forward = *std::next(in_flight_.begin(), forward % in_flight_.size());
       in_flight_.erase(forward);
       const u32 status = statuses[choices.below(std::size(statuses))];
       const Exact body(choices.below(4) == 0 ? choices.raw() : choices.one_of(answers));
@@ -402,9 +457,11 @@ void Host::open(u32 client) {
 void Host::join(u32 client, Choices& choices) {
   open(client);
   Member member{client, tokens[choices.below(4)], {}};
-  append(member.scope, {"\"channel\": ", choices.one_of(channels), ", \"params\": ", choices.one_of(params)});
+  append(member.scope,
+         {"\"channel\": ", choices.one_of(channels), ", \"params\": ", choices.one_of(params)});
   std::string text;
-  append(text, {"{ \"token\": ", member.token, ", ", member.scope, ", \"context\": ", choices.one_of(values), " }"});
+  append(text, {"{ \"token\": ", member.token, ", ", member.scope,
+                ", \"context\": ", choices.one_of(values), " }"});
   give_http("POST", "/connection", "Bearer secret", text, 0);
   text.clear();
   append(text, {"{ \"type\": \"subscribe\", \"token\": ", member.token, " }"});
@@ -412,7 +469,8 @@ void Host::join(u32 client, Choices& choices) {
   joined_.push_back(std::move(member));
 }
 
-/// A few messages one after the other, so that they have to wait for the app server; or one the other way.
+/// A few messages one after the other, so that they have to wait for the app server; or one the
+/// other way.
 void Host::talk(Choices& choices) {
   if (joined_.empty()) return;
   const Member& member = joined_[choices.below(static_cast<u32>(joined_.size()))];
@@ -425,7 +483,8 @@ void Host::talk(Choices& choices) {
     return;
   }
   open(member.client);
-  append(text, {"{ \"type\": \"send\", \"token\": ", member.token, ", ", member.scope, ", \"data\": ", data, " }"});
+  append(text, {"{ \"type\": \"send\", \"token\": ", member.token, ", ", member.scope,
+                ", \"data\": ", data, " }"});
   for (u32 i = 0; i < sends; ++i) give_frame(member.client, text);
 }
 
@@ -476,7 +535,8 @@ void Host::give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, 
   const Exact bytes(body);
   const u32 worth = hub_->body_bytes_max(method, path, authorization);
   FUZZ_CHECK(worth == 0 || worth == config_.http_body_bytes_max);
-  give(input::HttpRequest{request_, body_bytes, Exact(method), Exact(path), Exact(authorization), bytes});
+  give(input::HttpRequest{request_, body_bytes, Exact(method), Exact(path), Exact(authorization),
+                          bytes});
   FUZZ_CHECK(is_answered_);
 }
 

@@ -1,12 +1,13 @@
-// The hub's ION reader against the independent one of ion::Value: the same verdict for every text, and what is accepted survives
-// printing. The pull interface, walked member by member, must see what validate() sees.
+// The hub's ION reader against the independent one of ion::Value: the same verdict for every text,
+// and what is accepted survives printing. The pull interface, walked member by member, must see
+// what validate() sees.
 #include <string>
 
 #include "fuzz.hpp"
-#include "value/value_utf8.hpp"
 #include "ion/writer.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "value/value.hpp"
+#include "value/value_utf8.hpp"
 
 namespace {
 
@@ -23,7 +24,8 @@ bool is_utf8_by_the_book(Bytes bytes) {
   return true;
 }
 
-/// Decoding agrees with ion::Value, and what the writer makes of the result is read as the same string.
+/// Decoding agrees with ion::Value, and what the writer makes of the result is read as the same
+/// string.
 void check_string(const ion::Slice& slice) {
   FUZZ_CHECK(slice.escaped == (slice.raw.find('\\') != Bytes::npos));
   std::string decoded;

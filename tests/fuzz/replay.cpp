@@ -1,5 +1,6 @@
-// Runs a fuzz target over files, without libFuzzer: findings that became tests, and a smoke test under every compiler.
-// PROGRAM [--mutations N] FILE_OR_FOLDER...   N seeded mutations of each file are run too (default 0)
+// Runs a fuzz target over files, without libFuzzer: findings that became tests, and a smoke test
+// under every compiler. PROGRAM [--mutations N] FILE_OR_FOLDER...   N seeded mutations of each file
+// are run too (default 0)
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -20,13 +21,16 @@ std::vector<fs::path> files_of(const fs::path& path) {
   if (!fs::is_directory(path, error)) return {path};
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.is_regular_file(error) && entry.path().filename().string().front() != '.') files.push_back(entry.path());
+    if (entry.is_regular_file(error) && entry.path().filename().string().front() != '.')
+      files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());
   return files;
 }
 
-void run(const std::string& bytes) { LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()); }
+void run(const std::string& bytes) {
+  LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+}
 
 /// mt19937 alone, no distributions: those differ between standard libraries.
 std::string mutate(std::string bytes, std::mt19937& random) {
@@ -67,7 +71,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s: expected a readable file or folder\n", path.c_str());
         return 2;
       }
-      const std::string bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+      const std::string bytes{std::istreambuf_iterator<char>(file),
+                              std::istreambuf_iterator<char>()};
       if (std::getenv("VERBOSE") != nullptr) std::fprintf(stderr, "%s\n", path.c_str());
       run(bytes);
       ++runs;

@@ -25,7 +25,7 @@ export function intendedDifferences(bytes: Uint8Array): Set<Difference> {
   if (!Buffer.from(text).equals(bytes)) found.add("utf8");
   let depth = 0;
   for (const [token] of text.matchAll(tokenPattern)) {
-    if (token.startsWith("\"")) {
+    if (token.startsWith('"')) {
       if (!hasWholeEscapes(token)) found.add("hexDigits");
     } else if (token.startsWith("date:")) {
       if (!isStrictDate(token.slice("date:".length))) found.add("date");
@@ -53,11 +53,19 @@ const datePattern =
 function isStrictDate(text: string): boolean {
   const parts = datePattern.exec(text);
   if (parts === null || text.startsWith("-000000")) return false;
-  const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0, fraction = 0] = parts.slice(1, 8).map((part) => (part === undefined ? undefined : Number(part)));
+  const [year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0, fraction = 0] = parts
+    .slice(1, 8)
+    .map((part) => (part === undefined ? undefined : Number(part)));
   if (month < 1 || month > 12 || day < 1 || day > daysIn(year, month)) return false;
-  if (minute > 59 || second > 59 || hour > 24 || (hour === 24 && minute + second + fraction > 0)) return false;
+  if (minute > 59 || second > 59 || hour > 24 || (hour === 24 && minute + second + fraction > 0))
+    return false;
   const offset = parts[8];
-  if (offset !== undefined && offset !== "Z" && (Number(offset.slice(1, 3)) > 23 || Number(offset.slice(4)) > 59)) return false;
+  if (
+    offset !== undefined &&
+    offset !== "Z" &&
+    (Number(offset.slice(1, 3)) > 23 || Number(offset.slice(4)) > 59)
+  )
+    return false;
   // Local time must be a date in every time zone: a day inside the bounds. (Tests run in UTC.)
   const isLocal = text.includes("T") && offset === undefined;
   return Math.abs(Date.parse(text)) <= 8.64e15 - (isLocal ? 86_400_000 : 0);
@@ -71,5 +79,7 @@ function daysIn(year: number, month: number): number {
 export function asWePrint(text: string): string {
   return text
     .replace(/\p{Surrogate}/gu, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)
-    .replace(/"(?:[^"\\]|\\.)*"|date:[^ ,}\]]*/gs, (token) => (token.startsWith("date:") && token.endsWith(":") ? `${token.slice(0, -1)} :` : token));
+    .replace(/"(?:[^"\\]|\\.)*"|date:[^ ,}\]]*/gs, (token) =>
+      token.startsWith("date:") && token.endsWith(":") ? `${token.slice(0, -1)} :` : token,
+    );
 }

@@ -34,21 +34,34 @@ function referenceReprint(bytes: Uint8Array): string | undefined {
 }
 
 /** The whole contract for one text. Returns why we differ, if we do and may. */
-function compare(bytes: Uint8Array, answer: Answer): { accepted: boolean; reasons: Set<Difference> } {
+function compare(
+  bytes: Uint8Array,
+  answer: Answer,
+): { accepted: boolean; reasons: Set<Difference> } {
   const shown = `seed ${seed}, text ${JSON.stringify(Buffer.from(bytes).toString("latin1"))} (bytes as Latin-1)`;
   const core = answer.core === "accept";
-  assert.equal(core, answer.value === "accept", `our two readers disagree: the hub's says ${answer.core}, Value's ${answer.value}; ${shown}`);
+  assert.equal(
+    core,
+    answer.value === "accept",
+    `our two readers disagree: the hub's says ${answer.core}, Value's ${answer.value}; ${shown}`,
+  );
   const reference = referenceReprint(bytes);
   const reasons = reference === undefined ? new Set<Difference>() : intendedDifferences(bytes);
   const expected = reference !== undefined && reasons.size === 0;
-  assert.equal(core, expected, `we say ${answer.core}, the reference ${reference === undefined ? "refuses" : "accepts"}, intended: ${[...reasons].join() || "nothing"}; ${shown}`);
+  assert.equal(
+    core,
+    expected,
+    `we say ${answer.core}, the reference ${reference === undefined ? "refuses" : "accepts"}, intended: ${[...reasons].join() || "nothing"}; ${shown}`,
+  );
   if (reference !== undefined && core) assert.equal(answer.printed, asWePrint(reference), shown);
   return { accepted: core, reasons };
 }
 
 test("what the reference prints, we read and print as the same bytes", () => {
   const random = new Random(seed);
-  const texts = Array.from({ length: count / 4 }, () => asWePrint(ION.stringify(generateValue(random))));
+  const texts = Array.from({ length: count / 4 }, () =>
+    asWePrint(ION.stringify(generateValue(random))),
+  );
   const answers = checkNatively(texts.map((text) => Buffer.from(text)));
   texts.forEach((text, i) => {
     assert.equal(answers[i]?.core, "accept", `seed ${seed}, text ${text}`);
@@ -60,9 +73,13 @@ test("what the reference prints, we read and print as the same bytes", () => {
 test("white space between tokens changes nothing", () => {
   const random = new Random(seed + 1);
   const space = (): string => random.pick(["", "", " ", "\n", "\r\n\t", "   "]);
-  const texts = Array.from({ length: count / 4 }, () => asWePrint(ION.stringify(generateValue(random))));
+  const texts = Array.from({ length: count / 4 }, () =>
+    asWePrint(ION.stringify(generateValue(random))),
+  );
   const spaced = texts.map((text) =>
-    text.replace(/"(?:[^"\\]|\\.)*"|date:[^ ,}\]]*|[{}[\],:]/gs, (token) => (token.length === 1 ? space() + token + space() : token)),
+    text.replace(/"(?:[^"\\]|\\.)*"|date:[^ ,}\]]*|[{}[\],:]/gs, (token) =>
+      token.length === 1 ? space() + token + space() : token,
+    ),
   );
   const bytes = spaced.map((text) => Buffer.from(text));
   checkNatively(bytes).forEach((answer, i) => {
@@ -73,7 +90,9 @@ test("white space between tokens changes nothing", () => {
 
 test("a lone surrogate that UTF-8 made U+FFFD is U+FFFD to both", () => {
   const random = new Random(seed + 2);
-  const texts = Array.from({ length: count / 10 }, () => Buffer.from(ION.stringify(generateValue(random))));
+  const texts = Array.from({ length: count / 10 }, () =>
+    Buffer.from(ION.stringify(generateValue(random))),
+  );
   const answers = checkNatively(texts);
   texts.forEach((text, i) => compare(text, answers[i]!));
 });
@@ -81,11 +100,16 @@ test("a lone surrogate that UTF-8 made U+FFFD is U+FFFD to both", () => {
 test("on spoiled texts we accept what the reference accepts, with the same value, but for the intended differences", (t) => {
   const random = new Random(seed + 3);
   const pool = corpus.map(({ bytes }) => bytes).filter((bytes) => bytes.length < 400);
-  for (let i = 0; i < 1000; ++i) pool.push(Buffer.from(ION.stringify(generateValue(random, random.below(4)))));
-  const texts = Array.from({ length: count }, () => mutate(random, random.pick(pool), random.pick(pool)));
+  for (let i = 0; i < 1000; ++i)
+    pool.push(Buffer.from(ION.stringify(generateValue(random, random.below(4)))));
+  const texts = Array.from({ length: count }, () =>
+    mutate(random, random.pick(pool), random.pick(pool)),
+  );
   const answers = checkNatively(texts);
   const seen = { accepted: 0, refused: 0 };
-  const seenReasons = Object.fromEntries(Object.keys(differences).map((name) => [name, 0])) as Record<Difference, number>;
+  const seenReasons = Object.fromEntries(
+    Object.keys(differences).map((name) => [name, 0]),
+  ) as Record<Difference, number>;
   texts.forEach((text, i) => {
     const { accepted, reasons } = compare(text, answers[i]!);
     ++seen[accepted ? "accepted" : "refused"];
@@ -112,9 +136,9 @@ const intended: [Difference, string | Buffer][] = [
   ["number", "1e"],
   ["number", "1.e5"],
   ["number", "-.5"],
-  ["hexDigits", "\"\\uZZZZ\""],
-  ["hexDigits", "\"\\u12\"4\""],
-  ["hexDigits", "{\"\\u 123\": 1}"],
+  ["hexDigits", '"\\uZZZZ"'],
+  ["hexDigits", '"\\u12"4"'],
+  ["hexDigits", '{"\\u 123": 1}'],
   ["date", "date:1"],
   ["date", "date:Jan-27-2026"],
   ["date", "date:2026-02-29"],

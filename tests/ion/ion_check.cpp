@@ -1,5 +1,7 @@
-// Answers for the differential tests: one ION document per line of stdin, in hexadecimal digits, one answer per line:
-//   <the hub's reader> TAB <ion::Value's reader> TAB <the value as ion::Value prints it; nothing where refused>
+// Answers for the differential tests: one ION document per line of stdin, in hexadecimal digits,
+// one answer per line:
+//   <the hub's reader> TAB <ion::Value's reader> TAB <the value as ion::Value prints it; nothing
+//   where refused>
 // A reader's answer is `accept` or `reject: <why>`.
 #include <cstdio>
 #include <iostream>
@@ -16,7 +18,9 @@ namespace ion = sidekick::ion;
 constexpr sidekick::u32 depth_max = 256;
 
 std::optional<std::string> decode_hex(const std::string& line) {
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
   if (line.size() % 2 != 0) return std::nullopt;
   std::string bytes;
   bytes.reserve(line.size() / 2);
@@ -42,7 +46,8 @@ int main() {
   for (unsigned long number = 1; std::getline(std::cin, line); ++number) {
     const auto text = decode_hex(line);
     if (!text) {
-      std::cerr << "line " << number << ": expected an even number of lower-case hexadecimal digits\n";
+      std::cerr << "line " << number
+                << ": expected an even number of lower-case hexadecimal digits\n";
       return 2;
     }
     const ion::ParseResult parsed = ion::parse(*text, {depth_max});

@@ -31,7 +31,8 @@ std::vector<CorpusFile> read_corpus() {
     std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
     files.push_back({name, std::move(text), name.starts_with("accept_")});
   }
-  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(files.begin(), files.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   return files;
 }
 

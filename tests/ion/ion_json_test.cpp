@@ -1,5 +1,5 @@
-// The JSON subset of ION against nlohmann_json, on spoiled JSON texts. ION_SEED=<number> and ION_COUNT=<number> repeat or
-// lengthen a run.
+// The JSON subset of ION against nlohmann_json, on spoiled JSON texts. ION_SEED=<number> and
+// ION_COUNT=<number> repeat or lengthen a run.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -49,9 +49,55 @@ const std::vector<std::string> documents = {
 
 // No words that only ION has: `map`, `set`, `date:`, `NaN`, `Infinity`.
 const std::vector<std::string> tokens = {
-    "{", "}", "[", "]", ",", ":", "\"", "\\", " ", "\n", "-", "+", ".", "e", "0", "1", "01", "-0", "1.", ".5", "1e", "1e5", "null", "true", "false", "{}", "[]", "\"a\"",
-    "\"a\":1", "\\u0041", "\\u12", "\\ud83d\\ude00", "\\x", "'", "//", "/**/", "é", "😀", "\u00a0", "\x01", "\x7f", "\x80", "\xc0\x80", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff",
-    "[[[[[[[[[[[[[[[[", "]]]]]]]]]]]]]]]]",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    " ",
+    "\n",
+    "-",
+    "+",
+    ".",
+    "e",
+    "0",
+    "1",
+    "01",
+    "-0",
+    "1.",
+    ".5",
+    "1e",
+    "1e5",
+    "null",
+    "true",
+    "false",
+    "{}",
+    "[]",
+    "\"a\"",
+    "\"a\":1",
+    "\\u0041",
+    "\\u12",
+    "\\ud83d\\ude00",
+    "\\x",
+    "'",
+    "//",
+    "/**/",
+    "é",
+    "😀",
+    "\u00a0",
+    "\x01",
+    "\x7f",
+    "\x80",
+    "\xc0\x80",
+    "\xe2\x82",
+    "\xed\xa0\x80",
+    "\xf4\x90\x80\x80",
+    "\xff",
+    "[[[[[[[[[[[[[[[[",
+    "]]]]]]]]]]]]]]]]",
 };
 
 std::string mutate(Random& random) {
@@ -79,9 +125,10 @@ std::string mutate(Random& random) {
 /// Where nlohmann_json and ION disagree on purpose, or nlohmann_json has a way of its own.
 bool is_known_difference(Bytes text) {
   const auto has = [&](Bytes part) { return text.find(part) != Bytes::npos; };
-  if (text.find('\0') != Bytes::npos) return true;            // nlohmann_json: the end of the text
-  if (text.starts_with("\xEF\xBB\xBF")) return true;          // a byte order mark: nlohmann_json skips it, ION refuses it
-  for (const char c : text) {                                 // inside a string: ION reads what its reference reads
+  if (text.find('\0') != Bytes::npos) return true;  // nlohmann_json: the end of the text
+  if (text.starts_with("\xEF\xBB\xBF"))
+    return true;               // a byte order mark: nlohmann_json skips it, ION refuses it
+  for (const char c : text) {  // inside a string: ION reads what its reference reads
     if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') return true;
   }
   u32 depth = 0;
@@ -101,14 +148,17 @@ bool is_known_difference(Bytes text) {
       --depth;
     }
   }
-  if (deepest > depth_max) return true;                       // nlohmann_json has no limit
-  if (has("\\ud") || has("\\uD")) return true;                // a lone surrogate: ION keeps it, nlohmann_json refuses it
+  if (deepest > depth_max) return true;  // nlohmann_json has no limit
+  if (has("\\ud") || has("\\uD"))
+    return true;  // a lone surrogate: ION keeps it, nlohmann_json refuses it
   if (has("__proto__") || has("constructor") || has("prototype")) return true;
-  const auto parsed = ion::parse(text, {depth_max});          // 1e400: infinity in ION, refused by nlohmann_json
+  const auto parsed =
+      ion::parse(text, {depth_max});  // 1e400: infinity in ION, refused by nlohmann_json
   return parsed.ok() && ion::print(*parsed.value).find("Infinity") != Bytes::npos;
 }
 
-/// nlohmann_json keeps whole numbers as 64-bit integers, ION knows doubles: up to 15 digits both are exact.
+/// nlohmann_json keeps whole numbers as 64-bit integers, ION knows doubles: up to 15 digits both
+/// are exact.
 bool has_long_number(Bytes text) {
   std::size_t run = 0;
   for (const char c : text) {
@@ -121,7 +171,8 @@ bool has_long_number(Bytes text) {
 bool accepts_core(Bytes text) { return ion::validate(text, depth_max).ok(); }
 bool accepts_value(Bytes text) { return ion::parse(text, {depth_max}).ok(); }
 
-TEST_CASE("spoiled JSON is accepted or refused as nlohmann_json does, but for the known differences") {
+TEST_CASE(
+    "spoiled JSON is accepted or refused as nlohmann_json does, but for the known differences") {
   const u64 seed = setting("ION_SEED", 1);
   const u64 count = setting("ION_COUNT", 50'000);
   MESSAGE("ION_SEED=" << seed << " ION_COUNT=" << count);
@@ -165,8 +216,16 @@ TEST_CASE("the known differences to nlohmann_json are real") {
     bool ion;
   };
   const std::vector<Row> rows = {
-      {"\"a\tb\"", true}, {"\"\x01\"", true}, {R"("\ud800")", true}, {"1e400", true}, {"\xEF\xBB\xBF" "1", false},
-      {R"({"__proto__":1})", false}, {deep, false}, {std::string("1\0", 2), false},
+      {"\"a\tb\"", true},
+      {"\"\x01\"", true},
+      {R"("\ud800")", true},
+      {"1e400", true},
+      {"\xEF\xBB\xBF"
+       "1",
+       false},
+      {R"({"__proto__":1})", false},
+      {deep, false},
+      {std::string("1\0", 2), false},
   };
   for (const auto& [text, ion] : rows) {
     CAPTURE(text);

@@ -3,7 +3,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const program = process.env["ION_CHECK"] ?? fileURLToPath(new URL("../../build/native/ion_check", import.meta.url));
+const program =
+  process.env["ION_CHECK"] ??
+  fileURLToPath(new URL("../../build/native/ion_check", import.meta.url));
 
 export interface Answer {
   /** `accept` or `reject: why`: the reader that the hub uses. */
@@ -16,12 +18,16 @@ export interface Answer {
 
 export function checkNatively(texts: readonly Uint8Array[]): Answer[] {
   if (!existsSync(program)) {
-    throw new Error(`expected the program ion_check at ${program}, found nothing: run scripts/build, or set ION_CHECK to its path`);
+    throw new Error(
+      `expected the program ion_check at ${program}, found nothing: run scripts/build, or set ION_CHECK to its path`,
+    );
   }
   const input = texts.map((text) => `${Buffer.from(text).toString("hex")}\n`).join("");
   const run = spawnSync(program, { input, maxBuffer: 2 ** 30 });
   if (run.status !== 0) {
-    throw new Error(`expected ion_check to end with status 0, found ${run.status ?? run.signal ?? run.error}: ${run.stderr}`);
+    throw new Error(
+      `expected ion_check to end with status 0, found ${run.status ?? run.signal ?? run.error}: ${run.stderr}`,
+    );
   }
   const lines = run.stdout.toString("utf8").split("\n").slice(0, -1);
   if (lines.length !== texts.length) {

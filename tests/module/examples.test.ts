@@ -9,7 +9,10 @@ const expected = "docs/examples/conversation.txt";
 const document = "docs/hosting-wasmtime.md";
 const examples = [
   { name: "C++", command: ["build/native/sidekick-conversation", module] },
-  { name: "Python", command: [python, "docs/examples/python/conversation.py", module, "wasm-bindings/border.json"] },
+  {
+    name: "Python",
+    command: [python, "docs/examples/python/conversation.py", module, "wasm-bindings/border.json"],
+  },
 ] as const;
 
 for (const { name, command } of examples) {
@@ -23,7 +26,10 @@ for (const { name, command } of examples) {
 
   test(`the example in ${name} says what is wrong with a module`, async () => {
     const [file, ...args] = command;
-    const ran = await run(file, args.map((arg) => (arg === module ? "build/sidekick-replay.wasm" : arg)));
+    const ran = await run(
+      file,
+      args.map((arg) => (arg === module ? "build/sidekick-replay.wasm" : arg)),
+    );
     assert.equal(ran.status, 1);
     assert.match(ran.stderr, /import/); // this one has some, and is given none
   });
@@ -32,8 +38,14 @@ for (const { name, command } of examples) {
 test("the document shows the examples as they are", () => {
   const text = readFileSync(root + document, "utf8");
   const names = [...text.matchAll(/<!-- file: (\S+) -->/g)].map(([, name]) => name!);
-  assert.ok(names.length >= 5, `expected the examples in ${document}, found ${names.join(", ") || "none"}`);
-  const current = text.replace(/(<!-- file: (\S+) -->\n```\w*\n)[^]*?(^```\n)/gm, (_, begin, name, end) => begin + readFileSync(root + name, "utf8") + end);
+  assert.ok(
+    names.length >= 5,
+    `expected the examples in ${document}, found ${names.join(", ") || "none"}`,
+  );
+  const current = text.replace(
+    /(<!-- file: (\S+) -->\n```\w*\n)[^]*?(^```\n)/gm,
+    (_, begin, name, end) => begin + readFileSync(root + name, "utf8") + end,
+  );
   check(document, current);
 });
 

@@ -6,6 +6,11 @@ const [command, ...args] = process.argv.slice(2);
 const wasi = new WASI({ version: "preview1", args: [command, ...args], preopens: { ".": "." } });
 const module = new WebAssembly.Module(readFileSync(command));
 // Each in a plain function: Node 20 aborts without a word where a module whose memory has grown far calls one of them directly.
-const plain = (functions) => Object.fromEntries(Object.entries(functions).map(([name, called]) => [name, (...values) => called(...values)]));
-const imports = Object.fromEntries(Object.entries(wasi.getImportObject()).map(([name, functions]) => [name, plain(functions)]));
+const plain = (functions) =>
+  Object.fromEntries(
+    Object.entries(functions).map(([name, called]) => [name, (...values) => called(...values)]),
+  );
+const imports = Object.fromEntries(
+  Object.entries(wasi.getImportObject()).map(([name, functions]) => [name, plain(functions)]),
+);
 process.exitCode = wasi.start(new WebAssembly.Instance(module, imports));

@@ -1,4 +1,5 @@
-// sidekick-replay-wasmtime MODULE.wasm TRACE...: replays traces on a module in wasmtime, through its C API.
+// sidekick-replay-wasmtime MODULE.wasm TRACE...: replays traces on a module in wasmtime, through
+// its C API.
 #include <cstdio>
 
 #include "wasmtime_hub.hpp"

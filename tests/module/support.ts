@@ -31,5 +31,7 @@ export function run(file: string, args: readonly string[], cwd = root): Promise<
 
 /** How many inputs a trace has, counted without any of the code under test. */
 export function inputCount(trace: string): number {
-  return readFileSync(`${root}tests/core/traces/${trace}`, "utf8").split("\n").filter((line) => line.startsWith('{"in":')).length;
+  return readFileSync(`${root}tests/core/traces/${trace}`, "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith('{"in":')).length;
 }

@@ -2,7 +2,7 @@
 import { all, type Difference } from "./differences.ts";
 import { type Deliver, Ours } from "./ours.ts";
 import { Reference } from "./reference.ts";
-import { show, type Step } from "./script.ts";
+import { type Step, show } from "./script.ts";
 
 export interface Options {
   /** What the reference is corrected by; all that is on the list, unless said otherwise. */
@@ -24,7 +24,10 @@ export interface Finding {
 }
 
 /** undefined: both sides were the same from beginning to end. */
-export async function compare(steps: readonly Step[], { allowed = all, deliver, limits, module, met }: Options = {}): Promise<Finding | undefined> {
+export async function compare(
+  steps: readonly Step[],
+  { allowed = all, deliver, limits, module, met }: Options = {},
+): Promise<Finding | undefined> {
   const theirs = new Reference(allowed);
   const ours = new Ours(deliver?.(), limits, module);
   let finding: Finding | undefined;
@@ -32,7 +35,8 @@ export async function compare(steps: readonly Step[], { allowed = all, deliver, 
     const seen = { reference: await theirs.play(steps[at]!), ours: ours.play(steps[at]!) };
     if (seen.reference !== seen.ours) finding = { at, ...seen };
   }
-  if (met !== undefined) for (const [name, count] of theirs.met) met.set(name, (met.get(name) ?? 0) + count);
+  if (met !== undefined)
+    for (const [name, count] of theirs.met) met.set(name, (met.get(name) ?? 0) + count);
   return finding;
 }
 
@@ -57,7 +61,10 @@ export async function shrink(steps: readonly Step[], options: Options = {}): Pro
 
 /** A conversation that differs, for a reader. */
 export function explain(steps: readonly Step[], { at, reference, ours }: Finding): string {
-  const played = steps.slice(0, at + 1).map((step) => `  > ${show(step)}\n`).join("");
+  const played = steps
+    .slice(0, at + 1)
+    .map((step) => `  > ${show(step)}\n`)
+    .join("");
   return `${played}the reference (corrected):\n${indented(reference)}ours:\n${indented(ours)}`;
 }
 

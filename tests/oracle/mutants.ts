@@ -15,7 +15,9 @@ const run = promisify(execFile);
 
 /** How ninja makes the module: a command line each. */
 async function commands(): Promise<string[]> {
-  const { stdout } = await run("ninja", ["-C", build, "--quiet", "-t", "commands", "sidekick"], { maxBuffer: 1 << 24 });
+  const { stdout } = await run("ninja", ["-C", build, "--quiet", "-t", "commands", "sidekick"], {
+    maxBuffer: 1 << 24,
+  });
   return stdout.trim().split("\n");
 }
 
@@ -31,9 +33,29 @@ export async function mutant(name: string): Promise<WebAssembly.Module> {
   const folder = mkdtempSync(join(tmpdir(), "sidekick-mutant-"));
   try {
     const mutated = join(folder, basename(source));
-    await run("patch", ["--quiet", "--force", "--no-backup-if-mismatch", `--output=${mutated}`, join(root, source), patch]);
-    await run("sh", ["-c", compile.replace(/ -MD -MT \S+ -MF \S+ -o .*/, ` -w -o ${mutated}.obj -c ${mutated}`)], { cwd: build });
-    await run("sh", ["-c", link.replace(` ${object} `, ` ${mutated}.obj `).replace(/ -o sidekick\.wasm .*/, ` -o ${folder}/sidekick.wasm`)], { cwd: build });
+    await run("patch", [
+      "--quiet",
+      "--force",
+      "--no-backup-if-mismatch",
+      `--output=${mutated}`,
+      join(root, source),
+      patch,
+    ]);
+    await run(
+      "sh",
+      ["-c", compile.replace(/ -MD -MT \S+ -MF \S+ -o .*/, ` -w -o ${mutated}.obj -c ${mutated}`)],
+      { cwd: build },
+    );
+    await run(
+      "sh",
+      [
+        "-c",
+        link
+          .replace(` ${object} `, ` ${mutated}.obj `)
+          .replace(/ -o sidekick\.wasm .*/, ` -o ${folder}/sidekick.wasm`),
+      ],
+      { cwd: build },
+    );
     return compileModuleSync(readFileSync(join(folder, "sidekick.wasm")));
   } finally {
     rmSync(folder, { recursive: true });

@@ -5,7 +5,9 @@ import type { Deliver, Sent } from "./ours.ts";
 const rarity = 20;
 
 /** A bug that does to a message, now and then, what `strike` says; `last` is the message before it, of whatever step. */
-function nowAndThen(strike: (message: Sent, last: Sent | undefined) => readonly Sent[]): () => Deliver {
+function nowAndThen(
+  strike: (message: Sent, last: Sent | undefined) => readonly Sent[],
+): () => Deliver {
   return () => {
     let count = 0;
     let last: Sent | undefined;
@@ -19,24 +21,40 @@ function nowAndThen(strike: (message: Sent, last: Sent | undefined) => readonly 
 }
 
 function replaced(message: Sent, from: RegExp, to: string): Sent {
-  return { to: message.to, bytes: Buffer.from(Buffer.from(message.bytes).toString().replace(from, to)) };
+  return {
+    to: message.to,
+    bytes: Buffer.from(Buffer.from(message.bytes).toString().replace(from, to)),
+  };
 }
 
 /** Each makes the bug anew, for one conversation. */
 export const mutations: Readonly<Record<string, () => Deliver>> = {
   "drops a message": nowAndThen(() => []),
   "doubles a message": nowAndThen((message) => [message, message]),
-  "sends a message to somebody else": nowAndThen((message, last) => [{ ...message, to: last?.to ?? message.to }]),
-  "blames the wrong one": nowAndThen((message) => [replaced(message, /"fault": "client"/, "\"fault\": \"server\"")]),
-  "breaks a value that it passes on": () => (messages) => messages.map((message) => replaced(message, /"data": (true|null)/, "\"data\": false")),
-  "loses a forward": () => (messages) => messages.filter(({ to, bytes }) => to !== "app server" || !Buffer.from(bytes).includes("\"data\": null")),
+  "sends a message to somebody else": nowAndThen((message, last) => [
+    { ...message, to: last?.to ?? message.to },
+  ]),
+  "blames the wrong one": nowAndThen((message) => [
+    replaced(message, /"fault": "client"/, '"fault": "server"'),
+  ]),
+  "breaks a value that it passes on": () => (messages) =>
+    messages.map((message) => replaced(message, /"data": (true|null)/, '"data": false')),
+  "loses a forward": () => (messages) =>
+    messages.filter(
+      ({ to, bytes }) => to !== "app server" || !Buffer.from(bytes).includes('"data": null'),
+    ),
   "mixes contexts up": () => {
     let last: string | undefined;
     return (messages) =>
       messages.map((message) => {
         if (message.to !== "app server") return message;
-        const own = /"context": (true|false|null|-?\d+) }$/.exec(Buffer.from(message.bytes).toString())?.[1];
-        const other = own === undefined || last === undefined ? message : replaced(message, /"context": [^ ]+ }$/, `"context": ${last} }`);
+        const own = /"context": (true|false|null|-?\d+) }$/.exec(
+          Buffer.from(message.bytes).toString(),
+        )?.[1];
+        const other =
+          own === undefined || last === undefined
+            ? message
+            : replaced(message, /"context": [^ ]+ }$/, `"context": ${last} }`);
         last = own ?? last;
         return other;
       });

@@ -22,11 +22,19 @@ test("random conversations look the same through the reference and through our m
     assert.fail(`SEED=${seed} differs:\n${explain(short, (await compare(short))!)}`);
   }
   t.diagnostic(all.map((name) => `${name} ${met.get(name) ?? 0}`).join(", "));
-  if (count > 1) assert.deepEqual(all.filter((name) => !met.has(name)), [], "each difference comes up in random conversations, or it is none");
+  if (count > 1)
+    assert.deepEqual(
+      all.filter((name) => !met.has(name)),
+      [],
+      "each difference comes up in random conversations, or it is none",
+    );
 });
 
 test("with forward_concurrent we forward as the reference does", async () => {
-  const options: Options = { allowed: all.filter((name) => name !== "oneInFlight"), limits: { forward_concurrent: 1 } };
+  const options: Options = {
+    allowed: all.filter((name) => name !== "oneInFlight"),
+    limits: { forward_concurrent: 1 },
+  };
   for (let seed = first; seed < first + count / 3; ++seed) {
     const finding = await compare(generate(seed), options);
     assert.equal(finding, undefined, `SEED=${seed}`);
@@ -55,20 +63,33 @@ async function isCaught(options: Options): Promise<void> {
     if ((await compare(steps, options)) === undefined) continue;
     assert.equal(await compare(steps), undefined, "the same conversation without the bug");
     const short = await shrink(steps, options);
-    assert.ok((await compare(short, options)) !== undefined && short.length <= 30, `${short.length} steps are left of ${steps.length}`);
+    assert.ok(
+      (await compare(short, options)) !== undefined && short.length <= 30,
+      `${short.length} steps are left of ${steps.length}`,
+    );
     return;
   }
   assert.fail("not caught in 300 conversations");
 }
 
 for (const [name, deliver] of Object.entries(mutations)) {
-  test(`a Sidekick that ${name} is caught, and the conversation becomes short`, () => isCaught({ deliver }));
+  test(`a Sidekick that ${name} is caught, and the conversation becomes short`, () =>
+    isCaught({ deliver }));
 }
 
 // The module itself with other rules than those the reference is corrected to.
 const otherRules = [
-  { token_resume_ms: 0 }, { token_resume_ms: 60_010 }, { token_ttl_ms: 299_990 }, { token_ttl_ms: 300_010 }, { forward_timeout_ms: 30_010 }, { forward_concurrent: 1 },
-  { resource_bytes_max: 1025 }, { token_bytes_max: 255 }, { channel_bytes_max: 257 }, { param_name_bytes_max: 255 }, { param_value_bytes_max: 1025 },
+  { token_resume_ms: 0 },
+  { token_resume_ms: 60_010 },
+  { token_ttl_ms: 299_990 },
+  { token_ttl_ms: 300_010 },
+  { forward_timeout_ms: 30_010 },
+  { forward_concurrent: 1 },
+  { resource_bytes_max: 1025 },
+  { token_bytes_max: 255 },
+  { channel_bytes_max: 257 },
+  { param_name_bytes_max: 255 },
+  { param_value_bytes_max: 1025 },
 ];
 for (const limits of otherRules) {
   test(`a module with ${JSON.stringify(limits)} is caught`, () => isCaught({ limits }));
@@ -76,5 +97,6 @@ for (const limits of otherRules) {
 
 // The module with a bug inside: mutations of the core that the simulator catches, too (tests/sim/mutations).
 for (const name of ["subscribed_only", "own_context", "forward_order", "one_holder"]) {
-  test(`a module whose core has the bug ${name} is caught, and the conversation becomes short`, async () => isCaught({ module: await mutant(name) }));
+  test(`a module whose core has the bug ${name} is caught, and the conversation becomes short`, async () =>
+    isCaught({ module: await mutant(name) }));
 }

@@ -1,8 +1,7 @@
 // Our side: the module and the smallest host there can be, on a clock that only the conversation moves.
 import { readFileSync } from "node:fs";
-
-import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
 import type { Action, Input } from "../../worker/src/module/index.ts";
+import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
 import { readDefaultModule } from "../../worker/src/node/server.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
@@ -17,8 +16,14 @@ const wordings: readonly (readonly [RegExp, string])[] = [
   [/^the token is not valid here: /, "<invalid token>"],
   [/^the token is for another channel or for other params$/, "<other channel>"],
   [/^the app server did not answer within /, "<timed out>"],
-  [/^the app server (could not be reached|answered \d+ to this message, without)/, "<server failed>"],
-  [/^(not valid ION: |expected |"\w+" (must |has )|param .* (must |has )|a param's name has |resources\[\d+\] (must |has ))/s, "<malformed>"],
+  [
+    /^the app server (could not be reached|answered \d+ to this message, without)/,
+    "<server failed>",
+  ],
+  [
+    /^(not valid ION: |expected |"\w+" (must |has )|param .* (must |has )|a param's name has |resources\[\d+\] (must |has ))/s,
+    "<malformed>",
+  ],
 ];
 
 export interface Sent {
@@ -41,8 +46,15 @@ export class Ours {
   #sent: Sent[] = [];
 
   /** @param limits those that are not to have their default, as in docs/protocol.md */
-  constructor(deliver: Deliver = (messages) => messages, limits: Readonly<Record<string, number>> = {}, module = ordinary) {
-    this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [secret], hash_seed: "0123456789abcdef" }));
+  constructor(
+    deliver: Deliver = (messages) => messages,
+    limits: Readonly<Record<string, number>> = {},
+    module = ordinary,
+  ) {
+    this.#hub = Hub.create(
+      module,
+      JSON.stringify({ ...limits, secrets: [secret], hash_seed: "0123456789abcdef" }),
+    );
     this.#deliver = deliver;
   }
 
@@ -51,22 +63,39 @@ export class Ours {
     this.#sent = [];
     // No two steps at once: what is due at the same time has no order that anybody promised.
     this.#now += step.do === "wait" ? step.ms + 1 : 1;
-    if (step.do === "close" && this.#clients.delete(step.client)) this.#handle({ type: "client_closed", client: step.client });
+    if (step.do === "close" && this.#clients.delete(step.client))
+      this.#handle({ type: "client_closed", client: step.client });
     this.#expire();
     if (step.do === "open") {
       this.#clients.add(step.client);
       this.#handle({ type: "client_opened", client: step.client });
     }
-    if (step.do === "frame" && this.#clients.has(step.client)) this.#handle({ type: "client_frame", client: step.client, bytes: step.text });
+    if (step.do === "frame" && this.#clients.has(step.client))
+      this.#handle({ type: "client_frame", client: step.client, bytes: step.text });
     if (step.do === "post") {
       const body = Buffer.from(step.body);
-      this.#handle({ type: "http_request", request: 1, method: "POST", path: step.path, authorization: `Bearer ${secret}`, body_bytes: body.length, body });
+      this.#handle({
+        type: "http_request",
+        request: 1,
+        method: "POST",
+        path: step.path,
+        authorization: `Bearer ${secret}`,
+        body_bytes: body.length,
+        body,
+      });
     }
     if (step.do === "answer") {
       const [forward] = this.#open.splice(step.forward % (this.#open.length || 1), 1);
-      if (forward !== undefined) this.#handle({ type: "forward_done", forward: forward.id, status: step.status, body: step.body });
+      if (forward !== undefined)
+        this.#handle({
+          type: "forward_done",
+          forward: forward.id,
+          status: step.status,
+          body: step.body,
+        });
     }
-    for (const { to, bytes } of this.#deliver(this.#sent)) this.#seen.to(to, to === "app server" ? readable(bytes) : readable(bytes, worded));
+    for (const { to, bytes } of this.#deliver(this.#sent))
+      this.#seen.to(to, to === "app server" ? readable(bytes) : readable(bytes, worded));
     return this.#seen.text();
   }
 
@@ -93,7 +122,8 @@ export class Ours {
   #perform(action: Action): void {
     switch (action.type) {
       case "send":
-        for (const client of action.clients) this.#sent.push({ to: `client ${client}`, bytes: action.text.slice() });
+        for (const client of action.clients)
+          this.#sent.push({ to: `client ${client}`, bytes: action.text.slice() });
         return;
       case "respond":
         this.#seen.to("response", String(action.status));

@@ -51,11 +51,13 @@ export const hasTwice = remembering((text): { member: boolean; param: boolean } 
   let depth = 0;
   let member = "";
   let before = "";
-  const tokens = [...text.matchAll(/"(?:[^"\\]|\\[^])*"|date:[^ \t\r\n,}\]]*|[{}[\],:]/g)].map(([token]) => token);
+  const tokens = [...text.matchAll(/"(?:[^"\\]|\\[^])*"|date:[^ \t\r\n,}\]]*|[{}[\],:]/g)].map(
+    ([token]) => token,
+  );
   tokens.forEach((token, at) => {
     if (token === "{" || token === "[") ++depth;
     if (token === "}" || token === "]") --depth;
-    if (token.startsWith("\"") && tokens[at + 1] === ":" && (before === "{" || before === ",")) {
+    if (token.startsWith('"') && tokens[at + 1] === ":" && (before === "{" || before === ",")) {
       const name = token.includes("\\") ? (ION.parse(token) as string) : token.slice(1, -1);
       if (depth === 1) members.push((member = name));
       else if (depth === 2 && member === "params") params.push(name);
@@ -63,7 +65,10 @@ export const hasTwice = remembering((text): { member: boolean; param: boolean } 
     before = token;
   });
   const repeats = (names: string[]): boolean => new Set(names).size < names.length;
-  return { member: repeats(members.filter((name) => known.includes(name))), param: repeats(params) };
+  return {
+    member: repeats(members.filter((name) => known.includes(name))),
+    param: repeats(params),
+  };
 });
 
 const isOver = (text: string, bytesMax: number): boolean => Buffer.byteLength(text) > bytesMax;
@@ -73,25 +78,42 @@ export function isTooLong({ token, channel, params, resources }: Message): boole
     (token !== undefined && isOver(token, NUMBERS.token_bytes_max)) ||
     (channel !== undefined && isOver(channel, NUMBERS.channel_bytes_max)) ||
     (params !== undefined && areTooLong(params)) ||
-    (resources !== undefined && resources.some((resource) => isOver(resource, NUMBERS.resource_bytes_max)))
+    (resources !== undefined &&
+      resources.some((resource) => isOver(resource, NUMBERS.resource_bytes_max)))
   );
 }
 
 function areTooLong(params: Room["params"]): boolean {
-  return Object.entries(params).some(([name, value]) => isOver(name, NUMBERS.param_name_bytes_max) || isOver(value, NUMBERS.param_value_bytes_max));
+  return Object.entries(params).some(
+    ([name, value]) =>
+      isOver(name, NUMBERS.param_name_bytes_max) || isOver(value, NUMBERS.param_value_bytes_max),
+  );
 }
 
 /** What an error can name of a malformed message. */
 export function scopeOf(parsed: unknown, text: string): Room {
   const nothing = { channel: "unknown", params: {} };
-  if (typeof parsed !== "object" || parsed === null || Object.getPrototypeOf(parsed) !== Object.prototype) return nothing;
+  if (
+    typeof parsed !== "object" ||
+    parsed === null ||
+    Object.getPrototypeOf(parsed) !== Object.prototype
+  )
+    return nothing;
   const { type, channel, params } = parsed as Record<string, unknown>;
-  if (typeof type === "string" && ["subscribe", "unsubscribe", "listen", "unlisten"].includes(type)) return nothing;
+  if (typeof type === "string" && ["subscribe", "unsubscribe", "listen", "unlisten"].includes(type))
+    return nothing;
   const isChannel = typeof channel === "string" && !isOver(channel, NUMBERS.channel_bytes_max);
   const areParams =
-    typeof params === "object" && params !== null && Object.getPrototypeOf(params) === Object.prototype &&
-    Object.values(params).every((value) => typeof value === "string") && !areTooLong(params as Room["params"]) && !hasTwice(text).param;
-  return { channel: isChannel ? channel : nothing.channel, params: areParams ? (params as Room["params"]) : nothing.params };
+    typeof params === "object" &&
+    params !== null &&
+    Object.getPrototypeOf(params) === Object.prototype &&
+    Object.values(params).every((value) => typeof value === "string") &&
+    !areTooLong(params as Room["params"]) &&
+    !hasTwice(text).param;
+  return {
+    channel: isChannel ? channel : nothing.channel,
+    params: areParams ? (params as Room["params"]) : nothing.params,
+  };
 }
 
 const escaped = (text: string): string => text.replace(/[,:/\\]/g, "\\$&");

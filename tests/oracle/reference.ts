@@ -13,7 +13,16 @@ import { Sidekick } from "@covenant-rpc/server/sidekick/index";
 import { asWePrint } from "../ion/differences.ts";
 import type { Difference } from "./differences.ts";
 import { NUMBERS } from "./numbers.ts";
-import { hasTwice, ionOf, isIonToUs, isTooLong, type Message, type Room, scopeOf, sidekickTopic } from "./reading.ts";
+import {
+  hasTwice,
+  ionOf,
+  isIonToUs,
+  isTooLong,
+  type Message,
+  type Room,
+  scopeOf,
+  sidekickTopic,
+} from "./reading.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
 
@@ -61,7 +70,10 @@ interface State {
 
 const wordings: readonly (readonly [RegExp, string])[] = [
   [/^Failed to parse last message as an incoming message/, "<malformed>"],
-  [/^(Inputted invalid token for (un)?subscription|Invalid or unauthorized token)$/, "<invalid token>"],
+  [
+    /^(Inputted invalid token for (un)?subscription|Invalid or unauthorized token)$/,
+    "<invalid token>",
+  ],
   [/^Token channel mismatch$/, "<other channel>"],
   [/^Failed to send message to server\. Received: /, "<server failed>"],
 ];
@@ -89,7 +101,11 @@ export class Reference {
   constructor(allowed: Iterable<Difference>) {
     this.#allowed = new Set(allowed);
     const toAppServer = { sendMessage: (message: object) => this.#send(message as Message & Room) };
-    this.#sidekick = new Sidekick(async (topic, message) => this.#publish(topic, message as Told), toAppServer as never, "slient" as never); // its spelling
+    this.#sidekick = new Sidekick(
+      async (topic, message) => this.#publish(topic, message as Told),
+      toAppServer as never,
+      "slient" as never,
+    ); // its spelling
     this.#state = (this.#sidekick as unknown as { state: State }).state;
   }
 
@@ -98,7 +114,8 @@ export class Reference {
     this.#now += step.do === "wait" ? step.ms + 1 : 1;
     if (step.do === "close") this.#close(step.client);
     await this.#expire();
-    if (step.do === "open") this.#clients.set(step.client, { number: step.client, topics: new Map() });
+    if (step.do === "open")
+      this.#clients.set(step.client, { number: step.client, topics: new Map() });
     if (step.do === "frame") this.#frame(this.#clients.get(step.client), step.text);
     if (step.do === "post") this.#seen.to("response", String(this.#post(step.path, step.body)));
     if (step.do === "answer") this.#answer(step.forward, step.status, step.body);
@@ -124,9 +141,13 @@ export class Reference {
   /** Whether we refuse a message that the reference reads. */
   #isRefused(text: string, message: Message): boolean {
     const { token, params } = message;
-    if (this.#as("tokenText", token !== undefined && (token === "" || /\p{Surrogate}/u.test(token)))) return true;
+    if (
+      this.#as("tokenText", token !== undefined && (token === "" || /\p{Surrogate}/u.test(token)))
+    )
+      return true;
     if (params !== undefined) {
-      if (this.#as("paramsAreAnObject", Object.getPrototypeOf(params) !== Object.prototype)) return true;
+      if (this.#as("paramsAreAnObject", Object.getPrototypeOf(params) !== Object.prototype))
+        return true;
       if (this.#as("memberOnce", hasTwice(text).param)) return true;
     }
     return this.#as("limits", isTooLong(message));
@@ -136,31 +157,43 @@ export class Reference {
     if (client === undefined) return;
     let parsed = this.#parsed(text);
     if (parsed !== undefined && this.#as("memberOnce", hasTwice(text).member)) parsed = undefined;
-    if ((parsed as Message | null | undefined)?.type === "ping" && this.#as("ping", true)) return this.#tell(client, { type: "pong" });
+    if ((parsed as Message | null | undefined)?.type === "ping" && this.#as("ping", true))
+      return this.#tell(client, { type: "pong" });
     const message = v.parseSafe(parsed as Message, sidekickIncomingMessageSchema) as Message | null;
     if (message === null) return this.#refuse(client, parsed, text);
     // What a kind of message does not need is not looked at, whatever it is.
     const needed: Message =
-      message.type === "send" ? message
-      : message.type === "listen" || message.type === "unlisten" ? { type: message.type, resources: message.resources! }
-      : { type: message.type!, token: message.token! };
+      message.type === "send"
+        ? message
+        : message.type === "listen" || message.type === "unlisten"
+          ? { type: message.type, resources: message.resources! }
+          : { type: message.type!, token: message.token! };
     if (this.#isRefused(text, needed)) return this.#refuse(client, parsed, text);
     this.#message(client, needed);
   }
 
   #refuse(client: Client, parsed: unknown, text: string): void {
-    const message = "Failed to parse last message as an incoming message. This is a bug in covenant's client code.";
+    const message =
+      "Failed to parse last message as an incoming message. This is a bug in covenant's client code.";
     const error: ChannelError = { fault: "client", message, params: {}, channel: "unknown" };
     const scope = scopeOf(parsed, text);
     const isNamed = scope.channel !== "unknown" || Object.keys(scope.params).length > 0;
-    this.#tell(client, { type: "error", error: this.#as("namesChannel", isNamed) ? { ...error, ...scope } : error });
+    this.#tell(client, {
+      type: "error",
+      error: this.#as("namesChannel", isNamed) ? { ...error, ...scope } : error,
+    });
   }
 
   #post(path: string, text: string): number {
     if (path === "/resources") return this.#postResources(text);
     const parsed = this.#parsed(text);
     const schema = path === "/connection" ? channelConnectionPayload : serverMessageSchema;
-    const body = parsed === undefined ? null : (v.parseSafe(parsed as Message, schema as typeof channelConnectionPayload) as (Message & Room) | null);
+    const body =
+      parsed === undefined
+        ? null
+        : (v.parseSafe(parsed as Message, schema as typeof channelConnectionPayload) as
+            | (Message & Room)
+            | null);
     if (body === null || this.#as("memberOnce", hasTwice(text).member)) return 400;
     const { channel, params, token, data } = body;
     if (path === "/connection") {
@@ -168,9 +201,15 @@ export class Reference {
       return this.#connection(body as Token["payload"]);
     }
     if (this.#isRefused(text, { channel, params })) return 400;
-    const hasOthers = Object.keys(body).some((name) => !["channel", "params", "data"].includes(name));
+    const hasOthers = Object.keys(body).some(
+      (name) => !["channel", "params", "data"].includes(name),
+    );
     this.#room = { channel, params };
-    void this.#sidekick.postServerMessage(this.#as("ownMembers", hasOthers) ? { channel, params, ...("data" in body && { data }) } as never : body as never);
+    void this.#sidekick.postServerMessage(
+      this.#as("ownMembers", hasOthers)
+        ? ({ channel, params, ...("data" in body && { data }) } as never)
+        : (body as never),
+    );
     return 200;
   }
 
@@ -185,11 +224,16 @@ export class Reference {
     const ion = "error" in read ? undefined : read.value;
     if (this.#as("resourcesIon", (json === undefined) !== (ion === undefined))) json = ion;
     if (json === undefined || this.#as("strictIon", !isIonToUs(text))) return 400;
-    const body = v.parseSafe(json as { resources: string[] }, v.obj({ resources: v.array(v.string()) }) as never) as { resources: string[] } | null;
+    const body = v.parseSafe(
+      json as { resources: string[] },
+      v.obj({ resources: v.array(v.string()) }) as never,
+    ) as { resources: string[] } | null;
     if (body === null || this.#as("memberOnce", hasTwice(text).member)) return 400;
     if (this.#isRefused(text, { resources: body.resources })) return 400;
     const once = [...new Set(body.resources)];
-    void this.#sidekick.updateResources(this.#as("updatedOnce", once.length < body.resources.length) ? once : body.resources);
+    void this.#sidekick.updateResources(
+      this.#as("updatedOnce", once.length < body.resources.length) ? once : body.resources,
+    );
     return 200;
   }
 
@@ -200,7 +244,11 @@ export class Reference {
     if (existing !== undefined && this.#as("heldStays", existing.holder !== undefined)) return 409;
     this.#sidekick.addConnection(payload as never);
     const queue = existing?.queue ?? { inFlight: 0, waiting: [] };
-    this.#tokens.set(payload.token, { payload, queue, freeUntil: this.#now + NUMBERS.token_ttl_ms });
+    this.#tokens.set(payload.token, {
+      payload,
+      queue,
+      freeUntil: this.#now + NUMBERS.token_ttl_ms,
+    });
     return 200;
   }
 
@@ -210,17 +258,25 @@ export class Reference {
     const isUnused = this.#state.tokenMap.has(message.token!);
     const isUsedHere = this.#state.usedTokenMap.get(message.token!)?.id === idOf(client);
     if (isUnused && message.type !== "unsubscribe") {
-      if (this.#as("sendTakes", token.holder !== undefined && token.holder !== client)) return this.#hand(client, { ...message, token: nobodysToken });
+      if (this.#as("sendTakes", token.holder !== undefined && token.holder !== client))
+        return this.#hand(client, { ...message, token: nobodysToken });
     }
     const { channel, params } = token.payload;
-    if (message.type === "send") return this.#sendMessage(client, message as Message & Room, token, isUnused, isUsedHere);
+    if (message.type === "send")
+      return this.#sendMessage(client, message as Message & Room, token, isUnused, isUsedHere);
     if (message.type === "subscribe") {
-      if (this.#as("subscribeAgain", isUsedHere)) return this.#tell(client, { type: "subscribed", channel, params });
+      if (this.#as("subscribeAgain", isUsedHere))
+        return this.#tell(client, { type: "subscribed", channel, params });
       this.#hand(client, message, token);
       if (isUnused) token.holder = client;
       return;
     }
-    if (this.#as("unsubscribeUnused", isUnused && (token.holder === undefined || token.holder === client))) {
+    if (
+      this.#as(
+        "unsubscribeUnused",
+        isUnused && (token.holder === undefined || token.holder === client),
+      )
+    ) {
       this.#state.tokenMap.delete(message.token!);
       this.#tell(client, { type: "unsubscribed", channel, params });
     } else {
@@ -230,21 +286,33 @@ export class Reference {
     this.#tokens.delete(message.token!);
   }
 
-  #sendMessage(client: Client, message: Message & Room, token: Token, isUnused: boolean, isUsedHere: boolean): void {
+  #sendMessage(
+    client: Client,
+    message: Message & Room,
+    token: Token,
+    isUnused: boolean,
+    isUsedHere: boolean,
+  ): void {
     const { channel, params } = message;
     if (!isUnused && !isUsedHere) return this.#hand(client, message);
     const isElsewhere = sidekickTopic(message) !== sidekickTopic(token.payload);
     const isSeenByReference = isUnused && channel !== token.payload.channel;
     if (this.#as("scope", isElsewhere && !isSeenByReference)) {
-      return this.#tell(client, { type: "error", error: { channel, params, fault: "client", message: "<other channel>" } });
+      return this.#tell(client, {
+        type: "error",
+        error: { channel, params, fault: "client", message: "<other channel>" },
+      });
     }
     if (!isSeenByReference) {
       token.holder = client;
       if (!isUnused) {
         const { channel, params } = token.payload;
-        const key = `${idOf(client)}@channel:${channel}/${Object.keys(params).map((name) => `${name}:${params[name]}`).join(",")}`;
+        const key = `${idOf(client)}@channel:${channel}/${Object.keys(params)
+          .map((name) => `${name}:${params[name]}`)
+          .join(",")}`;
         const { context } = token.payload;
-        if (this.#as("ownContext", this.#state.contextMap.get(key) !== context)) this.#state.contextMap.set(key, context);
+        if (this.#as("ownContext", this.#state.contextMap.get(key) !== context))
+          this.#state.contextMap.set(key, context);
       }
     }
     this.#hand(client, message, token);
@@ -278,7 +346,9 @@ export class Reference {
       subscribe: (topic: string) => this.#subscribe(client, topic),
       unsubscribe: (topic: string) => this.#unsubscribe(client, topic),
     };
-    this.#sidekick.handleClientMessage(itself as never, message as never).catch((error: unknown) => this.#seen.to("process", `ends: ${String(error)}`));
+    this.#sidekick
+      .handleClientMessage(itself as never, message as never)
+      .catch((error: unknown) => this.#seen.to("process", `ends: ${String(error)}`));
   }
 
   #topic(topic: string): string {
@@ -305,13 +375,19 @@ export class Reference {
 
   #publish(given: string, message: Told): void {
     const topic = this.#topic(given);
-    for (const client of this.#clients.values()) if (client.topics.has(topic)) this.#tell(client, message);
+    for (const client of this.#clients.values())
+      if (client.topics.has(topic)) this.#tell(client, message);
   }
 
   #tell(client: Client, message: Told): void {
     if (this.#clients.get(client.number) !== client) return;
-    const told = this.#as("unknownChannel", message.error?.channel === "???unknown") ? { ...message, error: { ...message.error, channel: "unknown" } } : message;
-    this.#seen.to(`client ${client.number}`, readable(this.#written(told), (text) => this.#worded(text)));
+    const told = this.#as("unknownChannel", message.error?.channel === "???unknown")
+      ? { ...message, error: { ...message.error, channel: "unknown" } }
+      : message;
+    this.#seen.to(
+      `client ${client.number}`,
+      readable(this.#written(told), (text) => this.#worded(text)),
+    );
   }
 
   #written(value: object): Buffer {
@@ -332,7 +408,8 @@ export class Reference {
 
   async #send(message: Message & Room): Promise<ChannelError | null> {
     const { queue } = this.#token!;
-    if (this.#as("oneInFlight", queue.inFlight > 0)) await new Promise<void>((go) => queue.waiting.push(go));
+    if (this.#as("oneInFlight", queue.inFlight > 0))
+      await new Promise<void>((go) => queue.waiting.push(go));
     else ++queue.inFlight;
     try {
       return await this.#exchange(message);
@@ -352,7 +429,8 @@ export class Reference {
       result = (await exchange) as ChannelError | null;
     } catch (error) {
       if (error === timedOut) return { channel, params, fault: "server", message: "<timed out>" };
-      if (this.#as("unreachable", true)) return { channel, params, fault: "server", message: "<server failed>" };
+      if (this.#as("unreachable", true))
+        return { channel, params, fault: "server", message: "<server failed>" };
       throw error;
     }
     const own = result === null ? undefined : ownWords(flight.body!);
@@ -362,7 +440,8 @@ export class Reference {
   /** The reference calls the global fetch as soon as it is told to send, and it has no other way out. */
   #fetching<T>(body: () => T): T {
     const real = globalThis.fetch;
-    globalThis.fetch = ((_url: string, init: { body: string }) => this.#fetched(init.body)) as unknown as typeof fetch;
+    globalThis.fetch = ((_url: string, init: { body: string }) =>
+      this.#fetched(init.body)) as unknown as typeof fetch;
     try {
       return body();
     } finally {
@@ -372,7 +451,9 @@ export class Reference {
 
   #fetched(body: string): Promise<unknown> {
     this.#seen.to("app server", readable(Buffer.from(this.#passed(body))));
-    return new Promise((resolve, reject) => this.#open.push({ resolve, reject, deadline: this.#now + NUMBERS.forward_timeout_ms }));
+    return new Promise((resolve, reject) =>
+      this.#open.push({ resolve, reject, deadline: this.#now + NUMBERS.forward_timeout_ms }),
+    );
   }
 
   #answer(forward: number, status: number, body: string): void {
@@ -380,7 +461,12 @@ export class Reference {
     if (flight === undefined) return;
     flight.body = body;
     if (status === 0) flight.reject(new TypeError("fetch failed"));
-    else flight.resolve({ ok: status >= 200 && status < 300, status, statusText: STATUS_CODES[status] ?? "" });
+    else
+      flight.resolve({
+        ok: status >= 200 && status < 300,
+        status,
+        statusText: STATUS_CODES[status] ?? "",
+      });
   }
 
   /** What has waited too long: forwards in the order in which they went, and free tokens. */
@@ -412,5 +498,8 @@ function ownWords(body: string): { fault: ChannelError["fault"]; message: string
   const read = ionOf(body);
   if ("error" in read) return undefined;
   const { fault, message } = (read.value ?? {}) as Partial<ChannelError>;
-  return (fault === "client" || fault === "server" || fault === "sidekick") && typeof message === "string" ? { fault, message } : undefined;
+  return (fault === "client" || fault === "server" || fault === "sidekick") &&
+    typeof message === "string"
+    ? { fault, message }
+    : undefined;
 }

@@ -7,7 +7,11 @@ import { all, type Difference } from "./differences.ts";
 import { generate } from "./script.ts";
 
 const { values } = parseArgs({
-  options: { seeds: { type: "string", default: "10000" }, from: { type: "string", default: "1" }, findings: { type: "string", default: "3" } },
+  options: {
+    seeds: { type: "string", default: "10000" },
+    from: { type: "string", default: "1" },
+    findings: { type: "string", default: "3" },
+  },
 });
 const only = process.env["SEED"];
 const first = Number(only ?? values.from);
@@ -25,13 +29,18 @@ for (; seed < first + count && findings < Number(values.findings); ++seed) {
   if ((await compare(conversation, { met })) === undefined) continue;
   ++findings;
   const short = await shrink(conversation);
-  console.log(`\nSEED=${seed} differs; what is left of ${conversation.length} steps:\n${explain(short, (await compare(short))!)}`);
+  console.log(
+    `\nSEED=${seed} differs; what is left of ${conversation.length} steps:\n${explain(short, (await compare(short))!)}`,
+  );
 }
 
 const seconds = (performance.now() - started) / 1000;
 const perSecond = Math.round((seed - first) / seconds);
-console.log(`${seed - first} conversations, ${steps} steps, ${seconds.toFixed(1)} s: ${perSecond} conversations per second, ${findings} findings`);
+console.log(
+  `${seed - first} conversations, ${steps} steps, ${seconds.toFixed(1)} s: ${perSecond} conversations per second, ${findings} findings`,
+);
 console.log(all.map((name) => `  ${name} ${met.get(name) ?? 0}`).join("\n"));
 const unmet = all.filter((name) => !met.has(name));
-if (unmet.length > 0 && count >= 1000) console.log(`never met, so not a difference: ${unmet.join(", ")}`);
+if (unmet.length > 0 && count >= 1000)
+  console.log(`never met, so not a difference: ${unmet.join(", ")}`);
 process.exitCode = findings > 0 || (unmet.length > 0 && count >= 1000) ? 1 : 0;

@@ -12,7 +12,12 @@ export type Step =
   | { readonly do: "frame"; readonly client: number; readonly text: string }
   | { readonly do: "post"; readonly path: string; readonly body: string }
   /** The app server answers one of the forwards it has not answered yet, counted from the longest waiting; status 0: it breaks off. */
-  | { readonly do: "answer"; readonly forward: number; readonly status: number; readonly body: string }
+  | {
+      readonly do: "answer";
+      readonly forward: number;
+      readonly status: number;
+      readonly body: string;
+    }
   | { readonly do: "wait"; readonly ms: number };
 
 export function show(step: Step): string {
@@ -40,13 +45,29 @@ interface Room {
 const channels = ["chat", "chat", "chat", "news", "a/b", "é", ""];
 // Some are the same but for their order, some are written alike where nothing is escaped.
 const paramSets: readonly Params[] = [
-  {}, { room: "1" }, { room: "1" }, { room: "2" }, { a: "1", b: "2" }, { b: "2", a: "1" }, { a: "1,b:2" }, { "": "" }, { room: "é\n\"" }, { "10": "x", "9": "y", z: "" },
+  {},
+  { room: "1" },
+  { room: "1" },
+  { room: "2" },
+  { a: "1", b: "2" },
+  { b: "2", a: "1" },
+  { a: "1,b:2" },
+  { "": "" },
+  { room: 'é\n"' },
+  { "10": "x", "9": "y", z: "" },
   { half: "\ud800" },
 ];
 const resources = ["todo/1", "todo/1", "todo/2", "a,b", "é\n", "", "chat/room:1", "half \udfff"];
 const tokens = ["t1", "t2", "t3", "t4", "t5", "t6"];
 const answers: readonly (readonly [status: number, body: string])[] = [
-  [204, ""], [204, ""], [204, ""], [200, "OK"], [0, ""], [500, `{ "error": "broken" }`], [502, "<html>"], [404, ""],
+  [204, ""],
+  [204, ""],
+  [204, ""],
+  [200, "OK"],
+  [0, ""],
+  [500, `{ "error": "broken" }`],
+  [502, "<html>"],
+  [404, ""],
   [400, `{ "fault": "client", "message": "you are muted" }`],
   [400, `{ "fault": "server", "message": "no \\"database\\"" }`],
   [400, `{ "fault": "nobody", "message": "?" }`],
@@ -57,12 +78,33 @@ const answers: readonly (readonly [status: number, body: string])[] = [
 const waits = [1000, 29_990, 30_000, 59_990, 60_000, 299_990, 300_000];
 
 /** What the reference reads, and we read only in part: docs/ion.md. */
-const looseValues = ["1.", "-", "1e", "date:1", "date:2026-02-29", "\"\\uZZZZ\"", "[".repeat(256) + "]".repeat(256), "1.5", "date:2024-02-29"];
+const looseValues = [
+  "1.",
+  "-",
+  "1e",
+  "date:1",
+  "date:2026-02-29",
+  '"\\uZZZZ"',
+  "[".repeat(256) + "]".repeat(256),
+  "1.5",
+  "date:2024-02-29",
+];
 
 /** How often each kind of step comes; drawn anew for each conversation, so that some do much of one thing and none of another. */
 type Kind =
-  | "subscribe" | "unsubscribe" | "send" | "listen" | "unlisten" | "odd" | "open" | "close"
-  | "register" | "publish" | "update" | "answer" | "wait";
+  | "subscribe"
+  | "unsubscribe"
+  | "send"
+  | "listen"
+  | "unlisten"
+  | "odd"
+  | "open"
+  | "close"
+  | "register"
+  | "publish"
+  | "update"
+  | "answer"
+  | "wait";
 type Weights = Record<Kind, number>;
 
 export function generate(seed: number): Step[] {
@@ -82,12 +124,26 @@ class Generator {
   constructor(seed: number) {
     this.#random = new Random(seed);
     // Mulberry's first numbers of neighbouring seeds are well apart; each weight is often 0.
-    const weight = (usual: number): number => this.#random.pick([0, usual, usual, usual, 3 * usual]);
+    const weight = (usual: number): number =>
+      this.#random.pick([0, usual, usual, usual, 3 * usual]);
     this.#weights = {
-      subscribe: weight(8), unsubscribe: weight(3), send: weight(8), listen: weight(4), unlisten: weight(2), odd: weight(3), open: weight(1), close: weight(1),
-      register: weight(6), publish: weight(6), update: weight(4), answer: weight(6), wait: weight(1),
+      subscribe: weight(8),
+      unsubscribe: weight(3),
+      send: weight(8),
+      listen: weight(4),
+      unlisten: weight(2),
+      odd: weight(3),
+      open: weight(1),
+      close: weight(1),
+      register: weight(6),
+      publish: weight(6),
+      update: weight(4),
+      answer: weight(6),
+      wait: weight(1),
     };
-    this.#usualRooms = Array.from({ length: this.#random.pick([1, 1, 2, 5]) }, () => this.#anyRoom());
+    this.#usualRooms = Array.from({ length: this.#random.pick([1, 1, 2, 5]) }, () =>
+      this.#anyRoom(),
+    );
   }
 
   conversation(): Step[] {
@@ -107,11 +163,29 @@ class Generator {
       case "register":
         return this.#register();
       case "publish": {
-        const room = random.onceIn(3) ? this.#room() : (this.#rooms.get(this.#registered()) ?? this.#room());
-        return { do: "post", path: "/message", body: this.#spoilt(this.#written({ ...room, ...this.#data("data"), ...this.#extra({ type: "updated", at: 1 }) })) };
+        const room = random.onceIn(3)
+          ? this.#room()
+          : (this.#rooms.get(this.#registered()) ?? this.#room());
+        return {
+          do: "post",
+          path: "/message",
+          body: this.#spoilt(
+            this.#written({
+              ...room,
+              ...this.#data("data"),
+              ...this.#extra({ type: "updated", at: 1 }),
+            }),
+          ),
+        };
       }
       case "update":
-        return { do: "post", path: "/resources", body: this.#spoilt(this.#written({ resources: this.#resources(), ...this.#extra({ at: new Date(0) }) })) };
+        return {
+          do: "post",
+          path: "/resources",
+          body: this.#spoilt(
+            this.#written({ resources: this.#resources(), ...this.#extra({ at: new Date(0) }) }),
+          ),
+        };
       case "answer": {
         const [status, body] = random.pick(answers);
         return { do: "answer", forward: random.below(4), status, body };
@@ -159,16 +233,26 @@ class Generator {
 
   #register(): Step {
     const unused = tokens.filter((token) => !this.#users.has(token));
-    const token = unused.length === 0 || this.#random.onceIn(4) ? this.#token() : this.#random.pick(unused);
-    const room = this.#random.onceIn(3) ? (this.#rooms.get(this.#random.pick(tokens)) ?? this.#room()) : this.#room();
+    const token =
+      unused.length === 0 || this.#random.onceIn(4) ? this.#token() : this.#random.pick(unused);
+    const room = this.#random.onceIn(3)
+      ? (this.#rooms.get(this.#random.pick(tokens)) ?? this.#room())
+      : this.#room();
     this.#rooms.set(token, room);
-    return { do: "post", path: "/connection", body: this.#spoilt(this.#written({ token, ...room, ...this.#data("context") })) };
+    return {
+      do: "post",
+      path: "/connection",
+      body: this.#spoilt(this.#written({ token, ...room, ...this.#data("context") })),
+    };
   }
 
   /** Mostly by the client that used the token before, so that conversations get somewhere. */
   #use(message: { readonly type: string; readonly token: string } & Partial<Room>): Step {
     const user = this.#users.get(message.token);
-    const client = user === undefined || !this.#clients.includes(user) || this.#random.onceIn(4) ? this.#client() : user;
+    const client =
+      user === undefined || !this.#clients.includes(user) || this.#random.onceIn(4)
+        ? this.#client()
+        : user;
     if (message.type === "unsubscribe" && client === user) {
       this.#users.delete(message.token);
       this.#rooms.delete(message.token);
@@ -179,7 +263,11 @@ class Generator {
   }
 
   #frame(message: object, client = this.#client()): Step {
-    return { do: "frame", client, text: this.#spoilt(this.#written({ ...message, ...this.#extra({ more: null }) })) };
+    return {
+      do: "frame",
+      client,
+      text: this.#spoilt(this.#written({ ...message, ...this.#extra({ more: null }) })),
+    };
   }
 
   /** What no Covenant client sends. */
@@ -192,12 +280,29 @@ class Generator {
       { type: "ping" },
       { type: random.pick(["", "message", "publish", 1, null]), token: "t1", ...this.#room() },
     ]);
-    const member = "params" in message && random.onceIn(3) ? "params" : random.pick(Object.keys(message));
-    const wrong = random.pick([null, 1, "", "x".repeat(1100), [], ["a"], [1], {}, { a: 1 }, new Map([["a", "b"]]), new Set(["a"]), new Date(0), "\ud800"]);
+    const member =
+      "params" in message && random.onceIn(3) ? "params" : random.pick(Object.keys(message));
+    const wrong = random.pick([
+      null,
+      1,
+      "",
+      "x".repeat(1100),
+      [],
+      ["a"],
+      [1],
+      {},
+      { a: 1 },
+      new Map([["a", "b"]]),
+      new Set(["a"]),
+      new Date(0),
+      "\ud800",
+    ]);
     let text: string;
     switch (random.below(7)) {
       case 0:
-        text = this.#written(Object.fromEntries(Object.entries(message).filter(([name]) => name !== member)));
+        text = this.#written(
+          Object.fromEntries(Object.entries(message).filter(([name]) => name !== member)),
+        );
         break;
       case 1:
         text = this.#written({ ...message, [member]: wrong });
@@ -206,10 +311,16 @@ class Generator {
         text = asWePrint(ION.stringify(wrong));
         break;
       case 3:
-        text = this.#written(message).replace(/^{/, () => `{ ${JSON.stringify(member)}: ${asWePrint(ION.stringify(message[member]))},`);
+        text = this.#written(message).replace(
+          /^{/,
+          () => `{ ${JSON.stringify(member)}: ${asWePrint(ION.stringify(message[member]))},`,
+        );
         break;
       case 4:
-        text = this.#written(message).replace(/ ?}$/, () => `, "more": ${random.pick(looseValues)} }`);
+        text = this.#written(message).replace(
+          / ?}$/,
+          () => `, "more": ${random.pick(looseValues)} }`,
+        );
         break;
       default:
         text = this.#written(message);
@@ -237,7 +348,9 @@ class Generator {
   }
 
   #data(name: string): object {
-    return this.#random.onceIn(10) ? {} : { [name]: generateValue(this.#random, this.#random.below(4)) };
+    return this.#random.onceIn(10)
+      ? {}
+      : { [name]: generateValue(this.#random, this.#random.below(4)) };
   }
 
   #client(): number {
@@ -245,14 +358,17 @@ class Generator {
   }
 
   #token(): string {
-    if (this.#random.onceIn(40)) return this.#random.pick(["nobody's", "", "t\ud800", "t".repeat(256), "t".repeat(257)]);
+    if (this.#random.onceIn(40))
+      return this.#random.pick(["nobody's", "", "t\ud800", "t".repeat(256), "t".repeat(257)]);
     // The first is taken as often as all others together: what happens to one token often is where the trouble is.
     return this.#random.onceIn(2) ? "t1" : this.#random.pick(tokens);
   }
 
   /** Mostly one that is believed to be registered, or nearly all would be refused. */
   #registered(): string {
-    return this.#rooms.size === 0 || this.#random.onceIn(8) ? this.#token() : this.#random.pick([...this.#rooms.keys()]);
+    return this.#rooms.size === 0 || this.#random.onceIn(8)
+      ? this.#token()
+      : this.#random.pick([...this.#rooms.keys()]);
   }
 
   #room(): Room {
@@ -261,14 +377,20 @@ class Generator {
 
   #anyRoom(): Room {
     if (this.#random.onceIn(60)) {
-      const upTo = (letter: string, bytesMax: number): string => letter.repeat(bytesMax + this.#random.below(2));
+      const upTo = (letter: string, bytesMax: number): string =>
+        letter.repeat(bytesMax + this.#random.below(2));
       return { channel: upTo("c", 256), params: { [upTo("n", 256)]: upTo("v", 1024) } };
     }
-    return { channel: this.#random.pick(channels), params: this.#random.onceIn(2) ? { room: "1" } : this.#random.pick(paramSets) };
+    return {
+      channel: this.#random.pick(channels),
+      params: this.#random.onceIn(2) ? { room: "1" } : this.#random.pick(paramSets),
+    };
   }
 
   #resources(): string[] {
-    const names = Array.from({ length: this.#random.pick([0, 1, 1, 2, 4]) }, () => this.#random.pick(resources));
+    const names = Array.from({ length: this.#random.pick([0, 1, 1, 2, 4]) }, () =>
+      this.#random.pick(resources),
+    );
     return this.#random.onceIn(40) ? [...names, "r".repeat(1024 + this.#random.below(2))] : names;
   }
 }

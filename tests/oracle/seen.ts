@@ -24,17 +24,27 @@ export class Seen {
 }
 
 /** A message or a forward as it came over the wire. */
-export function readable(bytes: Uint8Array, wording: (text: string) => string = (text) => text): string {
+export function readable(
+  bytes: Uint8Array,
+  wording: (text: string) => string = (text) => text,
+): string {
   const read = ionOf(Buffer.from(bytes).toString());
-  return "value" in read ? members(read.value, wording) : `NOT READABLE (${String(read.error)}): ${Buffer.from(bytes).toString("latin1")}`;
+  return "value" in read
+    ? members(read.value, wording)
+    : `NOT READABLE (${String(read.error)}): ${Buffer.from(bytes).toString("latin1")}`;
 }
 
 function members(value: unknown, wording: (text: string) => string): string {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return asWePrint(ION.stringify(value));
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return asWePrint(ION.stringify(value));
   const print = ([name, member]: [string, unknown]): string => {
     if (name === "error" || name === "params") return `${name} ${members(member, wording)}`;
-    if (name === "message" && typeof member === "string") return `message ${JSON.stringify(wording(member))}`;
+    if (name === "message" && typeof member === "string")
+      return `message ${JSON.stringify(wording(member))}`;
     return `${name} ${asWePrint(ION.stringify(member))}`;
   };
-  return `{ ${Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(print).join(", ")} }`;
+  return `{ ${Object.entries(value)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(print)
+    .join(", ")} }`;
 }

@@ -11,7 +11,7 @@ import { startSidekickServer } from "@covenant-rpc/server/sidekick/webserver";
 import { WebSocket } from "ws";
 
 import { Reference } from "./reference.ts";
-import { generate, show, type Step } from "./script.ts";
+import { generate, type Step, show } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
 
 const first = Number(process.env["SEED"] ?? 1);
@@ -44,7 +44,11 @@ class Webserver {
 
   async start(): Promise<void> {
     const appServer = await listening(this.#appServer.listen(0, "127.0.0.1"));
-    this.#sidekick = startSidekickServer({ port: 0, secret, serverConnection: httpSidekickToServer(`http://${appServer}/`, "key") });
+    this.#sidekick = startSidekickServer({
+      port: 0,
+      secret,
+      serverConnection: httpSidekickToServer(`http://${appServer}/`, "key"),
+    });
     this.#address = await listening(this.#sidekick);
   }
 
@@ -64,17 +68,27 @@ class Webserver {
     if (step.do === "close") await this.#closeSocket(step.client);
     if (step.do === "frame") this.#sockets.get(step.client)?.ws.send(step.text);
     if (step.do === "post") {
-      const response = await fetch(`http://${this.#address}${step.path}`, { method: "POST", body: step.body, headers: { authorization: `Bearer ${secret}` } });
+      const response = await fetch(`http://${this.#address}${step.path}`, {
+        method: "POST",
+        body: step.body,
+        headers: { authorization: `Bearer ${secret}` },
+      });
       await response.text();
       seen.to("response", String(response.status));
     }
-    if (step.do === "answer") this.#open.splice(step.forward % (this.#open.length || 1), 1)[0]?.writeHead(step.status).end(step.body);
-    const count = (receiver: string): number => expected.split("\n").filter((line) => line.startsWith(`${receiver} <- `)).length;
+    if (step.do === "answer")
+      this.#open
+        .splice(step.forward % (this.#open.length || 1), 1)[0]
+        ?.writeHead(step.status)
+        .end(step.body);
+    const count = (receiver: string): number =>
+      expected.split("\n").filter((line) => line.startsWith(`${receiver} <- `)).length;
     await until(() => this.#forwards.length >= count("app server"));
     for (const body of this.#forwards.splice(0)) seen.to("app server", body);
     for (const [client, socket] of this.#sockets) {
       await until(() => socket.received.length >= count(`client ${client}`));
-      for (const message of await this.#received(socket)) seen.to(`client ${client}`, readable(message));
+      for (const message of await this.#received(socket))
+        seen.to(`client ${client}`, readable(message));
     }
     return seen.text();
   }
@@ -106,21 +120,28 @@ class Webserver {
 
 /** Bounded, so that what never comes is seen as a difference; generously, for a busy machine. */
 async function until(isTrue: () => boolean): Promise<void> {
-  for (const end = performance.now() + 60_000; !isTrue() && performance.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const end = performance.now() + 60_000; !isTrue() && performance.now() < end; )
+    await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 test("the oracle's reference, uncorrected, does what npm's own webserver does", async (t) => {
   t.mock.method(console, "log", () => {}); // its log cannot be turned off
   for (let seed = first; seed < first + 12; ++seed) {
     // An app server that breaks off would end the process that this test runs in.
-    const steps = generate(seed).filter((step) => step.do !== "answer" || step.status !== 0).slice(0, 60);
+    const steps = generate(seed)
+      .filter((step) => step.do !== "answer" || step.status !== 0)
+      .slice(0, 60);
     const reference = new Reference([]);
     const webserver = new Webserver();
     await webserver.start();
     try {
       for (const [at, step] of steps.entries()) {
         const expected = await reference.play(step);
-        assert.equal(await webserver.play(step, expected), expected, `SEED=${seed}, step ${at}: ${show(step)}`);
+        assert.equal(
+          await webserver.play(step, expected),
+          expected,
+          `SEED=${seed}, step ${at}: ${show(step)}`,
+        );
       }
     } finally {
       await webserver.stop();

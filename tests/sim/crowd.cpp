@@ -4,7 +4,8 @@
 
 namespace sidekick::sim {
 
-Crowd::Crowd(const Swarm& swarm) : swarm_(swarm), dice_(swarm.seed ^ 0x63726f7764), on_the_way_(swarm.clients) {}
+Crowd::Crowd(const Swarm& swarm)
+    : swarm_(swarm), dice_(swarm.seed ^ 0x63726f7764), on_the_way_(swarm.clients) {}
 
 u32 Crowd::draw(const u32* weights, u32 count) {
   u32 sum = 0;
@@ -46,23 +47,35 @@ Op Crowd::next(const Trial& trial) {
     const u16 client = static_cast<u16>(dice_.below(swarm_.clients));
     switch (kind) {
       case OpKind::open:
-      case OpKind::frame: op = open_or_frame(trial, client); break;
+      case OpKind::frame:
+        op = open_or_frame(trial, client);
+        break;
       case OpKind::close:
         op = op_of(kind);
-        if (dice_.chance(900)) on_the_way_[client].clear();  // else what was on its way still arrives
+        if (dice_.chance(900))
+          on_the_way_[client].clear();  // else what was on its way still arrives
         break;
       case OpKind::lag:
         op = op_of(kind);
         op.serial = swarm_.configs[0].client_buffer_bytes_max - 1 + dice_.below(3);
         break;
-      case OpKind::http: op = http(trial); break;
-      case OpKind::answer: op = answer(trial); break;
-      case OpKind::restart: op = restart(); break;
+      case OpKind::http:
+        op = http(trial);
+        break;
+      case OpKind::answer:
+        op = answer(trial);
+        break;
+      case OpKind::restart:
+        op = restart();
+        break;
       case OpKind::timer:
       case OpKind::shut_down:
-      case OpKind::twin: op = op_of(kind); break;
+      case OpKind::twin:
+        op = op_of(kind);
+        break;
     }
-    if (kind != OpKind::http && kind != OpKind::answer && kind != OpKind::restart) op.client = client;
+    if (kind != OpKind::http && kind != OpKind::answer && kind != OpKind::restart)
+      op.client = client;
   }
   if (dice_.chance(swarm_.cut)) op.cut = static_cast<u16>(dice_.below(4));
   if (dice_.chance(swarm_.time_back)) op.now -= dice_.below(1000);
@@ -91,7 +104,8 @@ Op Crowd::open_or_frame(const Trial& trial, u32 client) {
 
 /// Its own, unless it attacks.
 u16 Crowd::token_for(u32 client) {
-  if (dice_.chance(swarm_.attack) || client >= swarm_.tokens) return static_cast<u16>(dice_.below(swarm_.tokens));
+  if (dice_.chance(swarm_.attack) || client >= swarm_.tokens)
+    return static_cast<u16>(dice_.below(swarm_.tokens));
   const u32 own = (swarm_.tokens - client + swarm_.clients - 1u) / swarm_.clients;
   return static_cast<u16>(client + dice_.below(own) * swarm_.clients);
 }
@@ -116,7 +130,8 @@ Op Crowd::frame(const Trial& trial, u32 client) {
 
 void Crowd::draw_flaw(Op& op) {
   if (dice_.chance(20)) op.flaw = Flaw::padded;
-  if (dice_.chance(swarm_.flaw)) op.flaw = static_cast<Flaw>(dice_.below(static_cast<u32>(Flaw::count)));
+  if (dice_.chance(swarm_.flaw))
+    op.flaw = static_cast<Flaw>(dice_.below(static_cast<u32>(Flaw::count)));
 }
 
 void Crowd::draw_resources(Op& op, u32 usual_max) {
@@ -128,16 +143,20 @@ void Crowd::draw_resources(Op& op, u32 usual_max) {
 
 Payload Crowd::payload(bool may_be_deep) {
   Payload payload;
-  payload.shape = dice_.one_of<Shape>(
-      {Shape::absent, Shape::object, Shape::object, Shape::object, Shape::text, Shape::number, Shape::nested, Shape::rich});
+  payload.shape = dice_.one_of<Shape>({Shape::absent, Shape::object, Shape::object, Shape::object,
+                                       Shape::text, Shape::number, Shape::nested, Shape::rich});
   payload.serial = ++serial_;
-  if (payload.shape == Shape::text) payload.size = static_cast<u16>(dice_.below(swarm_.payload_max));
+  if (payload.shape == Shape::text)
+    payload.size = static_cast<u16>(dice_.below(swarm_.payload_max));
   if (payload.shape == Shape::text && swarm_.payload_max >= 300 && dice_.chance(15)) {
-    payload.size = static_cast<u16>(dice_.chance(500) ? dice_.between(4000, 4200) : dice_.between(8000, 9000));  // more than a chunk of text, or two
+    payload.size = static_cast<u16>(
+        dice_.chance(500) ? dice_.between(4000, 4200)
+                          : dice_.between(8000, 9000));  // more than a chunk of text, or two
   }
   if (payload.shape == Shape::nested) payload.size = static_cast<u16>(dice_.below(4));
   const u32 depth_max = swarm_.configs[0].depth_max;
-  if (payload.shape == Shape::nested && may_be_deep && depth_max < 100) payload.size = static_cast<u16>(depth_max - 3 + dice_.below(5));
+  if (payload.shape == Shape::nested && may_be_deep && depth_max < 100)
+    payload.size = static_cast<u16>(depth_max - 3 + dice_.below(5));
   return payload;
 }
 
@@ -146,12 +165,15 @@ Op Crowd::http(const Trial& trial) {
   constexpr Verb verbs[] = {Verb::connection, Verb::resources, Verb::message, Verb::health};
   op.verb = verbs[draw(swarm_.http_weight, std::size(verbs))];
   op.gate = dice_.chance(100) ? Gate::other_secret : Gate::open;
-  if (dice_.chance(swarm_.gate)) op.gate = static_cast<Gate>(dice_.below(static_cast<u32>(Gate::count)));
+  if (dice_.chance(swarm_.gate))
+    op.gate = static_cast<Gate>(dice_.below(static_cast<u32>(Gate::count)));
   op.token = static_cast<u16>(dice_.below(swarm_.tokens));
   for (u32 tries = 0; tries < 3 && trial.model().tokens()[op.token].hold != Hold::none; ++tries) {
     op.token = static_cast<u16>(dice_.below(swarm_.tokens));
   }
-  op.scope = op.verb == Verb::connection && dice_.chance(800) ? home_of(op.token) : static_cast<u16>(dice_.below(swarm_.scopes));
+  op.scope = op.verb == Verb::connection && dice_.chance(800)
+                 ? home_of(op.token)
+                 : static_cast<u16>(dice_.below(swarm_.scopes));
   op.order = static_cast<u8>(dice_.below(4));
   op.serial = ++serial_;
   op.payload = payload(true);
@@ -171,7 +193,8 @@ Op Crowd::answer(const Trial& trial) {
   }
   op.reply = static_cast<Reply>(draw(swarm_.reply_weight, std::size(swarm_.reply_weight)));
   const bool is_long = op.reply == Reply::long_fault || op.reply == Reply::edge_fault;
-  if (is_long && swarm_.configs[0].forward_answer_bytes_max > 1024 && dice_.chance(990)) op.reply = Reply::garbage;
+  if (is_long && swarm_.configs[0].forward_answer_bytes_max > 1024 && dice_.chance(990))
+    op.reply = Reply::garbage;
   return op;
 }
 

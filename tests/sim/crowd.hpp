@@ -1,5 +1,6 @@
-// Everybody around the hub: clients that behave, misbehave and attack, the app server, and what befalls the host. Looks at the trial to know
-// what is possible, draws what happens next, and changes nothing.
+// Everybody around the hub: clients that behave, misbehave and attack, the app server, and what
+// befalls the host. Looks at the trial to know what is possible, draws what happens next, and
+// changes nothing.
 #pragma once
 
 #include <deque>
@@ -36,7 +37,8 @@ class Crowd {
   Dice dice_;
   Millis now_ = 1'700'000'000'000;
   u32 serial_ = 0;
-  std::vector<std::deque<Op>> on_the_way_;  ///< by client: sent, not yet arrived; what it knew then may be wrong by now
+  std::vector<std::deque<Op>>
+      on_the_way_;  ///< by client: sent, not yet arrived; what it knew then may be wrong by now
 };
 
 }  // namespace sidekick::sim

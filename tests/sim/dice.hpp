@@ -1,4 +1,5 @@
-// The one source of chance in the simulator (splitmix64): the same on every machine, from one seed. Never asks a clock or the system.
+// The one source of chance in the simulator (splitmix64): the same on every machine, from one seed.
+// Never asks a clock or the system.
 #pragma once
 
 #include "sidekick/base.hpp"

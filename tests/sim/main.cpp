@@ -1,5 +1,6 @@
-// sidekick-sim: whole worlds on virtual time. See `--help` and tests/sim/README.md. The same seed gives the same bytes on stdout on every
-// run; what depends on the machine (how fast it went) goes to stderr.
+// sidekick-sim: whole worlds on virtual time. See `--help` and tests/sim/README.md. The same seed
+// gives the same bytes on stdout on every run; what depends on the machine (how fast it went) goes
+// to stderr.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -19,7 +20,8 @@ using namespace sidekick::sim;
 using Clock = std::chrono::steady_clock;
 
 constexpr char usage[] =
-    "Usage: sidekick-sim [--seed S] [--seeds N] [--seconds T] [--steps N] [--expect CHECKER] [--canary] [--no-shrink] [--out DIR]\n"
+    "Usage: sidekick-sim [--seed S] [--seeds N] [--seconds T] [--steps N] [--expect CHECKER] "
+    "[--canary] [--no-shrink] [--out DIR]\n"
     "\n"
     "  --seed S          the first seed: a number, or any text such as a commit hash (1)\n"
     "  --seeds N         how many seeds, one after the other (100)\n"
@@ -45,7 +47,8 @@ struct Options {
   const char* out = ".";
 };
 
-/// Whatever is a u64 is that number, so that each seed which is told can be given back; anything else is hashed (FNV-1a).
+/// Whatever is a u64 is that number, so that each seed which is told can be given back; anything
+/// else is hashed (FNV-1a).
 u64 seed_of(Bytes text) {
   u64 number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -88,25 +91,32 @@ bool read_options(int argc, char** argv, Options& options) {
 void report(const Options& options, const Story& story) {
   const Failure& failure = *story.failure;
   const auto name = [](Checker checker) { return checker_names[static_cast<u8>(checker)]; };
-  std::printf("seed %llu failed at step %u of: %s\n", static_cast<unsigned long long>(story.swarm.seed), failure.step, story.swarm.describe().c_str());
-  std::printf("  checker:  %s: %s\n  expected: %s\n  came:     %s\n", name(failure.checker), checker_promises[static_cast<u8>(failure.checker)],
-              failure.expected.c_str(), failure.came.c_str());
+  std::printf("seed %llu failed at step %u of: %s\n",
+              static_cast<unsigned long long>(story.swarm.seed), failure.step,
+              story.swarm.describe().c_str());
+  std::printf("  checker:  %s: %s\n  expected: %s\n  came:     %s\n", name(failure.checker),
+              checker_promises[static_cast<u8>(failure.checker)], failure.expected.c_str(),
+              failure.came.c_str());
   if (!options.shrinks) return;
   std::fflush(stdout);
   u32 told = 0;
   const std::vector<Op> ops = shrink(story, options.is_canary, told);
   std::string trace;
   const std::optional<Failure> last = retell(story, ops, options.is_canary, &trace);
-  const std::string path = compose({options.out, "/sim-", Digits(story.swarm.seed), "-", name(failure.checker), ".jsonl"});
+  const std::string path = compose(
+      {options.out, "/sim-", Digits(story.swarm.seed), "-", name(failure.checker), ".jsonl"});
   const bool is_written = (std::ofstream(path, std::ios::binary) << trace << std::flush).good();
-  std::printf("shrunk to %zu steps in %u trials; the trace%s: %s\n", ops.size(), told, is_written ? "" : " could not be written", path.c_str());
-  if (last) std::printf("  expected: %s\n  came:     %s\n", last->expected.c_str(), last->came.c_str());
+  std::printf("shrunk to %zu steps in %u trials; the trace%s: %s\n", ops.size(), told,
+              is_written ? "" : " could not be written", path.c_str());
+  if (last)
+    std::printf("  expected: %s\n  came:     %s\n", last->expected.c_str(), last->came.c_str());
   constexpr std::size_t shown_max = 40;
   for (const Op& op : std::span(ops).last(std::min(ops.size(), shown_max))) {
     const bool speaks = op.kind == OpKind::frame || op.kind == OpKind::http;
-    std::printf("  %llu %s%s%s client %u token %u channel %u serial %u%s\n", static_cast<unsigned long long>(op.now),
-                op_names[static_cast<u8>(op.kind)], speaks ? " " : "", speaks ? verb_names[static_cast<u8>(op.verb)] : "", op.client, op.token,
-                op.scope, op.serial, op.cut != no_cut ? " (the host dies here)" : "");
+    std::printf("  %llu %s%s%s client %u token %u channel %u serial %u%s\n",
+                static_cast<unsigned long long>(op.now), op_names[static_cast<u8>(op.kind)],
+                speaks ? " " : "", speaks ? verb_names[static_cast<u8>(op.verb)] : "", op.client,
+                op.token, op.scope, op.serial, op.cut != no_cut ? " (the host dies here)" : "");
   }
 }
 
@@ -121,7 +131,9 @@ int main(int argc, char** argv) {
   std::printf("first seed: %llu\n", static_cast<unsigned long long>(options.seed));
   std::fflush(stdout);
   const Clock::time_point start = Clock::now();
-  const auto elapsed = [start] { return std::chrono::duration<double>(Clock::now() - start).count(); };
+  const auto elapsed = [start] {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   double told_at = 0;
   u64 inputs = 0;
   u64 digest = 0;
@@ -130,15 +142,18 @@ int main(int argc, char** argv) {
   int status = options.expected == nullptr ? 0 : 1;
   for (; options.seconds > 0 ? elapsed() < options.seconds : seeds < options.seeds;) {
     Story story(draw_swarm(options.seed + seeds, options.steps));
-    if (options.is_verbose) std::printf("seed %llu: %s\n", static_cast<unsigned long long>(story.swarm.seed), story.swarm.describe().c_str());
+    if (options.is_verbose)
+      std::printf("seed %llu: %s\n", static_cast<unsigned long long>(story.swarm.seed),
+                  story.swarm.describe().c_str());
     story.run(options.is_canary);
     ++seeds;
     inputs += story.inputs;
     digest = (digest ^ story.digest) * 0x9E3779B97F4A7C15;
     if (elapsed() > told_at + 2) {
       told_at = elapsed();
-      std::fprintf(stderr, "%8.0f s  %llu seeds  %.1f M inputs  %.2f M inputs/s\n", told_at, static_cast<unsigned long long>(seeds),
-                   static_cast<double>(inputs) / 1e6, static_cast<double>(inputs) / 1e6 / told_at);
+      std::fprintf(stderr, "%8.0f s  %llu seeds  %.1f M inputs  %.2f M inputs/s\n", told_at,
+                   static_cast<unsigned long long>(seeds), static_cast<double>(inputs) / 1e6,
+                   static_cast<double>(inputs) / 1e6 / told_at);
     }
     if (!story.failure) continue;
     const Bytes checker = checker_names[static_cast<u8>(story.failure->checker)];
@@ -151,11 +166,12 @@ int main(int argc, char** argv) {
     break;
   }
   if (options.expected != nullptr) {
-    std::printf("%s %s after %llu seeds; %llu findings of other checkers before\n", options.expected, status == 0 ? "speaks" : "is silent",
+    std::printf("%s %s after %llu seeds; %llu findings of other checkers before\n",
+                options.expected, status == 0 ? "speaks" : "is silent",
                 static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(others));
   }
-  std::printf("%llu seeds, %llu inputs, digest %016llx\n", static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(inputs),
-              static_cast<unsigned long long>(digest));
+  std::printf("%llu seeds, %llu inputs, digest %016llx\n", static_cast<unsigned long long>(seeds),
+              static_cast<unsigned long long>(inputs), static_cast<unsigned long long>(digest));
   std::fprintf(stderr, "%.2f M inputs/s\n", static_cast<double>(inputs) / 1e6 / elapsed());
   return status;
 }

@@ -1,4 +1,5 @@
-// How many bytes the code under test holds: the simulator's own operator new counts what is taken and given back while an Account is open.
+// How many bytes the code under test holds: the simulator's own operator new counts what is taken
+// and given back while an Account is open.
 #pragma once
 
 #include "sidekick/base.hpp"

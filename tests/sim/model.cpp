@@ -27,18 +27,24 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   expire();
   own_from = static_cast<u32>(effects.size());
   switch (op.kind) {
-    case OpKind::open: return open(op.client);
-    case OpKind::frame: return frame(op, bytes);
-    case OpKind::lag: return lag(op.client, op.serial);
-    case OpKind::http: return http(op, bytes, request);
-    case OpKind::answer: return answer(op);
+    case OpKind::open:
+      return open(op.client);
+    case OpKind::frame:
+      return frame(op, bytes);
+    case OpKind::lag:
+      return lag(op.client, op.serial);
+    case OpKind::http:
+      return http(op, bytes, request);
+    case OpKind::answer:
+      return answer(op);
     case OpKind::shut_down:
       is_stopping_ = true;
       return;
     case OpKind::close:
     case OpKind::timer:
     case OpKind::restart:
-    case OpKind::twin: return;
+    case OpKind::twin:
+      return;
   }
 }
 
@@ -78,7 +84,8 @@ void Model::recount_soonest() {
 void Model::open(u32 client) {
   if (client_count_ >= config_->clients_max) {
     verdict_ = Checker::limits;
-    return close_socket(client, "this Sidekick holds as many connections as it may (clients_max); try again later");
+    return close_socket(
+        client, "this Sidekick holds as many connections as it may (clients_max); try again later");
   }
   ++client_count_;
   ClientFacts& it = clients_[client];
@@ -144,7 +151,8 @@ void Model::forget(u32 token) {
 
 namespace {
 
-/// What topic_store_bytes_max counts: a topic's name with 128 bytes, and for each listener the name once more, as it is written, with 16.
+/// What topic_store_bytes_max counts: a topic's name with 128 bytes, and for each listener the name
+/// once more, as it is written, with 16.
 constexpr u32 prefix_bytes = sizeof "resource:" - 1;
 u64 topic_cost(const Word& resource) { return resource.bytes.size() + prefix_bytes + 128; }
 u64 listener_cost(const Word& resource) { return resource.literal.size() + prefix_bytes + 16; }
@@ -153,14 +161,17 @@ u64 listener_cost(const Word& resource) { return resource.literal.size() + prefi
 
 u64 Model::listen_cost(u32 resource) const {
   const Word& word = words_.resources[resource];
-  return listener_cost(word) + (subscriber_count(resource_topic(resource)) == 0 ? topic_cost(word) : 0);
+  return listener_cost(word) +
+         (subscriber_count(resource_topic(resource)) == 0 ? topic_cost(word) : 0);
 }
 
-/// One place per client and topic, counted: two tokens on one topic are one subscription that ends with the last.
+/// One place per client and topic, counted: two tokens on one topic are one subscription that ends
+/// with the last.
 void Model::subscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (times++ != 0) return;
-  if (topic >= words_.scopes.size()) topic_bytes_ += listen_cost(topic - static_cast<u32>(words_.scopes.size()));
+  if (topic >= words_.scopes.size())
+    topic_bytes_ += listen_cost(topic - static_cast<u32>(words_.scopes.size()));
   if (subscriber_counts_[topic]++ == 0) ++topic_count_;
 }
 
@@ -168,12 +179,13 @@ void Model::unsubscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (--times != 0) return;
   if (--subscriber_counts_[topic] == 0) --topic_count_;
-  if (topic >= words_.scopes.size()) topic_bytes_ -= listen_cost(topic - static_cast<u32>(words_.scopes.size()));
+  if (topic >= words_.scopes.size())
+    topic_bytes_ -= listen_cost(topic - static_cast<u32>(words_.scopes.size()));
 }
 
 /// Reads records as docs/architecture.md describes them.
-void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records,
-                   const std::vector<u8>& is_back) {
+void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
+                   const std::vector<std::string>& records, const std::vector<u8>& is_back) {
   now_ = now;
   config_ = swarm_.configs + config;
   flights_.clear();
@@ -184,7 +196,8 @@ void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows, con
   std::fill(subscriptions_.begin(), subscriptions_.end(), u8{0});
   std::fill(subscriber_counts_.begin(), subscriber_counts_.end(), 0u);
   for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);
-  for (u32 client = 0; client < clients_.size(); ++client) reload_client(client, is_back[client] != 0, records[client]);
+  for (u32 client = 0; client < clients_.size(); ++client)
+    reload_client(client, is_back[client] != 0, records[client]);
   has_unclaimed_ = false;
   for (const TokenFacts& it : tokens_) has_unclaimed_ |= it.is_unclaimed;
   recount_soonest();
@@ -232,7 +245,8 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
   }
 }
 
-/// { "tokens": ["t"], "resources": [] }, or one of the changes, as in { "resources_gone": ["todo/1"] }.
+/// { "tokens": ["t"], "resources": [] }, or one of the changes, as in { "resources_gone":
+/// ["todo/1"] }.
 void Model::read_line(Bytes line, ClientFacts& client) const {
   for (std::size_t at = line.find('"'); at != Bytes::npos; at = line.find('"')) {
     line.remove_prefix(at);
@@ -248,10 +262,13 @@ void Model::read_line(Bytes line, ClientFacts& client) const {
       const Bytes literal = line.substr(0, end + 1);
       line.remove_prefix(literal.size());
       if (line.starts_with(", ")) line.remove_prefix(2);
-      const u16 it = static_cast<u16>(are_tokens ? words_.find_token_literal(literal) : words_.find_resource_literal(literal));
-      if (it >= (are_tokens ? tokens_.size() : words_.resources.size())) continue;  // no name of this world
+      const u16 it = static_cast<u16>(are_tokens ? words_.find_token_literal(literal)
+                                                 : words_.find_resource_literal(literal));
+      if (it >= (are_tokens ? tokens_.size() : words_.resources.size()))
+        continue;  // no name of this world
       std::erase(names, it);
-      if (!name.starts_with("\"tokens_gone") && !name.starts_with("\"resources_gone")) names.push_back(it);
+      if (!name.starts_with("\"tokens_gone") && !name.starts_with("\"resources_gone"))
+        names.push_back(it);
     }
   }
 }
@@ -274,7 +291,11 @@ void Model::erase(u32 token) { add(EffectKind::erase, token); }
 
 void Model::attach_token(u32 client, const char* what, u32 token) {
   begin_text();
-  text.append("\n{ \"").append(what).append("\": [").append(words_.tokens[token].literal).append("] }");
+  text.append("\n{ \"")
+      .append(what)
+      .append("\": [")
+      .append(words_.tokens[token].literal)
+      .append("] }");
   end_text(add(EffectKind::attach, client));
 }
 
@@ -294,7 +315,10 @@ void Model::attach_resources(u32 client, const char* what) {
 void Model::append_record(std::string& out, u32 token) const {
   const TokenFacts& it = tokens_[token];
   const ScopeWords& scope = words_.scopes[it.scope];
-  out.append("{ \"channel\": ").append(scope.channel.literal).append(", \"params\": ").append(scope.params_text[scope.order_of(it.order)]);
+  out.append("{ \"channel\": ")
+      .append(scope.channel.literal)
+      .append(", \"params\": ")
+      .append(scope.params_text[scope.order_of(it.order)]);
   if (it.context.shape != Shape::absent) append_payload(out.append(", \"context\": "), it.context);
   out += " }";
 }
@@ -323,8 +347,8 @@ u32 Model::cost_of(u32 token) {
   append_payload(text, it.context);
   const std::size_t context = text.size() - before;
   text.resize(before);
-  return static_cast<u32>(words_.tokens[token].bytes.size() + scope.channel.literal.size() + scope.params_text[0].size() + scope.topic_bytes +
-                          context + 256);
+  return static_cast<u32>(words_.tokens[token].bytes.size() + scope.channel.literal.size() +
+                          scope.params_text[0].size() + scope.topic_bytes + context + 256);
 }
 
 }  // namespace sidekick::sim

@@ -1,6 +1,7 @@
-// What must happen, by the protocol's documents (docs/protocol.md, docs/architecture.md): tokens, clients, topics and lanes as plain lists of
-// numbers. It is told what each op means and parses none of it; what it reads is the records of clients, after a restart. Of the core it
-// uses the public headers: types, limits, and how texts and digits are put together.
+// What must happen, by the protocol's documents (docs/protocol.md, docs/architecture.md): tokens,
+// clients, topics and lanes as plain lists of numbers. It is told what each op means and parses
+// none of it; what it reads is the records of clients, after a restart. Of the core it uses the
+// public headers: types, limits, and how texts and digits are put together.
 #pragma once
 
 #include <optional>
@@ -86,14 +87,18 @@ class Model {
  public:
   Model(const Swarm& swarm, const Words& words);
 
-  /// Changes the state as `op` must, and replaces the effects by what must come of it. `bytes`: the size of its frame or body.
+  /// Changes the state as `op` must, and replaces the effects by what must come of it. `bytes`: the
+  /// size of its frame or body.
   void step(const Op& op, u32 bytes, u32 request);
 
-  /// A new hub knows what the rows and the records of the clients that are still there tell, and nothing else.
-  void reload(Millis now, u8 config, const std::vector<TokenRow>& rows, const std::vector<std::string>& records, const std::vector<u8>& is_back);
+  /// A new hub knows what the rows and the records of the clients that are still there tell, and
+  /// nothing else.
+  void reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
+              const std::vector<std::string>& records, const std::vector<u8>& is_back);
 
   std::vector<Effect> effects;
-  u32 own_from = 0;   ///< the effects from here on are the op's own; those before come of what was due, and depend on nothing
+  u32 own_from = 0;  ///< the effects from here on are the op's own; those before come of what was
+                     ///< due, and depend on nothing
   std::string text;  ///< what the effects' texts are parts of
   Bytes text_of(const Effect& effect) const { return Bytes(text).substr(effect.text, effect.size); }
 
@@ -110,9 +115,14 @@ class Model {
   bool is_idle() const { return lane_count_ == 0; }
   bool is_restoring() const { return has_unclaimed_; }
 
-  /// Topics: channels first, then resources. Whether each client's place is subscribed, and how many are.
-  u32 resource_topic(u32 resource) const { return static_cast<u32>(words_.scopes.size()) + resource; }
-  bool is_subscribed(u32 topic, u32 client) const { return subscriptions_[topic * clients_.size() + client] != 0; }
+  /// Topics: channels first, then resources. Whether each client's place is subscribed, and how
+  /// many are.
+  u32 resource_topic(u32 resource) const {
+    return static_cast<u32>(words_.scopes.size()) + resource;
+  }
+  bool is_subscribed(u32 topic, u32 client) const {
+    return subscriptions_[topic * clients_.size() + client] != 0;
+  }
   u32 subscriber_count(u32 topic) const { return subscriber_counts_[topic]; }
 
   /// When something is due next; 0: nothing ever.
@@ -129,8 +139,8 @@ class Model {
 
  private:
   struct Complaint {
-    std::string text;  ///< a pattern of it; empty: none
-    bool has_channel = false;    ///< whether the channel, and the params, could be read
+    std::string text;          ///< a pattern of it; empty: none
+    bool has_channel = false;  ///< whether the channel, and the params, could be read
     bool has_params = false;
     bool is_limit = false;
   };

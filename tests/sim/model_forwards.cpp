@@ -1,4 +1,5 @@
-// The way of a message to the app server and of its answer back: docs/protocol.md, "Sidekick to app server: forwards".
+// The way of a message to the app server and of its answer back: docs/protocol.md, "Sidekick to app
+// server: forwards".
 #include <algorithm>
 
 #include "model.hpp"
@@ -9,27 +10,39 @@ namespace sidekick::sim {
 
 namespace {
 
-constexpr u32 each_bytes = 128;  // what a message counts besides its body, its channel and its params
+constexpr u32 each_bytes =
+    128;  // what a message counts besides its body, its channel and its params
 
 }  // namespace
 
 void Model::append_forward_body(const Message& message) {
   text += "{ ";
   append_scope(message.scope, message.order);
-  if (message.data.shape != Shape::absent) append_payload(text.append(", \"data\": "), message.data);
-  if (message.context.shape != Shape::absent) append_payload(text.append(", \"context\": "), message.context);
+  if (message.data.shape != Shape::absent)
+    append_payload(text.append(", \"data\": "), message.data);
+  if (message.context.shape != Shape::absent)
+    append_payload(text.append(", \"context\": "), message.context);
   text += " }";
 }
 
 void Model::forward(const Op& op) {
   TokenFacts& token = tokens_[op.token];
-  Message message{op.serial, token.scope, token.order, op.client, clients_[op.client].generation, op.payload, token.context, 0};
+  Message message{op.serial,
+                  token.scope,
+                  token.order,
+                  op.client,
+                  clients_[op.client].generation,
+                  op.payload,
+                  token.context,
+                  0};
   const std::size_t before = text.size();
   append_forward_body(message);
   const std::size_t body_bytes = text.size() - before;
   text.resize(before);
   const ScopeWords& scope = words_.scopes[token.scope];
-  message.cost = static_cast<u32>(body_bytes + scope.channel.literal.size() + scope.params_text[0].size()) + each_bytes;
+  message.cost =
+      static_cast<u32>(body_bytes + scope.channel.literal.size() + scope.params_text[0].size()) +
+      each_bytes;
 
   const Lane* lane = token.lane == nobody ? nullptr : &lanes_[token.lane];
   const u32 in_flight_max = config_->forward_concurrent != 0 ? config_->forwards_waiting_max : 1;
@@ -37,14 +50,20 @@ void Model::forward(const Op& op) {
     verdict_ = Checker::limits;
     refuse(op, "sidekick", reason, true, true);
   };
-  if (lane != nullptr && lane->in_flight >= in_flight_max && lane->waiting.size() >= config_->forwards_waiting_max) {
-    return refuse_limit("too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent");
+  if (lane != nullptr && lane->in_flight >= in_flight_max &&
+      lane->waiting.size() >= config_->forwards_waiting_max) {
+    return refuse_limit(
+        "too many messages of this token wait for the app server (forwards_waiting_max); this one "
+        "is not sent");
   }
   if (lane != nullptr && lane->bytes + message.cost > config_->forward_bytes_per_token_max) {
-    return refuse_limit("too much of this token waits for the app server (forward_bytes_per_token_max); this message is not sent");
+    return refuse_limit(
+        "too much of this token waits for the app server (forward_bytes_per_token_max); this "
+        "message is not sent");
   }
   if (forward_bytes_ + message.cost > config_->forward_store_bytes_max) {
-    return refuse_limit("too much waits for the app server (forward_store_bytes_max); this message is not sent");
+    return refuse_limit(
+        "too much waits for the app server (forward_store_bytes_max); this message is not sent");
   }
 
   if (token.hold == Hold::free) {
@@ -85,14 +104,25 @@ void Model::start(u32 lane, const Message& message) {
 
 /// An answer whose flight was given up concerns nobody.
 void Model::answer(const Op& op) {
-  const auto flight = std::find_if(flights_.begin(), flights_.end(), [&](const Flight& it) { return it.message.serial == op.serial; });
+  const auto flight = std::find_if(flights_.begin(), flights_.end(), [&](const Flight& it) {
+    return it.message.serial == op.serial;
+  });
   if (flight == flights_.end()) return;
   switch (op.reply) {
-    case Reply::done: break;
-    case Reply::client_fault: fail(flight->message, "client", "no \"entry\""); break;
-    case Reply::server_fault: fail(flight->message, "server", "broken"); break;
-    case Reply::sidekick_fault: fail(flight->message, "sidekick", ""); break;
-    case Reply::edge_fault: fail(flight->message, "client", std::string(edge_message_bytes(*config_), 'm')); break;
+    case Reply::done:
+      break;
+    case Reply::client_fault:
+      fail(flight->message, "client", "no \"entry\"");
+      break;
+    case Reply::server_fault:
+      fail(flight->message, "server", "broken");
+      break;
+    case Reply::sidekick_fault:
+      fail(flight->message, "sidekick", "");
+      break;
+    case Reply::edge_fault:
+      fail(flight->message, "client", std::string(edge_message_bytes(*config_), 'm'));
+      break;
     case Reply::long_fault:
     case Reply::odd_fault:
     case Reply::half_fault:
@@ -101,12 +131,16 @@ void Model::answer(const Op& op) {
     case Reply::trailing:
     case Reply::garbage:
       fail(flight->message, "server",
-           compose({"the app server answered ", Digits(status_of(op)), " to this message, without { fault, message }"}));
+           compose({"the app server answered ", Digits(status_of(op)),
+                    " to this message, without { fault, message }"}));
       break;
     case Reply::unreachable:
-      fail(flight->message, "server", "the app server could not be reached, or broke off without an answer; the message may not have been processed");
+      fail(flight->message, "server",
+           "the app server could not be reached, or broke off without an answer; the message may "
+           "not have been processed");
       break;
-    case Reply::count: trap();
+    case Reply::count:
+      trap();
   }
   end_flight(static_cast<u32>(flight - flights_.begin()));
 }
@@ -116,7 +150,9 @@ void Model::expire_flights() {
     // The one that has waited longest; of equals the one that left first.
     u32 first = nobody;
     for (u32 i = 0; i < flights_.size(); ++i) {
-      if (flights_[i].gives_up_at <= now_ && (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at)) first = i;
+      if (flights_[i].gives_up_at <= now_ &&
+          (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at))
+        first = i;
     }
     if (first == nobody) return;
     fail(flights_[first].message, "server",

@@ -10,31 +10,43 @@ namespace sidekick::sim {
 namespace {
 
 constexpr char invalid_ion[] = "not valid ION: expected *, found * at byte #";
-constexpr char too_many_tokens[] = "this connection holds as many tokens as it may (tokens_per_client_max)";
-constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
+constexpr char too_many_tokens[] =
+    "this connection holds as many tokens as it may (tokens_per_client_max)";
+constexpr char invalid_token[] =
+    "the token is not valid here: unknown, expired, or in use by another connection";
 
 }  // namespace
 
-/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it. The list ends at what is one member's: there
-/// what comes first is told, and of one value its type, how many there are, how long it is.
+/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it. The
+/// list ends at what is one member's: there what comes first is told, and of one value its type,
+/// how many there are, how long it is.
 Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const Flaw flaw = flaw_of(op);
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
   if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) {
-    return {too_long("a message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false, true};
+    return {too_long("a message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false,
+            true};
   }
   // The object itself is one level.
-  const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested && op.payload.size + 1u > config_->depth_max;
-  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object)) return {invalid_ion, false, false, false};
-  if (facts.stage == Stage::object || facts.stage == Stage::twice) return {facts.complaint, false, false, false};
+  const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested &&
+                           op.payload.size + 1u > config_->depth_max;
+  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object))
+    return {invalid_ion, false, false, false};
+  if (facts.stage == Stage::object || facts.stage == Stage::twice)
+    return {facts.complaint, false, false, false};
 
   Complaint complaint;
   const ScopeWords* scope = uses_scope(op.verb) ? &words_.scopes[op.scope] : nullptr;
-  const bool is_channel_long = scope != nullptr && scope->channel.bytes.size() > config_->channel_bytes_max;
+  const bool is_channel_long =
+      scope != nullptr && scope->channel.bytes.size() > config_->channel_bytes_max;
   static const std::string fine;
-  const std::string& params_complaint = scope != nullptr ? scope->params_complaint[config_ - swarm_.configs][scope->order_of(op.order)] : fine;
+  const std::string& params_complaint =
+      scope != nullptr
+          ? scope->params_complaint[config_ - swarm_.configs][scope->order_of(op.order)]
+          : fine;
   complaint.has_channel = scope != nullptr && facts.stage != Stage::channel && !is_channel_long;
-  complaint.has_params = scope != nullptr && facts.stage != Stage::params && params_complaint.empty();
+  complaint.has_params =
+      scope != nullptr && facts.stage != Stage::params && params_complaint.empty();
   const auto say = [&complaint](std::string said, bool is_limit = false) {
     complaint.text = std::move(said);
     complaint.is_limit = is_limit;
@@ -44,15 +56,21 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   if (uses_token(op.verb)) {
     const std::size_t size = words_.tokens[op.token].bytes.size();
     if (facts.stage == Stage::token) return say(facts.complaint);
-    if (size > config_->token_bytes_max) return say(too_long("\"token\"", size, config_->token_bytes_max, "token_bytes_max"), true);
+    if (size > config_->token_bytes_max)
+      return say(too_long("\"token\"", size, config_->token_bytes_max, "token_bytes_max"), true);
   }
   if (scope != nullptr) {
     if (facts.stage == Stage::channel) return say(facts.complaint);
-    if (is_channel_long) return say(too_long("\"channel\"", scope->channel.bytes.size(), config_->channel_bytes_max, "channel_bytes_max"), true);
-    // What a flaw adds to the params stands behind all others; where there are no params, the others do not matter.
+    if (is_channel_long)
+      return say(too_long("\"channel\"", scope->channel.bytes.size(), config_->channel_bytes_max,
+                          "channel_bytes_max"),
+                 true);
+    // What a flaw adds to the params stands behind all others; where there are no params, the
+    // others do not matter.
     const bool has_others = flaw != Flaw::no_params && flaw != Flaw::params_array;
     if (!params_complaint.empty() && has_others) return say(params_complaint, true);
-    const bool is_one_too_many = flaw == Flaw::param_twice && scope->params.size() + 2 > config_->params_max;
+    const bool is_one_too_many =
+        flaw == Flaw::param_twice && scope->params.size() + 2 > config_->params_max;
     if (is_one_too_many) return say(too_many_params(*config_), true);
     if (facts.stage == Stage::params) return say(facts.complaint);
   }
@@ -63,21 +81,27 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
 
 Model::Complaint Model::resources_complaint(const Op& op) const {
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw_of(op))];
-  if (facts.stage == Stage::resources && flaw_of(op) != Flaw::resource_number) return {facts.complaint, false, false, false};
+  if (facts.stage == Stage::resources && flaw_of(op) != Flaw::resource_number)
+    return {facts.complaint, false, false, false};
   const Digits most(config_->resources_per_message_max);
   const auto too_many = [&] {
-    return Complaint{compose({"expected at most ", most, " resources (resources_per_message_max), found more"}), false, false, true};
+    return Complaint{
+        compose({"expected at most ", most, " resources (resources_per_message_max), found more"}),
+        false, false, true};
   };
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {
     if (i == config_->resources_per_message_max) return too_many();
     const std::size_t size = words_.resources[at % words_.resources.size()].bytes.size();
     if (size <= config_->resource_bytes_max) continue;
-    return {too_long(compose({"resources[", Digits(i), "]"}), size, config_->resource_bytes_max, "resource_bytes_max"), false, false, true};
+    return {too_long(compose({"resources[", Digits(i), "]"}), size, config_->resource_bytes_max,
+                     "resource_bytes_max"),
+            false, false, true};
   }
   if (facts.stage != Stage::resources) return {};
   if (op.count == config_->resources_per_message_max) return too_many();
-  return {compose({"resources[", Digits(op.count), "] must be a string, found a number at byte #"}), false, false, false};
+  return {compose({"resources[", Digits(op.count), "] must be a string, found a number at byte #"}),
+          false, false, false};
 }
 
 void Model::frame(const Op& op, u32 bytes) {
@@ -95,11 +119,16 @@ void Model::frame(const Op& op, u32 bytes) {
 
 void Model::take_frame(const Op& op) {
   switch (op.verb) {
-    case Verb::subscribe: return take_subscribe(op);
-    case Verb::unsubscribe: return take_unsubscribe(op);
-    case Verb::send: return take_send(op);
-    case Verb::listen: return take_listen(op);
-    case Verb::unlisten: return take_unlisten(op);
+    case Verb::subscribe:
+      return take_subscribe(op);
+    case Verb::unsubscribe:
+      return take_unsubscribe(op);
+    case Verb::send:
+      return take_send(op);
+    case Verb::listen:
+      return take_listen(op);
+    case Verb::unlisten:
+      return take_unlisten(op);
     case Verb::ping:
       begin_text();
       text += "{\"type\":\"pong\"}";
@@ -107,14 +136,16 @@ void Model::take_frame(const Op& op) {
     case Verb::connection:
     case Verb::resources:
     case Verb::message:
-    case Verb::health: trap();  // not what clients say
+    case Verb::health:
+      trap();  // not what clients say
   }
 }
 
 bool Model::has_frame_credit(ClientFacts& client) {
   if (config_->frames_per_second == 0) return true;
-  client.frame_credit = std::min<u64>(u64{config_->frames_burst} * 1000,
-                                      client.frame_credit + (now_ - client.credited_at) * config_->frames_per_second);
+  client.frame_credit =
+      std::min<u64>(u64{config_->frames_burst} * 1000,
+                    client.frame_credit + (now_ - client.credited_at) * config_->frames_per_second);
   client.credited_at = now_;
   if (client.frame_credit < 1000) return false;
   client.frame_credit -= 1000;
@@ -123,7 +154,8 @@ bool Model::has_frame_credit(ClientFacts& client) {
 
 bool Model::may_use(const Op& op) {
   const TokenFacts& token = tokens_[op.token];
-  if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client)) return true;
+  if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client))
+    return true;
   verdict_ = token.hold == Hold::none ? Checker::expiry : Checker::one_holder;
   refuse(op, "client", invalid_token, uses_scope(op.verb), uses_scope(op.verb));
   return false;
@@ -181,11 +213,14 @@ void Model::take_send(const Op& op) {
     verdict_ = Checker::own_scope;
     return refuse(op, "client", "the token is for another channel or for other params", true, true);
   }
-  if (token.hold == Hold::free && clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
+  if (token.hold == Hold::free &&
+      clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
     verdict_ = Checker::limits;
     return refuse(op, "client", too_many_tokens, true, true);
   }
-  if (is_stopping_) return refuse(op, "sidekick", "this Sidekick is shutting down; the message is not sent", true, true);
+  if (is_stopping_)
+    return refuse(op, "sidekick", "this Sidekick is shutting down; the message is not sent", true,
+                  true);
   forward(op);
 }
 
@@ -209,10 +244,14 @@ void Model::take_listen(const Op& op) {
     refuse(op, fault, reason, false, false);
   };
   if (client.resources.size() + changed_.size() > config_->topics_per_client_max) {
-    return limit("client", "this connection would listen to more resources than it may (topics_per_client_max)");
+    return limit(
+        "client",
+        "this connection would listen to more resources than it may (topics_per_client_max)");
   }
   if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) {
-    return limit("client", "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)");
+    return limit("client",
+                 "the names of the resources this connection listens to would be longer than they "
+                 "may (topic_bytes_per_client_max)");
   }
   if (topic_bytes_ + cost > config_->topic_store_bytes_max) {
     return limit("sidekick", "this Sidekick is full (topic_store_bytes_max); try again later");
@@ -242,7 +281,8 @@ void Model::take_unlisten(const Op& op) {
 }
 
 /// An error names the channel and the params of the message at fault, as far as they could be read.
-void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel, bool has_params) {
+void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel,
+                   bool has_params) {
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { \"channel\": ";
   text += has_channel ? words_.scopes[op.scope].channel.literal : "\"unknown\"";
@@ -263,7 +303,10 @@ void Model::end_error(u32 client, const char* fault, Bytes pattern) {
 
 void Model::append_scope(u32 scope, u32 order) {
   const ScopeWords& words = words_.scopes[scope];
-  text.append("\"channel\": ").append(words.channel.literal).append(", \"params\": ").append(words.params_text[words.order_of(order)]);
+  text.append("\"channel\": ")
+      .append(words.channel.literal)
+      .append(", \"params\": ")
+      .append(words.params_text[words.order_of(order)]);
 }
 
 void Model::say_scope(u32 client, const char* type, u32 scope, u32 order) {

@@ -9,28 +9,40 @@ namespace sidekick::sim {
 void Model::http(const Op& op, u32 bytes, u32 request) {
   const bool is_health = op.verb == Verb::health;
   const auto too_large = [&] {
-    respond(request, 413, compose({"Content Too Large: at most ", Digits(config_->http_body_bytes_max), " bytes (http_body_bytes_max)"}));
+    respond(request, 413,
+            compose({"Content Too Large: at most ", Digits(config_->http_body_bytes_max),
+                     " bytes (http_body_bytes_max)"}));
   };
   const auto unauthorized = [&] {
-    respond(request, 401, "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret", "WWW-Authenticate: Bearer");
+    respond(request, 401,
+            "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret",
+            "WWW-Authenticate: Bearer");
   };
   switch (op.gate) {
     case Gate::wrong_path:
-      return respond(request, 404, "Not Found: there are POST /connection, /resources, /message, GET /health and the WebSocket /socket");
-    case Gate::socket: return respond(request, 426, "Upgrade Required: /socket speaks WebSocket only", "Upgrade: websocket");
+      return respond(request, 404,
+                     "Not Found: there are POST /connection, /resources, /message, GET /health and "
+                     "the WebSocket /socket");
+    case Gate::socket:
+      return respond(request, 426, "Upgrade Required: /socket speaks WebSocket only",
+                     "Upgrade: websocket");
     case Gate::wrong_method:
-      if (is_health) return respond(request, 405, "Method Not Allowed: use GET, HEAD", "Allow: GET, HEAD");
+      if (is_health)
+        return respond(request, 405, "Method Not Allowed: use GET, HEAD", "Allow: GET, HEAD");
       return respond(request, 405, "Method Not Allowed: use POST", "Allow: POST");
     case Gate::no_secret:
       if (is_health) break;
       [[fallthrough]];
-    case Gate::wrong_secret: return unauthorized();
+    case Gate::wrong_secret:
+      return unauthorized();
     case Gate::too_large:
       if (is_health) break;
       return too_large();
     case Gate::open:
-    case Gate::other_secret: break;
-    case Gate::count: trap();
+    case Gate::other_secret:
+      break;
+    case Gate::count:
+      trap();
   }
   if (is_health) return health(request, op.gate != Gate::no_secret);
   if (bytes > config_->http_body_bytes_max) {
@@ -48,7 +60,8 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
       begin_text();
       text += "{ \"type\": \"message\", ";
       append_scope(op.scope, op.order);
-      if (op.payload.shape != Shape::absent) append_payload(text.append(", \"data\": "), op.payload);
+      if (op.payload.shape != Shape::absent)
+        append_payload(text.append(", \"data\": "), op.payload);
       text += " }";
       end_text(add(EffectKind::publish, op.scope));
     }
@@ -62,7 +75,9 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
     is_marked_[resource] = 1;
     changed_.push_back(static_cast<u16>(resource));
     begin_text();
-    text.append("{ \"type\": \"updated\", \"resource\": ").append(words_.resources[resource].literal).append(" }");
+    text.append("{ \"type\": \"updated\", \"resource\": ")
+        .append(words_.resources[resource].literal)
+        .append(" }");
     end_text(add(EffectKind::publish, resource_topic(resource)));
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
@@ -77,7 +92,9 @@ void Model::connection(const Op& op, u32 request) {
   }
   if (token.hold == Hold::none && token_count_ >= config_->tokens_max) {
     verdict_ = Checker::limits;
-    return respond(request, 503, "Service Unavailable: as many tokens as there may be (tokens_max); try again later");
+    return respond(
+        request, 503,
+        "Service Unavailable: as many tokens as there may be (tokens_max); try again later");
   }
   const TokenFacts before = token;
   token.hold = Hold::free;
@@ -88,7 +105,9 @@ void Model::connection(const Op& op, u32 request) {
   if (token_bytes_ - before.cost + token.cost > config_->token_store_bytes_max) {
     token = before;
     verdict_ = Checker::limits;
-    return respond(request, 503, "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later");
+    return respond(
+        request, 503,
+        "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later");
   }
   token_bytes_ = token_bytes_ - before.cost + token.cost;
   if (before.hold == Hold::none) ++token_count_;
@@ -107,8 +126,14 @@ void Model::health(u32 request, bool is_known) {
   begin_text();
   text += "{\"status\":\"ok\"";
   if (is_known) {
-    text.append(",\"version\":\"").append(core_version).append("\",\"clients\":").append(Digits(client_count_));
-    text.append(",\"tokens\":").append(Digits(token_count_)).append(",\"topics\":").append(Digits(topic_count_));
+    text.append(",\"version\":\"")
+        .append(core_version)
+        .append("\",\"clients\":")
+        .append(Digits(client_count_));
+    text.append(",\"tokens\":")
+        .append(Digits(token_count_))
+        .append(",\"topics\":")
+        .append(Digits(topic_count_));
     text.append(",\"forwards\":").append(Digits(flights_.size()));
     verdict_ = Checker::nothing_left;
   }

@@ -1,5 +1,6 @@
-// One thing that happens in a simulated world, as its meaning and not as bytes: so the model need not parse what the core parses, and a
-// list of them can be shrunk. Bytes are made from it by script.cpp. Names are indices into the world's Words.
+// One thing that happens in a simulated world, as its meaning and not as bytes: so the model need
+// not parse what the core parses, and a list of them can be shrunk. Bytes are made from it by
+// script.cpp. Names are indices into the world's Words.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -7,32 +8,82 @@
 namespace sidekick::sim {
 
 enum class OpKind : u8 { open, close, frame, lag, http, answer, timer, restart, shut_down, twin };
-inline constexpr const char* op_names[] = {"open", "close", "frame", "lag", "http", "answer", "timer", "restart", "shut_down", "twin"};
+inline constexpr const char* op_names[] = {"open",   "close", "frame",   "lag",       "http",
+                                           "answer", "timer", "restart", "shut_down", "twin"};
 
 /// What a frame or a request says.
-enum class Verb : u8 { subscribe, unsubscribe, send, listen, unlisten, ping, connection, resources, message, health };
-inline constexpr const char* verb_names[] = {"subscribe", "unsubscribe", "send",      "listen",  "unlisten",
-                                             "ping",      "connection",  "resources", "message", "health"};
+enum class Verb : u8 {
+  subscribe,
+  unsubscribe,
+  send,
+  listen,
+  unlisten,
+  ping,
+  connection,
+  resources,
+  message,
+  health
+};
+inline constexpr const char* verb_names[] = {"subscribe", "unsubscribe", "send",       "listen",
+                                             "unlisten",  "ping",        "connection", "resources",
+                                             "message",   "health"};
 
 /// How a request stands before its body is looked at.
-enum class Gate : u8 { open, other_secret, wrong_secret, no_secret, wrong_method, wrong_path, socket, too_large, count };
+enum class Gate : u8 {
+  open,
+  other_secret,
+  wrong_secret,
+  no_secret,
+  wrong_method,
+  wrong_path,
+  socket,
+  too_large,
+  count
+};
 
-/// What is wrong with a frame or a body. flaw_facts (words.cpp) tells where each is looked at, and what is then said.
+/// What is wrong with a frame or a body. flaw_facts (words.cpp) tells where each is looked at, and
+/// what is then said.
 enum class Flaw : u8 {
-  none, padded,  // padded: odd spelling, extra members, and yet right
-  cut_off, garbage, bad_utf8, trailing, array, twice,
-  no_type, unknown_type, type_number,
-  no_token, token_number, empty_token, half_surrogate,
-  no_channel, no_params, params_array, param_number, param_twice,
-  no_resources, resources_object, resource_number,
+  none,
+  padded,  // padded: odd spelling, extra members, and yet right
+  cut_off,
+  garbage,
+  bad_utf8,
+  trailing,
+  array,
+  twice,
+  no_type,
+  unknown_type,
+  type_number,
+  no_token,
+  token_number,
+  empty_token,
+  half_surrogate,
+  no_channel,
+  no_params,
+  params_array,
+  param_number,
+  param_twice,
+  no_resources,
+  resources_object,
+  resource_number,
   count
 };
 
 /// How the app server answers a forward.
 enum class Reply : u8 {
   done,
-  client_fault, server_fault, sidekick_fault, edge_fault,  // told to the sender; edge: as long as may be read
-  long_fault, odd_fault, half_fault, number_fault, list, trailing, garbage,  // not what it should be
+  client_fault,
+  server_fault,
+  sidekick_fault,
+  edge_fault,  // told to the sender; edge: as long as may be read
+  long_fault,
+  odd_fault,
+  half_fault,
+  number_fault,
+  list,
+  trailing,
+  garbage,  // not what it should be
   unreachable,
   count
 };
@@ -65,19 +116,26 @@ struct Op {
   Restart restart = Restart::hibernate;
   u8 config = 0;     ///< of the hub that a restart makes: Swarm::configs
   u8 order = 0;      ///< of the params
-  u16 cut = no_cut;  ///< the host dies after this many of the actions, and starts anew from what it has stored
+  u16 cut = no_cut;  ///< the host dies after this many of the actions, and starts anew from what it
+                     ///< has stored
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
-  u32 serial = 0;                        ///< of a send; which send an answer is for; bytes of a lag; the seed of some_lost
+  u32 serial =
+      0;  ///< of a send; which send an answer is for; bytes of a lag; the seed of some_lost
   Payload payload;
 };
 
 inline bool uses_token(Verb verb) {
-  return verb == Verb::subscribe || verb == Verb::unsubscribe || verb == Verb::send || verb == Verb::connection;
+  return verb == Verb::subscribe || verb == Verb::unsubscribe || verb == Verb::send ||
+         verb == Verb::connection;
 }
-inline bool uses_scope(Verb verb) { return verb == Verb::send || verb == Verb::connection || verb == Verb::message; }
-inline bool uses_resources(Verb verb) { return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::resources; }
+inline bool uses_scope(Verb verb) {
+  return verb == Verb::send || verb == Verb::connection || verb == Verb::message;
+}
+inline bool uses_resources(Verb verb) {
+  return verb == Verb::listen || verb == Verb::unlisten || verb == Verb::resources;
+}
 
 }  // namespace sidekick::sim

@@ -22,7 +22,8 @@ bool install() {
   struct sigaction action = {};
   action.sa_handler = leave;
   action.sa_flags = SA_NODEFER;  // the mask is not restored on the way out
-  for (const int signal : {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT}) sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
+    sigaction(signal, &action, nullptr);
   return true;
 }
 

@@ -24,17 +24,29 @@ class Members {
 
 void add_token(Members& members, Flaw flaw, const Word& word) {
   switch (flaw) {
-    case Flaw::no_token: return;
-    case Flaw::token_number: members.add("token") += "17"; return;
-    case Flaw::empty_token: members.add("token") += "\"\""; return;
-    case Flaw::half_surrogate: members.add("token") += "\"a\\ud800\""; return;
-    case Flaw::padded: members.add("token") += word.alias; return;
-    default: members.add("token") += word.literal; return;
+    case Flaw::no_token:
+      return;
+    case Flaw::token_number:
+      members.add("token") += "17";
+      return;
+    case Flaw::empty_token:
+      members.add("token") += "\"\"";
+      return;
+    case Flaw::half_surrogate:
+      members.add("token") += "\"a\\ud800\"";
+      return;
+    case Flaw::padded:
+      members.add("token") += word.alias;
+      return;
+    default:
+      members.add("token") += word.literal;
+      return;
   }
 }
 
 void add_scope(Members& members, Flaw flaw, const ScopeWords& scope, u32 order) {
-  if (flaw != Flaw::no_channel) members.add("channel") += flaw == Flaw::padded ? scope.channel.alias : scope.channel.literal;
+  if (flaw != Flaw::no_channel)
+    members.add("channel") += flaw == Flaw::padded ? scope.channel.alias : scope.channel.literal;
   if (flaw == Flaw::no_params) return;
   std::string& out = members.add("params");
   if (flaw == Flaw::params_array) {
@@ -73,12 +85,17 @@ Flaw flaw_of(const Op& op) {
     case Stage::none:
     case Stage::syntax:
     case Stage::object:
-    case Stage::twice: return op.flaw;
-    case Stage::type: return op.kind == OpKind::frame ? op.flaw : Flaw::none;
-    case Stage::token: return uses_token(op.verb) ? op.flaw : Flaw::none;
+    case Stage::twice:
+      return op.flaw;
+    case Stage::type:
+      return op.kind == OpKind::frame ? op.flaw : Flaw::none;
+    case Stage::token:
+      return uses_token(op.verb) ? op.flaw : Flaw::none;
     case Stage::channel:
-    case Stage::params: return uses_scope(op.verb) ? op.flaw : Flaw::none;
-    case Stage::resources: return uses_resources(op.verb) ? op.flaw : Flaw::none;
+    case Stage::params:
+      return uses_scope(op.verb) ? op.flaw : Flaw::none;
+    case Stage::resources:
+      return uses_resources(op.verb) ? op.flaw : Flaw::none;
   }
   trap();
 }
@@ -101,25 +118,32 @@ void write_message(std::string& out, const Op& op, const Words& words) {
     if (flaw == Flaw::type_number) {
       type += "1";
     } else {
-      type.append("\"").append(flaw == Flaw::unknown_type ? "shout" : verb_names[static_cast<u8>(op.verb)]).append("\"");
+      type.append("\"")
+          .append(flaw == Flaw::unknown_type ? "shout" : verb_names[static_cast<u8>(op.verb)])
+          .append("\"");
     }
   }
   if (uses_token(op.verb)) add_token(members, flaw, words.tokens[op.token]);
   if (uses_scope(op.verb)) {
     add_scope(members, flaw, words.scopes[op.scope], op.order);
-    if (op.payload.shape != Shape::absent) append_payload(members.add(op.verb == Verb::connection ? "context" : "data"), op.payload);
+    if (op.payload.shape != Shape::absent)
+      append_payload(members.add(op.verb == Verb::connection ? "context" : "data"), op.payload);
   }
   if (uses_resources(op.verb)) add_resources(members, flaw, op, words);
   if (flaw == Flaw::twice) members.add("data").append("1, \"data\": 2");
   if (flaw == Flaw::bad_utf8) members.add("extra") += "\"\xC3\"";
-  out += flaw == Flaw::cut_off ? "" : flaw == Flaw::trailing ? "} x" : flaw == Flaw::padded ? " } \n" : " }";
+  out += flaw == Flaw::cut_off    ? ""
+         : flaw == Flaw::trailing ? "} x"
+         : flaw == Flaw::padded   ? " } \n"
+                                  : " }";
 }
 
 u32 status_of(const Op& op) {
   static constexpr u32 right[] = {204, 200, 299};
   static constexpr u32 wrong[] = {400, 199, 300, 304, 500};
   switch (op.reply) {
-    case Reply::done: return right[op.serial % std::size(right)];
+    case Reply::done:
+      return right[op.serial % std::size(right)];
     case Reply::client_fault:
     case Reply::server_fault:
     case Reply::sidekick_fault:
@@ -130,9 +154,12 @@ u32 status_of(const Op& op) {
     case Reply::number_fault:
     case Reply::list:
     case Reply::trailing:
-    case Reply::garbage: return wrong[op.serial % std::size(wrong)];
-    case Reply::unreachable: return 0;
-    case Reply::count: break;
+    case Reply::garbage:
+      return wrong[op.serial % std::size(wrong)];
+    case Reply::unreachable:
+      return 0;
+    case Reply::count:
+      break;
   }
   trap();
 }
@@ -154,20 +181,45 @@ void write_reply(std::string& out, Reply reply, const Config& config) {
     out.append(message_bytes, 'm').append(fault_end);
   };
   switch (reply) {
-    case Reply::done: out = "{ \"fault\": \"client\", \"message\": \"not read: all is well\" }"; return;
-    case Reply::client_fault: out = "{ \"fault\": \"client\", \"message\": \"no \\\"entry\\\"\" }"; return;
-    case Reply::server_fault: out = "{\"message\":\"broken\",\"fault\":\"server\"}"; return;
-    case Reply::sidekick_fault: out = "{ \"fault\": \"sidekick\", \"message\": \"\" }"; return;
-    case Reply::edge_fault: return write_fault_of(edge_message_bytes(config));
-    case Reply::long_fault: return write_fault_of(edge_message_bytes(config) + 1);
-    case Reply::odd_fault: out = "{ \"fault\": \"who\", \"message\": \"x\" }"; return;
-    case Reply::half_fault: out = "{ \"fault\": \"client\" }"; return;
-    case Reply::number_fault: out = "{ \"fault\": \"client\", \"message\": 17 }"; return;
-    case Reply::list: out = "[{ \"fault\": \"client\", \"message\": \"x\" }]"; return;
-    case Reply::trailing: out = "{ \"fault\": \"client\", \"message\": \"x\" } x"; return;
-    case Reply::garbage: out = "<html>\xFF"; return;
-    case Reply::unreachable: out = ""; return;
-    case Reply::count: trap();
+    case Reply::done:
+      out = "{ \"fault\": \"client\", \"message\": \"not read: all is well\" }";
+      return;
+    case Reply::client_fault:
+      out = "{ \"fault\": \"client\", \"message\": \"no \\\"entry\\\"\" }";
+      return;
+    case Reply::server_fault:
+      out = "{\"message\":\"broken\",\"fault\":\"server\"}";
+      return;
+    case Reply::sidekick_fault:
+      out = "{ \"fault\": \"sidekick\", \"message\": \"\" }";
+      return;
+    case Reply::edge_fault:
+      return write_fault_of(edge_message_bytes(config));
+    case Reply::long_fault:
+      return write_fault_of(edge_message_bytes(config) + 1);
+    case Reply::odd_fault:
+      out = "{ \"fault\": \"who\", \"message\": \"x\" }";
+      return;
+    case Reply::half_fault:
+      out = "{ \"fault\": \"client\" }";
+      return;
+    case Reply::number_fault:
+      out = "{ \"fault\": \"client\", \"message\": 17 }";
+      return;
+    case Reply::list:
+      out = "[{ \"fault\": \"client\", \"message\": \"x\" }]";
+      return;
+    case Reply::trailing:
+      out = "{ \"fault\": \"client\", \"message\": \"x\" } x";
+      return;
+    case Reply::garbage:
+      out = "<html>\xFF";
+      return;
+    case Reply::unreachable:
+      out = "";
+      return;
+    case Reply::count:
+      trap();
   }
 }
 

@@ -1,4 +1,5 @@
-// Turns what an op means into the bytes that go over the wire. The opposite of what the core's decoder does, and written without it.
+// Turns what an op means into the bytes that go over the wire. The opposite of what the core's
+// decoder does, and written without it.
 #pragma once
 
 #include "words.hpp"

@@ -9,7 +9,9 @@ namespace {
 class Shrinker {
  public:
   Shrinker(const Story& story, bool is_canary) : story_(story), is_canary_(is_canary) {
-    ops_.assign(story.ops.begin(), story.ops.begin() + std::min<std::size_t>(story.failure->step + 1, story.ops.size()));
+    ops_.assign(
+        story.ops.begin(),
+        story.ops.begin() + std::min<std::size_t>(story.failure->step + 1, story.ops.size()));
   }
 
   std::vector<Op> run() {
@@ -39,7 +41,8 @@ class Shrinker {
     for (u32 client = 0; client < story_.swarm.clients; ++client) {
       std::vector<Op> ops = ops_;
       std::erase_if(ops, [client](const Op& op) {
-        const bool is_clients = op.kind == OpKind::open || op.kind == OpKind::close || op.kind == OpKind::frame || op.kind == OpKind::lag;
+        const bool is_clients = op.kind == OpKind::open || op.kind == OpKind::close ||
+                                op.kind == OpKind::frame || op.kind == OpKind::lag;
         return is_clients && op.client == client;
       });
       if (ops.size() < ops_.size()) attempt(std::move(ops));
@@ -52,7 +55,8 @@ class Shrinker {
       for (std::size_t end = ops_.size(); end > 0 && told < told_max;) {
         const std::size_t start = end > chunk ? end - chunk : 0;
         std::vector<Op> ops = ops_;
-        ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(start), ops.begin() + static_cast<std::ptrdiff_t>(std::min(end, ops.size())));
+        ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(start),
+                  ops.begin() + static_cast<std::ptrdiff_t>(std::min(end, ops.size())));
         attempt(std::move(ops));
         end = std::min(start, ops_.size());
       }
@@ -71,7 +75,8 @@ class Shrinker {
       };
       if (ops_[i].cut != no_cut) with([](Op& op) { op.cut = no_cut; });
       if (ops_[i].flaw != Flaw::none) with([](Op& op) { op.flaw = Flaw::none; });
-      if (ops_[i].payload.shape != Shape::number) with([](Op& op) { op.payload.shape = Shape::number; });
+      if (ops_[i].payload.shape != Shape::number)
+        with([](Op& op) { op.payload.shape = Shape::number; });
       if (ops_[i].count > 1) with([](Op& op) { op.count = 1; });
       if (i > 0 && ops_[i].now != ops_[i - 1].now) with([&](Op& op) { op.now = ops_[i - 1].now; });
     }

@@ -1,4 +1,5 @@
-// From a story that fails to a short one that fails by the same checker: delta debugging over its ops.
+// From a story that fails to a short one that fails by the same checker: delta debugging over its
+// ops.
 #pragma once
 
 #include "story.hpp"

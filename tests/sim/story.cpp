@@ -9,7 +9,8 @@ bool live(const Swarm& swarm, Crowd& crowd, Trial& trial, std::vector<Op>& ops) 
     ops.push_back(crowd.next(trial));
     if (!trial.take(ops.back())) return false;
   }
-  // With the last socket closed and the timers fired, the hub must be as new. A hub that was just restored sets its timer at the first input.
+  // With the last socket closed and the timers fired, the hub must be as new. A hub that was just
+  // restored sets its timer at the first input.
   do {
     Op op;
     while (crowd.leave(trial, op)) {
@@ -32,18 +33,23 @@ void Story::run(bool is_canary) {
   Trial trial(swarm, words, nullptr, is_canary);
   Crowd crowd(swarm);
   const u32 lives = swarm.is_long ? 8 : 1;
-  for (u32 life = 0; life < lives && live(swarm, crowd, trial, ops); ++life) {}
+  for (u32 life = 0; life < lives && live(swarm, crowd, trial, ops); ++life) {
+  }
   failure = trial.failure();
   inputs = trial.inputs();
   digest = trial.digest();
 }
 
-std::optional<Failure> retell(const Story& story, const std::vector<Op>& ops, bool is_canary, std::string* trace) {
+std::optional<Failure> retell(const Story& story, const std::vector<Op>& ops, bool is_canary,
+                              std::string* trace) {
   Trial trial(story.swarm, story.words, trace, is_canary);
   for (const Op& op : ops) {
     if (!trial.take(op)) return trial.failure();
   }
-  if (trial.check_rows() && trial.model().client_count() + trial.model().token_count() + trial.model().flights().size() == 0) trial.check_memory();
+  if (trial.check_rows() &&
+      trial.model().client_count() + trial.model().token_count() + trial.model().flights().size() ==
+          0)
+    trial.check_memory();
   return trial.failure();
 }
 

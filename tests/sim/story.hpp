@@ -1,4 +1,5 @@
-// A whole seed: a world from its swarm, one op after the other, until a checker fails or everybody has left and nothing is left.
+// A whole seed: a world from its swarm, one op after the other, until a checker fails or everybody
+// has left and nothing is left.
 #pragma once
 
 #include "crowd.hpp"
@@ -19,6 +20,7 @@ struct Story {
 };
 
 /// The same ops, or some of them, on a new hub.
-std::optional<Failure> retell(const Story& story, const std::vector<Op>& ops, bool is_canary, std::string* trace = nullptr);
+std::optional<Failure> retell(const Story& story, const std::vector<Op>& ops, bool is_canary,
+                              std::string* trace = nullptr);
 
 }  // namespace sidekick::sim

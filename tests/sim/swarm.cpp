@@ -37,7 +37,8 @@ void draw_limits(Dice& dice, const Swarm& swarm, Config& config) {
   draw(config.forward_store_bytes_max, 1024, 4096);
   draw(config.forward_answer_bytes_max, 64, 128);
   draw(config.client_buffer_bytes_max, 1024, 4096);
-  if (config.client_buffer_bytes_max < config.http_body_bytes_max * 2) config.client_buffer_bytes_max = config.http_body_bytes_max * 2;
+  if (config.client_buffer_bytes_max < config.http_body_bytes_max * 2)
+    config.client_buffer_bytes_max = config.http_body_bytes_max * 2;
   config.auth_failure_delay_ms = dice.one_of<u32>({0, 3000});
 }
 
@@ -119,7 +120,8 @@ void draw_size(Dice& dice, Swarm& swarm) {
   }
 }
 
-/// An app server that hangs while tokens come and go: hardly a message has room, and what is refused all the time must leave nothing.
+/// An app server that hangs while tokens come and go: hardly a message has room, and what is
+/// refused all the time must leave nothing.
 void hang(Swarm& swarm) {
   for (Config& config : swarm.configs) {
     config.forward_store_bytes_max = 1024;
@@ -170,8 +172,9 @@ Swarm draw_swarm(u64 seed, u32 steps) {
 }
 
 std::string Swarm::describe() const {
-  std::string out = compose({Digits(clients), " clients, ", Digits(tokens), " tokens, ", Digits(scopes), " channels, ", Digits(resources),
-                             " resources, ", Digits(steps), " steps; limits:"});
+  std::string out =
+      compose({Digits(clients), " clients, ", Digits(tokens), " tokens, ", Digits(scopes),
+               " channels, ", Digits(resources), " resources, ", Digits(steps), " steps; limits:"});
   const Config usual;
   for (const LimitEntry& limit : limits) {
     const u32 one = configs[0].*limit.value;
@@ -181,7 +184,8 @@ std::string Swarm::describe() const {
     if (other != one) out += compose({" or ", Digits(other)});
   }
   out += "; weights:";
-  for (u32 i = 0; i < std::size(op_weight); ++i) out += compose({" ", op_names[i], " ", Digits(op_weight[i])});
+  for (u32 i = 0; i < std::size(op_weight); ++i)
+    out += compose({" ", op_names[i], " ", Digits(op_weight[i])});
   return out;
 }
 

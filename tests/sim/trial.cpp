@@ -72,7 +72,8 @@ bool Trial::take(const Op& op) {
   return steps_ % swarm_.deep_every != 0 || (check_rows() && check_twin_hash());
 }
 
-/// Nothing where the op cannot happen now: a list of ops from which some are left out must still make sense.
+/// Nothing where the op cannot happen now: a list of ops from which some are left out must still
+/// make sense.
 std::optional<Input> Trial::input_of(const Op& op) {
   switch (op.kind) {
     case OpKind::open:
@@ -90,14 +91,16 @@ std::optional<Input> Trial::input_of(const Op& op) {
     case OpKind::frame:
       write_message(bytes_, op, words_);
       return input::ClientFrame{handle_of(op.client), bytes_};
-    case OpKind::lag: return input::ClientLagging{handle_of(op.client), op.serial};
+    case OpKind::lag:
+      return input::ClientLagging{handle_of(op.client), op.serial};
     case OpKind::http: {
       write_message(bytes_, op, words_);
       return request_of(op);
     }
     case OpKind::answer: {
       u32 id = 0;
-      for (const Flight& flight : model_.flights()) id = flight.message.serial == op.serial ? flight.id : id;
+      for (const Flight& flight : model_.flights())
+        id = flight.message.serial == op.serial ? flight.id : id;
       for (const Ghost& ghost : model_.ghosts()) id = ghost.serial == op.serial ? ghost.id : id;
       if (id == 0) return std::nullopt;
       write_reply(bytes_, op.reply, config());
@@ -110,32 +113,57 @@ std::optional<Input> Trial::input_of(const Op& op) {
       is_stopping_ = true;
       return input::ShuttingDown{};
     case OpKind::restart:
-    case OpKind::twin: return std::nullopt;
+    case OpKind::twin:
+      return std::nullopt;
   }
   trap();
 }
 
 input::HttpRequest Trial::request_of(const Op& op) {
   // All that is right, or wrong, in the same way.
-  static constexpr Bytes wrong_secrets[] = {"Bearer the secrets", "Bearer the secreT", "Bearer she secret", "Bearer the_secret",
-                                            "Bearer xhe other secret", "Bearer the otter secret", "Bearer the", "Bearer ", "Basic the secret",
+  static constexpr Bytes wrong_secrets[] = {"Bearer the secrets",
+                                            "Bearer the secreT",
+                                            "Bearer she secret",
+                                            "Bearer the_secret",
+                                            "Bearer xhe other secret",
+                                            "Bearer the otter secret",
+                                            "Bearer the",
+                                            "Bearer ",
+                                            "Basic the secret",
                                             "the secret"};
   static constexpr Bytes wrong_paths[] = {"/connections", "/", "", "//message", "http://host"};
   const bool is_health = op.verb == Verb::health;
-  const Bytes wrong_methods[] = {"PUT", is_health ? "get" : "post", "", is_health ? "POST" : "HEAD", is_health ? "OPTIONS" : "GET"};
-  static constexpr Bytes paths[3][4] = {{"/connection", "/resources", "/message", "/health"},
-                                        {"/connection?a=/message", "/resources?", "/message#x", "/health?x"},
-                                        {"http://host/connection", "https://host:1/resources?x", "http://h/message", "http:///health"}};
+  const Bytes wrong_methods[] = {"PUT", is_health ? "get" : "post", "", is_health ? "POST" : "HEAD",
+                                 is_health ? "OPTIONS" : "GET"};
+  static constexpr Bytes paths[3][4] = {
+      {"/connection", "/resources", "/message", "/health"},
+      {"/connection?a=/message", "/resources?", "/message#x", "/health?x"},
+      {"http://host/connection", "https://host:1/resources?x", "http://h/message",
+       "http:///health"}};
   if (is_health) bytes_.clear();
-  input::HttpRequest http{++request_, 0, !is_health ? "POST" : op.serial % 3 == 0 ? "HEAD" : "GET", "", "Bearer the secret", bytes_};
-  http.path = paths[op.serial % 8 < 6 ? 0 : op.serial % 8 - 5][static_cast<u32>(op.verb) - static_cast<u32>(Verb::connection)];
+  input::HttpRequest http{
+      ++request_,          0,     !is_health ? "POST" : op.serial % 3 == 0 ? "HEAD" : "GET", "",
+      "Bearer the secret", bytes_};
+  http.path = paths[op.serial % 8 < 6 ? 0 : op.serial % 8 - 5]
+                   [static_cast<u32>(op.verb) - static_cast<u32>(Verb::connection)];
   switch (op.gate) {
-    case Gate::open: break;
-    case Gate::other_secret: http.authorization = "bearer the other secret"; break;
-    case Gate::wrong_secret: http.authorization = wrong_secrets[op.serial % std::size(wrong_secrets)]; break;
-    case Gate::no_secret: http.authorization = ""; break;
-    case Gate::wrong_method: http.method = wrong_methods[op.serial % std::size(wrong_methods)]; break;
-    case Gate::wrong_path: http.path = wrong_paths[op.serial % std::size(wrong_paths)]; break;
+    case Gate::open:
+      break;
+    case Gate::other_secret:
+      http.authorization = "bearer the other secret";
+      break;
+    case Gate::wrong_secret:
+      http.authorization = wrong_secrets[op.serial % std::size(wrong_secrets)];
+      break;
+    case Gate::no_secret:
+      http.authorization = "";
+      break;
+    case Gate::wrong_method:
+      http.method = wrong_methods[op.serial % std::size(wrong_methods)];
+      break;
+    case Gate::wrong_path:
+      http.path = wrong_paths[op.serial % std::size(wrong_paths)];
+      break;
     case Gate::socket:
       http.method = "GET";
       http.path = "/socket";
@@ -144,14 +172,19 @@ input::HttpRequest Trial::request_of(const Op& op) {
       http.body = "";
       http.body_bytes = config().http_body_bytes_max + 1;
       break;
-    case Gate::count: trap();
+    case Gate::count:
+      trap();
   }
   if (http.body_bytes == 0) http.body_bytes = static_cast<u32>(http.body.size());
   // A host reads only as much of a body as is worth reading.
-  const bool is_worth_reading = !is_health && (op.gate == Gate::open || op.gate == Gate::other_secret || op.gate == Gate::too_large);
+  const bool is_worth_reading =
+      !is_health &&
+      (op.gate == Gate::open || op.gate == Gate::other_secret || op.gate == Gate::too_large);
   const u32 worth = is_worth_reading ? config().http_body_bytes_max : 0;
   const u32 came = hub_->body_bytes_max(http.method, http.path, http.authorization);
-  if (came != worth) fail(Checker::answers, compose({Digits(worth), " bytes of a body to be read"}), compose({Digits(came)}));
+  if (came != worth)
+    fail(Checker::answers, compose({Digits(worth), " bytes of a body to be read"}),
+         compose({Digits(came)}));
   if (http.body.size() > came) http.body = "";
   return http;
 }
@@ -186,12 +219,15 @@ bool Trial::take_input(const Op& op) {
   model_.step(op, static_cast<u32>(bytes_.size()), request_);
   if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
   if (op.cut >= actions_.size()) return true;
-  // What could not be stored is not confirmed: the host drops the hub and goes on from what is stored. Who has caused it is closed.
+  // What could not be stored is not confirmed: the host drops the hub and goes on from what is
+  // stored. Who has caused it is closed.
   Op after = op;
   after.kind = OpKind::restart;
   after.restart = Restart::trap;
   after.config = config_;
-  if (op.kind != OpKind::frame && op.kind != OpKind::open && op.kind != OpKind::close && op.kind != OpKind::lag) after.client = 0xFFFF;
+  if (op.kind != OpKind::frame && op.kind != OpKind::open && op.kind != OpKind::close &&
+      op.kind != OpKind::lag)
+    after.client = 0xFFFF;
   return restart(after);
 }
 
@@ -207,23 +243,30 @@ bool Trial::check_actions(const Op& op) {
     ++performed_;
   }
   cut_ = no_cut;
-  const std::array<u32, 4> counts = {model_.client_count(), model_.token_count(), model_.topic_count(), static_cast<u32>(model_.flights().size())};
-  for (std::size_t kind = 0; kind < counts.size(); ++kind) peaks_[kind] = std::max(peaks_[kind], counts[kind]);
+  const std::array<u32, 4> counts = {model_.client_count(), model_.token_count(),
+                                     model_.topic_count(),
+                                     static_cast<u32>(model_.flights().size())};
+  for (std::size_t kind = 0; kind < counts.size(); ++kind)
+    peaks_[kind] = std::max(peaks_[kind], counts[kind]);
   peak_text_bytes_ = std::max(peak_text_bytes_, text_bytes);
   return check_all_met() && (op.cut < actions_.size() || check_timer());
 }
 
 /// What is restored has no consequences yet.
 bool Trial::restore(Millis now, const Input& input) {
-  const Bytes record = input.tag == InputTag::restore_token ? input.restore_token.record : input.restore_client.record;
-  peak_text_bytes_ = std::max(peak_text_bytes_, static_cast<long long>(record.size()));  // what is read of it may be written anew
+  const Bytes record = input.tag == InputTag::restore_token ? input.restore_token.record
+                                                            : input.restore_client.record;
+  peak_text_bytes_ =
+      std::max(peak_text_bytes_,
+               static_cast<long long>(record.size()));  // what is read of it may be written anew
   if (!hand(now, input)) return false;
   if (actions_.empty()) return true;
   return fail(Checker::rows, "no action while records are restored", show(actions_[0]));
 }
 
 bool Trial::restart(const Op& op) {
-  // Rows of a host that died half-way tell something between before and after; else they must tell what holds.
+  // Rows of a host that died half-way tell something between before and after; else they must tell
+  // what holds.
   if (op.kind == OpKind::restart && op.cut == no_cut && !check_rows()) return false;
   if (!check_twin_hash()) return false;
   twin_.reset();
@@ -232,13 +275,16 @@ bool Trial::restart(const Op& op) {
     hub_.reset();
     actions_ = Actions();
   }
-  if (held_bytes_ != 0) return fail(Checker::memory, "no byte held after the hub is gone", compose({Digits(static_cast<u64>(held_bytes_))}));
+  if (held_bytes_ != 0)
+    return fail(Checker::memory, "no byte held after the hub is gone",
+                compose({Digits(static_cast<u64>(held_bytes_))}));
   timer_at_ = 0;
   peaks_ = {};
   peak_text_bytes_ = 0;
   Dice dice(op.serial);
   for (u32 client = 0; client < swarm_.clients; ++client) {
-    const bool is_lost = op.restart == Restart::reset || (op.restart == Restart::some_lost && dice.chance(400)) ||
+    const bool is_lost = op.restart == Restart::reset ||
+                         (op.restart == Restart::some_lost && dice.chance(400)) ||
                          (op.restart == Restart::trap && client == op.client);
     if (is_lost) sockets_[client] = 0;
     if (sockets_[client] == 0) records_[client].clear();
@@ -251,11 +297,16 @@ bool Trial::restart(const Op& op) {
   for (u32 i = 0; i < swarm_.tokens; ++i) {
     const u32 token = (start + i) % swarm_.tokens;
     const TokenRow& row = rows_[token];
-    if (row.is_there && !restore(op.now, input::RestoreToken{row.state, row.expires_at, words_.tokens[token].bytes, row.record})) return false;
+    if (row.is_there &&
+        !restore(op.now, input::RestoreToken{row.state, row.expires_at, words_.tokens[token].bytes,
+                                             row.record}))
+      return false;
   }
   for (u32 i = 0; i < swarm_.clients; ++i) {
     const u32 client = (start + i) % swarm_.clients;
-    if (sockets_[client] != 0 && !restore(op.now, input::RestoreClient{handle_of(client), records_[client]})) return false;
+    if (sockets_[client] != 0 &&
+        !restore(op.now, input::RestoreClient{handle_of(client), records_[client]}))
+      return false;
   }
   // A hub that was told nothing has seen no time.
   model_.reload(inputs_ > restored_from ? op.now : 0, config_, rows_, records_, sockets_);

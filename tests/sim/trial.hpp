@@ -1,5 +1,6 @@
-// One hub on trial: takes ops, hands them to the hub as a host does, performs its actions in list order, and holds every one against the
-// model. Owns the hub, what the host has stored, and its twin; makes no ops itself, so any list of ops can be tried again.
+// One hub on trial: takes ops, hands them to the hub as a host does, performs its actions in list
+// order, and holds every one against the model. Owns the hub, what the host has stored, and its
+// twin; makes no ops itself, so any list of ops can be tried again.
 #pragma once
 
 #include <array>
@@ -19,8 +20,10 @@ struct Failure {
 
 class Trial {
  public:
-  /// `trace`: where to write the trace of all hubs; may be null. `is_canary`: the host forgets a row now and then, to test the checkers.
-  Trial(const Swarm& swarm, const Words& words, std::string* trace = nullptr, bool is_canary = false);
+  /// `trace`: where to write the trace of all hubs; may be null. `is_canary`: the host forgets a
+  /// row now and then, to test the checkers.
+  Trial(const Swarm& swarm, const Words& words, std::string* trace = nullptr,
+        bool is_canary = false);
   ~Trial();
 
   /// False at the first failure; then there is nothing more to be tried.
@@ -53,7 +56,9 @@ class Trial {
   bool restart(const Op& op);
   bool restore(Millis now, const Input& input);
   bool check_actions(const Op& op);
-  u32 handle_of(u32 client) const { return first_handle_ + client + (reuses_handles_ ? 0 : generations_[client] * swarm_.clients); }
+  u32 handle_of(u32 client) const {
+    return first_handle_ + client + (reuses_handles_ ? 0 : generations_[client] * swarm_.clients);
+  }
   /// The place of the open client with this handle, or nobody.
   u32 client_of(u32 handle) const;
   bool is_performed() const { return performed_ < cut_; }
@@ -107,7 +112,8 @@ class Trial {
 
   std::unique_ptr<Hub> twin_;
   Actions twin_actions_;
-  std::unordered_map<u32, u32> twin_flights_;  ///< the first hub's name for a flight, the twin's; looked up, never iterated
+  std::unordered_map<u32, u32>
+      twin_flights_;  ///< the first hub's name for a flight, the twin's; looked up, never iterated
 
   std::optional<Failure> failure_;
   u32 steps_ = 0;
@@ -115,9 +121,10 @@ class Trial {
   u64 digest_ = 0xcbf29ce484222325;
   long long held_bytes_ = 0;
   long long twin_bytes_ = 0;
-  std::array<u32, 4> peaks_{};     ///< the most that this hub had at once of clients, tokens, topics, forwards in flight
+  std::array<u32, 4> peaks_{};  ///< the most that this hub had at once of clients, tokens, topics,
+                                ///< forwards in flight
   long long peak_text_bytes_ = 0;  ///< and the most that it wrote for one input
-  std::size_t first_open_ = 0;  ///< effects before this one are met
+  std::size_t first_open_ = 0;     ///< effects before this one are met
   u32 performed_ = 0;
   u32 cut_ = no_cut;
   std::string bytes_;

@@ -1,5 +1,6 @@
-// Every action against the effects that the model demands. An action is held against the first effect of its kind and of whom it
-// concerns that is not met yet; a visible one may only come when all durable ones before it have.
+// Every action against the effects that the model demands. An action is held against the first
+// effect of its kind and of whom it concerns that is not met yet; a visible one may only come when
+// all durable ones before it have.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -12,10 +13,13 @@ namespace sidekick::sim {
 
 namespace {
 
-constexpr const char* effect_names[] = {"put_token", "touch_token", "erase_token", "attach_client", "send", "send to the subscribers", "respond",
-                                        "forward", "close"};
+constexpr const char* effect_names[] = {"put_token",     "touch_token", "erase_token",
+                                        "attach_client", "send",        "send to the subscribers",
+                                        "respond",       "forward",     "close"};
 
-bool is_row(EffectKind kind) { return kind == EffectKind::put || kind == EffectKind::touch || kind == EffectKind::erase; }
+bool is_row(EffectKind kind) {
+  return kind == EffectKind::put || kind == EffectKind::touch || kind == EffectKind::erase;
+}
 
 constexpr Bytes error_end = "\" } }";
 constexpr std::size_t reason_bytes_max = 123;  // RFC 6455, 5.5
@@ -24,26 +28,40 @@ constexpr std::size_t reason_bytes_max = 123;  // RFC 6455, 5.5
 
 bool Trial::check(const Action& action) {
   switch (action.tag) {
-    case ActionTag::put_token: return check_row(action, action.put_token.key);
-    case ActionTag::touch_token: return check_row(action, action.touch_token.key);
-    case ActionTag::erase_token: return check_row(action, action.erase_token.key);
-    case ActionTag::attach_client: return check_attach(action);
-    case ActionTag::send: return check_send(action);
-    case ActionTag::respond: return check_respond(action);
-    case ActionTag::forward: return check_forward(action);
-    case ActionTag::close: return check_close(action);
+    case ActionTag::put_token:
+      return check_row(action, action.put_token.key);
+    case ActionTag::touch_token:
+      return check_row(action, action.touch_token.key);
+    case ActionTag::erase_token:
+      return check_row(action, action.erase_token.key);
+    case ActionTag::attach_client:
+      return check_attach(action);
+    case ActionTag::send:
+      return check_send(action);
+    case ActionTag::respond:
+      return check_respond(action);
+    case ActionTag::forward:
+      return check_forward(action);
+    case ActionTag::close:
+      return check_close(action);
     case ActionTag::set_timer:
-      if (action.set_timer.at_ms <= model_.now()) return fail(Checker::timer, "a timer in the future", show(action));
-      if (timer_at_ != 0 && action.set_timer.at_ms >= timer_at_) return fail(Checker::timer, "a timer set anew only where it is earlier", show(action));
+      if (action.set_timer.at_ms <= model_.now())
+        return fail(Checker::timer, "a timer in the future", show(action));
+      if (timer_at_ != 0 && action.set_timer.at_ms >= timer_at_)
+        return fail(Checker::timer, "a timer set anew only where it is earlier", show(action));
       timer_at_ = action.set_timer.at_ms;
       if (timer_at_ == model_.soonest()) return true;
       // So there is an end of timers, once everybody has gone.
-      return fail(Checker::timer, compose({"a timer for what is due next, at ", Digits(model_.soonest()), " (0: nothing ever)"}), show(action));
+      return fail(Checker::timer,
+                  compose({"a timer for what is due next, at ", Digits(model_.soonest()),
+                           " (0: nothing ever)"}),
+                  show(action));
   }
   trap();
 }
 
-/// The first effect not yet met of this kind and for this one. Rows are one stream for each token, whatever is done with them.
+/// The first effect not yet met of this kind and for this one. Rows are one stream for each token,
+/// whatever is done with them.
 Effect* Trial::find(EffectKind kind, u32 who) {
   for (std::size_t i = first_open_; i < model_.effects.size(); ++i) {
     Effect& effect = model_.effects[i];
@@ -53,14 +71,18 @@ Effect* Trial::find(EffectKind kind, u32 who) {
   return nullptr;
 }
 
-/// What is the op's own comes in the order of the model, but that durable ones may come in any order among themselves; an answer to a
-/// request comes last of all.
+/// What is the op's own comes in the order of the model, but that durable ones may come in any
+/// order among themselves; an answer to a request comes last of all.
 bool Trial::meet(Effect& effect) {
   if (!effect.is_durable()) {
-    const std::size_t from = effect.kind == EffectKind::respond ? first_open_ : std::max<std::size_t>(first_open_, model_.own_from);
+    const std::size_t from = effect.kind == EffectKind::respond
+                                 ? first_open_
+                                 : std::max<std::size_t>(first_open_, model_.own_from);
     for (std::size_t i = from; &model_.effects[i] < &effect; ++i) {
       const Effect& before = model_.effects[i];
-      if (!before.is_met) return fail(before.is_durable() ? Checker::record_first : Checker::answers, show(before) + " first", show(effect));
+      if (!before.is_met)
+        return fail(before.is_durable() ? Checker::record_first : Checker::answers,
+                    show(before) + " first", show(effect));
     }
   }
   effect.is_met = true;
@@ -72,14 +94,18 @@ bool Trial::is_met(const Effect& effect, Bytes text) const {
   const Bytes demanded = model_.text_of(effect);
   if (!effect.is_error) return text == demanded;
   const std::size_t start = demanded.size() - effect.pattern_size;
-  if (text.substr(0, start) != demanded.substr(0, start) || !text.ends_with(error_end) || text.size() < start + error_end.size()) return false;
-  return matches(demanded.substr(start), text.substr(start, text.size() - start - error_end.size()), true);
+  if (text.substr(0, start) != demanded.substr(0, start) || !text.ends_with(error_end) ||
+      text.size() < start + error_end.size())
+    return false;
+  return matches(demanded.substr(start), text.substr(start, text.size() - start - error_end.size()),
+                 true);
 }
 
 bool matches(Bytes pattern, Bytes text, bool is_quoted) {
   constexpr std::size_t words_bytes_max = 100;
   const auto has = [pattern](char c) { return pattern.find(c) != Bytes::npos; };
-  if (!has('#') && !has('*') && !(is_quoted && (has('"') || has('\\')))) return text == pattern;  // most of them
+  if (!has('#') && !has('*') && !(is_quoted && (has('"') || has('\\'))))
+    return text == pattern;  // most of them
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     if (c == '#') {
@@ -108,7 +134,8 @@ bool matches(Bytes pattern, Bytes text, bool is_quoted) {
 /// An action that nothing demands, or not like this.
 bool Trial::miss(const Effect* effect, const Action& action, Checker otherwise) {
   std::string came = show(action);
-  const bool is_refusal_by_limit = came.find("_max)") != std::string::npos || came.find("(frames_per_second)") != std::string::npos;
+  const bool is_refusal_by_limit = came.find("_max)") != std::string::npos ||
+                                   came.find("(frames_per_second)") != std::string::npos;
   const Checker checker = is_refusal_by_limit ? Checker::limits : blame(otherwise);
   if (effect != nullptr) return fail(checker, show(*effect), std::move(came));
   std::string expected = "nothing of the kind";
@@ -122,7 +149,8 @@ bool Trial::miss(const Effect* effect, const Action& action, Checker otherwise) 
 bool Trial::check_row(const Action& action, Bytes key) {
   // Mostly the next in line.
   const Effect* next = first_open_ < model_.effects.size() ? &model_.effects[first_open_] : nullptr;
-  const bool is_next = next != nullptr && is_row(next->kind) && words_.tokens[next->who].bytes == key;
+  const bool is_next =
+      next != nullptr && is_row(next->kind) && words_.tokens[next->who].bytes == key;
   const u32 token = is_next ? next->who : words_.find_token(key);
   Effect* effect = token < swarm_.tokens ? find(EffectKind::put, token) : nullptr;
   const Checker otherwise = action.tag == ActionTag::erase_token ? Checker::expiry : Checker::rows;
@@ -132,17 +160,22 @@ bool Trial::check_row(const Action& action, Bytes key) {
   switch (action.tag) {
     case ActionTag::put_token: {
       const action::PutToken& put = action.put_token;
-      if (effect->kind != EffectKind::put || put.state != 0 || put.expires_at != effect->expires_at) return miss(effect, action, otherwise);
+      if (effect->kind != EffectKind::put || put.state != 0 || put.expires_at != effect->expires_at)
+        return miss(effect, action, otherwise);
       if (put.record != model_.text_of(*effect)) return miss(effect, action, Checker::own_context);
       const TokenFacts& facts = model_.tokens()[token];
-      if (is_kept) row = TokenRow{true, put.state, put.expires_at, std::string(put.record), facts.scope, facts.order, facts.context};
+      if (is_kept)
+        row = TokenRow{true,        put.state,   put.expires_at, std::string(put.record),
+                       facts.scope, facts.order, facts.context};
       break;
     }
     case ActionTag::touch_token: {
       const action::TouchToken& touch = action.touch_token;
-      const bool is_demanded = effect->kind == EffectKind::touch && touch.state == effect->state && touch.expires_at == effect->expires_at;
+      const bool is_demanded = effect->kind == EffectKind::touch && touch.state == effect->state &&
+                               touch.expires_at == effect->expires_at;
       if (!is_demanded) return miss(effect, action, otherwise);
-      if (!row.is_there && is_performed() && !is_canary_) return fail(Checker::contract, "touch_token for a row that is there", show(action));
+      if (!row.is_there && is_performed() && !is_canary_)
+        return fail(Checker::contract, "touch_token for a row that is there", show(action));
       if (is_kept) row.state = touch.state;
       if (is_kept) row.expires_at = touch.expires_at;
       break;
@@ -155,7 +188,8 @@ bool Trial::check_row(const Action& action, Bytes key) {
   return meet(*effect);
 }
 
-/// docs/architecture.md, "Records": the whole is written anew when the changes have grown to half of it, and 1 KiB.
+/// docs/architecture.md, "Records": the whole is written anew when the changes have grown to half
+/// of it, and 1 KiB.
 bool Trial::is_append_due(u32 client, std::size_t change_bytes) const {
   constexpr std::size_t changes_bytes_min = 1024;
   const std::string& record = records_[client];
@@ -191,7 +225,8 @@ bool Trial::check_attach(const Action& action) {
 bool Trial::check_send(const Action& action) {
   const action::Send& send = action.send;
   if (send.clients.empty()) return fail(Checker::contract, "a send to somebody", show(action));
-  const bool is_published = send.text.starts_with("{ \"type\": \"message\"") || send.text.starts_with("{ \"type\": \"updated\"");
+  const bool is_published = send.text.starts_with("{ \"type\": \"message\"") ||
+                            send.text.starts_with("{ \"type\": \"updated\"");
   if (is_published) {
     Effect* first = nullptr;
     for (std::size_t i = first_open_; i < model_.effects.size() && first == nullptr; ++i) {
@@ -204,7 +239,8 @@ bool Trial::check_send(const Action& action) {
   const u32 client = client_of(send.clients[0]);
   if (client == nobody || send.clients.size() > 1) return miss(nullptr, action, Checker::answers);
   Effect* effect = find(EffectKind::send, client);
-  if (effect == nullptr || !is_met(*effect, send.text)) return miss(effect, action, Checker::answers);
+  if (effect == nullptr || !is_met(*effect, send.text))
+    return miss(effect, action, Checker::answers);
   return meet(*effect);
 }
 
@@ -215,13 +251,19 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
   for (const u32 handle : send.clients) {
     const u32 client = client_of(handle);
     if (client == nobody || !model_.is_subscribed(effect.who, client)) {
-      return fail(Checker::subscribed_only, compose({"nothing to client ", Digits(handle), ", who is not subscribed"}), show(action));
+      return fail(Checker::subscribed_only,
+                  compose({"nothing to client ", Digits(handle), ", who is not subscribed"}),
+                  show(action));
     }
-    if (seen_in_[client] == publish_) return fail(Checker::delivered, compose({"client ", Digits(handle), " once"}), show(action));
+    if (seen_in_[client] == publish_)
+      return fail(Checker::delivered, compose({"client ", Digits(handle), " once"}), show(action));
     seen_in_[client] = publish_;
   }
   if (send.clients.size() != model_.subscriber_count(effect.who)) {
-    return fail(Checker::delivered, compose({"a send to ", Digits(model_.subscriber_count(effect.who)), " subscribers"}), show(action));
+    return fail(
+        Checker::delivered,
+        compose({"a send to ", Digits(model_.subscriber_count(effect.who)), " subscribers"}),
+        show(action));
   }
   return meet(effect);
 }
@@ -229,12 +271,16 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
 bool Trial::check_respond(const Action& action) {
   const action::Respond& respond = action.respond;
   Effect* effect = find(EffectKind::respond, respond.request);
-  if (effect == nullptr || respond.status != effect->status) return miss(effect, action, Checker::answers);
+  if (effect == nullptr || respond.status != effect->status)
+    return miss(effect, action, Checker::answers);
   const Bytes body = model_.text_of(*effect);
   const u32 delay_ms = respond.status == 401 ? config().auth_failure_delay_ms : 0;
-  const Bytes content_type = body.starts_with('{') ? "application/json" : "text/plain; charset=utf-8";
-  const bool is_right = matches(body, respond.body, false) && respond.delay_ms == delay_ms && respond.header == effect->header;
-  if (!is_right || respond.content_type != content_type) return miss(effect, action, Checker::answers);
+  const Bytes content_type =
+      body.starts_with('{') ? "application/json" : "text/plain; charset=utf-8";
+  const bool is_right = matches(body, respond.body, false) && respond.delay_ms == delay_ms &&
+                        respond.header == effect->header;
+  if (!is_right || respond.content_type != content_type)
+    return miss(effect, action, Checker::answers);
   return meet(*effect);
 }
 
@@ -247,9 +293,11 @@ bool Trial::check_forward(const Action& action) {
     if (first == nullptr) first = &effect;
     if (forward.body != model_.text_of(effect)) continue;
     for (const Flight& flight : model_.flights()) {
-      if (flight.id == forward.forward) return fail(Checker::contract, "a name for a forward that no other has", show(action));
+      if (flight.id == forward.forward)
+        return fail(Checker::contract, "a name for a forward that no other has", show(action));
     }
-    if (forward.forward == 0 || forward.timeout_ms != config().forward_timeout_ms) return miss(&effect, action, Checker::contract);
+    if (forward.forward == 0 || forward.timeout_ms != config().forward_timeout_ms)
+      return miss(&effect, action, Checker::contract);
     model_.flights()[effect.status].id = forward.forward;
     return meet(effect);
   }
@@ -265,8 +313,10 @@ bool Trial::check_close(const Action& action) {
   const action::Close& close = action.close;
   const u32 client = client_of(close.client);
   Effect* effect = client == nobody ? nullptr : find(EffectKind::close, client);
-  if (effect == nullptr || effect->status != close.code || !is_met(*effect, close.reason)) return miss(effect, action, Checker::answers);
-  if (close.reason.size() > reason_bytes_max) return fail(Checker::contract, "a reason of at most 123 bytes", show(action));
+  if (effect == nullptr || effect->status != close.code || !is_met(*effect, close.reason))
+    return miss(effect, action, Checker::answers);
+  if (close.reason.size() > reason_bytes_max)
+    return fail(Checker::contract, "a reason of at most 123 bytes", show(action));
   if (!is_performed()) return meet(*effect);
   sockets_[client] = 0;
   records_[client].clear();
@@ -280,13 +330,18 @@ bool Trial::check_all_met() {
     switch (effect.kind) {
       case EffectKind::put:
       case EffectKind::touch:
-      case EffectKind::attach: return fail(blame(Checker::rows), show(effect), "nothing");
-      case EffectKind::erase: return fail(blame(Checker::expiry), show(effect), "nothing");
-      case EffectKind::publish: return fail(blame(Checker::delivered), show(effect), "nothing");
-      case EffectKind::forward: return fail(blame(Checker::forward_order), show(effect), "nothing");
+      case EffectKind::attach:
+        return fail(blame(Checker::rows), show(effect), "nothing");
+      case EffectKind::erase:
+        return fail(blame(Checker::expiry), show(effect), "nothing");
+      case EffectKind::publish:
+        return fail(blame(Checker::delivered), show(effect), "nothing");
+      case EffectKind::forward:
+        return fail(blame(Checker::forward_order), show(effect), "nothing");
       case EffectKind::send:
       case EffectKind::respond:
-      case EffectKind::close: return fail(blame(Checker::answers), show(effect), "nothing");
+      case EffectKind::close:
+        return fail(blame(Checker::answers), show(effect), "nothing");
     }
   }
   return true;
@@ -298,7 +353,8 @@ bool Trial::check_timer() {
   if (at_least == 0 || (timer_at_ != 0 && timer_at_ <= at_least)) return true;
   const Millis soonest = model_.soonest();
   if (soonest == 0 || (timer_at_ != 0 && timer_at_ <= soonest)) return true;
-  return fail(Checker::timer, compose({"a timer at ", Digits(soonest), " or before"}), compose({"one at ", Digits(timer_at_)}));
+  return fail(Checker::timer, compose({"a timer at ", Digits(soonest), " or before"}),
+              compose({"one at ", Digits(timer_at_)}));
 }
 
 /// What a host has stored, against what holds. Costly, so not after every step.
@@ -311,13 +367,16 @@ bool Trial::check_rows() {
     if (facts.hold != Hold::none) model_.append_record(whole_, token);
     const u32 state = static_cast<u32>(facts.hold);
     const bool is_same = !row.is_there ? facts.hold == Hold::none
-                                       : row.state == state && row.expires_at == facts.expires_at && row.record == whole_;
+                                       : row.state == state && row.expires_at == facts.expires_at &&
+                                             row.record == whole_;
     if (is_same) continue;
     const auto tell = [](bool is_there, u32 of, Millis until, const std::string& record) {
-      return is_there ? compose({"state ", Digits(of), " until ", Digits(until), " ", record}) : std::string("no row");
+      return is_there ? compose({"state ", Digits(of), " until ", Digits(until), " ", record})
+                      : std::string("no row");
     };
     const std::string holds = tell(facts.hold != Hold::none, state, facts.expires_at, whole_);
-    return fail(Checker::rows, compose({"a row of token ", words_.tokens[token].literal, ": ", holds}),
+    return fail(Checker::rows,
+                compose({"a row of token ", words_.tokens[token].literal, ": ", holds}),
                 tell(row.is_there, row.state, row.expires_at, row.record));
   }
   // The records tell what a new model reads from them.
@@ -325,16 +384,20 @@ bool Trial::check_rows() {
   for (u32 client = 0; client < swarm_.clients; ++client) {
     const ClientFacts& is = reader_.clients()[client];
     const ClientFacts& holds = model_.clients()[client];
-    if (is.is_open == holds.is_open && is.tokens == holds.tokens && is.resources == holds.resources) continue;
+    if (is.is_open == holds.is_open && is.tokens == holds.tokens && is.resources == holds.resources)
+      continue;
     whole_.clear();
     model_.append_client_record(whole_, client);
-    return fail(Checker::rows, compose({"a record of client ", Digits(handle_of(client)), " that tells ", whole_}), records_[client]);
+    return fail(Checker::rows,
+                compose({"a record of client ", Digits(handle_of(client)), " that tells ", whole_}),
+                records_[client]);
   }
   return true;
 }
 
-/// Asked where nothing is left in the hub. What it keeps for later is in proportion to the places it ever needed at once, of each kind for
-/// itself, since tables grow by doubling and do not shrink; and to the longest texts it has written.
+/// Asked where nothing is left in the hub. What it keeps for later is in proportion to the places
+/// it ever needed at once, of each kind for itself, since tables grow by doubling and do not
+/// shrink; and to the longest texts it has written.
 bool Trial::check_memory() {
   constexpr long long empty_bytes_max = 28 << 10;
   constexpr long long place_bytes_max = 512;
@@ -343,7 +406,9 @@ bool Trial::check_memory() {
   const long long most = empty_bytes_max + place_bytes_max * places + 4 * peak_text_bytes_;
   if (held_bytes_ <= most) return true;
   const Digits bytes(static_cast<u64>(most));
-  return fail(Checker::memory, compose({"at most ", bytes, " bytes held with nothing left, after at most ", Digits(places), " places in use"}),
+  return fail(Checker::memory,
+              compose({"at most ", bytes, " bytes held with nothing left, after at most ",
+                       Digits(places), " places in use"}),
               compose({Digits(static_cast<u64>(held_bytes_))}));
 }
 
@@ -352,17 +417,30 @@ std::string Trial::show(const Effect& effect) const {
   switch (effect.kind) {
     case EffectKind::put:
     case EffectKind::touch:
-      out += compose({" ", words_.tokens[effect.who].literal, " state ", Digits(effect.state), " until ", Digits(effect.expires_at)});
+      out += compose({" ", words_.tokens[effect.who].literal, " state ", Digits(effect.state),
+                      " until ", Digits(effect.expires_at)});
       break;
-    case EffectKind::erase: out += " " + words_.tokens[effect.who].literal; break;
+    case EffectKind::erase:
+      out += " " + words_.tokens[effect.who].literal;
+      break;
     case EffectKind::attach:
-    case EffectKind::send: out += compose({" ", Digits(handle_of(effect.who))}); break;
-    case EffectKind::close: out += compose({" ", Digits(handle_of(effect.who)), " code ", Digits(effect.status)}); break;
-    case EffectKind::respond: out += compose({" status ", Digits(effect.status)}); break;
-    case EffectKind::publish: out += compose({" (", Digits(model_.subscriber_count(effect.who)), " of them)"}); break;
-    case EffectKind::forward: break;
+    case EffectKind::send:
+      out += compose({" ", Digits(handle_of(effect.who))});
+      break;
+    case EffectKind::close:
+      out += compose({" ", Digits(handle_of(effect.who)), " code ", Digits(effect.status)});
+      break;
+    case EffectKind::respond:
+      out += compose({" status ", Digits(effect.status)});
+      break;
+    case EffectKind::publish:
+      out += compose({" (", Digits(model_.subscriber_count(effect.who)), " of them)"});
+      break;
+    case EffectKind::forward:
+      break;
   }
-  if (effect.size > 0) out += compose({" ", model_.text_of(effect), effect.is_error ? error_end : ""});
+  if (effect.size > 0)
+    out += compose({" ", model_.text_of(effect), effect.is_error ? error_end : ""});
   if (effect.header[0] != '\0') out += compose({" with ", effect.header});
   return out;
 }

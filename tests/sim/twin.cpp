@@ -1,5 +1,6 @@
-// A second hub, restored from what the host has stored while the first goes on: both must give the same bytes from then on. By design they
-// differ in how they number forwards and in when they set their timers.
+// A second hub, restored from what the host has stored while the first goes on: both must give the
+// same bytes from then on. By design they differ in how they number forwards and in when they set
+// their timers.
 #include <algorithm>
 
 #include "rescue.hpp"
@@ -12,22 +13,27 @@ namespace {
 
 bool is_same_field(const Field& field, const char* one, const char* other) {
   switch (field.kind) {
-    case FieldKind::u32_word: return field_at<u32>(one, field) == field_at<u32>(other, field);
-    case FieldKind::u64_word: return field_at<u64>(one, field) == field_at<u64>(other, field);
-    case FieldKind::bytes: return field_at<Bytes>(one, field) == field_at<Bytes>(other, field);
+    case FieldKind::u32_word:
+      return field_at<u32>(one, field) == field_at<u32>(other, field);
+    case FieldKind::u64_word:
+      return field_at<u64>(one, field) == field_at<u64>(other, field);
+    case FieldKind::bytes:
+      return field_at<Bytes>(one, field) == field_at<Bytes>(other, field);
     case FieldKind::ids: {
       const auto left = field_at<std::span<const u32>>(one, field);
       const auto right = field_at<std::span<const u32>>(other, field);
       return std::equal(left.begin(), left.end(), right.begin(), right.end());
     }
-    case FieldKind::end: break;
+    case FieldKind::end:
+      break;
   }
   trap();
 }
 
 bool is_same(const Action& one, const Action& other) {
   if (one.tag != other.tag) return false;
-  for (const Field* field = find_action_shape(static_cast<u32>(one.tag))->fields; field->kind != FieldKind::end; ++field) {
+  for (const Field* field = find_action_shape(static_cast<u32>(one.tag))->fields;
+       field->kind != FieldKind::end; ++field) {
     if (field->name == "forward") continue;  // its number
     if (!is_same_field(*field, fields_of(one), fields_of(other))) return false;
   }
@@ -36,7 +42,8 @@ bool is_same(const Action& one, const Action& other) {
 
 }  // namespace
 
-/// Only while nothing waits for the app server, for that is lost in a restart; nor with a limit of frames, for that starts afresh.
+/// Only while nothing waits for the app server, for that is lost in a restart; nor with a limit of
+/// frames, for that starts afresh.
 void Trial::start_twin(Millis now) {
   if (!model_.is_idle() || config().frames_per_second != 0) return;
   // Nor while the first is being restored itself, and what is due not yet over.
@@ -46,12 +53,14 @@ void Trial::start_twin(Millis now) {
   const auto give = [&](const Input& input) { twin_->handle(now, input, twin_actions_); };
   for (u32 token = 0; token < swarm_.tokens; ++token) {
     const TokenRow& row = rows_[token];
-    if (row.is_there) give(input::RestoreToken{row.state, row.expires_at, words_.tokens[token].bytes, row.record});
+    if (row.is_there)
+      give(input::RestoreToken{row.state, row.expires_at, words_.tokens[token].bytes, row.record});
   }
   for (u32 client = swarm_.clients; client-- > 0;) {
     if (sockets_[client] != 0) give(input::RestoreClient{handle_of(client), records_[client]});
   }
-  give(input::TimerFired{});  // ends the restore, and tells the time where there was nothing to restore
+  give(input::TimerFired{});  // ends the restore, and tells the time where there was nothing to
+                              // restore
   if (is_stopping_) give(input::ShuttingDown{});
 }
 
@@ -60,23 +69,28 @@ bool Trial::compare_twin(Millis now, Input input) {
   if (input.tag == InputTag::forward_done) {
     const auto flight = twin_flights_.find(input.forward_done.forward);
     const bool is_known = flight != twin_flights_.end();
-    input.forward_done.forward = is_known ? flight->second : 0;  // 0: a flight of before the twin concerns nobody
+    input.forward_done.forward =
+        is_known ? flight->second : 0;  // 0: a flight of before the twin concerns nobody
     if (is_known) twin_flights_.erase(flight);
   }
-  if (!survives([&] { twin_->handle(now, input, twin_actions_); })) return lose_hub("a trap in the restored hub");
+  if (!survives([&] { twin_->handle(now, input, twin_actions_); }))
+    return lose_hub("a trap in the restored hub");
   u32 at = 0;
   for (const Action& action : actions_) {
     if (action.tag == ActionTag::set_timer) continue;
     while (at < twin_actions_.size() && twin_actions_[at].tag == ActionTag::set_timer) ++at;
-    if (at == twin_actions_.size()) return fail(Checker::restore_same, show(action), "nothing from the restored hub");
-    if (!is_same(action, twin_actions_[at])) return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
+    if (at == twin_actions_.size())
+      return fail(Checker::restore_same, show(action), "nothing from the restored hub");
+    if (!is_same(action, twin_actions_[at]))
+      return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
     if (action.tag == ActionTag::forward) {
       twin_flights_.emplace(action.forward.forward, twin_actions_[at].forward.forward);
     }
     ++at;
   }
   while (at < twin_actions_.size() && twin_actions_[at].tag == ActionTag::set_timer) ++at;
-  if (at < twin_actions_.size()) return fail(Checker::restore_same, "nothing more", show(twin_actions_[at]));
+  if (at < twin_actions_.size())
+    return fail(Checker::restore_same, "nothing more", show(twin_actions_[at]));
   return true;
 }
 
@@ -86,15 +100,19 @@ bool Trial::check_twin_hash() {
   const u64 is = hub_->state_hash();
   const u64 came = twin_->state_hash();
   if (is == came) return true;
-  return fail(Checker::restore_same, compose({"the state's hash of the first hub: ", Digits(is)}), compose({"of the restored one: ", Digits(came)}));
+  return fail(Checker::restore_same, compose({"the state's hash of the first hub: ", Digits(is)}),
+              compose({"of the restored one: ", Digits(came)}));
 }
 
 long long text_bytes_of(const Action& action) {
   long long bytes = 0;
   const char* fields = fields_of(action);
-  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
-    if (field->kind == FieldKind::bytes) bytes += static_cast<long long>(field_at<Bytes>(fields, *field).size());
-    if (field->kind == FieldKind::ids) bytes += static_cast<long long>(field_at<std::span<const u32>>(fields, *field).size_bytes());
+  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields;
+       field->kind != FieldKind::end; ++field) {
+    if (field->kind == FieldKind::bytes)
+      bytes += static_cast<long long>(field_at<Bytes>(fields, *field).size());
+    if (field->kind == FieldKind::ids)
+      bytes += static_cast<long long>(field_at<std::span<const u32>>(fields, *field).size_bytes());
   }
   return bytes;
 }
@@ -106,10 +124,15 @@ u64 digest_of(u64 digest, const Action& action) {
   };
   mix(static_cast<u64>(action.tag));
   const char* fields = fields_of(action);
-  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+  for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields;
+       field->kind != FieldKind::end; ++field) {
     switch (field->kind) {
-      case FieldKind::u32_word: mix(field_at<u32>(fields, *field)); break;
-      case FieldKind::u64_word: mix(field_at<u64>(fields, *field)); break;
+      case FieldKind::u32_word:
+        mix(field_at<u32>(fields, *field));
+        break;
+      case FieldKind::u64_word:
+        mix(field_at<u64>(fields, *field));
+        break;
       case FieldKind::bytes: {
         Bytes bytes = field_at<Bytes>(fields, *field);
         mix(bytes.size());
@@ -124,7 +147,8 @@ u64 digest_of(u64 digest, const Action& action) {
       case FieldKind::ids:
         for (const u32 id : field_at<std::span<const u32>>(fields, *field)) mix(id);
         break;
-      case FieldKind::end: break;
+      case FieldKind::end:
+        break;
     }
   }
   return digest;

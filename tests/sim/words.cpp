@@ -17,7 +17,9 @@ const FlawFacts flaw_facts[] = {
     {Stage::object, "expected an object, found an array at byte #"},
     {Stage::twice, "expected each member once, found \"data\" again at byte #"},
     {Stage::type, "expected a member \"type\", a string"},
-    {Stage::type, "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found \"shout\" at byte #"},
+    {Stage::type,
+     "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found "
+     "\"shout\" at byte #"},
     {Stage::type, "\"type\" must be a string, found a number at byte #"},
     {Stage::token, "expected a member \"token\", a string"},
     {Stage::token, "\"token\" must be a string, found a number at byte #"},
@@ -34,11 +36,13 @@ const FlawFacts flaw_facts[] = {
 };
 
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {
-  return compose({what, " has ", Digits(bytes), " bytes; at most ", Digits(most), " (", limit, ")"});
+  return compose(
+      {what, " has ", Digits(bytes), " bytes; at most ", Digits(most), " (", limit, ")"});
 }
 
 std::string too_many_params(const Config& config) {
-  return compose({"expected at most ", Digits(config.params_max), " params (params_max), found one more at byte #"});
+  return compose({"expected at most ", Digits(config.params_max),
+                  " params (params_max), found one more at byte #"});
 }
 
 namespace {
@@ -52,7 +56,8 @@ std::string quoted(const std::string& bytes) {
     const u8 byte = static_cast<u8>(bytes[at]);
     const bool is_surrogate = byte == 0xED && static_cast<u8>(bytes[at + 1]) >= 0xA0;
     if (is_surrogate) {
-      const u32 code = 0xD000u | (static_cast<u8>(bytes[at + 1]) & 0x3Fu) << 6 | (static_cast<u8>(bytes[at + 2]) & 0x3Fu);
+      const u32 code = 0xD000u | (static_cast<u8>(bytes[at + 1]) & 0x3Fu) << 6 |
+                       (static_cast<u8>(bytes[at + 2]) & 0x3Fu);
       out += "\\u";
       for (int shift = 12; shift >= 0; shift -= 4) out += hex_digits[code >> shift & 15];
       at += 2;
@@ -62,7 +67,8 @@ std::string quoted(const std::string& bytes) {
     } else if (byte == '\n') {
       out += "\\n";
     } else if (byte < 0x20) {
-      out += compose({"\\u00", Bytes(hex_digits + (byte >> 4), 1), Bytes(hex_digits + (byte & 15), 1)});
+      out += compose(
+          {"\\u00", Bytes(hex_digits + (byte >> 4), 1), Bytes(hex_digits + (byte & 15), 1)});
     } else {
       out += bytes[at];
     }
@@ -71,7 +77,8 @@ std::string quoted(const std::string& bytes) {
 }
 
 u32 escaped_size(const std::string& name) {
-  return static_cast<u32>(name.size() + static_cast<u64>(std::count_if(name.begin(), name.end(), [](char c) {
+  return static_cast<u32>(name.size() +
+                          static_cast<u64>(std::count_if(name.begin(), name.end(), [](char c) {
                             return c == ',' || c == ':' || c == '/' || c == '\\';
                           })));
 }
@@ -80,16 +87,22 @@ std::string token_name(Dice& dice, u32 index, const Swarm& swarm) {
   const std::string number = compose({Digits(index)});
   if (!swarm.has_odd_names) return "token-" + number;
   switch (dice.below(8)) {
-    case 0: return "\"quoted\\" + number;
-    case 1: return "\xC3\xA9\xF0\x9F\x98\x80-" + number;
+    case 0:
+      return "\"quoted\\" + number;
+    case 1:
+      return "\xC3\xA9\xF0\x9F\x98\x80-" + number;
     case 2: {
       // At the limit, or one over it.
       std::string name = "edge-" + number + "-";
-      name.resize(std::max<std::size_t>(name.size(), swarm.configs[0].token_bytes_max + dice.below(2)), 'e');
+      name.resize(
+          std::max<std::size_t>(name.size(), swarm.configs[0].token_bytes_max + dice.below(2)),
+          'e');
       return name;
     }
-    case 3: return "6f1c1a52-0a3e-4d6b-9a0e-00000000000" + number;
-    default: return "t" + number;
+    case 3:
+      return "6f1c1a52-0a3e-4d6b-9a0e-00000000000" + number;
+    default:
+      return "t" + number;
   }
 }
 
@@ -97,15 +110,22 @@ std::string resource_name(Dice& dice, u32 index, const Swarm& swarm) {
   const std::string number = compose({Digits(index)});
   if (!swarm.has_odd_names) return "todo/" + number;
   switch (dice.below(8)) {
-    case 0: return "\n\"\\" + number;
-    case 1: return "\xED\xA0\x80" + number;
+    case 0:
+      return "\n\"\\" + number;
+    case 1:
+      return "\xED\xA0\x80" + number;
     case 2: {
       std::string name = "r" + number + "-";
-      name.resize(std::max<std::size_t>(name.size(), std::min(swarm.configs[0].resource_bytes_max, 200u) + dice.below(2)), 'r');
+      name.resize(
+          std::max<std::size_t>(
+              name.size(), std::min(swarm.configs[0].resource_bytes_max, 200u) + dice.below(2)),
+          'r');
       return name;
     }
-    case 3: return index == 0 ? "" : "channel:chat/" + number;
-    default: return "todo/" + number;
+    case 3:
+      return index == 0 ? "" : "channel:chat/" + number;
+    default:
+      return "todo/" + number;
   }
 }
 
@@ -133,20 +153,24 @@ Word make_word(std::string bytes) {
   word.alias = word.literal;
   if (!word.bytes.empty() && word.literal[1] >= 'a' && word.literal[1] <= 'z') {
     const u8 byte = static_cast<u8>(word.literal[1]);
-    word.alias = compose({"\"\\u00", Bytes(hex_digits + (byte >> 4), 1), Bytes(hex_digits + (byte & 15), 1), Bytes(word.literal).substr(2)});
+    word.alias = compose({"\"\\u00", Bytes(hex_digits + (byte >> 4), 1),
+                          Bytes(hex_digits + (byte & 15), 1), Bytes(word.literal).substr(2)});
   }
   return word;
 }
 
-static std::string complaint_about(const ScopeWords& scope, std::size_t order, const Config& config) {
+static std::string complaint_about(const ScopeWords& scope, std::size_t order,
+                                   const Config& config) {
   for (std::size_t i = 0; i < scope.params.size(); ++i) {
     const auto& [name, value] = scope.params[(i + order) % scope.params.size()];
     if (i == config.params_max) return too_many_params(config);
     if (name.bytes.size() > config.param_name_bytes_max) {
-      return too_long("a param's name", name.bytes.size(), config.param_name_bytes_max, "param_name_bytes_max");
+      return too_long("a param's name", name.bytes.size(), config.param_name_bytes_max,
+                      "param_name_bytes_max");
     }
     if (value.bytes.size() > config.param_value_bytes_max) {
-      return too_long("param " + name.literal, value.bytes.size(), config.param_value_bytes_max, "param_value_bytes_max");
+      return too_long("param " + name.literal, value.bytes.size(), config.param_value_bytes_max,
+                      "param_value_bytes_max");
     }
   }
   return {};
@@ -155,7 +179,8 @@ static std::string complaint_about(const ScopeWords& scope, std::size_t order, c
 static ScopeWords make_scope(const std::string& channel, const Pairs& params, const Swarm& swarm) {
   ScopeWords scope;
   scope.channel = make_word(channel);
-  scope.topic_bytes = static_cast<u32>(sizeof "channel:" - 1) + escaped_size(channel) + (params.empty() ? 1 : 0);
+  scope.topic_bytes =
+      static_cast<u32>(sizeof "channel:" - 1) + escaped_size(channel) + (params.empty() ? 1 : 0);
   for (const auto& [name, value] : params) {
     scope.params.emplace_back(make_word(name), make_word(value));
     scope.topic_bytes += 2 + escaped_size(name) + escaped_size(value);
@@ -170,7 +195,8 @@ static ScopeWords make_scope(const std::string& channel, const Pairs& params, co
     if (!params.empty()) text += " }";
     scope.params_text.push_back(text);
     for (u32 config = 0; config < 2; ++config) {
-      scope.params_complaint[config].push_back(complaint_about(scope, order, swarm.configs[config]));
+      scope.params_complaint[config].push_back(
+          complaint_about(scope, order, swarm.configs[config]));
     }
   }
   return scope;
@@ -179,7 +205,8 @@ static ScopeWords make_scope(const std::string& channel, const Pairs& params, co
 Words::Words(const Swarm& swarm) {
   Dice dice(swarm.seed ^ 0x776f726473);
   for (u32 i = 0; i < swarm.tokens; ++i) tokens.push_back(make_word(token_name(dice, i, swarm)));
-  for (u32 i = 0; i < swarm.resources; ++i) resources.push_back(make_word(resource_name(dice, i, swarm)));
+  for (u32 i = 0; i < swarm.resources; ++i)
+    resources.push_back(make_word(resource_name(dice, i, swarm)));
   std::vector<u32> order(std::size(alike));
   for (u32 i = 0; i < order.size(); ++i) {
     const u32 at = dice.below(i + 1);
@@ -193,9 +220,12 @@ Words::Words(const Swarm& swarm) {
       continue;
     }
     Pairs params = {{"roomId", compose({Digits(i)})}};
-    for (u32 extra = dice.below(3); extra > 0; --extra) params.emplace_back(compose({"p", Digits(extra)}), "x");
+    for (u32 extra = dice.below(3); extra > 0; --extra)
+      params.emplace_back(compose({"p", Digits(extra)}), "x");
     if (swarm.has_odd_names && dice.chance(100)) {
-      for (u32 big = 0; big < 6; ++big) params.emplace_back(compose({"big", Digits(big)}), std::string(900, 'v'));  // too long to echo
+      for (u32 big = 0; big < 6; ++big)
+        params.emplace_back(compose({"big", Digits(big)}),
+                            std::string(900, 'v'));  // too long to echo
     }
     scopes.push_back(make_scope("room", params, swarm));
   }
@@ -204,7 +234,8 @@ Words::Words(const Swarm& swarm) {
     token_index_.emplace(tokens[i].bytes, i);
     token_literal_index_.emplace(tokens[i].literal, i);
   }
-  for (u32 i = 0; i < resources.size(); ++i) resource_literal_index_.emplace(resources[i].literal, i);
+  for (u32 i = 0; i < resources.size(); ++i)
+    resource_literal_index_.emplace(resources[i].literal, i);
 }
 
 void append_payload(std::string& out, const Payload& payload) {

@@ -1,5 +1,6 @@
-// The names of one world: tokens, channels with their params, resources; how each is spelled, and how long it is. And what is said of
-// each flaw. Made once per world from its swarm; constant from then on.
+// The names of one world: tokens, channels with their params, resources; how each is spelled, and
+// how long it is. And what is said of each flaw. Made once per world from its swarm; constant from
+// then on.
 #pragma once
 
 #include <string>
@@ -22,8 +23,9 @@ Word make_word(std::string bytes);
 struct ScopeWords {
   Word channel;
   std::vector<std::pair<Word, Word>> params;
-  std::vector<std::string> params_text;     ///< { "a": "1", "b": "2" }
-  std::vector<std::string> params_complaint[2];  ///< by config: what an error about them says (see `matches`); empty: all is well
+  std::vector<std::string> params_text;          ///< { "a": "1", "b": "2" }
+  std::vector<std::string> params_complaint[2];  ///< by config: what an error about them says (see
+                                                 ///< `matches`); empty: all is well
   u32 topic_bytes = 0;
 
   u32 order_of(u32 order) const { return order % static_cast<u32>(params_text.size()); }
@@ -47,10 +49,15 @@ class Words {
   std::vector<Word> resources;
   std::vector<ScopeWords> scopes;
 
-  /// The index of the token or resource with these bytes or this literal; `tokens.size()` or `resources.size()` where there is none.
+  /// The index of the token or resource with these bytes or this literal; `tokens.size()` or
+  /// `resources.size()` where there is none.
   u32 find_token(Bytes bytes) const { return find(token_index_, bytes, tokens.size()); }
-  u32 find_token_literal(Bytes literal) const { return find(token_literal_index_, literal, tokens.size()); }
-  u32 find_resource_literal(Bytes literal) const { return find(resource_literal_index_, literal, resources.size()); }
+  u32 find_token_literal(Bytes literal) const {
+    return find(token_literal_index_, literal, tokens.size());
+  }
+  u32 find_resource_literal(Bytes literal) const {
+    return find(resource_literal_index_, literal, resources.size());
+  }
 
  private:
   using Index = std::unordered_map<std::string_view, u32>;  // looked up, never iterated

@@ -5,13 +5,27 @@ import { root, run, wasmtime } from "../module/support.ts";
 
 const players: Readonly<Record<string, readonly string[]>> = {
   "the npm package's command": [process.execPath, `${root}worker/dist/node/replay-cli.js`],
-  "the WASI command in wasmtime": [wasmtime, "run", "--dir", ".", `${root}build/sidekick-replay.wasm`],
-  "a module in wasmtime": [`${root}build/native/sidekick-replay-wasmtime`, `${root}build/sidekick.wasi.wasm`],
+  "the WASI command in wasmtime": [
+    wasmtime,
+    "run",
+    "--dir",
+    ".",
+    `${root}build/sidekick-replay.wasm`,
+  ],
+  "a module in wasmtime": [
+    `${root}build/native/sidekick-replay-wasmtime`,
+    `${root}build/sidekick.wasi.wasm`,
+  ],
 };
 
 for (const [name, command] of Object.entries(players)) {
   test(`${name} ends by itself on every trace that nobody recorded, and says what is wrong`, async () => {
-    const ran = await run("python3", [`${root}tests/trace/hostile_test.py`, `${root}tests/core/traces`, "none", ...command]);
+    const ran = await run("python3", [
+      `${root}tests/trace/hostile_test.py`,
+      `${root}tests/core/traces`,
+      "none",
+      ...command,
+    ]);
     assert.match(`${ran.status} ${ran.stderr}${ran.stdout}`, /^0 \d+ traces, 0 failures\n$/);
   });
 }

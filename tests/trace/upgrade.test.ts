@@ -26,13 +26,25 @@ function changedModule(from: string, to: string): string {
 
 test("upgrade-check of two builds of the same source finds nothing", async () => {
   const ran = await run(tool, ["upgrade-check", wasi, emscripten, trace]);
-  assert.deepEqual(ran, { status: 0, stdout: "508 inputs, 0 of them answered otherwise\n", stderr: "" });
+  assert.deepEqual(ran, {
+    status: 0,
+    stdout: "508 inputs, 0 of them answered otherwise\n",
+    stderr: "",
+  });
 });
 
 test("upgrade-check tells how many inputs of each kind a new module answers otherwise, and the first", async () => {
-  const ran = await run(tool, ["upgrade-check", wasi, changedModule("Conflict: a client holds", "Konflikt: a client hold5"), trace]);
+  const ran = await run(tool, [
+    "upgrade-check",
+    wasi,
+    changedModule("Conflict: a client holds", "Konflikt: a client hold5"),
+    trace,
+  ]);
   assert.equal(ran.status, 1);
-  assert.match(ran.stdout, /^508 inputs, 9 of them answered otherwise\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/);
+  assert.match(
+    ran.stdout,
+    /^508 inputs, 9 of them answered otherwise\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/,
+  );
 });
 
 test("record --module makes the recording that is there", async () => {
@@ -44,17 +56,28 @@ test("upgrade-check says what is wrong with a trace as the other commands do, an
   const header = readFileSync(trace, "utf8").split("\n")[0] + "\n";
   const check = async (text: string) => {
     writeFileSync(join(folder, "check.jsonl"), text);
-    const { status, stdout, stderr } = await run(tool, ["upgrade-check", wasi, wasi, join(folder, "check.jsonl")]);
+    const { status, stdout, stderr } = await run(tool, [
+      "upgrade-check",
+      wasi,
+      wasi,
+      join(folder, "check.jsonl"),
+    ]);
     return `${status} ${stdout}${stderr.replace(folder, "")}`;
   };
   assert.equal(await check(header), "0 0 inputs, 0 of them answered otherwise\n");
-  assert.equal(await check(""), '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":1,...}\n');
+  assert.equal(
+    await check(""),
+    '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":1,...}\n',
+  );
   assert.equal(
     await check(header.replace('"trace":1', '"trace":2')),
     "2 /check.jsonl: expected a trace of format 1, found format 2: use the sidekick-trace of the version that recorded it\n",
   );
   const ran = await run(tool, ["upgrade-check", join(folder, "none.wasm"), wasi, trace]);
-  assert.match(`${ran.status} ${ran.stderr}`, /^2 .*none\.wasm: cannot be opened: No such file or directory\n$/);
+  assert.match(
+    `${ran.status} ${ran.stderr}`,
+    /^2 .*none\.wasm: cannot be opened: No such file or directory\n$/,
+  );
 });
 
 test("a module that is none of ours, or that refuses the configuration, is named once by every command", async () => {
@@ -64,22 +87,36 @@ test("a module that is none of ours, or that refuses the configuration, is named
   writeFileSync(other, Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]));
   const replay = `${root}build/native/sidekick-replay-wasmtime`;
   for (const module of [empty, other]) {
-    const runs = [run(tool, ["record", trace, "--module", module]), run(tool, ["upgrade-check", wasi, module, trace]), run(tool, ["upgrade-check", module, wasi, trace]), run(replay, [module, trace])];
+    const runs = [
+      run(tool, ["record", trace, "--module", module]),
+      run(tool, ["upgrade-check", wasi, module, trace]),
+      run(tool, ["upgrade-check", module, wasi, trace]),
+      run(replay, [module, trace]),
+    ];
     for (const { status, stdout, stderr } of await Promise.all(runs)) {
       assert.equal(`${status} ${stdout}`, "2 ");
-      assert.match(stderr.replace(folder, ""), /^\/\w+\.wasm: expected a WebAssembly module of Sidekick: .+\n$/);
+      assert.match(
+        stderr.replace(folder, ""),
+        /^\/\w+\.wasm: expected a WebAssembly module of Sidekick: .+\n$/,
+      );
     }
   }
   const older = changedModule("frame_bytes_max", "frame_bytes_mox");
   const recorded = await run(tool, ["record", trace, "--module", older]);
   assert.equal(`${recorded.status} ${recorded.stdout}`, "2 ");
-  assert.match(recorded.stderr, /random\.jsonl:1: the module refuses this configuration: .*frame_bytes_max.*\n$/);
+  assert.match(
+    recorded.stderr,
+    /random\.jsonl:1: the module refuses this configuration: .*frame_bytes_max.*\n$/,
+  );
   const replayed = await run(replay, [older, trace]);
   assert.equal(`${replayed.status} ${replayed.stdout}`, "2 ");
   assert.match(replayed.stderr, /random\.jsonl:1: the module refuses this configuration: /);
   const checked = await run(tool, ["upgrade-check", wasi, older, trace]);
   assert.equal(`${checked.status} ${checked.stdout}`, "2 ");
-  assert.match(checked.stderr, /changed\.wasm: refuses the configuration of .*random\.jsonl:1: .*frame_bytes_max.*\n$/);
+  assert.match(
+    checked.stderr,
+    /changed\.wasm: refuses the configuration of .*random\.jsonl:1: .*frame_bytes_max.*\n$/,
+  );
 });
 
 test("record --module ends where the module traps, and names the line", async () => {
@@ -99,7 +136,12 @@ test("what is no module is refused", async () => {
 });
 
 test("the WASI command passes the same tests, and refuses what needs processes or an engine", async () => {
-  const command = [process.execPath, "--no-warnings", `${root}tests/module/node-wasi.mjs`, `${root}build/sidekick-trace.wasm`];
+  const command = [
+    process.execPath,
+    "--no-warnings",
+    `${root}tests/module/node-wasi.mjs`,
+    `${root}build/sidekick-trace.wasm`,
+  ];
   const ran = await run("sh", [`${root}tests/trace/trace_test.sh`, root, ...command]);
   assert.deepEqual(ran, { status: 0, stdout: "", stderr: "" });
   const [node, ...args] = command;

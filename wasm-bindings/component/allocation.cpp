@@ -1,4 +1,5 @@
-// The raw module's heap (allocator.cpp) under the names that the generated code and a component's callers use.
+// The raw module's heap (allocator.cpp) under the names that the generated code and a component's
+// callers use.
 #include <cstddef>
 #include <cstring>
 #include <new>
@@ -9,8 +10,11 @@ extern "C" {
 void* malloc(std::size_t size) { return operator new(size); }
 void free(void* memory) { operator delete(memory); }
 
-// Takes the place of the generated one, which is weak and does not pass on the old size: our heap has no realloc.
-__attribute__((export_name("cabi_realloc"))) void* cabi_realloc(void* old, std::size_t old_size, std::size_t alignment, std::size_t size) {
+// Takes the place of the generated one, which is weak and does not pass on the old size: our heap
+// has no realloc.
+__attribute__((export_name("cabi_realloc"))) void* cabi_realloc(void* old, std::size_t old_size,
+                                                                std::size_t alignment,
+                                                                std::size_t size) {
   SIDEKICK_CHECK(alignment <= 16);
   if (size == 0) return reinterpret_cast<void*>(alignment);
   void* memory = operator new(size);

@@ -1,5 +1,6 @@
-// The border as a WIT interface (wit/sidekick.wit): translates between what wit-bindgen made of it and the core's types. Decides nothing. Every
-// text is copied, as the component model wants it: the raw module (sidekick_abi.h) is for whoever counts microseconds.
+// The border as a WIT interface (wit/sidekick.wit): translates between what wit-bindgen made of it
+// and the core's types. Decides nothing. Every text is copied, as the component model wants it: the
+// raw module (sidekick_abi.h) is for whoever counts microseconds.
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -34,8 +35,12 @@ enum ActionCase : u8 {
 #include "sidekick/border.def"
 };
 
-Bytes view(const sidekick_list_u8_t& list) { return Bytes(reinterpret_cast<const char*>(list.ptr), list.len); }
-Bytes view(const sidekick_string_t& text) { return Bytes(reinterpret_cast<const char*>(text.ptr), text.len); }
+Bytes view(const sidekick_list_u8_t& list) {
+  return Bytes(reinterpret_cast<const char*>(list.ptr), list.len);
+}
+Bytes view(const sidekick_string_t& text) {
+  return Bytes(reinterpret_cast<const char*>(text.ptr), text.len);
+}
 
 /// A copy for the caller, who frees it by way of the generated code. Empty lists have no memory.
 template <class T>
@@ -46,9 +51,15 @@ T* copied(const T* from, std::size_t count) {
   return to;
 }
 
-void give(sidekick_string_t& to, Bytes text) { to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()}; }
-void give(sidekick_list_u8_t& to, Bytes text) { to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()}; }
-void give(sidekick_list_u32_t& to, std::span<const u32> ids) { to = {copied(ids.data(), ids.size()), ids.size()}; }
+void give(sidekick_string_t& to, Bytes text) {
+  to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()};
+}
+void give(sidekick_list_u8_t& to, Bytes text) {
+  to = {copied(reinterpret_cast<const u8*>(text.data()), text.size()), text.size()};
+}
+void give(sidekick_list_u32_t& to, std::span<const u32> ids) {
+  to = {copied(ids.data(), ids.size()), ids.size()};
+}
 
 Input decode_input(const WIT(input_t) & from_wit) {
   // A case without fields has no member in the union: only a dependent name may be asked for.
@@ -57,14 +68,14 @@ Input decode_input(const WIT(input_t) & from_wit) {
 #define SIDEKICK_U32(field) it.field = from.field;
 #define SIDEKICK_U64(field) it.field = from.field;
 #define SIDEKICK_BYTES(field) it.field = view(from.field);
-#define SIDEKICK_INPUT(Type, name, tag, fields)      \
-  case input_##name: {                               \
-    input::Type it;                                  \
-    if constexpr (requires { cases.name; }) {        \
+#define SIDEKICK_INPUT(Type, name, tag, fields)       \
+  case input_##name: {                                \
+    input::Type it;                                   \
+    if constexpr (requires { cases.name; }) {         \
       [[maybe_unused]] const auto& from = cases.name; \
-      fields                                         \
-    }                                                \
-    return it;                                       \
+      fields                                          \
+    }                                                 \
+    return it;                                        \
   }
 #include "sidekick/border.def"
     }
@@ -92,10 +103,12 @@ void encode_action(WIT(action_t) & to_wit, const Action& action) {
 
 }  // namespace
 
-// The generated code insists on an object file with the world's type, which scripts/make-component adds from the WIT text instead.
+// The generated code insists on an object file with the world's type, which scripts/make-component
+// adds from the WIT text instead.
 extern "C" void __component_type_object_force_link_sidekick() {}
 
-bool WIT(static_hub_open)(sidekick_string_t* config_text, WIT(own_hub_t) * hub, sidekick_string_t* error) {
+bool WIT(static_hub_open)(sidekick_string_t* config_text, WIT(own_hub_t) * hub,
+                          sidekick_string_t* error) {
   Config config;
   const std::string wrong = decode_config(view(*config_text), config);
   sidekick_string_free(config_text);
@@ -109,13 +122,15 @@ bool WIT(static_hub_open)(sidekick_string_t* config_text, WIT(own_hub_t) * hub, 
 
 void WIT(hub_destructor)(WIT(hub_t) * hub) { delete hub; }
 
-void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) * from, WIT(list_action_t) * to) {
+void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) * from,
+                            WIT(list_action_t) * to) {
   const Input input = decode_input(*from);
   self->hub.handle(now, input, self->actions);
   self->recorded.clear();
   if (self->is_recording) {
     self->recording.append(self->recorded, self->hub, now, input, self->actions);
-    if (self->recording.take_due_hash(self->hub)) self->recording.append_hash(self->recorded, self->hub);
+    if (self->recording.take_due_hash(self->hub))
+      self->recording.append_hash(self->recorded, self->hub);
   }
   *to = {nullptr, self->actions.size()};
   if (to->len > 0) to->ptr = static_cast<WIT(action_t)*>(std::malloc(to->len * sizeof *to->ptr));
@@ -123,7 +138,9 @@ void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) *
   WIT(input_free)(from);  // last: a callee owns what it is given, and the actions may point into it
 }
 
-uint32_t WIT(method_hub_body_bytes_max)(WIT(borrow_hub_t) self, sidekick_list_u8_t* method, sidekick_list_u8_t* path, sidekick_list_u8_t* authorization) {
+uint32_t WIT(method_hub_body_bytes_max)(WIT(borrow_hub_t) self, sidekick_list_u8_t* method,
+                                        sidekick_list_u8_t* path,
+                                        sidekick_list_u8_t* authorization) {
   const u32 bytes_max = self->hub.body_bytes_max(view(*method), view(*path), view(*authorization));
   for (sidekick_list_u8_t* list : {method, path, authorization}) sidekick_list_u8_free(list);
   return bytes_max;
@@ -143,4 +160,6 @@ void WIT(method_hub_hash)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
   give(*to, line);
 }
 
-void WIT(method_hub_recorded)(WIT(borrow_hub_t) self, sidekick_string_t* to) { give(*to, self->recorded); }
+void WIT(method_hub_recorded)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
+  give(*to, self->recorded);
+}

@@ -1,5 +1,5 @@
-// Allocation for C++: a heap over the module's memory, which traps when memory is out (the host then drops the instance and restores
-// another from the records).
+// Allocation for C++: a heap over the module's memory, which traps when memory is out (the host
+// then drops the instance and restores another from the records).
 #include <cstddef>
 #include <new>
 
@@ -16,10 +16,12 @@ struct ModuleMemory {
   static sidekick::u32 begin() { return reinterpret_cast<sidekick::u32>(&__heap_base); }
   static sidekick::u32 end() { return __builtin_wasm_memory_size(0) * page; }
   static bool grow(sidekick::u32 bytes) {
-    // A quarter more than there is, so that growing a hub is not a memory.grow for every few tokens; if that is too much, what is asked.
+    // A quarter more than there is, so that growing a hub is not a memory.grow for every few
+    // tokens; if that is too much, what is asked.
     const sidekick::u32 needed = (bytes + page - 1) / page;
     const sidekick::u32 wanted = needed + __builtin_wasm_memory_size(0) / 4;
-    return __builtin_wasm_memory_grow(0, wanted) != ~0ul || __builtin_wasm_memory_grow(0, needed) != ~0ul;
+    return __builtin_wasm_memory_grow(0, wanted) != ~0ul ||
+           __builtin_wasm_memory_grow(0, needed) != ~0ul;
   }
 };
 

@@ -1,15 +1,17 @@
-// The module's heap. Blocks lie side by side; a freed block joins its free neighbours at once, and free blocks are listed by size, eight
-// steps to each doubling, so both verbs take constant time. Why our own: the toolchains' allocators are several times this size and
-// differ from each other, and a hub should use the same memory on every host.
-// Knows no addresses, only offsets into a Memory, so that tests can run it over a memory of theirs.
+// The module's heap. Blocks lie side by side; a freed block joins its free neighbours at once, and
+// free blocks are listed by size, eight steps to each doubling, so both verbs take constant time.
+// Why our own: the toolchains' allocators are several times this size and differ from each other,
+// and a hub should use the same memory on every host. Knows no addresses, only offsets into a
+// Memory, so that tests can run it over a memory of theirs.
 #pragma once
 
 #include "sidekick/base.hpp"
 
 namespace sidekick {
 
-/// Memory has static members: `char* at(u32)`, `u32 begin()` (of the heap), `u32 end()` (a multiple of 16), and `bool grow(u32 bytes)`,
-/// which moves end() by at least that much or does nothing. It is zero where nobody wrote.
+/// Memory has static members: `char* at(u32)`, `u32 begin()` (of the heap), `u32 end()` (a multiple
+/// of 16), and `bool grow(u32 bytes)`, which moves end() by at least that much or does nothing. It
+/// is zero where nobody wrote.
 template <class Memory>
 class Heap {
  public:
@@ -22,7 +24,8 @@ class Heap {
     if (block == 0) return nullptr;
     unlink(block);
     const u32 rest = size_of(block) - size;
-    at(block).word = size;  // in use; and so is its left neighbour, or the two would have been joined
+    at(block).word =
+        size;  // in use; and so is its left neighbour, or the two would have been joined
     if (rest == 0) {
       at(block + size).word &= ~left_is_free;
     } else {
@@ -40,8 +43,9 @@ class Heap {
 
  private:
   struct Block {
-    u32 left_size;       // the left neighbour's last word: its size while it is free, its content while it is not
-    u32 word;            // size and flags
+    u32 left_size;  // the left neighbour's last word: its size while it is free, its content while
+                    // it is not
+    u32 word;       // size and flags
     u32 next, previous;  // in the list of its size while it is free, its content while it is not
   };
   static constexpr u32 header_bytes = 8;
@@ -61,7 +65,8 @@ class Heap {
     return shift * 8 + (units >> shift);
   }
 
-  /// The first of its own list if that happens to be large enough, else the first of the next list: every block there is.
+  /// The first of its own list if that happens to be large enough, else the first of the next list:
+  /// every block there is.
   u32 find(u32 size) const {
     const u32 own = list_of(size);
     if (heads_[own] != 0 && size_of(heads_[own]) >= size) return heads_[own];
@@ -73,7 +78,8 @@ class Heap {
     return 0;
   }
 
-  /// Makes what is in use free, together with what is free beside it; returns where the whole begins.
+  /// Makes what is in use free, together with what is free beside it; returns where the whole
+  /// begins.
   u32 join(u32 block) {
     u32 size = size_of(block);
     if ((at(block).word & left_is_free) != 0) {
@@ -115,7 +121,8 @@ class Heap {
     if (next == 0) listed_[list / 64] &= ~(u64{1} << list % 64);
   }
 
-  /// Adds a free block of at least `size` at the end, where a block of no size, always in use, stops join().
+  /// Adds a free block of at least `size` at the end, where a block of no size, always in use,
+  /// stops join().
   u32 extend(u32 size) {
     if (last_ == 0) last_ = ((Memory::begin() + 15) & ~15u) + header_bytes;
     const u32 end = last_ + size + header_bytes;

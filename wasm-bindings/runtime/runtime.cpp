@@ -1,5 +1,5 @@
-// What the C++ runtime would otherwise import or drag in: ways to die that need no stream. With these the module imports nothing, which
-// the build checks.
+// What the C++ runtime would otherwise import or drag in: ways to die that need no stream. With
+// these the module imports nothing, which the build checks.
 #include <cstddef>
 
 #include "sidekick/base.hpp"
@@ -17,17 +17,21 @@ void abort() { sidekick::trap(); }
 // Nothing is ever torn down: an instance is dropped as a whole.
 int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
 
-// Most copies here are a few dozen bytes, for which memory.copy costs engines a call out of the module; large ones it does best.
+// Most copies here are a few dozen bytes, for which memory.copy costs engines a call out of the
+// module; large ones it does best.
 void* memmove(void* to, const void* from, std::size_t size) {
   auto* out = static_cast<unsigned char*>(to);
   const auto* in = static_cast<const unsigned char*>(from);
   constexpr std::size_t small_bytes_max = 64;
-  if (size > small_bytes_max) return __builtin_memmove(to, from, size);  // one instruction with -mbulk-memory
+  if (size > small_bytes_max)
+    return __builtin_memmove(to, from, size);  // one instruction with -mbulk-memory
   if (out <= in) {
-    for (; size >= 8; size -= 8, out += 8, in += 8) *reinterpret_cast<Word*>(out) = *reinterpret_cast<const Word*>(in);
+    for (; size >= 8; size -= 8, out += 8, in += 8)
+      *reinterpret_cast<Word*>(out) = *reinterpret_cast<const Word*>(in);
     for (; size > 0; --size) *out++ = *in++;
   } else {
-    for (; size >= 8; size -= 8) *reinterpret_cast<Word*>(out + size - 8) = *reinterpret_cast<const Word*>(in + size - 8);
+    for (; size >= 8; size -= 8)
+      *reinterpret_cast<Word*>(out + size - 8) = *reinterpret_cast<const Word*>(in + size - 8);
     for (; size > 0; --size) out[size - 1] = in[size - 1];
   }
   return to;
@@ -35,12 +39,15 @@ void* memmove(void* to, const void* from, std::size_t size) {
 void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
 #if defined(__EMSCRIPTEN__)
-// Emscripten's own versions of these would tell JavaScript that memory has grown, or ask it for the time: imports. Nothing here calls
-// them (allocator.cpp grows the memory), but its libraries name them.
+// Emscripten's own versions of these would tell JavaScript that memory has grown, or ask it for the
+// time: imports. Nothing here calls them (allocator.cpp grows the memory), but its libraries name
+// them.
 double emscripten_get_now() { sidekick::trap(); }
 int emscripten_resize_heap(std::size_t) { sidekick::trap(); }
 std::size_t emscripten_get_heap_max() { sidekick::trap(); }
-void emscripten_memcpy_big(void* to, const void* from, std::size_t size) { __builtin_memcpy(to, from, size); }  // memory.copy
+void emscripten_memcpy_big(void* to, const void* from, std::size_t size) {
+  __builtin_memcpy(to, from, size);
+}  // memory.copy
 #endif
 }
 

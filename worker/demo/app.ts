@@ -1,6 +1,7 @@
 // The application: a todo list and a chat, kept in memory. Knows Covenant, knows neither node:http nor the page.
-import { CovenantServer } from "@covenant-rpc/server";
+
 import type { ServerToSidekickConnection } from "@covenant-rpc/core/interfaces";
+import { CovenantServer } from "@covenant-rpc/server";
 import { covenant, nameMax, type Todo } from "./covenant.js";
 
 const todoCountMax = 100;
@@ -23,7 +24,8 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
   server.defineProcedure("addTodo", {
     resources: ({ outputs }) => ["todos", `todo/${outputs.id}`],
     procedure: ({ inputs, error }) => {
-      if (todos.length >= todoCountMax) error(`The list is full: it holds ${todoCountMax} todos. Delete one first.`, 409);
+      if (todos.length >= todoCountMax)
+        error(`The list is full: it holds ${todoCountMax} todos. Delete one first.`, 409);
       const todo: Todo = { id: crypto.randomUUID(), text: inputs.text, done: false };
       todos.push(todo);
       return todo;
@@ -33,7 +35,9 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
   server.defineProcedure("toggleTodo", {
     resources: ({ inputs }) => ["todos", `todo/${inputs.id}`],
     procedure: ({ inputs, error }) => {
-      const todo = todos.find((t) => t.id === inputs.id) ?? error("This todo is gone: someone deleted it.", 404);
+      const todo =
+        todos.find((t) => t.id === inputs.id) ??
+        error("This todo is gone: someone deleted it.", 404);
       todo.done = inputs.done;
       return todo;
     },
@@ -53,12 +57,18 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
     onConnect: ({ inputs, reject }) => {
       const username = inputs.username.trim();
       if (username === "") reject("Please enter a name.", "client");
-      if (username.length > nameMax) reject(`Please choose a name of at most ${nameMax} characters.`, "client");
+      if (username.length > nameMax)
+        reject(`Please choose a name of at most ${nameMax} characters.`, "client");
       return { username };
     },
     onMessage: async ({ inputs, params, context, error }) => {
-      if (inputs.text.startsWith("/")) error(`There is no command ${inputs.text.split(" ")[0]} here.`, "client");
-      const failed = await server.sendMessage("chat", params, { username: context.username, text: inputs.text, at: new Date() });
+      if (inputs.text.startsWith("/"))
+        error(`There is no command ${inputs.text.split(" ")[0]} here.`, "client");
+      const failed = await server.sendMessage("chat", params, {
+        username: context.username,
+        text: inputs.text,
+        at: new Date(),
+      });
       if (failed) error("The message could not be delivered.", "server");
     },
   });
@@ -70,7 +80,8 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
 /** CovenantServer does not catch a rejected update(), and an unhandled rejection ends a Node process: an unreachable
  *  Sidekick must become the Error value that the interface provides for. */
 function surviveOutages(sidekick: ServerToSidekickConnection): ServerToSidekickConnection {
-  const unreachable = (cause: unknown) => new Error(`the Sidekick cannot be reached: ${String(cause)}`);
+  const unreachable = (cause: unknown) =>
+    new Error(`the Sidekick cannot be reached: ${String(cause)}`);
   return {
     // Throws instead of returning: CovenantServer looks at neither, and a token nobody knows is worse than a failed connect.
     addConnection: async (payload) => {

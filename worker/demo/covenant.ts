@@ -15,7 +15,10 @@ export const nameMax = 40;
 export const covenant = declareCovenant({
   procedures: {
     getTodos: query({ input: z.null(), output: z.array(todo) }),
-    addTodo: mutation({ input: z.object({ text: z.string().trim().min(1).max(todoTextMax) }), output: todo }),
+    addTodo: mutation({
+      input: z.object({ text: z.string().trim().min(1).max(todoTextMax) }),
+      output: todo,
+    }),
     toggleTodo: mutation({ input: z.object({ id: z.string(), done: z.boolean() }), output: todo }),
     deleteTodo: mutation({ input: z.object({ id: z.string() }), output: z.null() }),
   },

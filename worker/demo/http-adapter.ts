@@ -14,9 +14,10 @@ export function toNodeListener(handler: FetchHandler) {
     } catch (cause) {
       if (req.destroyed && !req.complete) return; // the client hung up: nobody is left to answer
       if (!(cause instanceof BodyTooLarge)) console.error("demo: request failed:", cause);
-      response = cause instanceof BodyTooLarge
-        ? new Response(cause.message, { status: 413, headers: { Connection: "close" } })
-        : new Response("Internal error", { status: 500 });
+      response =
+        cause instanceof BodyTooLarge
+          ? new Response(cause.message, { status: 413, headers: { Connection: "close" } })
+          : new Response("Internal error", { status: 500 });
     }
     const body = Buffer.from(await response.arrayBuffer());
     res.writeHead(response.status, Object.fromEntries(response.headers));
@@ -34,7 +35,11 @@ async function toRequest(req: IncomingMessage): Promise<Request> {
   // The path is appended, not resolved: "//host/x" would otherwise name another host.
   const url = new URL(`http://localhost${req.url?.startsWith("/") ? req.url : "/"}`);
   const method = req.method ?? "GET";
-  return new Request(url, { method, headers, body: method === "GET" || method === "HEAD" ? null : await readBody(req) });
+  return new Request(url, {
+    method,
+    headers,
+    body: method === "GET" || method === "HEAD" ? null : await readBody(req),
+  });
 }
 
 async function readBody(req: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> {
@@ -42,7 +47,8 @@ async function readBody(req: IncomingMessage): Promise<Uint8Array<ArrayBuffer>> 
   let bytes = 0;
   for await (const chunk of req as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > bodyBytesMax) throw new BodyTooLarge(`The body is larger than ${bodyBytesMax} bytes.`);
+    if (bytes > bodyBytesMax)
+      throw new BodyTooLarge(`The body is larger than ${bodyBytesMax} bytes.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks) as Uint8Array<ArrayBuffer>;

@@ -26,14 +26,19 @@ function readOptions() {
     process.exit(0);
   }
   const port = Number(values.port);
-  if (!/^\d+$/.test(values.port) || port > 65535) throw new Error(`--port: expected 0 to 65535, got ${JSON.stringify(values.port)}`);
+  if (!/^\d+$/.test(values.port) || port > 65535)
+    throw new Error(`--port: expected 0 to 65535, got ${JSON.stringify(values.port)}`);
   if (!URL.canParse(values["sidekick-url"])) {
-    throw new Error(`--sidekick-url: expected a URL such as http://localhost:3001, got ${JSON.stringify(values["sidekick-url"])}`);
+    throw new Error(
+      `--sidekick-url: expected a URL such as http://localhost:3001, got ${JSON.stringify(values["sidekick-url"])}`,
+    );
   }
   const sidekickSecret = values["sidekick-secret"] ?? process.env["SIDEKICK_SECRET"];
   const serverSecret = values["server-secret"] ?? process.env["SIDEKICK_SERVER_SECRET"];
-  if (!sidekickSecret) throw new Error("--sidekick-secret is missing: pass the Sidekick's --secret");
-  if (!serverSecret) throw new Error("--server-secret is missing: pass the Sidekick's --server-secret");
+  if (!sidekickSecret)
+    throw new Error("--sidekick-secret is missing: pass the Sidekick's --secret");
+  if (!serverSecret)
+    throw new Error("--server-secret is missing: pass the Sidekick's --server-secret");
   return { port, site: { sidekickUrl: values["sidekick-url"], sidekickSecret, serverSecret } };
 }
 
@@ -46,7 +51,11 @@ async function main() {
   const { port, site } = readOptions();
   const server = createServer(toNodeListener(await createSite(site)));
   server.on("error", (error: NodeJS.ErrnoException) => {
-    fail(error.code === "EADDRINUSE" ? `port ${port} is in use: stop what listens there or choose another --port` : error.message);
+    fail(
+      error.code === "EADDRINUSE"
+        ? `port ${port} is in use: stop what listens there or choose another --port`
+        : error.message,
+    );
   });
   server.listen(port, () => {
     const { port: actual } = server.address() as AddressInfo;

@@ -29,7 +29,10 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
     write: false,
     format: "esm",
     target: "es2022",
-    define: { SIDEKICK_URL: JSON.stringify(options.sidekickUrl), COVENANT_PATH: JSON.stringify(covenantPath) },
+    define: {
+      SIDEKICK_URL: JSON.stringify(options.sidekickUrl),
+      COVENANT_PATH: JSON.stringify(covenantPath),
+    },
     logLevel: "error",
   });
   const files = new Map<string, { type: string; body: string }>([
@@ -45,7 +48,8 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
       return requireSidekickSecret(request, options.serverSecret) ?? app.handle(request);
     }
     const file = files.get(url.pathname);
-    if (!file) return new Response(`There is no ${url.pathname} here. The page is at /`, { status: 404 });
+    if (!file)
+      return new Response(`There is no ${url.pathname} here. The page is at /`, { status: 404 });
     if (request.method !== "GET" && request.method !== "HEAD") {
       return new Response("Only GET here", { status: 405, headers: { Allow: "GET, HEAD" } });
     }

@@ -1,20 +1,21 @@
-// The command: reads flags, environment and files, starts the server, and says clearly what is wrong where it cannot.
+// The command: reads flags, environment and files, starts the server, and says clearly what is
+// wrong where it cannot.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 
-#include <nlohmann/json.hpp>
 #include <openssl/rand.h>
+#include <nlohmann/json.hpp>
 
-#include "runtime/engine.hpp"
 #include "errors.hpp"
-#include "store/file.hpp"
-#include "server.hpp"
 #include "http/server_url.hpp"
-#include "sidekick/base.hpp"
-#include "testing.hpp"
+#include "runtime/engine.hpp"
 #include "runtime/wasmtime_engine.hpp"
+#include "server.hpp"
+#include "sidekick/base.hpp"
+#include "store/file.hpp"
+#include "testing.hpp"
 
 namespace sidekick::host {
 
@@ -22,7 +23,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char help_text[] = R"(sidekick-server: holds the WebSockets of a Covenant app, and carries its channels and resource updates
+constexpr char help_text[] =
+    R"(sidekick-server: holds the WebSockets of a Covenant app, and carries its channels and resource updates
 
 Usage: sidekick-server --secret SECRET [options]
 
@@ -60,10 +62,22 @@ struct FlagName {
 };
 
 constexpr FlagName flag_names[] = {
-    {"port", "SIDEKICK_PORT", 'p'}, {"host", "SIDEKICK_HOST"}, {"secret", "SIDEKICK_SECRET", 's'}, {"auth-delay", "SIDEKICK_AUTH_DELAY"},
-    {"server-url", "SIDEKICK_SERVER_URL"}, {"server-secret", "SIDEKICK_SERVER_SECRET"}, {"config", nullptr}, {"record", nullptr},
-    {"log-level", "SIDEKICK_LOG_LEVEL"}, {"data", "SIDEKICK_DATA"}, {"tls-cert", "SIDEKICK_TLS_CERT"}, {"tls-key", "SIDEKICK_TLS_KEY"},
-    {"engine", "SIDEKICK_ENGINE"}, {"module", "SIDEKICK_MODULE"}, {"help", nullptr, 'h', false}, {"version", nullptr, 'v', false},
+    {"port", "SIDEKICK_PORT", 'p'},
+    {"host", "SIDEKICK_HOST"},
+    {"secret", "SIDEKICK_SECRET", 's'},
+    {"auth-delay", "SIDEKICK_AUTH_DELAY"},
+    {"server-url", "SIDEKICK_SERVER_URL"},
+    {"server-secret", "SIDEKICK_SERVER_SECRET"},
+    {"config", nullptr},
+    {"record", nullptr},
+    {"log-level", "SIDEKICK_LOG_LEVEL"},
+    {"data", "SIDEKICK_DATA"},
+    {"tls-cert", "SIDEKICK_TLS_CERT"},
+    {"tls-key", "SIDEKICK_TLS_KEY"},
+    {"engine", "SIDEKICK_ENGINE"},
+    {"module", "SIDEKICK_MODULE"},
+    {"help", nullptr, 'h', false},
+    {"version", nullptr, 'v', false},
 };
 
 /// Flags and variables.
@@ -74,7 +88,8 @@ class Settings {
       std::string_view argument = arguments[i];
       std::optional<std::string_view> value;
       const bool is_long = argument.starts_with("--");
-      if (!is_long && (argument.size() < 2 || argument[0] != '-')) throw UsageError("unexpected argument " + quote_text(argument));
+      if (!is_long && (argument.size() < 2 || argument[0] != '-'))
+        throw UsageError("unexpected argument " + quote_text(argument));
       if (is_long && argument.find('=') != argument.npos) {
         value = argument.substr(argument.find('=') + 1);
         argument = argument.substr(0, argument.find('='));
@@ -87,7 +102,8 @@ class Settings {
         if (++i == count) throw UsageError(std::string(argument) + ": expected a value behind it");
         value = arguments[i];
       }
-      if (!flag.takes_value && value) throw UsageError(std::string(argument) + ": expected no value, got " + quote_text(*value));
+      if (!flag.takes_value && value)
+        throw UsageError(std::string(argument) + ": expected no value, got " + quote_text(*value));
       flags_[flag.name].emplace_back(value.value_or(""));
     }
   }
@@ -95,7 +111,9 @@ class Settings {
   bool has(std::string_view name) const { return flags_.contains(name); }
 
   /// Every value given by flags.
-  std::vector<std::string> all(std::string_view name) const { return has(name) ? flags_.at(name) : std::vector<std::string>{}; }
+  std::vector<std::string> all(std::string_view name) const {
+    return has(name) ? flags_.at(name) : std::vector<std::string>{};
+  }
 
   /// The last flag's, or else the variable's where it is not empty.
   std::optional<std::string> get(std::string_view name) const {
@@ -112,7 +130,8 @@ class Settings {
  private:
   static const FlagName& find(std::string_view argument) {
     for (const FlagName& flag : flag_names) {
-      if (argument.starts_with("--") ? argument.substr(2) == flag.name : argument[1] == flag.letter) return flag;
+      if (argument.starts_with("--") ? argument.substr(2) == flag.name : argument[1] == flag.letter)
+        return flag;
     }
     throw UsageError("unknown option " + quote_text(argument));
   }
@@ -121,9 +140,11 @@ class Settings {
 };
 
 unsigned integer(std::string_view name, const std::string& value, unsigned highest) {
-  const bool is_number = !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
+  const bool is_number =
+      !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
   if (!is_number || std::stoul(value) > highest) {
-    throw UsageError(std::string(name) + ": expected a whole number from 0 to " + std::to_string(highest) + ", got " + quote_text(value));
+    throw UsageError(std::string(name) + ": expected a whole number from 0 to " +
+                     std::to_string(highest) + ", got " + quote_text(value));
   }
   return static_cast<unsigned>(std::stoul(value));
 }
@@ -132,12 +153,15 @@ LogLevel log_level(const std::string& value) {
   for (std::size_t i = 0; i < std::size(log_level_names); ++i) {
     if (value == log_level_names[i]) return static_cast<LogLevel>(i);
   }
-  throw UsageError("--log-level: expected one of silent, error, warn, info, debug, got " + quote_text(value));
+  throw UsageError("--log-level: expected one of silent, error, warn, info, debug, got " +
+                   quote_text(value));
 }
 
 /// Checked on its own, whatever flags and variables say, so that a mistake is told where it is.
 Json read_config(const std::string& path, const CreateEngine& create) {
-  const auto wrong = [&](const std::string& reason) { return UsageError("--config " + path + ": " + reason); };
+  const auto wrong = [&](const std::string& reason) {
+    return UsageError("--config " + path + ": " + reason);
+  };
   const auto [text, error] = read_file(path);
   if (error != 0) throw wrong(errno_text(error));
   std::string_view json = text;
@@ -148,8 +172,10 @@ Json read_config(const std::string& path, const CreateEngine& create) {
   } catch (const Json::exception& mistake) {
     throw wrong(std::string("expected JSON: ") + mistake.what());
   }
-  if (!config.is_object()) throw wrong("expected a JSON object with limits, e.g. {\"frame_bytes_max\": 65536}");
-  if (config.contains("hash_seed")) throw wrong("\"hash_seed\" is chosen anew at each start and cannot be set; leave it out");
+  if (!config.is_object())
+    throw wrong("expected a JSON object with limits, e.g. {\"frame_bytes_max\": 65536}");
+  if (config.contains("hash_seed"))
+    throw wrong("\"hash_seed\" is chosen anew at each start and cannot be set; leave it out");
   Json probe = config;
   if (!probe.contains("secrets")) probe["secrets"] = {"none"};
   try {
@@ -160,7 +186,8 @@ Json read_config(const std::string& path, const CreateEngine& create) {
   return config;
 }
 
-/// Unpredictable: resource names come from strangers, who must not be able to choose colliding ones.
+/// Unpredictable: resource names come from strangers, who must not be able to choose colliding
+/// ones.
 std::string hash_seed() {
   unsigned char bytes[8];
   if (RAND_bytes(bytes, sizeof bytes) != 1) throw StartError("the system gives no random bytes");
@@ -172,18 +199,23 @@ std::string hash_seed() {
 Json settle_config(const Settings& settings, const CreateEngine& create) {
   const auto path = settings.get("config");
   Json config = path ? read_config(*path, create) : Json::object();
-  if (settings.has("secret")) config["secrets"] = settings.all("secret");
-  else if (const auto secret = Settings::variable("secret")) config["secrets"] = Json::array({*secret});
+  if (settings.has("secret"))
+    config["secrets"] = settings.all("secret");
+  else if (const auto secret = Settings::variable("secret"))
+    config["secrets"] = Json::array({*secret});
   const auto is_empty = [](const Json& secret) { return secret == ""; };
-  if (!config.contains("secrets") || std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
-    throw UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+  if (!config.contains("secrets") ||
+      std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
+    throw UsageError(
+        "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
   }
   try {
     config["secrets"].dump();
   } catch (const Json::exception&) {
     throw UsageError("--secret (SIDEKICK_SECRET): expected UTF-8");
   }
-  if (const auto delay = settings.get("auth-delay")) config["auth_failure_delay_ms"] = integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 60000);
+  if (const auto delay = settings.get("auth-delay"))
+    config["auth_failure_delay_ms"] = integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 60000);
   return config;
 }
 
@@ -194,7 +226,8 @@ std::string shown_host(const std::optional<std::string>& host) {
 
 void run(const Settings& settings) {
   ServerOptions options;
-  options.port = static_cast<unsigned short>(integer("--port (SIDEKICK_PORT)", settings.get("port").value_or("3000"), 65535));
+  options.port = static_cast<unsigned short>(
+      integer("--port (SIDEKICK_PORT)", settings.get("port").value_or("3000"), 65535));
   options.host = settings.get("host");
   options.server_url = settings.get("server-url");
   options.server_secret = settings.get("server-secret").value_or("");
@@ -202,12 +235,15 @@ void run(const Settings& settings) {
   options.data_directory = settings.get("data");
   options.tls_cert_file = settings.get("tls-cert");
   options.tls_key_file = settings.get("tls-key");
-  if (options.tls_cert_file.has_value() != options.tls_key_file.has_value()) throw UsageError("--tls-cert and --tls-key: expected both, got one");
+  if (options.tls_cert_file.has_value() != options.tls_key_file.has_value())
+    throw UsageError("--tls-cert and --tls-key: expected both, got one");
   Log log(log_level(settings.get("log-level").value_or("info")));
   const std::string engine = settings.get("engine").value_or("wasmtime");
-  if (engine != "wasmtime" && engine != "native") throw UsageError("--engine: expected wasmtime or native, got " + quote_text(engine));
+  if (engine != "wasmtime" && engine != "native")
+    throw UsageError("--engine: expected wasmtime or native, got " + quote_text(engine));
 
-  const CreateEngine create = for_testing(engine == "native" ? native_engine() : wasmtime_engine(settings.get("module"), log));
+  const CreateEngine create = for_testing(
+      engine == "native" ? native_engine() : wasmtime_engine(settings.get("module"), log));
   options.create_engine = [create, config = settle_config(settings, create)]() mutable {
     config["hash_seed"] = hash_seed();
     return create(config.dump());
@@ -215,13 +251,17 @@ void run(const Settings& settings) {
   options.ping_seconds = ping_seconds_for_testing(options.ping_seconds);
   options.accepted = accepted_for_testing();
   if (options.server_url && options.server_secret.empty()) {
-    log.warn("--server-url without --server-secret: the app server cannot tell our messages from a stranger's");
+    log.warn(
+        "--server-url without --server-secret: the app server cannot tell our messages from a "
+        "stranger's");
   }
   serve(options, log, [&](unsigned short port) {
     const std::string s = options.tls_cert_file ? "s" : "";
     const std::string name = shown_host(options.host) + ":" + std::to_string(port);
-    std::cout << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws" << s << "://" << name << "/socket\n";
-    if (options.server_url) std::cout << "Forwards messages to " << parse_server_url(*options.server_url).shown << "\n";
+    std::cout << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws"
+              << s << "://" << name << "/socket\n";
+    if (options.server_url)
+      std::cout << "Forwards messages to " << parse_server_url(*options.server_url).shown << "\n";
     if (options.record_file) std::cout << "Records to " << *options.record_file << "\n";
     if (options.data_directory) std::cout << "Keeps tokens in " << *options.data_directory << "\n";
     std::cout << "Press Ctrl+C to stop" << std::endl;

@@ -1,5 +1,6 @@
-// Which socket belongs to which client handle. Handles count up, so that the hub only ever appends to its sorted tables; one whose place
-// in the table is taken is left out, so that finding one is a single look.
+// Which socket belongs to which client handle. Handles count up, so that the hub only ever appends
+// to its sorted tables; one whose place in the table is taken is left out, so that finding one is a
+// single look.
 #pragma once
 
 #include <memory>
@@ -41,7 +42,9 @@ class Clients {
   std::vector<std::shared_ptr<ClientSocket>> all() const;
 
  private:
-  std::shared_ptr<ClientSocket>& place(ClientId client) { return places_[client & (places_.size() - 1)]; }
+  std::shared_ptr<ClientSocket>& place(ClientId client) {
+    return places_[client & (places_.size() - 1)];
+  }
 
   void grow() {
     auto before = std::move(places_);
@@ -51,7 +54,8 @@ class Clients {
     }
   }
 
-  std::vector<std::shared_ptr<ClientSocket>> places_ = std::vector<std::shared_ptr<ClientSocket>>(64);
+  std::vector<std::shared_ptr<ClientSocket>> places_ =
+      std::vector<std::shared_ptr<ClientSocket>>(64);
   std::size_t count_ = 0;
   ClientId next_ = 1;
 };

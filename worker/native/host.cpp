@@ -9,11 +9,13 @@ namespace sidekick::host {
 
 namespace {
 
-/// Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, the socket is closed with 1009.
+/// Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, the
+/// socket is closed with 1009.
 constexpr std::size_t frame_bytes_over_max = 64 * 1024;
 constexpr unsigned silent_rounds_max = 2;
 constexpr u32 token_free = 0;  // border.def: held ones have another state
-/// A record far ahead must not run over the clock's own numbers. The timer that comes early is set again.
+/// A record far ahead must not run over the clock's own numbers. The timer that comes early is set
+/// again.
 constexpr u64 timer_ms_max = 24 * 60 * 60 * 1000;
 
 const Buffer::Ptr& ping_frame() {
@@ -21,9 +23,13 @@ const Buffer::Ptr& ping_frame() {
   return frame;
 }
 
-std::string_view name_of(const Input* input) { return input == nullptr ? "none" : find_input_shape(static_cast<u32>(input->tag))->name; }
+std::string_view name_of(const Input* input) {
+  return input == nullptr ? "none" : find_input_shape(static_cast<u32>(input->tag))->name;
+}
 
-u32 saturated(std::size_t size) { return static_cast<u32>(std::min<std::size_t>(size, 0xffffffff)); }
+u32 saturated(std::size_t size) {
+  return static_cast<u32>(std::min<std::size_t>(size, 0xffffffff));
+}
 
 }  // namespace
 
@@ -33,14 +39,21 @@ std::vector<std::shared_ptr<ClientSocket>> Clients::all() const {
   for (const auto& socket : places_) {
     if (socket != nullptr) sockets.push_back(socket);
   }
-  std::sort(sockets.begin(), sockets.end(), [](const auto& a, const auto& b) { return a->client < b->client; });
+  std::sort(sockets.begin(), sockets.end(),
+            [](const auto& a, const auto& b) { return a->client < b->client; });
   return sockets;
 }
 
 Host::Host(Loop& loop, std::unique_ptr<Engine> engine, HostOptions options)
-    : loop_(loop), options_(std::move(options)), log_(options_.log), engine_(std::move(engine)), limits_(limits_of(*engine_)),
-      rules_{*this, limits_.frame_bytes_max + frame_bytes_over_max, limits_.client_buffer_bytes_max},
-      timer_(loop.context().get_executor()), tick_(loop.context().get_executor()) {
+    : loop_(loop),
+      options_(std::move(options)),
+      log_(options_.log),
+      engine_(std::move(engine)),
+      limits_(limits_of(*engine_)),
+      rules_{*this, limits_.frame_bytes_max + frame_bytes_over_max,
+             limits_.client_buffer_bytes_max},
+      timer_(loop.context().get_executor()),
+      tick_(loop.context().get_executor()) {
   loop_.before_writes = [this] { commit(); };
   loop_.after_writes = [this] { start_forwards(); };
   tick_later();
@@ -58,7 +71,8 @@ void Host::start() {
   if (!restore(at, nullptr)) remake(at, nullptr);
 }
 
-// --- inputs -------------------------------------------------------------------------------------------------------------
+// --- inputs
+// -------------------------------------------------------------------------------------------------------------
 
 void Host::apply(const Input& input, Sender sender) {
   sender_ = std::move(sender);
@@ -93,7 +107,8 @@ void Host::on_request(HttpSession& session, const input::HttpRequest& request) {
 
 void Host::on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) {
   const ClientId client = clients_.choose();
-  if (log_.has(LogLevel::debug)) log_.debug("socket opened", {{"client", client}, {"remote", stream.remote_address()}});
+  if (log_.has(LogLevel::debug))
+    log_.debug("socket opened", {{"client", client}, {"remote", stream.remote_address()}});
   const auto socket = std::make_shared<ClientSocket>(loop_, std::move(stream), rules_, client);
   clients_.add(socket);
   socket->send(handshake);
@@ -102,14 +117,18 @@ void Host::on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_vi
 }
 
 void Host::on_refused(std::string_view path, const std::string& remote) {
-  log_.warn("a request with no or a wrong secret was refused", {{"path", path}, {"remote", remote}});
+  log_.warn("a request with no or a wrong secret was refused",
+            {{"path", path}, {"remote", remote}});
 }
 
-void Host::on_message(ClientSocket& socket, std::string_view bytes) { apply(input::ClientFrame{socket.client, bytes}, {socket.client, nullptr}); }
+void Host::on_message(ClientSocket& socket, std::string_view bytes) {
+  apply(input::ClientFrame{socket.client, bytes}, {socket.client, nullptr});
+}
 
 void Host::on_closed(ClientSocket& socket, u16 code, const std::string& why) {
   const ClientId client = socket.client;
-  if (code == close_abnormal && !why.empty()) log_.debug("socket error", {{"client", client}, {"error", why}});
+  if (code == close_abnormal && !why.empty())
+    log_.debug("socket error", {{"client", client}, {"error", why}});
   log_.debug("socket closed", {{"client", client}, {"code", code}});
   const auto kept = socket.shared_from_this();
   if (clients_.erase(client)) apply(input::ClientClosed{client});
@@ -124,7 +143,8 @@ void Host::shut_down() {
   apply(input::ShuttingDown{});
 }
 
-// --- actions ------------------------------------------------------------------------------------------------------------
+// --- actions
+// ------------------------------------------------------------------------------------------------------------
 
 void Host::perform(std::span<const Action> actions) {
   for (const Action& action : actions) {
@@ -134,7 +154,9 @@ void Host::perform(std::span<const Action> actions) {
       throw;
     } catch (const std::exception& error) {
       // A bug of this host; it must not take everybody's sockets with it.
-      log_.error("action failed", {{"action", find_action_shape(static_cast<u32>(action.tag))->name}, {"error", error.what()}});
+      log_.error("action failed",
+                 {{"action", find_action_shape(static_cast<u32>(action.tag))->name},
+                  {"error", error.what()}});
     }
   }
 }
@@ -146,7 +168,8 @@ void Host::perform_one(const Action& action) {
       return note_write();
     case ActionTag::touch_token:
       // One that could not be stored when it was registered is not there to be taken.
-      if (!options_.tokens.touch(action.touch_token) && action.touch_token.state != token_free) unstored_.push_back(sender_);
+      if (!options_.tokens.touch(action.touch_token) && action.touch_token.state != token_free)
+        unstored_.push_back(sender_);
       return note_write();
     case ActionTag::erase_token:
       options_.tokens.erase(action.erase_token);
@@ -160,10 +183,12 @@ void Host::perform_one(const Action& action) {
     case ActionTag::send:
       return send(action.send);
     case ActionTag::respond:
-      if (action.respond.request == answered_request_ && sender_.session != nullptr) sender_.session->respond(action.respond);
+      if (action.respond.request == answered_request_ && sender_.session != nullptr)
+        sender_.session->respond(action.respond);
       return;
     case ActionTag::forward:
-      forwards_.push_back({action.forward.forward, generation_, std::string(action.forward.body), action.forward.timeout_ms, sender_.client});
+      forwards_.push_back({action.forward.forward, generation_, std::string(action.forward.body),
+                           action.forward.timeout_ms, sender_.client});
       return loop_.end_turn_later();
     case ActionTag::close:
       return close(action.close);
@@ -183,10 +208,14 @@ void Host::send(const action::Send& action) {
 }
 
 void Host::close(const action::Close& action) {
-  const Log::Fields fields = {{"client", action.client}, {"code", action.code}, {"reason", action.reason}};
-  if (action.code == close_try_again_later) log_.warn("a socket is closed by the Sidekick", fields);
-  else log_.debug("a socket is closed by the Sidekick", fields);
-  if (ClientSocket* socket = clients_.find(action.client)) socket->end(static_cast<u16>(action.code), action.reason);
+  const Log::Fields fields = {
+      {"client", action.client}, {"code", action.code}, {"reason", action.reason}};
+  if (action.code == close_try_again_later)
+    log_.warn("a socket is closed by the Sidekick", fields);
+  else
+    log_.debug("a socket is closed by the Sidekick", fields);
+  if (ClientSocket* socket = clients_.find(action.client))
+    socket->end(static_cast<u16>(action.code), action.reason);
 }
 
 void Host::set_timer(u64 at_ms) {
@@ -197,43 +226,57 @@ void Host::set_timer(u64 at_ms) {
   timer_.expires_after(std::chrono::milliseconds(std::min(wait_ms, timer_ms_max)));
   timer_.async_wait([this, at_ms, is_early = wait_ms > timer_ms_max](const ErrorCode& stopped) {
     if (stopped) return;
-    if (is_early) set_timer(at_ms);
-    else apply(input::TimerFired{});
+    if (is_early)
+      set_timer(at_ms);
+    else
+      apply(input::TimerFired{});
   });
 }
 
-// --- the end of a turn --------------------------------------------------------------------------------------------------
+// --- the end of a turn
+// --------------------------------------------------------------------------------------------------
 
 void Host::note_write() {
   if (sender_.client != 0 || sender_.session != nullptr) writers_.push_back(sender_);
   loop_.end_turn_later();
 }
 
-/// What is not stored must not be confirmed: those who had it stored are told that it failed, and nobody else notices. What nobody waits for
-/// (a time that is over, a client that has gone) may be lost: the next restart finds it again.
+/// What is not stored must not be confirmed: those who had it stored are told that it failed, and
+/// nobody else notices. What nobody waits for (a time that is over, a client that has gone) may be
+/// lost: the next restart finds it again.
 void Host::commit() {
   const std::string why = options_.tokens.commit();
   const std::vector<Sender> writers = std::exchange(writers_, {});
   const std::vector<Sender> unstored = std::exchange(unstored_, {});
-  if (!why.empty() && unstored_senders_ == 0) log_.error("what has changed could not be stored, and is refused until it can be", {{"error", why}});
+  if (!why.empty() && unstored_senders_ == 0)
+    log_.error("what has changed could not be stored, and is refused until it can be",
+               {{"error", why}});
   if (!why.empty()) unstored_senders_ += writers.size();
   if (why.empty() && !writers.empty() && unstored_senders_ > 0) {
-    log_.info("what changes is stored again", {{"refused_meanwhile", std::exchange(unstored_senders_, 0)}});
+    log_.info("what changes is stored again",
+              {{"refused_meanwhile", std::exchange(unstored_senders_, 0)}});
   }
-  if (!unstored.empty()) log_.warn("a token was used that could not be stored when it was registered", {{"senders", unstored.size()}});
+  if (!unstored.empty())
+    log_.warn("a token was used that could not be stored when it was registered",
+              {{"senders", unstored.size()}});
   for (const Sender& writer : why.empty() ? unstored : writers) refuse(writer);
 }
 
-/// The hub keeps a token that is not stored, though nobody can take it, until it expires or is registered again. A client is gone for the hub, with all it held.
+/// The hub keeps a token that is not stored, though nobody can take it, until it expires or is
+/// registered again. A client is gone for the hub, with all it held.
 void Host::refuse(const Sender& writer) {
-  if (writer.session != nullptr) writer.session->fail(503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
+  if (writer.session != nullptr)
+    writer.session->fail(
+        503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
   ClientSocket* socket = clients_.find(writer.client);
   if (socket == nullptr) return;
   const auto kept = socket->shared_from_this();
   clients_.erase(writer.client);
-  socket->end_without_turn(close_internal_error, "internal error: what was asked for could not be stored");
+  socket->end_without_turn(close_internal_error,
+                           "internal error: what was asked for could not be stored");
   std::vector<Waiting> unsent;
-  for (Waiting& waiting : std::exchange(forwards_, {})) (waiting.sender == writer.client ? unsent : forwards_).push_back(std::move(waiting));
+  for (Waiting& waiting : std::exchange(forwards_, {}))
+    (waiting.sender == writer.client ? unsent : forwards_).push_back(std::move(waiting));
   apply(input::ClientClosed{writer.client});
   for (const Waiting& waiting : unsent) {
     if (waiting.generation == generation_) apply(input::ForwardDone{waiting.forward, 0, {}});
@@ -242,20 +285,23 @@ void Host::refuse(const Sender& writer) {
 
 void Host::start_forwards() {
   for (Waiting& waiting : std::exchange(forwards_, {})) {
-    const auto answered = [this, forward = waiting.forward, generation = waiting.generation](u32 status, Bytes body) {
+    const auto answered = [this, forward = waiting.forward, generation = waiting.generation](
+                              u32 status, Bytes body) {
       if (generation == generation_) apply(input::ForwardDone{forward, status, body});
     };
     if (options_.forwarder != nullptr) {
       options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, answered);
       continue;
     }
-    if (!is_warned_of_no_server_) log_.warn("a client sent a message, but there is no app server to take it: set --server-url");
+    if (!is_warned_of_no_server_)
+      log_.warn("a client sent a message, but there is no app server to take it: set --server-url");
     is_warned_of_no_server_ = true;
     asio::post(loop_.context(), [answered] { answered(0, {}); });
   }
 }
 
-/// One timer for all sockets; each second pings those whose turn it is, so that they do not all come at once.
+/// One timer for all sockets; each second pings those whose turn it is, so that they do not all
+/// come at once.
 void Host::tick_later() {
   tick_.expires_after(std::chrono::seconds(1));
   tick_.async_wait([this](const ErrorCode& stopped) {
@@ -270,12 +316,15 @@ void Host::ping_some() {
   ping_tick_ = (ping_tick_ + 1) % options_.ping_seconds;
   for (const auto& socket : clients_.all()) {
     if (socket->client % options_.ping_seconds != ping_tick_ || socket->is_ending()) continue;
-    if (socket->silent_rounds() > silent_rounds_max) socket->drop("the peer is silent");
-    else socket->send(ping_frame());
+    if (socket->silent_rounds() > silent_rounds_max)
+      socket->drop("the peer is silent");
+    else
+      socket->send(ping_frame());
   }
 }
 
-// --- recording and recovery ---------------------------------------------------------------------------------------------
+// --- recording and recovery
+// ---------------------------------------------------------------------------------------------
 
 void Host::start_recording() {
   if (options_.recorder == nullptr || !options_.recorder->is_active()) return;
@@ -286,16 +335,20 @@ void Host::start_recording() {
 
 /// After the actions, whose views the next call on the hub would end.
 void Host::write_recorded() {
-  if (options_.recorder != nullptr && options_.recorder->is_active()) options_.recorder->write(engine_->recorded());
+  if (options_.recorder != nullptr && options_.recorder->is_active())
+    options_.recorder->write(engine_->recorded());
 }
 
-/// The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored.
+/// The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the
+/// old one had stored.
 void Host::recover(const std::string& why, Millis at, const Input* input, const Sender& sender) {
-  log_.error("the hub trapped and is made anew: please report this", {{"input", name_of(input)}, {"error", why}});
+  log_.error("the hub trapped and is made anew: please report this",
+             {{"input", name_of(input)}, {"error", why}});
   const Sender culprit = sender;
   sender_ = {};
   if (culprit.session != nullptr) culprit.session->fail(500, "Internal error");
-  if (ClientSocket* socket = clients_.find(culprit.client)) socket->end(close_internal_error, "internal error");
+  if (ClientSocket* socket = clients_.find(culprit.client))
+    socket->end(close_internal_error, "internal error");
   remake(at, input);
 }
 
@@ -306,13 +359,15 @@ void Host::remake(Millis at, const Input* input) {
   engine_ = options_.create_engine();
   if (restore(at, input)) return;
   // The records themselves break it. Everybody starts afresh rather than nobody at all.
-  log_.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
+  log_.error(
+      "the stored records cannot be restored: all tokens are dropped and all sockets closed");
   options_.tokens.clear();
   loop_.end_turn_later();
   for (const auto& socket : clients_.all()) socket->end(close_internal_error, "internal error");
   ++generation_;
   engine_ = options_.create_engine();
-  if (!restore(at, nullptr)) throw StartError("a hub that knows nothing traps at once: there is no going on");
+  if (!restore(at, nullptr))
+    throw StartError("a hub that knows nothing traps at once: there is no going on");
 }
 
 bool Host::restore(Millis at, const Input* input) {
@@ -320,18 +375,25 @@ bool Host::restore(Millis at, const Input* input) {
   const auto tell = [&](const Input& it) {
     const auto actions = engine_->handle(at, it);
     perform(actions);
-    const bool has_erased = std::any_of(actions.begin(), actions.end(), [](const Action& action) { return action.tag == ActionTag::erase_token; });
+    const bool has_erased = std::any_of(actions.begin(), actions.end(), [](const Action& action) {
+      return action.tag == ActionTag::erase_token;
+    });
     write_recorded();
     return has_erased;
   };
   try {
-    if (input != nullptr && options_.recorder != nullptr) options_.recorder->write(engine_->record_input(at, *input));
+    if (input != nullptr && options_.recorder != nullptr)
+      options_.recorder->write(engine_->record_input(at, *input));
     start_recording();
     for (const StoredToken& token : options_.tokens.all()) {
       const bool is_over = token.state == token_free && token.expires_at <= at;
-      dropped += tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record}) && !is_over;
+      dropped +=
+          tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record}) &&
+          !is_over;
     }
-    if (dropped > 0) log_.warn("stored tokens were dropped: their records are damaged, or over a limit", {{"tokens", dropped}});
+    if (dropped > 0)
+      log_.warn("stored tokens were dropped: their records are damaged, or over a limit",
+                {{"tokens", dropped}});
     for (const auto& socket : clients_.all()) {
       if (!socket->is_ending()) tell(input::RestoreClient{socket->client, socket->record});
     }

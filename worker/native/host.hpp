@@ -1,19 +1,20 @@
-// The hub and its surroundings: hands inputs to the hub and performs its actions, in list order. Owns the hub, the clients' sockets, the
-// stored records, the timer and the recording. Makes no protocol decision.
+// The hub and its surroundings: hands inputs to the hub and performs its actions, in list order.
+// Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes no
+// protocol decision.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "net/client_socket.hpp"
 #include "clients.hpp"
-#include "runtime/engine.hpp"
 #include "http/forwarder.hpp"
 #include "http/http_session.hpp"
 #include "log.hpp"
+#include "net/client_socket.hpp"
 #include "net/loop.hpp"
 #include "recorder.hpp"
+#include "runtime/engine.hpp"
 #include "store/tokens.hpp"
 
 namespace sidekick::host {
@@ -105,7 +106,8 @@ class Host final : public SocketTaker, public RequestTaker {
   Loop::Timer tick_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
-  u64 unstored_senders_ = 0;  // since storing began to fail: told once, and once when it works again
+  u64 unstored_senders_ =
+      0;  // since storing began to fail: told once, and once when it works again
   bool is_shutting_down_ = false;
 };
 

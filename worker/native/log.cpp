@@ -1,8 +1,8 @@
 #include "log.hpp"
 
+#include <unistd.h>
 #include <cstdio>
 #include <ctime>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -13,14 +13,19 @@ namespace {
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::size_t field_bytes_max = 300;
 
-/// Characters that JSON leaves as they are, but terminals and viewers act on: DEL, C1, line separators, directions.
+/// Characters that JSON leaves as they are, but terminals and viewers act on: DEL, C1, line
+/// separators, directions.
 bool is_acted_on(unsigned code) {
-  return (code >= 0x7f && code <= 0x9f) || code == 0x200e || code == 0x200f || (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+  return (code >= 0x7f && code <= 0x9f) || code == 0x200e || code == 0x200f ||
+         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/// The one to three bytes at `at` as a code point, as far as is_acted_on needs it; `size` is how many bytes it takes.
+/// The one to three bytes at `at` as a code point, as far as is_acted_on needs it; `size` is how
+/// many bytes it takes.
 unsigned code_at(std::string_view text, std::size_t at, std::size_t& size) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(at + i < text.size() ? text[at + i] : 0); };
+  const auto byte = [&](std::size_t i) {
+    return static_cast<unsigned char>(at + i < text.size() ? text[at + i] : 0);
+  };
   size = 1;
   if (byte(0) == 0xc2) return size = 2, byte(1);
   if (byte(0) == 0xe2) return size = 3, 0x2000u | (byte(1) & 0x3fu) << 6 | (byte(2) & 0x3fu);
@@ -29,7 +34,8 @@ unsigned code_at(std::string_view text, std::size_t at, std::size_t& size) {
 
 std::string fields_text(Log::Fields fields) {
   std::string text;
-  for (const Log::Field& field : fields) text.append(" ").append(field.name).append("=").append(field.text);
+  for (const Log::Field& field : fields)
+    text.append(" ").append(field.name).append("=").append(field.text);
   return text;
 }
 
@@ -38,7 +44,8 @@ std::string fields_text(Log::Fields fields) {
 std::string quote_text(std::string_view text) {
   std::string cut(text.substr(0, field_bytes_max));
   if (text.size() > field_bytes_max) cut += "...";
-  const std::string json = nlohmann::json(cut).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string json =
+      nlohmann::json(cut).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::string out;
   for (std::size_t at = 0, size = 1; at < json.size(); at += size) {
     const unsigned code = code_at(json, at, size);
@@ -53,7 +60,8 @@ std::string quote_text(std::string_view text) {
   return out;
 }
 
-Log::Field::Field(std::string_view field, std::string_view value) : name(field), text(quote_text(value)) {}
+Log::Field::Field(std::string_view field, std::string_view value)
+    : name(field), text(quote_text(value)) {}
 
 void Log::line(LogLevel level, std::string_view message, Fields fields) {
   if (has(level)) write(level, message, fields_text(fields));
@@ -93,8 +101,9 @@ void Log::write(LogLevel level, std::string_view message, std::string_view field
   std::tm utc{};
   gmtime_r(&seconds, &utc);
   char time[48];
-  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-                utc.tm_min, utc.tm_sec, static_cast<int>(ms % 1000));
+  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
+                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                static_cast<int>(ms % 1000));
   std::string name(log_level_names[static_cast<std::size_t>(level)]);
   name.resize(5, ' ');
   std::string text = std::string(time) + " " + name + " ";

@@ -1,5 +1,6 @@
-// The log: one line per event, on stderr. Text from peers goes into fields only, where it is escaped, so that nobody can forge a
-// line or drive a terminal. Callers never pass tokens, secrets or message bodies.
+// The log: one line per event, on stderr. Text from peers goes into fields only, where it is
+// escaped, so that nobody can forge a line or drive a terminal. Callers never pass tokens, secrets
+// or message bodies.
 #pragma once
 
 #include <chrono>
@@ -33,12 +34,17 @@ class Log {
 
   bool has(LogLevel level) const { return level <= level_; }
 
-  void error(std::string_view message, Fields fields = {}) { line(LogLevel::error, message, fields); }
+  void error(std::string_view message, Fields fields = {}) {
+    line(LogLevel::error, message, fields);
+  }
   void info(std::string_view message, Fields fields = {}) { line(LogLevel::info, message, fields); }
-  void debug(std::string_view message, Fields fields = {}) { line(LogLevel::debug, message, fields); }
+  void debug(std::string_view message, Fields fields = {}) {
+    line(LogLevel::debug, message, fields);
+  }
 
-  /// Warnings tell what peers do, who may do it as often as they like: the same message goes out at once, and then at most every
-  /// 10 s, with the latest fields and how many `times` it has come meanwhile.
+  /// Warnings tell what peers do, who may do it as often as they like: the same message goes out at
+  /// once, and then at most every 10 s, with the latest fields and how many `times` it has come
+  /// meanwhile.
   void warn(std::string_view message, Fields fields = {});
 
   /// To be called about once a second: writes the warnings held back for long enough.

@@ -1,11 +1,11 @@
 #include "recorder.hpp"
 
-#include <cerrno>
-#include <chrono>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
+#include <chrono>
 
 #include "errors.hpp"
 
@@ -14,7 +14,8 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t unwritten_bytes_max = 64 * 1024 * 1024;
-// Each write wakes a thread and enters the kernel, which costs as much as a request: so many lines go at once.
+// Each write wakes a thread and enters the kernel, which costs as much as a request: so many lines
+// go at once.
 constexpr std::chrono::milliseconds written_after{5};
 constexpr std::size_t written_from_bytes = 1024 * 1024;
 // A pipe that nobody reads must not keep a server from ending.
@@ -25,7 +26,8 @@ bool ends_in_mid_line(const std::string& path) {
   struct stat about{};
   const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   char last = '\n';
-  const bool is_read = file >= 0 && ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0 && ::pread(file, &last, 1, about.st_size - 1) == 1;
+  const bool is_read = file >= 0 && ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) &&
+                       about.st_size > 0 && ::pread(file, &last, 1, about.st_size - 1) == 1;
   if (file >= 0) ::close(file);
   return is_read && last != '\n';
 }
@@ -33,10 +35,14 @@ bool ends_in_mid_line(const std::string& path) {
 }  // namespace
 
 Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(log) {
-  // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants none of a server without.
-  // A pipe is written to without waiting for its reader, for who waits in there could not be ended; a file knows no such thing.
+  // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants
+  // none of a server without. A pipe is written to without waiting for its reader, for who waits in
+  // there could not be ended; a file knows no such thing.
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
-  if (file_ < 0) throw UsageError("--record " + path_ + ": " + (errno == ENXIO ? "ENXIO: nobody reads this pipe, start its reader first" : errno_text(errno) + ", open"));
+  if (file_ < 0)
+    throw UsageError("--record " + path_ + ": " +
+                     (errno == ENXIO ? "ENXIO: nobody reads this pipe, start its reader first"
+                                     : errno_text(errno) + ", open"));
   if (ends_in_mid_line(path_)) unwritten_ = "\n";
   writer_ = std::thread([this] { run(); });
 }
@@ -75,7 +81,8 @@ void Recorder::run() {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return is_ending_ || !unwritten_.empty(); });
       if (unwritten_.empty()) return;
-      changed_.wait_for(lock, written_after, [this] { return is_ending_ || unwritten_.size() >= written_from_bytes; });
+      changed_.wait_for(lock, written_after,
+                        [this] { return is_ending_ || unwritten_.size() >= written_from_bytes; });
       text.swap(unwritten_);
     }
     for (std::size_t at = 0; at < text.size();) {
@@ -87,7 +94,9 @@ void Recorder::run() {
       const int error = errno;
       if (error == EINTR || (error == EAGAIN && can_wait_for_reader())) continue;
       const std::lock_guard lock(mutex_);
-      wrong_ = error == EAGAIN ? "the pipe's reader did not take all in " + std::to_string(closed_after_max.count()) + " ms" : errno_text(error);
+      wrong_ = error == EAGAIN ? "the pipe's reader did not take all in " +
+                                     std::to_string(closed_after_max.count()) + " ms"
+                               : errno_text(error);
       return;
     }
   }
@@ -103,7 +112,8 @@ bool Recorder::can_wait_for_reader() {
 void Recorder::stop(const std::string& why) {
   is_active_ = false;
   const std::lock_guard lock(mutex_);
-  const char* what = is_ending_ ? "the recording has stopped, its end is missing" : "the recording has stopped, the server goes on";
+  const char* what = is_ending_ ? "the recording has stopped, its end is missing"
+                                : "the recording has stopped, the server goes on";
   unwritten_ = {};
   wrong_ = why;  // ends the writer where it waits
   log_.error(what, {{"file", path_}, {"reason", why}});

@@ -1,5 +1,5 @@
-// Writes a trace to a file, behind the back of everything else: it is never waited for, and when the disk fails or falls too far behind,
-// the recording ends and the server goes on.
+// Writes a trace to a file, behind the back of everything else: it is never waited for, and when
+// the disk fails or falls too far behind, the recording ends and the server goes on.
 #pragma once
 
 #include <chrono>
@@ -15,10 +15,11 @@ namespace sidekick::host {
 
 class Recorder {
  public:
-  /// Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why. Throws UsageError when the
-  /// file cannot be opened.
+  /// Appends: a trace may hold several recordings, and a restart must not wipe out the one that
+  /// shows why. Throws UsageError when the file cannot be opened.
   Recorder(std::string path, Log& log);
-  /// Waits until everything is on its way to the disk, or will not be: not for long for the reader of a pipe.
+  /// Waits until everything is on its way to the disk, or will not be: not for long for the reader
+  /// of a pipe.
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;

@@ -1,7 +1,7 @@
 #include "server.hpp"
 
-#include <csignal>
 #include <sys/resource.h>
+#include <csignal>
 
 #include <boost/asio/ip/v6_only.hpp>
 
@@ -25,23 +25,27 @@ constexpr Milliseconds accept_retry{100};
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
 constexpr Milliseconds shutdown_step{10};
-/// Connections that are no WebSockets yet, or any more. Beyond, some of them end before anybody else is let in.
+/// Connections that are no WebSockets yet, or any more. Beyond, some of them end before anybody
+/// else is let in.
 constexpr std::size_t sessions_max = 4096;
 /// As many as may be accepted in a turn: who is to go is looked for among all of them.
 constexpr std::size_t ended_for_room = accepted_per_turn_max;
 /// Beside the connections: the module, logs, the database.
 constexpr rlim_t other_files = 64;
 
-/// Each socket is an open file, and the system bounds them. A server that runs out cannot accept anybody, so it says so at start.
+/// Each socket is an open file, and the system bounds them. A server that runs out cannot accept
+/// anybody, so it says so at start.
 void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
-  const rlim_t wanted = clients_max + sessions_max + (has_app_server ? Forwarder::links_max : 0) + other_files;
+  const rlim_t wanted =
+      clients_max + sessions_max + (has_app_server ? Forwarder::links_max : 0) + other_files;
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
   if (files.rlim_cur >= wanted) return;
-  log.warn("fewer files may be open than there may be connections: raise it (ulimit -n " + std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
+  log.warn("fewer files may be open than there may be connections: raise it (ulimit -n " +
+               std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
                ", or LimitNOFILE=), or lower clients_max",
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});
 }
@@ -49,18 +53,25 @@ void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
 class Server {
  public:
   Server(const ServerOptions& options, Log& log)
-      : log_(log), accepted_(options.accepted), acceptor_(loop_.context().get_executor()), signals_(loop_.context(), SIGINT, SIGTERM), retry_(loop_.context().get_executor()),
+      : log_(log),
+        accepted_(options.accepted),
+        acceptor_(loop_.context().get_executor()),
+        signals_(loop_.context(), SIGINT, SIGTERM),
+        retry_(loop_.context().get_executor()),
         wait_(loop_.context().get_executor()) {
     auto engine = options.create_engine();
     const Limits limits = limits_of(*engine);
     raise_open_files(log, limits.clients_max, options.server_url.has_value());
-    if (options.server_url) forwarder_.emplace(loop_, *options.server_url, options.server_secret, limits.forward_answer_bytes_max, log);
+    if (options.server_url)
+      forwarder_.emplace(loop_, *options.server_url, options.server_secret,
+                         limits.forward_answer_bytes_max, log);
     if (options.tls_cert_file) tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file);
     if (options.record_file) recorder_.emplace(*options.record_file, log);
     listen(options);
     tokens_ = options.data_directory ? sqlite_tokens(*options.data_directory) : memory_tokens();
     host_.emplace(loop_, std::move(engine),
-                  HostOptions{options.create_engine, *tokens_, forwarder_ ? &*forwarder_ : nullptr, recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});
+                  HostOptions{options.create_engine, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
+                              recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});
     host_->start();
     acceptor_.listen(connections_waiting_max);
     accept();
@@ -83,8 +94,8 @@ class Server {
     }
   }
 
-  /// What is stored and recorded is whole. A lookup of a name goes on in a thread for which a destructor would wait, minutes perhaps: the
-  /// process ends without.
+  /// What is stored and recorded is whole. A lookup of a name goes on in a thread for which a
+  /// destructor would wait, minutes perhaps: the process ends without.
   void end() {
     const bool is_resolving = forwarder_ && forwarder_->is_resolving();
     tokens_.reset();
@@ -94,12 +105,16 @@ class Server {
 
  private:
   void listen(const ServerOptions& options) {
-    const std::string where = options.host ? *options.host + " port " + std::to_string(options.port) : "port " + std::to_string(options.port);
+    const std::string where = options.host ? *options.host + " port " + std::to_string(options.port)
+                                           : "port " + std::to_string(options.port);
     ErrorCode error;
     tcp::endpoint endpoint(tcp::v6(), options.port);
     if (options.host) {
-      const auto found = tcp::resolver(loop_.context()).resolve(*options.host, std::to_string(options.port), tcp::resolver::passive, error);
-      if (error || found.empty()) throw UsageError("--host: this machine has no address " + quote_text(*options.host));
+      const auto found =
+          tcp::resolver(loop_.context())
+              .resolve(*options.host, std::to_string(options.port), tcp::resolver::passive, error);
+      if (error || found.empty())
+        throw UsageError("--host: this machine has no address " + quote_text(*options.host));
       endpoint = found.begin()->endpoint();
     }
     acceptor_.open(endpoint.protocol(), error);
@@ -108,13 +123,18 @@ class Server {
       acceptor_.open(endpoint.protocol(), error);
     }
     if (!error) acceptor_.set_option(Acceptor::reuse_address(true), error);
-    if (!error && !options.host && endpoint.protocol() == tcp::v6()) acceptor_.set_option(asio::ip::v6_only(false), error);
+    if (!error && !options.host && endpoint.protocol() == tcp::v6())
+      acceptor_.set_option(asio::ip::v6_only(false), error);
     if (!error) acceptor_.bind(endpoint, error);
     // Already here: two that have bound with reuse_address find out only now.
     if (!error) acceptor_.listen(connections_waiting_max, error);
-    if (error == asio::error::address_in_use) throw StartError(where + " is in use: stop what listens there, or choose another with --port");
-    if (error == asio::error::access_denied) throw StartError(where + " may not be used by this user: choose one above 1023 with --port");
-    if (error.value() == EADDRNOTAVAIL) throw UsageError("--host: this machine has no address " + quote_text(*options.host));
+    if (error == asio::error::address_in_use)
+      throw StartError(where +
+                       " is in use: stop what listens there, or choose another with --port");
+    if (error == asio::error::access_denied)
+      throw StartError(where + " may not be used by this user: choose one above 1023 with --port");
+    if (error.value() == EADDRNOTAVAIL)
+      throw UsageError("--host: this machine has no address " + quote_text(*options.host));
     if (error) throw StartError(where + ": " + errno_text(error.value()));
     acceptor_.non_blocking(true);
   }
@@ -127,7 +147,8 @@ class Server {
         if (wrong.empty()) return accept();
         log_.warn("a connection could not be accepted", {{"error", wrong}});
       } catch (const std::exception& mistake) {
-        tell("a connection could not be taken", mistake);  // this one is lost; those behind it are not
+        tell("a connection could not be taken",
+             mistake);  // this one is lost; those behind it are not
       }
       accept_later();
     });
@@ -136,7 +157,8 @@ class Server {
   /// Returns why nobody can be let in for now, where that is so.
   std::string accept_waiting() {
     for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
-      const bool is_awaited = i == 0;  // somebody is waiting to be let in; behind the first it is not known
+      const bool is_awaited =
+          i == 0;  // somebody is waiting to be let in; behind the first it is not known
       if (loop_.deadlines() >= sessions_max) {
         if (!is_awaited) break;
         if (!make_room()) return "too many connections that are no WebSockets yet, or any more";
@@ -154,11 +176,14 @@ class Server {
     return {};
   }
 
-  /// Or else strangers who hold connections and ask for nothing would keep everybody out. Returns false where all are busy.
+  /// Or else strangers who hold connections and ask for nothing would keep everybody out. Returns
+  /// false where all are busy.
   bool make_room() {
     const auto wires = loop_.dispensable(ended_for_room);
     for (const auto& wire : wires) wire->drop("others need its place");
-    if (!wires.empty()) log_.warn("connections that were idle were ended, to let others in", {{"connections", wires.size()}});
+    if (!wires.empty())
+      log_.warn("connections that were idle were ended, to let others in",
+                {{"connections", wires.size()}});
     return !wires.empty();
   }
 
@@ -173,7 +198,9 @@ class Server {
     ErrorCode ignored;
     socket.set_option(tcp::no_delay(true), ignored);
     socket.set_option(asio::socket_base::keep_alive(true), ignored);
-    socket.set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>(tcp_keep_alive_seconds), ignored);
+    socket.set_option(
+        asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>(tcp_keep_alive_seconds),
+        ignored);
     socket.non_blocking(true, ignored);
     Stream stream(std::move(socket));
     if (tls_ != nullptr) stream.accept_tls(*tls_);
@@ -201,7 +228,8 @@ class Server {
     });
   }
 
-  // --- shutting down: nobody new is let in, forwards in flight finish, sockets are closed with 1001 ----------------------
+  // --- shutting down: nobody new is let in, forwards in flight finish, sockets are closed with
+  // 1001 ----------------------
 
   void stop() {
     is_stopping_ = true;
@@ -219,13 +247,19 @@ class Server {
   }
 
   void close_sockets() {
-    for (const auto& socket : host_->clients().all()) socket->end(close_going_away, "the Sidekick is shutting down");
-    until([this] { return host_->clients().size() == 0 && loop_.with_deadline().empty(); }, shutdown_sockets, [this] {
-      is_over_ = true;
-      for (const auto& socket : host_->clients().all()) socket->drop("the Sidekick stops");  // the recording is to have all ends
-      if (forwarder_) forwarder_->destroy();
-      asio::post(loop_.context(), [this] { loop_.context().stop(); });  // after the end of this turn, which stores what those ends have changed
-    });
+    for (const auto& socket : host_->clients().all())
+      socket->end(close_going_away, "the Sidekick is shutting down");
+    until([this] { return host_->clients().size() == 0 && loop_.with_deadline().empty(); },
+          shutdown_sockets,
+          [this] {
+            is_over_ = true;
+            for (const auto& socket : host_->clients().all())
+              socket->drop("the Sidekick stops");  // the recording is to have all ends
+            if (forwarder_) forwarder_->destroy();
+            asio::post(loop_.context(), [this] {
+              loop_.context().stop();
+            });  // after the end of this turn, which stores what those ends have changed
+          });
   }
 
   void until(std::function<bool()> over, Milliseconds at_most, std::function<void()> then) {
@@ -262,9 +296,11 @@ class Server {
 
 }  // namespace
 
-void serve(const ServerOptions& options, Log& log, const std::function<void(unsigned short)>& started) {
+void serve(const ServerOptions& options, Log& log,
+           const std::function<void(unsigned short)>& started) {
   std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ, SIG_IGN);  // a file at its limit (ulimit -f) is as a full disk: no reason to die
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file at its limit (ulimit -f) is as a full disk: no reason to die
   Server server(options, log);
   started(server.port());
   server.run();

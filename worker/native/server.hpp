@@ -1,4 +1,5 @@
-// The Sidekick as a server: sockets and HTTP around a Host. Owns listening, accepting and shutting down.
+// The Sidekick as a server: sockets and HTTP around a Host. Owns listening, accepting and shutting
+// down.
 #pragma once
 
 #include <functional>
@@ -9,8 +10,8 @@
 
 #include <boost/asio/signal_set.hpp>
 
-#include "runtime/engine.hpp"
 #include "log.hpp"
+#include "runtime/engine.hpp"
 
 namespace sidekick::host {
 
@@ -30,9 +31,10 @@ struct ServerOptions {
   std::function<void()> accepted = [] {};
 };
 
-/// Serves until a signal (SIGTERM, SIGINT) has stopped it. May end the process itself then, rather than wait for a lookup of a name.
-/// `started` gets the port as soon as connections are accepted.
+/// Serves until a signal (SIGTERM, SIGINT) has stopped it. May end the process itself then, rather
+/// than wait for a lookup of a name. `started` gets the port as soon as connections are accepted.
 /// Throws UsageError or StartError where it cannot start.
-void serve(const ServerOptions& options, Log& log, const std::function<void(unsigned short port)>& started);
+void serve(const ServerOptions& options, Log& log,
+           const std::function<void(unsigned short port)>& started);
 
 }  // namespace sidekick::host

@@ -1,10 +1,10 @@
 #include "testing.hpp"
 
-#include <cstdlib>
 #include <dlfcn.h>
 #include <netdb.h>
-#include <string_view>
 #include <unistd.h>
+#include <cstdlib>
+#include <string_view>
 
 namespace sidekick::host {
 
@@ -15,25 +15,33 @@ bool has_fault(std::string_view name) {
   return faults != nullptr && std::string_view(faults).find(name) != std::string_view::npos;
 }
 
-/// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first token restored.
+/// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first
+/// token restored.
 class TrappingEngine final : public Engine {
  public:
   explicit TrappingEngine(std::unique_ptr<Engine> inner) : inner_(std::move(inner)) {}
 
   std::span<const Action> handle(Millis now, const Input& input) override {
     if (is_fatal(input)) {
-      if (has_fault("real")) return inner_->handle(now, input::ClientOpened{open_client_});  // what a host must never do: the module itself traps
+      if (has_fault("real"))
+        return inner_->handle(
+            now, input::ClientOpened{
+                     open_client_});  // what a host must never do: the module itself traps
       throw Trap("trapped for a test");
     }
     if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
     if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
     return inner_->handle(now, input);
   }
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override { return inner_->body_bytes_max(method, path, authorization); }
+  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override {
+    return inner_->body_bytes_max(method, path, authorization);
+  }
   Bytes describe() override { return inner_->describe(); }
   void record(bool on) override { inner_->record(on); }
   Bytes recorded() override { return inner_->recorded(); }
-  Bytes record_input(Millis now, const Input& input) override { return inner_->record_input(now, input); }
+  Bytes record_input(Millis now, const Input& input) override {
+    return inner_->record_input(now, input);
+  }
 
  private:
   static bool is_fatal(const Input& input) {
@@ -74,9 +82,10 @@ unsigned ping_seconds_for_testing(unsigned otherwise) {
 
 }  // namespace sidekick::host
 
-/// In place of the system's: `slow.test` is looked up for a minute, `two.test` has two addresses, and names ending in `.long.test` are this
-/// machine's, however long they are.
-extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** found) {
+/// In place of the system's: `slow.test` is looked up for a minute, `two.test` has two addresses,
+/// and names ending in `.long.test` are this machine's, however long they are.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
   using Lookup = int(const char*, const char*, const addrinfo*, addrinfo**);
   static Lookup* const system = reinterpret_cast<Lookup*>(dlsym(RTLD_NEXT, "getaddrinfo"));
   const std::string_view text = name == nullptr ? "" : name;

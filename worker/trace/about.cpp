@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "members.hpp"
-#include "wire/message.hpp"
 #include "sidekick/ion/reader.hpp"
+#include "wire/message.hpp"
 
 namespace sidekick::trace {
 
@@ -33,7 +33,8 @@ std::string decoded(const ion::Slice& slice) {
   return text;
 }
 
-/// The strings of an array, or keys and values of an object, decoded; what is of another kind is left out.
+/// The strings of an array, or keys and values of an object, decoded; what is of another kind is
+/// left out.
 std::vector<std::string> strings_of(const ion::Slice& container) {
   std::vector<std::string> strings;
   ion::Reader reader(container.raw, ion::depth_ceiling);
@@ -56,7 +57,8 @@ std::vector<std::string> strings_of(const ion::Slice& container) {
 std::string name_topic(Bytes channel, const std::vector<std::string>& params) {
   Scope scope;
   scope.channel = channel;
-  for (std::size_t i = 0; i + 1 < params.size(); i += 2) scope.params.push_back({params[i], params[i + 1]});
+  for (std::size_t i = 0; i + 1 < params.size(); i += 2)
+    scope.params.push_back({params[i], params[i + 1]});
   std::string name;
   name_channel_topic(name, scope);
   return name;
@@ -78,13 +80,15 @@ bool About::has_topic(Bytes name) const {
     if (topic == name) return true;
     const bool is_channel = topic.starts_with("channel:");
     topic.remove_prefix(topic.find(':') + 1);
-    return topic == name || (is_channel && topic.starts_with(name) && topic.substr(name.size()).starts_with('/'));
+    return topic == name ||
+           (is_channel && topic.starts_with(name) && topic.substr(name.size()).starts_with('/'));
   });
 }
 
 bool About::meets(const About& other) const {
   const auto meet = [](const auto& list, const auto& others) {
-    return std::any_of(list.begin(), list.end(), [&others](const auto& item) { return has(others, item); });
+    return std::any_of(list.begin(), list.end(),
+                       [&others](const auto& item) { return has(others, item); });
   };
   return meet(clients, other.clients) || meet(tokens, other.tokens) || meet(topics, other.topics);
 }
@@ -97,7 +101,8 @@ void Follower::open() {
 const About& Follower::follow(Millis now, const Input& input) {
   input_ = {};
   now_ = now;
-  while (!forwards_.empty() && forwards_.begin()->second.timeout_at <= now) forwards_.erase(forwards_.begin());  // given up; ids rise
+  while (!forwards_.empty() && forwards_.begin()->second.timeout_at <= now)
+    forwards_.erase(forwards_.begin());  // given up; ids rise
   switch (input.tag) {
     case InputTag::client_opened:
       input_.clients = {input.client_opened.client};
@@ -150,7 +155,9 @@ const About& Follower::follow(const json& action) {
   action_ = {};
   const Bytes name = plain_text_of(action, "out");
   const std::string key(plain_text_of(action, "key"));
-  if (const auto client = action.find("client"); client != action.end() && client->is_number_unsigned()) action_.clients = {client->get<u32>()};
+  if (const auto client = action.find("client");
+      client != action.end() && client->is_number_unsigned())
+    action_.clients = {client->get<u32>()};
   if (const auto clients = action.find("clients"); clients != action.end() && clients->is_array()) {
     for (const json& client : *clients) {
       if (client.is_number_unsigned()) action_.clients.push_back(client.get<u32>());
@@ -167,9 +174,11 @@ const About& Follower::follow(const json& action) {
   if (name == "respond") action_ = input_;
   if (name == "forward") {
     read_text(plain_text_of(action, "body"), action_);
-    // What sent it, or what of the same token was answered just before; something else where a timeout made way for it.
+    // What sent it, or what of the same token was answered just before; something else where a
+    // timeout made way for it.
     if (!action_.topics.empty() && has(input_.topics, action_.topics.front())) action_.add(input_);
-    forwards_[static_cast<u32>(number_of(action, "forward"))] = {action_, now_ + number_of(action, "timeout_ms")};
+    forwards_[static_cast<u32>(number_of(action, "forward"))] = {
+        action_, now_ + number_of(action, "timeout_ms")};
   }
   return action_;
 }
@@ -193,7 +202,8 @@ void Follower::read_text(Bytes text, About& about) const {
     if (name == "params") params = strings_of(value);
     if (name == "error" && value.kind == ion::Kind::object) read_text(value.raw, about);
     if ((name == "resources" || name == "resources_gone") && value.kind == ion::Kind::array) {
-      for (const std::string& resource : strings_of(value)) about.topics.push_back("resource:" + resource);
+      for (const std::string& resource : strings_of(value))
+        about.topics.push_back("resource:" + resource);
     }
     if ((name == "tokens" || name == "tokens_gone") && value.kind == ion::Kind::array) {
       for (const std::string& token : strings_of(value)) add_token(token, about);
@@ -209,7 +219,8 @@ void Follower::add_token(Bytes key, About& about) const {
   if (about.has_token(key)) return;
   about.tokens.emplace_back(key);
   const auto at = topic_of_token_.find(key);
-  if (at != topic_of_token_.end() && !has(about.topics, at->second)) about.topics.push_back(at->second);
+  if (at != topic_of_token_.end() && !has(about.topics, at->second))
+    about.topics.push_back(at->second);
 }
 
 }  // namespace sidekick::trace

@@ -1,5 +1,6 @@
-// Whom and what the lines of a trace are about: clients, tokens, topics. Follows a trace line by line; holds what is alive (tokens, forwards),
-// never what was. Judges nothing: what cannot be read is about nobody.
+// Whom and what the lines of a trace are about: clients, tokens, topics. Follows a trace line by
+// line; holds what is alive (tokens, forwards), never what was. Judges nothing: what cannot be read
+// is about nobody.
 #pragma once
 
 #include <map>
@@ -21,7 +22,8 @@ struct About {
   void add(const About& other);
   bool has_client(u32 client) const;
   bool has_token(Bytes token) const;
-  /// name: as the hub has it, without what stands before the colon, or of a channel its name alone (then with any params).
+  /// name: as the hub has it, without what stands before the colon, or of a channel its name alone
+  /// (then with any params).
   bool has_topic(Bytes name) const;
   /// Whether both are about a client, a token or a topic.
   bool meets(const About& other) const;

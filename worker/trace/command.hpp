@@ -1,5 +1,6 @@
-// The commands of sidekick-trace and what they are told. Each returns the exit status: 0 well, 1 a difference (or nothing found that was
-// looked for), 2 what it was told or given cannot be used; then stderr has said what was expected, what came, and where.
+// The commands of sidekick-trace and what they are told. Each returns the exit status: 0 well, 1 a
+// difference (or nothing found that was looked for), 2 what it was told or given cannot be used;
+// then stderr has said what was expected, what came, and where.
 #pragma once
 
 #include <optional>

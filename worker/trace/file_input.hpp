@@ -1,4 +1,5 @@
-// A file as a std::istream, 64 KiB at a time: std::ifstream for a C++ library that has no file streams (Debian's for WASI).
+// A file as a std::istream, 64 KiB at a time: std::ifstream for a C++ library that has no file
+// streams (Debian's for WASI).
 #pragma once
 
 #include <unistd.h>
@@ -14,7 +15,8 @@ namespace sidekick::trace {
 class FileInput : private std::streambuf, public std::istream {
  public:
   /// "-": what comes in at stdin.
-  explicit FileInput(const char* path) : std::istream(this), file_(Bytes(path) == "-" ? stdin : std::fopen(path, "rb")) {
+  explicit FileInput(const char* path)
+      : std::istream(this), file_(Bytes(path) == "-" ? stdin : std::fopen(path, "rb")) {
     if (file_ == nullptr) setstate(std::ios::failbit);
   }
   ~FileInput() override {

@@ -15,7 +15,8 @@
 namespace sidekick::trace {
 
 int unreadable(const char* path, const Reader& reader) {
-  std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()), reader.error().c_str());
+  std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()),
+               reader.error().c_str());
   return 2;
 }
 
@@ -32,15 +33,21 @@ bool can_read(const char* path) {
   if (file == nullptr) return is_wrong(compose({"cannot be opened: ", std::strerror(errno)}));
   char begin[64] = {};
   // Of a pipe nothing may be taken.
-  const std::size_t size = S_ISREG(about.st_mode) ? std::fread(begin, 1, sizeof begin - 1, file) : 1;
+  const std::size_t size =
+      S_ISREG(about.st_mode) ? std::fread(begin, 1, sizeof begin - 1, file) : 1;
   std::fclose(file);
   if (S_ISDIR(about.st_mode)) return is_wrong("is a folder; expected a trace, which is a file");
-  if (size == 0) return is_wrong("is empty; expected a trace, whose first line is {\"trace\":1,...}");
+  if (size == 0)
+    return is_wrong("is empty; expected a trace, whose first line is {\"trace\":1,...}");
   constexpr Bytes format = "{\"trace\":";
   const char first = Bytes(begin).starts_with(format) ? begin[format.size()] : '\0';
-  const unsigned long found = first >= '0' && first <= '9' ? std::strtoul(begin + format.size(), nullptr, 10) : format_version;
+  const unsigned long found = first >= '0' && first <= '9'
+                                  ? std::strtoul(begin + format.size(), nullptr, 10)
+                                  : format_version;
   if (found == format_version) return true;
-  return is_wrong(compose({"expected a trace of format ", Digits(format_version), ", found format ", Digits(found), ": use the sidekick-trace of the version that recorded it"}));
+  return is_wrong(
+      compose({"expected a trace of format ", Digits(format_version), ", found format ",
+               Digits(found), ": use the sidekick-trace of the version that recorded it"}));
 }
 
 namespace {
@@ -61,15 +68,21 @@ bool can_write(const char* path) {
 
 std::string wrong_with_out(const Told& told) {
   if (told.out.empty()) return "expected -o OUT, the file to write";
-  if (told.out == "-") return "expected a file behind -o, found -; stdout is /dev/stdout, a file of that name ./-";
+  if (told.out == "-")
+    return "expected a file behind -o, found -; stdout is /dev/stdout, a file of that name ./-";
   struct stat in = {};
   struct stat out = {};
   const bool are_there = ::stat(told.files[0], &in) == 0 && ::stat(told.out.c_str(), &out) == 0;
-  if (told.out == told.files[0] || (are_there && in.st_dev == out.st_dev && in.st_ino == out.st_ino)) {
+  if (told.out == told.files[0] ||
+      (are_there && in.st_dev == out.st_dev && in.st_ino == out.st_ino)) {
     return compose({"expected another file behind -o than the trace itself, found ", told.out});
   }
-  if (are_there && S_ISDIR(out.st_mode)) return compose({"expected a file behind -o, found the folder ", told.out});
-  return can_write(told.out.c_str()) ? "" : compose({"expected a file that can be written behind -o, found ", told.out, ": ", std::strerror(errno)});
+  if (are_there && S_ISDIR(out.st_mode))
+    return compose({"expected a file behind -o, found the folder ", told.out});
+  return can_write(told.out.c_str())
+             ? ""
+             : compose({"expected a file that can be written behind -o, found ", told.out, ": ",
+                        std::strerror(errno)});
 }
 
 std::FILE* create_file(const std::string& path) {

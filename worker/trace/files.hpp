@@ -1,4 +1,5 @@
-// Files that commands are told: what can be wrong with them is said here, the same way by every command, and before anything is done.
+// Files that commands are told: what can be wrong with them is said here, the same way by every
+// command, and before anything is done.
 #pragma once
 
 #include "command.hpp"
@@ -6,7 +7,8 @@
 
 namespace sidekick::trace {
 
-/// Says why the file cannot be read as a trace, if it cannot: not there, a folder, empty, of another format.
+/// Says why the file cannot be read as a trace, if it cannot: not there, a folder, empty, of
+/// another format.
 bool can_read(const char* path);
 
 /// Empty, or what is wrong with -o; also that it cannot be written.

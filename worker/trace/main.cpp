@@ -1,4 +1,5 @@
-// sidekick-trace: what can be done with a recording. Native, and as a WASI command. This file knows the command line and nothing else.
+// sidekick-trace: what can be done with a recording. Native, and as a WASI command. This file knows
+// the command line and nothing else.
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -39,20 +40,27 @@ struct Command {
 };
 
 constexpr Command commands[] = {
-    {"replay", 1, ~std::size_t{0}, trace::replay}, {"show", 1, 1, trace::show},     {"stat", 1, 1, trace::stat},
-    {"compare", 2, 2, trace::compare},             {"shrink", 1, 1, trace::shrink}, {"redact", 1, 1, trace::redact},
-    {"record", 1, 1, trace::record},               {"upgrade-check", 3, 3, trace::upgrade_check},
+    {"replay", 1, ~std::size_t{0}, trace::replay},
+    {"show", 1, 1, trace::show},
+    {"stat", 1, 1, trace::stat},
+    {"compare", 2, 2, trace::compare},
+    {"shrink", 1, 1, trace::shrink},
+    {"redact", 1, 1, trace::redact},
+    {"record", 1, 1, trace::record},
+    {"upgrade-check", 3, 3, trace::upgrade_check},
 };
 
 struct TextOption {
   const char* name;
   const char* command;
-  std::string Told::*value;
+  std::string Told::* value;
 };
 
 constexpr TextOption text_options[] = {
-    {"--topic", "show", &Told::topic},       {"--token", "show", &Told::token},         {"-o", "shrink", &Told::out},    {"-o", "redact", &Told::out},
-    {"--until", "shrink", &Told::until},     {"--against", "shrink", &Told::against},   {"--key", "redact", &Told::key}, {"--module", "record", &Told::module},
+    {"--topic", "show", &Told::topic},   {"--token", "show", &Told::token},
+    {"-o", "shrink", &Told::out},        {"-o", "redact", &Told::out},
+    {"--until", "shrink", &Told::until}, {"--against", "shrink", &Told::against},
+    {"--key", "redact", &Told::key},     {"--module", "record", &Told::module},
 };
 
 int refuse(const std::string& what) {
@@ -75,17 +83,21 @@ std::string take_option(const Command& command, Bytes name, const char* value, T
   const Bytes chosen = command.name;
   if (name == "--client" && chosen == "show") {
     u32 number = 0;
-    if (!read_number(value, number)) return compose({"expected a client's number behind --client, found ", value == nullptr ? "nothing" : value});
+    if (!read_number(value, number))
+      return compose({"expected a client's number behind --client, found ",
+                      value == nullptr ? "nothing" : value});
     told.client = number;
     return "";
   }
   if (name == "--trials" && chosen == "shrink") {
     if (read_number(value, told.trials) && told.trials > 0) return "";
-    return compose({"expected a number from 1 to 4294967295 behind --trials, found ", value == nullptr ? "nothing" : value});
+    return compose({"expected a number from 1 to 4294967295 behind --trials, found ",
+                    value == nullptr ? "nothing" : value});
   }
   for (const TextOption& option : text_options) {
     if (name != option.name || chosen != option.command) continue;
-    if (value == nullptr || *value == '\0') return compose({"expected something behind ", name, ", found nothing"});
+    if (value == nullptr || *value == '\0')
+      return compose({"expected something behind ", name, ", found nothing"});
     told.*option.value = value;
     return "";
   }
@@ -116,7 +128,10 @@ int run(int argc, char** argv) {
       ++i;
     }
     if (told.files.size() < command.files_min || told.files.size() > command.files_max) {
-      return refuse(compose({"expected ", Digits(command.files_min), command.files_max > command.files_min ? " file or more after " : command.files_min == 1 ? " file after " : " files after ",
+      return refuse(compose({"expected ", Digits(command.files_min),
+                             command.files_max > command.files_min ? " file or more after "
+                             : command.files_min == 1              ? " file after "
+                                                                   : " files after ",
                              command.name, ", found ", Digits(told.files.size())}));
     }
     return command.run(told);
@@ -128,5 +143,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const int status = run(argc, argv);
-  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 ? status : trace::unusable("stdout", "cannot be written to");
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0
+             ? status
+             : trace::unusable("stdout", "cannot be written to");
 }

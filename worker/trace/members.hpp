@@ -1,4 +1,5 @@
-// Members of a trace's line by their type. A trace comes from anywhere: a member may be of another kind, or not there.
+// Members of a trace's line by their type. A trace comes from anywhere: a member may be of another
+// kind, or not there.
 #pragma once
 
 #include <string>

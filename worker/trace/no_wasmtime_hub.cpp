@@ -3,7 +3,9 @@
 namespace sidekick::trace {
 
 std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string&, std::string& error) {
-  error = "this build of sidekick-trace has no engine for modules: use a native build with wasmtime (scripts/setup brings it), or covenant-sidekick-replay --module FILE TRACE";
+  error =
+      "this build of sidekick-trace has no engine for modules: use a native build with wasmtime "
+      "(scripts/setup brings it), or covenant-sidekick-replay --module FILE TRACE";
   return nullptr;
 }
 

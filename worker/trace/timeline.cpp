@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "members.hpp"
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
+#include "trace/printable.hpp"
 
 namespace sidekick::trace {
 
@@ -14,14 +14,18 @@ using nlohmann::json;
 
 constexpr std::size_t shown_max = 100;
 
-std::string sized(Bytes text) { return compose({"(", Digits(text.size()), text.size() == 1 ? " byte) " : " bytes) ", shortened(text)}); }
+std::string sized(Bytes text) {
+  return compose(
+      {"(", Digits(text.size()), text.size() == 1 ? " byte) " : " bytes) ", shortened(text)});
+}
 
 std::string clients_of(const json& line) {
   const auto at = line.find("clients");
   if (at == line.end() || !at->is_array()) return "nobody";
   constexpr std::size_t named_max = 8;
   std::string text = at->size() == 1 ? "client" : compose({Digits(at->size()), " clients:"});
-  for (std::size_t i = 0; i < at->size() && i < named_max; ++i) text += " " + shortened((*at)[i].dump());
+  for (std::size_t i = 0; i < at->size() && i < named_max; ++i)
+    text += " " + shortened((*at)[i].dump());
   return at->size() > named_max ? text + " ..." : text;
 }
 
@@ -35,7 +39,8 @@ const char* name_of_state(u64 state) {
 std::string shortened(Bytes text) { return printable(text, shown_max); }
 
 std::string Timeline::time(Millis at) const {
-  return at < start_ ? compose({"-", Digits(start_ - at), " ms"}) : compose({"+", Digits(at - start_), " ms"});
+  return at < start_ ? compose({"-", Digits(start_ - at), " ms"})
+                     : compose({"+", Digits(at - start_), " ms"});
 }
 
 std::string Timeline::describe(Millis now, const Input& input) {
@@ -46,24 +51,35 @@ std::string Timeline::describe(Millis now, const Input& input) {
     case InputTag::client_opened:
       return text + compose({"client ", Digits(input.client_opened.client), " opened"});
     case InputTag::client_frame:
-      return text + compose({"client ", Digits(input.client_frame.client), " says ", sized(input.client_frame.bytes)});
+      return text + compose({"client ", Digits(input.client_frame.client), " says ",
+                             sized(input.client_frame.bytes)});
     case InputTag::client_closed:
       return text + compose({"client ", Digits(input.client_closed.client), " closed"});
     case InputTag::client_lagging:
-      return text + compose({"client ", Digits(input.client_lagging.client), " does not read: ", Digits(input.client_lagging.buffered_bytes), " bytes wait"});
+      return text + compose({"client ", Digits(input.client_lagging.client), " does not read: ",
+                             Digits(input.client_lagging.buffered_bytes), " bytes wait"});
     case InputTag::http_request: {
       const input::HttpRequest& in = input.http_request;
-      return text + compose({"request ", Digits(in.request), ": ", shortened(in.method), " ", shortened(in.path),
-                             in.authorization.empty() ? ", no bearer " : in.authorization.ends_with(" replay") ? " " : ", a wrong bearer ", sized(in.body)});
+      return text + compose({"request ", Digits(in.request), ": ", shortened(in.method), " ",
+                             shortened(in.path),
+                             in.authorization.empty()                ? ", no bearer "
+                             : in.authorization.ends_with(" replay") ? " "
+                                                                     : ", a wrong bearer ",
+                             sized(in.body)});
     }
     case InputTag::forward_done:
-      return text + compose({"forward ", Digits(input.forward_done.forward), " answered ", Digits(input.forward_done.status), " ", sized(input.forward_done.body)});
+      return text +
+             compose({"forward ", Digits(input.forward_done.forward), " answered ",
+                      Digits(input.forward_done.status), " ", sized(input.forward_done.body)});
     case InputTag::timer_fired:
       return text + "timer fired";
     case InputTag::restore_token:
-      return text + compose({"token ", shortened(input.restore_token.key), " restored, ", name_of_state(input.restore_token.state), " ", sized(input.restore_token.record)});
+      return text + compose({"token ", shortened(input.restore_token.key), " restored, ",
+                             name_of_state(input.restore_token.state), " ",
+                             sized(input.restore_token.record)});
     case InputTag::restore_client:
-      return text + compose({"client ", Digits(input.restore_client.client), " restored ", sized(input.restore_client.record)});
+      return text + compose({"client ", Digits(input.restore_client.client), " restored ",
+                             sized(input.restore_client.record)});
     case InputTag::shutting_down:
       return text + "shutting down";
   }
@@ -72,24 +88,40 @@ std::string Timeline::describe(Millis now, const Input& input) {
 
 std::string Timeline::describe(const json& action) const {
   const std::string name = text_of(action, "out");
-  const auto expiry = [&] { return number_of(action, "state") == 0 ? compose({" until ", time(number_of(action, "expires_at"))}) : std::string(); };
+  const auto expiry = [&] {
+    return number_of(action, "state") == 0
+               ? compose({" until ", time(number_of(action, "expires_at"))})
+               : std::string();
+  };
   const Digits client(number_of(action, "client"));
   if (name == "put_token" || name == "touch_token") {
-    std::string text = compose({"-> token ", shortened(text_of(action, "key")), name == "put_token" ? " stored, " : " is ", name_of_state(number_of(action, "state")), expiry()});
+    std::string text = compose({"-> token ", shortened(text_of(action, "key")),
+                                name == "put_token" ? " stored, " : " is ",
+                                name_of_state(number_of(action, "state")), expiry()});
     return name == "put_token" ? compose({text, " ", sized(text_of(action, "record"))}) : text;
   }
-  if (name == "erase_token") return compose({"-> token ", shortened(text_of(action, "key")), " erased"});
+  if (name == "erase_token")
+    return compose({"-> token ", shortened(text_of(action, "key")), " erased"});
   if (name == "attach_client") {
-    return compose({"-> client ", client, number_of(action, "append") == 0 ? "'s record " : "'s record goes on ", sized(text_of(action, "record"))});
+    return compose({"-> client ", client,
+                    number_of(action, "append") == 0 ? "'s record " : "'s record goes on ",
+                    sized(text_of(action, "record"))});
   }
-  if (name == "send") return compose({"-> to ", clients_of(action), " ", sized(text_of(action, "text"))});
+  if (name == "send")
+    return compose({"-> to ", clients_of(action), " ", sized(text_of(action, "text"))});
   if (name == "respond") {
     const u64 delay = number_of(action, "delay_ms");
-    return compose({"-> request ", Digits(number_of(action, "request")), " answered ", Digits(number_of(action, "status")), " ", sized(text_of(action, "body")),
-                    delay == 0 ? Bytes() : Bytes(", after "), delay == 0 ? std::string() : compose({Digits(delay), " ms"})});
+    return compose({"-> request ", Digits(number_of(action, "request")), " answered ",
+                    Digits(number_of(action, "status")), " ", sized(text_of(action, "body")),
+                    delay == 0 ? Bytes() : Bytes(", after "),
+                    delay == 0 ? std::string() : compose({Digits(delay), " ms"})});
   }
-  if (name == "forward") return compose({"-> forward ", Digits(number_of(action, "forward")), " to the app server ", sized(text_of(action, "body"))});
-  if (name == "close") return compose({"-> client ", client, " closed, ", Digits(number_of(action, "code")), ": ", shortened(text_of(action, "reason"))});
+  if (name == "forward")
+    return compose({"-> forward ", Digits(number_of(action, "forward")), " to the app server ",
+                    sized(text_of(action, "body"))});
+  if (name == "close")
+    return compose({"-> client ", client, " closed, ", Digits(number_of(action, "code")), ": ",
+                    shortened(text_of(action, "reason"))});
   if (name == "set_timer") return compose({"-> timer set to ", time(number_of(action, "at_ms"))});
   return compose({"-> ", shortened(action.dump())});
 }

@@ -1,4 +1,5 @@
-// Inputs and actions as a human reads them: one line each, what is long is cut. Owns the time of the first input.
+// Inputs and actions as a human reads them: one line each, what is long is cut. Owns the time of
+// the first input.
 #pragma once
 
 #include <string>

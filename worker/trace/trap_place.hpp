@@ -1,13 +1,14 @@
-// Where in which trace a replay is, told when the core traps. One for the process, which a trap ends. In WASI the runtime ends it.
+// Where in which trace a replay is, told when the core traps. One for the process, which a trap
+// ends. In WASI the runtime ends it.
 #pragma once
 
 #include "sidekick/text.hpp"
 
 #ifndef __wasi__
+#include <unistd.h>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <unistd.h>
 #endif
 
 namespace sidekick::trace {
@@ -25,7 +26,9 @@ inline volatile u64 trap_line;
 
 /// Only what a signal handler may do.
 inline void on_trap(int) {
-  const auto write_text = [](Bytes text) { [[maybe_unused]] const auto written = ::write(2, text.data(), text.size()); };
+  const auto write_text = [](Bytes text) {
+    [[maybe_unused]] const auto written = ::write(2, text.data(), text.size());
+  };
   write_text(Bytes(trap_file, std::strlen(trap_file)));
   write_text(":");
   write_text(Digits(trap_line));
@@ -39,7 +42,9 @@ inline void catch_traps() {
   std::signal(SIGTRAP, on_trap);
 }
 
-inline void set_trap_file(const char* path) { std::snprintf(trap_file, sizeof trap_file, "%s", path); }
+inline void set_trap_file(const char* path) {
+  std::snprintf(trap_file, sizeof trap_file, "%s", path);
+}
 inline void set_trap_place(u64 line) { trap_line = line; }
 
 #endif

@@ -29,7 +29,8 @@ std::string in_one_line(const std::exception& error) {
 class WasmtimeHub final : public ReplayedHub {
  public:
   /// Throws where it is no module of ours: it must make a hub.
-  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm) : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {
+  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm)
+      : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {
     SidekickModule(engine_, module_, R"({"hash_seed":"0000000000000000","secrets":["x"]})");
   }
 
@@ -54,10 +55,12 @@ class WasmtimeHub final : public ReplayedHub {
     try {
       hub_->handle(now, input);
       const std::string_view lines = hub_->recorded();
-      out += lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
+      out +=
+          lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
     } catch (const SidekickTrap& trap) {
       wrong_ = in_one_line(trap);
-      out += in_brackets("the module trapped: " + wrong_);  // a difference, unless the recording hub trapped as well
+      out += in_brackets("the module trapped: " +
+                         wrong_);  // a difference, unless the recording hub trapped as well
     }
   }
 
@@ -85,7 +88,8 @@ class WasmtimeHub final : public ReplayedHub {
   }
 
  private:
-  static wasmtime::Module compiled(wasmtime::Engine& engine, const std::vector<std::uint8_t>& wasm) {
+  static wasmtime::Module compiled(wasmtime::Engine& engine,
+                                   const std::vector<std::uint8_t>& wasm) {
     auto module = wasmtime::Module::compile(engine, const_cast<std::vector<std::uint8_t>&>(wasm));
     if (!module) throw std::runtime_error(module.err().message());
     return module.ok();
@@ -106,7 +110,8 @@ std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::str
     return nullptr;
   }
   try {
-    return std::make_unique<WasmtimeHub>(std::vector<std::uint8_t>{std::istreambuf_iterator<char>(file), {}});
+    return std::make_unique<WasmtimeHub>(
+        std::vector<std::uint8_t>{std::istreambuf_iterator<char>(file), {}});
   } catch (const std::exception& wrong) {
     error = std::string("expected a WebAssembly module of Sidekick: ") + in_one_line(wrong);
     return nullptr;

@@ -8,7 +8,8 @@
 
 namespace sidekick::trace {
 
-/// Null where the file is no module that runs, or there is no wasmtime in this build; then `error` says so.
+/// Null where the file is no module that runs, or there is no wasmtime in this build; then `error`
+/// says so.
 std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::string& error);
 
 }  // namespace sidekick::trace

@@ -46,10 +46,17 @@ async function main(): Promise<void> {
   const port = wholeNumber("--port", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
   const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
   const secret = flags.secret ?? env("SIDEKICK_SECRET");
-  if (secret === undefined) throw new Error("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
-  const limits = flags.config === undefined ? {} : (JSON.parse(readFileSync(flags.config, "utf8")) as Record<string, unknown>);
+  if (secret === undefined)
+    throw new Error(
+      "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET",
+    );
+  const limits =
+    flags.config === undefined
+      ? {}
+      : (JSON.parse(readFileSync(flags.config, "utf8")) as Record<string, unknown>);
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
-  if (authDelay !== undefined) limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
+  if (authDelay !== undefined)
+    limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
 
   const worker = await startWorkerd({
     host,
@@ -71,8 +78,12 @@ async function main(): Promise<void> {
       void worker.stop();
     });
   }
-  console.log(`Sidekick listening on http://${host.includes(":") ? `[${host}]` : host}:${worker.port}`);
-  console.log(`WebSocket endpoint: ws://${host.includes(":") ? `[${host}]` : host}:${worker.port}/socket`);
+  console.log(
+    `Sidekick listening on http://${host.includes(":") ? `[${host}]` : host}:${worker.port}`,
+  );
+  console.log(
+    `WebSocket endpoint: ws://${host.includes(":") ? `[${host}]` : host}:${worker.port}/socket`,
+  );
   console.log("In workerd, as on Cloudflare. Press Ctrl+C to stop");
   const how = await worker.exited;
   // A terminal's Ctrl+C reaches workerd as well, perhaps first.
@@ -82,7 +93,9 @@ async function main(): Promise<void> {
 
 function wholeNumber(name: string, value: string, highest: number): number {
   if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
-    throw new Error(`${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`);
+    throw new Error(
+      `${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`,
+    );
   }
   return Number(value);
 }

@@ -16,7 +16,8 @@ const workerdPath = (createRequire(import.meta.url)("workerd") as { default: str
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** The module under test: SIDEKICK_MODULE, or the one the package ships. */
-export const DEFAULT_MODULE = process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
+export const DEFAULT_MODULE =
+  process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
 
 export interface WorkerdOptions {
   /** The Worker's main file. Default: what is deployed. */
@@ -48,10 +49,15 @@ export interface Workerd {
 
 export async function startWorkerd(options: WorkerdOptions = {}): Promise<Workerd> {
   const folder = mkdtempSync(join(tmpdir(), "sidekick-workerd-"));
-  const env = Object.fromEntries(Object.entries(options.env ?? {}).filter((entry) => entry[1] !== undefined)) as Record<string, string>;
+  const env = Object.fromEntries(
+    Object.entries(options.env ?? {}).filter((entry) => entry[1] !== undefined),
+  ) as Record<string, string>;
   const storage = options.storage ?? join(folder, "storage");
   mkdirSync(storage, { recursive: true });
-  await bundle(options.main ?? join(root, "worker/src/cloudflare/index.ts"), join(folder, "worker.js")).catch((error: unknown) => {
+  await bundle(
+    options.main ?? join(root, "worker/src/cloudflare/index.ts"),
+    join(folder, "worker.js"),
+  ).catch((error: unknown) => {
     rmSync(folder, { recursive: true });
     throw error;
   });
@@ -59,12 +65,17 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
   writeFileSync(join(folder, "config.capnp"), configuration(options, storage, Object.keys(env)));
 
   const args = ["serve", "--experimental", "--control-fd=3", "config.capnp"];
-  const child = spawn(workerdPath, args, { cwd: folder, env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+  const child = spawn(workerdPath, args, {
+    cwd: folder,
+    env: { PATH: process.env["PATH"], ...env },
+    stdio: ["ignore", "pipe", "pipe", "pipe"],
+  });
   const kill = () => child.kill("SIGKILL"); // its files are temporary, and it waits for open sockets otherwise
   process.once("exit", kill);
   let output = "";
   const onOutput = options.onOutput ?? ((chunk: string) => void (output += chunk));
-  for (const stream of [child.stdout!, child.stderr!]) stream.setEncoding("utf8").on("data", onOutput);
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.setEncoding("utf8").on("data", onOutput);
   const exited = once(child, "exit").then(([code, signal]) => {
     process.off("exit", kill);
     rmSync(folder, { recursive: true, force: true });
@@ -99,7 +110,11 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
     plugins: [
       {
         name: "wasm",
-        setup: (context) => context.onResolve({ filter: /\.wasm$/ }, () => ({ path: "../../tests/hosts/cloudflare/support/sidekick.wasm", external: true })),
+        setup: (context) =>
+          context.onResolve({ filter: /\.wasm$/ }, () => ({
+            path: "../../tests/hosts/cloudflare/support/sidekick.wasm",
+            external: true,
+          })),
       },
     ],
   });
@@ -108,16 +123,26 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
 /** What is deployed says with which runtime. */
 const wrangler = readFileSync(join(root, "worker/wrangler.jsonc"), "utf8");
 const compatibilityDate = /"compatibility_date": "([-0-9]+)"/.exec(wrangler)![1]!;
-const compatibilityFlags = JSON.parse(/"compatibility_flags": (\[.*?\])/.exec(wrangler)?.[1] ?? "[]") as string[];
+const compatibilityFlags = JSON.parse(
+  /"compatibility_flags": (\[.*?\])/.exec(wrangler)?.[1] ?? "[]",
+) as string[];
 
-function configuration(options: WorkerdOptions, storage: string, variables: readonly string[]): string {
+function configuration(
+  options: WorkerdOptions,
+  storage: string,
+  variables: readonly string[],
+): string {
   const classes = Object.entries(options.classes ?? { SIDEKICK: "SidekickObject" });
   const bindings = [
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
-    ...classes.map(([binding, name]) => `(name = ${text(binding)}, durableObjectNamespace = ${text(name)})`),
+    ...classes.map(
+      ([binding, name]) => `(name = ${text(binding)}, durableObjectNamespace = ${text(name)})`,
+    ),
   ];
   const flags = [...compatibilityFlags, ...(options.unsafe === true ? ["unsafe_module"] : [])];
-  const namespaces = classes.map(([, name]) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = true)`);
+  const namespaces = classes.map(
+    ([, name]) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = true)`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (

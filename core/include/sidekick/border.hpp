@@ -25,8 +25,8 @@ namespace input {
 #define SIDEKICK_U64(name) u64 name = 0;
 #define SIDEKICK_BYTES(name) Bytes name{};
 #define SIDEKICK_INPUT(Type, name, number, fields) \
-  struct Type {                                 \
-    fields                                      \
+  struct Type {                                    \
+    fields                                         \
   };
 #include "sidekick/border.def"
 }  // namespace input
@@ -37,13 +37,14 @@ namespace action {
 #define SIDEKICK_BYTES(name) Bytes name{};
 #define SIDEKICK_IDS(name) std::span<const u32> name{};
 #define SIDEKICK_ACTION(Type, name, number, fields) \
-  struct Type {                                  \
-    fields                                       \
+  struct Type {                                     \
+    fields                                          \
   };
 #include "sidekick/border.def"
 }  // namespace action
 
-/// One of the inputs. The bytes it points to belong to the caller and need to live for the call only.
+/// One of the inputs. The bytes it points to belong to the caller and need to live for the call
+/// only.
 struct Input {
   InputTag tag;
   union {
@@ -69,7 +70,8 @@ struct Action {
 #include "sidekick/border.def"
 };
 
-/// The shapes of inputs and actions as data, so that the WASM border and the traces walk fields instead of naming them again.
+/// The shapes of inputs and actions as data, so that the WASM border and the traces walk fields
+/// instead of naming them again.
 enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids };
 
 struct Field {
@@ -88,17 +90,23 @@ struct Shape {
 const Shape* find_input_shape(u32 tag);
 const Shape* find_action_shape(u32 tag);
 
-/// Where the one struct that an input or action holds begins: all members of the union share this address.
-inline const char* fields_of(const Input& input) { return reinterpret_cast<const char*>(&input.timer_fired); }
+/// Where the one struct that an input or action holds begins: all members of the union share this
+/// address.
+inline const char* fields_of(const Input& input) {
+  return reinterpret_cast<const char*>(&input.timer_fired);
+}
 inline char* fields_of(Input& input) { return reinterpret_cast<char*>(&input.timer_fired); }
-inline const char* fields_of(const Action& action) { return reinterpret_cast<const char*>(&action.send); }
+inline const char* fields_of(const Action& action) {
+  return reinterpret_cast<const char*>(&action.send);
+}
 
 template <class T>
 const T& field_at(const char* fields, const Field& field) {
   return *reinterpret_cast<const T*>(fields + field.offset);
 }
 
-/// The consequences of one input, in the order in which they must be performed, and the texts they point to.
+/// The consequences of one input, in the order in which they must be performed, and the texts they
+/// point to.
 class Actions {
  public:
   void clear() {

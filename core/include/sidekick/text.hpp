@@ -1,4 +1,5 @@
-// Text under construction: a bump arena whose texts stay where they are until reset(). Holds what actions point to.
+// Text under construction: a bump arena whose texts stay where they are until reset(). Holds what
+// actions point to.
 #pragma once
 
 #include <initializer_list>
@@ -25,7 +26,8 @@ class Digits {
 /// The parts one after the other.
 std::string compose(std::initializer_list<Bytes> parts);
 
-/// What stands for a placeholder of a Form: a text, or a number as its decimal digits. The bytes belong to the caller.
+/// What stands for a placeholder of a Form: a text, or a number as its decimal digits. The bytes
+/// belong to the caller.
 struct Part {
   Part(const char* literal) : text(literal), number(literal_size) {}
   Part(Bytes bytes) : text(bytes.data() == nullptr ? "" : bytes.data()), number(bytes.size()) {}
@@ -37,8 +39,9 @@ struct Part {
   u64 number;  ///< the text's size where there is one
 };
 
-/// A text with a placeholder for each part: `%` for what is written as it is, `$` for a stranger's text, which is put in quotes and cut
-/// where it gets long. One with another number of placeholders than there are parts does not compile.
+/// A text with a placeholder for each part: `%` for what is written as it is, `$` for a stranger's
+/// text, which is put in quotes and cut where it gets long. One with another number of placeholders
+/// than there are parts does not compile.
 template <class... Parts>
 struct Form {
   consteval Form(const char* form) : text(form) {
@@ -51,18 +54,22 @@ struct Form {
 
 void append_form(std::string& out, const char* form, const Part* parts);
 
-/// Appends the form with its parts. For error texts: they read as they are said, and one call for each keeps the module small.
+/// Appends the form with its parts. For error texts: they read as they are said, and one call for
+/// each keeps the module small.
 template <class... Parts>
-void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
+void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form,
+                 const Parts&... parts) {
   const Part list[] = {Part(parts)..., Part("")};
   append_form(out, form.text, static_cast<const Part*>(list));
 }
 
-/// Builds one text at a time: append..., then finish(). Views given by finish() are valid until reset() or destruction.
+/// Builds one text at a time: append..., then finish(). Views given by finish() are valid until
+/// reset() or destruction.
 class TextArena {
  public:
   TextArena& append(Bytes bytes);
-  TextArena& append(const char* text);  // a literal is one word to pass instead of two: this keeps the module small
+  TextArena& append(const char* text);  // a literal is one word to pass instead of two: this keeps
+                                        // the module small
   TextArena& append_number(u64 number);
 
   /// Ends the text under construction and returns it.
@@ -74,7 +81,8 @@ class TextArena {
   /// A finished array of words (client ids), 4-aligned.
   u32* words(u32 count);
 
-  /// Forgets every text. Keeps one chunk of at most `kept_bytes_max`, so that a quiet hub holds little.
+  /// Forgets every text. Keeps one chunk of at most `kept_bytes_max`, so that a quiet hub holds
+  /// little.
   void reset();
 
  private:

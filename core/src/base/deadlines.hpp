@@ -1,4 +1,5 @@
-// The times at which something is due, soonest first. Removal is exact: what no longer waits leaves nothing behind.
+// The times at which something is due, soonest first. Removal is exact: what no longer waits leaves
+// nothing behind.
 #pragma once
 
 #include <vector>
@@ -14,7 +15,8 @@ class Deadlines {
   struct Entry {
     Millis at = 0;
     Due due = Due::token_expiry;
-    /// Breaks ties. It must be the same after a restore, so that ties break the same way: no insertion counters here.
+    /// Breaks ties. It must be the same after a restore, so that ties break the same way: no
+    /// insertion counters here.
     u64 rank = 0;
     u32 owner = none;
   };

@@ -35,7 +35,8 @@ struct SipState {
 
 u64 hash_bytes(u64 seed, Bytes bytes) {
   // The 128-bit key is the seed and its complement: 64 secret bits are as many as a host gives us.
-  SipState state{seed ^ 0x736f6d6570736575, ~seed ^ 0x646f72616e646f6d, seed ^ 0x6c7967656e657261, ~seed ^ 0x7465646279746573};
+  SipState state{seed ^ 0x736f6d6570736575, ~seed ^ 0x646f72616e646f6d, seed ^ 0x6c7967656e657261,
+                 ~seed ^ 0x7465646279746573};
   const char* at = bytes.data();
   std::size_t left = bytes.size();
   for (; left >= 8; left -= 8, at += 8) {
@@ -44,7 +45,8 @@ u64 hash_bytes(u64 seed, Bytes bytes) {
     state.absorb(word);
   }
   u64 last = static_cast<u64>(bytes.size()) << 56;
-  for (std::size_t i = 0; i < left; ++i) last |= static_cast<u64>(static_cast<u8>(at[i])) << (8 * i);
+  for (std::size_t i = 0; i < left; ++i)
+    last |= static_cast<u64>(static_cast<u8>(at[i])) << (8 * i);
   state.absorb(last);
   state.c ^= 0xFF;
   state.round();
@@ -55,7 +57,8 @@ u64 hash_bytes(u64 seed, Bytes bytes) {
 
 void HashIndex::add(u64 hash, u32 id) {
   // At most three quarters full.
-  if ((count_ + 1) * 4 > entries_.size() * 3) resize(entries_.empty() ? 16 : static_cast<u32>(entries_.size()) * 2);
+  if ((count_ + 1) * 4 > entries_.size() * 3)
+    resize(entries_.empty() ? 16 : static_cast<u32>(entries_.size()) * 2);
   place(Entry{static_cast<u32>(hash >> 32), static_cast<u32>(hash), id});
   ++count_;
 }
@@ -76,7 +79,8 @@ void HashIndex::remove(u64 hash, u32 id) {
   }
   entries_[hole] = Entry{};
   --count_;
-  if (entries_.size() > 64 && count_ * 8 < entries_.size()) resize(static_cast<u32>(entries_.size()) / 2);
+  if (entries_.size() > 64 && count_ * 8 < entries_.size())
+    resize(static_cast<u32>(entries_.size()) / 2);
 }
 
 void HashIndex::place(const Entry& entry) {

@@ -1,4 +1,5 @@
-// Finds slot ids by a 64-bit hash: open addressing, linear probing, no tombstones. Never iterated, so its layout shows nowhere.
+// Finds slot ids by a 64-bit hash: open addressing, linear probing, no tombstones. Never iterated,
+// so its layout shows nowhere.
 #pragma once
 
 #include <vector>
@@ -7,10 +8,12 @@
 
 namespace sidekick {
 
-/// SipHash-1-3 (Aumasson, Bernstein 2012) of `bytes`: keys come from strangers, who must not be able to choose collisions.
+/// SipHash-1-3 (Aumasson, Bernstein 2012) of `bytes`: keys come from strangers, who must not be
+/// able to choose collisions.
 u64 hash_bytes(u64 seed, Bytes bytes);
 
-/// For numbers that hosts and hubs give out themselves, so there is nothing to defend. All bits of `number` reach the low bits.
+/// For numbers that hosts and hubs give out themselves, so there is nothing to defend. All bits of
+/// `number` reach the low bits.
 inline u64 hash_number(u64 seed, u32 number) {
   const u64 product = (number ^ seed) * 0x9E3779B97F4A7C15;
   return product ^ product >> 32;

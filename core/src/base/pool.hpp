@@ -1,4 +1,5 @@
-// Slots with stable u32 ids and a free list; the last freed is the first reused, so ids are the same on every host.
+// Slots with stable u32 ids and a free list; the last freed is the first reused, so ids are the
+// same on every host.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,8 @@ namespace sidekick {
 
 inline constexpr u32 none = 0xFFFFFFFF;
 
-/// Gives memory back that a rush has left: what is not in use is counted nowhere, so it must not be there.
+/// Gives memory back that a rush has left: what is not in use is counted nowhere, so it must not be
+/// there.
 inline void shrink_if_sparse(std::vector<u32>& ids) {
   constexpr std::size_t kept_min = 16;
   if (ids.capacity() > kept_min && ids.size() * 4 < ids.capacity()) ids.shrink_to_fit();

@@ -33,13 +33,16 @@ void append_form(std::string& out, const char* form, const Part* parts) {
       out += Digits(part.number);
       continue;
     }
-    const Bytes text = part.number == Part::literal_size ? Bytes(part.text) : Bytes(part.text, static_cast<std::size_t>(part.number));
+    const Bytes text = part.number == Part::literal_size
+                           ? Bytes(part.text)
+                           : Bytes(part.text, static_cast<std::size_t>(part.number));
     if (!is_strangers) {
       out += text;
       continue;
     }
     std::size_t size = std::min(text.size(), shown_max);
-    while (size < text.size() && size > 0 && (static_cast<u8>(text[size]) & 0xC0) == 0x80) --size;  // keep characters whole
+    while (size < text.size() && size > 0 && (static_cast<u8>(text[size]) & 0xC0) == 0x80)
+      --size;                                       // keep characters whole
     ion::append_string(out, text.substr(0, size));  // escaped: it may end in a log
     if (size < text.size()) out += "...";
   }
@@ -84,7 +87,8 @@ void TextArena::reset() {
   if (!chunks_.empty() && chunks_.front().size > kept_bytes_max) chunks_.clear();
 }
 
-/// Starts a chunk with room for the text under construction and `needed` more bytes, and moves that text over.
+/// Starts a chunk with room for the text under construction and `needed` more bytes, and moves that
+/// text over.
 void TextArena::grow(u64 needed) {
   const u32 partial = at_ - start_;
   u64 size = chunks_.empty() ? chunk_bytes_min : static_cast<u64>(chunks_.back().size) * 2;

@@ -1,4 +1,5 @@
-// Configuration: every value checked against limits.def, every complaint with the name and what was expected.
+// Configuration: every value checked against limits.def, every complaint with the name and what was
+// expected.
 #include "sidekick/config.hpp"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ namespace {
 constexpr bool is_consistent(const u32 client_buffer_bytes_max, const u32 http_body_bytes_max) {
   return u64{client_buffer_bytes_max} >= u64{http_body_bytes_max} * 2;
 }
-#define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason)                          \
+#define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason)                             \
   static_assert(u64{lowest} <= u64{default_value} && u64{default_value} <= u64{highest}, #name); \
   constexpr u32 default_##name = default_value;
 #include "sidekick/limits.def"
@@ -31,7 +32,9 @@ class ConfigDecoder {
 
   bool decode() {
     const bool is_right = read_members() && reader_.finish() && has_what_it_needs();
-    if (!reader_.ok()) wrong = "the configuration is not valid JSON or ION: " + ion::describe(reader_.verdict(), text_, depth_max);
+    if (!reader_.ok())
+      wrong = "the configuration is not valid JSON or ION: " +
+              ion::describe(reader_.verdict(), text_, depth_max);
     return is_right;
   }
 
@@ -50,7 +53,8 @@ class ConfigDecoder {
 
   bool read_members() {
     ion::Kind kind;
-    if (!reader_.peek(kind) || kind != ion::Kind::object) return refuse("expected an object of settings");
+    if (!reader_.peek(kind) || kind != ion::Kind::object)
+      return refuse("expected an object of settings");
     reader_.enter_object();
     std::bitset<std::size(limits)> seen;
     ion::Slice key;
@@ -62,10 +66,15 @@ class ConfigDecoder {
       if (!is_limit && name != "secrets" && name != "hash_seed") {
         return refuse("there is no setting $; docs/protocol.md lists them under Limits", name);
       }
-      const bool is_again = is_limit ? seen[index] : name == "secrets" ? !config.secrets.empty() : has_hash_seed_;
+      const bool is_again = is_limit            ? seen[index]
+                            : name == "secrets" ? !config.secrets.empty()
+                                                : has_hash_seed_;
       if (is_again) return refuse("$ is set twice", name);
       if (is_limit) seen[index] = true;
-      if (name == "secrets" ? !read_secrets() : is_limit ? !read_limit(limits[index]) : !read_hash_seed()) return false;
+      if (name == "secrets" ? !read_secrets()
+          : is_limit        ? !read_limit(limits[index])
+                            : !read_hash_seed())
+        return false;
     }
     return reader_.ok();
   }
@@ -80,8 +89,10 @@ class ConfigDecoder {
       if (is_integer && number <= 0xFFFFFFFF) number = number * 10 + static_cast<u64>(c - '0');
     }
     if (!is_integer || number < limit.lowest || number > limit.highest) {
-      return refuse("\"%\" must be an integer from % to %, found %", limit.name, limit.lowest, limit.highest,
-                    value.kind == ion::Kind::number ? value.raw.substr(0, 64) : Bytes(ion::name_of(value.kind)));
+      return refuse("\"%\" must be an integer from % to %, found %", limit.name, limit.lowest,
+                    limit.highest,
+                    value.kind == ion::Kind::number ? value.raw.substr(0, 64)
+                                                    : Bytes(ion::name_of(value.kind)));
     }
     config.*limit.value = static_cast<u32>(number);
     return true;
@@ -97,10 +108,15 @@ class ConfigDecoder {
       if (!is_right) break;
       std::string& secret = config.secrets.emplace_back();
       ion::append_decoded(secret, value.raw);
-      // Such a secret could never arrive: HTTP trims a header's value, and refuses control characters in it.
-      const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) { return static_cast<u8>(c) < 0x20 || c == 0x7F; });
+      // Such a secret could never arrive: HTTP trims a header's value, and refuses control
+      // characters in it.
+      const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) {
+        return static_cast<u8>(c) < 0x20 || c == 0x7F;
+      });
       if (has_control || secret.front() == ' ' || secret.back() == ' ') {
-        return refuse("a secret has a control character (a newline at its end?) or begins or ends with a space, and could never match");
+        return refuse(
+            "a secret has a control character (a newline at its end?) or begins or ends with a "
+            "space, and could never match");
       }
     }
     if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;
@@ -114,15 +130,19 @@ class ConfigDecoder {
     for (const char c : value.raw) {
       const bool is_digit = c >= '0' && c <= '9';
       if (!is_digit && (c < 'a' || c > 'f')) has_hash_seed_ = false;
-      config.hash_seed = config.hash_seed << 4 | static_cast<u64>(is_digit ? c - '0' : c - 'a' + 10);
+      config.hash_seed =
+          config.hash_seed << 4 | static_cast<u64>(is_digit ? c - '0' : c - 'a' + 10);
     }
     return has_hash_seed_ || refuse("\"hash_seed\" must be a string of 16 lower-case hex digits");
   }
 
   bool has_what_it_needs() {
-    if (config.secrets.empty()) return refuse("expected \"secrets\", an array with at least one string");
+    if (config.secrets.empty())
+      return refuse("expected \"secrets\", an array with at least one string");
     if (is_consistent(config.client_buffer_bytes_max, config.http_body_bytes_max)) return true;
-    return refuse("client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message could disconnect its readers");
+    return refuse(
+        "client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message "
+        "could disconnect its readers");
   }
 
   Bytes text_;

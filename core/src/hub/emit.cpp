@@ -1,6 +1,6 @@
 // Describes consequences. Nothing here changes state.
-#include "ion/writer.hpp"
 #include "hub/state.hpp"
+#include "ion/writer.hpp"
 
 namespace sidekick {
 
@@ -8,9 +8,12 @@ namespace {
 
 const char* name_of(Blame blame) {
   switch (blame) {
-    case Blame::client: return "client";
-    case Blame::server: return "server";
-    case Blame::sidekick: return "sidekick";
+    case Blame::client:
+      return "client";
+    case Blame::server:
+      return "server";
+    case Blame::sidekick:
+      return "sidekick";
   }
   trap();
 }
@@ -20,24 +23,31 @@ const char* name_of(Blame blame) {
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
-  out.add(action::PutToken{static_cast<u32>(token.state()), token.expires_at(), key, encode_token_record(out.text(), token)});
+  out.add(action::PutToken{static_cast<u32>(token.state()), token.expires_at(), key,
+                           encode_token_record(out.text(), token)});
 }
 
 void Hub::State::emit_touch_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
-  out.add(action::TouchToken{static_cast<u32>(token.state()), token.expires_at(), out.text().copy(token.key())});
+  out.add(action::TouchToken{static_cast<u32>(token.state()), token.expires_at(),
+                             out.text().copy(token.key())});
 }
 
-void Hub::State::emit_erase_token(Bytes key, Actions& out) { out.add(action::EraseToken{out.text().copy(key)}); }
+void Hub::State::emit_erase_token(Bytes key, Actions& out) {
+  out.add(action::EraseToken{out.text().copy(key)});
+}
 
-/// A change costs what has changed: it is appended to the record. When the changes have grown to half of what was written as a whole, the
-/// whole is written anew, so a record stays in proportion, and so does the work of keeping it.
-void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names, Actions& out) {
+/// A change costs what has changed: it is appended to the record. When the changes have grown to
+/// half of what was written as a whole, the whole is written anew, so a record stays in proportion,
+/// and so does the work of keeping it.
+void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
+                             Actions& out) {
   constexpr u32 changes_bytes_min = 1024;
   Client& client = clients[slot];
   const Bytes line = encode_client_change(out.text(), change, names);
   const u64 changes_bytes = client.record_bytes - client.record_whole_bytes + line.size();
-  if (client.record_bytes != 0 && changes_bytes <= client.record_whole_bytes / 2 + changes_bytes_min) {
+  if (client.record_bytes != 0 &&
+      changes_bytes <= client.record_whole_bytes / 2 + changes_bytes_min) {
     client.record_bytes += static_cast<u32>(line.size());
     out.add(action::AttachClient{client.id, 1, line});
     return;
@@ -47,7 +57,8 @@ void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<con
   out.add(action::AttachClient{client.id, 0, whole});
 }
 
-/// The ids point into the topic's own table: an input that publishes must not change who is subscribed.
+/// The ids point into the topic's own table: an input that publishes must not change who is
+/// subscribed.
 void Hub::State::emit_publish(TopicId topic, Bytes text, Actions& out) {
   const std::vector<u32>& subscribers = topics.subscribers(topic);
   out.add(action::Send{std::span<const u32>(subscribers.data(), subscribers.size()), text});
@@ -59,15 +70,20 @@ void Hub::State::emit_to(ClientId client, Bytes text, Actions& out) {
   out.add(action::Send{std::span<const u32>(ids, 1), text});
 }
 
-void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message, Actions& out) {
+void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes params,
+                            Bytes message, Actions& out) {
   TextArena& text = out.text();
-  text.append("{ \"type\": \"error\", \"error\": { \"channel\": ").append(channel).append(", \"params\": ").append(params);
+  text.append("{ \"type\": \"error\", \"error\": { \"channel\": ")
+      .append(channel)
+      .append(", \"params\": ")
+      .append(params);
   text.append(", \"fault\": \"").append(name_of(blame)).append("\", \"message\": ");
   ion::append_string(text, message);
   emit_to(client, text.append(" } }").finish(), out);
 }
 
-void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out) {
+void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
+                              Actions& out) {
   TextArena& text = out.text();
   if (scope.channel) {
     ion::append_string(text, *scope.channel);
@@ -93,8 +109,10 @@ void Hub::State::emit_respond(RequestId request, u32 status, Bytes body, Actions
 
 /// One answer, and one delay, wherever a secret is asked for or offered.
 void Hub::State::emit_unauthorized(RequestId request, Actions& out) {
-  constexpr Bytes body = "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret";
-  out.add(action::Respond{request, 401, config.auth_failure_delay_ms, "text/plain; charset=utf-8", "WWW-Authenticate: Bearer", body});
+  constexpr Bytes body =
+      "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret";
+  out.add(action::Respond{request, 401, config.auth_failure_delay_ms, "text/plain; charset=utf-8",
+                          "WWW-Authenticate: Bearer", body});
 }
 
 }  // namespace sidekick

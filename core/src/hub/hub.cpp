@@ -13,10 +13,12 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   out.clear();
   if (now > state.now) state.now = now;
   if (input.tag == InputTag::restore_token) return state.on_restore_token(input.restore_token, out);
-  if (input.tag == InputTag::restore_client) return state.on_restore_client(input.restore_client, out);
+  if (input.tag == InputTag::restore_client)
+    return state.on_restore_client(input.restore_client, out);
 
   state.settle_restored(out);
-  // Who is gone is gone before anything is sent. Else what is due is over before anything is looked at, however late the timer comes.
+  // Who is gone is gone before anything is sent. Else what is due is over before anything is looked
+  // at, however late the timer comes.
   if (input.tag == InputTag::client_closed) state.on_client_closed(input.client_closed, out);
   state.expire_due(out);
   switch (input.tag) {
@@ -53,8 +55,11 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
 const Config& Hub::config() const { return state_->config; }
 u64 Hub::state_hash() const { return state_->hash(); }
 u64 Hub::state_size() const {
-  constexpr u64 thing_bytes = 64;  // a subscription costs its store a little more, a token or a message several times as much
-  return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() + state_->forwards.store_bytes()) / thing_bytes;
+  constexpr u64 thing_bytes = 64;  // a subscription costs its store a little more, a token or a
+                                   // message several times as much
+  return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() +
+                                    state_->forwards.store_bytes()) /
+                                       thing_bytes;
 }
 
 void Hub::State::expire_due(Actions& out) {
@@ -72,8 +77,9 @@ void Hub::State::expire_due(Actions& out) {
   }
 }
 
-/// A timer that is set too early is left alone: it fires, finds nothing due, and is set anew. So the host's timer (a storage write in a
-/// Durable Object) is touched once for many short-lived deadlines.
+/// A timer that is set too early is left alone: it fires, finds nothing due, and is set anew. So
+/// the host's timer (a storage write in a Durable Object) is touched once for many short-lived
+/// deadlines.
 void Hub::State::arm_timer(Actions& out) {
   if (deadlines.empty()) return;
   const Millis at = deadlines.soonest().at;
@@ -84,7 +90,9 @@ void Hub::State::arm_timer(Actions& out) {
 
 void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
   if (clients.count() >= config.clients_max) {
-    out.add(action::Close{in.client, 1013, "this Sidekick holds as many connections as it may (clients_max); try again later"});
+    out.add(action::Close{
+        in.client, 1013,
+        "this Sidekick holds as many connections as it may (clients_max); try again later"});
     return;
   }
   Client& client = clients[clients.open(in.client)];
@@ -101,8 +109,10 @@ void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out)
   const ClientSlot slot = clients.find(in.client);
   if (slot == none || in.buffered_bytes <= config.client_buffer_bytes_max) return;
   drop_client(slot, out);
-  out.add(action::AttachClient{in.client, 0, ""});  // what it held may be another's before its socket is gone
-  out.add(action::Close{in.client, 1013, "reads too slowly: more bytes wait than client_buffer_bytes_max allows"});
+  out.add(action::AttachClient{in.client, 0,
+                               ""});  // what it held may be another's before its socket is gone
+  out.add(action::Close{in.client, 1013,
+                        "reads too slowly: more bytes wait than client_buffer_bytes_max allows"});
 }
 
 /// Nothing remains of a closed client but its tokens, free for the time in which it may come back.
@@ -110,7 +120,8 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
   Client& client = clients[slot];
   for (const TokenId id : client.tokens) {
     if (tokens[id].state() == TokenState::subscribed) {
-      if (topics.unsubscribe(tokens[id].topic_id, client.id)) topics.release_if_idle(tokens[id].topic_id);
+      if (topics.unsubscribe(tokens[id].topic_id, client.id))
+        topics.release_if_idle(tokens[id].topic_id);
     }
     if (config.token_resume_ms == 0) {
       emit_erase_token(tokens[id].key(), out);

@@ -1,6 +1,6 @@
 // The way of a client's message to the app server, and of its answer back.
-#include "ion/writer.hpp"
 #include "hub/state.hpp"
+#include "ion/writer.hpp"
 
 namespace sidekick {
 
@@ -55,12 +55,18 @@ void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   if (!is_success(in.status) && clients.is_open(sender.slot, sender.serial)) {
     ServerError error;
     if (in.status == 0) {
-      error.message = "the app server could not be reached, or broke off without an answer; the message may not have been processed";
-    } else if (in.body.size() > config.forward_answer_bytes_max || !decode_server_error(in.body, config.depth_max, error)) {
+      error.message =
+          "the app server could not be reached, or broke off without an answer; the message may "
+          "not have been processed";
+    } else if (in.body.size() > config.forward_answer_bytes_max ||
+               !decode_server_error(in.body, config.depth_max, error)) {
       error = {};
-      append_form(error.message, "the app server answered % to this message, without { fault, message }", in.status);
+      append_form(error.message,
+                  "the app server answered % to this message, without { fault, message }",
+                  in.status);
     }
-    emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(), flight.forward.params(), error.message, out);
+    emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(),
+               flight.forward.params(), error.message, out);
   }
   end_flight(flight, out);
 }
@@ -70,9 +76,12 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   const Sender sender = flight.forward.sender;
   if (clients.is_open(sender.slot, sender.serial)) {
     std::string text;
-    append_form(text, "the app server did not answer within % ms (forward_timeout_ms); the message may not have been processed",
+    append_form(text,
+                "the app server did not answer within % ms (forward_timeout_ms); the message may "
+                "not have been processed",
                 config.forward_timeout_ms);
-    emit_error(clients[sender.slot].id, Blame::server, flight.forward.channel(), flight.forward.params(), text, out);
+    emit_error(clients[sender.slot].id, Blame::server, flight.forward.channel(),
+               flight.forward.params(), text, out);
   }
   end_flight(flight, out);
 }
@@ -84,7 +93,8 @@ void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
     Forward next = forwards.take_waiting(flight.lane);
     const Bytes body = out.text().copy(next.body);
     next.body = std::string();
-    const ForwardId started = forwards.start(flight.lane, std::move(next), now + config.forward_timeout_ms);
+    const ForwardId started =
+        forwards.start(flight.lane, std::move(next), now + config.forward_timeout_ms);
     out.add(action::Forward{started, config.forward_timeout_ms, body});
   }
   if (!lane.is_done()) return;

@@ -1,22 +1,31 @@
-// What clients say: docs/protocol.md, "Client to Sidekick". Each reaction checks everything first; a refused message has changed nothing.
+// What clients say: docs/protocol.md, "Client to Sidekick". Each reaction checks everything first;
+// a refused message has changed nothing.
 #include <algorithm>
 
-#include "ion/writer.hpp"
 #include "hub/state.hpp"
+#include "ion/writer.hpp"
 
 namespace sidekick {
 
 namespace {
 
 /// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
-constexpr char invalid_token[] = "the token is not valid here: unknown, expired, or in use by another connection";
+constexpr char invalid_token[] =
+    "the token is not valid here: unknown, expired, or in use by another connection";
 
 Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
-  return out.append("{ \"type\": \"").append(type).append("\", \"channel\": ").append(token.channel())
-      .append(", \"params\": ").append(token.params()).append(" }").finish();
+  return out.append("{ \"type\": \"")
+      .append(type)
+      .append("\", \"channel\": ")
+      .append(token.channel())
+      .append(", \"params\": ")
+      .append(token.params())
+      .append(" }")
+      .finish();
 }
 
-Bytes encode_resources_reply(TextArena& out, const char* type, const std::vector<Bytes>& resources) {
+Bytes encode_resources_reply(TextArena& out, const char* type,
+                             const std::vector<Bytes>& resources) {
   out.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
   const char* separator = "";
   for (const Bytes resource : resources) {
@@ -33,11 +42,13 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none) return;  // the hub has closed it, and this frame was already on its way
   if (!take_frame_credit(clients[slot])) {
-    return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)", out);
+    return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)",
+                        out);
   }
   if (in.bytes.size() > config.frame_bytes_max) {
     std::string text;
-    append_form(text, "a message has % bytes; at most % (frame_bytes_max)", in.bytes.size(), config.frame_bytes_max);
+    append_form(text, "a message has % bytes; at most % (frame_bytes_max)", in.bytes.size(),
+                config.frame_bytes_max);
     return emit_refusal(slot, Blame::client, {}, text, out);
   }
   const std::string& wrong = decoder.decode_frame(in.bytes);
@@ -63,14 +74,17 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
   const Token& token = tokens[id];
-  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
-    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  if (token.state() == TokenState::free &&
+      clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return refuse(slot, Blame::client,
+                  "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
     if (was_free) hold_token(id, slot);
     const TopicId topic = topics.intern(token.topic());
-    topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on the topic: one message, one copy
+    topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on
+                                                // the topic: one message, one copy
     tokens.subscribe(id, topic);
     emit_touch_token(id, out);
     if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
@@ -100,12 +114,15 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   if (topic_name != token.topic()) {
     return refuse(slot, Blame::client, "the token is for another channel or for other params", out);
   }
-  if (token.state() == TokenState::free && clients[slot].tokens.size() >= config.tokens_per_client_max) {
-    return refuse(slot, Blame::client, "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+  if (token.state() == TokenState::free &&
+      clients[slot].tokens.size() >= config.tokens_per_client_max) {
+    return refuse(slot, Blame::client,
+                  "this connection holds as many tokens as it may (tokens_per_client_max)", out);
   }
 
   if (is_shutting_down) {
-    return refuse(slot, Blame::sidekick, "this Sidekick is shutting down; the message is not sent", out);
+    return refuse(slot, Blame::sidekick, "this Sidekick is shutting down; the message is not sent",
+                  out);
   }
 
   Forward forward;
@@ -115,7 +132,10 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   forward.channel_size = static_cast<u32>(token.channel().size());
 
   TextArena& text = out.text();
-  text.append("{ \"channel\": ").append(token.channel()).append(", \"params\": ").append(token.params());
+  text.append("{ \"channel\": ")
+      .append(token.channel())
+      .append(", \"params\": ")
+      .append(token.params());
   if (message.data) text.append(", \"data\": ").append(*message.data);
   if (!token.context().empty()) text.append(", \"context\": ").append(token.context());
   const Bytes body = text.append(" }").finish();
@@ -127,11 +147,17 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
   const char* refusal = nullptr;
   if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
-    refusal = "too many messages of this token wait for the app server (forwards_waiting_max); this one is not sent";
-  } else if (has_lane && forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
-    refusal = "too much of this token waits for the app server (forward_bytes_per_token_max); this message is not sent";
+    refusal =
+        "too many messages of this token wait for the app server (forwards_waiting_max); this one "
+        "is not sent";
+  } else if (has_lane &&
+             forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
+    refusal =
+        "too much of this token waits for the app server (forward_bytes_per_token_max); this "
+        "message is not sent";
   } else if (forwards.store_bytes() + cost > config.forward_store_bytes_max) {
-    refusal = "too much waits for the app server (forward_store_bytes_max); this message is not sent";
+    refusal =
+        "too much waits for the app server (forward_store_bytes_max); this message is not sent";
   }
   if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, out);
 
@@ -145,7 +171,8 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
     forward.body.assign(body);
     forwards.wait(token.lane, std::move(forward));
   } else {
-    const ForwardId started = forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
+    const ForwardId started =
+        forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
     out.add(action::Forward{started, config.forward_timeout_ms, body});
   }
 }
@@ -173,7 +200,9 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   if (client.resources.size() + listened.size() > config.topics_per_client_max) {
     refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
   } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
-    refusal = "the names of the resources this connection listens to would be longer than they may (topic_bytes_per_client_max)";
+    refusal =
+        "the names of the resources this connection listens to would be longer than they may "
+        "(topic_bytes_per_client_max)";
   } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
     refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
     blame = Blame::sidekick;
@@ -195,7 +224,8 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
   remove_resources(clients[slot], message.resources);
   if (!changed.empty()) emit_attach(slot, ClientChange::resources_gone, changed, out);
-  emit_to(clients[slot].id, encode_resources_reply(out.text(), "unlistening", message.resources), out);
+  emit_to(clients[slot].id, encode_resources_reply(out.text(), "unlistening", message.resources),
+          out);
 }
 
 /// Leaves in `changed` the names that the client did listen to.
@@ -224,11 +254,13 @@ void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, Actions&
   emit_refusal(slot, blame, decoder.message().scope, text, out);
 }
 
-/// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a frame.
+/// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a
+/// frame.
 bool Hub::State::take_frame_credit(Client& client) {
   if (config.frames_per_second == 0) return true;
   const u64 full = static_cast<u64>(config.frames_burst) * 1000;
-  const u64 elapsed_ms = std::min<u64>(now - client.credited_at, full);  // more than enough to fill it; keeps the product small
+  const u64 elapsed_ms = std::min<u64>(
+      now - client.credited_at, full);  // more than enough to fill it; keeps the product small
   client.frame_credit = std::min(full, client.frame_credit + elapsed_ms * config.frames_per_second);
   client.credited_at = now;
   if (client.frame_credit < 1000) return false;
@@ -250,9 +282,9 @@ void Hub::State::leave_channel(TokenId id, ClientSlot slot) {
   if (tokens[id].state() != TokenState::subscribed) return;
   const Client& client = clients[slot];
   const TopicId topic = tokens[id].topic_id;
-  const bool has_another = std::any_of(client.tokens.begin(), client.tokens.end(), [&](TokenId other) {
-    return other != id && tokens[other].topic_id == topic;
-  });
+  const bool has_another =
+      std::any_of(client.tokens.begin(), client.tokens.end(),
+                  [&](TokenId other) { return other != id && tokens[other].topic_id == topic; });
   if (has_another) return;
   topics.unsubscribe(topic, client.id);
   topics.release_if_idle(topic);

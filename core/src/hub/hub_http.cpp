@@ -1,8 +1,9 @@
-// What the app server says: docs/protocol.md, "HTTP". Order of checks: path, method, bearer, size, body, state.
+// What the app server says: docs/protocol.md, "HTTP". Order of checks: path, method, bearer, size,
+// body, state.
 #include <algorithm>
 
-#include "ion/writer.hpp"
 #include "hub/state.hpp"
+#include "ion/writer.hpp"
 
 namespace sidekick {
 
@@ -17,8 +18,9 @@ struct RouteEntry {
 };
 
 constexpr RouteEntry routes[] = {
-    {"/connection", Route::connection, "POST"}, {"/resources", Route::resources, "POST"}, {"/message", Route::message, "POST"},
-    {"/health", Route::health, "GET, HEAD"},    {"/socket", Route::socket, "GET"},
+    {"/connection", Route::connection, "POST"}, {"/resources", Route::resources, "POST"},
+    {"/message", Route::message, "POST"},       {"/health", Route::health, "GET, HEAD"},
+    {"/socket", Route::socket, "GET"},
 };
 
 constexpr RouteEntry unknown_route = {"", Route::unknown, ""};
@@ -37,15 +39,20 @@ const RouteEntry& find_route(Bytes path) {
 }
 
 bool is_allowed(const RouteEntry& entry, Bytes method) {
-  return entry.allow == method || (entry.route == Route::health && (method == "GET" || method == "HEAD"));
+  return entry.allow == method ||
+         (entry.route == Route::health && (method == "GET" || method == "HEAD"));
 }
 
-bool takes_body(Route route) { return route == Route::connection || route == Route::resources || route == Route::message; }
+bool takes_body(Route route) {
+  return route == Route::connection || route == Route::resources || route == Route::message;
+}
 
 bool is_equal_in_constant_time(Bytes given, Bytes secret) {
-  // Touches every byte of what was given, whatever the secret: its time tells only the length of the guess.
+  // Touches every byte of what was given, whatever the secret: its time tells only the length of
+  // the guess.
   u32 difference = static_cast<u32>(given.size() ^ secret.size());
-  for (std::size_t i = 0; i < given.size(); ++i) difference |= static_cast<u8>(given[i]) ^ static_cast<u8>(secret[i % secret.size()]);
+  for (std::size_t i = 0; i < given.size(); ++i)
+    difference |= static_cast<u8>(given[i]) ^ static_cast<u8>(secret[i % secret.size()]);
   return difference == 0;
 }
 
@@ -55,7 +62,8 @@ constexpr char text_plain[] = "text/plain; charset=utf-8";
 
 u32 Hub::body_bytes_max(Bytes method, Bytes path, Bytes authorization) const {
   const RouteEntry& entry = find_route(path);
-  const bool is_read = takes_body(entry.route) && is_allowed(entry, method) && state_->is_authorized(authorization);
+  const bool is_read =
+      takes_body(entry.route) && is_allowed(entry, method) && state_->is_authorized(authorization);
   return is_read ? state_->config.http_body_bytes_max : 0;
 }
 
@@ -65,35 +73,45 @@ bool Hub::State::is_authorized(Bytes authorization) const {
   constexpr Bytes scheme = "bearer ";
   if (authorization.size() < scheme.size()) return false;
   for (std::size_t i = 0; i < scheme.size(); ++i) {
-    const char lower = scheme[i] == ' ' ? authorization[i] : static_cast<char>(authorization[i] | 0x20);
+    const char lower =
+        scheme[i] == ' ' ? authorization[i] : static_cast<char>(authorization[i] | 0x20);
     if (lower != scheme[i]) return false;  // schemes are case-insensitive: RFC 9110, 11.1
   }
   const Bytes given = authorization.substr(scheme.size());
   bool is_known = false;
-  for (const std::string& secret : config.secrets) is_known |= is_equal_in_constant_time(given, secret);
+  for (const std::string& secret : config.secrets)
+    is_known |= is_equal_in_constant_time(given, secret);
   return is_known;
 }
 
 void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   const RouteEntry& entry = find_route(in.path);
   if (entry.route == Route::unknown) {
-    return emit_respond(in.request, 404, "Not Found: there are POST /connection, /resources, /message, GET /health and the WebSocket /socket", out);
+    return emit_respond(in.request, 404,
+                        "Not Found: there are POST /connection, /resources, /message, GET /health "
+                        "and the WebSocket /socket",
+                        out);
   }
   if (!is_allowed(entry, in.method)) {
     const Bytes body = out.text().append("Method Not Allowed: use ").append(entry.allow).finish();
-    out.add(action::Respond{in.request, 405, 0, text_plain, out.text().append("Allow: ").append(entry.allow).finish(), body});
+    out.add(action::Respond{in.request, 405, 0, text_plain,
+                            out.text().append("Allow: ").append(entry.allow).finish(), body});
     return;
   }
   if (entry.route == Route::health) return on_health(in, out);
   if (entry.route == Route::socket) {
-    out.add(action::Respond{in.request, 426, 0, text_plain, "Upgrade: websocket", "Upgrade Required: /socket speaks WebSocket only"});
+    out.add(action::Respond{in.request, 426, 0, text_plain, "Upgrade: websocket",
+                            "Upgrade Required: /socket speaks WebSocket only"});
     return;
   }
   if (!is_authorized(in.authorization)) return emit_unauthorized(in.request, out);
   const u64 body_bytes = in.body.size() > in.body_bytes ? in.body.size() : in.body_bytes;
   if (body_bytes > config.http_body_bytes_max) {
-    const Bytes body = out.text().append("Content Too Large: at most ").append_number(config.http_body_bytes_max)
-                           .append(" bytes (http_body_bytes_max)").finish();
+    const Bytes body = out.text()
+                           .append("Content Too Large: at most ")
+                           .append_number(config.http_body_bytes_max)
+                           .append(" bytes (http_body_bytes_max)")
+                           .finish();
     return emit_respond(in.request, 413, body, out);
   }
   switch (entry.route) {
@@ -125,15 +143,21 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 
   const TokenId existing = tokens.find(message.token);
   if (existing != none && tokens[existing].state() != TokenState::free) {
-    return emit_respond(in.request, 409, "Conflict: a client holds this token; register a new one", out);
+    return emit_respond(in.request, 409, "Conflict: a client holds this token; register a new one",
+                        out);
   }
   if (existing == none && tokens.count() >= config.tokens_max) {
-    return emit_respond(in.request, 503, "Service Unavailable: as many tokens as there may be (tokens_max); try again later", out);
+    return emit_respond(
+        in.request, 503,
+        "Service Unavailable: as many tokens as there may be (tokens_max); try again later", out);
   }
   Token draft = Tokens::draft(message.token, message.scope, topic_name, context);
   const u64 freed = existing == none ? 0 : Tokens::cost_of(tokens[existing]);
   if (tokens.store_bytes() - freed + Tokens::cost_of(draft) > config.token_store_bytes_max) {
-    return emit_respond(in.request, 503, "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later", out);
+    return emit_respond(
+        in.request, 503,
+        "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later",
+        out);
   }
 
   // What the one before has sent goes on ahead of what the new one sends.
@@ -178,15 +202,22 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
   emit_respond(in.request, 200, "OK", out);
 }
 
-/// Open to everybody; how much there is of what is told only to those who know a secret, and a wrong one is answered as everywhere.
+/// Open to everybody; how much there is of what is told only to those who know a secret, and a
+/// wrong one is answered as everywhere.
 void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
   const bool is_known = is_authorized(in.authorization);
   if (!is_known && !in.authorization.empty()) return emit_unauthorized(in.request, out);
   TextArena& text = out.text();
   text.append("{\"status\":\"ok\"");
   if (is_known) {
-    text.append(",\"version\":\"").append(core_version).append("\",\"clients\":").append_number(clients.count());
-    text.append(",\"tokens\":").append_number(tokens.count()).append(",\"topics\":").append_number(topics.count());
+    text.append(",\"version\":\"")
+        .append(core_version)
+        .append("\",\"clients\":")
+        .append_number(clients.count());
+    text.append(",\"tokens\":")
+        .append_number(tokens.count())
+        .append(",\"topics\":")
+        .append_number(topics.count());
     text.append(",\"forwards\":").append_number(forwards.in_flight_count());
   }
   out.add(action::Respond{in.request, 200, 0, "application/json", "", text.append("}").finish()});

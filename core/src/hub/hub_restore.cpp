@@ -1,5 +1,6 @@
-// After a restart or a wake the host hands back every record, tokens first, then clients. The first other input ends the restore: what
-// was held by a client that did not come back with it (a reset closes sockets unseen) is free again for the resume window.
+// After a restart or a wake the host hands back every record, tokens first, then clients. The first
+// other input ends the restore: what was held by a client that did not come back with it (a reset
+// closes sockets unseen) is free again for the resume window.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -8,11 +9,14 @@ namespace sidekick {
 
 void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
   TokenRecord record;
-  const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) && decode_token_record(in.record, out.text(), record);
-  if (!is_ours) return emit_erase_token(in.key, out);  // damaged: the client will have to ask for another token
+  const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) &&
+                       decode_token_record(in.record, out.text(), record);
+  if (!is_ours)
+    return emit_erase_token(in.key, out);  // damaged: the client will have to ask for another token
   if (tokens.find(in.key) != none) return;
   name_channel_topic(topic_name, record.scope);
-  const TokenId id = tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context), in.expires_at);
+  const TokenId id =
+      tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context), in.expires_at);
   tokens[id].restored_as = static_cast<TokenState>(in.state);
   if (tokens[id].restored_as != TokenState::free) unclaimed.push_back(id);
 }
@@ -23,7 +27,8 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
   client.frame_credit = static_cast<u64>(config.frames_burst) * 1000;
   client.credited_at = now;
 
-  // What a token's lines come to is known at the last of them; a token let go may be another client's by now.
+  // What a token's lines come to is known at the last of them; a token let go may be another
+  // client's by now.
   std::vector<Bytes> held;
   client.record_whole_bytes = static_cast<u32>(in.record.substr(0, in.record.find('\n')).size());
   client.record_bytes = static_cast<u32>(in.record.size());
@@ -31,7 +36,8 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     const std::size_t end = std::min(in.record.find('\n', at), in.record.size());
     ClientLine line;
     if (!decode_client_line(in.record.substr(at, end - at), out.text(), line)) {
-      client.record_bytes = client.record_whole_bytes = 0;  // damaged: what was read holds, and the next change writes the record anew
+      client.record_bytes = client.record_whole_bytes =
+          0;  // damaged: what was read holds, and the next change writes the record anew
       break;
     }
     held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());
@@ -48,7 +54,9 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
   }
   for (const Bytes key : held) {
     const TokenId id = tokens.find(key);
-    if (id == none || tokens[id].restored_as == TokenState::free || tokens[id].state() != TokenState::free) continue;
+    if (id == none || tokens[id].restored_as == TokenState::free ||
+        tokens[id].state() != TokenState::free)
+      continue;
     hold_token(id, slot);
     if (tokens[id].restored_as == TokenState::subscribed) {
       const TopicId topic = topics.intern(tokens[id].topic());

@@ -52,20 +52,26 @@ bool read_params(ion::Reader& reader, TextArena& scratch, Scope& scope) {
 }  // namespace
 
 Bytes encode_token_record(TextArena& out, const Token& token) {
-  out.append("{ \"channel\": ").append(token.channel()).append(", \"params\": ").append(token.params());
+  out.append("{ \"channel\": ")
+      .append(token.channel())
+      .append(", \"params\": ")
+      .append(token.params());
   if (!token.context().empty()) out.append(", \"context\": ").append(token.context());
   return out.append(" }").finish();
 }
 
 Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const Bytes> names) {
   out.append("\n{ ");
-  append_strings(out, change_names[static_cast<u8>(change)], static_cast<u32>(names.size()), [&](u32 i) { return names[i]; });
+  append_strings(out, change_names[static_cast<u8>(change)], static_cast<u32>(names.size()),
+                 [&](u32 i) { return names[i]; });
   return out.append(" }").finish();
 }
 
-Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens, const Topics& topics) {
+Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
+                           const Topics& topics) {
   out.append("{ ");
-  append_strings(out, "tokens", static_cast<u32>(client.tokens.size()), [&](u32 i) { return tokens[client.tokens[i]].key(); });
+  append_strings(out, "tokens", static_cast<u32>(client.tokens.size()),
+                 [&](u32 i) { return tokens[client.tokens[i]].key(); });
   out.append(", ");
   append_strings(out, "resources", static_cast<u32>(client.resources.size()), [&](u32 i) {
     return Bytes(topics.name(client.resources[i])).substr(Bytes("resource:").size());
@@ -73,7 +79,8 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
   return out.append(" }").finish();
 }
 
-// What a record tells may be as long and as much as the limits allowed when it was written, so none is applied here.
+// What a record tells may be as long and as much as the limits allowed when it was written, so none
+// is applied here.
 
 bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
   ion::Reader reader(record, ion::depth_ceiling);
@@ -91,7 +98,9 @@ bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
     if (key.raw == "channel" && value.kind == ion::Kind::string) {
       out.scope.channel = read_text(value, scratch);
     } else if (key.raw == "context") {
-      out.context = value.kind == ion::Kind::string ? Bytes(value.raw.data() - 1, value.raw.size() + 2) : value.raw;
+      out.context = value.kind == ion::Kind::string
+                        ? Bytes(value.raw.data() - 1, value.raw.size() + 2)
+                        : value.raw;
     }
   }
   return reader.finish() && out.scope.channel.has_value() && out.scope.has_params;
@@ -106,7 +115,8 @@ bool decode_client_line(Bytes line, TextArena& scratch, ClientLine& out) {
   while (reader.next_member(key)) {
     u8 change = 0;
     while (change < std::size(change_names) && change_names[change] != key.raw) ++change;
-    if (change == std::size(change_names) || !read_strings(reader, scratch, out.names[change])) return false;
+    if (change == std::size(change_names) || !read_strings(reader, scratch, out.names[change]))
+      return false;
   }
   return reader.finish();
 }

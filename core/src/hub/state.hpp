@@ -1,13 +1,14 @@
-// What a hub is made of, and the private verbs by which one input becomes actions. A verb that starts with
-//   on_    reacts to one kind of input or message: it reads and checks first, and only then changes state and emits
-//   emit_  adds an action
+// What a hub is made of, and the private verbs by which one input becomes actions. A verb that
+// starts with
+//   on_    reacts to one kind of input or message: it reads and checks first, and only then changes
+//   state and emits emit_  adds an action
 #pragma once
 
+#include "hub/records.hpp"
+#include "sidekick/hub.hpp"
 #include "tables/clients.hpp"
 #include "tables/forwards.hpp"
 #include "wire/message.hpp"
-#include "hub/records.hpp"
-#include "sidekick/hub.hpp"
 
 namespace sidekick {
 
@@ -33,8 +34,8 @@ struct Hub::State {
   Forwards forwards;
   MessageDecoder decoder;
 
-  Millis now = 0;       // the latest time seen
-  Millis timer_at = 0;  // what the host's timer is set to; 0: not set
+  Millis now = 0;                  // the latest time seen
+  Millis timer_at = 0;             // what the host's timer is set to; 0: not set
   std::vector<TokenId> unclaimed;  // restored as held, their clients not yet restored
   std::string topic_name;          // scratch
   std::vector<TopicId> listened;   // scratch
@@ -68,7 +69,9 @@ struct Hub::State {
   void on_forward_done(const input::ForwardDone& in, Actions& out);
   void on_forward_timeout(u32 flight, Actions& out);
   void end_flight(const Forwards::Flight& flight, Actions& out);
-  u32 in_flight_max() const { return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1; }
+  u32 in_flight_max() const {
+    return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1;
+  }
 
   // hub_http.cpp: what the app server says
   void on_http_request(const input::HttpRequest& in, Actions& out);
@@ -91,10 +94,12 @@ struct Hub::State {
   void emit_put_token(TokenId id, Actions& out);
   void emit_touch_token(TokenId id, Actions& out);
   void emit_erase_token(Bytes key, Actions& out);
-  void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names, Actions& out);
+  void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
+                   Actions& out);
   void emit_publish(TopicId topic, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out);
-  void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message, Actions& out);
+  void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message,
+                  Actions& out);
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
   void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
   void emit_unauthorized(RequestId request, Actions& out);

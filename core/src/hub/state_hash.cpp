@@ -1,12 +1,14 @@
-// One number for all a hub knows, to compare hosts, builds and restores cheaply. Each thing it knows is hashed by what it is, never by the slot
-// it stands in, and the hashes are added up: so neither the order nor the past shows.
+// One number for all a hub knows, to compare hosts, builds and restores cheaply. Each thing it
+// knows is hashed by what it is, never by the slot it stands in, and the hashes are added up: so
+// neither the order nor the past shows.
 #include "hub/state.hpp"
 
 namespace sidekick {
 
 namespace {
 
-/// Of one thing: its parts one after the other, a text by a hash of its own, so that no two things come to the same.
+/// Of one thing: its parts one after the other, a text by a hash of its own, so that no two things
+/// come to the same.
 class Fingerprint {
  public:
   explicit Fingerprint(u64 kind) : hash_(kind * odd) {}
@@ -35,15 +37,19 @@ u64 Hub::State::hash() const {
   std::vector<u64> names;  // by topic
   for (const Topics::Topic& topic : topics.slots()) names.push_back(hash_bytes(0, topic.name));
   const auto sender_of = [this](const Forward& forward) -> u64 {
-    return clients.is_open(forward.sender.slot, forward.sender.serial) ? clients[forward.sender.slot].id : u64{none};
+    return clients.is_open(forward.sender.slot, forward.sender.serial)
+               ? clients[forward.sender.slot].id
+               : u64{none};
   };
 
   u64 sum = is_shutting_down ? 1 : 0;
   for (const Token& token : tokens.slots()) {
     if (token.key().empty()) continue;
     Fingerprint print(token_kind);
-    print << token.key() << token.channel() << token.params() << token.context() << static_cast<u64>(token.state()) << token.expires_at();
-    print << (token.state() == TokenState::free ? static_cast<u64>(token.restored_as) : clients[token.holder()].id);
+    print << token.key() << token.channel() << token.params() << token.context()
+          << static_cast<u64>(token.state()) << token.expires_at();
+    print << (token.state() == TokenState::free ? static_cast<u64>(token.restored_as)
+                                                : clients[token.holder()].id);
     sum += print.hash();
   }
   for (const Client& client : clients.slots()) {
@@ -67,13 +73,16 @@ u64 Hub::State::hash() const {
     Fingerprint print(lane_kind);
     print << (lane.token == none ? Bytes() : tokens[lane.token].key()) << lane.in_flight;
     constexpr std::size_t hashed_bytes_max = 1024;
-    for (const Forward& waiting : lane.waiting) print << sender_of(waiting) << waiting.body.size() << Bytes(waiting.body).substr(0, hashed_bytes_max);
+    for (const Forward& waiting : lane.waiting)
+      print << sender_of(waiting) << waiting.body.size()
+            << Bytes(waiting.body).substr(0, hashed_bytes_max);
     sum += print.hash();
   }
   for (const Forwards::Flight& flight : forwards.flight_slots()) {
     if (flight.id == 0) continue;
     Fingerprint print(flight_kind);
-    print << sender_of(flight.forward) << Bytes(flight.forward.scope) << flight.forward.body_bytes << deadlines.entry(flight.deadline).at;
+    print << sender_of(flight.forward) << Bytes(flight.forward.scope) << flight.forward.body_bytes
+          << deadlines.entry(flight.deadline).at;
     sum += print.hash();
   }
   return sum;

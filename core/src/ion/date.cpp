@@ -32,13 +32,16 @@ u32 days_in(i64 year, u32 month) {
   return month == 2 && is_leap(year) ? 29 : days[month - 1];
 }
 
-/// Days from 1970-01-01 in the proleptic Gregorian calendar, counted in 400-year eras that begin in March.
+/// Days from 1970-01-01 in the proleptic Gregorian calendar, counted in 400-year eras that begin in
+/// March.
 i64 days_from_epoch(i64 year, u32 month, u32 day) {
   const i64 shifted = month <= 2 ? year - 1 : year;
   const i64 era = (shifted >= 0 ? shifted : shifted - 399) / 400;
   const i64 year_of_era = shifted - era * 400;
-  const i64 day_of_year = (153 * (static_cast<i64>(month) + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+  const i64 day_of_year =
+      (153 * (static_cast<i64>(month) + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+  return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+         719468;
 }
 
 }  // namespace
@@ -60,7 +63,8 @@ bool is_date(Bytes text) {
   u32 day = 1;
   if (take(text, '-')) {
     if (!take_number(text, 2, month) || month < 1 || month > 12) return false;
-    if (take(text, '-') && (!take_number(text, 2, day) || day < 1 || day > days_in(year, month))) return false;
+    if (take(text, '-') && (!take_number(text, 2, day) || day < 1 || day > days_in(year, month)))
+      return false;
   }
 
   i64 millis = 0;
@@ -70,7 +74,8 @@ bool is_date(Bytes text) {
     u32 minute = 0;
     u32 second = 0;
     u32 fraction = 0;
-    if (!take_number(text, 2, hour) || !take(text, ':') || !take_number(text, 2, minute)) return false;
+    if (!take_number(text, 2, hour) || !take(text, ':') || !take_number(text, 2, minute))
+      return false;
     if (take(text, ':')) {
       if (!take_number(text, 2, second)) return false;
       if (take(text, '.') && !take_number(text, 3, fraction)) return false;
@@ -84,7 +89,9 @@ bool is_date(Bytes text) {
       text.remove_prefix(1);
       u32 offset_hour = 0;
       u32 offset_minute = 0;
-      if (!take_number(text, 2, offset_hour) || !take(text, ':') || !take_number(text, 2, offset_minute)) return false;
+      if (!take_number(text, 2, offset_hour) || !take(text, ':') ||
+          !take_number(text, 2, offset_minute))
+        return false;
       if (offset_hour > 23 || offset_minute > 59) return false;
       const i64 offset = (static_cast<i64>(offset_hour) * 60 + offset_minute) * 60000;
       millis += east ? -offset : offset;

@@ -1,4 +1,5 @@
-// What is needed of ION beside the one pass: the text a string stands for, and words for what was wrong.
+// What is needed of ION beside the one pass: the text a string stands for, and words for what was
+// wrong.
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
 
@@ -9,7 +10,9 @@ namespace sidekick::ion {
 namespace {
 
 /// Of a digit that the reader has checked.
-constexpr u32 hex_value(char c) { return static_cast<u32>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10); }
+constexpr u32 hex_value(char c) {
+  return static_cast<u32>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
+}
 
 void append_utf8(std::string& out, u32 code) {
   if (code < 0x80) {
@@ -47,11 +50,21 @@ void append_decoded(std::string& out, Bytes raw) {
     if (stop == end) return;
     at = stop + 2;
     switch (stop[1]) {
-      case 'b': out += '\b'; break;
-      case 'f': out += '\f'; break;
-      case 'n': out += '\n'; break;
-      case 'r': out += '\r'; break;
-      case 't': out += '\t'; break;
+      case 'b':
+        out += '\b';
+        break;
+      case 'f':
+        out += '\f';
+        break;
+      case 'n':
+        out += '\n';
+        break;
+      case 'r':
+        out += '\r';
+        break;
+      case 't':
+        out += '\t';
+        break;
       case 'u': {
         u32 code = read_hex4(at);
         at += 4;
@@ -66,22 +79,33 @@ void append_decoded(std::string& out, Bytes raw) {
         append_utf8(out, code);
         break;
       }
-      default: out += stop[1]; break;  // '"', '\\', '/'
+      default:
+        out += stop[1];
+        break;  // '"', '\\', '/'
     }
   }
 }
 
 const char* name_of(Kind kind) {
   switch (kind) {
-    case Kind::null: return "null";
-    case Kind::boolean: return "a boolean";
-    case Kind::number: return "a number";
-    case Kind::string: return "a string";
-    case Kind::date: return "a date";
-    case Kind::array: return "an array";
-    case Kind::object: return "an object";
-    case Kind::map: return "a map";
-    case Kind::set: return "a set";
+    case Kind::null:
+      return "null";
+    case Kind::boolean:
+      return "a boolean";
+    case Kind::number:
+      return "a number";
+    case Kind::string:
+      return "a string";
+    case Kind::date:
+      return "a date";
+    case Kind::array:
+      return "an array";
+    case Kind::object:
+      return "an object";
+    case Kind::map:
+      return "a map";
+    case Kind::set:
+      return "a set";
   }
   trap();
 }
@@ -90,22 +114,38 @@ namespace {
 
 const char* expectation(Fault fault) {
   switch (fault) {
-    case Fault::none: return "nothing else";
-    case Fault::value: return "a value";
-    case Fault::key: return "a string as object key";
-    case Fault::colon: return "':'";
-    case Fault::comma_or_brace: return "',' or '}'";
-    case Fault::comma_or_bracket: return "',' or ']'";
-    case Fault::brace_after_word: return "'{' after map or set";
-    case Fault::closing_quote: return "the closing '\"' of a string";
-    case Fault::escape: return "one of \" \\ / b f n r t u after a backslash";
-    case Fault::hex_digit: return "four hex digits after \\u";
-    case Fault::utf8: return "well-formed UTF-8";
-    case Fault::digit: return "a digit";
-    case Fault::date: return "an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z";
-    case Fault::allowed_key: return "a key other than __proto__, constructor and prototype";
-    case Fault::less_depth: return "less nesting";
-    case Fault::end: return "the end";
+    case Fault::none:
+      return "nothing else";
+    case Fault::value:
+      return "a value";
+    case Fault::key:
+      return "a string as object key";
+    case Fault::colon:
+      return "':'";
+    case Fault::comma_or_brace:
+      return "',' or '}'";
+    case Fault::comma_or_bracket:
+      return "',' or ']'";
+    case Fault::brace_after_word:
+      return "'{' after map or set";
+    case Fault::closing_quote:
+      return "the closing '\"' of a string";
+    case Fault::escape:
+      return "one of \" \\ / b f n r t u after a backslash";
+    case Fault::hex_digit:
+      return "four hex digits after \\u";
+    case Fault::utf8:
+      return "well-formed UTF-8";
+    case Fault::digit:
+      return "a digit";
+    case Fault::date:
+      return "an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z";
+    case Fault::allowed_key:
+      return "a key other than __proto__, constructor and prototype";
+    case Fault::less_depth:
+      return "less nesting";
+    case Fault::end:
+      return "the end";
   }
   trap();
 }

@@ -10,13 +10,16 @@ namespace {
 constexpr bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-constexpr bool is_hex_digit(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+constexpr bool is_hex_digit(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 // 16 bytes at a time on every target: SSE2 natively, simd128 in WASM, plain words elsewhere.
 using Block = u8 __attribute__((vector_size(16)));
 using BlockWords = u64 __attribute__((vector_size(16)));
 
-/// The first byte in [at, end) that a string cannot simply run over: '"', '\' or the start of a multi-byte character.
+/// The first byte in [at, end) that a string cannot simply run over: '"', '\' or the start of a
+/// multi-byte character.
 const char* find_special(const char* at, const char* end) {
   while (end - at >= 16) {
     Block block;
@@ -34,8 +37,8 @@ const char* find_special(const char* at, const char* end) {
   return at;
 }
 
-/// Runs over multi-byte characters (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing past U+10FFFF). False: `at` stands
-/// at a malformed one.
+/// Runs over multi-byte characters (Unicode 15, table 3-7: no overlong forms, no surrogates,
+/// nothing past U+10FFFF). False: `at` stands at a malformed one.
 bool skip_multibyte(const char*& at, const char* end) {
   while (at < end && static_cast<u8>(*at) >= 0x80) {
     const u8 lead = static_cast<u8>(*at);
@@ -66,12 +69,16 @@ bool skip_multibyte(const char*& at, const char* end) {
   return true;
 }
 
-bool is_forbidden(Bytes key) { return key == "__proto__" || key == "constructor" || key == "prototype"; }
+bool is_forbidden(Bytes key) {
+  return key == "__proto__" || key == "constructor" || key == "prototype";
+}
 
-/// Objects with these keys poison prototypes in careless readers; the reference refuses them, so passing one on would break clients.
+/// Objects with these keys poison prototypes in careless readers; the reference refuses them, so
+/// passing one on would break clients.
 bool is_forbidden_key(const Slice& key) {
   if (!key.escaped) return is_forbidden(key.raw);
-  if (key.raw.size() > 6 * Bytes("constructor").size()) return false;  // each byte is at most one \uXXXX
+  if (key.raw.size() > 6 * Bytes("constructor").size())
+    return false;  // each byte is at most one \uXXXX
   std::string decoded;
   append_decoded(decoded, key.raw);
   return is_forbidden(decoded);
@@ -101,7 +108,10 @@ Verdict validate(Bytes text, u32 depth_max) {
 }
 
 Reader::Reader(Bytes text, u32 depth_max)
-    : begin_(text.data()), at_(text.data()), end_(text.data() + text.size()), depth_max_(depth_max) {
+    : begin_(text.data()),
+      at_(text.data()),
+      end_(text.data() + text.size()),
+      depth_max_(depth_max) {
   SIDEKICK_CHECK(depth_max <= depth_ceiling);
 }
 
@@ -400,7 +410,8 @@ bool Reader::read_escape() {
   }
 }
 
-/// JSON's number grammar, and NaN, Infinity, -Infinity. Never converted: what is passed on stays as it was written.
+/// JSON's number grammar, and NaN, Infinity, -Infinity. Never converted: what is passed on stays as
+/// it was written.
 bool Reader::read_number() {
   if (*at_ == 'N') return read_word("NaN");
   if (*at_ == '-') ++at_;
@@ -437,7 +448,8 @@ bool Reader::read_date() {
 }
 
 bool Reader::read_word(Bytes word) {
-  if (static_cast<std::size_t>(end_ - at_) < word.size() || std::memcmp(at_, word.data(), word.size()) != 0) {
+  if (static_cast<std::size_t>(end_ - at_) < word.size() ||
+      std::memcmp(at_, word.data(), word.size()) != 0) {
     return fail(Fault::value, at_);
   }
   at_ += word.size();

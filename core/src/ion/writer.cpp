@@ -14,13 +14,27 @@ constexpr char hex_digits[] = "0123456789abcdef";
 Bytes escape_of(u8 byte, char (&buffer)[6]) {
   buffer[0] = '\\';
   switch (byte) {
-    case '"': buffer[1] = '"'; return Bytes(buffer, 2);
-    case '\\': buffer[1] = '\\'; return Bytes(buffer, 2);
-    case '\b': buffer[1] = 'b'; return Bytes(buffer, 2);
-    case '\f': buffer[1] = 'f'; return Bytes(buffer, 2);
-    case '\n': buffer[1] = 'n'; return Bytes(buffer, 2);
-    case '\r': buffer[1] = 'r'; return Bytes(buffer, 2);
-    case '\t': buffer[1] = 't'; return Bytes(buffer, 2);
+    case '"':
+      buffer[1] = '"';
+      return Bytes(buffer, 2);
+    case '\\':
+      buffer[1] = '\\';
+      return Bytes(buffer, 2);
+    case '\b':
+      buffer[1] = 'b';
+      return Bytes(buffer, 2);
+    case '\f':
+      buffer[1] = 'f';
+      return Bytes(buffer, 2);
+    case '\n':
+      buffer[1] = 'n';
+      return Bytes(buffer, 2);
+    case '\r':
+      buffer[1] = 'r';
+      return Bytes(buffer, 2);
+    case '\t':
+      buffer[1] = 't';
+      return Bytes(buffer, 2);
     default:
       buffer[1] = 'u';
       buffer[2] = '0';
@@ -33,7 +47,8 @@ Bytes escape_of(u8 byte, char (&buffer)[6]) {
 
 /// The \udxxx escape for the three WTF-8 bytes of a lone surrogate.
 Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
-  const u32 code = 0xD000u | (static_cast<u8>(wtf8[1]) & 0x3Fu) << 6 | (static_cast<u8>(wtf8[2]) & 0x3Fu);
+  const u32 code =
+      0xD000u | (static_cast<u8>(wtf8[1]) & 0x3Fu) << 6 | (static_cast<u8>(wtf8[2]) & 0x3Fu);
   buffer[0] = '\\';
   buffer[1] = 'u';
   buffer[2] = 'd';
@@ -44,7 +59,8 @@ Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
 }
 
 bool is_surrogate_at(Bytes text, std::size_t at) {
-  return static_cast<u8>(text[at]) == 0xED && at + 2 < text.size() && static_cast<u8>(text[at + 1]) >= 0xA0;
+  return static_cast<u8>(text[at]) == 0xED && at + 2 < text.size() &&
+         static_cast<u8>(text[at + 1]) >= 0xA0;
 }
 
 bool is_plain(u8 byte) { return byte >= 0x20 && byte != '"' && byte != '\\'; }
@@ -58,7 +74,8 @@ void append_string(Out& out, Bytes text) {
   std::size_t at = 0;
   while (at < text.size()) {
     std::size_t start = at;
-    while (at < text.size() && is_plain(static_cast<u8>(text[at])) && !is_surrogate_at(text, at)) ++at;
+    while (at < text.size() && is_plain(static_cast<u8>(text[at])) && !is_surrogate_at(text, at))
+      ++at;
     out.append(text.substr(start, at - start));
     std::size_t used = 0;
     for (; at < text.size() && used + 6 <= sizeof escapes; ++at) {

@@ -5,7 +5,8 @@
 
 namespace sidekick::ion {
 
-/// Appends `text` (UTF-8, lone surrogates as WTF-8) as a quoted string. Defined for std::string and TextArena.
+/// Appends `text` (UTF-8, lone surrogates as WTF-8) as a quoted string. Defined for std::string and
+/// TextArena.
 template <class Out>
 void append_string(Out& out, Bytes text);
 

@@ -12,12 +12,14 @@ using ClientSlot = u32;
 
 struct Client {
   ClientId id = 0;
-  u64 serial = 0;  ///< never reused, unlike `id`: a late answer must not reach the next client with that id
-  std::vector<TokenId> tokens;    ///< in the order taken
-  std::vector<TopicId> resources; ///< in the order listened to
+  u64 serial =
+      0;  ///< never reused, unlike `id`: a late answer must not reach the next client with that id
+  std::vector<TokenId> tokens;     ///< in the order taken
+  std::vector<TopicId> resources;  ///< in the order listened to
   u32 resource_bytes = 0;
 
-  // How long the host's record of this client is, and how much of that was written as a whole: see emit_attach.
+  // How long the host's record of this client is, and how much of that was written as a whole: see
+  // emit_attach.
   u32 record_bytes = 0;
   u32 record_whole_bytes = 0;
 

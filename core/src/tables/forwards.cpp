@@ -25,8 +25,11 @@ ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   const u32 slot = flights_.add();
   Flight& flight = flights_[slot];
   do {
-    flight.id = ++last_id_;  // wraps after four billion forwards: skip 0 and what is still in flight
-  } while (flight.id == 0 || index_.find(hash(flight.id), [&](u32 other) { return flights_[other].id == flight.id; }) != none);
+    flight.id =
+        ++last_id_;  // wraps after four billion forwards: skip 0 and what is still in flight
+  } while (flight.id == 0 || index_.find(hash(flight.id), [&](u32 other) {
+    return flights_[other].id == flight.id;
+  }) != none);
   count(lane, forward);
   flight.forward = std::move(forward);
   flight.lane = lane;

@@ -1,5 +1,6 @@
-// Messages on their way to the app server. Each token has a lane: what was sent first goes first, one in flight at a time (or all at
-// once, if so configured), so a hung channel never delays another. A lane exists while it has something to do; it may outlive its token.
+// Messages on their way to the app server. Each token has a lane: what was sent first goes first,
+// one in flight at a time (or all at once, if so configured), so a hung channel never delays
+// another. A lane exists while it has something to do; it may outlive its token.
 #pragma once
 
 #include <string>
@@ -34,7 +35,7 @@ class Forwards {
   struct Lane {
     std::vector<Forward> waiting;  ///< longest waiting first
     u32 in_flight = 0;
-    u64 bytes = 0;  ///< of all that waits or is in flight, as cost_of counts
+    u64 bytes = 0;         ///< of all that waits or is in flight, as cost_of counts
     TokenId token = none;  ///< none: the token is gone, what it sent still goes out
 
     bool is_done() const { return in_flight == 0 && waiting.empty(); }
@@ -59,8 +60,9 @@ class Forwards {
   /// Puts a message in flight until `timeout_at`.
   ForwardId start(u32 lane, Forward forward, Millis timeout_at);
 
-  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more). Ids begin anew with each hub, so a host must
-  /// not give a new hub the answers to what an old one sent.
+  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more). Ids
+  /// begin anew with each hub, so a host must not give a new hub the answers to what an old one
+  /// sent.
   Flight finish(ForwardId id);
   Flight finish_slot(u32 slot);
 
@@ -69,9 +71,12 @@ class Forwards {
   const std::vector<Flight>& flight_slots() const { return flights_.slots(); }
   u32 in_flight_count() const { return flights_.size(); }
 
-  /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it then.
+  /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it
+  /// then.
   u64 store_bytes() const { return store_bytes_; }
-  static u64 cost_of(const Forward& forward) { return forward.body_bytes + forward.scope.size() + 128; }
+  static u64 cost_of(const Forward& forward) {
+    return forward.body_bytes + forward.scope.size() + 128;
+  }
 
  private:
   u64 hash(ForwardId id) const { return hash_number(hash_seed_, id); }
@@ -85,7 +90,8 @@ class Forwards {
   Pool<Flight> flights_;
   HashIndex index_;
   ForwardId last_id_ = 0;
-  u64 started_ = 0;  // how many ever: unlike their ids it never wraps, so it is what breaks ties of their deadlines
+  u64 started_ = 0;  // how many ever: unlike their ids it never wraps, so it is what breaks ties of
+                     // their deadlines
   u64 store_bytes_ = 0;
 };
 

@@ -1,23 +1,25 @@
-// Channel tokens: who may use which, and until when. Knows clients only as slot numbers, and no sockets.
+// Channel tokens: who may use which, and until when. Knows clients only as slot numbers, and no
+// sockets.
 //
 // The states of a token, and all there is that changes them:
 //
 //   (none)      --add-->      free        POST /connection; expires after token_ttl_ms
 //   free        --add-->      free        POST /connection again: replaced
-//   free        --take-->     held        the first subscribe or send; the client is now the only one who may use it
-//   held        --subscribe-> subscribed  the holder receives the channel's messages
-//   held, subscribed  --release--> free   the holder's socket closed; expires after token_resume_ms
-//   any         --erase-->    (none)      unsubscribe, or expiry of a free one
+//   free        --take-->     held        the first subscribe or send; the client is now the only
+//   one who may use it held        --subscribe-> subscribed  the holder receives the channel's
+//   messages held, subscribed  --release--> free   the holder's socket closed; expires after
+//   token_resume_ms any         --erase-->    (none)      unsubscribe, or expiry of a free one
 //
-// A false accept would hand a channel to a stranger; a false reject costs a client one trip to the app server.
+// A false accept would hand a channel to a stranger; a false reject costs a client one trip to the
+// app server.
 #pragma once
 
 #include <string>
 
 #include "base/deadlines.hpp"
 #include "base/hash_index.hpp"
-#include "wire/message.hpp"
 #include "tables/topics.hpp"
+#include "wire/message.hpp"
 
 namespace sidekick {
 
@@ -28,10 +30,14 @@ enum class TokenState : u8 { free, held, subscribed };
 class Token {
  public:
   Bytes key() const { return part(0, key_end_); }
-  Bytes channel() const { return part(key_end_, channel_end_); }    ///< as an ION string, with its quotes
+  Bytes channel() const {
+    return part(key_end_, channel_end_);
+  }  ///< as an ION string, with its quotes
   Bytes params() const { return part(channel_end_, params_end_); }  ///< as an ION object
   Bytes topic() const { return part(params_end_, topic_end_); }     ///< the name
-  Bytes context() const { return part(topic_end_, static_cast<u32>(text_.size())); }  ///< as written; empty: there is none
+  Bytes context() const {
+    return part(topic_end_, static_cast<u32>(text_.size()));
+  }  ///< as written; empty: there is none
 
   TokenState state() const { return state_; }
   u32 holder() const { return holder_; }  ///< unless free
@@ -41,7 +47,8 @@ class Token {
   u32 lane = none;          ///< where its forwards queue, while it has any
   TopicId topic_id = none;  ///< while subscribed
 
-  /// After a restore: the state its record tells, until the client that held it is restored too and claims it.
+  /// After a restore: the state its record tells, until the client that held it is restored too and
+  /// claims it.
   TokenState restored_as = TokenState::free;
 
  private:

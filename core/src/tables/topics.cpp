@@ -13,11 +13,11 @@ bool is_counted(Bytes name) { return name.starts_with("resource:"); }
 }  // namespace
 
 u64 Topics::topic_cost(Bytes name) { return is_counted(name) ? name.size() + 128 : 0; }
-u64 Topics::subscription_cost(Bytes name) { return is_counted(name) ? ion::encoded_size(name) + 16 : 0; }
-
-TopicId Topics::find(Bytes name) const {
-  return find(hash(name), name);
+u64 Topics::subscription_cost(Bytes name) {
+  return is_counted(name) ? ion::encoded_size(name) + 16 : 0;
 }
+
+TopicId Topics::find(Bytes name) const { return find(hash(name), name); }
 
 TopicId Topics::find(u64 name_hash, Bytes name) const {
   return index_.find(name_hash, [&](u32 id) { return topics_[id].name == name; });

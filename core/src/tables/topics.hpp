@@ -23,7 +23,8 @@ class Topics {
   /// The topic's id, or `none` where nobody is subscribed to it.
   TopicId find(Bytes name) const;
 
-  /// The topic's id, made if there is none. A topic nobody subscribes to afterwards must be given to release_if_idle.
+  /// The topic's id, made if there is none. A topic nobody subscribes to afterwards must be given
+  /// to release_if_idle.
   TopicId intern(Bytes name);
 
   /// False when the client was subscribed already.
@@ -35,11 +36,13 @@ class Topics {
   bool is_subscribed(TopicId topic, u32 client) const;
   void release_if_idle(TopicId topic);
 
-  /// In ascending order of client id: the order does not depend on the past, so a restored hub publishes the same bytes.
+  /// In ascending order of client id: the order does not depend on the past, so a restored hub
+  /// publishes the same bytes.
   const std::vector<u32>& subscribers(TopicId topic) const { return topics_[topic].subscribers; }
   const std::string& name(TopicId topic) const { return topics_[topic].name; }
 
-  /// Begins a new round of marks; mark() is true for the first call with a topic in this round. Finds duplicates in O(1).
+  /// Begins a new round of marks; mark() is true for the first call with a topic in this round.
+  /// Finds duplicates in O(1).
   void begin_marks() { ++round_; }
   bool mark(TopicId topic);
   bool is_marked(TopicId topic) const { return topics_[topic].marked_in == round_; }
@@ -47,9 +50,10 @@ class Topics {
   u32 count() const { return topics_.size(); }
   const std::vector<Topic>& slots() const { return topics_.slots(); }
 
-  /// What topic_store_bytes_max bounds: what resource topics and their subscriptions cost in memory, rounded up. A name counts once for
-  /// its topic and once, as it is written there, for each listener's record. Channel topics cost nothing here: tokens bound them, and
-  /// strangers, who may listen, cannot use up what is there for channels.
+  /// What topic_store_bytes_max bounds: what resource topics and their subscriptions cost in
+  /// memory, rounded up. A name counts once for its topic and once, as it is written there, for
+  /// each listener's record. Channel topics cost nothing here: tokens bound them, and strangers,
+  /// who may listen, cannot use up what is there for channels.
   u64 store_bytes() const { return store_bytes_; }
   static u64 topic_cost(Bytes name);
   static u64 subscription_cost(Bytes name);

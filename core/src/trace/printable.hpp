@@ -1,4 +1,5 @@
-// What a trace says, as it may be shown: a trace comes from anywhere, and a terminal acts on what it is given.
+// What a trace says, as it may be shown: a trace comes from anywhere, and a terminal acts on what
+// it is given.
 #pragma once
 
 #include <cstdio>
@@ -12,28 +13,35 @@ namespace sidekick::trace {
 inline std::size_t read_character(Bytes text, std::size_t at, u32& code) {
   const u8 first = static_cast<u8>(text[at]);
   code = first;
-  const std::size_t size = first < 0xC2 || first > 0xF4 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  const std::size_t size = first < 0xC2 || first > 0xF4 ? 1
+                           : first < 0xE0               ? 2
+                           : first < 0xF0               ? 3
+                                                        : 4;
   if (size == 1 || !ion::is_utf8(text.substr(at, size))) return 1;
   code = first & (0xFFu >> (size + 1));
   for (std::size_t i = 1; i < size; ++i) code = code << 6 | (static_cast<u8>(text[at + i]) & 0x3Fu);
   return size;
 }
 
-/// With \x1b or \u202e for what a terminal would act on: control characters, what turns the direction of writing, what is not UTF-8. What is
-/// longer than about `bytes_max` is cut.
+/// With \x1b or \u202e for what a terminal would act on: control characters, what turns the
+/// direction of writing, what is not UTF-8. What is longer than about `bytes_max` is cut.
 inline std::string printable(Bytes text, std::size_t bytes_max = Bytes::npos) {
   std::string out;
   u32 code = 0;
   for (std::size_t at = 0; at < text.size();) {
     if (out.size() >= bytes_max) return out + "...";
     const std::size_t size = read_character(text, at, code);
-    const bool is_control = code < 0x20 || (code >= 0x7F && code < 0xA0) || (size == 1 && code >= 0x80);
-    const bool is_turn = size == 3 && (code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069));
+    const bool is_control =
+        code < 0x20 || (code >= 0x7F && code < 0xA0) || (size == 1 && code >= 0x80);
+    const bool is_turn =
+        size == 3 && (code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
+                      (code >= 0x2066 && code <= 0x2069));
     if (code == '\n') {
       out += "\\n";
     } else if (is_control || is_turn) {
       char escape[8];
-      std::snprintf(escape, sizeof escape, is_turn ? "\\u%04x" : "\\x%02x", static_cast<unsigned>(code));
+      std::snprintf(escape, sizeof escape, is_turn ? "\\u%04x" : "\\x%02x",
+                    static_cast<unsigned>(code));
       out += escape;
     } else {
       out += text.substr(at, size);

@@ -11,7 +11,9 @@ namespace {
 void append_base64(std::string& out, Bytes bytes) {
   constexpr char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const auto byte = [&](std::size_t i) { return at + i < bytes.size() ? static_cast<u32>(static_cast<u8>(bytes[at + i])) : 0u; };
+    const auto byte = [&](std::size_t i) {
+      return at + i < bytes.size() ? static_cast<u32>(static_cast<u8>(bytes[at + i])) : 0u;
+    };
     const u32 group = byte(0) << 16 | byte(1) << 8 | byte(2);
     out += digits[group >> 18];
     out += digits[group >> 12 & 63];
@@ -40,7 +42,8 @@ void append_hex(std::string& out, u64 number) {
   for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[number >> shift & 15];
 }
 
-/// Every field of border.def by its name and kind, and the end of the line. `hub` judges what must not be written down.
+/// Every field of border.def by its name and kind, and the end of the line. `hub` judges what must
+/// not be written down.
 void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
   for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
     if (field->name == "authorization") {
@@ -96,7 +99,8 @@ void append_action(std::string& out, const Action& action) {
   append_fields(out, shape, fields_of(action), nullptr);
 }
 
-void Recording::append(std::string& out, const Hub& hub, Millis now, const Input& input, const Actions& actions) {
+void Recording::append(std::string& out, const Hub& hub, Millis now, const Input& input,
+                       const Actions& actions) {
   const std::size_t before = out.size();
   append_input(out, hub, now, input);
   for (const Action& action : actions) append_action(out, action);

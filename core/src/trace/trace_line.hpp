@@ -27,8 +27,11 @@ inline bool is_too_deep(Bytes line) {
 
 /// Empty, or what was expected and what came.
 inline std::string wrong_with_line(Bytes line) {
-  if (line.ends_with('\r')) return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; bring the file over as it is (binary)";
-  if (is_too_deep(line)) return compose({"expected JSON of at most ", Digits(line_depth_max), " levels, found more"});
+  if (line.ends_with('\r'))
+    return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; "
+           "bring the file over as it is (binary)";
+  if (is_too_deep(line))
+    return compose({"expected JSON of at most ", Digits(line_depth_max), " levels, found more"});
   return "";
 }
 

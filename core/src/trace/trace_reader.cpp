@@ -5,8 +5,8 @@
 #include <istream>
 #include <nlohmann/json.hpp>
 
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
+#include "trace/printable.hpp"
 #include "trace/trace_line.hpp"
 
 namespace sidekick::trace {
@@ -30,7 +30,8 @@ bool decode_base64(Bytes text, std::string& out) {
       if (digit == Bytes::npos) return false;
       group = group << 6 | static_cast<u32>(digit);
     }
-    for (std::size_t i = 0; i < 3 - padding; ++i) out += static_cast<char>(group >> (16 - 8 * i) & 0xFF);
+    for (std::size_t i = 0; i < 3 - padding; ++i)
+      out += static_cast<char>(group >> (16 - 8 * i) & 0xFF);
   }
   return true;
 }
@@ -69,7 +70,8 @@ bool Reader::read_line() {
   return true;
 }
 
-/// A host that was killed leaves half a line, at the end, or with the recording of its successor in the next line.
+/// A host that was killed leaves half a line, at the end, or with the recording of its successor in
+/// the next line.
 Reader::Step Reader::pass_torn_line() {
   if (is_cut_) return Step::end;
   std::string torn = line_;
@@ -91,7 +93,8 @@ Reader::Step Reader::pass_torn_line() {
 }
 
 Reader::Step Reader::fail(Bytes expected) {
-  error_ = compose({"expected ", expected, ", found ", line_.empty() ? "nothing" : printable(line_, 200)});
+  error_ = compose(
+      {"expected ", expected, ", found ", line_.empty() ? "nothing" : printable(line_, 200)});
   return Step::broken;
 }
 
@@ -99,7 +102,8 @@ Reader::Step Reader::read_header(const Document& document) {
   if (*document.find("trace") != 1) return fail("trace format 1");
   const json* settings = document.find("config");
   const json* seed = document.find("hash_seed");
-  if (settings == nullptr || !settings->is_object() || seed == nullptr) return fail("\"config\", an object, and \"hash_seed\"");
+  if (settings == nullptr || !settings->is_object() || seed == nullptr)
+    return fail("\"config\", an object, and \"hash_seed\"");
   json config = *settings;
   config["hash_seed"] = *seed;
   config["secrets"] = {std::string(replay_secret)};
@@ -116,9 +120,9 @@ Reader::Step Reader::read_input(const Document& document) {
   fields_.clear();
   fields_.reserve(byte_fields_max);  // input_ points into it
   const json& type = *document.find("in");
-#define SIDEKICK_U32(name) && read_number(document, #name, it.name)
-#define SIDEKICK_U64(name) && read_number(document, #name, it.name)
-#define SIDEKICK_BYTES(name) && read_bytes(document, #name, it.name)
+#define SIDEKICK_U32(name) &&read_number(document, #name, it.name)
+#define SIDEKICK_U64(name) &&read_number(document, #name, it.name)
+#define SIDEKICK_BYTES(name) &&read_bytes(document, #name, it.name)
 #define SIDEKICK_INPUT(Type, name, number, fields)                      \
   if (type == #name) {                                                  \
     [[maybe_unused]] input::Type it;                                    \
@@ -133,7 +137,9 @@ Reader::Step Reader::read_input(const Document& document) {
 template <class Number>
 bool Reader::read_number(const Document& document, Bytes name, Number& number) {
   const json* field = document.find(name);
-  if (field == nullptr || !field->is_number_unsigned() || field->get<u64>() > std::numeric_limits<Number>::max()) return false;
+  if (field == nullptr || !field->is_number_unsigned() ||
+      field->get<u64>() > std::numeric_limits<Number>::max())
+    return false;
   number = field->get<Number>();
   return true;
 }
@@ -144,8 +150,10 @@ bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
   std::string& text = fields_.emplace_back();
   if (name == "authorization") {
     const json* authorized = document.find("authorized");
-    if (authorized == nullptr || (!authorized->is_boolean() && !authorized->is_null())) return false;
-    if (authorized->is_boolean()) text = compose({"Bearer ", authorized->get<bool>() ? replay_secret : Bytes("another")});
+    if (authorized == nullptr || (!authorized->is_boolean() && !authorized->is_null()))
+      return false;
+    if (authorized->is_boolean())
+      text = compose({"Bearer ", authorized->get<bool>() ? replay_secret : Bytes("another")});
   } else {
     const json* field = document.find(name);
     if (field == nullptr) return false;
@@ -153,7 +161,9 @@ bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
       text = field->get_ref<const std::string&>();
     } else {
       const auto base64 = field->is_object() ? field->find("base64") : field->end();
-      if (base64 == field->end() || !base64->is_string() || !decode_base64(base64->get_ref<const std::string&>(), text)) return false;
+      if (base64 == field->end() || !base64->is_string() ||
+          !decode_base64(base64->get_ref<const std::string&>(), text))
+        return false;
     }
   }
   bytes = text;

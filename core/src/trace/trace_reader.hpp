@@ -1,4 +1,5 @@
-// Reads traces (docs/architecture.md, "Traces") a line at a time; holds one line, never the file. Knows no hub.
+// Reads traces (docs/architecture.md, "Traces") a line at a time; holds one line, never the file.
+// Knows no hub.
 #pragma once
 
 #include <iosfwd>
@@ -29,12 +30,15 @@ class Reader {
 
   Step next();
 
-  /// The line last read, without its newline, and its number (from 1). Valid, like all below, until the next call of next().
+  /// The line last read, without its newline, and its number (from 1). Valid, like all below, until
+  /// the next call of next().
   const std::string& line() const { return line_; }
   u64 line_number() const { return line_number_; }
 
   const Config& config() const { return config_; }
-  const std::string& config_text() const { return config_text_; }  ///< the same, for sidekick_create
+  const std::string& config_text() const {
+    return config_text_;
+  }  ///< the same, for sidekick_create
   Millis now() const { return now_; }
   const Input& input() const { return *input_; }
   const std::string& error() const { return error_; }

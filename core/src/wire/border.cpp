@@ -7,10 +7,10 @@ namespace {
 #define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name)},
 #define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name)},
 #define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name)},
-#define SIDEKICK_INPUT(Type, name, number, fields)              \
-  struct Type##Shape {                                          \
-    using It = input::Type;                                     \
-    static constexpr Field list[] = {fields Field{}};           \
+#define SIDEKICK_INPUT(Type, name, number, fields)    \
+  struct Type##Shape {                                \
+    using It = input::Type;                           \
+    static constexpr Field list[] = {fields Field{}}; \
   };
 #include "sidekick/border.def"
 
@@ -18,10 +18,10 @@ namespace {
 #define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name)},
 #define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name)},
 #define SIDEKICK_IDS(name) Field{#name, FieldKind::ids, offsetof(It, name)},
-#define SIDEKICK_ACTION(Type, name, number, fields)             \
-  struct Type##Shape {                                          \
-    using It = action::Type;                                    \
-    static constexpr Field list[] = {fields Field{}};           \
+#define SIDEKICK_ACTION(Type, name, number, fields)   \
+  struct Type##Shape {                                \
+    using It = action::Type;                          \
+    static constexpr Field list[] = {fields Field{}}; \
   };
 #include "sidekick/border.def"
 

@@ -8,7 +8,8 @@ namespace sidekick {
 
 namespace {
 
-constexpr const char* field_names[] = {"type", "token", "channel", "params", "data", "context", "resources"};
+constexpr const char* field_names[] = {"type", "token",   "channel",  "params",
+                                       "data", "context", "resources"};
 
 void append_escaped(std::string& out, Bytes name) {
   for (const char c : name) {
@@ -56,11 +57,13 @@ void name_channel_topic(std::string& out, const Scope& scope) {
       append('/', scope.params.front());
       return;
     default: {
-      // Insertion sort: params are few, bounded by params_max, and std::sort is a twentieth of the module.
+      // Insertion sort: params are few, bounded by params_max, and std::sort is a twentieth of the
+      // module.
       std::vector<const Scope::Param*> sorted(scope.params.size());
       for (std::size_t i = 0; i < sorted.size(); ++i) {
         std::size_t at = i;
-        for (; at > 0 && scope.params[i].name < sorted[at - 1]->name; --at) sorted[at] = sorted[at - 1];
+        for (; at > 0 && scope.params[i].name < sorted[at - 1]->name; --at)
+          sorted[at] = sorted[at - 1];
         sorted[at] = &scope.params[i];
       }
       for (const Scope::Param* param : sorted) append(param == sorted.front() ? '/' : ',', *param);
@@ -100,7 +103,8 @@ const std::string& MessageDecoder::decode_frame(Bytes frame) {
 }
 
 const std::string& MessageDecoder::decode_connection(Bytes body) {
-  if (read_members(body) && read_token() && read_scope()) read_raw(Field::context, message_.context);
+  if (read_members(body) && read_token() && read_scope())
+    read_raw(Field::context, message_.context);
   return wrong_;
 }
 
@@ -114,7 +118,8 @@ const std::string& MessageDecoder::decode_resources(Bytes body) {
   return wrong_;
 }
 
-/// The one pass over the whole text. A fault of the text comes before every other complaint, wherever it stands.
+/// The one pass over the whole text. A fault of the text comes before every other complaint,
+/// wherever it stands.
 bool MessageDecoder::read_members(Bytes text) {
   text_ = text;
   message_.token = {};
@@ -133,7 +138,8 @@ bool MessageDecoder::read_members(Bytes text) {
   if (reader.peek(kind) && kind != ion::Kind::object) {
     ion::Slice value;
     reader.read(value);
-    refuse("expected an object, found % at byte %", ion::name_of(kind), text.find_first_not_of(" \t\r\n"));
+    refuse("expected an object, found % at byte %", ion::name_of(kind),
+           text.find_first_not_of(" \t\r\n"));
   } else if (reader.enter_object()) {
     ion::Slice key;
     while (reader.next_member(key)) {
@@ -143,8 +149,10 @@ bool MessageDecoder::read_members(Bytes text) {
       ion::Slice value;
       if (!reader.read(value)) break;
       if (field == field_count) continue;  // the npm client accepts and sends extra members
-      if (members_[field].is_present) refuse("expected each member once, found $ again at byte %", name, offset_of(key.raw) - 1);
-      members_[field] = Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
+      if (members_[field].is_present)
+        refuse("expected each member once, found $ again at byte %", name, offset_of(key.raw) - 1);
+      members_[field] =
+          Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
     }
   }
   if (!reader.finish()) {
@@ -155,7 +163,8 @@ bool MessageDecoder::read_members(Bytes text) {
 }
 
 bool MessageDecoder::read_type() {
-  static constexpr const char* names[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
+  static constexpr const char* names[] = {"subscribe", "unsubscribe", "send",
+                                          "listen",    "unlisten",    "ping"};
   if (!require(Field::type, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::type].value);
   for (u8 at = 0; at < std::size(names); ++at) {
@@ -163,21 +172,28 @@ bool MessageDecoder::read_type() {
     message_.type = static_cast<MessageType>(at);
     return true;
   }
-  return refuse("\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found $ at byte %", name,
-                members_[Field::type].offset);
+  return refuse(
+      "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found $ at "
+      "byte %",
+      name, members_[Field::type].offset);
 }
 
 bool MessageDecoder::read_token() {
   if (!require(Field::token, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::token].value);
   message_.token = name;
-  if (name.empty()) return refuse("\"token\" must not be empty at byte %", members_[Field::token].offset);
-  if (!ion::is_utf8(name)) return refuse("\"token\" must not have half a surrogate pair at byte %", members_[Field::token].offset);
+  if (name.empty())
+    return refuse("\"token\" must not be empty at byte %", members_[Field::token].offset);
+  if (!ion::is_utf8(name))
+    return refuse("\"token\" must not have half a surrogate pair at byte %",
+                  members_[Field::token].offset);
   if (name.size() <= config_.token_bytes_max) return true;
-  return refuse("\"token\" has % bytes; at most % (token_bytes_max)", name.size(), config_.token_bytes_max);
+  return refuse("\"token\" has % bytes; at most % (token_bytes_max)", name.size(),
+                config_.token_bytes_max);
 }
 
-/// Channel and params each as far as they can be read; what is wrong with the channel is said first.
+/// Channel and params each as far as they can be read; what is wrong with the channel is said
+/// first.
 bool MessageDecoder::read_scope() {
   const bool has_channel = read_channel();
   return read_params() && has_channel;
@@ -187,7 +203,8 @@ bool MessageDecoder::read_channel() {
   if (!require(Field::channel, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::channel].value);
   if (name.size() > config_.channel_bytes_max) {
-    return refuse("\"channel\" has % bytes; at most % (channel_bytes_max)", name.size(), config_.channel_bytes_max);
+    return refuse("\"channel\" has % bytes; at most % (channel_bytes_max)", name.size(),
+                  config_.channel_bytes_max);
   }
   message_.scope.channel = name;
   return true;
@@ -214,20 +231,25 @@ bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) 
   const u32 offset = offset_of(key.raw) - 1;
   const Bytes name = decoded(key);
   if (value.kind != ion::Kind::string) {
-    return refuse("param $ must be a string, found % at byte %", name, ion::name_of(value.kind), offset_of(value.raw));
+    return refuse("param $ must be a string, found % at byte %", name, ion::name_of(value.kind),
+                  offset_of(value.raw));
   }
   if (known.size() == config_.params_max) {
-    return refuse("expected at most % params (params_max), found one more at byte %", config_.params_max, offset);
+    return refuse("expected at most % params (params_max), found one more at byte %",
+                  config_.params_max, offset);
   }
   if (name.size() > config_.param_name_bytes_max) {
-    return refuse("a param's name has % bytes; at most % (param_name_bytes_max)", name.size(), config_.param_name_bytes_max);
+    return refuse("a param's name has % bytes; at most % (param_name_bytes_max)", name.size(),
+                  config_.param_name_bytes_max);
   }
   for (const Scope::Param& other : known) {
-    if (other.name == name) return refuse("expected each param once, found $ again at byte %", name, offset);
+    if (other.name == name)
+      return refuse("expected each param once, found $ again at byte %", name, offset);
   }
   const Bytes text = decoded(value);
   if (text.size() > config_.param_value_bytes_max) {
-    return refuse("param $ has % bytes; at most % (param_value_bytes_max)", name, text.size(), config_.param_value_bytes_max);
+    return refuse("param $ has % bytes; at most % (param_value_bytes_max)", name, text.size(),
+                  config_.param_value_bytes_max);
   }
   known.push_back({name, text});
   return true;
@@ -251,11 +273,13 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
     return refuse("expected at most % resources (resources_per_message_max), found more", index);
   }
   if (value.kind != ion::Kind::string) {
-    return refuse("resources[%] must be a string, found % at byte %", index, ion::name_of(value.kind), offset_of(value.raw));
+    return refuse("resources[%] must be a string, found % at byte %", index,
+                  ion::name_of(value.kind), offset_of(value.raw));
   }
   const Bytes name = decoded(value);
   if (name.size() > config_.resource_bytes_max) {
-    return refuse("resources[%] has % bytes; at most % (resource_bytes_max)", index, name.size(), config_.resource_bytes_max);
+    return refuse("resources[%] has % bytes; at most % (resource_bytes_max)", index, name.size(),
+                  config_.resource_bytes_max);
   }
   message_.resources.push_back(name);
   return true;
@@ -263,10 +287,11 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
 
 bool MessageDecoder::require(Field field, ion::Kind kind) {
   const Member& member = members_[field];
-  if (!member.is_present) return refuse("expected a member \"%\", %", field_names[field], ion::name_of(kind));
+  if (!member.is_present)
+    return refuse("expected a member \"%\", %", field_names[field], ion::name_of(kind));
   if (member.value.kind == kind) return true;
-  return refuse("\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind), ion::name_of(member.value.kind),
-                member.offset);
+  return refuse("\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind),
+                ion::name_of(member.value.kind), member.offset);
 }
 
 void MessageDecoder::read_raw(Field field, std::optional<Bytes>& raw) {

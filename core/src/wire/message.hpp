@@ -1,5 +1,6 @@
-// Bytes -> typed messages: the frames of clients and the bodies of the app server. Reads and refuses; changes nothing.
-// What a peer may say, in which shape and up to which size, stands here and in limits.def.
+// Bytes -> typed messages: the frames of clients and the bodies of the app server. Reads and
+// refuses; changes nothing. What a peer may say, in which shape and up to which size, stands here
+// and in limits.def.
 #pragma once
 
 #include <optional>
@@ -30,14 +31,16 @@ struct Scope {
 template <class Out>
 void append_params(Out& out, const Scope& scope);
 
-/// The topic of a channel, the same for every order of the params and for no other channel and params: protocol.md "Topic Naming",
-/// keys in byte order, and `,` `:` `/` `\` escaped by a backslash. Replaces `out`.
+/// The topic of a channel, the same for every order of the params and for no other channel and
+/// params: protocol.md "Topic Naming", keys in byte order, and `,` `:` `/` `\` escaped by a
+/// backslash. Replaces `out`.
 void name_channel_topic(std::string& out, const Scope& scope);
 
 /// The topic of a resource. Replaces `out`.
 void name_resource_topic(std::string& out, Bytes resource);
 
-/// A decoded message or body. Which members are filled depends on what was decoded. Views are valid until the next decode.
+/// A decoded message or body. Which members are filled depends on what was decoded. Views are valid
+/// until the next decode.
 struct Message {
   MessageType type = MessageType::ping;
   Bytes token;
@@ -47,8 +50,9 @@ struct Message {
   std::vector<Bytes> resources;  ///< decoded, in the order given, with duplicates
 };
 
-/// Decodes into buffers that are reused from call to call. Every method returns an empty text, or what is wrong and where; then `message()`
-/// still has the channel and params if those could be read (an error reply names them). The text is valid until the next decode.
+/// Decodes into buffers that are reused from call to call. Every method returns an empty text, or
+/// what is wrong and where; then `message()` still has the channel and params if those could be
+/// read (an error reply names them). The text is valid until the next decode.
 class MessageDecoder {
  public:
   explicit MessageDecoder(const Config& config) : config_(config) {}
@@ -94,8 +98,8 @@ class MessageDecoder {
   Bytes text_;
   Member members_[field_count];
   Message message_;
-  std::string wrong_;      // the first complaint, empty where there is none
-  TextArena scratch_;      // decoded strings that had escapes
+  std::string wrong_;  // the first complaint, empty where there is none
+  TextArena scratch_;  // decoded strings that had escapes
   std::string decoded_;
 };
 

@@ -1,5 +1,5 @@
-// conversation SIDEKICK.wasm: one conversation with a Sidekick, every socket and request played by hand. A real host has events where this
-// one has a list, and does where this one prints.
+// conversation SIDEKICK.wasm: one conversation with a Sidekick, every socket and request played by
+// hand. A real host has events where this one has a list, and does where this one prints.
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -14,16 +14,21 @@ void perform(const Action& action) {
   const auto size = [](Bytes bytes) { return static_cast<int>(bytes.size()); };
   switch (action.tag) {
     case ActionTag::send:
-      for (const ClientId client : action.send.clients) std::printf("to client %u: %.*s\n", client, size(action.send.text), action.send.text.data());
+      for (const ClientId client : action.send.clients)
+        std::printf("to client %u: %.*s\n", client, size(action.send.text),
+                    action.send.text.data());
       break;
     case ActionTag::respond:
-      std::printf("answer to request %u: %u %.*s\n", action.respond.request, action.respond.status, size(action.respond.body), action.respond.body.data());
+      std::printf("answer to request %u: %u %.*s\n", action.respond.request, action.respond.status,
+                  size(action.respond.body), action.respond.body.data());
       break;
     case ActionTag::forward:
-      std::printf("to the app server, as forward %u: %.*s\n", action.forward.forward, size(action.forward.body), action.forward.body.data());
+      std::printf("to the app server, as forward %u: %.*s\n", action.forward.forward,
+                  size(action.forward.body), action.forward.body.data());
       break;
     case ActionTag::close:
-      std::printf("close client %u: %u %.*s\n", action.close.client, action.close.code, size(action.close.reason), action.close.reason.data());
+      std::printf("close client %u: %u %.*s\n", action.close.client, action.close.code,
+                  size(action.close.reason), action.close.reason.data());
       break;
     case ActionTag::put_token:  // rows, for a host that outlives a restart
     case ActionTag::touch_token:
@@ -44,17 +49,20 @@ void talk(const char* path) {
   wasmtime::Engine engine = SidekickModule::make_engine();
   auto module = wasmtime::Module::compile(engine, bytes);
   if (!module) throw std::runtime_error(std::string(path) + ": " + module.err().message());
-  SidekickModule hub(engine, module.ok(), R"({"secrets": ["the-secret"], "hash_seed": "0123456789abcdef"})");
+  SidekickModule hub(engine, module.ok(),
+                     R"({"secrets": ["the-secret"], "hash_seed": "0123456789abcdef"})");
 
   Millis now_ms = 1'790'000'000'000;
   const Input inputs[] = {
-      post(1, "/connection", R"({"token":"t1","channel":"chat","params":{"room":"7"},"context":{"user":"ada"}})"),
+      post(1, "/connection",
+           R"({"token":"t1","channel":"chat","params":{"room":"7"},"context":{"user":"ada"}})"),
       input::ClientOpened{1},
       input::ClientFrame{1, R"({"type":"subscribe","token":"t1"})"},
       input::ClientFrame{1, R"({"type":"listen","resources":["todo/1"]})"},
       post(2, "/message", R"({"channel":"chat","params":{"room":"7"},"data":"hello"})"),
       post(3, "/resources", R"({"resources":["todo/1","todo/2"]})"),
-      input::ClientFrame{1, R"({"type":"send","token":"t1","channel":"chat","params":{"room":"7"},"data":"hi"})"},
+      input::ClientFrame{
+          1, R"({"type":"send","token":"t1","channel":"chat","params":{"room":"7"},"data":"hi"})"},
       input::ForwardDone{1, 204, ""},
       input::ClientFrame{1, R"({"type":"subscribe","token":"stolen"})"},
       input::ClientClosed{1},

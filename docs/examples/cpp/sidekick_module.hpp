@@ -1,5 +1,6 @@
-// One Sidekick hub in wasmtime: inputs in, actions out. To be copied into a C++ host. It owns an instance and no socket, clock or file, and
-// decides nothing. Needs wasmtime's C++ header and library, and of Sidekick border.hpp (types only: nothing to link) and sidekick_abi.h.
+// One Sidekick hub in wasmtime: inputs in, actions out. To be copied into a C++ host. It owns an
+// instance and no socket, clock or file, and decides nothing. Needs wasmtime's C++ header and
+// library, and of Sidekick border.hpp (types only: nothing to link) and sidekick_abi.h.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@
 #include "sidekick/border.hpp"
 #include "sidekick_abi.h"
 
-/// The module stopped at a failed check. The hub is dead: make another, restore it from the records, do not replay the input.
+/// The module stopped at a failed check. The hub is dead: make another, restore it from the
+/// records, do not replay the input.
 struct SidekickTrap : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -31,9 +33,10 @@ class SidekickModule {
     return wasmtime::Engine(std::move(config));
   }
 
-  /// config: JSON with `secrets` (required), `hash_seed` (16 hex digits, random) and limits by name.
-  /// memory_bytes_max: a hub that needs more traps.
-  SidekickModule(wasmtime::Engine& engine, const wasmtime::Module& module, std::string_view config, std::int64_t memory_bytes_max = 1 << 30)
+  /// config: JSON with `secrets` (required), `hash_seed` (16 hex digits, random) and limits by
+  /// name. memory_bytes_max: a hub that needs more traps.
+  SidekickModule(wasmtime::Engine& engine, const wasmtime::Module& module, std::string_view config,
+                 std::int64_t memory_bytes_max = 1 << 30)
       : store_(engine) {
     store_.limiter(memory_bytes_max, -1, -1, -1, -1);
     instance_ = got(wasmtime::Instance::create(store_, module, {}));  // no imports: no I/O
@@ -41,16 +44,21 @@ class SidekickModule {
     call("_initialize");  // wasmtime does not call it by itself
     const std::uint32_t version = call("sidekick_abi_version");
     if (version != SIDEKICK_ABI_VERSION) {
-      throw std::runtime_error("Sidekick module: expected ABI version " + std::to_string(SIDEKICK_ABI_VERSION) + ", found " + std::to_string(version));
+      throw std::runtime_error("Sidekick module: expected ABI version " +
+                               std::to_string(SIDEKICK_ABI_VERSION) + ", found " +
+                               std::to_string(version));
     }
     fill_buffer(config);
     hub_ = call("sidekick_create", static_cast<std::uint32_t>(config.size()));
-    if (hub_ == 0) throw std::runtime_error("Sidekick: " + std::string(text_at(call("sidekick_error"))));
+    if (hub_ == 0)
+      throw std::runtime_error("Sidekick: " + std::string(text_at(call("sidekick_error"))));
     handle_ = std::get<wasmtime::Func>(exported("sidekick_handle"));
   }
 
-  /// Applies one input. The actions are to be performed in order; what they point to is good until the next call.
-  const std::vector<sidekick::Action>& handle(sidekick::Millis now_ms, const sidekick::Input& input) {
+  /// Applies one input. The actions are to be performed in order; what they point to is good until
+  /// the next call.
+  const std::vector<sidekick::Action>& handle(sidekick::Millis now_ms,
+                                              const sidekick::Input& input) {
     encode(now_ms, input);
     fill_buffer(block_);
     decode(call(handle_, hub_, static_cast<std::uint32_t>(block_.size())));
@@ -61,7 +69,8 @@ class SidekickModule {
   void record(bool on) { call("sidekick_record", hub_, on ? 1u : 0u); }
   std::string_view recorded() { return text_at(call("sidekick_recorded", hub_)); }
 
-  /// A trace line of what the hub has come to: hubs with the same state hash know the same, wherever they run.
+  /// A trace line of what the hub has come to: hubs with the same state hash know the same,
+  /// wherever they run.
   std::string_view hash() { return text_at(call("sidekick_hash", hub_)); }
 
  private:
@@ -74,13 +83,13 @@ class SidekickModule {
     switch (input.tag) {
 #define SIDEKICK_U32(name) word(it.name);
 #define SIDEKICK_U64(name) double_word(it.name);
-#define SIDEKICK_BYTES(name)                           \
+#define SIDEKICK_BYTES(name)                        \
   word(static_cast<std::uint32_t>(it.name.size())); \
   tail_ += it.name;
-#define SIDEKICK_INPUT(Type, name, tag, fields)     \
-  case sidekick::InputTag::name: {                  \
+#define SIDEKICK_INPUT(Type, name, tag, fields)   \
+  case sidekick::InputTag::name: {                \
     [[maybe_unused]] const auto& it = input.name; \
-    fields break;                                   \
+    fields break;                                 \
   }
 #include "sidekick/border.def"
     }
@@ -94,8 +103,8 @@ class SidekickModule {
       const std::uint32_t tag = next_word();
       switch (static_cast<sidekick::ActionTag>(tag)) {
 #define SIDEKICK_U32(name) it.name = next_word();
-#define SIDEKICK_U64(name)  \
-  it.name = next_word(); \
+#define SIDEKICK_U64(name) \
+  it.name = next_word();   \
   it.name |= sidekick::u64{next_word()} << 32;
 #define SIDEKICK_BYTES(name) it.name = next_bytes();
 #define SIDEKICK_IDS(name) it.name = next_ids();
@@ -107,17 +116,23 @@ class SidekickModule {
   }
 #include "sidekick/border.def"
       }
-      throw std::runtime_error("Sidekick module: unknown action tag " + std::to_string(tag) + "; module and host are of different age");
+      throw std::runtime_error("Sidekick module: unknown action tag " + std::to_string(tag) +
+                               "; module and host are of different age");
     }
   }
 
-  void word(std::uint32_t value) { block_.append(reinterpret_cast<const char*>(&value), sizeof value); }
-  void double_word(std::uint64_t value) { block_.append(reinterpret_cast<const char*>(&value), sizeof value); }
+  void word(std::uint32_t value) {
+    block_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  void double_word(std::uint64_t value) {
+    block_.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
 
   // The memory may have grown, and moved, in any call: no view of it is kept across one.
   const char* memory_at(std::uint32_t address, std::uint64_t size) {
     const auto bytes = memory_->data(store_);
-    if (address + size > bytes.size()) throw std::runtime_error("Sidekick module: an address beyond its memory");
+    if (address + size > bytes.size())
+      throw std::runtime_error("Sidekick module: an address beyond its memory");
     return reinterpret_cast<const char*>(bytes.data()) + address;
   }
   std::uint32_t next_word() {
@@ -134,7 +149,8 @@ class SidekickModule {
   std::span<const std::uint32_t> next_ids() {
     const std::uint32_t address = next_word();
     const std::uint32_t count = next_word();
-    return {reinterpret_cast<const std::uint32_t*>(memory_at(address, std::uint64_t{count} * 4)), count};
+    return {reinterpret_cast<const std::uint32_t*>(memory_at(address, std::uint64_t{count} * 4)),
+            count};
   }
   std::string_view text_at(std::uint32_t address) {
     at_ = address;
@@ -152,13 +168,16 @@ class SidekickModule {
   }
   template <class... Words>
   std::uint32_t call(const std::optional<wasmtime::Func>& function, Words... words) {
-    const auto results = got(function->call(store_, {wasmtime::Val(static_cast<std::int32_t>(words))...}));
+    const auto results =
+        got(function->call(store_, {wasmtime::Val(static_cast<std::int32_t>(words))...}));
     return results.empty() ? 0 : static_cast<std::uint32_t>(results[0].i32());
   }
 
   wasmtime::Extern exported(std::string_view name) {
     auto found = instance_->get(store_, name);
-    if (!found) throw std::runtime_error("no export " + std::string(name) + ": this file is not a Sidekick module");
+    if (!found)
+      throw std::runtime_error("no export " + std::string(name) +
+                               ": this file is not a Sidekick module");
     return *found;
   }
 

@@ -105,7 +105,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     u64 status = 0;
     if (!take_number(input, status)) return false;
     take(input, " ");
-    out = scenario.forward_done(static_cast<ForwardId>(number), static_cast<u32>(status), unescape(input));
+    out = scenario.forward_done(static_cast<ForwardId>(number), static_cast<u32>(status),
+                                unescape(input));
   } else if (take_number(input, number)) {
     const ClientId client = static_cast<ClientId>(number);
     if (input == " opens") {
@@ -149,7 +150,8 @@ std::vector<Conversation> parse_conversations(const std::string& text) {
   return all;
 }
 
-std::vector<std::string> hold(const Conversation& conversation, std::string& trace, std::string& wrong) {
+std::vector<std::string> hold(const Conversation& conversation, std::string& trace,
+                              std::string& wrong) {
   Scenario scenario(conversation.settings);
   Rows rows;
   std::vector<std::string> lines;
@@ -160,7 +162,8 @@ std::vector<std::string> hold(const Conversation& conversation, std::string& tra
     } else if (take(input, "> ")) {
       lines.push_back(line);
       std::string out;
-      if (!say(scenario, input, rows, out)) wrong = compose({"this is no input that conversations/README.md knows: ", line});
+      if (!say(scenario, input, rows, out))
+        wrong = compose({"this is no input that conversations/README.md knows: ", line});
       append_lines(lines, out);
     }
   }
@@ -178,7 +181,9 @@ std::string read_file(const std::string& path) {
   return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
-void write_file(const std::string& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
 
 std::string check_golden(const std::string& path, const std::string& text) {
   if (is_updating()) {
@@ -195,8 +200,9 @@ std::string check_golden(const std::string& path, const std::string& text) {
     const bool has_left = static_cast<bool>(std::getline(expected, left));
     const bool has_right = static_cast<bool>(std::getline(actual, right));
     if (left == right && has_left && has_right) continue;
-    return compose({path, ":", Digits(line), "\n  expected: ", has_left ? left : "(the end)", "\n  got:      ",
-                    has_right ? right : "(the end)", "\n  if it should be so: UPDATE=1, and review the diff"});
+    return compose({path, ":", Digits(line), "\n  expected: ", has_left ? left : "(the end)",
+                    "\n  got:      ", has_right ? right : "(the end)",
+                    "\n  if it should be so: UPDATE=1, and review the diff"});
   }
 }
 

@@ -1,4 +1,5 @@
-// Conversations: text files of inputs and the actions they cause. The format stands in conversations/README.md.
+// Conversations: text files of inputs and the actions they cause. The format stands in
+// conversations/README.md.
 #pragma once
 
 #include <string>
@@ -17,8 +18,10 @@ struct Conversation {
 
 std::vector<Conversation> parse_conversations(const std::string& text);
 
-/// Holds the conversation and returns its lines as they should be. A line that is no input gives `wrong`.
-std::vector<std::string> hold(const Conversation& conversation, std::string& trace, std::string& wrong);
+/// Holds the conversation and returns its lines as they should be. A line that is no input gives
+/// `wrong`.
+std::vector<std::string> hold(const Conversation& conversation, std::string& trace,
+                              std::string& wrong);
 
 /// Whether expectations are to be rewritten (UPDATE=1).
 bool is_updating();

@@ -1,4 +1,5 @@
-// Holds every conversation of conversations/*.txt, and keeps each file's trace in tests/core/traces.
+// Holds every conversation of conversations/*.txt, and keeps each file's trace in
+// tests/core/traces.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -21,7 +22,8 @@ std::vector<std::string> file_names() {
   return names;
 }
 
-TEST_CASE("every conversation goes as it is written, and its trace is the one that all hosts replay") {
+TEST_CASE(
+    "every conversation goes as it is written, and its trace is the one that all hosts replay") {
   CHECK(file_names().size() >= 10);
   for (const std::string& name : file_names()) {
     const std::string path = compose({SIDEKICK_CONVERSATIONS, "/", name, ".txt"});
@@ -32,11 +34,14 @@ TEST_CASE("every conversation goes as it is written, and its trace is the one th
     for (const Conversation& conversation : conversations) {
       std::string wrong;
       text += compose({"=== ", conversation.title, "\n"});
-      for (const std::string& line : hold(conversation, trace, wrong)) text += compose({line, "\n"});
+      for (const std::string& line : hold(conversation, trace, wrong))
+        text += compose({line, "\n"});
       if (!wrong.empty()) FAIL_CHECK(path, ": in \"", conversation.title, "\": ", wrong);
     }
-    if (const std::string difference = check_golden(path, text); !difference.empty()) FAIL_CHECK(difference);
-    const std::string difference = check_golden(compose({SIDEKICK_TRACES, "/", name, ".jsonl"}), trace);
+    if (const std::string difference = check_golden(path, text); !difference.empty())
+      FAIL_CHECK(difference);
+    const std::string difference =
+        check_golden(compose({SIDEKICK_TRACES, "/", name, ".jsonl"}), trace);
     if (!difference.empty()) FAIL_CHECK(difference);
   }
 }
@@ -44,7 +49,8 @@ TEST_CASE("every conversation goes as it is written, and its trace is the one th
 TEST_CASE("every conversation has a title of its own") {
   std::set<std::string> titles;
   for (const std::string& name : file_names()) {
-    for (const Conversation& conversation : parse_conversations(read_file(compose({SIDEKICK_CONVERSATIONS, "/", name, ".txt"})))) {
+    for (const Conversation& conversation :
+         parse_conversations(read_file(compose({SIDEKICK_CONVERSATIONS, "/", name, ".txt"})))) {
       CAPTURE(conversation.title);
       CHECK(titles.insert(conversation.title).second);
     }

@@ -1,4 +1,5 @@
-// The module's heap, over a memory that is an array: what it gives never overlaps, what it gets back joins, what is out stays out.
+// The module's heap, over a memory that is an array: what it gives never overlaps, what it gets
+// back joins, what is out stays out.
 #include "../../wasm-bindings/runtime/heap.hpp"
 
 #include <doctest/doctest.h>
@@ -81,7 +82,8 @@ TEST_CASE("heap: what is given never overlaps, whatever is taken and given back"
     Rig rig(seed);
     for (int step = 0; step < 20000; ++step) {
       if (rig.given.empty() || rig.random() % 100 < 52) {
-        rig.take(rig.random() % 2 == 0 ? rig.random() % 200 : rig.random() % (1u << rig.random() % 17));
+        rig.take(rig.random() % 2 == 0 ? rig.random() % 200
+                                       : rig.random() % (1u << rig.random() % 17));
       } else {
         rig.give_back(rig.random() % rig.given.size());
       }
@@ -100,7 +102,8 @@ TEST_CASE("heap: when all is given back, all is one block again") {
   CHECK(TestMemory::used == used);
 }
 
-TEST_CASE("heap: no more memory is an answer, not damage, and what is given back can be had again") {
+TEST_CASE(
+    "heap: no more memory is an answer, not damage, and what is given back can be had again") {
   Rig rig(1);
   while (rig.take(100000)) {
   }
@@ -127,7 +130,8 @@ TEST_CASE("heap: sizes at every border") {
 }
 
 TEST_CASE("heap: taking and giving back in many sizes does not make it grow without end") {
-  // The same 2 MB of live blocks, of sizes that change all the time, with every second one of each generation staying on for one more.
+  // The same 2 MB of live blocks, of sizes that change all the time, with every second one of each
+  // generation staying on for one more.
   Rig rig(7);
   for (u32 generation = 0; generation < 200; ++generation) {
     const u32 size = 16 + 37 * (generation % 97);

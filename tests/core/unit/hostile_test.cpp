@@ -1,4 +1,5 @@
-// Input by those who mean harm: large, deep, many, in pieces. What is small enough to be read stands in conversations/.
+// Input by those who mean harm: large, deep, many, in pieces. What is small enough to be read
+// stands in conversations/.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,8 +24,10 @@ TEST_CASE("reference: data nested 2,000 deep, or 100,000, must not end the proce
   for (const u64 levels : {2'000, 100'000}) {
     for (const Bytes opening : {"[", "{\"a\":", "set {", "map {", "map { 1:"}) {
       const std::string frame = "{\"type\":\"ping\",\"x\":" + repeat(opening, levels);
-      CHECK(s.frame(1, frame).find("expected less nesting (at most 256 levels)") != std::string::npos);
-      CHECK(s.post("/message", frame).find("respond 400 Bad Request: not valid ION: expected less nesting") == 0);
+      CHECK(s.frame(1, frame).find("expected less nesting (at most 256 levels)") !=
+            std::string::npos);
+      CHECK(s.post("/message", frame)
+                .find("respond 400 Bad Request: not valid ION: expected less nesting") == 0);
     }
   }
   CHECK(s.frame(1, R"({"type":"ping"})") == pong);
@@ -34,7 +37,8 @@ TEST_CASE("reference: a publish costs what its subscribers cost: nobody else is 
   Scenario s;
   for (ClientId client = 1; client <= 5'000; ++client) s.open(client);
   s.frame(4'321, R"({"type":"listen","resources":["r"]})");
-  CHECK(s.post("/resources", R"({"resources":["r","s"]})") == "send 4321 { \"type\": \"updated\", \"resource\": \"r\" }\nrespond 200 OK\n");
+  CHECK(s.post("/resources", R"({"resources":["r","s"]})") ==
+        "send 4321 { \"type\": \"updated\", \"resource\": \"r\" }\nrespond 200 OK\n");
 }
 
 TEST_CASE("reference: nothing remains after 3,000 cycles of connecting and closing") {
@@ -52,14 +56,19 @@ TEST_CASE("reference: nothing remains after 3,000 cycles of connecting and closi
   CHECK(s.token_rows().empty());
   CHECK(s.client_rows().empty());
   CHECK(s.request("GET", "/health", bearer) ==
-        "respond 200 (application/json) {\"status\":\"ok\",\"version\":\"0.1.0\",\"clients\":0,\"tokens\":0,\"topics\":0,\"forwards\":0}\n");
+        "respond 200 (application/json) "
+        "{\"status\":\"ok\",\"version\":\"0.1.0\",\"clients\":0,\"tokens\":0,\"topics\":0,"
+        "\"forwards\":0}\n");
 }
 
-TEST_CASE("reference: a character cut by a packet boundary cannot become another: cut text is refused, never repaired") {
+TEST_CASE(
+    "reference: a character cut by a packet boundary cannot become another: cut text is refused, "
+    "never repaired") {
   Scenario s;
   const std::string body = R"({"channel":"c","params":{"a":"é😀"},"data":1})";
   for (std::size_t size = 0; size < body.size(); ++size) {
-    CHECK(s.post("/message", Bytes(body).substr(0, size)).starts_with("respond 400 Bad Request: not valid ION: expected "));
+    CHECK(s.post("/message", Bytes(body).substr(0, size))
+              .starts_with("respond 400 Bad Request: not valid ION: expected "));
   }
   CHECK(s.post("/message", body) == "respond 200 OK\n");
 }
@@ -70,14 +79,17 @@ TEST_CASE("frames of 1 MiB of anything are answered and harm nobody") {
   Scenario s;
   s.open(1);
   constexpr u64 size = 1u << 20;
-  for (const Bytes part : {"[", "{", "\"", "\\", "9", "-", ",", " ", "\xff", "a", "{\"a\":", "[1,", "\"\\ud800", "date:2", "map{", "null"}) {
+  for (const Bytes part : {"[", "{", "\"", "\\", "9", "-", ",", " ", "\xff", "a", "{\"a\":", "[1,",
+                           "\"\\ud800", "date:2", "map{", "null"}) {
     const std::string frame = repeat(part, size / part.size());
     CHECK(s.frame(1, frame).starts_with("send 1 { \"type\": \"error\""));
   }
   CHECK(s.frame(1, "{\"type\":\"ping\"}" + repeat("\n", size - 15)) == pong);
   CHECK(s.frame(1, "{\"type\":\"ping\",\"x\":\"" + repeat("é", (size - 22) / 2) + "\"}") == pong);
   CHECK(s.frame(1, "{\"type\":\"ping\",\"x\":[" + repeat("{},", 300'000) + "1]}") == pong);
-  CHECK(s.frame(1, repeat("x", size + 1)).find("a message has 1048577 bytes; at most 1048576 (frame_bytes_max)") != std::string::npos);
+  CHECK(s.frame(1, repeat("x", size + 1))
+            .find("a message has 1048577 bytes; at most 1048576 (frame_bytes_max)") !=
+        std::string::npos);
 }
 
 TEST_CASE("one MiB of data is passed on byte for byte") {
@@ -85,7 +97,9 @@ TEST_CASE("one MiB of data is passed on byte for byte") {
   s.open(1);
   s.post("/connection", R"({"token":"t","channel":"c","params":{}})");
   const std::string data = "\"" + repeat("0123456789abcde\\u0041", 49'000) + "\"";
-  s.frame(1, compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{},\"data\":", data, "}"}));
+  s.frame(1,
+          compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{},\"data\":",
+                   data, "}"}));
   Bytes forwarded;
   for (const Action& action : s.actions()) {
     if (action.tag == ActionTag::forward) forwarded = action.forward.body;
@@ -97,12 +111,16 @@ TEST_CASE("thousands of params, members and duplicates are refused in good time"
   Scenario s;
   s.open(1);
   std::string params;
-  for (u32 i = 0; i < 20'000; ++i) params += compose({i == 0 ? "" : ",", "\"p", Digits(i), "\":\"\""});
-  const std::string frame = compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{", params, "},\"data\":1}"});
-  CHECK(s.frame(1, frame).find("expected at most 64 params (params_max), found one more") != std::string::npos);
-  CHECK(s.frame(1, compose({"{", params, ",\"type\":\"ping\"}"})) == pong);
-  CHECK(s.frame(1, compose({"{", repeat("\"type\":\"ping\",", 20'000), "\"type\":\"ping\"}"})).find("expected each member once") !=
+  for (u32 i = 0; i < 20'000; ++i)
+    params += compose({i == 0 ? "" : ",", "\"p", Digits(i), "\":\"\""});
+  const std::string frame =
+      compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{", params,
+               "},\"data\":1}"});
+  CHECK(s.frame(1, frame).find("expected at most 64 params (params_max), found one more") !=
         std::string::npos);
+  CHECK(s.frame(1, compose({"{", params, ",\"type\":\"ping\"}"})) == pong);
+  CHECK(s.frame(1, compose({"{", repeat("\"type\":\"ping\",", 20'000), "\"type\":\"ping\"}"}))
+            .find("expected each member once") != std::string::npos);
 }
 
 TEST_CASE("an error text is never longer than what a client can be blamed for") {
@@ -111,8 +129,10 @@ TEST_CASE("an error text is never longer than what a client can be blamed for") 
   const std::string long_name = repeat("n", 100'000);
   const auto is_short = [](const std::string& actions) { return actions.size() < 500; };
   CHECK(is_short(s.frame(1, "{\"type\":\"" + long_name + "\"}")));
-  CHECK(is_short(s.frame(1, "{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{\"" + long_name + "\":1}}")));
-  CHECK(is_short(s.frame(1, "{\"type\":\"send\",\"token\":\"t\",\"channel\":\"" + long_name + "\",\"params\":{}}")));
+  CHECK(is_short(s.frame(1, "{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{\"" +
+                                long_name + "\":1}}")));
+  CHECK(is_short(s.frame(
+      1, "{\"type\":\"send\",\"token\":\"t\",\"channel\":\"" + long_name + "\",\"params\":{}}")));
   CHECK(is_short(s.frame(1, "{\"type\":\"" + repeat("é", 40'000) + "\"}")));
   CHECK(is_short(s.post("/resources", "{\"resources\":[\"" + long_name + "\"]}")));
 }
@@ -121,8 +141,10 @@ TEST_CASE("a change of a client's record costs what has changed, however long th
   Scenario s;
   s.open(1);
   std::string names;
-  for (u32 i = 0; i < 1'000; ++i) names += compose({i == 0 ? "" : ",", "\"", Digits(i), repeat("x", 1'000), "\""});
-  REQUIRE(s.frame(1, compose({"{\"type\":\"listen\",\"resources\":[", names, "]}"})).find("listening") != std::string::npos);
+  for (u32 i = 0; i < 1'000; ++i)
+    names += compose({i == 0 ? "" : ",", "\"", Digits(i), repeat("x", 1'000), "\""});
+  REQUIRE(s.frame(1, compose({"{\"type\":\"listen\",\"resources\":[", names, "]}"}))
+              .find("listening") != std::string::npos);
   u64 written = 0;
   constexpr u32 toggles = 2'000;
   for (u32 i = 0; i < toggles; ++i) {
@@ -153,15 +175,20 @@ TEST_CASE("an error sends back little, however much it is for") {
   Scenario s;
   s.open(1);
   std::string params;
-  for (u32 i = 0; i < 60; ++i) params += compose({i == 0 ? "" : ",", "\"", Digits(i), "\":\"", repeat("\x01", 1'000), "\""});
-  const std::string frame = compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{", params, "},\"data\":1}"});
-  CHECK(s.frame(1, frame) == s.frame(1, R"({"type":"send","token":"t","channel":"c","params":{},"data":1})"));
+  for (u32 i = 0; i < 60; ++i)
+    params += compose({i == 0 ? "" : ",", "\"", Digits(i), "\":\"", repeat("\x01", 1'000), "\""});
+  const std::string frame =
+      compose({"{\"type\":\"send\",\"token\":\"t\",\"channel\":\"c\",\"params\":{", params,
+               "},\"data\":1}"});
+  CHECK(s.frame(1, frame) ==
+        s.frame(1, R"({"type":"send","token":"t","channel":"c","params":{},"data":1})"));
 }
 
 TEST_CASE("the same mistake gives the same answer on every hub, whatever its hash seed") {
   Scenario one;
   Scenario other(R"("params_max": 64)");
-  for (const Bytes frame : {"{", "{\"type\":\"x\"}", "[1,2", "{\"type\":\"subscribe\",\"token\":\"x\"}"}) {
+  for (const Bytes frame :
+       {"{", "{\"type\":\"x\"}", "[1,2", "{\"type\":\"subscribe\",\"token\":\"x\"}"}) {
     one.open(1);
     other.open(1);
     CHECK(one.frame(1, frame) == other.frame(1, frame));
@@ -175,7 +202,8 @@ template <class Act>
 bool traps(Act&& act) {
   const pid_t child = fork();
   if (child == 0) {
-    for (const int signal : {SIGILL, SIGTRAP, SIGABRT}) std::signal(signal, SIG_DFL);  // doctest's own would report a failure
+    for (const int signal : {SIGILL, SIGTRAP, SIGABRT})
+      std::signal(signal, SIG_DFL);  // doctest's own would report a failure
     act();
     _exit(0);
   }

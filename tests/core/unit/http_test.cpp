@@ -1,4 +1,5 @@
-// What a host asks before it reads a body, and secrets: the parts of HTTP that conversations cannot show.
+// What a host asks before it reads a body, and secrets: the parts of HTTP that conversations cannot
+// show.
 #include <doctest/doctest.h>
 
 #include "scenario.hpp"
@@ -29,10 +30,13 @@ TEST_CASE("a request whose body was not worth reading gets the same answer witho
   Scenario without;
   const std::string body = R"({"resources":["r"]})";
   for (const Bytes authorization : {Bytes("Bearer wrong"), Bytes(), Bytes("Basic x")}) {
-    CHECK(with.post("/resources", body, authorization) == without.request("POST", "/resources", authorization, "", 19));
+    CHECK(with.post("/resources", body, authorization) ==
+          without.request("POST", "/resources", authorization, "", 19));
   }
-  CHECK(with.request("PUT", "/resources", bearer, body) == without.request("PUT", "/resources", bearer));
-  CHECK(with.request("POST", "/nowhere", bearer, body) == without.request("POST", "/nowhere", bearer));
+  CHECK(with.request("PUT", "/resources", bearer, body) ==
+        without.request("PUT", "/resources", bearer));
+  CHECK(with.request("POST", "/nowhere", bearer, body) ==
+        without.request("POST", "/nowhere", bearer));
 }
 
 TEST_CASE("each of several secrets opens, and no mixture of them") {
@@ -43,8 +47,9 @@ TEST_CASE("each of several secrets opens, and no mixture of them") {
   CHECK(hub.is_authorized("bearer new"));
   CHECK(hub.is_authorized("Bearer é!"));
   CHECK_FALSE(hub.is_authorized(Bytes("Bearer\0new", 10)));  // NUL is no lower-case space
-  for (const Bytes wrong : {"Bearer old", "Bearer old secretnew", "Bearer newnew", "Bearer ne", "Bearer new ", "Bearer  new", "Bearer",
-                            "Bearer ", "", "new", "Basic new", "Bearer\tnew", "Bearer new,Bearer new"}) {
+  for (const Bytes wrong : {"Bearer old", "Bearer old secretnew", "Bearer newnew", "Bearer ne",
+                            "Bearer new ", "Bearer  new", "Bearer", "Bearer ", "", "new",
+                            "Basic new", "Bearer\tnew", "Bearer new,Bearer new"}) {
     CAPTURE(wrong);
     CHECK_FALSE(hub.is_authorized(wrong));
   }

@@ -1,4 +1,5 @@
-// ion::Value: parse, print, build, copy, destroy. The corpus and the differential tests stand in tests/ion.
+// ion::Value: parse, print, build, copy, destroy. The corpus and the differential tests stand in
+// tests/ion.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -53,11 +54,14 @@ TEST_CASE("a text is printed in the layout of ION.stringify") {
       {R"({"k":1,"l":[1,2]})", R"({ "k": 1, "l": [1, 2] })"},
       {R"(map{"a":1,2:map{}})", R"(map { "a": 1, 2: map {  } })"},
       {"set{1,2}", "set { 1, 2 }"},
-      {" [ NaN , Infinity , -Infinity , true , false ] ", "[NaN, Infinity, -Infinity, true, false]"},
+      {" [ NaN , Infinity , -Infinity , true , false ] ",
+       "[NaN, Infinity, -Infinity, true, false]"},
   });
 }
 
-TEST_CASE("a date that is a map's key has a space before its colon, because without it no reader could read it") {
+TEST_CASE(
+    "a date that is a map's key has a space before its colon, because without it no reader could "
+    "read it") {
   check({
       {"map{date:2026-01-27 :1}", "map { date:2026-01-27T00:00:00.000Z : 1 }"},
       {"map{1:date:2026-01-27}", "map { 1: date:2026-01-27T00:00:00.000Z }"},
@@ -164,22 +168,28 @@ TEST_CASE("every day from the first to the last one is printed and read back") {
 }
 
 TEST_CASE("of equal keys in an object the last value wins, in the place of the first") {
-  check({{R"({"a":1,"b":2,"a":3})", R"({ "a": 3, "b": 2 })"}, {R"({"a":1,"\u0061":2})", R"({ "a": 2 })"}});
+  check({{R"({"a":1,"b":2,"a":3})", R"({ "a": 3, "b": 2 })"},
+         {R"({"a":1,"\u0061":2})", R"({ "a": 2 })"}});
 }
 
 TEST_CASE("integer keys come first and ascending, as JavaScript enumerates an object") {
-  check({{R"({"b":1,"10":2,"9":3,"01":4,"4294967295":5,"4294967294":6,"-1":7,"":8,"0":9})",
-          R"({ "0": 9, "9": 3, "10": 2, "4294967294": 6, "b": 1, "01": 4, "4294967295": 5, "-1": 7, "": 8 })"}});
+  check(
+      {{R"({"b":1,"10":2,"9":3,"01":4,"4294967295":5,"4294967294":6,"-1":7,"":8,"0":9})",
+        R"({ "0": 9, "9": 3, "10": 2, "4294967294": 6, "b": 1, "01": 4, "4294967295": 5, "-1": 7, "": 8 })"}});
 }
 
-TEST_CASE("maps and sets have the keys of JavaScript's: primitives by value, everything else never equal") {
+TEST_CASE(
+    "maps and sets have the keys of JavaScript's: primitives by value, everything else never "
+    "equal") {
   check({
       {R"(map{"a":1,2:2,"a":3})", R"(map { "a": 3, 2: 2 })"},
       {"map{NaN:1,NaN:2}", "map { NaN: 2 }"},
       {"map{0:1,-0:2}", "map { 0: 2 }"},
-      {R"(map{1:1,"1":2,true:3,"true":4,null:5})", R"(map { 1: 1, "1": 2, true: 3, "true": 4, null: 5 })"},
+      {R"(map{1:1,"1":2,true:3,"true":4,null:5})",
+       R"(map { 1: 1, "1": 2, true: 3, "true": 4, null: 5 })"},
       {"map{{}:1,{}:2,[]:3,[]:4}", "map { {}: 1, {}: 2, []: 3, []: 4 }"},
-      {"map{date:2026 :1,date:2026 :2}", "map { date:2026-01-01T00:00:00.000Z : 1, date:2026-01-01T00:00:00.000Z : 2 }"},
+      {"map{date:2026 :1,date:2026 :2}",
+       "map { date:2026-01-01T00:00:00.000Z : 1, date:2026-01-01T00:00:00.000Z : 2 }"},
       {"set{1,2,1,NaN,NaN,0,-0}", "set { 1, 2, NaN, 0 }"},
       {"set{[],[]}", "set { [], [] }"},
   });
@@ -198,12 +208,16 @@ TEST_CASE("a refusal says what was expected, what was found and at which byte") 
       {"map [", "expected '{' after map, found '[' at byte 4"},
       {"01", "expected the end of the text, found '1' at byte 1"},
       {"1.", "expected a digit after the point, found the end of the text at byte 2"},
-      {"\"a", "expected the end of the string that began at byte 0, found the end of the text at byte 2"},
+      {"\"a",
+       "expected the end of the string that began at byte 0, found the end of the text at byte 2"},
       {"\"\xff\"", "expected UTF-8, found '\\xff' at byte 1"},
-      {"\xef\xbb\xbf" "1", "expected a value, found '\\xef' at byte 0"},
+      {"\xef\xbb\xbf"
+       "1",
+       "expected a value, found '\\xef' at byte 0"},
       {R"({"a":{"\u005f_proto__":1}})",
        R"(expected a member's name other than __proto__, constructor and prototype, found '"\u005f_proto__"' at byte 6)"},
-      {"[date:2026-02-30]", "expected a date such as date:2026-01-27T15:30:00.000Z, found 'date:2026-02-30' at byte 1"},
+      {"[date:2026-02-30]",
+       "expected a date such as date:2026-01-27T15:30:00.000Z, found 'date:2026-02-30' at byte 1"},
   });
 }
 
@@ -223,7 +237,8 @@ TEST_CASE("depth is bounded exactly: n - 1 and n levels are read, n + 1 are refu
 
 TEST_CASE("100,000 levels are read, copied, printed and destroyed without recursion") {
   constexpr u32 levels = 100'000;
-  for (const auto& [start, end] : std::vector<std::pair<Bytes, Bytes>>{{"[", "]"}, {"{ \"a\": ", " }"}, {"map { 1: ", " }"}, {"set { ", " }"}}) {
+  for (const auto& [start, end] : std::vector<std::pair<Bytes, Bytes>>{
+           {"[", "]"}, {"{ \"a\": ", " }"}, {"map { 1: ", " }"}, {"set { ", " }"}}) {
     CAPTURE(start);
     const std::string text = repeat(start, levels) + "1" + repeat(end, levels);
     auto parsed = parse(text, {levels});
@@ -305,8 +320,10 @@ TEST_CASE("every bit pattern of a double is printed so that it is read back exac
 }
 
 TEST_CASE("forbidden keys are those that poison prototypes, and only those") {
-  for (const Bytes key : {"__proto__", "constructor", "prototype"}) CHECK(Value::is_forbidden_key(key));
-  for (const Bytes key : {"", "proto", "__proto", "Constructor", "prototype "}) CHECK_FALSE(Value::is_forbidden_key(key));
+  for (const Bytes key : {"__proto__", "constructor", "prototype"})
+    CHECK(Value::is_forbidden_key(key));
+  for (const Bytes key : {"", "proto", "__proto", "Constructor", "prototype "})
+    CHECK_FALSE(Value::is_forbidden_key(key));
 }
 
 }  // namespace

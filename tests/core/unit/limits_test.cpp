@@ -19,21 +19,26 @@ struct Row {
   u64 n;
   Probe is_let_through;
   Bytes settings = "";
-  bool is_time = false;  ///< a time is over when it is reached: n is the first amount that is too much
+  bool is_time =
+      false;  ///< a time is over when it is reached: n is the first amount that is too much
 };
 
 bool has_error(Bytes actions) { return actions.find("\"type\": \"error\"") != Bytes::npos; }
 bool is_ok(Bytes actions) { return actions.find("respond 200") != Bytes::npos; }
 
 std::string connection(Bytes token, Bytes channel = "c", Bytes params = "{}", Bytes more = "") {
-  return compose({"{\"token\":\"", token, "\",\"channel\":\"", channel, "\",\"params\":", params, more, "}"});
+  return compose(
+      {"{\"token\":\"", token, "\",\"channel\":\"", channel, "\",\"params\":", params, more, "}"});
 }
 
 std::string send(Bytes token, Bytes data = "1") {
-  return compose({"{\"type\":\"send\",\"token\":\"", token, "\",\"channel\":\"c\",\"params\":{},\"data\":", data, "}"});
+  return compose({"{\"type\":\"send\",\"token\":\"", token,
+                  "\",\"channel\":\"c\",\"params\":{},\"data\":", data, "}"});
 }
 
-std::string listen(Bytes resources) { return compose({"{\"type\":\"listen\",\"resources\":[", resources, "]}"}); }
+std::string listen(Bytes resources) {
+  return compose({"{\"type\":\"listen\",\"resources\":[", resources, "]}"});
+}
 std::string quoted_x(u64 bytes) { return "\"" + repeat("x", bytes) + "\""; }
 
 std::string numbered(u64 count, Bytes before, Bytes after) {
@@ -49,7 +54,8 @@ std::string padded(std::string text, u64 size) {
 }
 
 /// What a message costs in the forward stores beside its text.
-const u64 forward_rest = 128 + Bytes("\"c\"{}").size() + Bytes(R"({ "channel": "c", "params": {}, "data": "" })").size();
+const u64 forward_rest =
+    128 + Bytes("\"c\"{}").size() + Bytes(R"({ "channel": "c", "params": {}, "data": "" })").size();
 
 const std::vector<Row> rows = {
     {"frame_bytes_max", 100,
@@ -57,24 +63,31 @@ const std::vector<Row> rows = {
        s.open(1);
        return !has_error(s.frame(1, padded(R"({"type":"ping"})", amount)));
      }},
-    {"http_body_bytes_max", 100, [](Scenario& s, u64 amount) { return is_ok(s.post("/resources", padded(R"({"resources":[]})", amount))); }},
+    {"http_body_bytes_max", 100,
+     [](Scenario& s, u64 amount) {
+       return is_ok(s.post("/resources", padded(R"({"resources":[]})", amount)));
+     }},
     {"depth_max", 8,
      [](Scenario& s, u64 amount) {
        s.open(1);
-       return !has_error(s.frame(1, compose({"{\"type\":\"ping\",\"x\":", repeat("[", amount - 1), repeat("]", amount - 1), "}"})));
+       return !has_error(s.frame(1, compose({"{\"type\":\"ping\",\"x\":", repeat("[", amount - 1),
+                                             repeat("]", amount - 1), "}"})));
      }},
     {"resources_per_message_max", 5,
      [](Scenario& s, u64 amount) {
        s.open(1);
        const bool is_listened = !has_error(s.frame(1, listen(numbered(amount, "\"", "\""))));
-       CHECK(is_listened == is_ok(s.post("/resources", compose({"{\"resources\":[", numbered(amount, "\"", "\""), "]}"}))));
+       CHECK(is_listened ==
+             is_ok(s.post("/resources",
+                          compose({"{\"resources\":[", numbered(amount, "\"", "\""), "]}"}))));
        return is_listened;
      }},
     {"topics_per_client_max", 5,
      [](Scenario& s, u64 amount) {
        s.open(1);
        bool is_full = false;
-       for (u64 i = 0; i < amount; ++i) is_full = has_error(s.frame(1, listen(compose({"\"", Digits(i), "\""}))));
+       for (u64 i = 0; i < amount; ++i)
+         is_full = has_error(s.frame(1, listen(compose({"\"", Digits(i), "\""}))));
        return !is_full;
      }},
     {"topic_bytes_per_client_max", 100,
@@ -86,9 +99,11 @@ const std::vector<Row> rows = {
     {"topic_store_bytes_max", 1100,
      [](Scenario& s, u64 amount) {
        s.open(1);
-       // The name counts for the topic and, as it is written there, for the listener's record; a newline takes one byte more there.
+       // The name counts for the topic and, as it is written there, for the listener's record; a
+       // newline takes one byte more there.
        const u64 rest = amount - 128 - 16 - 2 * Bytes("resource:").size() - 2;
-       return !has_error(s.frame(1, listen("\"" + repeat("x", rest / 2 - rest % 2) + (rest % 2 == 1 ? "\n" : "") + "\"")));
+       return !has_error(s.frame(1, listen("\"" + repeat("x", rest / 2 - rest % 2) +
+                                           (rest % 2 == 1 ? "\n" : "") + "\"")));
      }},
     {"tokens_per_client_max", 3,
      [](Scenario& s, u64 amount) {
@@ -97,20 +112,35 @@ const std::vector<Row> rows = {
        for (u64 i = 0; i < amount; ++i) {
          const std::string token = compose({"t", Digits(i)});
          s.post("/connection", connection(token));
-         last = s.frame(1, i % 2 == 0 ? send(token) : compose({"{\"type\":\"subscribe\",\"token\":\"", token, "\"}"}));
+         last = s.frame(1, i % 2 == 0
+                               ? send(token)
+                               : compose({"{\"type\":\"subscribe\",\"token\":\"", token, "\"}"}));
        }
        return !has_error(last);
      }},
-    {"token_bytes_max", 20, [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection(repeat("x", amount)))); }},
-    {"channel_bytes_max", 20, [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", repeat("x", amount)))); }},
+    {"token_bytes_max", 20,
+     [](Scenario& s, u64 amount) {
+       return is_ok(s.post("/connection", connection(repeat("x", amount))));
+     }},
+    {"channel_bytes_max", 20,
+     [](Scenario& s, u64 amount) {
+       return is_ok(s.post("/connection", connection("t", repeat("x", amount))));
+     }},
     {"params_max", 5,
      [](Scenario& s, u64 amount) {
-       return is_ok(s.post("/connection", connection("t", "c", compose({"{", numbered(amount, "\"p", "\":\"\""), "}"}))));
+       return is_ok(
+           s.post("/connection",
+                  connection("t", "c", compose({"{", numbered(amount, "\"p", "\":\"\""), "}"}))));
      }},
     {"param_name_bytes_max", 5,
-     [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", "c", "{" + quoted_x(amount) + ":\"\"}"))); }},
+     [](Scenario& s, u64 amount) {
+       return is_ok(s.post("/connection", connection("t", "c", "{" + quoted_x(amount) + ":\"\"}")));
+     }},
     {"param_value_bytes_max", 5,
-     [](Scenario& s, u64 amount) { return is_ok(s.post("/connection", connection("t", "c", "{\"p\":" + quoted_x(amount) + "}"))); }},
+     [](Scenario& s, u64 amount) {
+       return is_ok(
+           s.post("/connection", connection("t", "c", "{\"p\":" + quoted_x(amount) + "}")));
+     }},
     {"resource_bytes_max", 5,
      [](Scenario& s, u64 amount) {
        s.open(1);
@@ -125,20 +155,24 @@ const std::vector<Row> rows = {
     {"tokens_max", 3,
      [](Scenario& s, u64 amount) {
        std::string last;
-       for (u64 i = 0; i < amount; ++i) last = s.post("/connection", connection(compose({"t", Digits(i)})));
+       for (u64 i = 0; i < amount; ++i)
+         last = s.post("/connection", connection(compose({"t", Digits(i)})));
        return is_ok(last);
      }},
     {"token_store_bytes_max", 1100,
      [](Scenario& s, u64 amount) {
-       const u64 rest = 256 + 1 + Bytes("\"c\"{}channel:c/").size() + 2;  // key, channel, params, topic, and the quotes of the context
-       return is_ok(s.post("/connection", connection("t", "c", "{}", ",\"context\":" + quoted_x(amount - rest))));
+       const u64 rest = 256 + 1 + Bytes("\"c\"{}channel:c/").size() +
+                        2;  // key, channel, params, topic, and the quotes of the context
+       return is_ok(s.post("/connection",
+                           connection("t", "c", "{}", ",\"context\":" + quoted_x(amount - rest))));
      }},
     {"forwards_waiting_max", 3,
      [](Scenario& s, u64 amount) {
        s.open(1);
        s.post("/connection", connection("t"));
        std::string last;
-       for (u64 i = 0; i < amount + 1; ++i) last = s.frame(1, send("t"));  // the first does not wait
+       for (u64 i = 0; i < amount + 1; ++i)
+         last = s.frame(1, send("t"));  // the first does not wait
        return !has_error(last);
      }},
     {"forward_bytes_per_token_max", 1100,
@@ -161,7 +195,8 @@ const std::vector<Row> rows = {
        s.open(1);
        s.post("/connection", connection("t"));
        s.frame(1, send("t"));
-       return s.forward_done(1, 400, padded(R"({"fault":"client","message":"its own"})", amount)).find("its own") != std::string::npos;
+       return s.forward_done(1, 400, padded(R"({"fault":"client","message":"its own"})", amount))
+                  .find("its own") != std::string::npos;
      }},
     {"forward_timeout_ms", 100,
      [](Scenario& s, u64 amount) {
@@ -204,7 +239,8 @@ const std::vector<Row> rows = {
      "", true},
     {"auth_failure_delay_ms", 100,
      [](Scenario& s, u64 amount) {
-       // The answer is not to come before the delay is over: an amount is "let through" if the client is still waiting then.
+       // The answer is not to come before the delay is over: an amount is "let through" if the
+       // client is still waiting then.
        s.post("/resources", R"({"resources":[]})", "Bearer wrong");
        return amount < s.actions()[0].respond.delay_ms;
      },
@@ -236,11 +272,15 @@ const std::vector<Row> rows = {
      R"("frames_per_second": 1)"},
 };
 
-TEST_CASE("reference: sizes, counts and rates must have limits: each lets n-1 and n through, and not n+1" * doctest::test_suite("reference")) {
+TEST_CASE(
+    "reference: sizes, counts and rates must have limits: each lets n-1 and n through, and not "
+    "n+1" *
+    doctest::test_suite("reference")) {
   for (const Row& row : rows) {
     CAPTURE(row.limit);
     const auto is_let_through = [&row](u64 amount) {
-      Scenario scenario(compose({"\"", row.limit, "\": ", Digits(row.n), row.settings.empty() ? "" : ", ", row.settings}));
+      Scenario scenario(compose({"\"", row.limit, "\": ", Digits(row.n),
+                                 row.settings.empty() ? "" : ", ", row.settings}));
       return row.is_let_through(scenario, amount);
     };
     CHECK(is_let_through(row.n - 1));
@@ -259,7 +299,9 @@ TEST_CASE("a limit without a row in this table is a defect") {
   CHECK(rows.size() == std::size(limits));
 }
 
-TEST_CASE("the defaults let through what they promise: 10,000 resources in one listen, then each of them once") {
+TEST_CASE(
+    "the defaults let through what they promise: 10,000 resources in one listen, then each of them "
+    "once") {
   Scenario s;
   s.open(1);
   const std::string names = numbered(10'000, "\"resource/", "\"");
@@ -268,7 +310,8 @@ TEST_CASE("the defaults let through what they promise: 10,000 resources in one l
   s.post("/resources", compose({"{\"resources\":[", names, "]}"}));
   CHECK(s.actions().size() == 10'001);
   CHECK(has_error(s.frame(1, listen("\"one more\""))));
-  const std::string unlistening = s.frame(1, compose({"{\"type\":\"unlisten\",\"resources\":[", names, "]}"}));
+  const std::string unlistening =
+      s.frame(1, compose({"{\"type\":\"unlisten\",\"resources\":[", names, "]}"}));
   CHECK(unlistening.starts_with("attach 1 { \"tokens\": [], \"resources\": [] }\n"));
   CHECK(s.post("/resources", compose({"{\"resources\":[", names, "]}"})) == "respond 200 OK\n");
 }

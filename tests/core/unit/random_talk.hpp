@@ -1,4 +1,5 @@
-// Seeded random conversations over few clients, tokens, channels and resources, so that everything meets everything.
+// Seeded random conversations over few clients, tokens, channels and resources, so that everything
+// meets everything.
 #pragma once
 
 #include <deque>
@@ -26,7 +27,8 @@ struct TalkStep {
 /// What may be said next. `open`: the clients that are open.
 TalkStep random_step(Random& random, const std::set<ClientId>& open);
 
-/// Takes the step and returns its actions without what a restored hub may do otherwise: numbers of forwards, and the timer.
+/// Takes the step and returns its actions without what a restored hub may do otherwise: numbers of
+/// forwards, and the timer.
 std::string take(TalkHost& host, const TalkStep& step);
 
 /// Has the app server answer all that waits.

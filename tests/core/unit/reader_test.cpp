@@ -1,4 +1,5 @@
-// The hub's ION reader: the pull calls, the faults and their offsets. What is accepted at all stands in tests/ion/corpus.
+// The hub's ION reader: the pull calls, the faults and their offsets. What is accepted at all
+// stands in tests/ion/corpus.
 #include <doctest/doctest.h>
 
 #include "ion/writer.hpp"
@@ -36,21 +37,27 @@ TEST_CASE("every fault says what was expected, what was found, and at which byte
   CHECK(verdict_of("[1}") == "expected ',' or ']', found '}' at byte 2");
   CHECK(verdict_of("map [") == "expected '{' after map or set, found '[' at byte 4");
   CHECK(verdict_of("set") == "expected '{' after map or set, found the end of the text at byte 3");
-  CHECK(verdict_of("\"abc") == "expected the closing '\"' of a string, found the end of the text at byte 4");
-  CHECK(verdict_of("\"abc\\") == "expected the closing '\"' of a string, found the end of the text at byte 5");
-  CHECK(verdict_of("\"\\x41\"") == "expected one of \" \\ / b f n r t u after a backslash, found 'x' at byte 2");
+  CHECK(verdict_of("\"abc") ==
+        "expected the closing '\"' of a string, found the end of the text at byte 4");
+  CHECK(verdict_of("\"abc\\") ==
+        "expected the closing '\"' of a string, found the end of the text at byte 5");
+  CHECK(verdict_of("\"\\x41\"") ==
+        "expected one of \" \\ / b f n r t u after a backslash, found 'x' at byte 2");
   CHECK(verdict_of("\"\\u00G0\"") == "expected four hex digits after \\u, found 'G' at byte 5");
-  CHECK(verdict_of("\"\\u00") == "expected four hex digits after \\u, found the end of the text at byte 5");
+  CHECK(verdict_of("\"\\u00") ==
+        "expected four hex digits after \\u, found the end of the text at byte 5");
   CHECK(verdict_of("\"a\xc0\x80\"") == "expected well-formed UTF-8, found byte 0xc0 at byte 2");
   CHECK(verdict_of("-") == "expected a digit, found the end of the text at byte 1");
   CHECK(verdict_of("1.x") == "expected a digit, found 'x' at byte 2");
   CHECK(verdict_of("[1e+]") == "expected a digit, found ']' at byte 4");
   CHECK(verdict_of("[date:2026-02-30]") ==
-        "expected an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z, found 'd' at byte 1");
+        "expected an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z, found 'd' at "
+        "byte 1");
   CHECK(verdict_of("{\"a\":{\"__proto__\":1}}") ==
         "expected a key other than __proto__, constructor and prototype, found '\"' at byte 6");
   CHECK(verdict_of("[[[]]]", 2) == "expected less nesting (at most 2 levels), found '[' at byte 2");
-  CHECK(verdict_of("map{1:set{}}", 1) == "expected less nesting (at most 1 levels), found '{' at byte 9");
+  CHECK(verdict_of("map{1:set{}}", 1) ==
+        "expected less nesting (at most 1 levels), found '{' at byte 9");
   CHECK(verdict_of("1 2") == "expected the end, found '2' at byte 2");
   CHECK(verdict_of("01") == "expected the end, found '1' at byte 1");
   CHECK(verdict_of("\xef\xbb\xbf{}") == "expected a value, found byte 0xef at byte 0");
@@ -62,9 +69,11 @@ TEST_CASE("the depth is bounded exactly, up to the ceiling") {
     CAPTURE(depth);
     CHECK(verdict_of(repeat("[", depth) + repeat("]", depth), depth) == "accepted");
     CHECK(verdict_of(repeat("[", depth + 1) + repeat("]", depth + 1), depth) != "accepted");
-    CHECK(verdict_of(repeat("{\"a\":", depth - 1) + "{}" + repeat("}", depth - 1), depth) == "accepted");
+    CHECK(verdict_of(repeat("{\"a\":", depth - 1) + "{}" + repeat("}", depth - 1), depth) ==
+          "accepted");
     CHECK(verdict_of(repeat("set { ", depth) + repeat("}", depth), depth) == "accepted");
-    CHECK(verdict_of(repeat("map { map {}: ", depth - 1) + "1" + repeat("}", depth - 1), depth) == "accepted");
+    CHECK(verdict_of(repeat("map { map {}: ", depth - 1) + "1" + repeat("}", depth - 1), depth) ==
+          "accepted");
   }
   CHECK(verdict_of("1", 0) == "accepted");
   CHECK(verdict_of("[]", 0) != "accepted");
@@ -108,9 +117,10 @@ TEST_CASE("a pull reader gives members, elements and slices, and skips what is p
 
 TEST_CASE("every kind is told by its first byte, and every scalar's slice is its text") {
   const std::pair<Bytes, Kind> values[] = {
-      {"null", Kind::null},      {"true", Kind::boolean},      {"false", Kind::boolean}, {"-0.5e+3", Kind::number},
-      {"NaN", Kind::number},     {"Infinity", Kind::number},   {"-Infinity", Kind::number}, {"date:2026-01-27", Kind::date},
-      {"[ ]", Kind::array},      {"{ }", Kind::object},        {"map { }", Kind::map},   {"set\n{ }", Kind::set},
+      {"null", Kind::null},        {"true", Kind::boolean},         {"false", Kind::boolean},
+      {"-0.5e+3", Kind::number},   {"NaN", Kind::number},           {"Infinity", Kind::number},
+      {"-Infinity", Kind::number}, {"date:2026-01-27", Kind::date}, {"[ ]", Kind::array},
+      {"{ }", Kind::object},       {"map { }", Kind::map},          {"set\n{ }", Kind::set},
   };
   for (const auto& [text, expected] : values) {
     CAPTURE(text);
@@ -149,7 +159,8 @@ TEST_CASE("after the first fault every call is false and the verdict stays") {
 }
 
 TEST_CASE("a list that is walked is held to the same grammar as one that is skipped") {
-  for (const Bytes text : {"[1,2]", "[]", "[ ]", "[1,]", "[,1]", "[1 2]", "[1,,2]", "[", "[1", "[1,", "[1}", "[]]", "[1]x"}) {
+  for (const Bytes text : {"[1,2]", "[]", "[ ]", "[1,]", "[,1]", "[1 2]", "[1,,2]", "[", "[1",
+                           "[1,", "[1}", "[]]", "[1]x"}) {
     CAPTURE(text);
     Reader walker(text, 8);
     Slice slice;
@@ -163,8 +174,9 @@ TEST_CASE("a list that is walked is held to the same grammar as one that is skip
 }
 
 TEST_CASE("an object that is walked is held to the same grammar as one that is skipped") {
-  for (const Bytes text : {"{\"a\":1,\"b\":2}", "{}", "{ }", "{\"a\":1,}", "{,\"a\":1}", "{\"a\":1 \"b\":2}", "{\"a\"}", "{\"a\":}", "{", "{\"a\"",
-                           "{\"a\":1", "{\"a\":1]", "{}}", "{\"prototype\":1}", "{1:1}"}) {
+  for (const Bytes text : {"{\"a\":1,\"b\":2}", "{}", "{ }", "{\"a\":1,}", "{,\"a\":1}",
+                           "{\"a\":1 \"b\":2}", "{\"a\"}", "{\"a\":}", "{", "{\"a\"", "{\"a\":1",
+                           "{\"a\":1]", "{}}", "{\"prototype\":1}", "{1:1}"}) {
     CAPTURE(text);
     Reader walker(text, 8);
     Slice slice;
@@ -205,7 +217,9 @@ TEST_CASE("append_decoded reads every escape; lone surrogates become WTF-8") {
   CHECK(decoded(R"(\ud800)") == "\xed\xa0\x80");
   CHECK(decoded(R"(\udfffx)") == "\xed\xbf\xbfx");
   CHECK(decoded(R"(\ud800\ud800\udc00)") == "\xed\xa0\x80\xf0\x90\x80\x80");
-  CHECK(decoded(R"(\ud800\u0041)") == "\xed\xa0\x80" "A");
+  CHECK(decoded(R"(\ud800\u0041)") ==
+        "\xed\xa0\x80"
+        "A");
   CHECK(decoded(R"(\ud800\n)") == "\xed\xa0\x80\n");
   CHECK(decoded(R"(\udc00\ud800)") == "\xed\xb0\x80\xed\xa0\x80");
   CHECK(decoded("é") == "é");
@@ -226,7 +240,8 @@ TEST_CASE("what is written is read back the same, for random texts") {
       if (code < 0x10000) {
         std::snprintf(escape, sizeof escape, "\\u%04x", code);
       } else {
-        std::snprintf(escape, sizeof escape, "\\u%04x\\u%04x", 0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF));
+        std::snprintf(escape, sizeof escape, "\\u%04x\\u%04x", 0xD800 + ((code - 0x10000) >> 10),
+                      0xDC00 + ((code - 0x10000) & 0x3FF));
       }
       append_decoded(text, escape);
     }
@@ -240,30 +255,60 @@ TEST_CASE("what is written is read back the same, for random texts") {
 
 TEST_CASE("is_date takes the ECMAScript date-time string format, and only days that exist") {
   for (const Bytes date :
-       {"2026", "2026-01", "2026-01-27", "2026-01-27T15:30Z", "2026-01-27T15:30:00", "2026-01-27T15:30:00.000Z", "2026-01-27T15:30:00.000+05:45",
-        "2026-01-27T24:00Z", "2024-02-29", "2000-02-29", "+010000-01-01T00:00:00.000Z", "-000001-01-01", "0000-01-01", "+275760-09-13T00:00:00.000Z",
-        "-271821-04-20T00:00:00.000Z"}) {
+       {"2026", "2026-01", "2026-01-27", "2026-01-27T15:30Z", "2026-01-27T15:30:00",
+        "2026-01-27T15:30:00.000Z", "2026-01-27T15:30:00.000+05:45", "2026-01-27T24:00Z",
+        "2024-02-29", "2000-02-29", "+010000-01-01T00:00:00.000Z", "-000001-01-01", "0000-01-01",
+        "+275760-09-13T00:00:00.000Z", "-271821-04-20T00:00:00.000Z"}) {
     CAPTURE(date);
     CHECK(is_date(date));
   }
-  for (const Bytes date :
-       {"", "26", "2026-", "2026-1", "2026-13", "2026-00", "2026-02-29", "1900-02-29", "2026-04-31", "2026-01-00", "2026-01-27T", "2026-01-27T15Z",
-        "2026-01-27T25:00Z", "2026-01-27T24:01Z", "2026-01-27T15:60Z", "2026-01-27T15:30:60Z", "2026-01-27T15:30:00.00Z", "2026-01-27T15:30:00.0000Z",
-        "2026-01-27 15:30Z", "2026-01-27T15:30z", "2026-01-27T15:30+24:00", "2026-01-27T15:30+0100", "2026-01-27Z", "-000000-01-01", "+2026-01-01",
-        "+275760-09-13T00:00:00.001Z", "-271821-04-19T23:59:59.999Z", "+275760-09-13T00:00", "tomorrow", "2026-01-27T15:30:00.000Zx"}) {
+  for (const Bytes date : {"",
+                           "26",
+                           "2026-",
+                           "2026-1",
+                           "2026-13",
+                           "2026-00",
+                           "2026-02-29",
+                           "1900-02-29",
+                           "2026-04-31",
+                           "2026-01-00",
+                           "2026-01-27T",
+                           "2026-01-27T15Z",
+                           "2026-01-27T25:00Z",
+                           "2026-01-27T24:01Z",
+                           "2026-01-27T15:60Z",
+                           "2026-01-27T15:30:60Z",
+                           "2026-01-27T15:30:00.00Z",
+                           "2026-01-27T15:30:00.0000Z",
+                           "2026-01-27 15:30Z",
+                           "2026-01-27T15:30z",
+                           "2026-01-27T15:30+24:00",
+                           "2026-01-27T15:30+0100",
+                           "2026-01-27Z",
+                           "-000000-01-01",
+                           "+2026-01-01",
+                           "+275760-09-13T00:00:00.001Z",
+                           "-271821-04-19T23:59:59.999Z",
+                           "+275760-09-13T00:00",
+                           "tomorrow",
+                           "2026-01-27T15:30:00.000Zx"}) {
     CAPTURE(date);
     CHECK_FALSE(is_date(date));
   }
 }
 
 TEST_CASE("is_utf8 is exact at every edge of the table") {
-  for (const Bytes good : {Bytes(""), Bytes("a"), Bytes("\0", 1), Bytes("\xc2\x80"), Bytes("\xdf\xbf"), Bytes("\xe0\xa0\x80"), Bytes("\xed\x9f\xbf"),
-                           Bytes("\xee\x80\x80"), Bytes("\xef\xbf\xbf"), Bytes("\xf0\x90\x80\x80"), Bytes("\xf4\x8f\xbf\xbf"), Bytes("\"\\")}) {
+  for (const Bytes good :
+       {Bytes(""), Bytes("a"), Bytes("\0", 1), Bytes("\xc2\x80"), Bytes("\xdf\xbf"),
+        Bytes("\xe0\xa0\x80"), Bytes("\xed\x9f\xbf"), Bytes("\xee\x80\x80"), Bytes("\xef\xbf\xbf"),
+        Bytes("\xf0\x90\x80\x80"), Bytes("\xf4\x8f\xbf\xbf"), Bytes("\"\\")}) {
     CHECK(is_utf8(good));
     CHECK(is_utf8(repeat("x", 15) + std::string(good) + repeat("x", 15)));
   }
-  for (const Bytes bad : {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x7f", "\xc2\xc0", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82", "\xe2\x28\xa1",
-                          "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xf0\x9f\x98", "\xff", "\xfe"}) {
+  for (const Bytes bad :
+       {"\x80", "\xbf", "\xc0\x80", "\xc1\xbf", "\xc2", "\xc2\x7f", "\xc2\xc0", "\xe0\x9f\xbf",
+        "\xed\xa0\x80", "\xe2\x82", "\xe2\x28\xa1", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+        "\xf5\x80\x80\x80", "\xf0\x9f\x98", "\xff", "\xfe"}) {
     CHECK_FALSE(is_utf8(bad));
     CHECK_FALSE(is_utf8(repeat("x", 15) + std::string(bad) + repeat("x", 15)));
   }

@@ -1,6 +1,7 @@
-// A hub restored from its rows at any point of a conversation goes on as the one that was never stopped.
-// By design it may do three things otherwise: what waited for the app server is lost (so here the app server has answered all of it),
-// forwards are numbered anew, and the timer is set anew. SEED=<number> repeats one conversation.
+// A hub restored from its rows at any point of a conversation goes on as the one that was never
+// stopped. By design it may do three things otherwise: what waited for the app server is lost (so
+// here the app server has answered all of it), forwards are numbered anew, and the timer is set
+// anew. SEED=<number> repeats one conversation.
 #include <doctest/doctest.h>
 
 #include "random_talk.hpp"
@@ -28,7 +29,8 @@ void talk(TalkHost& host, Random& random, u32 cut) {
 
 void restore(TalkHost& to, const TalkHost& from, ClientId lost) {
   to.scenario.set_now(from.scenario.now());
-  for (const auto& [key, row] : from.scenario.token_rows()) CHECK(to.scenario.restore_token(key, row) == "");
+  for (const auto& [key, row] : from.scenario.token_rows())
+    CHECK(to.scenario.restore_token(key, row) == "");
   for (const auto& [client, record] : from.scenario.client_rows()) {
     if (client != lost) CHECK(to.scenario.restore_client(client, record) == "");
   }

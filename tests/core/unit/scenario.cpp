@@ -11,8 +11,10 @@ namespace sidekick::test {
 
 Scenario::Scenario(Bytes settings) {
   const Bytes separator = settings.empty() ? "" : ", ";
-  const Bytes seed = settings.find("hash_seed") == Bytes::npos ? R"(, "hash_seed": "0123456789abcdef")" : "";
-  const std::string text = compose({"{ \"secrets\": [\"", secret, "\"]", seed, separator, settings, " }"});
+  const Bytes seed =
+      settings.find("hash_seed") == Bytes::npos ? R"(, "hash_seed": "0123456789abcdef")" : "";
+  const std::string text =
+      compose({"{ \"secrets\": [\"", secret, "\"]", seed, separator, settings, " }"});
   const std::string wrong = decode_config(text, config_);
   if (!wrong.empty()) {
     std::fprintf(stderr, "a test has a wrong configuration: %s\n", wrong.c_str());
@@ -40,33 +42,42 @@ std::string Scenario::open(ClientId client) {
   return handle(input::ClientOpened{client});
 }
 
-std::string Scenario::frame(ClientId client, Bytes text) { return handle(input::ClientFrame{client, text}); }
+std::string Scenario::frame(ClientId client, Bytes text) {
+  return handle(input::ClientFrame{client, text});
+}
 
 std::string Scenario::close(ClientId client) {
   client_rows_.erase(client);
   return handle(input::ClientClosed{client});
 }
 
-std::string Scenario::lag(ClientId client, u32 buffered_bytes) { return handle(input::ClientLagging{client, buffered_bytes}); }
+std::string Scenario::lag(ClientId client, u32 buffered_bytes) {
+  return handle(input::ClientLagging{client, buffered_bytes});
+}
 
 std::string Scenario::post(Bytes path, Bytes body, Bytes authorization) {
   return request("POST", path, authorization, body, static_cast<u32>(body.size()));
 }
 
-std::string Scenario::request(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes) {
+std::string Scenario::request(Bytes method, Bytes path, Bytes authorization, Bytes body,
+                              u32 body_bytes) {
   return handle(input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body});
 }
 
-std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body) { return handle(input::ForwardDone{forward, status, body}); }
+std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body) {
+  return handle(input::ForwardDone{forward, status, body});
+}
 
 std::string Scenario::timer() { return handle(input::TimerFired{}); }
 
-std::string Scenario::restart(const std::set<ClientId>& lost, const std::vector<std::pair<std::string, TokenRow>>& written) {
+std::string Scenario::restart(const std::set<ClientId>& lost,
+                              const std::vector<std::pair<std::string, TokenRow>>& written) {
   for (const ClientId client : lost) client_rows_.erase(client);
   for (const auto& [name, row] : written) {
     constexpr Bytes client = "client ";
     if (name.starts_with(client)) {
-      client_rows_[static_cast<ClientId>(std::strtoul(name.c_str() + client.size(), nullptr, 10))] = row.record;
+      client_rows_[static_cast<ClientId>(std::strtoul(name.c_str() + client.size(), nullptr, 10))] =
+          row.record;
     } else {
       token_rows_[name] = row;
     }
@@ -101,7 +112,8 @@ std::string Scenario::perform() {
     append_line(out, action);
     switch (action.tag) {
       case ActionTag::put_token:
-        token_rows_[std::string(action.put_token.key)] = {action.put_token.state, action.put_token.expires_at,
+        token_rows_[std::string(action.put_token.key)] = {action.put_token.state,
+                                                          action.put_token.expires_at,
                                                           std::string(action.put_token.record)};
         break;
       case ActionTag::touch_token: {
@@ -134,14 +146,16 @@ std::string Scenario::perform() {
 std::string Scenario::token_state(u32 state, Millis expires_at) const {
   static constexpr Bytes names[] = {"free", "held", "subscribed"};
   SIDEKICK_CHECK(state < std::size(names) && (expires_at != 0) == (state == 0));
-  return state == 0 ? compose({"free until +", Digits(expires_at - now_)}) : std::string(names[state]);
+  return state == 0 ? compose({"free until +", Digits(expires_at - now_)})
+                    : std::string(names[state]);
 }
 
 void Scenario::append_line(std::string& out, const Action& action) {
   switch (action.tag) {
     case ActionTag::put_token:
       out += compose({"put_token ", printable(action.put_token.key), " ",
-                      token_state(action.put_token.state, action.put_token.expires_at), " ", printable(action.put_token.record)});
+                      token_state(action.put_token.state, action.put_token.expires_at), " ",
+                      printable(action.put_token.record)});
       break;
     case ActionTag::touch_token:
       out += compose({"touch_token ", printable(action.touch_token.key), " ",
@@ -151,7 +165,8 @@ void Scenario::append_line(std::string& out, const Action& action) {
       out += compose({"erase_token ", printable(action.erase_token.key)});
       break;
     case ActionTag::attach_client:
-      out += compose({action.attach_client.append == 0 ? "attach " : "attach_more ", Digits(action.attach_client.client), " ",
+      out += compose({action.attach_client.append == 0 ? "attach " : "attach_more ",
+                      Digits(action.attach_client.client), " ",
                       printable(action.attach_client.record)});
       break;
     case ActionTag::send:
@@ -165,17 +180,21 @@ void Scenario::append_line(std::string& out, const Action& action) {
       out += compose({"respond ", Digits(respond.status), " "});
       if (respond.delay_ms != 0) out += compose({"(after ", Digits(respond.delay_ms), " ms) "});
       if (!respond.header.empty()) out += compose({"(", respond.header, ") "});
-      if (respond.content_type != "text/plain; charset=utf-8") out += compose({"(", respond.content_type, ") "});
+      if (respond.content_type != "text/plain; charset=utf-8")
+        out += compose({"(", respond.content_type, ") "});
       out += printable(respond.body);
       break;
     }
     case ActionTag::forward:
       SIDEKICK_CHECK(action.forward.timeout_ms == config_.forward_timeout_ms);
-      out += compose({"forward ", Digits(action.forward.forward), " ", printable(action.forward.body)});
+      out += compose(
+          {"forward ", Digits(action.forward.forward), " ", printable(action.forward.body)});
       break;
     case ActionTag::close:
-      SIDEKICK_CHECK(action.close.reason.size() <= 123);  // RFC 6455, 5.5: a control frame has at most 125 bytes
-      out += compose({"close ", Digits(action.close.client), " ", Digits(action.close.code), " ", printable(action.close.reason)});
+      SIDEKICK_CHECK(action.close.reason.size() <=
+                     123);  // RFC 6455, 5.5: a control frame has at most 125 bytes
+      out += compose({"close ", Digits(action.close.client), " ", Digits(action.close.code), " ",
+                      printable(action.close.reason)});
       break;
     case ActionTag::set_timer:
       SIDEKICK_CHECK(action.set_timer.at_ms >= now_);

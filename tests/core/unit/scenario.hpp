@@ -1,10 +1,11 @@
-// A hub with everything a test needs around it: a clock, the rows a host would store, and texts in and out.
-// Each method gives one input and returns its actions, one line an action:
+// A hub with everything a test needs around it: a clock, the rows a host would store, and texts in
+// and out. Each method gives one input and returns its actions, one line an action:
 //
 //   put_token t1 { ... }      attach 1 { ... }      send 1 2 { ... }            set_timer +300000
 //   erase_token t1            close 1 1013 why      respond 200 OK              forward 1 { ... }
 //
-// A respond says `(401 after 3000 ms)`-like extras only where there are any; bytes that are not printable UTF-8 stand as \xNN.
+// A respond says `(401 after 3000 ms)`-like extras only where there are any; bytes that are not
+// printable UTF-8 stand as \xNN.
 #pragma once
 
 #include <map>
@@ -30,7 +31,8 @@ struct TokenRow {
 
 class Scenario {
  public:
-  /// settings: members for the configuration, as in `"token_ttl_ms": 5, "params_max": 2`. Wrong ones end the test run.
+  /// settings: members for the configuration, as in `"token_ttl_ms": 5, "params_max": 2`. Wrong
+  /// ones end the test run.
   explicit Scenario(Bytes settings = "");
 
   std::string open(ClientId client);
@@ -38,15 +40,18 @@ class Scenario {
   std::string close(ClientId client);
   std::string lag(ClientId client, u32 buffered_bytes);
   std::string post(Bytes path, Bytes body, Bytes authorization = bearer);
-  std::string request(Bytes method, Bytes path, Bytes authorization = "", Bytes body = "", u32 body_bytes = 0);
+  std::string request(Bytes method, Bytes path, Bytes authorization = "", Bytes body = "",
+                      u32 body_bytes = 0);
   std::string forward_done(ForwardId forward, u32 status, Bytes body = "");
   std::string timer();
   void after(Millis span_ms) { now_ += span_ms; }
   void set_now(Millis now) { now_ = now; }
 
-  /// A new hub from the stored rows, as after a wake. `lost`: clients whose sockets did not survive. `written`: rows that somebody has
-  /// changed meanwhile, by token or `client <id>` (of which only the record counts).
-  std::string restart(const std::set<ClientId>& lost = {}, const std::vector<std::pair<std::string, TokenRow>>& written = {});
+  /// A new hub from the stored rows, as after a wake. `lost`: clients whose sockets did not
+  /// survive. `written`: rows that somebody has changed meanwhile, by token or `client <id>` (of
+  /// which only the record counts).
+  std::string restart(const std::set<ClientId>& lost = {},
+                      const std::vector<std::pair<std::string, TokenRow>>& written = {});
   std::string restore_token(Bytes key, const TokenRow& row);
   std::string restore_client(ClientId client, Bytes record);
 
@@ -56,7 +61,8 @@ class Scenario {
   const Actions& actions() const { return actions_; }  ///< of the last input
   Millis now() const { return now_; }
 
-  /// What a host has stored: tokens by key, and the record of every open client (empty where it has none).
+  /// What a host has stored: tokens by key, and the record of every open client (empty where it has
+  /// none).
   const std::map<std::string, TokenRow>& token_rows() const { return token_rows_; }
   const std::map<ClientId, std::string>& client_rows() const { return client_rows_; }
 

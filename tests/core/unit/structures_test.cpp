@@ -44,7 +44,8 @@ TEST_CASE("HashIndex finds what a std::map finds, through growth, shrinking and 
       for (u32 id = 0; id < next_id; ++id) {
         const auto at = oracle.find(id);
         const u64 hash = at == oracle.end() ? id & hash_mask : at->second;
-        is_same = is_same && index.find(hash, [id](u32 other) { return other == id; }) == (at == oracle.end() ? none : id);
+        is_same = is_same && index.find(hash, [id](u32 other) { return other == id; }) ==
+                                 (at == oracle.end() ? none : id);
       }
       REQUIRE(is_same);
     }
@@ -81,10 +82,13 @@ TEST_CASE("Deadlines gives what is due soonest, as a sorted set does") {
     for (u32 step = 0; step < 3000; ++step) {
       const u32 choice = random.below(10);
       if (oracle.empty() || choice < 5) {
-        const Deadlines::Entry entry{random.below(50), static_cast<Due>(random.below(2)), random.next(), step};
+        const Deadlines::Entry entry{random.below(50), static_cast<Due>(random.below(2)),
+                                     random.next(), step};
         oracle[{entry.at, static_cast<u8>(entry.due), entry.rank}] = deadlines.add(entry);
       } else {
-        const auto at = choice < 8 ? oracle.begin() : std::next(oracle.begin(), random.below(static_cast<u32>(oracle.size())));
+        const auto at =
+            choice < 8 ? oracle.begin()
+                       : std::next(oracle.begin(), random.below(static_cast<u32>(oracle.size())));
         deadlines.remove(at->second);
         oracle.erase(at);
       }
@@ -133,7 +137,9 @@ TEST_CASE("texts of a TextArena stay where they are and as they are until reset"
         }
         std::string expected;
         for (u32 part = random.below(5); part > 0; --part) {
-          const std::string piece = repeat(std::string(1, static_cast<char>('a' + random.below(26))), random.below(random.one_in(10) ? 20'000 : 30));
+          const std::string piece =
+              repeat(std::string(1, static_cast<char>('a' + random.below(26))),
+                     random.below(random.one_in(10) ? 20'000 : 30));
           arena.append(piece);
           expected += piece;
           if (random.one_in(3)) {
@@ -145,14 +151,17 @@ TEST_CASE("texts of a TextArena stay where they are and as they are until reset"
         texts.emplace_back(arena.finish(), expected);
       }
       for (const auto& [text, expected] : texts) CHECK(text == expected);
-      for (const auto& [at, count] : words) CHECK(std::all_of(at, at + count, [&, first_word = *at](u32 word) { return word == first_word; }));
+      for (const auto& [at, count] : words)
+        CHECK(std::all_of(at, at + count,
+                          [&, first_word = *at](u32 word) { return word == first_word; }));
       arena.reset();
     }
   }
 }
 
 TEST_CASE("Digits writes every size of number") {
-  for (const u64 number : {0ull, 9ull, 10ull, 4294967295ull, 4294967296ull, 18446744073709551615ull}) {
+  for (const u64 number :
+       {0ull, 9ull, 10ull, 4294967295ull, 4294967296ull, 18446744073709551615ull}) {
     CHECK(std::string(Bytes(Digits(number))) == std::to_string(number));
   }
 }
@@ -165,10 +174,12 @@ TEST_CASE("Topics keeps who is subscribed to what, sorted, and nothing that nobo
     Topics topics(seed);
     std::map<std::string, std::set<u32>> oracle;
     for (u32 step = 0; step < 2000; ++step) {
-      const std::string name = (random.one_in(4) ? "channel:" : "resource:\n") + std::to_string(random.below(40));
+      const std::string name =
+          (random.one_in(4) ? "channel:" : "resource:\n") + std::to_string(random.below(40));
       const u32 client = random.below(10);
       if (random.one_in(2)) {
-        REQUIRE(topics.subscribe(topics.intern(name), client) == oracle[name].insert(client).second);
+        REQUIRE(topics.subscribe(topics.intern(name), client) ==
+                oracle[name].insert(client).second);
       } else if (const TopicId topic = topics.find(name); topic != none) {
         REQUIRE(topics.unsubscribe(topic, client) == (oracle[name].erase(client) == 1));
         topics.release_if_idle(topic);
@@ -177,7 +188,9 @@ TEST_CASE("Topics keeps who is subscribed to what, sorted, and nothing that nobo
       const auto at = oracle.find(name);
       const TopicId topic = topics.find(name);
       REQUIRE((topic == none) == (at == oracle.end()));
-      if (topic != none) REQUIRE(topics.subscribers(topic) == std::vector<u32>(at->second.begin(), at->second.end()));
+      if (topic != none)
+        REQUIRE(topics.subscribers(topic) ==
+                std::vector<u32>(at->second.begin(), at->second.end()));
       REQUIRE(topics.count() == oracle.size());
     }
     u64 bytes = 0;

@@ -1,4 +1,5 @@
-// Traces: what is written is read back, a secret is never in one, and the golden ones that no conversation gives.
+// Traces: what is written is read back, a secret is never in one, and the golden ones that no
+// conversation gives.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -36,16 +37,22 @@ std::string replayed(const std::string& text) {
         hub->handle(reader.now(), reader.input(), actions);
         recording.append(out, *hub, reader.now(), reader.input(), actions);
         break;
-      case Step::action: break;
-      case Step::hash: recording.append_hash(out, *hub); break;
-      case Step::end: return out;
-      case Step::broken: return compose({"line ", Digits(reader.line_number()), ": ", reader.error()});
+      case Step::action:
+        break;
+      case Step::hash:
+        recording.append_hash(out, *hub);
+        break;
+      case Step::end:
+        return out;
+      case Step::broken:
+        return compose({"line ", Digits(reader.line_number()), ": ", reader.error()});
     }
   }
 }
 
 void check_trace(Bytes name, const std::string& text) {
-  const std::string difference = check_golden(compose({SIDEKICK_TRACES, "/", name, ".jsonl"}), text);
+  const std::string difference =
+      check_golden(compose({SIDEKICK_TRACES, "/", name, ".jsonl"}), text);
   if (!difference.empty()) FAIL_CHECK(difference);
   CHECK(replayed(text) == text);
 }
@@ -55,11 +62,14 @@ TEST_CASE("golden: a message and an update to 1,000 subscribers") {
   for (ClientId client = 1; client <= 1'000; ++client) {
     const std::string token = compose({"t", Digits(client)});
     s.open(client);
-    s.post("/connection", compose({R"({"token":")", token, R"(","channel":"news","params":{"topic":"all"}})"}));
+    s.post("/connection",
+           compose({R"({"token":")", token, R"(","channel":"news","params":{"topic":"all"}})"}));
     s.frame(client, compose({R"({"type":"subscribe","token":")", token, R"("})"}));
     if (client % 2 == 0) s.frame(client, R"({"type":"listen","resources":["todo/1"]})");
   }
-  s.post("/message", R"({"channel":"news","params":{"topic":"all"},"data":{"headline":"\u00e9\ud83d\ude00","body":[1,2,3]}})");
+  s.post(
+      "/message",
+      R"({"channel":"news","params":{"topic":"all"},"data":{"headline":"\u00e9\ud83d\ude00","body":[1,2,3]}})");
   CHECK(s.actions()[0].send.clients.size() == 1'000);
   s.post("/resources", R"({"resources":["todo/1","todo/2"]})");
   CHECK(s.actions()[0].send.clients.size() == 500);
@@ -72,7 +82,10 @@ TEST_CASE("golden: a message and an update to 1,000 subscribers") {
 TEST_CASE("golden: random conversations with restarts") {
   std::string text;
   for (u64 seed = 1; seed <= 8; ++seed) {
-    TalkHost host(seed % 2 == 0 ? Bytes(R"("token_ttl_ms": 2000, "token_resume_ms": 1000, "forward_timeout_ms": 500)") : Bytes());
+    TalkHost host(
+        seed % 2 == 0
+            ? Bytes(R"("token_ttl_ms": 2000, "token_resume_ms": 1000, "forward_timeout_ms": 500)")
+            : Bytes());
     Random random{seed};
     for (u32 i = 0; i < 60; ++i) {
       take(host, random_step(random, open_clients(host)));
@@ -102,7 +115,9 @@ std::string state_of(Hub& hub) {
   return line;
 }
 
-TEST_CASE("the state's hash is the same after a restore, and after another past that led to the same state") {
+TEST_CASE(
+    "the state's hash is the same after a restore, and after another past that led to the same "
+    "state") {
   Scenario s;
   const std::string nothing = state_of(s.hub());
   s.open(1);
@@ -128,7 +143,9 @@ TEST_CASE("the state's hash is the same after a restore, and after another past 
   CHECK(state_of(s.hub()) == nothing);
 }
 
-TEST_CASE("the state's hash tells of every change: who holds what, in which context, until when, who listens, what waits") {
+TEST_CASE(
+    "the state's hash tells of every change: who holds what, in which context, until when, who "
+    "listens, what waits") {
   const auto hash_of = [](auto&&... step) {
     Scenario s;
     s.open(1);
@@ -137,9 +154,14 @@ TEST_CASE("the state's hash tells of every change: who holds what, in which cont
     return state_of(s.hub());
   };
   const auto token = [](Bytes context, Bytes params = "{}") {
-    return [=](Scenario& s) { s.post("/connection", compose({R"({"token":"t","channel":"c","params":)", params, R"(,"context":)", context, "}"})); };
+    return [=](Scenario& s) {
+      s.post("/connection", compose({R"({"token":"t","channel":"c","params":)", params,
+                                     R"(,"context":)", context, "}"}));
+    };
   };
-  const auto frame = [](ClientId client, Bytes text) { return [=](Scenario& s) { s.frame(client, text); }; };
+  const auto frame = [](ClientId client, Bytes text) {
+    return [=](Scenario& s) { s.frame(client, text); };
+  };
   const auto later = [](Scenario& s) { s.after(1); };
   constexpr Bytes subscribe = R"({"type":"subscribe","token":"t"})";
   constexpr Bytes send = R"({"type":"send","token":"t","channel":"c","params":{},"data":1})";
@@ -172,7 +194,9 @@ TEST_CASE("the state's hash tells of every change: who holds what, in which cont
   }
 }
 
-TEST_CASE("the line's hash is of all lines so far, and a hash is due after 1,024 inputs, or after as many as there is state") {
+TEST_CASE(
+    "the line's hash is of all lines so far, and a hash is due after 1,024 inputs, or after as "
+    "many as there is state") {
   Scenario s;
   trace::Recording recording;
   std::string lines;
@@ -183,7 +207,8 @@ TEST_CASE("the line's hash is of all lines so far, and a hash is due after 1,024
   };
   for (ClientId client = 1; client < 1'024; ++client) REQUIRE(!take(client));
   CHECK(take(1'024));
-  for (ClientId client = 1'025; client < 3'000; ++client) CHECK(take(client) == false);  // now 1,024 clients and more: state grows with every input
+  for (ClientId client = 1'025; client < 3'000; ++client)
+    CHECK(take(client) == false);  // now 1,024 clients and more: state grows with every input
 }
 
 TEST_CASE("how much there is to hash counts subscriptions and what waits, not names alone") {
@@ -192,26 +217,32 @@ TEST_CASE("how much there is to hash counts subscriptions and what waits, not na
   s.open(2);
   const u64 empty = s.hub().state_size();
   std::string names;
-  for (u32 i = 0; i < 100; ++i) names += compose({names.empty() ? "\"a resource, " : ", \"a resource, ", Digits(i), "\""});
+  for (u32 i = 0; i < 100; ++i)
+    names += compose({names.empty() ? "\"a resource, " : ", \"a resource, ", Digits(i), "\""});
   const std::string listen = compose({R"({"type":"listen","resources":[)", names, "]}"});
   s.frame(1, listen);
   const u64 one = s.hub().state_size();
   CHECK(one >= empty + 100);
   s.frame(2, listen);
-  CHECK(s.hub().state_size() >= one + 40);  // of the names there is one more list, and no more names
+  CHECK(s.hub().state_size() >=
+        one + 40);  // of the names there is one more list, and no more names
   s.post("/connection", R"({"token":"t","channel":"c","params":{}})");
   const u64 before = s.hub().state_size();
-  const std::string send = compose({R"({"type":"send","token":"t","channel":"c","params":{},"data":")", std::string(64'000, 'x'), R"("})"});
+  const std::string send =
+      compose({R"({"type":"send","token":"t","channel":"c","params":{},"data":")",
+               std::string(64'000, 'x'), R"("})"});
   s.frame(1, send);
   s.frame(1, send);
   CHECK(s.hub().state_size() >= before + 1'000);
 }
 
-TEST_CASE("tokens that expire in the same millisecond go in the same order whatever the hash seed") {
+TEST_CASE(
+    "tokens that expire in the same millisecond go in the same order whatever the hash seed") {
   const auto order_with = [](Bytes hash_seed) {
     Scenario s(compose({R"("hash_seed":")", hash_seed, "\""}));
     std::string order;
-    for (const char* key : {"a", "b", "c", "d", "e", "f", "g"}) s.post("/connection", compose({R"({"token":")", key, R"(","channel":"c","params":{}})"}));
+    for (const char* key : {"a", "b", "c", "d", "e", "f", "g"})
+      s.post("/connection", compose({R"({"token":")", key, R"(","channel":"c","params":{}})"}));
     s.after(10'000'000);
     s.timer();
     for (const Action& action : s.actions()) {
@@ -221,7 +252,8 @@ TEST_CASE("tokens that expire in the same millisecond go in the same order whate
   };
   const std::string order = order_with("0000000000000001");
   CHECK(order.size() == 7);
-  for (const Bytes seed : {"0000000000000002", "00000000000000ff", "ffffffffffffffff"}) CHECK(order_with(seed) == order);
+  for (const Bytes seed : {"0000000000000002", "00000000000000ff", "ffffffffffffffff"})
+    CHECK(order_with(seed) == order);
 }
 
 TEST_CASE("a trace never holds a secret, right or wrong: only whether it was right") {
@@ -236,19 +268,25 @@ TEST_CASE("a trace never holds a secret, right or wrong: only whether it was rig
   CHECK(s.trace().find(R"("authorized":false)") != std::string::npos);
 }
 
-TEST_CASE("the first line holds the version, the hash seed and every limit with its effective value") {
+TEST_CASE(
+    "the first line holds the version, the hash seed and every limit with its effective value") {
   Config config;
-  REQUIRE(decode_config(R"({"secrets":["s"],"params_max":7,"hash_seed":"00000000000000ff"})", config).empty());
+  REQUIRE(
+      decode_config(R"({"secrets":["s"],"params_max":7,"hash_seed":"00000000000000ff"})", config)
+          .empty());
   std::string header;
   trace::append_header(header, config);
-  CHECK(header.starts_with(R"({"trace":1,"core":"0.1.0","hash_seed":"00000000000000ff","config":{"frame_bytes_max":1048576,)"));
+  CHECK(header.starts_with(
+      R"({"trace":1,"core":"0.1.0","hash_seed":"00000000000000ff","config":{"frame_bytes_max":1048576,)"));
   CHECK(header.find(R"("params_max":7,)") != std::string::npos);
-  for (const LimitEntry& limit : limits) CHECK(header.find(compose({"\"", limit.name, "\":"})) != std::string::npos);
+  for (const LimitEntry& limit : limits)
+    CHECK(header.find(compose({"\"", limit.name, "\":"})) != std::string::npos);
   CHECK(header.find("secret") == std::string::npos);
 }
 
 TEST_CASE("bytes that are not UTF-8 go through a trace as base64, of every length") {
-  for (const Bytes bytes : {Bytes("\xff"), Bytes("\xff\x00", 2), Bytes("\xff\xfe\xfd"), Bytes("\x00\xff\x10\x80", 4), Bytes("\xed\xa0\x80")}) {
+  for (const Bytes bytes : {Bytes("\xff"), Bytes("\xff\x00", 2), Bytes("\xff\xfe\xfd"),
+                            Bytes("\x00\xff\x10\x80", 4), Bytes("\xed\xa0\x80")}) {
     Scenario s;
     s.open(1);
     s.frame(1, bytes);
@@ -257,7 +295,8 @@ TEST_CASE("bytes that are not UTF-8 go through a trace as base64, of every lengt
   }
 }
 
-TEST_CASE("control characters, quotes and every plane of Unicode go through a trace as JSON strings") {
+TEST_CASE(
+    "control characters, quotes and every plane of Unicode go through a trace as JSON strings") {
   Scenario s;
   s.open(1);
   s.frame(1, Bytes("\0\x01\n\"\\/\x7f é€😀\xef\xbf\xbf", 21));
@@ -278,16 +317,26 @@ TEST_CASE("what is no trace is refused with what was expected") {
   CHECK(refusal("[]\n").starts_with("line 1: expected a JSON object, found []"));
   CHECK(refusal("{}\n").starts_with("line 1: expected the first line of a trace, "));
   CHECK(refusal("{\"trace\":2}\n").starts_with("line 1: expected trace format 1"));
-  CHECK(refusal("{\"trace\":1}\n").starts_with("line 1: expected \"config\", an object, and \"hash_seed\""));
-  CHECK(refusal(header + "{}\n").starts_with("line 2: expected a member \"trace\", \"in\", \"out\" or \"hash\""));
+  CHECK(refusal("{\"trace\":1}\n")
+            .starts_with("line 1: expected \"config\", an object, and \"hash_seed\""));
+  CHECK(refusal(header + "{}\n")
+            .starts_with("line 2: expected a member \"trace\", \"in\", \"out\" or \"hash\""));
   CHECK(refusal(header + "\n{}\n").starts_with("line 2: expected a JSON object"));
-  CHECK(refusal(header + R"({"in":"x","now":1})").starts_with("line 2: expected the name of an input"));
-  CHECK(refusal(header + R"({"in":"timer_fired"})").starts_with("line 2: expected \"now\", a time in ms"));
-  CHECK(refusal(header + R"({"in":"timer_fired","now":-1})").starts_with("line 2: expected \"now\", a time in ms"));
-  CHECK(refusal(header + R"({"in":"client_opened","now":1})").starts_with("line 2: expected the fields of a client_opened input"));
-  CHECK(refusal(header + R"({"in":"client_opened","now":1,"client":4294967296})").starts_with("line 2: expected the fields of a"));
-  for (const Bytes bytes : {"5", "{\"base64\":5}", "{\"base64\":\"A\"}", "{\"base64\":\"A===\"}", "{\"base64\":\"A=AA\"}", "{}", "null"}) {
-    CHECK(refusal(compose({header, R"({"in":"client_frame","now":1,"client":1,"bytes":)", bytes, "}"})).starts_with("line 2: expected the fields of a"));
+  CHECK(refusal(header + R"({"in":"x","now":1})")
+            .starts_with("line 2: expected the name of an input"));
+  CHECK(refusal(header + R"({"in":"timer_fired"})")
+            .starts_with("line 2: expected \"now\", a time in ms"));
+  CHECK(refusal(header + R"({"in":"timer_fired","now":-1})")
+            .starts_with("line 2: expected \"now\", a time in ms"));
+  CHECK(refusal(header + R"({"in":"client_opened","now":1})")
+            .starts_with("line 2: expected the fields of a client_opened input"));
+  CHECK(refusal(header + R"({"in":"client_opened","now":1,"client":4294967296})")
+            .starts_with("line 2: expected the fields of a"));
+  for (const Bytes bytes : {"5", "{\"base64\":5}", "{\"base64\":\"A\"}", "{\"base64\":\"A===\"}",
+                            "{\"base64\":\"A=AA\"}", "{}", "null"}) {
+    CHECK(refusal(
+              compose({header, R"({"in":"client_frame","now":1,"client":1,"bytes":)", bytes, "}"}))
+              .starts_with("line 2: expected the fields of a"));
   }
 }
 

@@ -12,9 +12,20 @@ const folder = mkdtempSync(join(tmpdir(), "sidekick-deploy-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 test("wrangler deploys the Worker, its object's class and the module", async () => {
-  const env = { ...process.env, FORCE_COLOR: "0", WRANGLER_SEND_METRICS: "false", WRANGLER_SEND_ERROR_REPORTS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", WRANGLER_LOG_PATH: folder };
+  const env = {
+    ...process.env,
+    FORCE_COLOR: "0",
+    WRANGLER_SEND_METRICS: "false",
+    WRANGLER_SEND_ERROR_REPORTS: "false",
+    CLOUDFLARE_CF_FETCH_ENABLED: "false",
+    WRANGLER_LOG_PATH: folder,
+  };
   const wrangler = join(root, "node_modules/.bin/wrangler");
-  const { stdout } = await promisify(execFile)(wrangler, ["deploy", "--dry-run", "--outdir", join(folder, "out")], { cwd: join(root, "worker"), env });
+  const { stdout } = await promisify(execFile)(
+    wrangler,
+    ["deploy", "--dry-run", "--outdir", join(folder, "out")],
+    { cwd: join(root, "worker"), env },
+  );
   assert.match(stdout, /env\.SIDEKICK \(SidekickObject\)/);
   const files = readdirSync(join(folder, "out"));
   assert.ok(files.some((name) => name.endsWith("sidekick.wasm")));

@@ -1,11 +1,23 @@
 // App servers that refuse, fail, hang or babble: a clear error for the sender, and nothing for anybody else.
 import assert from "node:assert/strict";
-import { after, afterEach, test } from "node:test";
 import * as http from "node:http";
-import { REFUSING_URL } from "../shared/support/app-server.ts";
+import { after, afterEach, test } from "node:test";
 import type { Answer } from "../shared/support/app-server.ts";
+import { REFUSING_URL } from "../shared/support/app-server.ts";
 import { listen } from "../shared/support/left-open.ts";
-import { closeEverything, health, post, registerToken, sender, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  health,
+  post,
+  registerToken,
+  sender,
+  settle,
+  start,
+  startWithApp,
+  stopAll,
+  TestClient,
+  until,
+} from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -23,18 +35,50 @@ const long = `{ "fault": "client", "message": "${"x".repeat(200)}" }`;
 
 for (const [what, answer, expected] of [
   ["fails", (response) => response.writeHead(500).end("oops"), /"fault": "server".*answered 500/],
-  ["refuses", (response) => response.writeHead(400).end(refusal), /"fault": "client", "message": "not you"/],
-  ["sends elsewhere", (response) => response.writeHead(302, { Location: elsewhere }).end(), /"fault": "server".*answered 302/],
-  ["sends elsewhere, body and all", (response) => response.writeHead(307, { Location: elsewhere }).end(), /"fault": "server".*answered 307/],
-  ["babbles", (response) => response.writeHead(500).end("x".repeat(1_000_000)), /"fault": "server".*answered 500/],
-  ["refuses at too great length", (response) => response.writeHead(400).end(long), /"fault": "server".*answered 400/],
-  ["refuses without end", (response) => void endless(response.writeHead(400)), /"fault": "server".*answered 400/],
-  ["breaks off", (response) => response.writeHead(400, { "Content-Length": 10 }).write("x", () => response.destroy()), /"fault": "server".*could not be reached, or broke off/],
+  [
+    "refuses",
+    (response) => response.writeHead(400).end(refusal),
+    /"fault": "client", "message": "not you"/,
+  ],
+  [
+    "sends elsewhere",
+    (response) => response.writeHead(302, { Location: elsewhere }).end(),
+    /"fault": "server".*answered 302/,
+  ],
+  [
+    "sends elsewhere, body and all",
+    (response) => response.writeHead(307, { Location: elsewhere }).end(),
+    /"fault": "server".*answered 307/,
+  ],
+  [
+    "babbles",
+    (response) => response.writeHead(500).end("x".repeat(1_000_000)),
+    /"fault": "server".*answered 500/,
+  ],
+  [
+    "refuses at too great length",
+    (response) => response.writeHead(400).end(long),
+    /"fault": "server".*answered 400/,
+  ],
+  [
+    "refuses without end",
+    (response) => void endless(response.writeHead(400)),
+    /"fault": "server".*answered 400/,
+  ],
+  [
+    "breaks off",
+    (response) =>
+      response.writeHead(400, { "Content-Length": 10 }).write("x", () => response.destroy()),
+    /"fault": "server".*could not be reached, or broke off/,
+  ],
 ] as [string, Answer, RegExp][]) {
   test(`an app server that ${what} costs its sender an error, and nobody else anything`, async () => {
     const isBad = ({ body }: { body: string }) => body.includes('"first"');
     const { app, sidekick } = await startWithApp(
-      (response, forwarded) => (isBad(forwarded) ? answer(response, forwarded) : response.writeHead(400).end(refusal.replace("not you", "of the other channel"))),
+      (response, forwarded) =>
+        isBad(forwarded)
+          ? answer(response, forwarded)
+          : response.writeHead(400).end(refusal.replace("not you", "of the other channel")),
       { limits: { forward_answer_bytes_max: 128 } },
     );
     const { client, send } = await sender(sidekick.port);
@@ -67,7 +111,10 @@ for (const [what, answer] of [
     const [one, other] = [await sender(sidekick.port), await sender(sidekick.port, "2")];
     for (const { send } of [one, one, other]) send("hello");
     for (const { client } of [one, one, other]) {
-      assert.match(await client.nextText(), /"fault": "server".*(did not answer within 300 ms|could not be reached)/);
+      assert.match(
+        await client.nextText(),
+        /"fault": "server".*(did not answer within 300 ms|could not be reached)/,
+      );
     }
     assert.equal((await health(sidekick.port)).forwards, 0);
     await sidekick.evict("hibernate");
@@ -78,7 +125,11 @@ for (const [what, answer] of [
 
 for (const [what, answer] of [
   ["hangs", (response) => response.writeHead(200).write("x")],
-  ["breaks off", (response) => response.writeHead(200, { "Content-Length": 10 }).write("x", () => response.destroy())],
+  [
+    "breaks off",
+    (response) =>
+      response.writeHead(200, { "Content-Length": 10 }).write("x", () => response.destroy()),
+  ],
   ["has no end", (response) => void endless(response.writeHead(200))],
 ] as [string, Answer][]) {
   test(`an answer that says done is done, also where its body ${what}: the next message goes, and nobody hears of an error`, async () => {
@@ -122,14 +173,28 @@ test("a forward that hangs holds back neither the next frame of its socket, nor 
   send("hang");
   // More than the six connections that an object may have waiting on Cloudflare.
   for (let i = 0; i < 12; i++) {
-    await registerToken(sidekick.port, `token-of-hanging-room-${i}`, "chat", { roomId: `hang-${i}` });
-    client.send({ type: "send", token: `token-of-hanging-room-${i}`, channel: "chat", params: { roomId: `hang-${i}` }, data: 1 });
+    await registerToken(sidekick.port, `token-of-hanging-room-${i}`, "chat", {
+      roomId: `hang-${i}`,
+    });
+    client.send({
+      type: "send",
+      token: `token-of-hanging-room-${i}`,
+      channel: "chat",
+      params: { roomId: `hang-${i}` },
+      data: 1,
+    });
   }
   await until(async () => held.length === 13);
   client.send({ type: "listen", resources: ["todo/1"] });
   assert.equal((await client.next()).type, "listening");
   await registerToken(sidekick.port, "token-of-another-room", "chat", { roomId: "2" });
-  client.send({ type: "send", token: "token-of-another-room", channel: "chat", params: { roomId: "2" }, data: "through" });
+  client.send({
+    type: "send",
+    token: "token-of-another-room",
+    channel: "chat",
+    params: { roomId: "2" },
+    data: "through",
+  });
   await until(async () => app.forwarded.length === 14);
   await post(sidekick.port, "/resources", { resources: ["todo/1"] });
   assert.equal((await settle(client)).length, 1);

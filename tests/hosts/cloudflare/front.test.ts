@@ -4,7 +4,19 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
-import { closeEverything, post, RawConnection, registerToken, request, SECRET, settle, start, stopAll, TestClient, until } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  post,
+  RawConnection,
+  registerToken,
+  request,
+  SECRET,
+  settle,
+  start,
+  stopAll,
+  TestClient,
+  until,
+} from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -21,7 +33,12 @@ test("a wrong bearer, an unknown path and a body that is too large never reach t
   assert.equal(await status(port, "/trace", undefined, { method: "GET" }), 404);
   assert.equal(await status(port, "/socket", undefined, { method: "GET" }), 426);
   assert.equal(await status(port, "/message", "x".repeat(101)), 413);
-  assert.equal(await status(port, "/message", "x".repeat(101), { headers: { "Transfer-Encoding": "chunked" } }), 413);
+  assert.equal(
+    await status(port, "/message", "x".repeat(101), {
+      headers: { "Transfer-Encoding": "chunked" },
+    }),
+    413,
+  );
   const wrongMethod = await request(port, "/message", undefined, { method: "GET" });
   assert.equal(wrongMethod.status, 405);
   assert.equal(wrongMethod.headers.allow, "POST");
@@ -33,20 +50,36 @@ test("a wrong bearer, an unknown path and a body that is too large never reach t
 test("a wish to upgrade to something else is not heard", async () => {
   const { port } = await start();
   const upgrade = { Connection: "Upgrade", Upgrade: "websocket" };
-  assert.equal((await request(port, "/health", undefined, { method: "GET", headers: upgrade })).status, 200);
+  assert.equal(
+    (await request(port, "/health", undefined, { method: "GET", headers: upgrade })).status,
+    200,
+  );
 });
 
 test("a secret that is being replaced is accepted as well", async () => {
   const { port } = await start({ env: { SIDEKICK_SECRET_PREVIOUS: "old" } });
-  for (const secret of [SECRET, "old"]) assert.equal((await request(port, "/resources", '{"resources":[]}', { secret })).status, 200);
+  for (const secret of [SECRET, "old"])
+    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret })).status, 200);
 });
 
 test("only pages of the named origins may open a socket, and origins are compared exactly", async () => {
-  const { port } = await start({ env: { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com, https://b.example.com:8443" } });
-  for (const Origin of ["https://app.example.com", "https://b.example.com:8443"]) await (await TestClient.connect(port, { Origin })).close();
+  const { port } = await start({
+    env: { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com, https://b.example.com:8443" },
+  });
+  for (const Origin of ["https://app.example.com", "https://b.example.com:8443"])
+    await (await TestClient.connect(port, { Origin })).close();
   for (const Origin of [
-    "https://evil.example.com", "http://app.example.com", "https://app.example.com:8443", "https://b.example.com", "https://app.example.com.evil.com",
-    "https://evil.com/https://app.example.com", "https://xapp.example.com", "https://app.example.co", "app.example.com", "null", "*",
+    "https://evil.example.com",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://b.example.com",
+    "https://app.example.com.evil.com",
+    "https://evil.com/https://app.example.com",
+    "https://xapp.example.com",
+    "https://app.example.co",
+    "app.example.com",
+    "null",
+    "*",
     "https://app.example.com, https://b.example.com:8443",
   ]) {
     await assert.rejects(TestClient.connect(port, { Origin }), /403/, Origin);
@@ -68,7 +101,11 @@ test("no compression, however much the client wants it: a small frame could beco
 
 test("several hubs in one deployment, in one isolate, do not see each other", async () => {
   const hub = (secret: string) => ({ secret, limits: { auth_failure_delay_ms: 0 } });
-  const sidekick = await start({ env: { SIDEKICK_HUBS: JSON.stringify({ "a.example.com": hub("a"), "b.example.com": hub("b") }) } });
+  const sidekick = await start({
+    env: {
+      SIDEKICK_HUBS: JSON.stringify({ "a.example.com": hub("a"), "b.example.com": hub("b") }),
+    },
+  });
   const { port } = sidekick;
   const at = (name: string) => ({ headers: { Host: `${name}.example.com` }, secret: name });
   const registered = { token: "the-same-token-in-both", channel: "chat", params: {} };
@@ -76,60 +113,149 @@ test("several hubs in one deployment, in one isolate, do not see each other", as
   for (const name of ["a", "b"]) {
     const client = await TestClient.connect(port, at(name).headers);
     clients.push(client);
-    assert.equal((await request(port, "/connection", JSON.stringify(registered), at(name))).status, 200);
+    assert.equal(
+      (await request(port, "/connection", JSON.stringify(registered), at(name))).status,
+      200,
+    );
     await client.subscribe(registered.token);
     client.send({ type: "listen", resources: ["todo/1"] });
     await client.next();
   }
   await sidekick.evict("hibernate", "b.example.com");
-  await request(port, "/message", JSON.stringify({ channel: "chat", params: {}, data: "for a" }), at("a"));
+  await request(
+    port,
+    "/message",
+    JSON.stringify({ channel: "chat", params: {}, data: "for a" }),
+    at("a"),
+  );
   await request(port, "/resources", '{"resources":["todo/1"]}', at("a"));
   assert.equal((await settle(clients[0]!)).length, 2);
   assert.deepEqual(await settle(clients[1]!), []);
-  assert.equal((await request(port, "/resources", '{"resources":[]}', { ...at("a"), secret: "b" })).status, 401);
-  assert.equal((await request(port, "/health", undefined, { method: "GET", headers: { Host: "c.example.com" } })).status, 404);
+  assert.equal(
+    (await request(port, "/resources", '{"resources":[]}', { ...at("a"), secret: "b" })).status,
+    401,
+  );
+  assert.equal(
+    (
+      await request(port, "/health", undefined, {
+        method: "GET",
+        headers: { Host: "c.example.com" },
+      })
+    ).status,
+    404,
+  );
 });
 
 test("a hub whose hostname is written with capital letters is reached, however the client writes it", async () => {
   const settings = { secret: SECRET, limits: { auth_failure_delay_ms: 0 } };
-  const sidekick = await start({ env: { SIDEKICK_HUBS: JSON.stringify({ "Chat.Example.COM": settings }) } });
+  const sidekick = await start({
+    env: { SIDEKICK_HUBS: JSON.stringify({ "Chat.Example.COM": settings }) },
+  });
   await registerTokenAt(sidekick.port, "chat.example.com", "token-registered-in-lower-case");
   const client = await TestClient.connect(sidekick.port, { Host: "CHAT.example.com" });
   await client.subscribe("token-registered-in-lower-case");
   await sidekick.evict("hibernate", "chat.example.com");
-  await post(sidekick.port, "/message", { channel: "chat", params: {}, data: 1 }, { Host: "Chat.Example.COM" });
+  await post(
+    sidekick.port,
+    "/message",
+    { channel: "chat", params: {}, data: 1 },
+    { Host: "Chat.Example.COM" },
+  );
   assert.equal((await settle(client)).length, 1);
 });
 
 // --- wrong settings -------------------------------------------------------------------------------------------------------
 
 const registerTokenAt = async (port: number, Host: string, token: string) =>
-  assert.equal((await post(port, "/connection", { token, channel: "chat", params: {} }, { Host })).status, 200);
+  assert.equal(
+    (await post(port, "/connection", { token, channel: "chat", params: {} }, { Host })).status,
+    200,
+  );
 
 for (const [what, env, expected] of [
   ["no secret", { SIDEKICK_SECRET: "" }, /SIDEKICK_SECRET: a secret is required/],
-  ["a limit that does not exist", { SIDEKICK_LIMITS: '{"frame_bytes_maximum": 7}' }, /frame_bytes_maximum/],
+  [
+    "a limit that does not exist",
+    { SIDEKICK_LIMITS: '{"frame_bytes_maximum": 7}' },
+    /frame_bytes_maximum/,
+  ],
   ["a limit out of range", { SIDEKICK_LIMITS: '{"clients_max": -1}' }, /clients_max/],
-  ["limits that are no JSON", { SIDEKICK_LIMITS: "{ private-limits" }, /SIDEKICK_LIMITS: expected a JSON object/],
-  ["a server URL with a password", { SIDEKICK_SERVER_URL: "https://ann:private-password@private.example.com/" }, /SIDEKICK_SERVER_URL: a user or password/],
-  ["a server URL that is none", { SIDEKICK_SERVER_URL: "private.example.com/api" }, /SIDEKICK_SERVER_URL: expected something like/],
-  ["a server URL of another kind", { SIDEKICK_SERVER_URL: "ftp://private.example.com/" }, /SIDEKICK_SERVER_URL: expected something like/],
-  ["an origin with a path", { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com/" }, /SIDEKICK_ALLOWED_ORIGINS: expected origins/],
-  ["hubs that are no JSON", { SIDEKICK_HUBS: '{ "127.0.0.1": { "secret": "private-secret"' }, /SIDEKICK_HUBS: expected a JSON object/],
-  ["a hub that is no object", { SIDEKICK_HUBS: '{ "127.0.0.1": "private-secret" }' }, /SIDEKICK_HUBS, 127\.0\.0\.1: expected a JSON object/],
-  ["a hub with a wrong URL", { SIDEKICK_HUBS: '{ "127.0.0.1": { "secret": "private-secret", "server_url": "private.example.com" } }' }, /127\.0\.0\.1: server_url: expected/],
-  ["a hostname twice", { SIDEKICK_HUBS: '{ "a.com": { "secret": "private-secret" }, "A.com": { "secret": "private-secret" } }' }, /"a\.com" twice/],
-  ["trace bytes that are no number", { SIDEKICK_TRACE_BYTES: "many" }, /SIDEKICK_TRACE_BYTES: expected a number of bytes, got "many"/],
+  [
+    "limits that are no JSON",
+    { SIDEKICK_LIMITS: "{ private-limits" },
+    /SIDEKICK_LIMITS: expected a JSON object/,
+  ],
+  [
+    "a server URL with a password",
+    { SIDEKICK_SERVER_URL: "https://ann:private-password@private.example.com/" },
+    /SIDEKICK_SERVER_URL: a user or password/,
+  ],
+  [
+    "a server URL that is none",
+    { SIDEKICK_SERVER_URL: "private.example.com/api" },
+    /SIDEKICK_SERVER_URL: expected something like/,
+  ],
+  [
+    "a server URL of another kind",
+    { SIDEKICK_SERVER_URL: "ftp://private.example.com/" },
+    /SIDEKICK_SERVER_URL: expected something like/,
+  ],
+  [
+    "an origin with a path",
+    { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com/" },
+    /SIDEKICK_ALLOWED_ORIGINS: expected origins/,
+  ],
+  [
+    "hubs that are no JSON",
+    { SIDEKICK_HUBS: '{ "127.0.0.1": { "secret": "private-secret"' },
+    /SIDEKICK_HUBS: expected a JSON object/,
+  ],
+  [
+    "a hub that is no object",
+    { SIDEKICK_HUBS: '{ "127.0.0.1": "private-secret" }' },
+    /SIDEKICK_HUBS, 127\.0\.0\.1: expected a JSON object/,
+  ],
+  [
+    "a hub with a wrong URL",
+    {
+      SIDEKICK_HUBS:
+        '{ "127.0.0.1": { "secret": "private-secret", "server_url": "private.example.com" } }',
+    },
+    /127\.0\.0\.1: server_url: expected/,
+  ],
+  [
+    "a hostname twice",
+    {
+      SIDEKICK_HUBS:
+        '{ "a.com": { "secret": "private-secret" }, "A.com": { "secret": "private-secret" } }',
+    },
+    /"a\.com" twice/,
+  ],
+  [
+    "trace bytes that are no number",
+    { SIDEKICK_TRACE_BYTES: "many" },
+    /SIDEKICK_TRACE_BYTES: expected a number of bytes, got "many"/,
+  ],
 ] as [string, Record<string, string>, RegExp][]) {
   test(`${what}: the log says which setting is wrong, a stranger hears nothing of it, and no secret and no URL is printed`, async () => {
-    const sidekick = await start({ env: { SIDEKICK_SECRET: "private-secret", SIDEKICK_SERVER_SECRET: "private-server-secret", ...env } });
+    const sidekick = await start({
+      env: {
+        SIDEKICK_SECRET: "private-secret",
+        SIDEKICK_SERVER_SECRET: "private-server-secret",
+        ...env,
+      },
+    });
     const { port } = sidekick;
     const answers = await Promise.all([
       request(port, "/health", undefined, { method: "GET" }),
       request(port, "/message", "{}", { secret: "private-secret" }),
       request(port, "/socket", undefined, { method: "GET" }),
     ]);
-    for (const { status, body } of answers) assert.equal(`${status} ${body}`, "500 This Sidekick is not configured; its log says what is missing");
+    for (const { status, body } of answers)
+      assert.equal(
+        `${status} ${body}`,
+        "500 This Sidekick is not configured; its log says what is missing",
+      );
     await assert.rejects(TestClient.connect(port), /500/);
     await until(() => expected.test(sidekick.output()));
     assert.doesNotMatch(sidekick.output(), /private/);

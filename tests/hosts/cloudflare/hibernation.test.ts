@@ -8,7 +8,10 @@ import { converse, hubOf, startRig } from "./support/conversation.ts";
 import { closeEverything } from "./support/sidekick.ts";
 
 const only = process.env["SIDEKICK_SEED"];
-const seeds = only !== undefined ? [Number(only)] : Array.from({ length: Number(process.env["SIDEKICK_SEEDS"] ?? 12) }, (_, i) => i + 1);
+const seeds =
+  only !== undefined
+    ? [Number(only)]
+    : Array.from({ length: Number(process.env["SIDEKICK_SEEDS"] ?? 12) }, (_, i) => i + 1);
 
 after(closeEverything);
 
@@ -59,6 +62,6 @@ const SUBJECTS: Record<string, RegExp> = {
   "a token that is over": /not valid here/,
   "a frame too large": /frame_bytes_max/,
   "no UTF-8": /found byte 0xff/,
-  "a token that expires": /ms pass\n(  client .*\n)*  \{.*\n  stored: \[\],/,
+  "a token that expires": /ms pass\n( {2}client .*\n)* {2}\{.*\n {2}stored: \[\],/,
   "a wrong bearer": /nonsense to \S+: 401/,
 };

@@ -1,7 +1,21 @@
 // The object in workerd: its sockets, what is stored where, resets, alarms.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { closeEverything, health, letGo, post, RawConnection, registerToken, request, settle, start, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  health,
+  letGo,
+  post,
+  RawConnection,
+  registerToken,
+  request,
+  settle,
+  start,
+  startWithApp,
+  stopAll,
+  TestClient,
+  until,
+} from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -23,7 +37,10 @@ test("a closed socket is closed on both sides, and its client is forgotten", asy
 test("a client that closes while the object sleeps is forgotten, and its token is free again", async () => {
   const sidekick = await start();
   await registerToken(sidekick.port, "a-token-of-someone");
-  const [client, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const [client, other] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   await client.subscribe("a-token-of-someone");
   await sidekick.evict("hibernate");
   await client.close();
@@ -62,7 +79,9 @@ test("where there is no room for another client, it is refused with the reason, 
   const first = await TestClient.connect(port);
   await assert.rejects(TestClient.connect(port), /503/);
   const raw = await RawConnection.connect(port);
-  raw.write("GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  raw.write(
+    "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
   assert.match(await raw.until("clients_max"), /^HTTP\/1\.1 503 /);
   assert.deepEqual(await settle(first), []);
   assert.equal((await health(port)).clients, 1);
@@ -87,7 +106,8 @@ test("1,000 resources and 100 tokens on one socket outlive sleep, in rows, and l
   assert.ok((await sidekick.rows("client")) > 0);
   await sidekick.evict("hibernate");
   await post(port, "/resources", { resources });
-  for (let i = 0; i < 100; i++) await post(port, "/message", { channel: "chat", params: { roomId: String(i) }, data: i });
+  for (let i = 0; i < 100; i++)
+    await post(port, "/message", { channel: "chat", params: { roomId: String(i) }, data: i });
   assert.equal((await settle(client)).length, 1100);
   client.send({ type: "unlisten", resources: resources.slice(1) });
   await client.next();
@@ -106,7 +126,10 @@ test("a record of letters beyond Latin 1, which take twice the room, outlives sl
   const sidekick = await start();
   const client = await TestClient.connect(sidekick.port);
   for (const count of [22, 28]) {
-    const resources = Array.from({ length: count }, (_, i) => `${count}-${i}-${"\u4e16".repeat(300)}`);
+    const resources = Array.from(
+      { length: count },
+      (_, i) => `${count}-${i}-${"\u4e16".repeat(300)}`,
+    );
     client.send({ type: "listen", resources });
     assert.equal((await client.next()).type, "listening");
     assert.equal(await sidekick.rows("client"), count === 28 ? 1 : 0);
@@ -137,7 +160,13 @@ test("records of many rows outlive sleep: names that are six times as long when 
   await sidekick.evict("hibernate");
   await post(port, "/resources", { resources: resources.slice(400, 410) });
   assert.equal((await settle(client)).length, 10);
-  client.send({ type: "send", token: "token-with-large-context", channel: "chat", params: {}, data: 1 });
+  client.send({
+    type: "send",
+    token: "token-with-large-context",
+    channel: "chat",
+    params: {},
+    data: 1,
+  });
   await until(async () => app.forwarded.length === 1);
   assert.ok(app.forwarded[0]!.body.includes(context));
   // Shorter again: no part of the longer ones remains.
@@ -183,7 +212,13 @@ test("after a reset, which closes every socket unseen, clients come back with th
   await back.subscribe("token-that-was-free");
   await post(port, "/message", { channel: "chat", params: { roomId: "1" }, data: 1 });
   assert.equal((await settle(back)).length, 1);
-  back.send({ type: "send", token: "token-that-was-held", channel: "chat", params: { roomId: "1" }, data: 2 });
+  back.send({
+    type: "send",
+    token: "token-that-was-held",
+    channel: "chat",
+    params: { roomId: "1" },
+    data: 2,
+  });
   await until(async () => app.forwarded.length === 1);
   assert.match(app.forwarded[0]!.body, /"user": ?"ann"/);
 });
@@ -235,7 +270,10 @@ test("an alarm that comes late, to an object asleep, and then twice more: what h
   await registerToken(port, "token-nobody-takes");
   const tokens = () => sidekick.sql("SELECT key, state, expires_at FROM token ORDER BY key");
   const [free, held] = await tokens();
-  assert.deepEqual([free.key, free.state, held.key, held.state], ["token-nobody-takes", 0, "token-that-is-held", 2]);
+  assert.deepEqual(
+    [free.key, free.state, held.key, held.state],
+    ["token-nobody-takes", 0, "token-that-is-held", 2],
+  );
   await sidekick.evict("hibernate");
   await sidekick.test(`clock?at=${free.expires_at + 10_000}`);
   assert.deepEqual(await tokens(), [free, held]); // it is late: nobody has erased it yet

@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Inbox } from "../shared/covenant-support/inbox.js";
-import { sidekickSecret, startWorld } from "../shared/covenant-support/world.js";
 import type { Peer, World } from "../shared/covenant-support/world.js";
+import { sidekickSecret, startWorld } from "../shared/covenant-support/world.js";
 import { request } from "./support/sidekick.ts";
 
-process.env["SIDEKICK_COMMAND"] = "node --import tsx worker/workerd/run-worker.ts --main tests/hosts/cloudflare/support/test-worker.ts";
+process.env["SIDEKICK_COMMAND"] =
+  "node --import tsx worker/workerd/run-worker.ts --main tests/hosts/cloudflare/support/test-worker.ts";
 
 let world: World;
 before(async () => void (world = await startWorld()));
@@ -20,7 +21,8 @@ const backDoor = async (path: string, body = ""): Promise<any> => {
   assert.equal(answer.status, 200, answer.body);
   return JSON.parse(answer.body);
 };
-const tokens = (): Promise<{ key: string; state: number; expires_at: number }[]> => backDoor("sql", "SELECT key, state, expires_at FROM token ORDER BY key");
+const tokens = (): Promise<{ key: string; state: number; expires_at: number }[]> =>
+  backDoor("sql", "SELECT key, state, expires_at FROM token ORDER BY key");
 
 /** As a deployment does it. Resolves when the client has noticed. */
 async function deploy(peer: Peer): Promise<void> {
@@ -47,7 +49,9 @@ test("inside the window a client from npm that comes back goes on with its token
   assert.equal(await world.app.sendMessage("chat", room, "after the deployment"), null);
   await messages.find("the message", (data) => data === "after the deployment");
   await peer.client.send("chat", room, seat.token, { say: "still me" });
-  const heard = await world.heard.find("still me", ({ data }) => JSON.stringify(data).includes("still me"));
+  const heard = await world.heard.find("still me", ({ data }) =>
+    JSON.stringify(data).includes("still me"),
+  );
   assert.deepEqual(heard.context, { username: "ann" });
   assert.deepEqual(await tokens(), [{ key: seat.token, state: 2, expires_at: 0 }]);
   assert.deepEqual(peer.errors(), []);
@@ -58,7 +62,10 @@ test("after the window its token is over; the client is told so, asks the app se
   const first = world.client();
   const seat = await first.join("chat", room, { username: "bob" });
   await deploy(first);
-  await request(world.sidekick.port, "/health", undefined, { method: "GET", secret: sidekickSecret }); // the first event of the new object: the window begins
+  await request(world.sidekick.port, "/health", undefined, {
+    method: "GET",
+    secret: sidekickSecret,
+  }); // the first event of the new object: the window begins
   assert.ok((await tokens()).some(({ key, state }) => key === seat.token && state === 0));
   await backDoor(`clock?at=${Date.now() + 61_000}`); // token_resume_ms and a little more
   const { peer, messages } = await comeBack(seat.token);

@@ -1,9 +1,21 @@
 // The recording of the object: it replays, only who has the secret gets it, and it is bounded.
 import assert from "node:assert/strict";
-import { isDeepStrictEqual } from "node:util";
 import { after, afterEach, test } from "node:test";
-import { closeEverything, health, post, registerToken, request, SECRET, start, startApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import { isDeepStrictEqual } from "node:util";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  health,
+  post,
+  registerToken,
+  request,
+  SECRET,
+  start,
+  startApp,
+  stopAll,
+  TestClient,
+  until,
+} from "./support/sidekick.ts";
 import { watchedWorker } from "./support/workers.ts";
 
 after(closeEverything);
@@ -22,7 +34,10 @@ async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<
 }
 
 test("the recording replays, through sleep, a reset and a trap, and only who has the secret gets it", async () => {
-  const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "1000000" }, limits: { auth_failure_delay_ms: 1 } });
+  const sidekick = await start({
+    env: { SIDEKICK_TRACE_BYTES: "1000000" },
+    limits: { auth_failure_delay_ms: 1 },
+  });
   const { port } = sidekick;
   await registerToken(port, "token-in-the-recording");
   const client = await TestClient.connect(port);
@@ -35,12 +50,18 @@ test("the recording replays, through sleep, a reset and a trap, and only who has
   await sidekick.evict("close");
   await client.closed;
   await health(port);
-  assert.equal((await request(port, "/trace", undefined, { method: "GET", secret: "wrong" })).status, 401);
+  assert.equal(
+    (await request(port, "/trace", undefined, { method: "GET", secret: "wrong" })).status,
+    401,
+  );
   const trace = await fetchTrace(port);
   assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 4);
   assert.ok(!trace.includes(SECRET));
   // The drill, not the module, makes the trap: the input itself replays without one.
-  const withoutTrap = trace.split("\n").filter((line) => !line.includes("trap!")).join("\n");
+  const withoutTrap = trace
+    .split("\n")
+    .filter((line) => !line.includes("trap!"))
+    .join("\n");
   assert.ok((await assertReplays(sidekick, withoutTrap)) > 8);
   assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":1,/);
 });
@@ -89,13 +110,24 @@ test("nothing waits for a recording: no write of it locks the output gate, also 
   const inputs = await assertReplays(sidekick, await fetchTrace(sidekick.port));
   assert.ok(inputs > 20 && inputs < 200, `${inputs} inputs`);
   await registerToken(sidekick.port, "token");
-  assert.equal((await sidekick.test("gating-writes")).length, 1, "a token is to be stored before it is confirmed, and such writes are seen");
+  assert.equal(
+    (await sidekick.test("gating-writes")).length,
+    1,
+    "a token is to be stored before it is confirmed, and such writes are seen",
+  );
 });
 
 test("a long recording ends behind what is delivered, and not in front of what is delivered next", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const hubs = await sidekick.test("hubs");
-  assert.equal((await post(sidekick.port, "/resources", { resources: Array.from({ length: 20 }, () => "x".repeat(1000)) })).status, 200);
+  assert.equal(
+    (
+      await post(sidekick.port, "/resources", {
+        resources: Array.from({ length: 20 }, () => "x".repeat(1000)),
+      })
+    ).status,
+    200,
+  );
   await until(async () => (await sidekick.test("hubs")) > hubs + 1); // the second, though nothing comes any more
   const trace = await fetchTrace(sidekick.port);
   assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 2);
@@ -123,11 +155,22 @@ test("where the storage refuses the recording it ends, no more lines are made, a
 test("inputs that are longer than the recording may be: at most two remain", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000" } });
   for (let i = 0; i < 6; i++) {
-    assert.equal((await post(sidekick.port, "/resources", { resources: ["x".repeat(1000)], more: `${i}`.repeat(300_000) })).status, 200);
+    assert.equal(
+      (
+        await post(sidekick.port, "/resources", {
+          resources: ["x".repeat(1000)],
+          more: `${i}`.repeat(300_000),
+        })
+      ).status,
+      200,
+    );
     await until(async () => (await sidekick.test("hubs")) >= i + 2);
   }
   const trace = await fetchTrace(sidekick.port);
-  assert.ok(trace.length > 300_000 && trace.length < 2 * 200_000 + 2 * 302_000, `${trace.length} bytes`);
+  assert.ok(
+    trace.length > 300_000 && trace.length < 2 * 200_000 + 2 * 302_000,
+    `${trace.length} bytes`,
+  );
   assert.ok(trace.includes("5555"), "the latest is there");
   assert.ok((await assertReplays(sidekick, trace)) <= 2);
 });
@@ -135,7 +178,8 @@ test("inputs that are longer than the recording may be: at most two remain", asy
 test("a restore that is longer than the recording may be does not make the hub anew at every input", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const { port } = sidekick;
-  for (let i = 0; i < 200; i++) await registerToken(port, `token-${i}`, "chat", { roomId: String(i) }, "c".repeat(100));
+  for (let i = 0; i < 200; i++)
+    await registerToken(port, `token-${i}`, "chat", { roomId: String(i) }, "c".repeat(100));
   await sidekick.evict("hibernate");
   const client = await TestClient.connect(port);
   const hubs = await sidekick.test("hubs");
@@ -158,12 +202,20 @@ test("while the app server owes an answer the recording stops at its bound; with
   const answers: (() => void)[] = [];
   const app = await startApp((response) => void answers.push(() => response.writeHead(204).end()));
   const bytesMax = 20_000;
-  const sidekick = await start({ env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_TRACE_BYTES: String(bytesMax) } });
+  const sidekick = await start({
+    env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_TRACE_BYTES: String(bytesMax) },
+  });
   const { port } = sidekick;
   await registerToken(port, "slow");
   const client = await TestClient.connect(port);
   await client.subscribe("slow");
-  client.send({ type: "send", token: "slow", channel: "chat", params: {}, data: "answer this later" });
+  client.send({
+    type: "send",
+    token: "slow",
+    channel: "chat",
+    params: {},
+    data: "answer this later",
+  });
   for (let i = 0; i < 200; i++) {
     client.send({ type: "listen", resources: [`todo/${i % 10}`] });
     await client.next();
@@ -183,7 +235,9 @@ test("a recording of more than 32 MiB comes whole", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000000" } });
   const { port } = sidekick;
   const resource = "x".repeat(1000);
-  const body = JSON.stringify({ resources: Array.from({ length: 5000 }, (_, i) => `${resource}${i}`) });
+  const body = JSON.stringify({
+    resources: Array.from({ length: 5000 }, (_, i) => `${resource}${i}`),
+  });
   for (let i = 0; i < 8; i++) assert.equal((await request(port, "/resources", body)).status, 200);
   const trace = await fetchTrace(port);
   assert.ok(trace.length > 33 << 20, `${trace.length} bytes`);

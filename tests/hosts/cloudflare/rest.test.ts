@@ -17,7 +17,17 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
     if (body.includes("open")) held.push(response);
     else if (!body.includes("hang")) response.writeHead(body.includes("fail") ? 500 : 204).end();
   });
-  const names = ["frames", "forward", "failed-forward", "hung-forward", "bearer", "expiry", "closed", "trap", "open-forward"];
+  const names = [
+    "frames",
+    "forward",
+    "failed-forward",
+    "hung-forward",
+    "bearer",
+    "expiry",
+    "closed",
+    "trap",
+    "open-forward",
+  ];
   const hub = (name: string) => ({
     secret: "test-secret",
     server_url: app.url,
@@ -28,27 +38,44 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
       ...(name === "expiry" && { token_ttl_ms: REST_MS + 4000 }),
     },
   });
-  const sidekick = await startSidekick({ env: { SIDEKICK_HUBS: JSON.stringify(Object.fromEntries(names.map((name) => [name, hub(name)]))) } });
+  const sidekick = await startSidekick({
+    env: {
+      SIDEKICK_HUBS: JSON.stringify(Object.fromEntries(names.map((name) => [name, hub(name)]))),
+    },
+  });
   const { port } = sidekick;
   try {
     const clients = new Map<string, TestClient>();
     for (const name of names) {
       const headers = { Host: name };
-      const post = (path: string, body: object) => request(port, path, JSON.stringify(body), { headers });
+      const post = (path: string, body: object) =>
+        request(port, path, JSON.stringify(body), { headers });
       const client = await TestClient.connect(port, headers);
       clients.set(name, client);
       await post("/connection", { token: "token-of-the-test", channel: "chat", params: {} });
       client.send({ type: "listen", resources: ["todo/1"] });
       await client.next();
-      const send = (data: string) => client.send({ type: "send", token: "token-of-the-test", channel: "chat", params: {}, data });
+      const send = (data: string) =>
+        client.send({
+          type: "send",
+          token: "token-of-the-test",
+          channel: "chat",
+          params: {},
+          data,
+        });
       if (name === "expiry") continue;
       await client.subscribe("token-of-the-test");
       if (name === "forward") send("fine");
       if (name === "failed-forward") send("fail");
       if (name === "open-forward") send("open");
       if (name === "hung-forward") send("hang");
-      if (name.endsWith("ed-forward") || name === "hung-forward") assert.equal((await client.next()).type, "error");
-      if (name === "bearer") assert.equal((await request(port, "/message", "{}", { headers, secret: "wrong" })).status, 401);
+      if (name.endsWith("ed-forward") || name === "hung-forward")
+        assert.equal((await client.next()).type, "error");
+      if (name === "bearer")
+        assert.equal(
+          (await request(port, "/message", "{}", { headers, secret: "wrong" })).status,
+          401,
+        );
       if (name === "closed") await (await TestClient.connect(port, headers)).close();
       if (name === "trap") await request(port, "/message", "trap!", { headers });
     }
@@ -56,7 +83,13 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
     for (let alarms = 0; ; await rest(100)) {
       const come = await sidekick.test("alarms?hub=expiry");
       if ((await sidekick.constructed("expiry")) > 1) break;
-      if (come > alarms) await request(port, "/connection", `{"token":"another-token-${come}","channel":"chat","params":{}}`, { headers: { Host: "expiry" } });
+      if (come > alarms)
+        await request(
+          port,
+          "/connection",
+          `{"token":"another-token-${come}","channel":"chat","params":{}}`,
+          { headers: { Host: "expiry" } },
+        );
       alarms = come;
     }
     // The one that has a forward open must not: the answer would be lost. To say so without waking it, nobody has spoken to it.
@@ -67,7 +100,9 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
     // By now the others have slept as well, unless this machine is slow: then they get another rest.
     for (let awake = names.filter((name) => name !== "open-forward"); ; await rest(REST_MS)) {
       for (const name of awake) assert.deepEqual(await settle(clients.get(name)!), []);
-      const slept = await Promise.all(awake.map(async (name) => (await sidekick.constructed(name)) > 1));
+      const slept = await Promise.all(
+        awake.map(async (name) => (await sidekick.constructed(name)) > 1),
+      );
       awake = awake.filter((_, i) => !slept[i]);
       if (awake.length === 0) break;
     }

@@ -10,7 +10,11 @@ function fakeStorage() {
   const sorted = () => [...rows].sort(([a], [b]) => (a < b ? -1 : 1));
   const storage = {
     refuses: "nothing" as "nothing" | "at once" | "later",
-    recordings: () => sorted().map(([key, row]) => `${key.split("/")[2]!.replace(/^0+(?=\d)/, "")}: ${new TextDecoder().decode(row)}`),
+    recordings: () =>
+      sorted().map(
+        ([key, row]) =>
+          `${key.split("/")[2]!.replace(/^0+(?=\d)/, "")}: ${new TextDecoder().decode(row)}`,
+      ),
     async put(key: string, row: Uint8Array) {
       if (storage.refuses === "later") throw new Error("full");
       rows.set(key, row);
@@ -19,7 +23,15 @@ function fakeStorage() {
       for (const key of keys) rows.delete(key);
     },
     kv: {
-      list({ reverse = false, limit = Infinity, start = "" }: { reverse?: boolean; limit?: number; start?: string }) {
+      list({
+        reverse = false,
+        limit = Infinity,
+        start = "",
+      }: {
+        reverse?: boolean;
+        limit?: number;
+        start?: string;
+      }) {
         const found = sorted().filter(([key]) => key >= start);
         return (reverse ? found.reverse() : found).slice(0, limit);
       },

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { startSidekick } from "./support/sidekick.ts";
-import type { WorkerdSidekick } from "./support/sidekick.ts";
 import { root } from "../../../worker/workerd/workerd.ts";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
+import { startSidekick } from "./support/sidekick.ts";
 
 const folder = join(root, "tests/core/traces");
 const traces = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
@@ -19,7 +19,11 @@ test("there are golden traces", () => assert.ok(traces.length > 0));
 for (const name of traces) {
   test(`${name} replays in workerd, byte for byte`, async () => {
     const { difference, inputs } = await sidekick.test("replay", readFileSync(join(folder, name)));
-    assert.equal(difference, undefined, `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ${difference?.actual}`);
+    assert.equal(
+      difference,
+      undefined,
+      `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ${difference?.actual}`,
+    );
     assert.ok(inputs > 0);
   });
 }

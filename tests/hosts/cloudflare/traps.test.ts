@@ -1,10 +1,26 @@
 // What only our own bug, or a broken disk, can cause: traps of the module and writes that fail. The one who sent the input loses the
 // socket, and nobody else anything.
 import assert from "node:assert/strict";
-import { after, afterEach, test } from "node:test";
 import type * as http from "node:http";
-import { closeEverything, health, letGo, post, registerToken, request, SECRET, sender, settle, start, startApp, startWithApp, stopAll, TestClient, until } from "./support/sidekick.ts";
+import { after, afterEach, test } from "node:test";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  health,
+  letGo,
+  post,
+  registerToken,
+  request,
+  SECRET,
+  sender,
+  settle,
+  start,
+  startApp,
+  startWithApp,
+  stopAll,
+  TestClient,
+  until,
+} from "./support/sidekick.ts";
 
 after(closeEverything);
 afterEach(stopAll);
@@ -12,7 +28,8 @@ afterEach(stopAll);
 test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {
   const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
   const { port } = sidekick;
-  for (const name of ["good", "bad", "idle"]) await registerToken(port, `token-of-the-${name}-one`, "chat", {}, name);
+  for (const name of ["good", "bad", "idle"])
+    await registerToken(port, `token-of-the-${name}-one`, "chat", {}, name);
   const good = await TestClient.connect(port);
   await good.subscribe("token-of-the-good-one");
   good.send({ type: "listen", resources: ["todo/1"] });
@@ -43,7 +60,10 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
 test("a trap at the end of a socket leaves no ghost of its client", async () => {
   const sidekick = await start();
   await registerToken(sidekick.port, "token-that-is-held");
-  const [client, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const [client, other] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   await client.subscribe("token-that-is-held");
   await sidekick.test("trap-at?input=client_closed");
   await client.close();
@@ -127,21 +147,55 @@ test("a trap in one of two objects in one isolate: the other works on, and is no
   const held: http.ServerResponse[] = [];
   const app = await startApp((response) => void held.push(response));
   const settings = { secret: SECRET, server_url: app.url, limits: { token_resume_ms: 300 } };
-  const sidekick = await start({ env: { SIDEKICK_HUBS: JSON.stringify({ "trapping.example.com": settings, "working.example.com": settings }) } });
+  const sidekick = await start({
+    env: {
+      SIDEKICK_HUBS: JSON.stringify({
+        "trapping.example.com": settings,
+        "working.example.com": settings,
+      }),
+    },
+  });
   const { port } = sidekick;
   const working = { Host: "working.example.com" };
   const trapping = { Host: "trapping.example.com" };
   const client = await TestClient.connect(port, working);
-  assert.equal((await post(port, "/connection", { token: "token-of-the-working-one", channel: "chat", params: {} }, working)).status, 200);
+  assert.equal(
+    (
+      await post(
+        port,
+        "/connection",
+        { token: "token-of-the-working-one", channel: "chat", params: {} },
+        working,
+      )
+    ).status,
+    200,
+  );
   await client.subscribe("token-of-the-working-one");
-  assert.equal((await post(port, "/connection", { token: "token-that-will-be-over", channel: "chat", params: {} }, working)).status, 200);
+  assert.equal(
+    (
+      await post(
+        port,
+        "/connection",
+        { token: "token-that-will-be-over", channel: "chat", params: {} },
+        working,
+      )
+    ).status,
+    200,
+  );
   await letGo(port, "token-that-will-be-over", working);
-  client.send({ type: "send", token: "token-of-the-working-one", channel: "chat", params: {}, data: "slow" });
+  client.send({
+    type: "send",
+    token: "token-of-the-working-one",
+    channel: "chat",
+    params: {},
+    data: "slow",
+  });
   await until(() => held.length === 1);
   for (const how of ["frame", "body"]) {
     const bad = await TestClient.connect(port, trapping);
     if (how === "frame") bad.send("trap!");
-    else assert.equal((await request(port, "/message", "trap!", { headers: trapping })).status, 500);
+    else
+      assert.equal((await request(port, "/message", "trap!", { headers: trapping })).status, 500);
     if (how === "frame") assert.equal((await bad.closed).code, 1011);
     await post(port, "/message", { channel: "chat", params: {}, data: how }, working);
     assert.equal((await client.next()).data, how);
@@ -173,7 +227,9 @@ test("the answer to a forward of a hub that trapped concerns nobody", async () =
 
 /** From now on SQLite refuses one kind of write, as a full disk does. */
 const breakWrites = (sidekick: WorkerdSidekick, what: string) =>
-  sidekick.sql(`CREATE TRIGGER broken BEFORE ${what} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`);
+  sidekick.sql(
+    `CREATE TRIGGER broken BEFORE ${what} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`,
+  );
 const mendWrites = (sidekick: WorkerdSidekick) => sidekick.sql("DROP TRIGGER broken");
 
 test("a token that could not be stored is not confirmed, and nobody can hold it: who presents it all the same is cut off", async () => {
@@ -183,7 +239,11 @@ test("a token that could not be stored is not confirmed, and nobody can hold it:
   const [client, other] = [await TestClient.connect(port), await TestClient.connect(port)];
   await client.subscribe("token-from-before");
   await breakWrites(sidekick, "INSERT ON token");
-  const { status, body } = await post(port, "/connection", { token: "token-not-stored", channel: "chat", params: {} });
+  const { status, body } = await post(port, "/connection", {
+    token: "token-not-stored",
+    channel: "chat",
+    params: {},
+  });
   assert.equal(status, 503);
   assert.match(body, /could not be stored/);
   other.send({ type: "subscribe", token: "token-not-stored" });
@@ -196,8 +256,16 @@ test("a token that could not be stored is not confirmed, and nobody can hold it:
 
 for (const [what, broken, frame] of [
   ["taking a token", "UPDATE ON token", { type: "subscribe", token: "token-of-the-unlucky-one" }],
-  ["sending with a token", "UPDATE ON token", { type: "send", token: "token-of-the-unlucky-one", channel: "chat", params: {}, data: 1 }],
-  ["a record in rows", "INSERT ON client", { type: "listen", resources: Array.from({ length: 200 }, (_, i) => `${i}/${"x".repeat(100)}`) }],
+  [
+    "sending with a token",
+    "UPDATE ON token",
+    { type: "send", token: "token-of-the-unlucky-one", channel: "chat", params: {}, data: 1 },
+  ],
+  [
+    "a record in rows",
+    "INSERT ON client",
+    { type: "listen", resources: Array.from({ length: 200 }, (_, i) => `${i}/${"x".repeat(100)}`) },
+  ],
 ] as [string, string, object][]) {
   test(`what could not be stored is not confirmed: ${what} costs the socket of its sender, 1011, and nobody else anything`, async () => {
     const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
@@ -247,7 +315,11 @@ test("where only the end of a token could not be stored, nobody is cut off: afte
 
 /** Resolves when the log tells of so many traps there: a line may come later than the answer to what caused it. */
 async function trapped(sidekick: WorkerdSidekick, at: string, times = 1): Promise<void> {
-  const lines = () => sidekick.output().split("\n").filter((line) => line.includes(`the hub trapped at ${at}`));
+  const lines = () =>
+    sidekick
+      .output()
+      .split("\n")
+      .filter((line) => line.includes(`the hub trapped at ${at}`));
   await until(() => lines().length >= times);
   assert.equal(lines().length, times);
 }

@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
 import * as http from "node:http";
 import * as net from "node:net";
 import { join } from "node:path";
-import { writeFile } from "node:fs/promises";
 import { after, test } from "node:test";
 import { listen } from "../shared/support/left-open.ts";
 import { eventually, registerToken, TestClient } from "../shared/support/sidekick.ts";
-import { cleanUp, isSpinning, newFolder, run } from "./support/server.ts";
 import type { Run } from "./support/server.ts";
+import { cleanUp, isSpinning, newFolder, run } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -31,7 +31,9 @@ test("a stop does not wait for the lookup of a name", async () => {
   process.kill(server.pid, "SIGTERM");
   await eventually(() => server.output().includes("shutting down"));
   const stopped = server.kill("SIGTERM").then((status) => `exit ${status}`);
-  const waited = new Promise((resolve) => setTimeout(resolve, 30_000, "it waits for the lookup").unref());
+  const waited = new Promise((resolve) =>
+    setTimeout(resolve, 30_000, "it waits for the lookup").unref(),
+  );
   assert.equal(await Promise.race([stopped, waited]), "exit 0");
 });
 
@@ -50,13 +52,26 @@ sys.stdin.read()
 `;
 
 test("an address that does not answer does not keep forwards from the next one", async () => {
-  const app = http.createServer((incoming, response) => incoming.resume().on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }')));
+  const app = http.createServer((incoming, response) =>
+    incoming
+      .resume()
+      .on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }')),
+  );
   const port = await listen(app);
-  const hole = spawn("python3", ["-c", BLACK_HOLE, String(port)], { stdio: ["pipe", "pipe", "inherit"] });
+  const hole = spawn("python3", ["-c", BLACK_HOLE, String(port)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   await once(hole.stdout, "data");
   const config = join(await newFolder(), "config.json");
   await writeFile(config, '{"forward_timeout_ms": 20000}');
-  const server = run(["--server-url", `http://two.test:${port}/`, "--server-secret", "s", "--config", config]);
+  const server = run([
+    "--server-url",
+    `http://two.test:${port}/`,
+    "--server-secret",
+    "s",
+    "--config",
+    config,
+  ]);
   const client = await sendThrough(server);
   assert.equal((await client.next()).error.message, "heard");
   assert.equal(await server.kill("SIGTERM"), 0);
@@ -64,8 +79,16 @@ test("an address that does not answer does not keep forwards from the next one",
 });
 
 for (const [name, head, more] of [
-  ["an extension of a chunk", "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n5;", "x".repeat(64 * 1024)],
-  ["a trailer", "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "a: b\r\n".repeat(10_000)],
+  [
+    "an extension of a chunk",
+    "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+    "x".repeat(64 * 1024),
+  ],
+  [
+    "a trailer",
+    "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+    "a: b\r\n".repeat(10_000),
+  ],
   ["interim answers", "", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)],
 ] as const) {
   test(`an app server that sends ${name} without end is given up`, async () => {
@@ -76,7 +99,12 @@ for (const [name, head, more] of [
       socket.on("drain", babble).write(head);
       babble();
     });
-    const server = run(["--server-url", `http://127.0.0.1:${await listen(app)}/`, "--server-secret", "s"]);
+    const server = run([
+      "--server-url",
+      `http://127.0.0.1:${await listen(app)}/`,
+      "--server-secret",
+      "s",
+    ]);
     const client = await sendThrough(server);
     assert.equal((await client.next()).error.fault, "server");
     assert.equal(await isSpinning(server.pid), false);

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { stat } from "node:fs/promises";
+import * as http from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import * as http from "node:http";
 import { listen } from "../shared/support/left-open.ts";
 import { eventually, registerToken, request, TestClient } from "../shared/support/sidekick.ts";
-import { cleanUp, isSpinning, newFolder, run, sql } from "./support/server.ts";
 import type { Run } from "./support/server.ts";
+import { cleanUp, isSpinning, newFolder, run, sql } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -17,7 +17,10 @@ async function startAnswering() {
   const waiting = new Map<string, http.ServerResponse>();
   const server = http.createServer((incoming, response) => {
     let body = "";
-    incoming.setEncoding("utf8").on("data", (text: string) => (body += text)).on("end", () => waiting.set(JSON.parse(body).data, response));
+    incoming
+      .setEncoding("utf8")
+      .on("data", (text: string) => (body += text))
+      .on("end", () => waiting.set(JSON.parse(body).data, response));
   });
   return {
     url: `http://127.0.0.1:${await listen(server)}/`,
@@ -25,7 +28,12 @@ async function startAnswering() {
     async answer(names: readonly string[]): Promise<void> {
       await eventually(() => names.every((name) => waiting.has(name)));
       for (const name of names) {
-        await new Promise<void>((resolve) => waiting.get(name)!.writeHead(400).end(JSON.stringify({ fault: "client", message: `answer for ${name}` }), resolve));
+        await new Promise<void>((resolve) =>
+          waiting
+            .get(name)!
+            .writeHead(400)
+            .end(JSON.stringify({ fault: "client", message: `answer for ${name}` }), resolve),
+        );
         await new Promise((resolve) => setTimeout(resolve, 100)); // so that the Sidekick sees them in this order
       }
     },
@@ -34,8 +42,15 @@ async function startAnswering() {
 
 /** The first and the last hold the tokens `sender` and `other`. */
 async function threeClients(port: number): Promise<[TestClient, TestClient, TestClient]> {
-  const clients = [await TestClient.connect(port), await TestClient.connect(port), await TestClient.connect(port)] as [TestClient, TestClient, TestClient];
-  for (const [client, token] of [[clients[0], "sender"], [clients[2], "other"]] as const) {
+  const clients = [
+    await TestClient.connect(port),
+    await TestClient.connect(port),
+    await TestClient.connect(port),
+  ] as [TestClient, TestClient, TestClient];
+  for (const [client, token] of [
+    [clients[0], "sender"],
+    [clients[2], "other"],
+  ] as const) {
     await registerToken(port, token, "chat", { room: token });
     await client.subscribe(token);
   }
@@ -66,7 +81,12 @@ test("no token that was acknowledged is lost when the process is killed under lo
   const register = async (lane: number) => {
     for (let i = 0; !isKilled; i++) {
       const token = `token-${lane}-${i}`;
-      const answer = await request(port, "/connection", JSON.stringify({ token, channel: "chat", params: { room: token }, context: i }), { agent }).catch(() => undefined);
+      const answer = await request(
+        port,
+        "/connection",
+        JSON.stringify({ token, channel: "chat", params: { room: token }, context: i }),
+        { agent },
+      ).catch(() => undefined);
       if (answer === undefined) return;
       assert.equal(answer.status, 200);
       acknowledged.push(token);
@@ -103,9 +123,19 @@ test("a token that a client held is free again after a kill, one that was given 
 
   const forwarded: string[] = [];
   const app = http.createServer((incoming, response) => {
-    incoming.setEncoding("utf8").on("data", (text: string) => forwarded.push(text)).on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "seen" }'));
+    incoming
+      .setEncoding("utf8")
+      .on("data", (text: string) => forwarded.push(text))
+      .on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "seen" }'));
   });
-  const second = run(["--data", data, "--server-url", `http://127.0.0.1:${await listen(app)}/`, "--server-secret", "s"]);
+  const second = run([
+    "--data",
+    data,
+    "--server-url",
+    `http://127.0.0.1:${await listen(app)}/`,
+    "--server-secret",
+    "s",
+  ]);
   const again = await TestClient.connect(await second.port());
   again.send({ type: "subscribe", token: "gone" });
   assert.equal((await again.next()).type, "error");
@@ -135,21 +165,25 @@ test("only the owner may read what is kept", async () => {
   const server = run(["--data", data]);
   await registerToken(await server.port(), "token-1");
   assert.equal((await stat(data)).mode & 0o777, 0o700);
-  for (const file of ["tokens.sqlite", "tokens.sqlite-wal"]) assert.equal((await stat(join(data, file))).mode & 0o777, 0o600);
+  for (const file of ["tokens.sqlite", "tokens.sqlite-wal"])
+    assert.equal((await stat(join(data, file))).mode & 0o777, 0o600);
   await server.kill("SIGTERM");
 });
 
 test("what a recording with restored tokens holds replays byte for byte", async () => {
   const data = await newFolder();
   const first = run(["--data", data]);
-  for (let i = 0; i < 20; i++) await registerToken(await first.port(), `token-${i}`, "chat", { room: "ä" });
+  for (let i = 0; i < 20; i++)
+    await registerToken(await first.port(), `token-${i}`, "chat", { room: "ä" });
   await first.kill("SIGKILL");
   const trace = join(data, "trace.jsonl");
   const second = run(["--data", data, "--record", trace]);
   const client = await TestClient.connect(await second.port());
   await client.subscribe("token-7");
   assert.equal(await second.kill("SIGTERM"), 0);
-  const replay = execFileSync(process.execPath, ["worker/dist/node/replay-cli.js", trace], { encoding: "utf8" });
+  const replay = execFileSync(process.execPath, ["worker/dist/node/replay-cli.js", trace], {
+    encoding: "utf8",
+  });
   assert.match(replay, /all actions equal/);
 });
 
@@ -162,12 +196,18 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   bystander.send({ type: "listen", resources: ["r"] });
   await bystander.next();
   const context = "x".repeat(20_000);
-  const register = (token: string) => request(port, "/connection", JSON.stringify({ token, channel: "chat", params: {}, context }));
+  const register = (token: string) =>
+    request(port, "/connection", JSON.stringify({ token, channel: "chat", params: {}, context }));
   const statuses: number[] = [];
-  while (!statuses.includes(503) && statuses.length < 200) statuses.push((await register(`token-${statuses.length}`)).status);
+  while (!statuses.includes(503) && statuses.length < 200)
+    statuses.push((await register(`token-${statuses.length}`)).status);
   assert.equal(statuses.at(-1), 503, "at last the disk is full");
   assert.ok(statuses.length > 5 && statuses.slice(0, -1).every((status) => status === 200));
-  await eventually(() => /error what has changed could not be stored, and is refused until it can be error=/.test(server.output()));
+  await eventually(() =>
+    /error what has changed could not be stored, and is refused until it can be error=/.test(
+      server.output(),
+    ),
+  );
 
   taker.send({ type: "subscribe", token: "token-0" });
   assert.equal((await taker.closed).code, 1011, "taking a token changes what is stored");
@@ -180,13 +220,15 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   const unlucky = await TestClient.connect(port);
   unlucky.send({ type: "subscribe", token: `token-${statuses.length - 1}` });
   assert.equal((await unlucky.closed).code, 1011, "the one that was not acknowledged is not there");
-  for (const token of ["later", `token-${statuses.length - 1}`]) assert.equal((await register(token)).status, 200);
+  for (const token of ["later", `token-${statuses.length - 1}`])
+    assert.equal((await register(token)).status, 200);
   await bystander.subscribe(`token-${statuses.length - 1}`);
   await server.kill("SIGKILL");
 
   const second = run(["--data", data]);
   const client = await TestClient.connect(await second.port());
-  for (const token of ["later", "token-0", `token-${statuses.length - 2}`]) await client.subscribe(token);
+  for (const token of ["later", "token-0", `token-${statuses.length - 2}`])
+    await client.subscribe(token);
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
@@ -194,10 +236,13 @@ test("with a full disk a request that ends its connection is not acknowledged ei
   const data = await newFolder();
   const server = run(["--data", data], { before: "ulimit -S -f 300; " });
   const port = await server.port();
-  const body = (token: string) => JSON.stringify({ token, channel: "chat", params: {}, context: "x".repeat(20_000) });
+  const body = (token: string) =>
+    JSON.stringify({ token, channel: "chat", params: {}, context: "x".repeat(20_000) });
   const acknowledged: string[] = [];
   for (let i = 0; i < 30; i++) {
-    const { status } = await request(port, "/connection", body(`token-${i}`), { headers: { Connection: "close" } });
+    const { status } = await request(port, "/connection", body(`token-${i}`), {
+      headers: { Connection: "close" },
+    });
     if (status === 200) acknowledged.push(`token-${i}`);
     else assert.equal(status, 503);
   }
@@ -212,12 +257,17 @@ test("with a full disk a request that ends its connection is not acknowledged ei
 test("a write that fails ends the one who wanted it: who has sent a message in the same turn gets its answer, and nobody else does", async () => {
   const data = await newFolder();
   const app = await startAnswering();
-  const server = run(["--data", data, "--server-url", app.url, "--server-secret", "s"], { before: "" });
+  const server = run(["--data", data, "--server-url", app.url, "--server-secret", "s"], {
+    before: "",
+  });
   const port = await server.port();
   const [sender, writer, other] = await threeClients(port);
   await registerToken(port, "w", "chat", { room: "w" });
   execFileSync("prlimit", [`--pid=${server.pid}`, "--fsize=1000"]);
-  await inOneTurn(server, [() => sendMessage(sender, "sender"), () => writer.send({ type: "subscribe", token: "w" })]);
+  await inOneTurn(server, [
+    () => sendMessage(sender, "sender"),
+    () => writer.send({ type: "subscribe", token: "w" }),
+  ]);
   assert.equal((await writer.closed).code, 1011);
   sendMessage(other, "other");
   await app.answer(["sender", "other"]);

@@ -1,7 +1,7 @@
 // What can be wrong around sidekick-server: each is one clear line and an exit status, never a hang and never a crash.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFile, copyFile, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { registerToken, request, TestClient } from "../shared/support/sidekick.ts";
@@ -12,9 +12,19 @@ after(cleanUp);
 /** It does not start: one line that says why, and this status. */
 async function refuses(flags: string[], status: number, expected: RegExp): Promise<void> {
   const server = run(flags);
-  const started = server.port().then(() => "it has started", () => new Promise(() => {}));
-  assert.equal(await Promise.race([server.exit, started]), status, `${flags.join(" ")}: ${server.output()}`);
-  const lines = server.output().split("\n").filter((line) => line.startsWith("sidekick-server: "));
+  const started = server.port().then(
+    () => "it has started",
+    () => new Promise(() => {}),
+  );
+  assert.equal(
+    await Promise.race([server.exit, started]),
+    status,
+    `${flags.join(" ")}: ${server.output()}`,
+  );
+  const lines = server
+    .output()
+    .split("\n")
+    .filter((line) => line.startsWith("sidekick-server: "));
   assert.equal(lines.length, 1, server.output());
   assert.match(lines[0]!, expected);
 }
@@ -32,15 +42,25 @@ async function serves(flags: string[], check: (output: string) => void = () => {
   check(server.output());
 }
 
-test("an engine that does not exist is refused", () => refuses(["--engine", "v8"], 2, /--engine: expected wasmtime or native, got "v8"/));
+test("an engine that does not exist is refused", () =>
+  refuses(["--engine", "v8"], 2, /--engine: expected wasmtime or native, got "v8"/));
 
 test("an app server's URL without a possible port is refused; its scheme and host may have any case", async () => {
-  for (const port of ["99999", "0"]) await refuses(["--server-url", `http://localhost:${port}/`], 2, /server URL: expected something like/);
-  await serves(["--server-url", "HTTP://LOCALHOST:80"], (output) => assert.match(output, /Forwards messages to http:\/\/LOCALHOST:80\/\n/));
+  for (const port of ["99999", "0"])
+    await refuses(
+      ["--server-url", `http://localhost:${port}/`],
+      2,
+      /server URL: expected something like/,
+    );
+  await serves(["--server-url", "HTTP://LOCALHOST:80"], (output) =>
+    assert.match(output, /Forwards messages to http:\/\/LOCALHOST:80\/\n/),
+  );
 });
 
 test("a secret that is not UTF-8 is refused", async () => {
-  const server = run([], { before: "SIDEKICK_SECRET=; set -- \"$@\" --secret \"$(printf '\\377')\"; " });
+  const server = run([], {
+    before: 'SIDEKICK_SECRET=; set -- "$@" --secret "$(printf \'\\377\')"; ',
+  });
   assert.equal(await server.exit, 2);
   assert.match(server.output(), /^sidekick-server: --secret \(SIDEKICK_SECRET\): expected UTF-8$/m);
 });
@@ -59,7 +79,11 @@ describe("the data folder", () => {
     const folder = await newFolder();
     const first = run(["--data", folder]);
     await first.port();
-    await refuses(["--data", folder], 1, /another process uses it: stop that one, or choose another folder/);
+    await refuses(
+      ["--data", folder],
+      1,
+      /another process uses it: stop that one, or choose another folder/,
+    );
     await first.kill("SIGKILL");
     await serves(["--data", folder]);
   });
@@ -67,7 +91,10 @@ describe("the data folder", () => {
   test("a database that is damaged, or of a later Sidekick, is refused and left as it is", async () => {
     const folder = await newFolder();
     const file = join(folder, "tokens.sqlite");
-    await writeFile(file, "this is no database, but it is long enough to be taken for one at first sight ".repeat(100));
+    await writeFile(
+      file,
+      "this is no database, but it is long enough to be taken for one at first sight ".repeat(100),
+    );
     await refuses(["--data", folder], 1, /tokens\.sqlite is damaged, or no database: move it away/);
     assert.match(await readFile(file, "utf8"), /^this is no database/);
 
@@ -79,22 +106,38 @@ describe("the data folder", () => {
     await refuses(["--data", later], 1, /of a later Sidekick \(format 99, this one knows 1\)/);
     bytes.writeInt32BE(-5, 60);
     await writeFile(join(later, "tokens.sqlite"), bytes);
-    await refuses(["--data", later], 1, /--data .+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/);
+    await refuses(
+      ["--data", later],
+      1,
+      /--data .+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/,
+    );
   });
 
   test("a table of somebody else, or a page that is damaged, is refused", async () => {
     const foreign = await newFolder();
     sql(foreign, "'create table tokens (id integer)'");
-    await refuses(["--data", foreign], 1, /--data .+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/);
+    await refuses(
+      ["--data", foreign],
+      1,
+      /--data .+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/,
+    );
 
     const damaged = await newFolder();
     const server = run(["--data", damaged]);
     const port = await server.port();
-    for (let i = 0; i < 30; i++) await registerToken(port, `token-${i}`, "chat", {}, "x".repeat(3000));
+    for (let i = 0; i < 30; i++)
+      await registerToken(port, `token-${i}`, "chat", {}, "x".repeat(3000));
     await server.kill("SIGTERM");
     const bytes = await readFile(join(damaged, "tokens.sqlite"));
-    await writeFile(join(damaged, "tokens.sqlite"), Buffer.concat([bytes.subarray(0, 8192), Buffer.alloc(bytes.byteLength - 8192, 0x5a)]));
-    await refuses(["--data", damaged], 1, /--data .+: tokens\.sqlite is damaged, or no database: move it away to start afresh/);
+    await writeFile(
+      join(damaged, "tokens.sqlite"),
+      Buffer.concat([bytes.subarray(0, 8192), Buffer.alloc(bytes.byteLength - 8192, 0x5a)]),
+    );
+    await refuses(
+      ["--data", damaged],
+      1,
+      /--data .+: tokens\.sqlite is damaged, or no database: move it away to start afresh/,
+    );
   });
 
   test("a row that is damaged is dropped, and the log says so", async () => {
@@ -107,7 +150,10 @@ describe("the data folder", () => {
     const client = await TestClient.connect(await second.port());
     await client.subscribe("good");
     assert.equal(await second.kill("SIGTERM"), 0);
-    assert.match(second.output(), /warn  stored tokens were dropped: their records are damaged, or over a limit tokens=1\n/);
+    assert.match(
+      second.output(),
+      /warn {2}stored tokens were dropped: their records are damaged, or over a limit tokens=1\n/,
+    );
     const third = run(["--data", folder]);
     await third.port();
     assert.equal(await third.kill("SIGTERM"), 0);
@@ -118,17 +164,53 @@ describe("the data folder", () => {
 describe("the certificate", () => {
   test("what is no certificate, no key, or not its key is refused; a key with a pass phrase does not make it wait for one", async () => {
     const folder = await newFolder();
-    const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
-    for (const name of ["a", "b"]) openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-keyout", `${name}.key`, "-out", `${name}.pem`);
+    const openssl = (...args: string[]) =>
+      execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
+    for (const name of ["a", "b"])
+      openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        `${name}.key`,
+        "-out",
+        `${name}.pem`,
+      );
     openssl("ec", "-in", "a.key", "-aes256", "-passout", "pass:word", "-out", "locked.key");
     await writeFile(join(folder, "garbage"), "nonsense");
     const at = (name: string) => join(folder, name);
     await refuses(["--tls-cert", at("a.pem")], 2, /--tls-cert and --tls-key: expected both/);
-    await refuses(["--tls-cert", at("none"), "--tls-key", at("a.key")], 2, /--tls-cert .+: .*ENOENT/);
-    await refuses(["--tls-cert", at("garbage"), "--tls-key", at("a.key")], 2, /--tls-cert .+: expected certificates in PEM/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("garbage")], 2, /--tls-key .+: expected the private key/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("b.key")], 2, /--tls-key .+: .*mismatch/);
-    await refuses(["--tls-cert", at("a.pem"), "--tls-key", at("locked.key")], 2, /--tls-key .+: .*without a pass phrase/);
+    await refuses(
+      ["--tls-cert", at("none"), "--tls-key", at("a.key")],
+      2,
+      /--tls-cert .+: .*ENOENT/,
+    );
+    await refuses(
+      ["--tls-cert", at("garbage"), "--tls-key", at("a.key")],
+      2,
+      /--tls-cert .+: expected certificates in PEM/,
+    );
+    await refuses(
+      ["--tls-cert", at("a.pem"), "--tls-key", at("garbage")],
+      2,
+      /--tls-key .+: expected the private key/,
+    );
+    await refuses(
+      ["--tls-cert", at("a.pem"), "--tls-key", at("b.key")],
+      2,
+      /--tls-key .+: .*mismatch/,
+    );
+    await refuses(
+      ["--tls-cert", at("a.pem"), "--tls-key", at("locked.key")],
+      2,
+      /--tls-key .+: .*without a pass phrase/,
+    );
   });
 });
 
@@ -138,10 +220,31 @@ function moduleOfVersion(version: number, parameters = 0): Buffer {
   const section = (id: number, bytes: number[]) => [id, bytes.length, ...bytes];
   return Buffer.from([
     ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, [2, 0x60, 0, 0, 0x60, parameters, ...Array<number>(parameters).fill(0x7f), 1, 0x7f]), // types: () and (i32...) -> i32
+    ...section(1, [
+      2,
+      0x60,
+      0,
+      0,
+      0x60,
+      parameters,
+      ...Array<number>(parameters).fill(0x7f),
+      1,
+      0x7f,
+    ]), // types: () and (i32...) -> i32
     ...section(3, [2, 0, 1]),
     ...section(5, [1, 0, 1]),
-    ...section(7, [3, ...text("memory"), 2, 0, ...text("_initialize"), 0, 0, ...text("sidekick_abi_version"), 0, 1]),
+    ...section(7, [
+      3,
+      ...text("memory"),
+      2,
+      0,
+      ...text("_initialize"),
+      0,
+      0,
+      ...text("sidekick_abi_version"),
+      0,
+      1,
+    ]),
     ...section(10, [2, 2, 0, 0x0b, 4, 0, 0x41, version, 0x0b]),
   ]);
 }
@@ -155,11 +258,31 @@ describe("the module", { skip: !isWasmtime }, () => {
     };
     await refuses(["--module", join(folder, "none.wasm")], 1, /--module .+: ENOENT/);
     await refuses(["--module", folder], 1, /--module .+: EISDIR/);
-    await refuses(["--module", await file("empty.wasm", "")], 1, /--module .+: expected a WebAssembly module/);
-    await refuses(["--module", await file("garbage.wasm", "nonsense")], 1, /--module .+: expected a WebAssembly module/);
-    await refuses(["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))], 1, /it is no Sidekick module: it does not export memory/);
-    await refuses(["--module", await file("later.wasm", moduleOfVersion(63))], 1, /it speaks version 63 of the border, this host version 1/);
-    await refuses(["--module", await file("types.wasm", moduleOfVersion(1, 30))], 1, /it is no Sidekick module: sidekick_abi_version has other parameters or results/);
+    await refuses(
+      ["--module", await file("empty.wasm", "")],
+      1,
+      /--module .+: expected a WebAssembly module/,
+    );
+    await refuses(
+      ["--module", await file("garbage.wasm", "nonsense")],
+      1,
+      /--module .+: expected a WebAssembly module/,
+    );
+    await refuses(
+      ["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))],
+      1,
+      /it is no Sidekick module: it does not export memory/,
+    );
+    await refuses(
+      ["--module", await file("later.wasm", moduleOfVersion(63))],
+      1,
+      /it speaks version 63 of the border, this host version 1/,
+    );
+    await refuses(
+      ["--module", await file("types.wasm", moduleOfVersion(1, 30))],
+      1,
+      /it is no Sidekick module: sidekick_abi_version has other parameters or results/,
+    );
   });
 
   test("the compiled one is kept beside it; one that is damaged, stale or of another wasmtime is made anew", async () => {
@@ -167,7 +290,11 @@ describe("the module", { skip: !isWasmtime }, () => {
     const [wasm, cache] = [join(folder, "m.wasm"), join(folder, "m.cwasm")];
     await copyFile(moduleFile, wasm);
     const quiet = (output: string) => assert.doesNotMatch(output, /cache/);
-    const says = (reason: string) => (output: string) => assert.match(output, new RegExp(`the compiled module in the cache cannot be used and is made anew .*${reason}`));
+    const says = (reason: string) => (output: string) =>
+      assert.match(
+        output,
+        new RegExp(`the compiled module in the cache cannot be used and is made anew .*${reason}`),
+      );
     await serves(["--module", wasm], quiet);
     const good = await readFile(cache);
     await serves(["--module", wasm], quiet);
@@ -175,11 +302,22 @@ describe("the module", { skip: !isWasmtime }, () => {
       [good.subarray(0, 1000), "damaged"],
       [good.subarray(0, 20), "damaged"],
       [Buffer.from("nonsense"), "damaged, or something else"],
-      [Buffer.concat([good.subarray(0, 5000), Buffer.from([good[5000]! ^ 1]), good.subarray(5001)]), "damaged"],
+      [
+        Buffer.concat([
+          good.subarray(0, 5000),
+          Buffer.from([good[5000]! ^ 1]),
+          good.subarray(5001),
+        ]),
+        "damaged",
+      ],
     ] as const) {
       await writeFile(cache, damage);
       await serves(["--module", wasm], says(reason));
-      assert.deepEqual((await readFile(cache)).subarray(0, 48), good.subarray(0, 48), "it is whole again");
+      assert.deepEqual(
+        (await readFile(cache)).subarray(0, 48),
+        good.subarray(0, 48),
+        "it is whole again",
+      );
     }
     await appendFile(wasm, Buffer.from([0, 2, 1, 0x78])); // a custom section: the same module, but other bytes
     await serves(["--module", wasm], says("of another module"));
@@ -208,7 +346,10 @@ describe("the module", { skip: !isWasmtime }, () => {
     await request(port, "/resources", '{"resources":["r"]}');
     assert.deepEqual(await other.next(), { type: "updated", resource: "r" });
     assert.equal(await server.kill("SIGTERM"), 0);
-    assert.match(server.output(), /the hub trapped and is made anew: please report this input="client_frame" error=".*unreachable/);
+    assert.match(
+      server.output(),
+      /the hub trapped and is made anew: please report this input="client_frame" error=".*unreachable/,
+    );
   });
 });
 
@@ -217,8 +358,15 @@ test("a connection for which there is no memory is lost, and those behind it are
   const port = await server.port();
   const statuses: number[] = [];
   for (let i = 0; i < 6; i++) {
-    const answer = request(port, "/resources", '{"resources":["r"]}', { headers: { Connection: "close" } });
-    statuses.push(await answer.then(({ status }) => status, () => 0));
+    const answer = request(port, "/resources", '{"resources":["r"]}', {
+      headers: { Connection: "close" },
+    });
+    statuses.push(
+      await answer.then(
+        ({ status }) => status,
+        () => 0,
+      ),
+    );
   }
   assert.deepEqual(statuses, [200, 0, 200, 0, 200, 0]);
   assert.equal(await server.kill("SIGTERM"), 0);

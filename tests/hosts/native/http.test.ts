@@ -3,7 +3,13 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { clientFrame, eventually, RawConnection, request, TestClient } from "../shared/support/sidekick.ts";
+import {
+  clientFrame,
+  eventually,
+  RawConnection,
+  request,
+  TestClient,
+} from "../shared/support/sidekick.ts";
 import { cleanUp, newFolder, run, SECRET } from "./support/server.ts";
 
 after(cleanUp);
@@ -15,7 +21,8 @@ async function newConfig(limits: object): Promise<string> {
 }
 
 const BODY = '{"resources":["r"]}';
-const post = (...headers: string[]) => `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n${headers.map((it) => `${it}\r\n`).join("")}\r\n`;
+const post = (...headers: string[]) =>
+  `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n${headers.map((it) => `${it}\r\n`).join("")}\r\n`;
 
 test("what readers understand differently is refused, empty lines before a request are not", async () => {
   const server = run([]);
@@ -32,7 +39,11 @@ test("what readers understand differently is refused, empty lines before a reque
   ] as const) {
     const raw = await RawConnection.connect(port);
     raw.write(bytes);
-    assert.match(await raw.until("\r\n\r\n"), new RegExp(`^HTTP/1.1 ${status} `), JSON.stringify(bytes));
+    assert.match(
+      await raw.until("\r\n\r\n"),
+      new RegExp(`^HTTP/1.1 ${status} `),
+      JSON.stringify(bytes),
+    );
     raw.socket.destroy();
   }
   assert.equal(await server.kill("SIGTERM"), 0);
@@ -43,7 +54,11 @@ test("an empty line before a request may come in two parts, or behind the body o
   const raw = await RawConnection.connect(await server.port());
   raw.socket.setNoDelay(true);
   const whole = post("Content-Length: 19") + BODY;
-  for (const parts of [["\r", `\n${whole}`], ["\r\n", "\r", "\n", whole], [`${whole}\r`, `\n${whole}`]]) {
+  for (const parts of [
+    ["\r", `\n${whole}`],
+    ["\r\n", "\r", "\n", whole],
+    [`${whole}\r`, `\n${whole}`],
+  ]) {
     for (const part of parts) {
       raw.write(part);
       await new Promise((resolve) => setTimeout(resolve, 100)); // so that the Sidekick sees it alone
@@ -81,11 +96,17 @@ test("a body whose encoding has a part without end is refused, though the secret
 
 test("messages that are never finished are bounded for all connections together", async () => {
   // The strangers answer no pings, and a slow machine takes its time: none may come.
-  const server = run(["--config", await newConfig({ frame_bytes_max: 16 * 1024 * 1024 })], { env: { SIDEKICK_TEST_PING_SECONDS: "3600" } });
+  const server = run(["--config", await newConfig({ frame_bytes_max: 16 * 1024 * 1024 })], {
+    env: { SIDEKICK_TEST_PING_SECONDS: "3600" },
+  });
   const port = await server.port();
   const bystander = await TestClient.connect(port);
   // The first piece of a message, and a ping, whose answer tells that the piece has been read; and the last one.
-  const begin = (ping: string) => Buffer.concat([clientFrame(1, Buffer.alloc(16_000_000), { fin: false }), clientFrame(9, Buffer.from(ping))]);
+  const begin = (ping: string) =>
+    Buffer.concat([
+      clientFrame(1, Buffer.alloc(16_000_000), { fin: false }),
+      clientFrame(9, Buffer.from(ping)),
+    ]);
   const end = clientFrame(0, Buffer.alloc(0));
   const strangers: RawConnection[] = [];
   const open = async () => {
@@ -99,7 +120,11 @@ test("messages that are never finished are bounded for all connections together"
   await honest.until("p");
   await strangers[0]!.ended;
   await bystander.settled();
-  assert.deepEqual(strangers.flatMap(({ socket }, i) => (socket.closed ? [i] : [])), [0], "only the one that has been at it for longest is dropped");
+  assert.deepEqual(
+    strangers.flatMap(({ socket }, i) => (socket.closed ? [i] : [])),
+    [0],
+    "only the one that has been at it for longest is dropped",
+  );
   honest.write(end); // 16 MB of zeros are no message, but it is whole: there is room again
   await honest.until("error");
   const [second, ...others] = strangers.slice(1);
@@ -113,9 +138,15 @@ test("messages that are never finished are bounded for all connections together"
 });
 
 /** So many, 64 at a time: the earlier ones are idle meanwhile, and that has an end. */
-async function openMany(count: number, open: () => Promise<RawConnection>): Promise<RawConnection[]> {
+async function openMany(
+  count: number,
+  open: () => Promise<RawConnection>,
+): Promise<RawConnection[]> {
   const all: RawConnection[] = [];
-  while (all.length < count) all.push(...(await Promise.all(Array.from({ length: Math.min(64, count - all.length) }, open))));
+  while (all.length < count)
+    all.push(
+      ...(await Promise.all(Array.from({ length: Math.min(64, count - all.length) }, open))),
+    );
   return all;
 }
 
@@ -136,7 +167,11 @@ test("strangers who hold connections and ask for nothing keep nobody out: the ol
   await known.until("OK");
   const strangers = await openMany(4095, () => newStranger(port));
   await client.settled();
-  assert.equal(strangers.filter(({ socket }) => socket.closed).length, 0, "nobody has to go before somebody needs the place");
+  assert.equal(
+    strangers.filter(({ socket }) => socket.closed).length,
+    0,
+    "nobody has to go before somebody needs the place",
+  );
   assert.equal((await request(port, "/health", undefined, { method: "GET" })).status, 200);
   await Promise.all(strangers.slice(0, 64).map(({ ended }) => ended));
   await client.settled();
@@ -145,7 +180,10 @@ test("strangers who hold connections and ask for nothing keep nobody out: the ol
   assert.equal(known.received.toString().match(/HTTP\/1.1 200 /g)?.length, 2);
   assert.equal(strangers.filter(({ socket }) => socket.closed).length, 64);
   assert.equal(await server.kill("SIGTERM"), 0);
-  assert.match(server.output(), /warn  connections that were idle were ended, to let others in connections=64\n/);
+  assert.match(
+    server.output(),
+    /warn {2}connections that were idle were ended, to let others in connections=64\n/,
+  );
 });
 
 test("nor do they where few files may be open", async () => {
@@ -155,7 +193,7 @@ test("nor do they where few files may be open", async () => {
   for (let i = 0; i < 200; i++) await newStranger(port);
   await client.settled();
   assert.equal(await server.kill("SIGTERM"), 0);
-  assert.match(server.output(), /warn  connections that were idle were ended, to let others in/);
+  assert.match(server.output(), /warn {2}connections that were idle were ended, to let others in/);
   assert.doesNotMatch(server.output(), /EMFILE/);
 });
 
@@ -174,7 +212,9 @@ test("with too many requests under way nobody is let in until some have gone, an
     isAnswered = true;
     return status;
   });
-  await eventually(() => server.output().includes("too many connections that are no WebSockets yet"));
+  await eventually(() =>
+    server.output().includes("too many connections that are no WebSockets yet"),
+  );
   await client.settled();
   assert.equal(isAnswered, false);
   for (const { socket } of busy) socket.destroy();
@@ -185,12 +225,19 @@ test("with too many requests under way nobody is let in until some have gone, an
 test("where fewer files may be open than there may be connections, a line at the start says how many are enough", async () => {
   const config = ["--config", await newConfig({ clients_max: 100 })];
   const appServer = ["--server-url", "http://127.0.0.1:9/", "--server-secret", "s"];
-  for (const [flags, enough] of [[config, 4260], [[...config, ...appServer], 8356]] as const) {
+  for (const [flags, enough] of [
+    [config, 4260],
+    [[...config, ...appServer], 8356],
+  ] as const) {
     for (const files of [enough - 1, enough]) {
       const server = run(flags, { before: `ulimit -n ${files}; ` });
       await server.port();
       assert.equal(await server.kill("SIGTERM"), 0);
-      assert.equal(server.output().includes(`(ulimit -n 164, better ${enough}, or LimitNOFILE=)`), files < enough, server.output());
+      assert.equal(
+        server.output().includes(`(ulimit -n 164, better ${enough}, or LimitNOFILE=)`),
+        files < enough,
+        server.output(),
+      );
     }
   }
 });

@@ -76,13 +76,21 @@ class Load {
 
   async #register(token: string, room: string): Promise<void> {
     this.known.set(token, (this.known.get(token) ?? new Set([GONE])).add(room));
-    await this.#post("/connection", { token, channel: "chat", params: { room }, context: { token } });
+    await this.#post("/connection", {
+      token,
+      channel: "chat",
+      params: { room },
+      context: { token },
+    });
     this.known.set(token, new Set([room]));
     this.#acknowledge();
   }
 
   async #post(path: string, body: object): Promise<void> {
-    assert.equal((await request(this.port, path, JSON.stringify(body), { agent: this.#agent })).status, 200);
+    assert.equal(
+      (await request(this.port, path, JSON.stringify(body), { agent: this.#agent })).status,
+      200,
+    );
   }
 
   #acknowledge(): void {
@@ -100,7 +108,10 @@ async function check(port: number, known: Known): Promise<void> {
     client.send({ type: "subscribe", token });
     const answer = await client.next();
     const is = answer.type === "subscribed" ? answer.params.room : GONE;
-    assert.ok(may.has(is), `${token}: expected ${[...may].join(" or ")}, got ${JSON.stringify(answer)}`);
+    assert.ok(
+      may.has(is),
+      `${token}: expected ${[...may].join(" or ")}, got ${JSON.stringify(answer)}`,
+    );
     if (is === GONE) assert.match(answer.error.message, /^the token is not valid here/);
     known.set(token, new Set([is]));
   }
@@ -114,7 +125,8 @@ test("killed under mixed load again and again, no acknowledged token is lost, no
   // No token is to be over because the machine was slow.
   const config = join(data, "config.json");
   await writeFile(config, JSON.stringify({ token_ttl_ms: 3_600_000, token_resume_ms: 3_600_000 }));
-  const start = () => run(["--data", data, "--config", config, "--server-url", app.url, "--server-secret", "s"]);
+  const start = () =>
+    run(["--data", data, "--config", config, "--server-url", app.url, "--server-secret", "s"]);
   for (const acknowledged of [50, 400, 200]) {
     const server = start();
     const port = await server.port();

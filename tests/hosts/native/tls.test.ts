@@ -4,9 +4,9 @@ import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import * as https from "node:https";
 import type { Socket } from "node:net";
-import * as tls from "node:tls";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import * as tls from "node:tls";
 import { WebSocket } from "ws";
 import { listen } from "../shared/support/left-open.ts";
 import { RawConnection, registerToken, TestClient } from "../shared/support/sidekick.ts";
@@ -21,22 +21,55 @@ before(async () => {
   const folder = await newFolder();
   [certFile, keyFile] = [join(folder, "cert.pem"), join(folder, "key.pem")];
   const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...names, "-keyout", keyFile, "-out", certFile], { stdio: "ignore" });
+  execFileSync(
+    "openssl",
+    [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      ...names,
+      "-keyout",
+      keyFile,
+      "-out",
+      certFile,
+    ],
+    { stdio: "ignore" },
+  );
   cert = await readFile(certFile);
 });
 
 function post(port: number, path: string, body: string): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const outgoing = https.request({ host: "127.0.0.1", port, path, method: "POST", ca: cert, headers: { Authorization: `Bearer ${SECRET}` } }, (response) => {
-      let text = "";
-      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk)).on("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
-    });
+    const outgoing = https.request(
+      {
+        host: "127.0.0.1",
+        port,
+        path,
+        method: "POST",
+        ca: cert,
+        headers: { Authorization: `Bearer ${SECRET}` },
+      },
+      (response) => {
+        let text = "";
+        response
+          .setEncoding("utf8")
+          .on("data", (chunk: string) => (text += chunk))
+          .on("end", () => resolve({ status: response.statusCode ?? 0, body: text }));
+      },
+    );
     outgoing.on("error", reject).end(body);
   });
 }
 
 async function connect(port: number): Promise<{ socket: WebSocket; next(): Promise<string> }> {
-  const socket = new WebSocket(`wss://127.0.0.1:${port}/socket`, { ca: cert, perMessageDeflate: false });
+  const socket = new WebSocket(`wss://127.0.0.1:${port}/socket`, {
+    ca: cert,
+    perMessageDeflate: false,
+  });
   const received: string[] = [];
   const waiting: ((message: string) => void)[] = [];
   socket.on("message", (data) => {
@@ -45,24 +78,51 @@ async function connect(port: number): Promise<{ socket: WebSocket; next(): Promi
     else received.push(String(data));
   });
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
-  return { socket, next: () => (received.length > 0 ? Promise.resolve(received.shift()!) : new Promise((resolve) => waiting.push(resolve))) };
+  return {
+    socket,
+    next: () =>
+      received.length > 0
+        ? Promise.resolve(received.shift()!)
+        : new Promise((resolve) => waiting.push(resolve)),
+  };
 }
 
 test("https and wss on one port: small and large messages, many sockets, an orderly end", async () => {
   const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
   const port = await server.port();
-  assert.match(server.output(), /listening on https:\/\/127\.0\.0\.1:\d+\nWebSocket endpoint: wss:/);
+  assert.match(
+    server.output(),
+    /listening on https:\/\/127\.0\.0\.1:\d+\nWebSocket endpoint: wss:/,
+  );
   const clients = await Promise.all(Array.from({ length: 20 }, () => connect(port)));
   for (const [i, { socket, next }] of clients.entries()) {
-    assert.equal((await post(port, "/connection", JSON.stringify({ token: `t${i}`, channel: "chat", params: {}, context: null }))).status, 200);
+    assert.equal(
+      (
+        await post(
+          port,
+          "/connection",
+          JSON.stringify({ token: `t${i}`, channel: "chat", params: {}, context: null }),
+        )
+      ).status,
+      200,
+    );
     socket.send(JSON.stringify({ type: "subscribe", token: `t${i}` }));
     assert.match(await next(), /subscribed/);
   }
   for (const size of [1, 1000, 100_000, 5_000_000]) {
-    assert.deepEqual(await post(port, "/message", JSON.stringify({ channel: "chat", params: {}, data: "x".repeat(size) })), { status: 200, body: "OK" });
+    assert.deepEqual(
+      await post(
+        port,
+        "/message",
+        JSON.stringify({ channel: "chat", params: {}, data: "x".repeat(size) }),
+      ),
+      { status: 200, body: "OK" },
+    );
     for (const { next } of clients) assert.equal(JSON.parse(await next()).data.length, size);
   }
-  const closed = Promise.all(clients.map(({ socket }) => new Promise<number>((resolve) => socket.on("close", resolve))));
+  const closed = Promise.all(
+    clients.map(({ socket }) => new Promise<number>((resolve) => socket.on("close", resolve))),
+  );
   const exit = server.kill("SIGTERM");
   assert.deepEqual(new Set(await closed), new Set([1001]));
   assert.equal(await exit, 0);
@@ -72,16 +132,29 @@ test("who speaks no TLS, an old one, or breaks off in the handshake harms nobody
   const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
   const port = await server.port();
   const bystander = await connect(port);
-  for (const bytes of ["GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00", "\x80\x00\x00"]) {
+  for (const bytes of [
+    "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "\x16\x03\x01\x02\x00\x01\x00",
+    "\x80\x00\x00",
+  ]) {
     await new Promise<void>((resolve) => {
-      const socket = tls.connect({ port, host: "127.0.0.1", ca: cert, maxVersion: "TLSv1.1", minVersion: "TLSv1" });
+      const socket = tls.connect({
+        port,
+        host: "127.0.0.1",
+        ca: cert,
+        maxVersion: "TLSv1.1",
+        minVersion: "TLSv1",
+      });
       socket.on("error", () => {}).on("close", () => resolve());
       socket.end();
     });
     const { connect: connectRaw } = await import("node:net");
     await new Promise<void>((resolve) => {
       const raw = connectRaw(port, "127.0.0.1", () => raw.end(Buffer.from(bytes, "latin1")));
-      raw.on("error", () => {}).on("close", () => resolve()).resume();
+      raw
+        .on("error", () => {})
+        .on("close", () => resolve())
+        .resume();
     });
   }
   bystander.socket.send('{"type":"ping"}');
@@ -101,7 +174,9 @@ test("an app server with a certificate is spoken to where it is trusted, and not
   const seen: string[] = [];
   const app = https.createServer({ cert, key: await readFile(keyFile) }, (incoming, response) => {
     seen.push(incoming.headers.authorization ?? "");
-    incoming.resume().on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }'));
+    incoming
+      .resume()
+      .on("end", () => response.writeHead(400).end('{ "fault": "client", "message": "heard" }'));
   });
   app.on("tlsClientError", () => {});
   const appPort = await listen(app);
@@ -114,35 +189,84 @@ test("an app server with a certificate is spoken to where it is trusted, and not
     const server = run([...flags, "--server-url", `https://${host}:${appPort}/`], { env });
     const port = await server.port();
     const { socket, next } = await connect(port);
-    assert.equal((await post(port, "/connection", JSON.stringify({ token: "t", channel: "chat", params: {}, context: null }))).status, 200);
+    assert.equal(
+      (
+        await post(
+          port,
+          "/connection",
+          JSON.stringify({ token: "t", channel: "chat", params: {}, context: null }),
+        )
+      ).status,
+      200,
+    );
     for (let i = 0; i < 3; i++) {
-      socket.send(JSON.stringify({ type: "send", token: "t", channel: "chat", params: {}, data: i }));
+      socket.send(
+        JSON.stringify({ type: "send", token: "t", channel: "chat", params: {}, data: i }),
+      );
       assert.match(await next(), expected);
     }
     assert.equal(await server.kill("SIGTERM"), 0);
-    if (env.SSL_CERT_FILE === undefined) assert.match(server.output(), /a forward failed .*TLS: certificate verify failed: self.signed certificate/);
+    if (env.SSL_CERT_FILE === undefined)
+      assert.match(
+        server.output(),
+        /a forward failed .*TLS: certificate verify failed: self.signed certificate/,
+      );
   }
-  assert.deepEqual(seen, Array.from({ length: 6 }, () => "Bearer s"));
+  assert.deepEqual(
+    seen,
+    Array.from({ length: 6 }, () => "Bearer s"),
+  );
 });
 
 test("an app server with a trusted certificate for another name gets nothing", async () => {
   const folder = await newFolder();
   const [otherCert, otherKey] = [join(folder, "cert.pem"), join(folder, "key.pem")];
-  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:example.com,DNS:127.0.0.1,IP:127.0.0.9"];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", ...names, "-keyout", otherKey, "-out", otherCert], { stdio: "ignore" });
+  const names = [
+    "-subj",
+    "/CN=localhost",
+    "-addext",
+    "subjectAltName=DNS:example.com,DNS:127.0.0.1,IP:127.0.0.9",
+  ];
+  execFileSync(
+    "openssl",
+    [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      ...names,
+      "-keyout",
+      otherKey,
+      "-out",
+      otherCert,
+    ],
+    { stdio: "ignore" },
+  );
   let requests = 0;
-  const app = https.createServer({ cert: await readFile(otherCert), key: await readFile(otherKey) }, (_, response) => {
-    requests++;
-    response.writeHead(400).end('{ "fault": "client", "message": "heard" }');
-  });
+  const app = https.createServer(
+    { cert: await readFile(otherCert), key: await readFile(otherKey) },
+    (_, response) => {
+      requests++;
+      response.writeHead(400).end('{ "fault": "client", "message": "heard" }');
+    },
+  );
   app.on("tlsClientError", () => {});
   const appPort = await listen(app);
-  for (const [host, reason] of [["localhost", "hostname mismatch"], ["127.0.0.1", "IP address mismatch"]] as const) {
+  for (const [host, reason] of [
+    ["localhost", "hostname mismatch"],
+    ["127.0.0.1", "IP address mismatch"],
+  ] as const) {
     const flags = ["--server-secret", "s", "--server-url", `https://${host}:${appPort}/`];
     const server = run(flags, { env: { SSL_CERT_FILE: otherCert } });
     await assertForwardFails(await server.port());
     assert.equal(await server.kill("SIGTERM"), 0);
-    assert.match(server.output(), new RegExp(`a forward failed .*TLS: certificate verify failed: ${reason}`));
+    assert.match(
+      server.output(),
+      new RegExp(`a forward failed .*TLS: certificate verify failed: ${reason}`),
+    );
   }
   assert.equal(requests, 0);
 });
@@ -157,7 +281,9 @@ async function assertForwardFails(port: number): Promise<void> {
 }
 
 test("an app server whose name TLS cannot ask for gets nothing, though there is one who listens", async () => {
-  const app = tls.createServer({ cert, key: await readFile(keyFile) }, () => assert.fail("a handshake was made"));
+  const app = tls.createServer({ cert, key: await readFile(keyFile) }, () =>
+    assert.fail("a handshake was made"),
+  );
   app.on("tlsClientError", () => {});
   const appPort = await listen(app);
   const name = `${"x".repeat(256)}.long.test`; // TLS has room for 255 bytes. worker/native/testing.cpp looks it up
@@ -171,16 +297,23 @@ test("an app server whose name TLS cannot ask for gets nothing, though there is 
 test("an answer of the app server that TLS does not end is not taken for whole", async () => {
   const app = tls.createServer({ cert, key: await readFile(keyFile) }, (socket) => {
     let request = "";
-    socket.on("error", () => {}).setEncoding("utf8").on("data", (record: string) => {
-      request += record;
-      const [head = "", body] = request.split("\r\n\r\n");
-      // All of it: who closes with a part unread resets the connection, which is another end than the one meant here.
-      if (body === undefined || body.length < Number(/content-length: (\d+)/i.exec(head)?.[1])) return;
-      // No length, and no goodbye: whoever stands between could have cut it here.
-      socket.write('HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{ "fault": "client", "message": "heard" }', () => {
-        (socket as unknown as { _parent: Socket })._parent.destroy();
+    socket
+      .on("error", () => {})
+      .setEncoding("utf8")
+      .on("data", (record: string) => {
+        request += record;
+        const [head = "", body] = request.split("\r\n\r\n");
+        // All of it: who closes with a part unread resets the connection, which is another end than the one meant here.
+        if (body === undefined || body.length < Number(/content-length: (\d+)/i.exec(head)?.[1]))
+          return;
+        // No length, and no goodbye: whoever stands between could have cut it here.
+        socket.write(
+          'HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{ "fault": "client", "message": "heard" }',
+          () => {
+            (socket as unknown as { _parent: Socket })._parent.destroy();
+          },
+        );
       });
-    });
   });
   const appPort = await listen(app);
   const flags = ["--server-secret", "s", "--server-url", `https://localhost:${appPort}/`];

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
 import * as net from "node:net";
-import { Duplex } from "node:stream";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Duplex } from "node:stream";
 import { after, test } from "node:test";
 import { requireSidekickSecret } from "../../../worker/src/guard/index.ts";
 import { ClientSocket } from "../../../worker/src/node/client-socket.ts";
@@ -39,7 +39,11 @@ test("a text frame has the shortest length field that fits", () => {
 });
 
 test("sockets that are owed the same frames share one joined buffer", () => {
-  const [a, b, c] = ["a", "b", "c"].map((letter) => Buffer.from(letter)) as [Buffer, Buffer, Buffer];
+  const [a, b, c] = ["a", "b", "c"].map((letter) => Buffer.from(letter)) as [
+    Buffer,
+    Buffer,
+    Buffer,
+  ];
   const start = Batch.start();
   const one = start.with(a).with(b);
   const two = start.with(a).with(b);
@@ -87,8 +91,10 @@ test("the same warning goes out at once, and then with the number of times once 
 test("too few open files for clients_max are a warning that says what to do", () => {
   const lines: string[] = [];
   const log = createLog("info", (line) => lines.push(line));
-  const limits = (files: string) => `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                4096                 files\n`;
-  for (const enough of [limits("1064"), limits("unlimited"), ""]) warnOfOpenFiles(log, 1000, enough);
+  const limits = (files: string) =>
+    `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                4096                 files\n`;
+  for (const enough of [limits("1064"), limits("unlimited"), ""])
+    warnOfOpenFiles(log, 1000, enough);
   assert.deepEqual(lines, []);
   warnOfOpenFiles(log, 1000, limits("1063"));
   assert.match(lines[0]!, /ulimit -n 1064.*open_files=1063 clients_max=1000/);
@@ -113,12 +119,18 @@ test("a client's record is replaced or added to, byte for byte", () => {
 });
 
 test("a socket is not read while its peer does not take the answers, be it to pings; then all are there", async () => {
-  const socket = Reflect.construct(ClientSocket, [null, undefined, { autoPong: true }]) as ClientSocket;
+  const socket = Reflect.construct(ClientSocket, [
+    null,
+    undefined,
+    { autoPong: true },
+  ]) as ClientSocket;
   const pings = 5000;
   let written = 0;
   let take: (() => void) | undefined;
   let isTaking = false;
-  const source = Array.from({ length: pings / 100 }, () => Buffer.concat(Array.from({ length: 100 }, () => clientFrame(9, Buffer.alloc(125)))));
+  const source = Array.from({ length: pings / 100 }, () =>
+    Buffer.concat(Array.from({ length: 100 }, () => clientFrame(9, Buffer.alloc(125)))),
+  );
   const stream = new Duplex({
     read() {
       if (source.length > 0) this.push(source.shift());
@@ -129,24 +141,41 @@ test("a socket is not read while its peer does not take the answers, be it to pi
       else take = done;
     },
   });
-  const setSocket = (socket as unknown as { setSocket(stream: Duplex, head: Buffer, options: object): void }).setSocket;
+  const setSocket = (
+    socket as unknown as { setSocket(stream: Duplex, head: Buffer, options: object): void }
+  ).setSocket;
   setSocket.call(socket, stream, Buffer.alloc(0), { allowSynchronousEvents: false });
   socket.open({ onFrame() {}, onError() {}, onClosed() {} }, 1, stream);
   await eventually(() => socket.isPaused);
   for (let i = 0; i < 2000; i++) await new Promise((resolve) => setImmediate(resolve));
-  assert.ok(source.length > 0 && stream.writableLength < 200_000, `${source.length} chunks left, ${stream.writableLength} bytes unsent`);
+  assert.ok(
+    source.length > 0 && stream.writableLength < 200_000,
+    `${source.length} chunks left, ${stream.writableLength} bytes unsent`,
+  );
   isTaking = true;
   take!();
   await eventually(() => written === pings * 127);
   stream.destroy();
 });
 
-function forwarder(url: string, answerBytesMax = 1000, { log = silent, idleMs = 4000 } = {}): Forwarder {
+function forwarder(
+  url: string,
+  answerBytesMax = 1000,
+  { log = silent, idleMs = 4000 } = {},
+): Forwarder {
   return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs });
 }
 
-function answerOf(forwards: Forwarder, body = "{}", timeoutMs = 30_000): Promise<{ status: number; body: string }> {
-  return new Promise((resolve) => forwards.send(Buffer.from(body), timeoutMs, (status, answer) => resolve({ status, body: answer.toString() })));
+function answerOf(
+  forwards: Forwarder,
+  body = "{}",
+  timeoutMs = 30_000,
+): Promise<{ status: number; body: string }> {
+  return new Promise((resolve) =>
+    forwards.send(Buffer.from(body), timeoutMs, (status, answer) =>
+      resolve({ status, body: answer.toString() }),
+    ),
+  );
 }
 
 test("a forward is a POST with type=channel, the secret, and the query that was configured", async () => {
@@ -187,7 +216,9 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
     "breaks off": (response) => response.write("beginning", () => response.destroy()),
   };
   for (const rest of Object.values(rests)) {
-    const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
+    const app = await startAppServer(
+      (response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })),
+    );
     const forwards = forwarder(app.url);
     assert.deepEqual(await answerOf(forwards, "{}", 60_000), { status: 200, body: "" });
     assert.equal(forwards.open, 0);
@@ -242,7 +273,11 @@ test("an app server that sends 100 MB is cut off at the limit", async () => {
 test("an answer of n-1, n and n+1 bytes", async () => {
   const app = await startAppServer();
   const forwards = forwarder(app.url, 10);
-  for (const [size, read] of [[9, 9], [10, 10], [11, 10]] as const) {
+  for (const [size, read] of [
+    [9, 9],
+    [10, 10],
+    [11, 10],
+  ] as const) {
     app.answer = (response) => response.writeHead(400).end("x".repeat(size));
     assert.deepEqual(await answerOf(forwards), { status: 400, body: "x".repeat(read) });
   }
@@ -251,7 +286,9 @@ test("an answer of n-1, n and n+1 bytes", async () => {
 });
 
 /** A server that speaks no HTTP library's language, and is told of each request when all of it is there: the body is `{}`. */
-async function rawServer(onRequest: (socket: net.Socket, count: number) => void): Promise<{ url: string }> {
+async function rawServer(
+  onRequest: (socket: net.Socket, count: number) => void,
+): Promise<{ url: string }> {
   let count = 0;
   const onConnection = (socket: net.Socket) => {
     let received = "";
@@ -294,7 +331,9 @@ test("a forward whose connection is reset is not sent a second time: it may have
 });
 
 test("an idle connection is dropped before the app server drops it; one in use is not, however long it takes", async () => {
-  const app = await startAppServer((response) => setTimeout(() => response.writeHead(204).end(), 200));
+  const app = await startAppServer((response) =>
+    setTimeout(() => response.writeHead(204).end(), 200),
+  );
   const forwards = forwarder(app.url, 1000, { idleMs: 50 });
   assert.equal((await answerOf(forwards)).status, 204);
   await eventually(() => app.openConnections === 0);
@@ -306,7 +345,9 @@ test("an idle connection is dropped before the app server drops it; one in use i
 
 test("an app server that answers 101 has ended the forward", async () => {
   for (const upgrade of ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"]) {
-    const server = await rawServer((socket) => socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`));
+    const server = await rawServer((socket) =>
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`),
+    );
     const forwards = forwarder(server.url);
     assert.deepEqual(await answerOf(forwards), { status: 101, body: "" });
     forwards.destroy();
@@ -316,7 +357,9 @@ test("an app server that answers 101 has ended the forward", async () => {
 test("what an app server refuses is logged with its status, and no query; what its own code refuses is not", async () => {
   const app = await startAppServer();
   const lines: string[] = [];
-  const forwards = forwarder(app.url, 1000, { log: createLog("info", (line) => lines.push(line.slice(25).trimEnd())) });
+  const forwards = forwarder(app.url, 1000, {
+    log: createLog("info", (line) => lines.push(line.slice(25).trimEnd())),
+  });
   for (const status of [200, 204, 400, 307, 401, 500]) {
     app.answer = (response) => response.writeHead(status, { Location: "/" }).end();
     assert.equal((await answerOf(forwards)).status, status);
@@ -329,14 +372,16 @@ test("what an app server refuses is logged with its status, and no query; what i
     `warn  the app server refused a message url=${url} status=401`,
     `warn  the app server refused a message url=${url} status=500`,
   ]);
-  assert.match(lines[3]!, /^warn  a forward failed url=\S+ reason=".+"$/);
+  assert.match(lines[3]!, /^warn {2}a forward failed url=\S+ reason=".+"$/);
   assert.equal(lines.length, 4);
   forwards.destroy();
 });
 
 test("a name of which no address answers gives a reason, too", async () => {
   const lines: string[] = [];
-  const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, { log: createLog("info", (line) => lines.push(line)) });
+  const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, {
+    log: createLog("info", (line) => lines.push(line)),
+  });
   await answerOf(forwards);
   assert.match(lines[0]!, /reason=".*ECONNREFUSED/);
   forwards.destroy();
@@ -370,8 +415,17 @@ test("a forwarder that is destroyed answers nobody", async () => {
 test("a server URL that cannot be used is refused with a clear text", () => {
   assert.throws(() => forwarder("localhost"), /expected something like http:\/\/localhost:3000/);
   assert.throws(() => forwarder("ftp://localhost/"), /got "ftp:/);
-  for (const url of ["http://user@localhost/", "http://:word@localhost/", "ftp://user:word@localhost/", "//user:word@localhost"]) {
-    assert.throws(() => forwarder(url), (error: Error) => /server URL/.test(error.message) && !/word@|user[:@]/.test(error.message), url);
+  for (const url of [
+    "http://user@localhost/",
+    "http://:word@localhost/",
+    "ftp://user:word@localhost/",
+    "//user:word@localhost",
+  ]) {
+    assert.throws(
+      () => forwarder(url),
+      (error: Error) => /server URL/.test(error.message) && !/word@|user[:@]/.test(error.message),
+      url,
+    );
   }
   assert.throws(() => forwarder("http://user:word@localhost/"), /leave them out/);
 });
@@ -405,9 +459,14 @@ test("a recording that cannot be opened is refused at once", () => {
   assert.throws(() => new Recorder(tmpdir(), silent), /EISDIR/);
 });
 
-test("a recording that cannot be written is logged and ends alone", { skip: process.platform !== "linux" }, async () => {
+test("a recording that cannot be written is logged and ends alone", {
+  skip: process.platform !== "linux",
+}, async () => {
   const lines: string[] = [];
-  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
+  const recorder = new Recorder(
+    "/dev/full",
+    createLog("info", (line) => lines.push(line)),
+  );
   recorder.write(Buffer.from("line\n"));
   await eventually(() => !recorder.active);
   recorder.write(Buffer.from("line\n"));
@@ -419,7 +478,10 @@ test("what is written to a recording that is being closed comes too late, and co
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = join(folder, "trace");
   const lines: string[] = [];
-  const recorder = new Recorder(file, createLog("info", (line) => lines.push(line)));
+  const recorder = new Recorder(
+    file,
+    createLog("info", (line) => lines.push(line)),
+  );
   recorder.write(Buffer.from("one\n"));
   const closed = recorder.close();
   recorder.write(Buffer.from("two\n"));
@@ -431,9 +493,14 @@ test("what is written to a recording that is being closed comes too late, and co
   await rm(folder, { recursive: true });
 });
 
-test("a recording that breaks while it is being closed says so, once", { skip: process.platform !== "linux" }, async () => {
+test("a recording that breaks while it is being closed says so, once", {
+  skip: process.platform !== "linux",
+}, async () => {
   const lines: string[] = [];
-  const recorder = new Recorder("/dev/full", createLog("info", (line) => lines.push(line)));
+  const recorder = new Recorder(
+    "/dev/full",
+    createLog("info", (line) => lines.push(line)),
+  );
   recorder.write(Buffer.from("line\n"));
   await recorder.close();
   assert.equal(lines.length, 1);
@@ -442,12 +509,27 @@ test("a recording that breaks while it is being closed says so, once", { skip: p
 
 test("the guard lets only the Sidekick call ?type=channel", () => {
   const ask = (url: string, authorization?: string) =>
-    requireSidekickSecret(new Request(url, { method: "POST", ...(authorization !== undefined && { headers: { Authorization: authorization } }) }), ["new", "old"]);
+    requireSidekickSecret(
+      new Request(url, {
+        method: "POST",
+        ...(authorization !== undefined && { headers: { Authorization: authorization } }),
+      }),
+      ["new", "old"],
+    );
   const channel = "http://localhost/api?type=channel";
   assert.equal(ask("http://localhost/api?type=procedure"), null);
   assert.equal(ask(channel, "Bearer new"), null);
   assert.equal(ask(channel, "Bearer old"), null);
-  for (const wrong of [undefined, "", "new", "Bearer", "Bearer ne", "Bearer neww", "bearer new", "Bearer undefined"]) {
+  for (const wrong of [
+    undefined,
+    "",
+    "new",
+    "Bearer",
+    "Bearer ne",
+    "Bearer neww",
+    "bearer new",
+    "Bearer undefined",
+  ]) {
     assert.equal(ask(channel, wrong)?.status, 401, wrong);
   }
   assert.throws(() => requireSidekickSecret(new Request(channel), ""), /non-empty secret/);

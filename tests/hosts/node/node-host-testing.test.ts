@@ -2,13 +2,24 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { InternalSidekick as ReferenceSidekick } from "@covenant-rpc/server/sidekick/internal";
-import { checkModule, compileModule, ConfigError, Hub, LIMITS, ModuleTrap, text } from "../../../worker/src/module/index.ts";
+import type { InternalSidekick as ReferenceSidekick } from "@covenant-rpc/server/sidekick/internal";
+import {
+  ConfigError,
+  checkModule,
+  compileModule,
+  Hub,
+  LIMITS,
+  ModuleTrap,
+  text,
+} from "../../../worker/src/module/index.ts";
 import { InternalSidekick } from "../../../worker/src/testing/index.ts";
 import { module } from "../shared/support/sidekick.ts";
 
 /** Type check: ours goes wherever the reference's goes. */
-const sameApi: Pick<ReferenceSidekick, "setServerCallback" | "getConnectionFromServer" | "getConnectionFromClient"> = new InternalSidekick();
+const sameApi: Pick<
+  ReferenceSidekick,
+  "setServerCallback" | "getConnectionFromServer" | "getConnectionFromClient"
+> = new InternalSidekick();
 void sameApi;
 
 function client(sidekick: InternalSidekick) {
@@ -25,8 +36,21 @@ test("InternalSidekick: subscribe, send both ways with every ION type, resources
   const sidekick = new InternalSidekick();
   const server = sidekick.getConnectionFromServer();
   const [a, b] = [client(sidekick), client(sidekick)];
-  const data = { date: new Date(0), map: new Map([["k", new Set([1, NaN, -Infinity])]]), text: "ä\n", none: null };
-  assert.equal(await server.addConnection({ token: "token-a", channel: "chat", params: { room: "1" }, context: { user: new Date(1) } }), null);
+  const data = {
+    date: new Date(0),
+    map: new Map([["k", new Set([1, NaN, -Infinity])]]),
+    text: "ä\n",
+    none: null,
+  };
+  assert.equal(
+    await server.addConnection({
+      token: "token-a",
+      channel: "chat",
+      params: { room: "1" },
+      context: { user: new Date(1) },
+    }),
+    null,
+  );
   const calls: unknown[][] = [];
   sidekick.setServerCallback(async (...call) => {
     calls.push(call);
@@ -39,7 +63,13 @@ test("InternalSidekick: subscribe, send both ways with every ION type, resources
   await settled();
   assert.equal(await server.postMessage({ channel: "chat", params: { room: "1" }, data }), null);
   await server.postMessage({ channel: "chat", params: { room: "2" }, data });
-  a.sendMessage({ type: "send", token: "token-a", channel: "chat", params: { room: "1" }, data: "bad" });
+  a.sendMessage({
+    type: "send",
+    token: "token-a",
+    channel: "chat",
+    params: { room: "1" },
+    data: "bad",
+  });
   await settled();
   a.sendMessage({ type: "unsubscribe", token: "token-a" });
   b.sendMessage({ type: "listen", resources: ["r"] });
@@ -53,20 +83,30 @@ test("InternalSidekick: subscribe, send both ways with every ION type, resources
     { type: "error", error: { ...channel, fault: "client", message: "no" } },
     { type: "unsubscribed", ...channel },
   ]);
-  assert.deepEqual(b.received, [{ type: "listening", resources: ["r"] }, { type: "updated", resource: "r" }]);
+  assert.deepEqual(b.received, [
+    { type: "listening", resources: ["r"] },
+    { type: "updated", resource: "r" },
+  ]);
 });
 
 test("InternalSidekick: a missing, throwing or hanging server callback is an error for the sender", async () => {
   const sidekick = new InternalSidekick({ forward_timeout_ms: 20 });
   const sender = client(sidekick);
-  await sidekick.getConnectionFromServer().addConnection({ token: "token-a", channel: "c", params: {}, context: undefined });
+  await sidekick
+    .getConnectionFromServer()
+    .addConnection({ token: "token-a", channel: "c", params: {}, context: undefined });
   const send = async () => {
     sender.sendMessage({ type: "send", token: "token-a", channel: "c", params: {}, data: 1 });
     const count = sender.received.length;
     while (sender.received.length === count) await new Promise((resolve) => setTimeout(resolve, 1));
     return sender.received.at(-1).error;
   };
-  assert.deepEqual(await send(), { channel: "c", params: {}, fault: "server", message: "Server connection not initialized" });
+  assert.deepEqual(await send(), {
+    channel: "c",
+    params: {},
+    fault: "server",
+    message: "Server connection not initialized",
+  });
   sidekick.setServerCallback(async () => {
     throw new Error("broken");
   });
@@ -80,8 +120,10 @@ test("InternalSidekick: a handler may send at once, and one that was removed hea
   const one = client(sidekick);
   const connection = sidekick.getConnectionFromClient();
   connection.onMessage((message) => {
-    if (message.type === "listening" && message.resources[0] === "a") connection.sendMessage({ type: "listen", resources: ["b"] });
-    if (message.type === "listening" && message.resources[0] === "b") one.sendMessage({ type: "listen", resources: ["c"] });
+    if (message.type === "listening" && message.resources[0] === "a")
+      connection.sendMessage({ type: "listen", resources: ["b"] });
+    if (message.type === "listening" && message.resources[0] === "b")
+      one.sendMessage({ type: "listen", resources: ["c"] });
   });
   connection.sendMessage({ type: "listen", resources: ["a"] });
   await settled();
@@ -96,38 +138,88 @@ test("InternalSidekick: a server callback may publish at once", async () => {
   const sidekick = new InternalSidekick();
   const server = sidekick.getConnectionFromServer();
   const one = client(sidekick);
-  for (const token of ["a", "b"]) await server.addConnection({ token, channel: "c", params: {}, context: "x".repeat(1000) });
+  for (const token of ["a", "b"])
+    await server.addConnection({ token, channel: "c", params: {}, context: "x".repeat(1000) });
   sidekick.setServerCallback((channel, params, data) => {
     void server.postMessage({ channel, params, data });
     return Promise.resolve(null);
   });
   one.sendMessage({ type: "subscribe", token: "a" });
-  for (const data of [1, 2]) one.sendMessage({ type: "send", token: "b", channel: "c", params: {}, data });
+  for (const data of [1, 2])
+    one.sendMessage({ type: "send", token: "b", channel: "c", params: {}, data });
   await settled();
   await settled();
-  assert.deepEqual(one.received.map((message) => message.data), [undefined, 1, 2]);
+  assert.deepEqual(
+    one.received.map((message) => message.data),
+    [undefined, 1, 2],
+  );
 });
 
 test("what the app server does wrong is returned as an Error", async () => {
   const server = new InternalSidekick({ token_bytes_max: 16 }).getConnectionFromServer();
-  assert.match((await server.addConnection({ token: "x".repeat(17), channel: "c", params: {}, context: 1 }))?.message ?? "", /token/);
+  assert.match(
+    (await server.addConnection({ token: "x".repeat(17), channel: "c", params: {}, context: 1 }))
+      ?.message ?? "",
+    /token/,
+  );
 });
 
 test("a hub has every limit of limits.def, with its default", () => {
   const hub = Hub.create(module, '{"secrets":["s"]}');
-  assert.deepEqual(hub.limits, Object.fromEntries(Object.entries(LIMITS).map(([name, limit]) => [name, limit.default])));
+  assert.deepEqual(
+    hub.limits,
+    Object.fromEntries(Object.entries(LIMITS).map(([name, limit]) => [name, limit.default])),
+  );
 });
 
 test("a configuration that is wrong is refused with a text", () => {
-  for (const config of ["", "{", "[]", "{}", '{"secrets":[]}', '{"secrets":[""]}', '{"secrets":["s"],"depth_max":0}', '{"secrets":["s"],"nonsense":1}', '{"secrets":["s"],"hash_seed":"x"}']) {
-    assert.throws(() => Hub.create(module, config), (error: Error) => error instanceof ConfigError && error.message.length > 10, config);
+  for (const config of [
+    "",
+    "{",
+    "[]",
+    "{}",
+    '{"secrets":[]}',
+    '{"secrets":[""]}',
+    '{"secrets":["s"],"depth_max":0}',
+    '{"secrets":["s"],"nonsense":1}',
+    '{"secrets":["s"],"hash_seed":"x"}',
+  ]) {
+    assert.throws(
+      () => Hub.create(module, config),
+      (error: Error) => error instanceof ConfigError && error.message.length > 10,
+      config,
+    );
   }
 });
 
 test("a module that is not ours, or that imports anything, is refused", async () => {
   const empty = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
   await assert.rejects(compileModule(empty), /not a Sidekick module/);
-  const importing = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 2, 7, 1, 1, 0x61, 1, 0x62, 0, 0);
+  const importing = Uint8Array.of(
+    0,
+    0x61,
+    0x73,
+    0x6d,
+    1,
+    0,
+    0,
+    0,
+    1,
+    4,
+    1,
+    0x60,
+    0,
+    0,
+    2,
+    7,
+    1,
+    1,
+    0x61,
+    1,
+    0x62,
+    0,
+    0,
+  );
   await assert.rejects(compileModule(importing), /expected no imports, found a\.b/);
   assert.ok(checkModule(module));
 });
@@ -143,11 +235,18 @@ test("a host that breaks the contract traps the hub, which is then dead and says
 });
 
 test("memory that grows in a call is no trouble: views are taken anew", () => {
-  const hub = Hub.create(module, '{"secrets":["s"],"http_body_bytes_max":60000000,"client_buffer_bytes_max":1000000000,"hash_seed":"0123456789abcdef"}');
+  const hub = Hub.create(
+    module,
+    '{"secrets":["s"],"http_body_bytes_max":60000000,"client_buffer_bytes_max":1000000000,"hash_seed":"0123456789abcdef"}',
+  );
   const before = hub.memoryBytes;
   const listen = (client: number, resource: string) => {
     hub.handle(1, { type: "client_opened", client });
-    return hub.handle(1, { type: "client_frame", client, bytes: JSON.stringify({ type: "listen", resources: [resource] }) });
+    return hub.handle(1, {
+      type: "client_frame",
+      client,
+      bytes: JSON.stringify({ type: "listen", resources: [resource] }),
+    });
   };
   for (let client = 1; client <= 100; client++) {
     const resource = `r${client}`.padEnd(1000, "x");
@@ -155,8 +254,19 @@ test("memory that grows in a call is no trouble: views are taken anew", () => {
     assert.deepEqual(JSON.parse(text(sent!.text)), { type: "listening", resources: [resource] });
     assert.deepEqual([...sent!.clients], [client]);
   }
-  const body = readFileSync(new URL(import.meta.url)).toString("base64").repeat(2000).slice(0, 20_000_000);
-  const actions = hub.handle(2, { type: "http_request", request: 1, method: "POST", path: "/message", authorization: "Bearer s", body_bytes: body.length, body });
+  const body = readFileSync(new URL(import.meta.url))
+    .toString("base64")
+    .repeat(2000)
+    .slice(0, 20_000_000);
+  const actions = hub.handle(2, {
+    type: "http_request",
+    request: 1,
+    method: "POST",
+    path: "/message",
+    authorization: "Bearer s",
+    body_bytes: body.length,
+    body,
+  });
   assert.equal(actions[0]!.type, "respond");
   assert.ok(hub.memoryBytes > before);
 });

@@ -19,8 +19,22 @@ before(async () => {
   await run("npm", ["pack", "--pack-destination", folder], { cwd: join(root, "worker") });
   const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
   assert.ok(tarball, "npm pack left a tarball");
-  await writeFile(join(folder, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
-  await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", join(folder, tarball), "@covenant-rpc/ion@2.1.0"], { cwd: folder });
+  await writeFile(
+    join(folder, "package.json"),
+    JSON.stringify({ name: "empty", private: true, type: "module" }),
+  );
+  await run(
+    "npm",
+    [
+      "install",
+      "--ignore-scripts",
+      "--no-audit",
+      "--no-fund",
+      join(folder, tarball),
+      "@covenant-rpc/ion@2.1.0",
+    ],
+    { cwd: folder },
+  );
 });
 
 after(() => rm(folder, { recursive: true, force: true }));
@@ -47,12 +61,24 @@ test("npx covenant-sidekick starts from the installed package, answers, and stop
 });
 
 test("the package's files are its own: no tests, no sources of the core, no path of the machine that packed it", async () => {
-  const files = (await readdir(join(folder, "node_modules/covenant-sidekick"), { recursive: true })).filter((name) => !/^(dist|dist\/.*|module)$/.test(name));
+  const files = (
+    await readdir(join(folder, "node_modules/covenant-sidekick"), { recursive: true })
+  ).filter((name) => !/^(dist|dist\/.*|module)$/.test(name));
   assert.ok(files.includes("module/sidekick.wasm"));
-  assert.deepEqual(files.filter((name) => !/^(package\.json|README\.md|LICENSE|wrangler\.jsonc|module\/sidekick\.wasm)$/.test(name)), []);
+  assert.deepEqual(
+    files.filter(
+      (name) =>
+        !/^(package\.json|README\.md|LICENSE|wrangler\.jsonc|module\/sidekick\.wasm)$/.test(name),
+    ),
+    [],
+  );
   // As a path of its own: where the clone is in /api, an URL that goes on with /api/ is none, but for file:///api/.
   const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "\\$&")}`;
-  const { stdout } = await run("grep", ["-rlE", path, join(folder, "node_modules/covenant-sidekick")]).catch((error) => error);
+  const { stdout } = await run("grep", [
+    "-rlE",
+    path,
+    join(folder, "node_modules/covenant-sidekick"),
+  ]).catch((error) => error);
   assert.equal(stdout, "");
 });
 
@@ -82,9 +108,29 @@ test("what a program imports from the package is typed, and runs", async () => {
   );
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const types = join(root, "node_modules/@types");
-  await run(process.execPath, [tsc, "--strict", "--target", "es2022", "--lib", "es2022,dom", "--module", "nodenext", "--typeRoots", types, "--types", "node", "program.ts"], { cwd: folder }).catch(
-    (error: { stdout: string }) => assert.fail(error.stdout),
-  );
+  await run(
+    process.execPath,
+    [
+      tsc,
+      "--strict",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2022,dom",
+      "--module",
+      "nodenext",
+      "--typeRoots",
+      types,
+      "--types",
+      "node",
+      "program.ts",
+    ],
+    { cwd: folder },
+  ).catch((error: { stdout: string }) => assert.fail(error.stdout));
   const { stdout } = await run(process.execPath, ["program.js"], { cwd: folder });
-  assert.deepEqual(stdout.trim().split("\n"), ['{"type":"listening","resources":["todo/1"]}', "401", "true"]);
+  assert.deepEqual(stdout.trim().split("\n"), [
+    '{"type":"listening","resources":["todo/1"]}',
+    "401",
+    "true",
+  ]);
 });

@@ -1,6 +1,7 @@
 // Where a recording may be cut off, and what is left of it then. Reads the bytes without any of the code under test.
-import type { Random } from "./random.ts";
+
 import type { Verdict } from "./players.ts";
+import type { Random } from "./random.ts";
 
 const NEWLINE = 10;
 
@@ -8,12 +9,18 @@ const NEWLINE = 10;
 export function cutsOf(recording: Buffer, dice: Random, each: number): number[] {
   const lines = linesOf(recording);
   const from = lines[0]!.end;
-  const within = (lines: readonly Span[]) => lines.map(({ start, end }) => start + 1 + dice.below(end - start - 2));
-  const some = <T>(all: readonly T[]) => Array.from({ length: Math.min(each, all.length) }, () => dice.pick(all));
-  const multiByte = [...recording.keys()].filter((at) => at > from && (recording[at]! & 0xc0) === 0x80);
+  const within = (lines: readonly Span[]) =>
+    lines.map(({ start, end }) => start + 1 + dice.below(end - start - 2));
+  const some = <T>(all: readonly T[]) =>
+    Array.from({ length: Math.min(each, all.length) }, () => dice.pick(all));
+  const multiByte = [...recording.keys()].filter(
+    (at) => at > from && (recording[at]! & 0xc0) === 0x80,
+  );
   const inputs = lines.filter(({ kind }) => kind === "in");
   const answered = inputs.filter(({ index }) => lines[index + 1]?.kind === "out");
-  const rare = lines.filter(({ kind, index }) => index > 0 && (kind === "trace" || kind === "hash"));
+  const rare = lines.filter(
+    ({ kind, index }) => index > 0 && (kind === "trace" || kind === "hash"),
+  );
   const cuts = [
     from,
     ...Array.from({ length: each }, () => from + dice.below(recording.byteLength - from)),
@@ -21,7 +28,9 @@ export function cutsOf(recording: Buffer, dice: Random, each: number): number[] 
     ...some(inputs).map(({ start }) => start), // as if nothing had happened
     ...some(answered).map(({ end }) => end), // between an input and its actions
     ...some(inputs).map(({ end }) => end - 1), // only the newline is missing
-    ...some(lines.filter(({ index }) => index > 0 && lines[index + 1]?.kind !== "out")).map(({ end }) => end - 1), // and nothing else
+    ...some(lines.filter(({ index }) => index > 0 && lines[index + 1]?.kind !== "out")).map(
+      ({ end }) => end - 1,
+    ), // and nothing else
     ...within(some(rare)),
   ];
   return [...new Set(cuts)].sort((a, b) => a - b);
@@ -30,7 +39,10 @@ export function cutsOf(recording: Buffer, dice: Random, each: number): number[] 
 /** What is to be said of the recording when only so many of its bytes are there. */
 export function verdictOf(recording: Buffer, bytes: number): Verdict {
   const { inputs, lines, half, lacksNewline, linesDue } = restOf(recording, bytes);
-  return { inputs, cuts: half || lacksNewline || linesDue > 0 ? [{ line: lines.length, linesDue }] : [] };
+  return {
+    inputs,
+    cuts: half || lacksNewline || linesDue > 0 ? [{ line: lines.length, linesDue }] : [],
+  };
 }
 
 /** The same, when the host was killed there, and another recording of so many inputs follows in the same file. */
@@ -68,7 +80,12 @@ function linesOf(recording: Buffer): Span[] {
   const lines: Span[] = [];
   for (let start = 0; start < recording.byteLength; ) {
     const end = recording.indexOf(NEWLINE, start) + 1;
-    lines.push({ index: lines.length, kind: /^\{"(\w+)"/.exec(recording.subarray(start, start + 8).toString("latin1"))![1]!, start, end });
+    lines.push({
+      index: lines.length,
+      kind: /^\{"(\w+)"/.exec(recording.subarray(start, start + 8).toString("latin1"))![1]!,
+      start,
+      end,
+    });
     start = end;
   }
   return lines;

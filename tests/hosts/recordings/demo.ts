@@ -4,25 +4,34 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { chromium } from "playwright-core";
 import type { Browser, Page } from "playwright-core";
-import { toNodeListener } from "../../../worker/demo/http-adapter.js";
+import { chromium } from "playwright-core";
 import type { FetchHandler } from "../../../worker/demo/http-adapter.js";
+import { toNodeListener } from "../../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../../worker/demo/site.js";
 import { health, until } from "../cloudflare/support/sidekick.ts";
 import { SECRET } from "../shared/support/sidekick.ts";
-import { serverSecret } from "./hosts.ts";
 import type { Host } from "./hosts.ts";
+import { serverSecret } from "./hosts.ts";
 
 const executablePath = "/usr/bin/chromium";
 const args = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
 ];
 const waitMsMax = 120_000; // only to end a test that has failed
 
 export function launchBrowser(): Promise<Browser> {
-  if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`);
+  if (!existsSync(executablePath))
+    throw new Error(
+      `no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`,
+    );
   return chromium.launch({ executablePath, args, timeout: waitMsMax });
 }
 
@@ -36,8 +45,14 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
   // A window each: a tab behind another is asleep most of the time.
   const contexts = [await browser.newContext(), await browser.newContext()];
   try {
-    handler = await createSite({ sidekickUrl: `http://127.0.0.1:${live.port}`, sidekickSecret: SECRET, serverSecret });
-    const tabs = await Promise.all(contexts.map(async (context) => new Tab(await context.newPage())));
+    handler = await createSite({
+      sidekickUrl: `http://127.0.0.1:${live.port}`,
+      sidekickSecret: SECRET,
+      serverSecret,
+    });
+    const tabs = await Promise.all(
+      contexts.map(async (context) => new Tab(await context.newPage())),
+    );
     const [left, right] = [tabs[0]!, tabs[1]!];
     for (const tab of tabs) await tab.open(siteUrl);
     await shareTheList(left, right);
@@ -83,7 +98,11 @@ async function chat(left: Tab, right: Tab): Promise<void> {
   await left.join("Ann", "attic");
   await right.join("Bob", "küche");
   await left.join("Ann", "küche");
-  for (const text of ["Is the tea ready? ☕", "In a minute.", "日本語で — “quoted” \\ and 👩‍👩‍👧"]) {
+  for (const text of [
+    "Is the tea ready? ☕",
+    "In a minute.",
+    "日本語で — “quoted” \\ and 👩‍👩‍👧",
+  ]) {
     await left.say(text);
     await right.hears(text);
     await right.say(`${text} you say?`);
@@ -113,7 +132,9 @@ class Tab {
   }
 
   todo(text: string) {
-    return this.page.locator("#todos li").filter({ has: this.page.getByText(text, { exact: true }) });
+    return this.page
+      .locator("#todos li")
+      .filter({ has: this.page.getByText(text, { exact: true }) });
   }
 
   async add(text: string): Promise<void> {

@@ -43,7 +43,17 @@ export const hosts: readonly Host[] = [
   {
     name: "wasmtime",
     seesLag: true,
-    start: (options) => startProcess(["build/native/sidekick-server", "--engine", "wasmtime", "--data", join(options.folder, "data")], options),
+    start: (options) =>
+      startProcess(
+        [
+          "build/native/sidekick-server",
+          "--engine",
+          "wasmtime",
+          "--data",
+          join(options.folder, "data"),
+        ],
+        options,
+      ),
   },
 ];
 
@@ -54,10 +64,14 @@ export async function endHosts(): Promise<void> {
   await Promise.all([...left].map((end) => end()));
 }
 
-async function startProcess(command: readonly string[], { serverUrl, limits, folder }: HostOptions): Promise<LiveHost> {
+async function startProcess(
+  command: readonly string[],
+  { serverUrl, limits, folder }: HostOptions,
+): Promise<LiveHost> {
   const recordFile = join(folder, "recording.jsonl");
   const config = { auth_failure_delay_ms: 0, ...limits };
-  const start = (port: number) => startCommand({ secrets: [SECRET], serverUrl, serverSecret, config, recordFile, port }, command);
+  const start = (port: number) =>
+    startCommand({ secrets: [SECRET], serverUrl, serverSecret, config, recordFile, port }, command);
   let process = await start(0);
   const end = () => Promise.all([process.close(), process.close()]); // the second time at once
   left.add(end);
@@ -79,8 +93,14 @@ async function startProcess(command: readonly string[], { serverUrl, limits, fol
 async function startWorker({ serverUrl, limits = {}, folder }: HostOptions): Promise<LiveHost> {
   // So large that the recording is not begun anew while we look. Each input costs a row, and workerd waits for the disk at each: in memory,
   // where there is such a folder, a load run takes seconds and not a minute.
-  const env = { SIDEKICK_SERVER_URL: serverUrl, SIDEKICK_SERVER_SECRET: serverSecret, SIDEKICK_TRACE_BYTES: String(1 << 30) };
-  const storage = await mkdtemp(join(existsSync("/dev/shm") ? "/dev/shm" : folder, "sidekick-worker-"));
+  const env = {
+    SIDEKICK_SERVER_URL: serverUrl,
+    SIDEKICK_SERVER_SECRET: serverSecret,
+    SIDEKICK_TRACE_BYTES: String(1 << 30),
+  };
+  const storage = await mkdtemp(
+    join(existsSync("/dev/shm") ? "/dev/shm" : folder, "sidekick-worker-"),
+  );
   const sidekick = await startSidekick({ env, limits, storage });
   const end = async () => {
     await sidekick.stop();

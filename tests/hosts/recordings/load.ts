@@ -3,12 +3,12 @@
 //
 // Not the generator of scripts/bench: that one ends at anything out of the ordinary, which here is half of what there is.
 import type * as http from "node:http";
+import { health, until } from "../cloudflare/support/sidekick.ts";
 import { startAppServer } from "../shared/support/app-server.ts";
 import { RawConnection, request, SECRET } from "../shared/support/sidekick.ts";
-import { health, until } from "../cloudflare/support/sidekick.ts";
 import type { Host, LiveHost } from "./hosts.ts";
-import { random } from "./random.ts";
 import type { Random } from "./random.ts";
+import { random } from "./random.ts";
 import { Visitor } from "./visitor.ts";
 
 const VISITORS = 240;
@@ -62,7 +62,13 @@ export async function recordLoad(host: Host, folder: string, seed: number): Prom
     await crowd.rest();
     const stayed = new Set(crowd.there());
     const file = await live.stop();
-    return { file, visitors: crowd.visitors, stayed, posts: crowd.posts, forwarded: app.forwarded.map(({ body }) => body) };
+    return {
+      file,
+      visitors: crowd.visitors,
+      stayed,
+      posts: crowd.posts,
+      forwarded: app.forwarded.map(({ body }) => body),
+    };
   } finally {
     await app.close();
   }
@@ -70,7 +76,10 @@ export async function recordLoad(host: Host, folder: string, seed: number): Prom
 
 /** As the message itself says. */
 function answer(response: http.ServerResponse, body: string): void {
-  if (body.includes("refuse me")) response.writeHead(400).end('{ "fault": "client", "message": "Das möchte ich nicht: \\u2603" }');
+  if (body.includes("refuse me"))
+    response
+      .writeHead(400)
+      .end('{ "fault": "client", "message": "Das möchte ich nicht: \\u2603" }');
   else if (body.includes("break")) response.writeHead(500).end("<h1>oh \u0000 no</h1>");
   else if (body.includes("cut me off")) response.destroy();
   else if (body.includes("never answer")) return;
@@ -138,7 +147,9 @@ class Crowd {
       await this.#post("/message", { channel: "chat", params, data: "x".repeat(60_000) });
       if ((await health(this.#live.port)).clients < before) return;
     }
-    throw new Error(`a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still there`);
+    throw new Error(
+      `a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still there`,
+    );
   }
 
   // --- clients ------------------------------------------------------------------------------------------------------------
@@ -158,7 +169,10 @@ class Crowd {
   }
 
   async #join(visitor: Visitor, token: Token): Promise<void> {
-    await this.#post("/connection", { ...token, context: { user: visitor.name, note: "naïve 🙂" } });
+    await this.#post("/connection", {
+      ...token,
+      context: { user: visitor.name, note: "naïve 🙂" },
+    });
     visitor.say({ type: "subscribe", token: token.token });
     this.#tokens.get(visitor)!.push(token);
   }
@@ -166,7 +180,8 @@ class Crowd {
   #chat(visitor: Visitor): void {
     const token = this.#dice.pick(this.#tokens.get(visitor)!);
     const send = (data: unknown) => visitor.say({ type: "send", ...token, data });
-    const about = () => `${this.#dice.pick(["hello", "hello", "hello", "später, later", "refuse me", "break"])} #${this.#number()} 🧀`;
+    const about = () =>
+      `${this.#dice.pick(["hello", "hello", "hello", "später, later", "refuse me", "break"])} #${this.#number()} 🧀`;
     const ways: (() => void)[] = [
       () => send(about()),
       () => send({ text: about(), n: [1, 2.5, null, { deep: [[[]]] }] }),
@@ -175,18 +190,36 @@ class Crowd {
       () => visitor.say({ type: "unlisten", resources: [this.#todo()] }),
       () => visitor.say({ type: "subscribe", token: token.token }),
     ];
-    if (this.#dice.below(60) === 0) send(`${this.#dice.pick(["never answer", "cut me off"])} #${this.#number()}`);
+    if (this.#dice.below(60) === 0)
+      send(`${this.#dice.pick(["never answer", "cut me off"])} #${this.#number()}`);
     else this.#dice.pick(ways)();
   }
 
   #nonsense(): string | Buffer | object {
-    const someone = this.#dice.pick([...this.#tokens.values()].filter((tokens) => tokens.length > 0))[0]!;
+    const someone = this.#dice.pick(
+      [...this.#tokens.values()].filter((tokens) => tokens.length > 0),
+    )[0]!;
     return this.#dice.pick([
-      "", "{", "[]", "\u0000", "null", '{ "type": "dance" }', '{ "type": "listen" }', "[".repeat(400), "日本語", '{"type":"listen","resources":[7]}',
-      Buffer.from([0xff, 0xfe, 0x00]), Buffer.from([0xc3, 0x28, 0x0a, 0x0d]), Buffer.from('{"type":"listen","resources":["binary"]}'),
-      `{"type":"listen","resources":["${"y".repeat(limits.frame_bytes_max)}"]}`, `{"type":"listen","resources":["line\\nbreak\u2028"]}`,
-      { type: "subscribe", token: "of nobody" }, { type: "subscribe", token: someone.token }, { type: "unsubscribe", token: someone.token },
-      { type: "send", ...someone, data: "with a token of somebody else" }, { type: "send", ...someone, params: { other: "room" }, data: 1 },
+      "",
+      "{",
+      "[]",
+      "\u0000",
+      "null",
+      '{ "type": "dance" }',
+      '{ "type": "listen" }',
+      "[".repeat(400),
+      "日本語",
+      '{"type":"listen","resources":[7]}',
+      Buffer.from([0xff, 0xfe, 0x00]),
+      Buffer.from([0xc3, 0x28, 0x0a, 0x0d]),
+      Buffer.from('{"type":"listen","resources":["binary"]}'),
+      `{"type":"listen","resources":["${"y".repeat(limits.frame_bytes_max)}"]}`,
+      `{"type":"listen","resources":["line\\nbreak\u2028"]}`,
+      { type: "subscribe", token: "of nobody" },
+      { type: "subscribe", token: someone.token },
+      { type: "unsubscribe", token: someone.token },
+      { type: "send", ...someone, data: "with a token of somebody else" },
+      { type: "send", ...someone, params: { other: "room" }, data: 1 },
     ]);
   }
 
@@ -219,8 +252,18 @@ class Crowd {
   async #postSomething(): Promise<void> {
     const { channel, params } = this.#room();
     const ways: (() => Promise<unknown>)[] = [
-      () => this.#post("/message", { channel, params, data: { text: `news #${this.#number()} ☕`, at: [1, null] } }),
-      () => this.#post("/message", { channel, params, data: `news #${this.#number()} ${"z".repeat(200)}` }),
+      () =>
+        this.#post("/message", {
+          channel,
+          params,
+          data: { text: `news #${this.#number()} ☕`, at: [1, null] },
+        }),
+      () =>
+        this.#post("/message", {
+          channel,
+          params,
+          data: `news #${this.#number()} ${"z".repeat(200)}`,
+        }),
       () => this.#post("/resources", { resources: [this.#todo(), this.#todo(), this.#todo()] }),
       () => this.#post("/connection", { ...this.#room(), context: null }), // nobody takes it
     ];
@@ -237,13 +280,19 @@ class Crowd {
   }
 
   async #post(path: string, what: object | string): Promise<void> {
-    const body = Buffer.isBuffer(what) ? what : Buffer.from(typeof what === "string" ? what : JSON.stringify(what));
+    const body = Buffer.isBuffer(what)
+      ? what
+      : Buffer.from(typeof what === "string" ? what : JSON.stringify(what));
     const { status } = await request(this.#live.port, path, body);
     this.posts.push({ path, body, status });
   }
 
   /** What a host may answer without its hub. */
-  async #elsewhere(path: string, options: { secret?: string; method?: string } = {}, body = "{}"): Promise<void> {
+  async #elsewhere(
+    path: string,
+    options: { secret?: string; method?: string } = {},
+    body = "{}",
+  ): Promise<void> {
     await request(this.#live.port, path, body, { secret: SECRET, ...options }).catch(() => {}); // a body that nobody wants may be cut off
   }
 
@@ -254,7 +303,8 @@ class Crowd {
   }
 
   async #inParallel(times: number, one: () => Promise<void>): Promise<void> {
-    for (let i = 0; i < times; i += AT_ONCE) await Promise.all(Array.from({ length: Math.min(AT_ONCE, times - i) }, one));
+    for (let i = 0; i < times; i += AT_ONCE)
+      await Promise.all(Array.from({ length: Math.min(AT_ONCE, times - i) }, one));
   }
 
   #number(): number {
@@ -266,6 +316,10 @@ class Crowd {
   }
 
   #room(): Token {
-    return { token: `token-${this.#number()}-ü`, channel: "chat", params: { room: `№ ${this.#dice.below(ROOMS)}`, side: "a,b:c" } };
+    return {
+      token: `token-${this.#number()}-ü`,
+      channel: "chat",
+      params: { room: `№ ${this.#dice.below(ROOMS)}`, side: "a,b:c" },
+    };
   }
 }

@@ -2,22 +2,30 @@
 // the wasmtime host; then each recording natively, in Node, in workerd and in wasmtime, whole and cut off anywhere. SEED= gives another run;
 // RECORDINGS=FOLDER keeps the recordings.
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { startSidekick } from "../cloudflare/support/sidekick.ts";
 import type { WorkerdSidekick } from "../cloudflare/support/sidekick.ts";
+import { startSidekick } from "../cloudflare/support/sidekick.ts";
 import { closeEverything } from "../shared/support/left-open.ts";
 import { cutsOf, succeededVerdictOf, verdictOf } from "./cut.ts";
 import { launchBrowser, recordDemo } from "./demo.ts";
 import { endHosts, hosts } from "./hosts.ts";
-import { recordLoad } from "./load.ts";
 import type { Load } from "./load.ts";
+import { recordLoad } from "./load.ts";
 import { players, verdicts } from "./players.ts";
 import { random } from "./random.ts";
-import { content, describeRecording, readRecording } from "./recording.ts";
 import type { Recording } from "./recording.ts";
+import { content, describeRecording, readRecording } from "./recording.ts";
 import type { Visitor } from "./visitor.ts";
 
 const seed = Number(process.env["SEED"] ?? "1");
@@ -37,12 +45,31 @@ after(async () => {
 });
 
 /** What there must be of each in the recording of any host, and of some hosts, so that its replay is worth something. */
-const demoInputs = { client_opened: 4, client_frame: 19, client_closed: 1, http_request: 20, forward_done: 9 };
-const loadInputs = { client_opened: 240, client_frame: 3000, client_closed: 30, http_request: 700, forward_done: 500, timer_fired: 1 };
+const demoInputs = {
+  client_opened: 4,
+  client_frame: 19,
+  client_closed: 1,
+  http_request: 20,
+  forward_done: 9,
+};
+const loadInputs = {
+  client_opened: 240,
+  client_frame: 3000,
+  client_closed: 30,
+  http_request: 700,
+  forward_done: 500,
+  timer_fired: 1,
+};
 const ownInputs = {
   node: { demo: { shutting_down: 2 }, load: { client_lagging: 1, shutting_down: 1 } },
-  worker: { demo: { restore_token: 2, restore_client: 2 }, load: { restore_token: 200, restore_client: 200 } },
-  wasmtime: { demo: { shutting_down: 2, restore_token: 2 }, load: { client_lagging: 1, shutting_down: 1 } },
+  worker: {
+    demo: { restore_token: 2, restore_client: 2 },
+    load: { restore_token: 200, restore_client: 200 },
+  },
+  wasmtime: {
+    demo: { shutting_down: 2, restore_token: 2 },
+    load: { client_lagging: 1, shutting_down: 1 },
+  },
 };
 
 test("the demo is recorded in two tabs of a browser", async (t) => {
@@ -50,7 +77,10 @@ test("the demo is recorded in two tabs of a browser", async (t) => {
   try {
     for (const host of hosts) {
       await t.test(host.name, async () => {
-        const recording = keep(await recordDemo(browser, host, folderOf(`demo-${host.name}`)), `demo-${host.name}`);
+        const recording = keep(
+          await recordDemo(browser, host, folderOf(`demo-${host.name}`)),
+          `demo-${host.name}`,
+        );
         assertInputs(recording, { ...demoInputs, ...ownInputs[host.name].demo });
         assert.ok(recording.hubs >= 2, "it was restarted");
       });
@@ -80,7 +110,10 @@ test("every recording replays everywhere, byte for byte", async (t) => {
       const ran = await player.replay(recordings, folder);
       assert.equal(ran.stderr, "");
       assert.equal(ran.status, 0);
-      const expected = recordings.map((name) => [name, { inputs: count(readRecording(join(folder, name))), cuts: [] }]);
+      const expected = recordings.map((name) => [
+        name,
+        { inputs: count(readRecording(join(folder, name))), cuts: [] },
+      ]);
       assert.deepEqual(verdicts(ran.stdout), Object.fromEntries(expected));
     });
   }
@@ -101,10 +134,19 @@ test("a recording that was cut off anywhere is replayed as far as it goes, and i
 
 test("what differs before the cut is still found, in its line", async (t) => {
   const lines = readFileSync(join(folder, "demo-node.jsonl"), "utf8").split("\n").slice(0, 60);
-  const at = lines.findIndex((line) => line.startsWith('{"out":"send"') && line.includes("subscribed"));
-  const writeCut = (name: string, lines: readonly string[]) => writeFileSync(join(folder, name), lines.join("\n").slice(0, -5));
-  writeCut("changed.jsonl", lines.map((line, i) => (i === at ? line.replace("subscribed", "subscribes") : line)));
-  writeCut("missing.jsonl", lines.filter((_, i) => i !== at));
+  const at = lines.findIndex(
+    (line) => line.startsWith('{"out":"send"') && line.includes("subscribed"),
+  );
+  const writeCut = (name: string, lines: readonly string[]) =>
+    writeFileSync(join(folder, name), lines.join("\n").slice(0, -5));
+  writeCut(
+    "changed.jsonl",
+    lines.map((line, i) => (i === at ? line.replace("subscribed", "subscribes") : line)),
+  );
+  writeCut(
+    "missing.jsonl",
+    lines.filter((_, i) => i !== at),
+  );
   for (const player of players(workerd)) {
     await t.test(player.name, async () => {
       for (const name of ["changed", "missing"]) {
@@ -138,7 +180,11 @@ function* writeCuts() {
   const dice = random(seed);
   const successor = readFileSync(join(folder, "demo-wasmtime.jsonl"));
   const successorInputs = count(readRecording(join(folder, "demo-wasmtime.jsonl")));
-  for (const [name, each] of [["demo-node", 5], ["demo-worker", 1], ["load-wasmtime", 1]] as const) {
+  for (const [name, each] of [
+    ["demo-node", 5],
+    ["demo-worker", 1],
+    ["load-wasmtime", 1],
+  ] as const) {
     const whole = readFileSync(join(folder, `${name}.jsonl`));
     // Of a long one the beginning will do, until behind its first hash.
     const hash = whole.indexOf('\n{"hash"');
@@ -149,8 +195,14 @@ function* writeCuts() {
       yield [`${name}-${bytes}.jsonl`, verdictOf(recording, bytes)] as const;
       if (each === 1) continue;
       const newline = Buffer.from(rest.at(-1) === 10 ? "" : "\n"); // so does every host when it goes on in a file
-      writeFileSync(join(folder, `${name}-${bytes}-succeeded.jsonl`), Buffer.concat([rest, newline, successor]));
-      yield [`${name}-${bytes}-succeeded.jsonl`, succeededVerdictOf(recording, bytes, successorInputs)] as const;
+      writeFileSync(
+        join(folder, `${name}-${bytes}-succeeded.jsonl`),
+        Buffer.concat([rest, newline, successor]),
+      );
+      yield [
+        `${name}-${bytes}-succeeded.jsonl`,
+        succeededVerdictOf(recording, bytes, successorInputs),
+      ] as const;
     }
   }
 }
@@ -161,7 +213,10 @@ function count({ inputs }: Recording): number {
 
 function assertInputs({ inputs }: Recording, atLeast: Record<string, number>): void {
   for (const [name, least] of Object.entries(atLeast)) {
-    assert.ok((inputs.get(name) ?? 0) >= least, `expected at least ${least} inputs ${name}, got ${inputs.get(name) ?? 0}`);
+    assert.ok(
+      (inputs.get(name) ?? 0) >= least,
+      `expected at least ${least} inputs ${name}, got ${inputs.get(name) ?? 0}`,
+    );
   }
 }
 
@@ -179,13 +234,25 @@ function assertTold(recording: Recording, { visitors, stayed }: Load): void {
       if (visitor !== undefined) present.set(line["client"] as number, visitor);
       said.get(present.get(line["client"] as number)!)!.push(bytes);
     }
-    if (line.out === "send") for (const client of line["clients"] as number[]) heard.get(present.get(client)!)!.push(content(line["text"]).toString());
+    if (line.out === "send")
+      for (const client of line["clients"] as number[])
+        heard.get(present.get(client)!)!.push(content(line["text"]).toString());
   }
   for (const visitor of visitors) {
     const [saidThere, heardThere] = [said.get(visitor)!, heard.get(visitor)!];
     const whole = stayed.has(visitor);
-    assertSame(saidThere.map((bytes) => bytes.toString("latin1")), visitor.said.map((bytes) => bytes.toString("latin1")), `what ${visitor.name} said`, whole ? undefined : saidThere.length);
-    assertSame(heardThere, visitor.heard, `what ${visitor.name} heard`, whole ? undefined : visitor.heard.length);
+    assertSame(
+      saidThere.map((bytes) => bytes.toString("latin1")),
+      visitor.said.map((bytes) => bytes.toString("latin1")),
+      `what ${visitor.name} said`,
+      whole ? undefined : saidThere.length,
+    );
+    assertSame(
+      heardThere,
+      visitor.heard,
+      `what ${visitor.name} heard`,
+      whole ? undefined : visitor.heard.length,
+    );
   }
   assert.ok(stayed.size > 100 && visitors.length > stayed.size);
 }
@@ -198,8 +265,16 @@ function assertRequests(recording: Recording, { posts, forwarded }: Load): void 
   const given: string[] = [];
   const taken: string[] = [];
   for (const line of recording.lines) {
-    if (line.in === "http_request" && line["authorized"] === true && line["method"] === "POST" && content(line["body"]).byteLength > 0) {
-      open.set(line["request"] as number, `${line["path"]} ${content(line["body"]).toString("base64")}`);
+    if (
+      line.in === "http_request" &&
+      line["authorized"] === true &&
+      line["method"] === "POST" &&
+      content(line["body"]).byteLength > 0
+    ) {
+      open.set(
+        line["request"] as number,
+        `${line["path"]} ${content(line["body"]).toString("base64")}`,
+      );
     }
     if (line.out === "respond" && open.has(line["request"] as number)) {
       const request = open.get(line["request"] as number)!;
@@ -210,22 +285,55 @@ function assertRequests(recording: Recording, { posts, forwarded }: Load): void 
       forwards.set(line["forward"] as number, content(line["body"]).toString());
       given.push(forwards.get(line["forward"] as number)!);
     }
-    if (line.in === "forward_done" && line["status"] !== 0) taken.push(forwards.get(line["forward"] as number)!);
+    if (line.in === "forward_done" && line["status"] !== 0)
+      taken.push(forwards.get(line["forward"] as number)!);
   }
-  assertSame(answered.sort(), posts.map(({ path, body, status }) => `${status} ${path} ${body.toString("base64")}`).sort(), "requests with their answers");
-  assert.deepEqual([...new Set(forwarded)].filter((body) => !given.includes(body)), [], "what the app server was sent is recorded");
-  assert.deepEqual([...new Set(taken)].filter((body) => !forwarded.includes(body)), [], "what was answered was sent");
+  assertSame(
+    answered.sort(),
+    posts.map(({ path, body, status }) => `${status} ${path} ${body.toString("base64")}`).sort(),
+    "requests with their answers",
+  );
+  assert.deepEqual(
+    [...new Set(forwarded)].filter((body) => !given.includes(body)),
+    [],
+    "what the app server was sent is recorded",
+  );
+  assert.deepEqual(
+    [...new Set(taken)].filter((body) => !forwarded.includes(body)),
+    [],
+    "what was answered was sent",
+  );
   // How many are given up depends on the machine: a second is too short for a slow one.
   const figures = `${forwarded.length} of ${given.length} sent, ${taken.length} answered`;
-  assert.ok(forwarded.length >= taken.length && forwarded.length <= given.length && taken.length > 0 && taken.length < given.length, figures);
-  assert.ok(posts.some(({ status }) => status === 200) && posts.some(({ status }) => status === 400));
+  assert.ok(
+    forwarded.length >= taken.length &&
+      forwarded.length <= given.length &&
+      taken.length > 0 &&
+      taken.length < given.length,
+    figures,
+  );
+  assert.ok(
+    posts.some(({ status }) => status === 200) && posts.some(({ status }) => status === 400),
+  );
 }
 
 /** Up to `length`, where it is given. Says where they differ: assert.deepEqual takes a minute for thousands of texts. */
-function assertSame(recorded: readonly string[], real: readonly string[], what: string, length?: number): void {
+function assertSame(
+  recorded: readonly string[],
+  real: readonly string[],
+  what: string,
+  length?: number,
+): void {
   const [one, other] = [recorded.slice(0, length), real.slice(0, length)];
   const at = one.findIndex((text, i) => text !== other[i]);
   const shown = (texts: readonly string[], i: number) => texts[i]?.slice(0, 300) ?? "nothing more";
-  if (at >= 0) assert.fail(`${what}, ${at + 1} of ${other.length}:\n  recorded: ${shown(one, at)}\n  real:     ${shown(other, at)}`);
-  assert.equal(one.length, other.length, `${what}: ${one.length} recorded, not so: ${shown(other, one.length)}`);
+  if (at >= 0)
+    assert.fail(
+      `${what}, ${at + 1} of ${other.length}:\n  recorded: ${shown(one, at)}\n  real:     ${shown(other, at)}`,
+    );
+  assert.equal(
+    one.length,
+    other.length,
+    `${what}: ${one.length} recorded, not so: ${shown(other, one.length)}`,
+  );
 }

@@ -29,12 +29,15 @@ export class Visitor {
     socket.on("message", (data) => {
       const text = (data as Buffer).toString();
       this.heard.push(text);
-      if (text === '{"type":"pong"}' && ++this.#pongs === this.#pongWanted?.count) this.#pongWanted.come();
+      if (text === '{"type":"pong"}' && ++this.#pongs === this.#pongWanted?.count)
+        this.#pongWanted.come();
     });
   }
 
   say(message: object | string | Buffer): void {
-    const bytes = Buffer.isBuffer(message) ? message : Buffer.from(typeof message === "string" ? message : JSON.stringify(message));
+    const bytes = Buffer.isBuffer(message)
+      ? message
+      : Buffer.from(typeof message === "string" ? message : JSON.stringify(message));
     this.said.push(bytes);
     this.#socket.send(Buffer.isBuffer(message) ? message : bytes.toString());
   }
@@ -44,7 +47,9 @@ export class Visitor {
     const count = this.#pongs + 1;
     const come = new Promise<void>((resolve, reject) => {
       this.#pongWanted = { count, come: resolve };
-      this.#socket.once("close", (code, reason) => reject(new Error(`${this.name} was closed: ${code} ${reason.toString()}`)));
+      this.#socket.once("close", (code, reason) =>
+        reject(new Error(`${this.name} was closed: ${code} ${reason.toString()}`)),
+      );
     });
     this.say('{ "type": "ping" }');
     await come;

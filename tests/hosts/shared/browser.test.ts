@@ -5,15 +5,31 @@ import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
-import { chromium, type Browser, type BrowserContext, type Locator, type Page } from "playwright-core";
-import { toNodeListener, type FetchHandler } from "../../../worker/demo/http-adapter.js";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Locator,
+  type Page,
+} from "playwright-core";
+import { type FetchHandler, toNodeListener } from "../../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../../worker/demo/site.js";
-import { startSidekick, type SidekickOptions, type SidekickProcess } from "./covenant-support/sidekick-process.js";
+import {
+  type SidekickOptions,
+  type SidekickProcess,
+  startSidekick,
+} from "./covenant-support/sidekick-process.js";
 
 const executablePath = "/usr/bin/chromium";
 const args = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
 ];
 const waitMsMax = 120_000; // only to end a test that has failed, on however slow a machine
 
@@ -26,15 +42,25 @@ let context: BrowserContext;
 let pageErrors: string[];
 
 before(async () => {
-  if (!existsSync(executablePath)) throw new Error(`no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`);
+  if (!existsSync(executablePath))
+    throw new Error(
+      `no browser at ${executablePath}: run scripts/setup, or apt-get install chromium`,
+    );
   let handler: FetchHandler = () => new Response("starting", { status: 503 });
   http = createServer(toNodeListener((request) => handler(request)));
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   siteUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  const secrets = { secret: "sidekick-secret-of-the-tests", serverSecret: "server-secret-of-the-tests" };
+  const secrets = {
+    secret: "sidekick-secret-of-the-tests",
+    serverSecret: "server-secret-of-the-tests",
+  };
   sidekickOptions = { ...secrets, serverUrl: `${siteUrl}${covenantPath}` };
   sidekick = await startSidekick(sidekickOptions);
-  handler = await createSite({ sidekickUrl: sidekick.url, sidekickSecret: secrets.secret, serverSecret: secrets.serverSecret });
+  handler = await createSite({
+    sidekickUrl: sidekick.url,
+    sidekickSecret: secrets.secret,
+    serverSecret: secrets.serverSecret,
+  });
   browser = await chromium.launch({ executablePath, args, timeout: waitMsMax });
 });
 
@@ -67,7 +93,8 @@ async function openTab(): Promise<Page> {
   return page;
 }
 
-const todo = (page: Page, text: string): Locator => page.locator("#todos li").filter({ has: page.getByText(text, { exact: true }) });
+const todo = (page: Page, text: string): Locator =>
+  page.locator("#todos li").filter({ has: page.getByText(text, { exact: true }) });
 
 async function addTodo(page: Page, text: string): Promise<void> {
   await page.getByLabel("New todo").fill(text);
@@ -86,7 +113,8 @@ async function say(page: Page, text: string): Promise<void> {
   await page.getByRole("button", { name: "Send" }).click();
 }
 
-const heard = (page: Page, text: string): Promise<void> => page.locator("#lines").getByText(text, { exact: true }).waitFor();
+const heard = (page: Page, text: string): Promise<void> =>
+  page.locator("#lines").getByText(text, { exact: true }).waitFor();
 const spoken = (page: Page): Promise<string[]> => page.locator("#lines li span").allTextContents();
 
 async function picture(page: Page): Promise<void> {
@@ -179,7 +207,9 @@ describe("the demo in two tabs", () => {
     await page.route(api, (route) => route.abort());
     await addTodo(page, "Lost");
     await page.locator("#todo-error").getByText(/./).waitFor();
-    await page.waitForFunction(() => document.querySelector<HTMLInputElement>("#todo-text")!.value === "Lost");
+    await page.waitForFunction(
+      () => document.querySelector<HTMLInputElement>("#todo-text")!.value === "Lost",
+    );
     await page.unroute(api);
   });
 
@@ -200,7 +230,8 @@ describe("the demo in two tabs", () => {
     await join(left, "Ann", "lobby");
     await join(right, "Bob", "lobby");
     await sidekick.stop();
-    for (const page of [left, right]) await page.getByText("Connection to the Sidekick lost").waitFor();
+    for (const page of [left, right])
+      await page.getByText("Connection to the Sidekick lost").waitFor();
     sidekick = await startSidekick({ ...sidekickOptions, port: sidekick.port });
     for (const page of [left, right]) {
       await page.getByText("Connected", { exact: true }).waitFor();

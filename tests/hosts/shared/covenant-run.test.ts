@@ -1,6 +1,6 @@
 // scripts/run as its user knows it: what it starts, what it says, and that nothing is left behind.
 import assert from "node:assert/strict";
-import { spawn, type ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -13,12 +13,18 @@ import { environment } from "./support/command.js";
 import { closeEverything, listen } from "./support/left-open.js";
 
 const running = new Set<ChildProcess>();
-after(() => { for (const child of running) child.kill("SIGTERM"); });
+after(() => {
+  for (const child of running) child.kill("SIGTERM");
+});
 after(closeEverything);
 
 /** Runs the script from a folder that is not the project's. */
 function run(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(join(root, "scripts/run"), args, { cwd: tmpdir(), env: { ...environment(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(join(root, "scripts/run"), args, {
+    cwd: tmpdir(),
+    env: { ...environment(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   running.add(child);
   const output = new Inbox<string>();
   let text = "";
@@ -32,7 +38,12 @@ function run(args: string[], env: Record<string, string> = {}) {
     running.delete(child);
     return (code ?? signal) as number | string;
   });
-  return { child, ended, text: () => text, says: (what: RegExp) => output.find(String(what), (t) => what.test(t)) };
+  return {
+    child,
+    ended,
+    text: () => text,
+    says: (what: RegExp) => output.find(String(what), (t) => what.test(t)),
+  };
 }
 
 /** Not of those that the system gives to whoever wants any: a free one of these stays free until it is used. */
@@ -60,7 +71,10 @@ describe("scripts/run", () => {
       await demo.says(new RegExp(`Open http://localhost:${ports.demo} in two browser tabs`));
       const page = await fetch(`http://localhost:${ports.demo}/`);
       assert.match(await page.text(), /<title>Sidekick demo<\/title>/);
-      const forged = await fetch(`http://localhost:${ports.demo}/api/covenant?type=channel`, { method: "POST", body: "{}" });
+      const forged = await fetch(`http://localhost:${ports.demo}/api/covenant?type=channel`, {
+        method: "POST",
+        body: "{}",
+      });
       assert.equal(forged.status, 401, "a forward without the secret must not pass");
       demo.child.kill(signal);
       assert.equal(await demo.ended, signal === "SIGINT" ? 130 : 143, demo.text());
@@ -73,7 +87,10 @@ describe("scripts/run", () => {
       const ports = await freePorts();
       const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
       await demo.says(/Ctrl\+C stops both/);
-      const children = await readFile(`/proc/${demo.child.pid}/task/${demo.child.pid}/children`, "utf8");
+      const children = await readFile(
+        `/proc/${demo.child.pid}/task/${demo.child.pid}/children`,
+        "utf8",
+      );
       process.kill(Number(children.trim().split(" ")[index]), "SIGKILL");
       assert.equal(await demo.ended, 1, demo.text());
       assert.match(demo.text(), new RegExp(`${what} ended \\(status 137\\)`));
@@ -81,7 +98,10 @@ describe("scripts/run", () => {
     });
   }
 
-  for (const [variable, other] of [["SIDEKICK_PORT", "DEMO_PORT"], ["DEMO_PORT", "SIDEKICK_PORT"]] as const) {
+  for (const [variable, other] of [
+    ["SIDEKICK_PORT", "DEMO_PORT"],
+    ["DEMO_PORT", "SIDEKICK_PORT"],
+  ] as const) {
     it(`says so when ${variable} is in use, and starts nothing`, async () => {
       const port = await listen(createServer());
       const ports = await freePorts();
@@ -93,7 +113,17 @@ describe("scripts/run", () => {
   }
 
   it("node: starts only the Sidekick, in place of the shell, so that a signal reaches it", async () => {
-    const sidekick = run(["node", "--port", "0", "--secret", "s", "--server-url", "http://127.0.0.1:9", "--server-secret", "t"]);
+    const sidekick = run([
+      "node",
+      "--port",
+      "0",
+      "--secret",
+      "s",
+      "--server-url",
+      "http://127.0.0.1:9",
+      "--server-secret",
+      "t",
+    ]);
     await sidekick.says(/http:\/\/[^\s/]+:\d+/);
     sidekick.child.kill("SIGTERM");
     assert.equal(await sidekick.ended, 0, sidekick.text());

@@ -9,7 +9,9 @@ import { afterTheWire, ionValues } from "./covenant-support/ion-values.js";
 import { listensTo, sidekickSecret, startWorld, type World } from "./covenant-support/world.js";
 
 let world: World;
-before(async () => { world = await startWorld(); });
+before(async () => {
+  world = await startWorld();
+});
 afterEach(() => world.hangUp());
 after(() => world?.stop());
 
@@ -30,7 +32,12 @@ describe("connect", () => {
     const room = newRoom();
     const result = await world.client().client.connect("chat", room, { username: "mallory" });
     assert.equal(result.success, false);
-    assert.deepEqual(result.error, { channel: "chat", params: room, fault: "client", message: `mallory may not enter ${room.roomId}` });
+    assert.deepEqual(result.error, {
+      channel: "chat",
+      params: room,
+      fault: "client",
+      message: `mallory may not enter ${room.roomId}`,
+    });
   });
 
   it("is refused for a request that does not fit the schema", async () => {
@@ -63,7 +70,12 @@ describe("channels", () => {
     const token = await peer.token("chat", room, alice);
     await peer.client.send("chat", room, token, { say: "early" });
     const heard = await world.heard.find("early", ({ params }) => params["roomId"] === room.roomId);
-    assert.deepEqual(heard, { channel: "chat", params: room, data: { say: "early" }, context: alice });
+    assert.deepEqual(heard, {
+      channel: "chat",
+      params: room,
+      data: { say: "early" },
+      context: alice,
+    });
     assert.deepEqual(peer.errors(), []);
   });
 
@@ -83,14 +95,21 @@ describe("channels", () => {
     const seat = await peer.join("chat", room, alice);
     await seat.send({ say: "hello" });
     const heard = await world.heard.find("hello", ({ params }) => params["roomId"] === room.roomId);
-    assert.deepEqual(heard, { channel: "chat", params: room, data: { say: "hello" }, context: alice });
+    assert.deepEqual(heard, {
+      channel: "chat",
+      params: room,
+      data: { say: "hello" },
+      context: alice,
+    });
     assert.deepEqual(await seat.messages.count("messages", 1), [{ from: "alice", said: "hello" }]);
   });
 
   it("broadcast to several, to each once and in order", async () => {
     const room = newRoom();
     const peers = [world.client(), world.client(), world.client(), world.client()];
-    const seats = await Promise.all(peers.map((peer, n) => peer.join("chat", room, { username: `user-${n}` })));
+    const seats = await Promise.all(
+      peers.map((peer, n) => peer.join("chat", room, { username: `user-${n}` })),
+    );
     const sent = Array.from({ length: 30 }, (_, n) => `message ${n}`);
     for (const text of sent) await world.app.sendMessage("chat", room, text);
     await Promise.all(peers.map((peer) => peer.fence()));
@@ -99,11 +118,17 @@ describe("channels", () => {
 
   it("carry a conversation both ways", async () => {
     const room = newRoom();
-    const [a, b] = await Promise.all([world.client().join("chat", room, alice), world.client().join("chat", room, bob)]);
+    const [a, b] = await Promise.all([
+      world.client().join("chat", room, alice),
+      world.client().join("chat", room, bob),
+    ]);
     await a.send({ say: "ping?" });
     await b.messages.count("messages", 1);
     await b.send({ say: "pong!" });
-    const expected = [{ from: "alice", said: "ping?" }, { from: "bob", said: "pong!" }];
+    const expected = [
+      { from: "alice", said: "ping?" },
+      { from: "bob", said: "pong!" },
+    ];
     assert.deepEqual(await a.messages.count("messages", 2), expected);
     assert.deepEqual(await b.messages.count("messages", 2), expected);
   });
@@ -113,13 +138,19 @@ describe("channels", () => {
     const seat = await world.client().join("chat", room, alice);
     const sent = Array.from({ length: 50 }, (_, n) => n);
     await Promise.all(sent.map((say) => seat.send({ say })));
-    assert.deepEqual(await seat.messages.count("messages", sent.length), sent.map((said) => ({ from: "alice", said })));
+    assert.deepEqual(
+      await seat.messages.count("messages", sent.length),
+      sent.map((said) => ({ from: "alice", said })),
+    );
   });
 
   it("keep rooms apart", async () => {
     const [here, there] = [newRoom(), newRoom()];
     const [a, b] = [world.client(), world.client()];
-    const [inHere, inThere] = await Promise.all([a.join("chat", here, alice), b.join("chat", there, bob)]);
+    const [inHere, inThere] = await Promise.all([
+      a.join("chat", here, alice),
+      b.join("chat", there, bob),
+    ]);
     await world.app.sendMessage("chat", here, "for here");
     await world.app.sendMessage("chat", there, "for there");
     await Promise.all([a.fence(), b.fence()]);
@@ -128,13 +159,17 @@ describe("channels", () => {
   });
 
   it("keep params apart that look alike when joined to one text", async () => {
-    const [p, q] = [{ x: "1,y:2", y: "3" }, { x: "1", y: "2,y:3" }];
+    const [p, q] = [
+      { x: "1,y:2", y: "3" },
+      { x: "1", y: "2,y:3" },
+    ];
     const [a, b] = [world.client(), world.client()];
     await Promise.all([a.join("grid", p, null), b.join("grid", q, null)]);
     await world.app.sendMessage("grid", p, "for p");
     await world.app.sendMessage("grid", q, "for q");
     await Promise.all([a.fence(), b.fence()]);
-    const messages = (peer: typeof a) => peer.received.items.filter(({ type }) => type === "message");
+    const messages = (peer: typeof a) =>
+      peer.received.items.filter(({ type }) => type === "message");
     assert.deepEqual(messages(a), [{ type: "message", channel: "grid", params: p, data: "for p" }]);
     assert.deepEqual(messages(b), [{ type: "message", channel: "grid", params: q, data: "for q" }]);
   });
@@ -148,14 +183,18 @@ describe("channels", () => {
   it("end with unsubscribe, for that client only", async () => {
     const room = newRoom();
     const [a, b] = [world.client(), world.client()];
-    const [leaving, staying] = await Promise.all([a.join("chat", room, alice), b.join("chat", room, bob)]);
+    const [leaving, staying] = await Promise.all([
+      a.join("chat", room, alice),
+      b.join("chat", room, bob),
+    ]);
     await world.app.sendMessage("chat", room, "both");
     await leaving.messages.count("messages", 1);
     leaving.leave();
-    assert.deepEqual(
-      await a.received.find("unsubscribed", ({ type }) => type === "unsubscribed"),
-      { type: "unsubscribed", channel: "chat", params: room },
-    );
+    assert.deepEqual(await a.received.find("unsubscribed", ({ type }) => type === "unsubscribed"), {
+      type: "unsubscribed",
+      channel: "chat",
+      params: room,
+    });
     await world.app.sendMessage("chat", room, "only one");
     await Promise.all([a.fence(), b.fence()]);
     assert.deepEqual(staying.messages.items, ["both", "only one"]);
@@ -171,7 +210,12 @@ describe("errors", () => {
       const seat = await a.join("chat", room, alice);
       await b.join("chat", room, bob);
       const text = `No "${fault}" today: \\ ünd 🎉\nsecond line`;
-      assert.deepEqual(await a.errorOf(seat.send({ fail: text, fault })), { channel: "chat", params: room, fault, message: text });
+      assert.deepEqual(await a.errorOf(seat.send({ fail: text, fault })), {
+        channel: "chat",
+        params: room,
+        fault,
+        message: text,
+      });
       await b.fence();
       assert.deepEqual(b.errors(), []);
     });
@@ -188,29 +232,49 @@ describe("errors", () => {
 
   it("a token that nobody issued is refused", async () => {
     const peer = world.client();
-    assert.equal((await peer.errorOf(peer.client.subscribe("chat", newRoom(), "made-up", () => undefined))).fault, "client");
+    assert.equal(
+      (await peer.errorOf(peer.client.subscribe("chat", newRoom(), "made-up", () => undefined)))
+        .fault,
+      "client",
+    );
   });
 
   it("a token in use by another client is refused, and stays with its holder", async () => {
     const room = newRoom();
     const [holder, thief] = [world.client(), world.client()];
     const seat = await holder.join("chat", room, alice);
-    assert.equal((await thief.errorOf(thief.client.subscribe("chat", room, seat.token, () => undefined))).fault, "client");
+    assert.equal(
+      (await thief.errorOf(thief.client.subscribe("chat", room, seat.token, () => undefined)))
+        .fault,
+      "client",
+    );
     await world.app.sendMessage("chat", room, "still here?");
     await thief.fence();
     assert.deepEqual(await seat.messages.count("messages", 1), ["still here?"]);
-    assert.deepEqual(thief.received.items.filter(({ type }) => type === "message"), []);
+    assert.deepEqual(
+      thief.received.items.filter(({ type }) => type === "message"),
+      [],
+    );
   });
 
   it("a token of one room does not speak in another, before and after subscribing", async () => {
     const peer = world.client();
     const [mine, other] = [newRoom(), newRoom()];
     const token = await peer.token("chat", mine, alice);
-    assert.equal((await peer.errorOf(peer.client.send("chat", other, token, { say: "intruder" }))).fault, "client");
+    assert.equal(
+      (await peer.errorOf(peer.client.send("chat", other, token, { say: "intruder" }))).fault,
+      "client",
+    );
     await peer.client.subscribe("chat", mine, token, () => undefined);
     await peer.received.find("subscribed", ({ type }) => type === "subscribed");
-    assert.equal((await peer.errorOf(peer.client.send("chat", other, token, { say: "intruder" }))).fault, "client");
-    assert.deepEqual(world.heard.items.filter(({ params }) => params["roomId"] === other.roomId), []);
+    assert.equal(
+      (await peer.errorOf(peer.client.send("chat", other, token, { say: "intruder" }))).fault,
+      "client",
+    );
+    assert.deepEqual(
+      world.heard.items.filter(({ params }) => params["roomId"] === other.roomId),
+      [],
+    );
   });
 
   it("a token can be taken again after its socket has gone", async () => {
@@ -227,7 +291,10 @@ describe("errors", () => {
     await second.client.subscribe("chat", room, token, () => undefined);
     await second.received.find("subscribed", ({ type }) => type === "subscribed");
     await second.client.send("chat", room, token, { say: "back again" });
-    const heard = await world.heard.find("back again", ({ params }) => params["roomId"] === room.roomId);
+    const heard = await world.heard.find(
+      "back again",
+      ({ params }) => params["roomId"] === room.roomId,
+    );
     assert.deepEqual(heard.context, alice);
   });
 
@@ -243,7 +310,10 @@ describe("an app server that is down", () => {
     t.after(() => doomed.stop());
     const [a, b] = [doomed.client(), doomed.client()];
     const room = newRoom();
-    const [seat, other] = await Promise.all([a.join("chat", room, alice), b.join("chat", room, bob)]);
+    const [seat, other] = await Promise.all([
+      a.join("chat", room, alice),
+      b.join("chat", room, bob),
+    ]);
     doomed.http.close();
     doomed.http.closeAllConnections();
 
@@ -261,7 +331,8 @@ describe("resources", () => {
     const stop = peer.client.listen("getItem", id, (result) => values.put(result.data), true);
     return { values, stop };
   };
-  const isListening = (id: string) => (message: SidekickOutgoingMessage) => listensTo(message, `item/${id}`);
+  const isListening = (id: string) => (message: SidekickOutgoingMessage) =>
+    listensTo(message, `item/${id}`);
 
   it("changed by one client are fetched again by another that listens", async () => {
     const [watcher, writer] = [world.client(), world.client()];
@@ -270,10 +341,10 @@ describe("resources", () => {
     assert.deepEqual(values.items, [0]);
     const result = await writer.client.mutate("addToItem", { id: "shared", by: 5 });
     assert.equal(result.success, true);
-    assert.deepEqual(
-      await watcher.received.find("updated", ({ type }) => type === "updated"),
-      { type: "updated", resource: "item/shared" },
-    );
+    assert.deepEqual(await watcher.received.find("updated", ({ type }) => type === "updated"), {
+      type: "updated",
+      resource: "item/shared",
+    });
     assert.deepEqual(await values.count("values", 2), [0, 5]);
   });
 
@@ -282,21 +353,31 @@ describe("resources", () => {
     watch(a, "popular");
     watch(b, "popular");
     watch(other, "lonely");
-    await Promise.all([a, b].map((peer) => peer.received.find("listening", isListening("popular"))));
+    await Promise.all(
+      [a, b].map((peer) => peer.received.find("listening", isListening("popular"))),
+    );
     await other.received.find("listening", isListening("lonely"));
     for (const by of [1, 2, 3]) await writer.client.mutate("addToItem", { id: "popular", by });
     // The server does not wait for its announcements, so wait for the last one where it has to come.
-    const updates = (peer: typeof a) => peer.received.items.filter(({ type }) => type === "updated");
-    await Promise.all([a, b].map((peer) => peer.received.find("3 updates", () => updates(peer).length >= 3)));
+    const updates = (peer: typeof a) =>
+      peer.received.items.filter(({ type }) => type === "updated");
+    await Promise.all(
+      [a, b].map((peer) => peer.received.find("3 updates", () => updates(peer).length >= 3)),
+    );
     await Promise.all([a, b, other].map((peer) => peer.fence()));
-    assert.deepEqual([a, b, other].map((peer) => updates(peer).length), [3, 3, 0]);
+    assert.deepEqual(
+      [a, b, other].map((peer) => updates(peer).length),
+      [3, 3, 0],
+    );
   });
 
   it("are silent after unlisten, for that client only", async () => {
     const [leaving, staying, writer] = [world.client(), world.client(), world.client()];
     const { stop } = watch(leaving, "fading");
     watch(staying, "fading");
-    await Promise.all([leaving, staying].map((peer) => peer.received.find("listening", isListening("fading"))));
+    await Promise.all(
+      [leaving, staying].map((peer) => peer.received.find("listening", isListening("fading"))),
+    );
     stop();
     assert.deepEqual(
       await leaving.received.find("unlistening", ({ type }) => type === "unlistening"),
@@ -305,7 +386,10 @@ describe("resources", () => {
     await writer.client.mutate("addToItem", { id: "fading", by: 1 });
     await staying.received.find("updated", ({ type }) => type === "updated");
     await leaving.fence();
-    assert.deepEqual(leaving.received.items.filter(({ type }) => type === "updated"), []);
+    assert.deepEqual(
+      leaving.received.items.filter(({ type }) => type === "updated"),
+      [],
+    );
   });
 });
 
@@ -321,7 +405,10 @@ describe("ION", () => {
       assert.deepStrictEqual(message, afterTheWire(value), "message");
 
       await seat.send(value);
-      const heard = await world.heard.find(name, (h) => h.params["x"] === "ion" && h.params["y"] === name);
+      const heard = await world.heard.find(
+        name,
+        (h) => h.params["x"] === "ion" && h.params["y"] === name,
+      );
       assert.deepStrictEqual(heard.data, afterTheWire(value), "forward");
       assert.deepStrictEqual(heard.context, { wrapped: afterTheWire(value) }, "context");
       assert.deepEqual(peer.errors(), []);

@@ -1,14 +1,14 @@
 // The command covenant-sidekick as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
 import { closeSync, constants, existsSync, openSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { after, test } from "node:test";
-import { command as otherHost, environment } from "./support/command.ts";
+import { fileURLToPath } from "node:url";
+import { environment, command as otherHost } from "./support/command.ts";
 import { eventually, request, TestClient } from "./support/sidekick.ts";
 
 const leftRunning = new Set<ChildProcess>();
@@ -28,11 +28,19 @@ interface Run {
   port(): Promise<number>;
 }
 
-function run(args: string[], env: Record<string, string> = {}, command = "cli", shellBefore = ""): Run {
+function run(
+  args: string[],
+  env: Record<string, string> = {},
+  command = "cli",
+  shellBefore = "",
+): Run {
   const cli = fileURLToPath(new URL(`../../../worker/dist/node/${command}.js`, import.meta.url));
   assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
   const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
-  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], { env: { ...environment(), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], {
+    env: { ...environment(), ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -56,9 +64,21 @@ function run(args: string[], env: Record<string, string> = {}, command = "cli", 
 
 test("it starts on a free port, says which, and stops with 0 on SIGTERM and on SIGINT", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "one", "--secret", "two"]);
+    const sidekick = run([
+      "--port",
+      "0",
+      "--host",
+      "127.0.0.1",
+      "--secret",
+      "one",
+      "--secret",
+      "two",
+    ]);
     const port = await sidekick.port();
-    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: "two" })).status, 200);
+    assert.equal(
+      (await request(port, "/resources", '{"resources":[]}', { secret: "two" })).status,
+      200,
+    );
     const client = await TestClient.connect(port);
     sidekick.kill(signal);
     assert.equal((await client.closed).code, 1001);
@@ -80,7 +100,10 @@ test("the environment is read, and flags go before it", async () => {
   const port = await sidekick.port();
   assert.match(sidekick.output(), /--server-url without --server-secret/);
   assert.equal((await request(port, "/resources", "{}", { secret: "wrong" })).status, 401);
-  assert.equal((await request(port, "/resources", " ".repeat(65), { secret: "from-env" })).status, 413);
+  assert.equal(
+    (await request(port, "/resources", " ".repeat(65), { secret: "from-env" })).status,
+    413,
+  );
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0);
   await rm(folder, { recursive: true });
@@ -91,14 +114,26 @@ test("secrets may stand in the file, which may begin with a byte order mark", as
   const config = join(folder, "config.json");
   await writeFile(config, '\ufeff{"secrets": ["from-file"]}');
   const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--config", config]);
-  assert.equal((await request(await sidekick.port(), "/resources", '{"resources":[]}', { secret: "from-file" })).status, 200);
+  assert.equal(
+    (
+      await request(await sidekick.port(), "/resources", '{"resources":[]}', {
+        secret: "from-file",
+      })
+    ).status,
+    200,
+  );
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0);
   await rm(folder, { recursive: true });
 });
 
 test("too few open files are said at start", { skip: process.platform !== "linux" }, async () => {
-  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"], {}, "cli", "ulimit -n 1000; ");
+  const sidekick = run(
+    ["--port", "0", "--host", "127.0.0.1", "--secret", "s"],
+    {},
+    "cli",
+    "ulimit -n 1000; ",
+  );
   await sidekick.port();
   assert.match(sidekick.output(), /ulimit -n 32832.* open_files=1000 clients_max=32768\n/);
   sidekick.kill("SIGTERM");
@@ -131,20 +166,57 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     [["--secret", "s", "--nonsense"], /--nonsense/],
     [["--secret", "s", "extra"], /extra/],
     [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
-    [["--secret", "s", "--port", "0", "--server-url", "localhost:3000"], /server URL: expected something like/],
+    [
+      ["--secret", "s", "--port", "0", "--server-url", "localhost:3000"],
+      /server URL: expected something like/,
+    ],
     [["--secret", "s", "--port", "0", "--config", await file("a", "{")], /--config .*JSON/],
-    [["--secret", "s", "--port", "0", "--config", await file("b", '{"frame_bytes_maxx":1}')], /frame_bytes_maxx/],
-    [["--secret", "s", "--port", "0", "--config", await file("c", '{"frame_bytes_max":1}')], /frame_bytes_max/],
+    [
+      ["--secret", "s", "--port", "0", "--config", await file("b", '{"frame_bytes_maxx":1}')],
+      /frame_bytes_maxx/,
+    ],
+    [
+      ["--secret", "s", "--port", "0", "--config", await file("c", '{"frame_bytes_max":1}')],
+      /frame_bytes_max/,
+    ],
     [["--secret", "s", "--port", "0", "--config", join(folder, "none")], /--config .*ENOENT/],
-    [["--secret", "s", "--port", "0", "--config", await file("d", '{"frame_bytes_max":1}')], /--config \S*\/d: .*frame_bytes_max/],
-    [["--secret", "s", "--port", "0", "--config", await file("e", '{"secrets":"s"}')], /--config \S*\/e: .*secrets/],
-    [["--secret", "s", "--port", "0", "--config", await file("f", '{"secrets":[]}')], /--config \S*\/f: .*secret/],
-    [["--secret", "s", "--port", "0", "--config", await file("g", '{"hash_seed":"0123456789abcdef"}')], /--config \S*\/g: "hash_seed" .*leave it out/],
+    [
+      ["--secret", "s", "--port", "0", "--config", await file("d", '{"frame_bytes_max":1}')],
+      /--config \S*\/d: .*frame_bytes_max/,
+    ],
+    [
+      ["--secret", "s", "--port", "0", "--config", await file("e", '{"secrets":"s"}')],
+      /--config \S*\/e: .*secrets/,
+    ],
+    [
+      ["--secret", "s", "--port", "0", "--config", await file("f", '{"secrets":[]}')],
+      /--config \S*\/f: .*secret/,
+    ],
+    [
+      [
+        "--secret",
+        "s",
+        "--port",
+        "0",
+        "--config",
+        await file("g", '{"hash_seed":"0123456789abcdef"}'),
+      ],
+      /--config \S*\/g: "hash_seed" .*leave it out/,
+    ],
     [["--secret", " s ", "--port", "0"], /secret/],
-    [["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"], /server URL: .*leave them out/],
+    [
+      ["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"],
+      /server URL: .*leave them out/,
+    ],
     [["--secret", "s", "--port", "0", "--record", folder], /--record .+: EISDIR/],
-    [["--secret", "s", "--port", "0", "--record", join(folder, "none", "trace")], /--record .+: ENOENT/],
-    [["--secret", "s", "--port", "0", "--record", pipe(folder)], /--record .+: ENXIO: nobody reads this pipe/],
+    [
+      ["--secret", "s", "--port", "0", "--record", join(folder, "none", "trace")],
+      /--record .+: ENOENT/,
+    ],
+    [
+      ["--secret", "s", "--port", "0", "--record", pipe(folder)],
+      /--record .+: ENXIO: nobody reads this pipe/,
+    ],
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
@@ -161,10 +233,21 @@ test("mistakes in the call are clear errors and exit 2", async () => {
 test("--help names every flag and variable; --version is the package's", async () => {
   const help = run(["--help"]);
   assert.equal(await help.exit, 0);
-  for (const name of ["port", "host", "secret", "auth-delay", "server-url", "server-secret", "config", "record", "log-level"]) {
+  for (const name of [
+    "port",
+    "host",
+    "secret",
+    "auth-delay",
+    "server-url",
+    "server-secret",
+    "config",
+    "record",
+    "log-level",
+  ]) {
     assert.match(help.output(), new RegExp(`--${name}\\b`));
   }
-  for (const name of ["PORT", "SECRET", "AUTH_DELAY", "SERVER_URL", "SERVER_SECRET"]) assert.ok(help.output().includes(`SIDEKICK_${name}`));
+  for (const name of ["PORT", "SECRET", "AUTH_DELAY", "SERVER_URL", "SERVER_SECRET"])
+    assert.ok(help.output().includes(`SIDEKICK_${name}`));
   assert.match(help.output(), /contains messages, contexts and tokens/);
   const version = run(["--version"]);
   assert.equal(await version.exit, 0);
@@ -178,7 +261,8 @@ test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobod
   const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", path]);
   const port = await sidekick.port();
   const body = JSON.stringify({ resources: ["x".repeat(500)] });
-  for (let i = 0; i < 400; i++) assert.equal((await request(port, "/resources", body, { secret: "s" })).status, 200);
+  for (let i = 0; i < 400; i++)
+    assert.equal((await request(port, "/resources", body, { secret: "s" })).status, 200);
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0, sidekick.output());
   assert.match(sidekick.output(), /the recording has stopped, its end is missing/);
@@ -190,7 +274,16 @@ test("what --record has written, covenant-sidekick-replay replays; it shows the 
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const trace = join(folder, "trace");
   for (const resource of ["one", "two"]) {
-    const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--record", trace]);
+    const sidekick = run([
+      "--port",
+      "0",
+      "--host",
+      "127.0.0.1",
+      "--secret",
+      "s",
+      "--record",
+      trace,
+    ]);
     const client = await TestClient.connect(await sidekick.port());
     client.send({ type: "listen", resources: [resource] });
     await client.next();
@@ -201,10 +294,19 @@ test("what --record has written, covenant-sidekick-replay replays; it shows the 
   assert.equal(await good.exit, 0, good.output());
   assert.match(good.output(), /8 inputs replayed, all actions equal/);
   const text = await readFile(trace, "utf8");
-  await writeFile(trace, text.replace('listening\\", \\"resources\\": [\\"two', 'listening\\", \\"resources\\": [\\"tow'));
+  await writeFile(
+    trace,
+    text.replace(
+      'listening\\", \\"resources\\": [\\"two',
+      'listening\\", \\"resources\\": [\\"tow',
+    ),
+  );
   const changed = run([trace], {}, "replay-cli");
   assert.equal(await changed.exit, 1, changed.output());
-  assert.match(changed.output(), /trace:\d+: the replay differs\n  trace:  .*tow.*\n  replay: .*two/);
+  assert.match(
+    changed.output(),
+    /trace:\d+: the replay differs\n {2}trace: {2}.*tow.*\n {2}replay: .*two/,
+  );
   await writeFile(trace, "nonsense\n");
   const wrong = run([trace], {}, "replay-cli");
   assert.equal(await wrong.exit, 2);

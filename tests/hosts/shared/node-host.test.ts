@@ -2,10 +2,10 @@
 // what SIDEKICK_COMMAND starts: see support/sidekick.ts.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import * as http from "node:http";
-import { connect } from "node:net";
-import type { Socket } from "node:net";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
+import * as http from "node:http";
+import type { Socket } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -14,16 +14,29 @@ import { Replayer } from "../../../worker/src/module/replay.ts";
 import { drip, REFUSING_URL, startAppServer } from "./support/app-server.ts";
 import { command } from "./support/command.ts";
 import { closeEverything } from "./support/left-open.ts";
-import {
-  clientFrame, eventually, module, RawConnection, recordedLines, registerToken, request, SECRET, startTestSidekick, TestClient,
-} from "./support/sidekick.ts";
 import type { TestSidekick } from "./support/sidekick.ts";
+import {
+  clientFrame,
+  eventually,
+  module,
+  RawConnection,
+  recordedLines,
+  registerToken,
+  request,
+  SECRET,
+  startTestSidekick,
+  TestClient,
+} from "./support/sidekick.ts";
 import { watched } from "./support/watched-hub.ts";
 
 after(closeEverything);
 
 /** A Sidekick for one test, with a bystander who must notice nothing of what the test does to it. */
-function withSidekick(name: string, options: Parameters<typeof startTestSidekick>[0], body: (sidekick: TestSidekick) => Promise<void>): void {
+function withSidekick(
+  name: string,
+  options: Parameters<typeof startTestSidekick>[0],
+  body: (sidekick: TestSidekick) => Promise<void>,
+): void {
   test(name, async () => {
     const sidekick = await startTestSidekick(options);
     const bystander = await TestClient.connect(sidekick.port);
@@ -31,7 +44,10 @@ function withSidekick(name: string, options: Parameters<typeof startTestSidekick
     assert.equal((await bystander.next()).type, "listening");
     try {
       await body(sidekick);
-      assert.equal((await request(sidekick.port, "/resources", '{"resources":["bystander"]}')).status, 200);
+      assert.equal(
+        (await request(sidekick.port, "/resources", '{"resources":["bystander"]}')).status,
+        200,
+      );
       assert.deepEqual(await bystander.next(), { type: "updated", resource: "bystander" });
       for (const line of sidekick.logLines) assert.match(line, /^[^\n\r]*\n$/);
     } finally {
@@ -49,9 +65,18 @@ withSidekick("a message reaches every subscriber once, as one text frame", {}, a
   }
   for (const size of [0, 100, 200, 70_000]) {
     const data = "ä".repeat(size);
-    await request(port, "/message", JSON.stringify({ channel: "chat", params: { room: "a" }, data }));
+    await request(
+      port,
+      "/message",
+      JSON.stringify({ channel: "chat", params: { room: "a" }, data }),
+    );
     for (const client of clients) {
-      assert.deepEqual(await client.next(), { type: "message", channel: "chat", params: { room: "a" }, data });
+      assert.deepEqual(await client.next(), {
+        type: "message",
+        channel: "chat",
+        params: { room: "a" },
+        data,
+      });
     }
   }
   for (const client of clients) await client.settled();
@@ -62,30 +87,59 @@ withSidekick("many messages in one turn arrive in order and complete", {}, async
   client.send({ type: "listen", resources: Array.from({ length: 500 }, (_, i) => `r${i}`) });
   await client.next();
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-  const all = Array.from({ length: 500 }, (_, i) => request(port, "/resources", JSON.stringify({ resources: [`r${i}`] }), { agent }));
+  const all = Array.from({ length: 500 }, (_, i) =>
+    request(port, "/resources", JSON.stringify({ resources: [`r${i}`] }), { agent }),
+  );
   await Promise.all(all);
-  for (let i = 0; i < 500; i++) assert.deepEqual(await client.next(), { type: "updated", resource: `r${i}` });
+  for (let i = 0; i < 500; i++)
+    assert.deepEqual(await client.next(), { type: "updated", resource: `r${i}` });
   agent.destroy();
 });
 
 // HTTP
 
-withSidekick("statuses are the hub's: 200, 400, 401, 404, 405 with Allow, health", {}, async ({ port }) => {
-  assert.deepEqual(await request(port, "/resources", '{"resources":[]}').then((answer) => [answer.status, answer.body]), [200, "OK"]);
-  assert.equal((await request(port, "/resources?x=1", '{"resources":[]}')).status, 200);
-  assert.equal((await request(port, "/resources", "nonsense")).status, 400);
-  assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: null })).status, 401);
-  assert.equal((await request(port, "/resources", '{"resources":[]}', { secret: "wrong" })).status, 401);
-  assert.equal((await request(port, "/nowhere", "")).status, 404);
-  const notAllowed = await request(port, "/resources", undefined, { method: "GET" });
-  assert.equal(notAllowed.status, 405);
-  assert.match(notAllowed.headers.allow ?? "", /POST/);
-  assert.equal((await request(port, "/health", undefined, { method: "GET", secret: null })).status, 200);
-});
+withSidekick(
+  "statuses are the hub's: 200, 400, 401, 404, 405 with Allow, health",
+  {},
+  async ({ port }) => {
+    assert.deepEqual(
+      await request(port, "/resources", '{"resources":[]}').then((answer) => [
+        answer.status,
+        answer.body,
+      ]),
+      [200, "OK"],
+    );
+    assert.equal((await request(port, "/resources?x=1", '{"resources":[]}')).status, 200);
+    assert.equal((await request(port, "/resources", "nonsense")).status, 400);
+    assert.equal(
+      (await request(port, "/resources", '{"resources":[]}', { secret: null })).status,
+      401,
+    );
+    assert.equal(
+      (await request(port, "/resources", '{"resources":[]}', { secret: "wrong" })).status,
+      401,
+    );
+    assert.equal((await request(port, "/nowhere", "")).status, 404);
+    const notAllowed = await request(port, "/resources", undefined, { method: "GET" });
+    assert.equal(notAllowed.status, 405);
+    assert.match(notAllowed.headers.allow ?? "", /POST/);
+    assert.equal(
+      (await request(port, "/health", undefined, { method: "GET", secret: null })).status,
+      200,
+    );
+  },
+);
 
 withSidekick("both of two secrets are accepted", { secrets: ["new", SECRET] }, async ({ port }) => {
-  for (const [secret, status] of [["new", 200], [SECRET, 200], ["older", 401]] as const) {
-    assert.equal((await request(port, "/resources", '{"resources":[]}', { secret })).status, status);
+  for (const [secret, status] of [
+    ["new", 200],
+    [SECRET, 200],
+    ["older", 401],
+  ] as const) {
+    assert.equal(
+      (await request(port, "/resources", '{"resources":[]}', { secret })).status,
+      status,
+    );
   }
 });
 
@@ -94,7 +148,9 @@ test("a 401 is held back for the auth delay, others are not, and a client that l
   const start = performance.now();
   const refused = request(sidekick.port, "/resources", "{}", { secret: "wrong" });
   assert.equal((await request(sidekick.port, "/resources", '{"resources":[]}')).status, 200);
-  const gone = http.request({ port: sidekick.port, host: "127.0.0.1", method: "POST", path: "/message" }).on("error", () => {});
+  const gone = http
+    .request({ port: sidekick.port, host: "127.0.0.1", method: "POST", path: "/message" })
+    .on("error", () => {});
   gone.end("{}");
   gone.on("finish", () => gone.destroy());
   assert.equal((await refused).status, 401);
@@ -130,31 +186,50 @@ withSidekick("odd request lines and headers are harmless", {}, async ({ port }) 
   }
 });
 
-withSidekick("an upgrade elsewhere than /socket that has a body is refused with the reason", {}, async ({ port }) => {
-  for (const framing of ["Content-Length: 16", "Transfer-Encoding: chunked"]) {
-    const raw = await RawConnection.connect(port);
-    raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${framing}\r\n\r\n{"resources":[]}`);
-    assert.match(await raw.until("without"), /^HTTP\/1\.1 400 [^]*this request asks for an upgrade to "h2c"; send it without/);
-    await raw.ended;
-  }
-});
+withSidekick(
+  "an upgrade elsewhere than /socket that has a body is refused with the reason",
+  {},
+  async ({ port }) => {
+    for (const framing of ["Content-Length: 16", "Transfer-Encoding: chunked"]) {
+      const raw = await RawConnection.connect(port);
+      raw.write(
+        `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${framing}\r\n\r\n{"resources":[]}`,
+      );
+      assert.match(
+        await raw.until("without"),
+        /^HTTP\/1\.1 400 [^]*this request asks for an upgrade to "h2c"; send it without/,
+      );
+      await raw.ended;
+    }
+  },
+);
 
-withSidekick("a target with scheme and host is that path: /socket upgrades, others are requests", {}, async ({ port }) => {
-  const socket = await RawConnection.connect(port);
-  socket.write("GET http://host:1/socket?x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  assert.match(await socket.until("\r\n\r\n"), /^HTTP\/1\.1 101 /);
-  socket.socket.destroy();
-  const health = await RawConnection.connect(port);
-  health.write("GET http://host/health HTTP/1.1\r\nHost: x\r\n\r\n");
-  assert.match(await health.until("ok"), /^HTTP\/1\.1 200 /);
-  health.socket.destroy();
-});
+withSidekick(
+  "a target with scheme and host is that path: /socket upgrades, others are requests",
+  {},
+  async ({ port }) => {
+    const socket = await RawConnection.connect(port);
+    socket.write(
+      "GET http://host:1/socket?x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    assert.match(await socket.until("\r\n\r\n"), /^HTTP\/1\.1 101 /);
+    socket.socket.destroy();
+    const health = await RawConnection.connect(port);
+    health.write("GET http://host/health HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert.match(await health.until("ok"), /^HTTP\/1\.1 200 /);
+    health.socket.destroy();
+  },
+);
 
 test("who guesses secrets has one guess per connection and delay, however many are sent at once", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 100 }, recordFile });
   const raw = await RawConnection.connect(sidekick.port);
-  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 0\r\n\r\n".repeat(5000));
+  raw.write(
+    "POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\nContent-Length: 0\r\n\r\n".repeat(
+      5000,
+    ),
+  );
   await raw.ended;
   assert.match(raw.received.toString(), /^HTTP\/1\.1 401 [^]*\r\nConnection: close\r\n/i);
   assert.equal(raw.received.toString().match(/HTTP\/1\.1/g)?.length, 1);
@@ -162,7 +237,8 @@ test("who guesses secrets has one guess per connection and delay, however many a
   assert.equal(requestsIn(recordFile), 1);
 });
 
-const requestsIn = (recordFile: string) => recordedLines(recordFile).filter((line) => line.in === "http_request").length;
+const requestsIn = (recordFile: string) =>
+  recordedLines(recordFile).filter((line) => line.in === "http_request").length;
 
 test("requests in one packet are all answered, as long as they are few", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
@@ -179,17 +255,30 @@ test("requests in one packet are all answered, as long as they are few", async (
   assert.equal(requestsIn(recordFile), 64 + 64);
 });
 
-withSidekick("a connection whose request's body was not wanted ends with the answer, others stay open", {}, async ({ port }) => {
-  for (const [options, connection] of [[{ secret: "wrong" }, "close"], [{}, "keep-alive"]] as const) {
-    const agent = new http.Agent({ keepAlive: true });
-    assert.equal((await request(port, "/resources", '{"resources":[]}', { ...options, agent })).headers.connection, connection);
-    agent.destroy();
-  }
-});
+withSidekick(
+  "a connection whose request's body was not wanted ends with the answer, others stay open",
+  {},
+  async ({ port }) => {
+    for (const [options, connection] of [
+      [{ secret: "wrong" }, "close"],
+      [{}, "keep-alive"],
+    ] as const) {
+      const agent = new http.Agent({ keepAlive: true });
+      assert.equal(
+        (await request(port, "/resources", '{"resources":[]}', { ...options, agent })).headers
+          .connection,
+        connection,
+      );
+      agent.destroy();
+    }
+  },
+);
 
 withSidekick("an upgrade elsewhere than /socket is answered as a request", {}, async ({ port }) => {
   const raw = await RawConnection.connect(port);
-  raw.write("GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+  raw.write(
+    "GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
   assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 404 /);
   await raw.ended;
 });
@@ -201,7 +290,9 @@ withSidekick("a character that is cut by a packet boundary arrives whole", {}, a
   const body = Buffer.from('{"resources":["ä€😀"]}');
   const raw = await RawConnection.connect(port);
   raw.socket.setNoDelay(true);
-  raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: ${body.byteLength}\r\n\r\n`);
+  raw.write(
+    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: ${body.byteLength}\r\n\r\n`,
+  );
   for (const byte of body) {
     raw.write(Buffer.from([byte]));
     await new Promise((resolve) => setImmediate(resolve));
@@ -220,55 +311,93 @@ withSidekick("without the bearer no byte of the body is waited for", {}, async (
   }
 });
 
-withSidekick("who goes on sending after a refusal gets the answer and is then cut off", {}, async ({ port }) => {
-  const raw = await RawConnection.connect(port);
-  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-  const chunk = Buffer.concat([Buffer.from("10000\r\n"), Buffer.alloc(65536, "x"), Buffer.from("\r\n")]);
-  const babble = setInterval(() => raw.write(chunk), 1);
-  await raw.ended;
-  clearInterval(babble);
-  assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
-});
+withSidekick(
+  "who goes on sending after a refusal gets the answer and is then cut off",
+  {},
+  async ({ port }) => {
+    const raw = await RawConnection.connect(port);
+    raw.write("POST /message HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const chunk = Buffer.concat([
+      Buffer.from("10000\r\n"),
+      Buffer.alloc(65536, "x"),
+      Buffer.from("\r\n"),
+    ]);
+    const babble = setInterval(() => raw.write(chunk), 1);
+    await raw.ended;
+    clearInterval(babble);
+    assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
+  },
+);
 
-withSidekick("a body that is declared too large is refused before it is sent; the answer arrives though it is sent all the same", {}, async ({ port }) => {
-  const announced = await RawConnection.connect(port);
-  announced.write(`POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 9000000000\r\n\r\n`);
-  assert.match(await announced.until("\r\n\r\n"), /^HTTP\/1\.1 413 /);
-  announced.socket.destroy();
-  const answer = await request(port, "/message", Buffer.alloc(9 * 1024 * 1024, " "));
-  assert.equal(answer.status, 413);
-});
+withSidekick(
+  "a body that is declared too large is refused before it is sent; the answer arrives though it is sent all the same",
+  {},
+  async ({ port }) => {
+    const announced = await RawConnection.connect(port);
+    announced.write(
+      `POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 9000000000\r\n\r\n`,
+    );
+    assert.match(await announced.until("\r\n\r\n"), /^HTTP\/1\.1 413 /);
+    announced.socket.destroy();
+    const answer = await request(port, "/message", Buffer.alloc(9 * 1024 * 1024, " "));
+    assert.equal(answer.status, 413);
+  },
+);
 
-withSidekick("Expect: 100-continue is honoured only where the body is wanted", {}, async ({ port }) => {
-  const head = "POST /resources HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n";
-  const wanted = await RawConnection.connect(port);
-  wanted.write(`${head}Authorization: Bearer ${SECRET}\r\n\r\n`);
-  await wanted.until("100 Continue");
-  wanted.write('{"resources":[]}');
-  await wanted.until("200 OK");
-  wanted.socket.destroy();
-  const unwanted = await RawConnection.connect(port);
-  unwanted.write(`${head}\r\n`);
-  assert.match(await unwanted.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
-  await unwanted.ended;
-});
+withSidekick(
+  "Expect: 100-continue is honoured only where the body is wanted",
+  {},
+  async ({ port }) => {
+    const head =
+      "POST /resources HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n";
+    const wanted = await RawConnection.connect(port);
+    wanted.write(`${head}Authorization: Bearer ${SECRET}\r\n\r\n`);
+    await wanted.until("100 Continue");
+    wanted.write('{"resources":[]}');
+    await wanted.until("200 OK");
+    wanted.socket.destroy();
+    const unwanted = await RawConnection.connect(port);
+    unwanted.write(`${head}\r\n`);
+    assert.match(await unwanted.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
+    await unwanted.ended;
+  },
+);
 
-withSidekick("a body of n-1, n and n+1 bytes, with and without a declared length", { config: { http_body_bytes_max: 100 } }, async ({ port }) => {
-  const message = '{"resources":[]}';
-  for (const [size, status] of [[99, 200], [100, 200], [101, 413]] as const) {
-    const body = message + " ".repeat(size - message.length);
-    assert.equal((await request(port, "/resources", body)).status, status, `declared, ${size}`);
-    assert.equal((await request(port, "/resources", body, { headers: { "Transfer-Encoding": "chunked" } })).status, status, `chunked, ${size}`);
-  }
-});
+withSidekick(
+  "a body of n-1, n and n+1 bytes, with and without a declared length",
+  { config: { http_body_bytes_max: 100 } },
+  async ({ port }) => {
+    const message = '{"resources":[]}';
+    for (const [size, status] of [
+      [99, 200],
+      [100, 200],
+      [101, 413],
+    ] as const) {
+      const body = message + " ".repeat(size - message.length);
+      assert.equal((await request(port, "/resources", body)).status, status, `declared, ${size}`);
+      assert.equal(
+        (await request(port, "/resources", body, { headers: { "Transfer-Encoding": "chunked" } }))
+          .status,
+        status,
+        `chunked, ${size}`,
+      );
+    }
+  },
+);
 
-withSidekick("a request that is broken off in the middle of its body is no input", {}, async ({ port }) => {
-  const raw = await RawConnection.connect(port);
-  raw.write(`POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  raw.socket.resetAndDestroy();
-  await raw.ended;
-});
+withSidekick(
+  "a request that is broken off in the middle of its body is no input",
+  {},
+  async ({ port }) => {
+    const raw = await RawConnection.connect(port);
+    raw.write(
+      `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    raw.socket.resetAndDestroy();
+    await raw.ended;
+  },
+);
 
 // WebSockets
 
@@ -294,19 +423,23 @@ withSidekick("malformed frames end their own socket only", {}, async ({ port }) 
   }
 });
 
-withSidekick("text, binary and fragmented frames are read alike, also with a character cut between fragments", {}, async ({ port }) => {
-  const client = await TestClient.connect(port);
-  const message = '{"type":"listen","resources":["ä"]}';
-  client.send(message);
-  const expected = await client.nextText();
-  client.send(Buffer.from(message));
-  assert.equal(await client.nextText(), expected);
-  const bytes = Buffer.from(message);
-  const cut = bytes.indexOf(0xc3) + 1;
-  client.socket.send(bytes.subarray(0, cut), { fin: false, binary: false });
-  client.socket.send(bytes.subarray(cut), { fin: true });
-  assert.equal(await client.nextText(), expected);
-});
+withSidekick(
+  "text, binary and fragmented frames are read alike, also with a character cut between fragments",
+  {},
+  async ({ port }) => {
+    const client = await TestClient.connect(port);
+    const message = '{"type":"listen","resources":["ä"]}';
+    client.send(message);
+    const expected = await client.nextText();
+    client.send(Buffer.from(message));
+    assert.equal(await client.nextText(), expected);
+    const bytes = Buffer.from(message);
+    const cut = bytes.indexOf(0xc3) + 1;
+    client.socket.send(bytes.subarray(0, cut), { fin: false, binary: false });
+    client.socket.send(bytes.subarray(cut), { fin: true });
+    assert.equal(await client.nextText(), expected);
+  },
+);
 
 withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) => {
   const client = await TestClient.connect(port);
@@ -314,110 +447,158 @@ withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) =
   assert.match((await client.next()).error.message, /\b9\b/);
 });
 
-withSidekick("a frame over the limit is an error with a clear text; one over it by more than 64 KiB is 1009", { config: { frame_bytes_max: 1000 } }, async ({ port }) => {
-  const client = await TestClient.connect(port);
-  const ping = '{"type":"ping"}';
-  client.send(ping + " ".repeat(1000 - ping.length));
-  assert.deepEqual(await client.next(), { type: "pong" });
-  client.send(ping + " ".repeat(1001 - ping.length));
-  assert.equal((await client.next()).type, "error");
-  client.send("x".repeat(1000 + 65536));
-  assert.equal((await client.next()).type, "error");
-  client.send("x".repeat(1000 + 65536 + 1));
-  assert.equal((await client.closed).code, 1009);
-});
+withSidekick(
+  "a frame over the limit is an error with a clear text; one over it by more than 64 KiB is 1009",
+  { config: { frame_bytes_max: 1000 } },
+  async ({ port }) => {
+    const client = await TestClient.connect(port);
+    const ping = '{"type":"ping"}';
+    client.send(ping + " ".repeat(1000 - ping.length));
+    assert.deepEqual(await client.next(), { type: "pong" });
+    client.send(ping + " ".repeat(1001 - ping.length));
+    assert.equal((await client.next()).type, "error");
+    client.send("x".repeat(1000 + 65536));
+    assert.equal((await client.next()).type, "error");
+    client.send("x".repeat(1000 + 65536 + 1));
+    assert.equal((await client.closed).code, 1009);
+  },
+);
 
-withSidekick("a socket that is half closed, reset, or gone before the handshake is forgotten", {}, async ({ port }) => {
-  const half = await RawConnection.upgrade(port);
-  half.socket.end();
-  await half.ended;
-  const reset = await RawConnection.upgrade(port);
-  reset.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["bystander"]}')));
-  reset.socket.resetAndDestroy();
-  const early = await RawConnection.connect(port);
-  early.write("GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  early.socket.resetAndDestroy();
-});
+withSidekick(
+  "a socket that is half closed, reset, or gone before the handshake is forgotten",
+  {},
+  async ({ port }) => {
+    const half = await RawConnection.upgrade(port);
+    half.socket.end();
+    await half.ended;
+    const reset = await RawConnection.upgrade(port);
+    reset.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["bystander"]}')));
+    reset.socket.resetAndDestroy();
+    const early = await RawConnection.connect(port);
+    early.write(
+      "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    );
+    early.socket.resetAndDestroy();
+  },
+);
 
-withSidekick("100,000 levels, 1 MB frames and 10,000 resources are dealt with", {}, async ({ port }) => {
-  const client = await TestClient.connect(port);
-  client.send("[".repeat(100_000));
-  assert.equal((await client.next()).type, "error");
-  client.send(`{"type":"send","token":"t","channel":"c","params":{},"data":"${"x".repeat(1_000_000)}"}`);
-  assert.equal((await client.next()).type, "error");
-  client.send({ type: "listen", resources: Array.from({ length: 10_000 }, (_, i) => `resource/${i}`) });
-  assert.equal((await client.next()).resources.length, 10_000);
-  await client.settled();
-});
+withSidekick(
+  "100,000 levels, 1 MB frames and 10,000 resources are dealt with",
+  {},
+  async ({ port }) => {
+    const client = await TestClient.connect(port);
+    client.send("[".repeat(100_000));
+    assert.equal((await client.next()).type, "error");
+    client.send(
+      `{"type":"send","token":"t","channel":"c","params":{},"data":"${"x".repeat(1_000_000)}"}`,
+    );
+    assert.equal((await client.next()).type, "error");
+    client.send({
+      type: "listen",
+      resources: Array.from({ length: 10_000 }, (_, i) => `resource/${i}`),
+    });
+    assert.equal((await client.next()).resources.length, 10_000);
+    await client.settled();
+  },
+);
 
-withSidekick("a reader that does not read is bounded and closed, with a message of the largest size let through", { config: { client_buffer_bytes_max: 2 ** 21, http_body_bytes_max: 2 ** 20 } }, async ({ port, logLines }) => {
-  const slow = await RawConnection.upgrade(port);
-  slow.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["big"]}')));
-  await slow.until("listening");
-  slow.socket.pause();
-  await registerToken(port, "token-slow", "big");
-  const reader = await TestClient.connect(port);
-  await registerToken(port, "token-reader", "big");
-  await reader.subscribe("token-reader");
-  slow.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-slow"}')));
-  const data = "x".repeat(500_000);
-  // Until it is more than kernel buffers, which differ, and the bound hold together. The reader takes it all.
-  const closings = () => logLines.filter((line) => line.includes("reads too slowly")).length;
-  let sent = 0;
-  for (; closings() === 0 && sent < 400; sent++) {
-    assert.equal((await request(port, "/message", JSON.stringify({ channel: "big", params: {}, data }))).status, 200);
-    assert.equal((await reader.next()).data.length, data.length);
-  }
-  assert.equal(closings(), 1);
-  slow.socket.resume();
-  await slow.ended;
-  assert.ok(slow.received.byteLength < sent * data.length, "it did not get everything");
-  await reader.settled();
-});
+withSidekick(
+  "a reader that does not read is bounded and closed, with a message of the largest size let through",
+  { config: { client_buffer_bytes_max: 2 ** 21, http_body_bytes_max: 2 ** 20 } },
+  async ({ port, logLines }) => {
+    const slow = await RawConnection.upgrade(port);
+    slow.write(clientFrame(1, Buffer.from('{"type":"listen","resources":["big"]}')));
+    await slow.until("listening");
+    slow.socket.pause();
+    await registerToken(port, "token-slow", "big");
+    const reader = await TestClient.connect(port);
+    await registerToken(port, "token-reader", "big");
+    await reader.subscribe("token-reader");
+    slow.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-slow"}')));
+    const data = "x".repeat(500_000);
+    // Until it is more than kernel buffers, which differ, and the bound hold together. The reader takes it all.
+    const closings = () => logLines.filter((line) => line.includes("reads too slowly")).length;
+    let sent = 0;
+    for (; closings() === 0 && sent < 400; sent++) {
+      assert.equal(
+        (await request(port, "/message", JSON.stringify({ channel: "big", params: {}, data })))
+          .status,
+        200,
+      );
+      assert.equal((await reader.next()).data.length, data.length);
+    }
+    assert.equal(closings(), 1);
+    slow.socket.resume();
+    await slow.ended;
+    assert.ok(slow.received.byteLength < sent * data.length, "it did not get everything");
+    await reader.settled();
+  },
+);
 
-withSidekick("a socket on which a ping storm comes and nothing is read does not fill the memory", {}, async ({ port }) => {
-  const raw = await RawConnection.upgrade(port);
-  raw.socket.pause();
-  const pings = Buffer.concat(Array.from({ length: 1000 }, () => clientFrame(9, Buffer.alloc(125))));
-  for (let i = 0; i < 50; i++) raw.write(pings);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  raw.socket.destroy();
-});
+withSidekick(
+  "a socket on which a ping storm comes and nothing is read does not fill the memory",
+  {},
+  async ({ port }) => {
+    const raw = await RawConnection.upgrade(port);
+    raw.socket.pause();
+    const pings = Buffer.concat(
+      Array.from({ length: 1000 }, () => clientFrame(9, Buffer.alloc(125))),
+    );
+    for (let i = 0; i < 50; i++) raw.write(pings);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    raw.socket.destroy();
+  },
+);
 
-withSidekick("who does not read the replies to its own messages is not read either, and loses nothing", { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } }, async ({ port }) => {
-  const raw = await RawConnection.upgrade(port);
-  raw.socket.pause();
-  // Each is answered by one that is as large.
-  const resources = Array.from({ length: 100 }, (_, i) => String(i).padEnd(1000, "x"));
-  const listen = clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources })));
-  const taken = () => new Promise<boolean>((resolve) => raw.socket.write(listen, () => resolve(true)));
-  // Kernel buffers differ. Who is slow is taken for one that reads no further, which harms nothing.
-  const countMax = 5_000;
-  let count = 0;
-  while (count < countMax && (await Promise.race([taken(), sleep(200, false, { ref: false })]))) count++;
-  assert.ok(count < countMax, "it is read no further");
-  raw.write(clientFrame(1, Buffer.from('{"type":"ping"}')));
-  raw.socket.resume();
-  let tail = "";
-  raw.socket.on("data", (chunk: Buffer) => (tail = (tail + chunk.toString("latin1")).slice(-100)));
-  await eventually(() => raw.socket.closed || tail.endsWith('{"type":"pong"}'));
-  assert.ok(!raw.socket.closed);
-  raw.socket.destroy();
-});
+withSidekick(
+  "who does not read the replies to its own messages is not read either, and loses nothing",
+  { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } },
+  async ({ port }) => {
+    const raw = await RawConnection.upgrade(port);
+    raw.socket.pause();
+    // Each is answered by one that is as large.
+    const resources = Array.from({ length: 100 }, (_, i) => String(i).padEnd(1000, "x"));
+    const listen = clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources })));
+    const taken = () =>
+      new Promise<boolean>((resolve) => raw.socket.write(listen, () => resolve(true)));
+    // Kernel buffers differ. Who is slow is taken for one that reads no further, which harms nothing.
+    const countMax = 5_000;
+    let count = 0;
+    while (count < countMax && (await Promise.race([taken(), sleep(200, false, { ref: false })])))
+      count++;
+    assert.ok(count < countMax, "it is read no further");
+    raw.write(clientFrame(1, Buffer.from('{"type":"ping"}')));
+    raw.socket.resume();
+    let tail = "";
+    raw.socket.on(
+      "data",
+      (chunk: Buffer) => (tail = (tail + chunk.toString("latin1")).slice(-100)),
+    );
+    await eventually(() => raw.socket.closed || tail.endsWith('{"type":"pong"}'));
+    assert.ok(!raw.socket.closed);
+    raw.socket.destroy();
+  },
+);
 
 /** A connection that has had an answer, and is kept. */
 function askAndStay(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => socket.write("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"));
+    const socket = connect(port, "127.0.0.1", () =>
+      socket.write("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"),
+    );
     socket.once("error", reject);
     socket.once("data", () => resolve(socket));
   });
 }
 
 const openFilesMax = Number(execFileSync("sh", ["-c", "ulimit -n"]));
-const tooFewFiles = openFilesMax < 9_000 && `both ends of every connection are here, and only ${openFilesMax} files may be open`;
+const tooFewFiles =
+  openFilesMax < 9_000 &&
+  `both ends of every connection are here, and only ${openFilesMax} files may be open`;
 
-test("strangers who ask once and stay make room when there are too many", { skip: command !== undefined || tooFewFiles }, async () => {
+test("strangers who ask once and stay make room when there are too many", {
+  skip: command !== undefined || tooFewFiles,
+}, async () => {
   const sidekick = await startTestSidekick();
   const client = await TestClient.connect(sidekick.port);
   const first = await askAndStay(sidekick.port);
@@ -436,17 +617,25 @@ test("strangers who ask once and stay make room when there are too many", { skip
 test("clients that send thousands of small frames at once take turns", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ recordFile });
-  const [a, b] = [await RawConnection.upgrade(sidekick.port), await RawConnection.upgrade(sidekick.port)];
+  const [a, b] = [
+    await RawConnection.upgrade(sidekick.port),
+    await RawConnection.upgrade(sidekick.port),
+  ];
   // Short, and shortly answered: both ways all of it fits into the kernel's buffers, so that nobody's turn depends on how fast this process is.
   const count = 3_000;
   const pings = Array.from({ length: count }, () => clientFrame(1, Buffer.from('{"type":"ping"}')));
-  const frames = Buffer.concat([...pings, clientFrame(1, Buffer.from('{"type":"listen","resources":["last"]}'))]);
+  const frames = Buffer.concat([
+    ...pings,
+    clientFrame(1, Buffer.from('{"type":"listen","resources":["last"]}')),
+  ]);
   sidekick.atOnce(() => {
     for (const raw of [a, b]) raw.write(frames);
   });
   for (const raw of [a, b]) await eventually(() => raw.received.includes('"last"'));
   await sidekick.close();
-  const order = recordedLines(recordFile).flatMap((line) => (line.in === "client_frame" ? [line.client] : []));
+  const order = recordedLines(recordFile).flatMap((line) =>
+    line.in === "client_frame" ? [line.client] : [],
+  );
   assert.equal(order.length, 2 * (count + 1));
   const both = order.slice(order.indexOf(2), Math.min(order.lastIndexOf(1), order.lastIndexOf(2)));
   assert.ok(both.length > 1000, `both had frames for ${both.length} frames`);
@@ -470,13 +659,24 @@ test("a recording ends with the end of every client, of those too that answer no
     await closing;
   }
   const ends = recordedLines(recordFile).filter((line) => line.in === "client_closed");
-  assert.deepEqual(ends.map((line) => line.client).sort((a, b) => a - b), Array.from({ length: 42 }, (_, i) => 1 + (i >> 1)));
+  assert.deepEqual(
+    ends.map((line) => line.client).sort((a, b) => a - b),
+    Array.from({ length: 42 }, (_, i) => 1 + (i >> 1)),
+  );
 });
 
-test("what the hub is told of the time does not follow a system clock that is set", { skip: command !== undefined }, async (t) => {
+test("what the hub is told of the time does not follow a system clock that is set", {
+  skip: command !== undefined,
+}, async (t) => {
   const inputs: { now: number; type: string }[] = [];
-  const sidekick = await startTestSidekick({ config: { token_resume_ms: 1 }, wrapHub: (hub) => watched(hub, (now, { type }) => inputs.push({ now, type })) });
-  const [client, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const sidekick = await startTestSidekick({
+    config: { token_resume_ms: 1 },
+    wrapHub: (hub) => watched(hub, (now, { type }) => inputs.push({ now, type })),
+  });
+  const [client, other] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   await client.settled();
   t.mock.method(Date, "now", () => 0);
   await registerToken(sidekick.port, "token-1");
@@ -488,7 +688,10 @@ test("what the hub is told of the time does not follow a system clock that is se
   other.send({ type: "subscribe", token: "token-1" });
   assert.equal((await other.next()).type, "error");
   const times = inputs.map(({ now }) => now);
-  assert.deepEqual(times, [...times].sort((x, y) => x - y));
+  assert.deepEqual(
+    times,
+    [...times].sort((x, y) => x - y),
+  );
   other.socket.terminate();
   await sidekick.close();
 });
@@ -498,16 +701,22 @@ test("the log tells opens and closes, and warns of refusals, without secrets", a
   const client = await TestClient.connect(sidekick.port);
   const refused = await TestClient.connect(sidekick.port);
   assert.equal((await refused.closed).code, 1013);
-  for (let i = 0; i < 5; i++) await request(sidekick.port, "/message?key=hidden", "{}", { secret: "guess" });
+  for (let i = 0; i < 5; i++)
+    await request(sidekick.port, "/message?key=hidden", "{}", { secret: "guess" });
   client.socket.close(4321);
   await client.closed;
   await eventually(() => sidekick.logLines.some((line) => line.includes("code=4321")));
   // What was held back for 10 s, where this took so long, says how often it came.
-  const lines = sidekick.logLines.map((line) => line.slice(25).trimEnd()).filter((line) => !/fewer files| times=\d+$/.test(line));
-  assert.deepEqual(lines.filter((line) => line.startsWith("warn")).map((line) => line.replace(/ reason=.*/, "")), [
-    "warn  a socket is closed by the Sidekick client=2 code=1013",
-    'warn  a request with no or a wrong secret was refused path="/message" remote="127.0.0.1"',
-  ]);
+  const lines = sidekick.logLines
+    .map((line) => line.slice(25).trimEnd())
+    .filter((line) => !/fewer files| times=\d+$/.test(line));
+  assert.deepEqual(
+    lines.filter((line) => line.startsWith("warn")).map((line) => line.replace(/ reason=.*/, "")),
+    [
+      "warn  a socket is closed by the Sidekick client=2 code=1013",
+      'warn  a request with no or a wrong secret was refused path="/message" remote="127.0.0.1"',
+    ],
+  );
   assert.ok(lines.includes('debug socket opened client=1 remote="127.0.0.1"'));
   assert.ok(lines.includes("debug socket closed client=1 code=4321"));
   assert.ok(!lines.some((line) => /guess|hidden|test-secret/.test(line)));
@@ -529,9 +738,11 @@ test("a socket whose peer has silently gone is dropped after three pings; one th
 
 for (const [name, answer] of Object.entries({
   "answers 500": (response: http.ServerResponse) => response.writeHead(500).end('{"error":"x"}'),
-  "answers garbage": (response: http.ServerResponse) => response.writeHead(400).end("\u0000\u0001nonsense{"),
-  "answers 100 MB": (response: http.ServerResponse) => response.writeHead(400).end(Buffer.alloc(100_000_000, "x")),
-  "hangs": () => {},
+  "answers garbage": (response: http.ServerResponse) =>
+    response.writeHead(400).end("\u0000\u0001nonsense{"),
+  "answers 100 MB": (response: http.ServerResponse) =>
+    response.writeHead(400).end(Buffer.alloc(100_000_000, "x")),
+  hangs: () => {},
   "drops the connection": (response: http.ServerResponse) => response.destroy(),
 })) {
   test(`an app server that ${name} gives the sender an error and harms nobody else`, async () => {
@@ -539,16 +750,31 @@ for (const [name, answer] of Object.entries({
     // Only who hangs is to meet it: long enough for the message after that one, however busy the machine is.
     const config = { forward_timeout_ms: name === "hangs" ? 3_000 : 60_000 };
     const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config });
-    const [sender, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+    const [sender, other] = [
+      await TestClient.connect(sidekick.port),
+      await TestClient.connect(sidekick.port),
+    ];
     await registerToken(sidekick.port, "token-1", "chat", { room: "a" });
-    sender.send({ type: "send", token: "token-1", channel: "chat", params: { room: "a" }, data: 1 });
+    sender.send({
+      type: "send",
+      token: "token-1",
+      channel: "chat",
+      params: { room: "a" },
+      data: 1,
+    });
     await eventually(() => app.forwarded.length === 1);
     await other.settled();
     const { type, error } = await sender.next();
     assert.equal(type, "error");
     assert.deepEqual([error.channel, error.params, error.fault], ["chat", { room: "a" }, "server"]);
     app.answer = (response) => response.writeHead(204).end();
-    sender.send({ type: "send", token: "token-1", channel: "chat", params: { room: "a" }, data: 2 });
+    sender.send({
+      type: "send",
+      token: "token-1",
+      channel: "chat",
+      params: { room: "a" },
+      data: 2,
+    });
     await eventually(() => app.forwarded.length === 2);
     await sender.settled();
     sender.socket.terminate();
@@ -572,13 +798,23 @@ test("an app server that is down, or not configured, gives the sender an error",
 });
 
 test("the app server's own fault and text reach the sender", async () => {
-  const app = await startAppServer((response) => response.writeHead(400).end('{ "fault": "client", "message": "no such room" }'));
+  const app = await startAppServer((response) =>
+    response.writeHead(400).end('{ "fault": "client", "message": "no such room" }'),
+  );
   const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
   const sender = await TestClient.connect(sidekick.port);
   await registerToken(sidekick.port, "token-1", "chat", {}, { user: "ä" });
   sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
-  assert.deepEqual(await sender.next(), { type: "error", error: { channel: "chat", params: {}, fault: "client", message: "no such room" } });
-  assert.deepEqual(JSON.parse(app.forwarded[0]!.body), { channel: "chat", params: {}, data: 1, context: { user: "ä" } });
+  assert.deepEqual(await sender.next(), {
+    type: "error",
+    error: { channel: "chat", params: {}, fault: "client", message: "no such room" },
+  });
+  assert.deepEqual(JSON.parse(app.forwarded[0]!.body), {
+    channel: "chat",
+    params: {},
+    data: 1,
+    context: { user: "ä" },
+  });
   sender.socket.terminate();
   await sidekick.close();
   await app.close();
@@ -589,15 +825,23 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
     hangs: (response) => response.write("beginning"),
     drips: drip,
     "breaks off": (response) => response.write("beginning", () => response.destroy()),
-    "is no HTTP": (response) => response.write("beginning", () => response.socket?.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
+    "is no HTTP": (response) =>
+      response.write("beginning", () => response.socket?.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
   };
   for (const rest of Object.values(rests)) {
-    const app = await startAppServer((response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })));
-    const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config: { forward_timeout_ms: 60_000 } });
+    const app = await startAppServer(
+      (response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })),
+    );
+    const sidekick = await startTestSidekick({
+      serverUrl: app.url,
+      serverSecret: "s",
+      config: { forward_timeout_ms: 60_000 },
+    });
     const sender = await TestClient.connect(sidekick.port);
     await registerToken(sidekick.port, "token-1");
     // One forward of a token at a time: the next one shows that the one before was answered.
-    for (let data = 1; data <= 3; data++) sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data });
+    for (let data = 1; data <= 3; data++)
+      sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data });
     await eventually(() => app.forwarded.length === 3);
     await eventually(() => app.openConnections === 0); // given up, not left to hang
     await sender.settled();
@@ -611,9 +855,15 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
 
 test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {
   const app = await startAppServer();
-  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", traps: { restore: false } });
+  const sidekick = await startTestSidekick({
+    serverUrl: app.url,
+    serverSecret: "s",
+    traps: { restore: false },
+  });
   const { port } = sidekick;
-  const [culprit, subscriber, silent] = await Promise.all([1, 2, 3].map(() => TestClient.connect(port))) as [TestClient, TestClient, TestClient];
+  const [culprit, subscriber, silent] = (await Promise.all(
+    [1, 2, 3].map(() => TestClient.connect(port)),
+  )) as [TestClient, TestClient, TestClient];
   await registerToken(port, "token-held", "chat", { room: "a" }, "context");
   await registerToken(port, "token-free", "chat", { room: "a" });
   await subscriber.subscribe("token-held");
@@ -626,11 +876,21 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
     } else {
       assert.equal((await request(port, "/message", "trap!")).status, 500);
     }
-    await request(port, "/message", JSON.stringify({ channel: "chat", params: { room: "a" }, data: round }));
+    await request(
+      port,
+      "/message",
+      JSON.stringify({ channel: "chat", params: { room: "a" }, data: round }),
+    );
     assert.equal((await subscriber.next()).data, round);
     await request(port, "/resources", '{"resources":["r"]}');
     assert.deepEqual(await subscriber.next(), { type: "updated", resource: "r" });
-    subscriber.send({ type: "send", token: "token-held", channel: "chat", params: { room: "a" }, data: round });
+    subscriber.send({
+      type: "send",
+      token: "token-held",
+      channel: "chat",
+      params: { room: "a" },
+      data: round,
+    });
     await eventually(() => app.forwarded.length === round);
     assert.equal(JSON.parse(app.forwarded[round - 1]!.body).context, "context");
     await silent.settled();
@@ -646,7 +906,10 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
 
 test("what a client has listened to bit by bit is all there after a trap", async () => {
   const sidekick = await startTestSidekick({ traps: { restore: false } });
-  const [listener, culprit] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const [listener, culprit] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   for (let i = 0; i < 100; i++) {
     listener.send({ type: "listen", resources: [`r${i}`, "ä"] });
     await listener.next();
@@ -655,8 +918,14 @@ test("what a client has listened to bit by bit is all there after a trap", async
   }
   culprit.send("trap!");
   await culprit.closed;
-  await request(sidekick.port, "/resources", JSON.stringify({ resources: [...Array.from({ length: 100 }, (_, i) => `r${i}`), "ä"] }));
-  for (let i = 0; i < 100; i++) if (i % 3 !== 0) assert.deepEqual(await listener.next(), { type: "updated", resource: `r${i}` });
+  await request(
+    sidekick.port,
+    "/resources",
+    JSON.stringify({ resources: [...Array.from({ length: 100 }, (_, i) => `r${i}`), "ä"] }),
+  );
+  for (let i = 0; i < 100; i++)
+    if (i % 3 !== 0)
+      assert.deepEqual(await listener.next(), { type: "updated", resource: `r${i}` });
   assert.deepEqual(await listener.next(), { type: "updated", resource: "ä" });
   await listener.settled();
   listener.socket.terminate();
@@ -670,7 +939,10 @@ test("the input at which the hub trapped is the last line of that hub's recordin
   culprit.send("trap!");
   await culprit.closed;
   await sidekick.close();
-  const lines = (await readFile(recordFile, "utf8")).trimEnd().split("\n").map((line) => JSON.parse(line));
+  const lines = (await readFile(recordFile, "utf8"))
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   const fatal = lines.findIndex((line) => line.bytes === "trap!");
   assert.equal(lines[fatal].in, "client_frame");
   assert.equal(lines[fatal + 1].trace, 1);
@@ -679,7 +951,10 @@ test("the input at which the hub trapped is the last line of that hub's recordin
 test("when the stored records themselves trap, everybody starts afresh and the process lives", async () => {
   const sidekick = await startTestSidekick({ traps: { restore: true } });
   await registerToken(sidekick.port, "token-1");
-  const [culprit, other] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const [culprit, other] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   culprit.send("trap!");
   assert.equal((await culprit.closed).code, 1011);
   assert.equal((await other.closed).code, 1011);
@@ -691,9 +966,19 @@ test("when the stored records themselves trap, everybody starts afresh and the p
 
 test("answers to forwards of a hub that is no more are dropped", async () => {
   let release = () => {};
-  const app = await startAppServer((response) => (release = () => response.writeHead(400).end('{ "fault": "client", "message": "late" }')));
-  const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", traps: { restore: false } });
-  const [sender, culprit] = [await TestClient.connect(sidekick.port), await TestClient.connect(sidekick.port)];
+  const app = await startAppServer(
+    (response) =>
+      (release = () => response.writeHead(400).end('{ "fault": "client", "message": "late" }')),
+  );
+  const sidekick = await startTestSidekick({
+    serverUrl: app.url,
+    serverSecret: "s",
+    traps: { restore: false },
+  });
+  const [sender, culprit] = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
   await registerToken(sidekick.port, "token-1");
   sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data: 1 });
   await eventually(() => app.forwarded.length === 1);
@@ -713,7 +998,11 @@ test("answers to forwards of a hub that is no more are dropped", async () => {
 
 test("shutting down: forwards in flight finish, their errors arrive, sockets get 1001, nobody new is let in", async () => {
   let release = () => {};
-  const app = await startAppServer((response) => (release = () => response.writeHead(400).end('{ "fault": "client", "message": "last words" }')));
+  const app = await startAppServer(
+    (response) =>
+      (release = () =>
+        response.writeHead(400).end('{ "fault": "client", "message": "last words" }')),
+  );
   const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
   const { port } = sidekick;
   const sender = await TestClient.connect(port);
@@ -754,8 +1043,12 @@ test("shutting down a second time ends the wait for an app server that hangs", a
 test("a 401 that is being held back is answered at shutdown", async () => {
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 60_000 } });
   const raw = await RawConnection.connect(sidekick.port);
-  raw.write("POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-  await eventually(() => sidekick.logLines.some((line) => line.includes("wrong secret was refused")));
+  raw.write(
+    "POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+  );
+  await eventually(() =>
+    sidekick.logLines.some((line) => line.includes("wrong secret was refused")),
+  );
   await sidekick.close();
   await raw.ended;
   assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
@@ -775,8 +1068,15 @@ test("a recording begins when the server listens, and not before", async () => {
 test("what is recorded replays byte for byte, also across a trap, and holds no secret", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const recordFile = join(folder, "trace");
-  const app = await startAppServer((response) => response.writeHead(400).end('{ "fault": "client", "message": "no" }'));
-  const sidekick = await startTestSidekick({ recordFile, serverUrl: app.url, serverSecret: "server-secret", traps: { restore: false } });
+  const app = await startAppServer((response) =>
+    response.writeHead(400).end('{ "fault": "client", "message": "no" }'),
+  );
+  const sidekick = await startTestSidekick({
+    recordFile,
+    serverUrl: app.url,
+    serverSecret: "server-secret",
+    traps: { restore: false },
+  });
   const { port } = sidekick;
   const [client, culprit] = [await TestClient.connect(port), await TestClient.connect(port)];
   await registerToken(port, "token-1", "chat", { room: "ä" });
@@ -809,7 +1109,9 @@ test("what is recorded replays byte for byte, also across a trap, and holds no s
   };
   assert.equal(replay(lines), undefined);
   const at = lines.findIndex((line) => line.startsWith('{"out":"send"'));
-  const changed = lines.map((line, i) => (i === at ? line.replace("subscribed", "subscribes") : line));
+  const changed = lines.map((line, i) =>
+    i === at ? line.replace("subscribed", "subscribes") : line,
+  );
   assert.equal(replay(changed)?.line, at + 1);
   assert.equal(replay(lines.filter((_, i) => i !== at))?.actual, lines[at]);
   await rm(folder, { recursive: true });

@@ -7,7 +7,8 @@
 namespace sidekick::ion {
 namespace {
 
-/// Two keys are the same key if and only if they have the same identity; nothing: it equals no other.
+/// Two keys are the same key if and only if they have the same identity; nothing: it equals no
+/// other.
 std::optional<std::string> key_identity(const Value& key) {
   switch (key.kind()) {
     case Value::Kind::null:
@@ -25,12 +26,14 @@ std::optional<std::string> key_identity(const Value& key) {
   trap();
 }
 
-/// Where JavaScript puts this key of an object: by number before all others, or (nothing) as it came.
+/// Where JavaScript puts this key of an object: by number before all others, or (nothing) as it
+/// came.
 std::optional<u32> integer_key(Bytes key) {
   u32 number = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
   const bool is_whole = error == std::errc{} && end == key.data() + key.size();
-  if (!is_whole || number == UINT32_MAX || (key.size() > 1 && key.front() == '0')) return std::nullopt;
+  if (!is_whole || number == UINT32_MAX || (key.size() > 1 && key.front() == '0'))
+    return std::nullopt;
   return number;
 }
 
@@ -43,7 +46,8 @@ struct Entry {
 /// The entries that remain when later ones have overwritten earlier ones of the same key.
 std::vector<Entry> distinct_entries(const std::vector<Value>& items, std::size_t width) {
   std::vector<Entry> entries;
-  std::map<std::string, std::size_t> seen;  // not a hash table: keys may come from somebody who knows the hash
+  std::map<std::string, std::size_t>
+      seen;  // not a hash table: keys may come from somebody who knows the hash
   for (std::size_t i = 0; i < items.size(); i += width) {
     const Entry entry{i, i + width - 1};
     if (const auto identity = key_identity(items[i])) {
@@ -62,7 +66,8 @@ void sort_as_javascript(std::vector<Entry>& entries, const std::vector<Value>& i
   const auto rank = [&](const Entry& entry) {
     return std::pair(integer_key(items[entry.key].as_string()).value_or(UINT32_MAX), entry.key);
   };
-  std::sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) { return rank(a) < rank(b); });
+  std::sort(entries.begin(), entries.end(),
+            [&](const Entry& a, const Entry& b) { return rank(a) < rank(b); });
 }
 
 }  // namespace
@@ -121,7 +126,9 @@ Value Value::object(std::vector<std::pair<std::string, Value>> members) {
   return container(Kind::object, std::move(items));
 }
 
-bool Value::is_forbidden_key(Bytes key) { return key == "__proto__" || key == "constructor" || key == "prototype"; }
+bool Value::is_forbidden_key(Bytes key) {
+  return key == "__proto__" || key == "constructor" || key == "prototype";
+}
 
 Value::Value(const Value& other) {
   struct Pair {
@@ -134,7 +141,8 @@ Value::Value(const Value& other) {
     pending.pop_back();
     copy->copy_flat(*original);
     copy->items_.resize(original->items_.size());
-    for (std::size_t i = 0; i < original->items_.size(); ++i) pending.push_back({&copy->items_[i], &original->items_[i]});
+    for (std::size_t i = 0; i < original->items_.size(); ++i)
+      pending.push_back({&copy->items_[i], &original->items_[i]});
   }
 }
 

@@ -1,7 +1,8 @@
-// ION values in memory: parse a text, look at it, build one, print it. For C++ users, tools and tests.
-// Not used by the hub, which passes payloads on as raw slices, and not part of the WASM modules. It has its own reader
-// and so checks the hub's: both must accept and refuse the same texts.
-// Nothing here recurses: how deep a value may nest is a matter of memory and of `ParseOptions`, never of the stack.
+// ION values in memory: parse a text, look at it, build one, print it. For C++ users, tools and
+// tests. Not used by the hub, which passes payloads on as raw slices, and not part of the WASM
+// modules. It has its own reader and so checks the hub's: both must accept and refuse the same
+// texts. Nothing here recurses: how deep a value may nest is a matter of memory and of
+// `ParseOptions`, never of the stack.
 #pragma once
 
 #include <concepts>
@@ -18,13 +19,15 @@ namespace sidekick::ion {
 
 /// One ION value, with the meaning it has for a JavaScript reader.
 ///
-/// Numbers are doubles. Strings are UTF-8, where a lone surrogate (JavaScript strings may hold one) stands as its three
-/// WTF-8 bytes. Dates are milliseconds since the Unix epoch, at most `date_ms_max` away from it.
+/// Numbers are doubles. Strings are UTF-8, where a lone surrogate (JavaScript strings may hold one)
+/// stands as its three WTF-8 bytes. Dates are milliseconds since the Unix epoch, at most
+/// `date_ms_max` away from it.
 ///
-/// Objects keep the order in which JavaScript enumerates: integer keys from 0 to 4294967294 first, ascending, then the others as they
-/// came. Of equal keys the last value wins, in the place of the first. Maps keep the order they came in; equal keys are
-/// those of JavaScript's Map: null, booleans, numbers and strings by value (NaN equals NaN, -0 becomes 0), everything
-/// else by identity, hence never. Sets likewise.
+/// Objects keep the order in which JavaScript enumerates: integer keys from 0 to 4294967294 first,
+/// ascending, then the others as they came. Of equal keys the last value wins, in the place of the
+/// first. Maps keep the order they came in; equal keys are those of JavaScript's Map: null,
+/// booleans, numbers and strings by value (NaN equals NaN, -0 becomes 0), everything else by
+/// identity, hence never. Sets likewise.
 class Value {
  public:
   enum class Kind : u8 { null, boolean, number, string, date, array, object, map, set };
@@ -62,9 +65,11 @@ class Value {
   const std::string& as_string() const;
   std::int64_t as_date_ms() const;
 
-  /// The items of an array or set; key, value, key, value, ... of an object or map; nothing of any other kind.
+  /// The items of an array or set; key, value, key, value, ... of an object or map; nothing of any
+  /// other kind.
   const std::vector<Value>& items() const { return items_; }
-  /// The value of an object's member or of a map's entry with this string as its key; null where there is none.
+  /// The value of an object's member or of a map's entry with this string as its key; null where
+  /// there is none.
   const Value* find(Bytes key) const;
 
  private:
@@ -82,7 +87,8 @@ class Value {
 };
 
 struct ParseOptions {
-  /// How many arrays, objects, maps and sets may be open at once. The default is that of `depth_max` in limits.def.
+  /// How many arrays, objects, maps and sets may be open at once. The default is that of
+  /// `depth_max` in limits.def.
   u32 depth_max = 256;
 };
 
@@ -105,13 +111,13 @@ struct ParseResult {
 
 /// Reads one ION document. The result owns everything; `text` is not needed afterwards.
 ///
-/// A date with a time but no offset is local time to JavaScript, so two of its readers may differ; here it is UTC, so
-/// that a text has one value on every machine.
+/// A date with a time but no offset is local time to JavaScript, so two of its readers may differ;
+/// here it is UTC, so that a text has one value on every machine.
 ParseResult parse(Bytes text, ParseOptions options = {});
 
-/// The text that `ION.stringify` gives, which `parse` and every ION reader read as the same value (-0 as 0). It is always
-/// valid UTF-8: lone surrogates are printed as escapes. One difference: a date as a map's key has a space before the
-/// colon, without which no reader could read it.
+/// The text that `ION.stringify` gives, which `parse` and every ION reader read as the same value
+/// (-0 as 0). It is always valid UTF-8: lone surrogates are printed as escapes. One difference: a
+/// date as a map's key has a space before the colon, without which no reader could read it.
 std::string print(const Value& value);
 
 }  // namespace sidekick::ion

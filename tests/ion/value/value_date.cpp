@@ -7,19 +7,25 @@ namespace {
 
 constexpr std::int64_t day_ms = 86'400'000;
 
-constexpr bool is_leap(std::int64_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
+constexpr bool is_leap(std::int64_t year) {
+  return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
 
 constexpr std::int64_t days_of_month(std::int64_t year, std::int64_t month) {
   constexpr std::int64_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
   return month == 2 && is_leap(year) ? 29 : days[month - 1];
 }
 
-constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) {
+  return a / b - (a % b < 0 ? 1 : 0);
+}
 
-/// Days from 1970-01-01 to January 1st of `year`, in the Gregorian calendar carried on to both sides.
+/// Days from 1970-01-01 to January 1st of `year`, in the Gregorian calendar carried on to both
+/// sides.
 constexpr std::int64_t days_to_year(std::int64_t year) {
   const std::int64_t before = year - 1;
-  return 365 * (year - 1970) + (floor_divide(before, 4) - floor_divide(before, 100) + floor_divide(before, 400)) - 477;
+  return 365 * (year - 1970) +
+         (floor_divide(before, 4) - floor_divide(before, 100) + floor_divide(before, 400)) - 477;
 }
 
 static_assert(days_to_year(1970) == 0 && days_to_year(1973) == 1096 && days_to_year(2000) == 10957);
@@ -116,7 +122,8 @@ std::optional<std::int64_t> date_from_text(Bytes text) {
   std::int64_t days = days_to_year(year) + day - 1;
   for (std::int64_t m = 1; m < month; ++m) days += days_of_month(year, m);
   const std::int64_t ms = days * day_ms + time.ms;
-  // A reader's own time zone moves a local time by less than a day: it must be a date in each of them.
+  // A reader's own time zone moves a local time by less than a day: it must be a date in each of
+  // them.
   const std::int64_t bound = Value::date_ms_max - (time.is_local ? day_ms : 0);
   if (ms < -bound || ms > bound) return std::nullopt;
   return ms;

@@ -1,4 +1,5 @@
-// Dates as ECMAScript writes them: text to milliseconds since the Unix epoch, and back. Used by ion::Value only.
+// Dates as ECMAScript writes them: text to milliseconds since the Unix epoch, and back. Used by
+// ion::Value only.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,10 @@
 
 namespace sidekick::ion {
 
-/// Reads the date-time string format of ECMAScript (section "Date Time String Format") and nothing else: a date of the real
-/// calendar, `T24:00` only as the end of a day, a fraction of exactly three digits, within ±8.64e15 ms. Without an offset it is read
-/// as UTC, and must be a day inside the bounds.
+/// Reads the date-time string format of ECMAScript (section "Date Time String Format") and nothing
+/// else: a date of the real calendar, `T24:00` only as the end of a day, a fraction of exactly
+/// three digits, within ±8.64e15 ms. Without an offset it is read as UTC, and must be a day inside
+/// the bounds.
 std::optional<std::int64_t> date_from_text(Bytes text);
 
 /// What `Date.prototype.toISOString` gives.

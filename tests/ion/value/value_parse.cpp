@@ -1,4 +1,5 @@
-// The reader of ion::Value. It shares nothing with the hub's reader on purpose: the two check each other.
+// The reader of ion::Value. It shares nothing with the hub's reader on purpose: the two check each
+// other.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -45,7 +46,8 @@ class ValueReader {
   std::optional<u32> read_u_escape();
 
   bool is_at_key() const {
-    return !open_.empty() && open_.back().kind == Value::Kind::object && !open_.back().needs_value();
+    return !open_.empty() && open_.back().kind == Value::Kind::object &&
+           !open_.back().needs_value();
   }
   bool is_end() const { return at_ == text_.size(); }
   bool is_at(char c) const { return !is_end() && text_[at_] == c; }
@@ -62,7 +64,9 @@ class ValueReader {
   ParseResult result_;
 };
 
-ParseResult parse(Bytes text, ParseOptions options) { return ValueReader(text, options.depth_max).read(); }
+ParseResult parse(Bytes text, ParseOptions options) {
+  return ValueReader(text, options.depth_max).read();
+}
 
 std::string ParseError::describe() const {
   return "expected " + expected + ", found " + found + " at byte " + std::to_string(offset);
@@ -120,8 +124,10 @@ ValueReader::Next ValueReader::open(Value::Kind kind, Bytes word) {
   const std::size_t start = at_;
   if (!take(word)) return fail(start, "a value");
   if (!word.empty()) skip_space();
-  if (!take(kind == Value::Kind::array ? '[' : '{')) return fail(at_, "'{' after " + std::string(word));
-  if (open_.size() == depth_max_) return fail(start, "at most " + std::to_string(depth_max_) + " levels");
+  if (!take(kind == Value::Kind::array ? '[' : '{'))
+    return fail(at_, "'{' after " + std::string(word));
+  if (open_.size() == depth_max_)
+    return fail(start, "at most " + std::to_string(depth_max_) + " levels");
   open_.push_back({kind, {}});
   skip_space();
   return take(open_.back().end()) ? close() : Next::item;
@@ -146,7 +152,8 @@ ValueReader::Next ValueReader::fail(std::size_t offset, std::string_view expecte
   return fail(offset, expected, offset == text_.size() ? "the end of the text" : quote(offset, 1));
 }
 
-ValueReader::Next ValueReader::fail(std::size_t offset, std::string_view expected, std::string found) {
+ValueReader::Next ValueReader::fail(std::size_t offset, std::string_view expected,
+                                    std::string found) {
   result_.value.reset();
   result_.error = {offset, std::string(expected), std::move(found)};
   return Next::done;
@@ -202,7 +209,8 @@ ValueReader::Next ValueReader::read_date() {
   if (!take("date:")) return fail(start, "a value");
   const std::size_t end = std::min(text_.find_first_of(" \t\r\n,}]", at_), text_.size());
   const auto ms = date_from_text(text_.substr(at_, end - at_));
-  if (!ms) return fail(start, "a date such as date:2026-01-27T15:30:00.000Z", quote(start, end - start));
+  if (!ms)
+    return fail(start, "a date such as date:2026-01-27T15:30:00.000Z", quote(start, end - start));
   at_ = end;
   return deliver(Value::date(*ms));
 }
@@ -212,9 +220,11 @@ ValueReader::Next ValueReader::read_string() {
   std::string content;
   take('"');
   while (!take('"')) {
-    if (is_end()) return fail(at_, "the end of the string that began at byte " + std::to_string(start));
+    if (is_end())
+      return fail(at_, "the end of the string that began at byte " + std::to_string(start));
     if (is_at('\\')) {
-      if (!read_escape(content)) return fail(at_, R"(one of \" \\ \/ \b \f \n \r \t or \u and four hex digits)");
+      if (!read_escape(content))
+        return fail(at_, R"(one of \" \\ \/ \b \f \n \r \t or \u and four hex digits)");
       continue;
     }
     const Utf8 next = decode_utf8(text_.substr(at_), Surrogates::refused);
@@ -223,7 +233,8 @@ ValueReader::Next ValueReader::read_string() {
     at_ += next.size;
   }
   if (is_at_key() && Value::is_forbidden_key(content)) {
-    return fail(start, "a member's name other than __proto__, constructor and prototype", quote(start, at_ - start));
+    return fail(start, "a member's name other than __proto__, constructor and prototype",
+                quote(start, at_ - start));
   }
   return deliver(std::move(content));
 }

@@ -68,13 +68,15 @@ void print_end(std::string& out, const Value& value) {
 }
 
 void print_separator(std::string& out, const Value& container, std::size_t next) {
-  const bool is_keyed = container.kind() == Value::Kind::object || container.kind() == Value::Kind::map;
+  const bool is_keyed =
+      container.kind() == Value::Kind::object || container.kind() == Value::Kind::map;
   if (next == 0) return;
   if (!is_keyed || next % 2 == 0) {
     out += ", ";
     return;
   }
-  const bool is_date = container.items()[next - 1].kind() == Value::Kind::date;  // `date:` would swallow the colon
+  const bool is_date =
+      container.items()[next - 1].kind() == Value::Kind::date;  // `date:` would swallow the colon
   out += is_date ? " : " : ": ";
 }
 
@@ -92,7 +94,8 @@ void print_number(std::string& out, double number) {
   }
 
   char text[32];  // d.ddddde+xx: 17 digits at most
-  const char* const text_end = std::to_chars(text, text + sizeof text, number, std::chars_format::scientific).ptr;
+  const char* const text_end =
+      std::to_chars(text, text + sizeof text, number, std::chars_format::scientific).ptr;
   const Bytes shortest(text, static_cast<std::size_t>(text_end - text));
   const std::size_t e = shortest.find('e');
   std::string digits(shortest.substr(0, 1));
@@ -105,7 +108,8 @@ void print_number(std::string& out, double number) {
   const int point = exponent + 1;  // the value is 0.digits times 10 to this power
   if (point > 21 || point <= -6) {
     if (count > 1) digits.insert(1, 1, '.');
-    out += digits + (exponent < 0 ? "e-" : "e+") + std::to_string(exponent < 0 ? -exponent : exponent);
+    out +=
+        digits + (exponent < 0 ? "e-" : "e+") + std::to_string(exponent < 0 ? -exponent : exponent);
   } else if (point <= 0) {
     out += "0." + std::string(static_cast<std::size_t>(-point), '0') + digits;
   } else if (point >= count) {

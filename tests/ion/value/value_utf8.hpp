@@ -7,8 +7,12 @@
 
 namespace sidekick::ion {
 
-constexpr bool is_high_surrogate(u32 code_point) { return code_point >= 0xD800 && code_point <= 0xDBFF; }
-constexpr bool is_low_surrogate(u32 code_point) { return code_point >= 0xDC00 && code_point <= 0xDFFF; }
+constexpr bool is_high_surrogate(u32 code_point) {
+  return code_point >= 0xD800 && code_point <= 0xDBFF;
+}
+constexpr bool is_low_surrogate(u32 code_point) {
+  return code_point >= 0xDC00 && code_point <= 0xDFFF;
+}
 constexpr bool is_surrogate(u32 code_point) { return code_point >= 0xD800 && code_point <= 0xDFFF; }
 
 struct Utf8 {
@@ -19,7 +23,8 @@ struct Utf8 {
 /// UTF-8 has none; WTF-8, our form in memory, has lone ones.
 enum class Surrogates : u8 { refused, allowed };
 
-/// Decodes the code point that `text`, which is not empty, begins with. Refuses overlong forms and what lies beyond U+10FFFF.
+/// Decodes the code point that `text`, which is not empty, begins with. Refuses overlong forms and
+/// what lies beyond U+10FFFF.
 constexpr Utf8 decode_utf8(Bytes text, Surrogates surrogates) {
   const auto byte = [&](u32 i) { return static_cast<u8>(text[i]); };
   const u8 lead = byte(0);

@@ -8,11 +8,17 @@ import { covenant } from "../covenant.js";
 
 const connect = (serverUrl: string, sidekickUrl: string) => {
   const sidekick = httpClientToSidekick(sidekickUrl);
-  const client = new CovenantClient(covenant, { serverConnection: httpClientToServer(serverUrl, {}), sidekickConnection: sidekick });
+  const client = new CovenantClient(covenant, {
+    serverConnection: httpClientToServer(serverUrl, {}),
+    sidekickConnection: sidekick,
+  });
   // The connection says when its socket fails but not when it closes, so look at the socket itself. It is private in
   // the types; should a later version hide it, this throws at once instead of never noticing a lost connection.
   const { socket } = sidekick as unknown as { socket?: WebSocket };
-  if (!socket) throw new Error("httpClientToSidekick no longer has a `socket`: adapt worker/demo/page/link.ts");
+  if (!socket)
+    throw new Error(
+      "httpClientToSidekick no longer has a `socket`: adapt worker/demo/page/link.ts",
+    );
   return { client, sidekick, socket };
 };
 export type Client = ReturnType<typeof connect>["client"];

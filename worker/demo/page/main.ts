@@ -1,6 +1,6 @@
 // The page: two panels over one Link. All text that people typed goes into the document as textContent, never as HTML.
-import { chatTextMax, nameMax, todoTextMax, type ChatLine, type Todo } from "../covenant.js";
-import { keepConnected, type Client } from "./link.js";
+import { type ChatLine, chatTextMax, nameMax, type Todo, todoTextMax } from "../covenant.js";
+import { type Client, keepConnected } from "./link.js";
 
 declare const SIDEKICK_URL: string; // set by the bundler, see site.ts
 declare const COVENANT_PATH: string;
@@ -11,7 +11,11 @@ function element<E extends HTMLElement = HTMLElement>(selector: string): E {
   return found;
 }
 
-function make<K extends keyof HTMLElementTagNameMap>(tag: K, text = "", className = ""): HTMLElementTagNameMap[K] {
+function make<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  text = "",
+  className = "",
+): HTMLElementTagNameMap[K] {
   const made = document.createElement(tag);
   made.textContent = text;
   if (className) made.className = className;
@@ -45,7 +49,10 @@ keepConnected(new URL(COVENANT_PATH, location.href).href, SIDEKICK_URL, {
   onLost(retryInMs) {
     client = null;
     seat = null;
-    showState("lost", `Connection to the Sidekick lost, trying again in ${Math.ceil(retryInMs / 1000)} s…`);
+    showState(
+      "lost",
+      `Connection to the Sidekick lost, trying again in ${Math.ceil(retryInMs / 1000)} s…`,
+    );
     showRoom(wanted ? `Will join ${wanted.roomId} again once connected.` : "Not in a room.");
   },
   onMessage(message) {
@@ -86,7 +93,9 @@ function showTodos(from: Client, result: TodosResult): void {
     return;
   }
   // Known rows stay where they are, so that the keyboard focus survives what others do; new todos always come last.
-  const rows = new Map([...todoList.children].map((row) => [(row as HTMLElement).dataset["id"], row]));
+  const rows = new Map(
+    [...todoList.children].map((row) => [(row as HTMLElement).dataset["id"], row]),
+  );
   for (const todo of result.data) {
     const row = rows.get(todo.id) ?? todoList.appendChild(makeRow(todo));
     rows.delete(todo.id);
@@ -101,7 +110,10 @@ function makeRow({ id, text }: Todo): Element {
   row.dataset["id"] = id;
   const box = make("input");
   box.type = "checkbox";
-  box.addEventListener("change", () => void change((c) => c.mutate("toggleTodo", { id, done: box.checked })));
+  box.addEventListener(
+    "change",
+    () => void change((c) => c.mutate("toggleTodo", { id, done: box.checked })),
+  );
   const label = make("label");
   label.append(box, make("span", text));
   const remove = make("button", "Delete");
@@ -117,7 +129,9 @@ function updateRow(row: Element, { done }: Todo): void {
 }
 
 /** True when the change was made; otherwise the reason is on the page and the list is as the server has it. */
-async function change(mutate: (c: Client) => Promise<{ success: boolean; error: { message: string } | null }>): Promise<boolean> {
+async function change(
+  mutate: (c: Client) => Promise<{ success: boolean; error: { message: string } | null }>,
+): Promise<boolean> {
   if (!client) {
     todoError.textContent = "Not connected yet: please try again in a moment.";
     return false;
@@ -132,7 +146,8 @@ onSubmit("#todo-form", async () => {
   const text = todoText.value.trim();
   if (!text) return;
   todoText.value = ""; // at once: what is typed meanwhile is the next one
-  if (!(await change((c) => c.mutate("addTodo", { text })))) todoText.value = `${text} ${todoText.value}`.trim();
+  if (!(await change((c) => c.mutate("addTodo", { text }))))
+    todoText.value = `${text} ${todoText.value}`.trim();
 });
 
 // --- chat -----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::size_t idle_links_max = 256;
-/// Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing.
+/// Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward
+/// meets one that is just closing.
 constexpr std::chrono::milliseconds idle_time{4000};
 constexpr std::chrono::milliseconds idle_step{250};
 /// How long an answer whose status is enough may take to bring the rest.
@@ -31,7 +32,8 @@ constexpr char shutting_down[] = "the Sidekick is shutting down";
 bool is_taken(u32 status) { return status >= 200 && status < 300; }
 
 std::string error_text(const char* what, const ErrorCode& error) {
-  if (error.category() == boost::system::system_category()) return std::string(what) + " " + errno_text(error.value());
+  if (error.category() == boost::system::system_category())
+    return std::string(what) + " " + errno_text(error.value());
   return std::string(what) + " " + error.message();
 }
 
@@ -44,7 +46,8 @@ std::string header_value(const std::string& text) {
     if ((byte < 0x20 && byte != '\t') || byte == 0x7f || (byte >= 0x80 && !is_latin)) {
       throw ConfigError("server secret: it has a character that cannot stand in an HTTP header");
     }
-    value += is_latin ? static_cast<char>((byte & 3) << 6 | (static_cast<u8>(text[++i]) & 0x3f)) : text[i];
+    value += is_latin ? static_cast<char>((byte & 3) << 6 | (static_cast<u8>(text[++i]) & 0x3f))
+                      : text[i];
   }
   return value;
 }
@@ -52,7 +55,8 @@ std::string header_value(const std::string& text) {
 }  // namespace
 
 struct Forwarder::Forward {
-  Forward(Loop& loop, std::string it, Answered then) : body(std::move(it)), answered(std::move(then)), timer(loop.context().get_executor()) {}
+  Forward(Loop& loop, std::string it, Answered then)
+      : body(std::move(it)), answered(std::move(then)), timer(loop.context().get_executor()) {}
 
   std::string body;
   Answered answered;
@@ -63,7 +67,11 @@ struct Forwarder::Forward {
 /// One connection to the app server.
 class Forwarder::Link : public std::enable_shared_from_this<Link> {
  public:
-  explicit Link(Forwarder& owner) : owner_(owner), stream_(Socket(owner.loop_.context().get_executor())), resolver_(owner.loop_.context().get_executor()), connect_timer_(owner.loop_.context().get_executor()) {}
+  explicit Link(Forwarder& owner)
+      : owner_(owner),
+        stream_(Socket(owner.loop_.context().get_executor())),
+        resolver_(owner.loop_.context().get_executor()),
+        connect_timer_(owner.loop_.context().get_executor()) {}
 
   Loop::Time idle_since;
 
@@ -71,13 +79,15 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     forward_ = forward;
     forward->link = weak_from_this();
     ++owner_.lookups_;
-    resolver_.async_resolve(owner_.url_.host, owner_.url_.port, [self = shared_from_this()](const ErrorCode& error, const auto& endpoints) {
-      --self->owner_.lookups_;
-      if (self->is_closed_) return;
-      if (error) return self->gone(error_text("resolving the name:", error));
-      for (const auto& endpoint : endpoints) self->endpoints_.push_back(endpoint.endpoint());
-      self->connect_next({});
-    });
+    resolver_.async_resolve(
+        owner_.url_.host, owner_.url_.port,
+        [self = shared_from_this()](const ErrorCode& error, const auto& endpoints) {
+          --self->owner_.lookups_;
+          if (self->is_closed_) return;
+          if (error) return self->gone(error_text("resolving the name:", error));
+          for (const auto& endpoint : endpoints) self->endpoints_.push_back(endpoint.endpoint());
+          self->connect_next({});
+        });
   }
 
   void carry(const ForwardPtr& forward) {
@@ -110,30 +120,34 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     endpoints_.pop_front();
     stream_.close();
     give_up_connecting_later();
-    stream_.socket().async_connect(endpoint, [self = shared_from_this(), endpoint](const ErrorCode& error) {
-      ++self->connects_over_;
-      if (self->is_closed_) return;
-      const std::string name = endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
-      if (error) return self->connect_next(error_text("connect", error) + " " + name);
-      self->connected();
-    });
+    stream_.socket().async_connect(
+        endpoint, [self = shared_from_this(), endpoint](const ErrorCode& error) {
+          ++self->connects_over_;
+          if (self->is_closed_) return;
+          const std::string name =
+              endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
+          if (error) return self->connect_next(error_text("connect", error) + " " + name);
+          self->connected();
+        });
   }
 
   /// An address that does not answer must not take the time of those behind it.
   void give_up_connecting_later() {
     if (endpoints_.empty()) return;
     connect_timer_.expires_after(connect_time);
-    connect_timer_.async_wait([self = shared_from_this(), before = connects_over_](const ErrorCode& stopped) {
-      ErrorCode ignored;
-      if (!stopped && self->connects_over_ == before) self->stream_.socket().cancel(ignored);
-    });
+    connect_timer_.async_wait(
+        [self = shared_from_this(), before = connects_over_](const ErrorCode& stopped) {
+          ErrorCode ignored;
+          if (!stopped && self->connects_over_ == before) self->stream_.socket().cancel(ignored);
+        });
   }
 
   void connected() {
     ErrorCode ignored;
     connect_timer_.cancel();
     stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-    if (owner_.url_.is_https && !stream_.connect_tls(*owner_.tls_, owner_.url_.host)) return gone("TLS cannot be set up");
+    if (owner_.url_.is_https && !stream_.connect_tls(*owner_.tls_, owner_.url_.host))
+      return gone("TLS cannot be set up");
     wait_read();
     begin();
   }
@@ -158,9 +172,12 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     while (written_ < size) {
       const std::size_t head_written = std::min(written_, head_.size());
       const std::size_t body_written = written_ - head_written;
-      iovec pieces[] = {{head_.data() + head_written, head_.size() - head_written}, {forward_->body.data() + body_written, forward_->body.size() - body_written}};
+      iovec pieces[] = {
+          {head_.data() + head_written, head_.size() - head_written},
+          {forward_->body.data() + body_written, forward_->body.size() - body_written}};
       const IoResult result = stream_.write(pieces);
-      if (result.state == Io::failed || result.state == Io::ended) return gone(result.state == Io::failed ? stream_.error() : "the connection was closed");
+      if (result.state == Io::failed || result.state == Io::ended)
+        return gone(result.state == Io::failed ? stream_.error() : "the connection was closed");
       if (result.state == Io::blocked) {
         stream_.wait_write([self = shared_from_this()](const ErrorCode& error) {
           if (!error) self->write();
@@ -222,7 +239,8 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   bool on_parsed(bool is_all) {
     const u32 status = parser_->get().result_int();
     if (status >= 100 && status < 200 && status != 101) {
-      if (++interim_answers_ > interim_answers_max) return gone("too many answers of status 1xx"), true;
+      if (++interim_answers_ > interim_answers_max)
+        return gone("too many answers of status 1xx"), true;
       begin_answer();  // the real one follows
       return false;
     }
@@ -235,24 +253,29 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     const std::string& body = parser_->get().body();
     const bool is_cut = body.size() > owner_.answer_bytes_max_;
     if (!is_cut && !parser_->is_done() && status != 101) return false;
-    if (is_cut) owner_.log_.debug("the app server's answer is cut", {{"status", status}, {"answer_bytes_max", owner_.answer_bytes_max_}});
+    if (is_cut)
+      owner_.log_.debug("the app server's answer is cut",
+                        {{"status", status}, {"answer_bytes_max", owner_.answer_bytes_max_}});
     finish(parser_->is_done() && is_all && !is_cut && parser_->keep_alive() && status != 101);
     return true;
   }
 
   /// For the sake of the connection only, which is kept when the rest is short.
   bool await_rest() {
-    if (!std::exchange(is_rest_awaited_, true)) owner_.end_in(forward_, rest_time, [self = shared_from_this()] { self->give_up_rest(); });
+    if (!std::exchange(is_rest_awaited_, true))
+      owner_.end_in(forward_, rest_time, [self = shared_from_this()] { self->give_up_rest(); });
     return false;
   }
 
   void on_end() {
     if (forward_ == nullptr) return close();
-    if (stream_.is_cut()) return gone("the connection was closed without TLS's goodbye: the answer may not be whole");
+    if (stream_.is_cut())
+      return gone("the connection was closed without TLS's goodbye: the answer may not be whole");
     ErrorCode error;
     if (parser_->got_some() && parser_->is_header_done()) parser_->put_eof(error);
     if (!error && parser_->is_header_done() && parser_->is_done()) return finish(false);
-    gone(parser_->got_some() ? "the connection was closed in the middle of the answer" : "the connection was closed before an answer came");
+    gone(parser_->got_some() ? "the connection was closed in the middle of the answer"
+                             : "the connection was closed before an answer came");
   }
 
   /// The answer is there. stays: so does the connection, for the next forward.
@@ -267,9 +290,13 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     is_refusal_logged_ = false;
     is_rest_awaited_ = false;
     interim_answers_ = 0;
-    if (stays && written_ == head_.size() + forward->body.size()) owner_.on_idle(self);
-    else close();
-    owner_.done(forward, status, Bytes(body).substr(0, status == 101 || is_taken(status) ? 0 : owner_.answer_bytes_max_));
+    if (stays && written_ == head_.size() + forward->body.size())
+      owner_.on_idle(self);
+    else
+      close();
+    owner_.done(
+        forward, status,
+        Bytes(body).substr(0, status == 101 || is_taken(status) ? 0 : owner_.answer_bytes_max_));
   }
 
   void gone(const std::string& why) {
@@ -298,11 +325,18 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   bool is_closed_ = false;
 };
 
-Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max, Log& log)
-    : loop_(loop), url_(parse_server_url(url)), answer_bytes_max_(answer_bytes_max), log_(log), idle_timer_(loop.context().get_executor()) {
+Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secret,
+                     u32 answer_bytes_max, Log& log)
+    : loop_(loop),
+      url_(parse_server_url(url)),
+      answer_bytes_max_(answer_bytes_max),
+      log_(log),
+      idle_timer_(loop.context().get_executor()) {
   if (url_.is_https) tls_ = client_tls();
-  head_ = "POST " + url_.target + " HTTP/1.1\r\nHost: " + url_.authority + "\r\nContent-Type: application/json\r\nAuthorization: " +
-          header_value("Bearer " + secret) + "\r\nConnection: keep-alive\r\nContent-Length: ";
+  head_ =
+      "POST " + url_.target + " HTTP/1.1\r\nHost: " + url_.authority +
+      "\r\nContent-Type: application/json\r\nAuthorization: " + header_value("Bearer " + secret) +
+      "\r\nConnection: keep-alive\r\nContent-Length: ";
 }
 
 Forwarder::~Forwarder() { destroy(); }
@@ -310,8 +344,11 @@ Forwarder::~Forwarder() { destroy(); }
 void Forwarder::send(std::string body, u32 timeout_ms, Answered answered) {
   const auto forward = std::make_shared<Forward>(loop_, std::move(body), std::move(answered));
   open_.insert(forward);
-  if (is_ended_) return asio::post(loop_.context(), [this, forward] { fail(forward, shutting_down); });
-  end_in(forward, std::chrono::milliseconds(timeout_ms), [this, forward, timeout_ms] { fail(forward, "no answer within " + std::to_string(timeout_ms) + " ms"); });
+  if (is_ended_)
+    return asio::post(loop_.context(), [this, forward] { fail(forward, shutting_down); });
+  end_in(forward, std::chrono::milliseconds(timeout_ms), [this, forward, timeout_ms] {
+    fail(forward, "no answer within " + std::to_string(timeout_ms) + " ms");
+  });
   start(forward);
 }
 
@@ -381,11 +418,15 @@ void Forwarder::log_refusal(u32 status) {
   if (is_taken(status)) return;
   const auto log = [&](Log::Fields fields) {
     // 400 is what the app's own code answers with `error()`: not the operator's business.
-    if (status == 400) log_.debug("the app server refused a message", fields);
-    else log_.warn("the app server refused a message", fields);
+    if (status == 400)
+      log_.debug("the app server refused a message", fields);
+    else
+      log_.warn("the app server refused a message", fields);
   };
   if (status >= 300 && status < 400) {
-    log({{"url", url_.shown}, {"status", status}, {"hint", "redirects are not followed: set --server-url to the final address"}});
+    log({{"url", url_.shown},
+         {"status", status},
+         {"hint", "redirects are not followed: set --server-url to the final address"}});
   } else {
     log({{"url", url_.shown}, {"status", status}});
   }

@@ -1,6 +1,6 @@
-// Carries forwards to the app server, each at most once: one that is sent again might be done twice. Every forward ends in exactly one
-// answer: the server's status and the beginning of its body, or status 0. Owns the connections to the app server; knows nothing of what
-// is forwarded.
+// Carries forwards to the app server, each at most once: one that is sent again might be done
+// twice. Every forward ends in exactly one answer: the server's status and the beginning of its
+// body, or status 0. Owns the connections to the app server; knows nothing of what is forwarded.
 #pragma once
 
 #include <deque>
@@ -11,12 +11,12 @@
 
 #include <boost/asio/ip/tcp.hpp>
 
+#include "http/server_url.hpp"
 #include "log.hpp"
 #include "net/loop.hpp"
-#include "http/server_url.hpp"
-#include "sidekick/base.hpp"
 #include "net/stream.hpp"
 #include "net/tls.hpp"
+#include "sidekick/base.hpp"
 
 namespace sidekick::host {
 
@@ -28,11 +28,12 @@ class Forwarder {
   using Answered = std::function<void(u32 status, Bytes body)>;
 
   /// Throws ConfigError when the URL or the secret cannot be used.
-  Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max, Log& log);
+  Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max,
+            Log& log);
   ~Forwarder();
 
-  /// timeout_ms: for all of it, from now to the end of the answer. `answered` may be called before this
-  /// returns, where a connection proves to be gone.
+  /// timeout_ms: for all of it, from now to the end of the answer. `answered` may be called before
+  /// this returns, where a connection proves to be gone.
   void send(std::string body, u32 timeout_ms, Answered answered);
 
   /// Whether a name is being looked up. The system's call for that cannot be broken off.

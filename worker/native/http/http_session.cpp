@@ -17,25 +17,31 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds head_time{10'000};
 constexpr Milliseconds request_time{60'000};
-/// Longer than the idle time after which HTTP clients drop a connection, so that they do not find it closed under them.
+/// Longer than the idle time after which HTTP clients drop a connection, so that they do not find
+/// it closed under them.
 constexpr Milliseconds idle_time{65'000};
-/// After the last answer what still comes is dropped for so long: closing at once would lose the answer.
+/// After the last answer what still comes is dropped for so long: closing at once would lose the
+/// answer.
 constexpr Milliseconds linger_time{2'000};
 constexpr u32 head_bytes_max = 16 * 1024;
-/// What was read and is still to be parsed may be as much as one read; more than that with a head beside it is a part without end.
+/// What was read and is still to be parsed may be as much as one read; more than that with a head
+/// beside it is a part without end.
 constexpr std::size_t pending_bytes_max = head_bytes_max + sizeof(Loop::ReadBuffer);
 /// What the head of an answer takes, to speak of.
 constexpr std::size_t answer_head_bytes = 256;
-/// More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else.
+/// More than clients that pipeline have under way. One packet can hold thousands, which would all
+/// be answered before anybody else.
 constexpr u32 pipelined_max = 64;
-/// With more unsent than this a connection is not read: its peer could else make us write what it never takes.
+/// With more unsent than this a connection is not read: its peer could else make us write what it
+/// never takes.
 constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
 constexpr unsigned unauthorized = 401;
 constexpr std::string_view text_plain = "text/plain; charset=utf-8";
 
 std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-/// What a request's head says besides method and target. Of a field that stands there twice the first counts.
+/// What a request's head says besides method and target. Of a field that stands there twice the
+/// first counts.
 struct HeadFields {
   unsigned hosts = 0;
   unsigned lengths = 0;
@@ -55,7 +61,9 @@ HeadFields head_fields_of(const Request& request) {
   for (const auto& field : request) {
     const http::field name = field.name();
     fields.hosts += name == http::field::host;
-    fields.lengths += name == http::field::content_length ? 1 + std::count(field.value().begin(), field.value().end(), ',') : 0;
+    fields.lengths += name == http::field::content_length
+                          ? 1 + std::count(field.value().begin(), field.value().end(), ',')
+                          : 0;
     fields.has_transfer_encoding |= name == http::field::transfer_encoding;
     fields.has_upgrade |= name == http::field::upgrade;
     if (name == http::field::expect) keep_first(fields.expect, field);
@@ -78,7 +86,8 @@ std::string_view http_date() {
   return text;
 }
 
-/// How many bytes of empty lines there are before a request: a line's end may have been sent behind the body before it (RFC 9112, 2.2).
+/// How many bytes of empty lines there are before a request: a line's end may have been sent behind
+/// the body before it (RFC 9112, 2.2).
 std::size_t empty_lines(std::span<const char> bytes) {
   std::size_t size = 0;
   while (size + 1 < bytes.size() && bytes[size] == '\r' && bytes[size + 1] == '\n') size += 2;
@@ -104,17 +113,21 @@ void HttpSession::start() {
   arm_read();
 }
 
-bool HttpSession::wants_bytes() const { return state_ != State::delayed && unsent_bytes() <= unsent_bytes_read_max; }
+bool HttpSession::wants_bytes() const {
+  return state_ != State::delayed && unsent_bytes() <= unsent_bytes_read_max;
+}
 
 void HttpSession::on_bytes(std::span<char> bytes) {
   if (pending_.empty()) {
     const std::size_t taken = take(bytes);
-    if (!is_closed() && !is_finishing()) pending_.assign(bytes.data() + taken, bytes.size() - taken);
+    if (!is_closed() && !is_finishing())
+      pending_.assign(bytes.data() + taken, bytes.size() - taken);
   } else {
     pending_.append(bytes.data(), bytes.size());
     const std::size_t taken = take(pending_);
     pending_.erase(0, taken);
-    if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing()) refuse(400, "a part of the body's encoding without end");
+    if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing())
+      refuse(400, "a part of the body's encoding without end");
   }
   keep_unfinished(pending_.size());
 }
@@ -143,12 +156,15 @@ std::size_t HttpSession::take(std::span<char> bytes) {
 
 /// What has not come whole has a time to do so. Most requests come whole, and cost no deadline.
 void HttpSession::await_rest() {
-  if (is_closed() || is_finishing() || awaited_ == state_ || (state_ != State::head && state_ != State::body)) return;
+  if (is_closed() || is_finishing() || awaited_ == state_ ||
+      (state_ != State::head && state_ != State::body))
+    return;
   awaited_ = state_;
   loop().set_deadline(shared_from_this(), state_ == State::head ? head_time : request_time);
 }
 
-/// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are needed.
+/// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are
+/// needed.
 std::size_t HttpSession::parse(std::span<char> bytes) {
   if (state_ == State::idle) {
     state_ = State::head;
@@ -160,12 +176,14 @@ std::size_t HttpSession::parse(std::span<char> bytes) {
   std::size_t size = 0;
   if (!parser_->is_done()) size = parser_->put(asio::buffer(bytes.data(), bytes.size()), error);
   if (error == http::error::need_more) error = {};
-  if (error == http::error::header_limit) return refuse(431, "the request's head is over 16 KiB"), bytes.size();
+  if (error == http::error::header_limit)
+    return refuse(431, "the request's head is over 16 KiB"), bytes.size();
   if (error) return refuse(400, error.message()), bytes.size();
   if (state_ == State::head && parser_->is_header_done()) {
     if (!takes_one_more()) return bytes.size();
     const std::string_view head(bytes.data(), size);
-    if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos) return refuse(400, "a header that goes on in the next line"), bytes.size();
+    if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos)
+      return refuse(400, "a header that goes on in the next line"), bytes.size();
     on_head();
   }
   if (state_ == State::body) on_body();
@@ -186,24 +204,29 @@ void HttpSession::on_head() {
   if (request.version() >= 11 && fields.hosts != 1) return refuse(400, "expected one Host header");
   if (fields.lengths > 1) return refuse(400, "expected one Content-Length");
   const bool is_chunked = parser_->chunked();
-  if (fields.has_transfer_encoding && !is_chunked) return refuse(400, "a Transfer-Encoding other than chunked");
+  if (fields.has_transfer_encoding && !is_chunked)
+    return refuse(400, "a Transfer-Encoding other than chunked");
   const u64 declared = parser_->content_length().value_or(0);
   const bool has_body = is_chunked || declared > 0;
 
   if (parser_->upgrade() && fields.has_upgrade) {
     if (!taker_.is_stopping() && is_socket_target(as_view(request.target()))) return on_upgrade();
-    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked.
+    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not
+    // asked.
     is_last_ = true;
     if (taker_.is_stopping()) return refuse(503, "Shutting down");
     if (has_body) {
       const std::string protocol(as_view(request[http::field::upgrade]).substr(0, 100));
-      return refuse(400, "this request asks for an upgrade to \"" + protocol + "\"; send it without");
+      return refuse(400,
+                    "this request asks for an upgrade to \"" + protocol + "\"; send it without");
     }
   }
   const bool awaits_continue = boost::beast::iequals(fields.expect, "100-continue");
-  if (!fields.expect.empty() && !awaits_continue) return refuse(417, "expected no Expect but 100-continue");
+  if (!fields.expect.empty() && !awaits_continue)
+    return refuse(417, "expected no Expect but 100-continue");
 
-  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()), as_view(request.target()), fields.authorization);
+  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()),
+                                          as_view(request.target()), fields.authorization);
   authorization_ = fields.authorization;
   is_known_ |= body_bytes_max_ > 0;
   if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
@@ -227,8 +250,9 @@ void HttpSession::submit(u64 body_bytes, Bytes body) {
   state_ = State::answering;
   const auto& request = parser_->get();
   is_last_ |= !request.keep_alive();
-  taker_.on_request(*this, {0, static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)), as_view(request.method_string()), as_view(request.target()),
-                            authorization_, body});
+  taker_.on_request(
+      *this, {0, static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)),
+              as_view(request.method_string()), as_view(request.target()), authorization_, body});
 }
 
 void HttpSession::respond(const action::Respond& it) {
@@ -237,10 +261,14 @@ void HttpSession::respond(const action::Respond& it) {
     const std::string_view path = as_view(parser_->get().target());
     taker_.on_refused(path.substr(0, path.find_first_of("?#")), stream().remote_address());
   }
-  if (it.delay_ms == 0 || taker_.is_stopping()) return answer(it.status, it.content_type, it.header, it.body, is_last_);
-  // Who guesses secrets has one guess per connection and delay: until then it is not read, and then it ends.
+  if (it.delay_ms == 0 || taker_.is_stopping())
+    return answer(it.status, it.content_type, it.header, it.body, is_last_);
+  // Who guesses secrets has one guess per connection and delay: until then it is not read, and then
+  // it ends.
   state_ = State::delayed;
-  loop().set_deadline(shared_from_this(), request_time + Milliseconds(it.delay_ms));  // stop() finds those that have a deadline
+  loop().set_deadline(
+      shared_from_this(),
+      request_time + Milliseconds(it.delay_ms));  // stop() finds those that have a deadline
   delayed_status_ = it.status;
   delayed_type_ = it.content_type;
   delayed_header_ = it.header;
@@ -264,17 +292,27 @@ void HttpSession::stop() {
   if (state_ == State::idle) finish(linger_time);
 }
 
-void HttpSession::refuse(unsigned status, std::string_view why) { answer(status, text_plain, {}, why, true); }
+void HttpSession::refuse(unsigned status, std::string_view why) {
+  answer(status, text_plain, {}, why, true);
+}
 
-void HttpSession::answer(unsigned status, std::string_view content_type, std::string_view header, std::string_view body, bool is_last) {
+void HttpSession::answer(unsigned status, std::string_view content_type, std::string_view header,
+                         std::string_view body, bool is_last) {
   is_last |= taker_.is_stopping();
   std::string text;
   text.reserve(answer_head_bytes + header.size() + body.size());
-  text.append("HTTP/1.1 ").append(std::to_string(status)).append(" ").append(as_view(http::obsolete_reason(static_cast<http::status>(status))));
-  text.append("\r\nContent-Type: ").append(content_type).append("\r\nContent-Length: ").append(std::to_string(body.size()));
+  text.append("HTTP/1.1 ")
+      .append(std::to_string(status))
+      .append(" ")
+      .append(as_view(http::obsolete_reason(static_cast<http::status>(status))));
+  text.append("\r\nContent-Type: ")
+      .append(content_type)
+      .append("\r\nContent-Length: ")
+      .append(std::to_string(body.size()));
   if (!header.empty()) text.append("\r\n").append(header);
   text.append("\r\nDate: ").append(http_date());
-  text.append(is_last ? "\r\nConnection: close\r\n\r\n" : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n\r\n");
+  text.append(is_last ? "\r\nConnection: close\r\n\r\n"
+                      : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n\r\n");
   if (!parser_ || parser_->get().method() != http::verb::head) text.append(body);
   send(Buffer::copy(text));
   if (is_last) {
@@ -292,13 +330,20 @@ void HttpSession::on_upgrade() {
   const std::string_view key = as_view(request[http::field::sec_websocket_key]);
   if (owes()) return refuse(400, "an upgrade behind requests that are still to be answered");
   if (request.method() != http::verb::get) return refuse(405, "a WebSocket begins with GET");
-  if (!boost::beast::iequals(request[http::field::upgrade], "websocket")) return refuse(400, "expected Upgrade: websocket");
+  if (!boost::beast::iequals(request[http::field::upgrade], "websocket"))
+    return refuse(400, "expected Upgrade: websocket");
   if (!is_websocket_key(key)) return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
-  if (version != "13" && version != "8") return answer(400, text_plain, "Sec-WebSocket-Version: 13, 8", "expected Sec-WebSocket-Version: 13", true);
-  std::string text = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + websocket_accept(key);
+  if (version != "13" && version != "8")
+    return answer(400, text_plain, "Sec-WebSocket-Version: 13, 8",
+                  "expected Sec-WebSocket-Version: 13", true);
+  std::string text =
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
+      "Upgrade\r\nSec-WebSocket-Accept: " +
+      websocket_accept(key);
   // Browsers close a socket that takes up none of the protocols they offer.
   const http::token_list protocols(request[http::field::sec_websocket_protocol]);
-  if (protocols.begin() != protocols.end()) text.append("\r\nSec-WebSocket-Protocol: ").append(as_view(*protocols.begin()));
+  if (protocols.begin() != protocols.end())
+    text.append("\r\nSec-WebSocket-Protocol: ").append(as_view(*protocols.begin()));
   text.append("\r\n\r\n");
   handshake_ = Buffer::copy(text);
   state_ = State::answering;

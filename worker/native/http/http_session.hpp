@@ -1,5 +1,6 @@
-// One connection on which HTTP is spoken, request after request. Reads as much of a body as the hub wants, writes its answers, and hands
-// the connection over where a client asks for a WebSocket. What is answered, the hub says.
+// One connection on which HTTP is spoken, request after request. Reads as much of a body as the hub
+// wants, writes its answers, and hands the connection over where a client asks for a WebSocket.
+// What is answered, the hub says.
 #pragma once
 
 #include <optional>
@@ -8,8 +9,8 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
-#include "sidekick/border.hpp"
 #include "net/wire.hpp"
+#include "sidekick/border.hpp"
 
 namespace sidekick::host {
 
@@ -32,12 +33,14 @@ class RequestTaker {
 
 class HttpSession final : public Wire {
  public:
-  HttpSession(Loop& loop, Stream stream, RequestTaker& taker) : Wire(loop, std::move(stream)), taker_(taker) {}
+  HttpSession(Loop& loop, Stream stream, RequestTaker& taker)
+      : Wire(loop, std::move(stream)), taker_(taker) {}
 
   void start();
 
   void respond(const action::Respond& answer);
-  /// The hub broke over this session's request, or what it changed could not be stored: this is said in place of what this turn has.
+  /// The hub broke over this session's request, or what it changed could not be stored: this is
+  /// said in place of what this turn has.
   void fail(unsigned status, std::string_view why);
   /// The server stops: an answer held back goes out now, an idle connection ends.
   void stop();
@@ -64,7 +67,8 @@ class HttpSession final : public Wire {
   void await_rest();
   void submit(u64 body_bytes, Bytes body);
   void refuse(unsigned status, std::string_view why);
-  void answer(unsigned status, std::string_view content_type, std::string_view header, std::string_view body, bool is_last);
+  void answer(unsigned status, std::string_view content_type, std::string_view header,
+              std::string_view body, bool is_last);
 
   RequestTaker& taker_;
   std::optional<Parser> parser_;

@@ -22,16 +22,22 @@ bool is_port(const std::string& text) {
 
 ServerUrl parse_server_url(const std::string& text) {
   const auto parsed = boost::urls::parse_uri(text);
-  const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http || parsed->scheme_id() == boost::urls::scheme::https);
+  const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http ||
+                                  parsed->scheme_id() == boost::urls::scheme::https);
   if (!is_http || parsed->host().empty() || !is_port(std::string(parsed->port()))) {
     const std::size_t at = text.rfind('@');  // what may be a password is not shown
     const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
     std::string shown = text;
-    if (at != std::string::npos) shown = text.substr(0, slash == std::string::npos ? 0 : slash + 1) + "..." + text.substr(at);
-    throw ConfigError("server URL: expected something like http://localhost:3000/api/covenant, got " + quote_text(shown));
+    if (at != std::string::npos)
+      shown = text.substr(0, slash == std::string::npos ? 0 : slash + 1) + "..." + text.substr(at);
+    throw ConfigError(
+        "server URL: expected something like http://localhost:3000/api/covenant, got " +
+        quote_text(shown));
   }
   if (parsed->has_userinfo()) {
-    throw ConfigError("server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret");
+    throw ConfigError(
+        "server URL: a user and password in it are not sent; leave them out, the app server knows "
+        "the Sidekick by its server secret");
   }
   boost::urls::url url(*parsed);
   url.remove_fragment();
@@ -44,7 +50,8 @@ ServerUrl parse_server_url(const std::string& text) {
   result.port = url.port().empty() ? (result.is_https ? "443" : "80") : std::string(url.port());
   result.authority = std::string(url.encoded_host_and_port());
   result.target = std::string(url.encoded_resource());
-  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority + std::string(url.encoded_path());
+  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority +
+                 std::string(url.encoded_path());
   return result;
 }
 

@@ -7,7 +7,7 @@ namespace sidekick::host {
 
 struct ServerUrl {
   bool is_https = false;
-  std::string host;       ///< without brackets
+  std::string host;  ///< without brackets
   std::string port;
   std::string authority;  ///< for the Host header
   std::string target;     ///< path and query, with type=channel

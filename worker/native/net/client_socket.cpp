@@ -6,7 +6,8 @@ namespace {
 
 constexpr std::chrono::milliseconds close_handshake_time{5000};
 constexpr std::chrono::milliseconds linger_time{2000};
-/// With more unsent than this a socket is not read: its peer could else make us write what it never takes. Broadcasts go on.
+/// With more unsent than this a socket is not read: its peer could else make us write what it never
+/// takes. Broadcasts go on.
 constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
 /// Pieces in which a message may come. Each costs time, however small it is.
 constexpr unsigned message_pieces_max = 1024;
@@ -47,7 +48,8 @@ void ClientSocket::on_bytes(std::span<char> bytes) {
 void ClientSocket::on_turn() {
   has_turn_ = false;
   if (is_closed() || is_finishing()) return;
-  if (!is_ending_ && unsent_bytes() > unsent_bytes_read_max) return;  // go_on() comes when the peer has taken it
+  if (!is_ending_ && unsent_bytes() > unsent_bytes_read_max)
+    return;  // go_on() comes when the peer has taken it
   const std::size_t taken = take_frame(std::span(pending_).subspan(pending_at_));
   pending_at_ += taken;
   is_waiting_for_more_ = taken == 0;
@@ -80,8 +82,10 @@ std::size_t ClientSocket::take_frame(std::span<char> bytes) {
   const FrameHeader header = decode_frame_header(bytes, message_pieces_ > 0);
   if (header.wrong != nullptr) return fail(close_protocol_error, header.wrong), bytes.size();
   const bool is_control = header.opcode >= opcode_close;
-  const std::size_t room = is_control ? header.payload_bytes : rules_.message_bytes_max - message_.size();
-  if (header.payload_bytes > room) return fail(close_too_large, "a message over the limit"), bytes.size();
+  const std::size_t room =
+      is_control ? header.payload_bytes : rules_.message_bytes_max - message_.size();
+  if (header.payload_bytes > room)
+    return fail(close_too_large, "a message over the limit"), bytes.size();
   if (header.header_bytes == 0) return 0;
   if (bytes.size() - header.header_bytes < header.payload_bytes) return 0;
   const std::span<char> payload = bytes.subspan(header.header_bytes, header.payload_bytes);
@@ -108,7 +112,8 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
     keep_unfinished(0);
     return rules_.taker.on_message(*this, bytes);
   }
-  if (++message_pieces_ > message_pieces_max) return fail(close_policy, "a message in too many pieces");
+  if (++message_pieces_ > message_pieces_max)
+    return fail(close_policy, "a message in too many pieces");
   message_ += bytes;
   if (!header.is_final) return;
   message_pieces_ = 0;
@@ -120,7 +125,8 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
 
 void ClientSocket::on_close_frame(std::string_view payload) {
   const u16 code = close_code_of(payload);
-  if (code == close_protocol_error) return fail(close_protocol_error, "a close frame with a wrong code");
+  if (code == close_protocol_error)
+    return fail(close_protocol_error, "a close frame with a wrong code");
   code_ = code;
   is_peer_closed_ = true;
   if (!is_ending_) send(control_frame(opcode_close, close_payload(code, {})));
@@ -157,14 +163,16 @@ void ClientSocket::flush_turn() {
   if (batch == nullptr || is_closed()) return Wire::flush_turn();
   const std::size_t waiting = unsent_bytes();
   // A peer that has taken all so far is never over the bound.
-  if (!is_ending_ && waiting > 0 && waiting + batch->bytes > rules_.unsent_bytes_max) return rules_.taker.on_lagging(*this, waiting + batch->bytes);
+  if (!is_ending_ && waiting > 0 && waiting + batch->bytes > rules_.unsent_bytes_max)
+    return rules_.taker.on_lagging(*this, waiting + batch->bytes);
   write(*batch);
   Wire::flush_turn();
 }
 
 void ClientSocket::on_lost(const std::string& why) { tell_closed(why); }
 
-/// As soon as nothing of it can come any more, so that what it held is free when its user comes back.
+/// As soon as nothing of it can come any more, so that what it held is free when its user comes
+/// back.
 void ClientSocket::tell_closed(const std::string& why) {
   is_ending_ = true;
   if (!std::exchange(is_told_, true)) rules_.taker.on_closed(*this, code_, why);

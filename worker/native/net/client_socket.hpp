@@ -1,12 +1,13 @@
-// One client's WebSocket: takes one frame a turn, puts messages together, answers pings, and does the closing handshake. Whoever does not
-// take what is written to it is not read either. Makes no protocol decision.
+// One client's WebSocket: takes one frame a turn, puts messages together, answers pings, and does
+// the closing handshake. Whoever does not take what is written to it is not read either. Makes no
+// protocol decision.
 #pragma once
 
 #include <string>
 
-#include "sidekick/base.hpp"
 #include "net/websocket.hpp"
 #include "net/wire.hpp"
+#include "sidekick/base.hpp"
 
 namespace sidekick::host {
 
@@ -18,7 +19,8 @@ class SocketTaker {
   virtual void on_message(ClientSocket& socket, std::string_view bytes) = 0;
   /// Exactly once, after everything else. why: for the log, where something was wrong.
   virtual void on_closed(ClientSocket& socket, u16 code, const std::string& why) = 0;
-  /// So many bytes would wait if this turn's were written, more than the socket may have. They have not been.
+  /// So many bytes would wait if this turn's were written, more than the socket may have. They have
+  /// not been.
   virtual void on_lagging(ClientSocket& socket, std::size_t buffered_bytes) = 0;
 
  protected:
@@ -35,7 +37,8 @@ struct SocketRules {
 class ClientSocket final : public Wire {
  public:
   /// client: the handle under which the hub knows this one.
-  ClientSocket(Loop& loop, Stream stream, const SocketRules& rules, ClientId client) : Wire(loop, std::move(stream)), client(client), rules_(rules) {}
+  ClientSocket(Loop& loop, Stream stream, const SocketRules& rules, ClientId client)
+      : Wire(loop, std::move(stream)), client(client), rules_(rules) {}
 
   const ClientId client;
   /// The hub's record of this client.
@@ -48,7 +51,8 @@ class ClientSocket final : public Wire {
   void end(u16 code, std::string_view reason);
   /// Drops what this turn has for the peer, then as end().
   void end_without_turn(u16 code, std::string_view reason);
-  /// Set once the hub, or the host, has decided that this socket ends: nothing of it reaches the hub any more.
+  /// Set once the hub, or the host, has decided that this socket ends: nothing of it reaches the
+  /// hub any more.
   bool is_ending() const { return is_ending_; }
 
   /// To be called once per ping round. How many rounds in a row have brought no sign of the peer.
@@ -58,7 +62,9 @@ class ClientSocket final : public Wire {
   Claim claim() const override { return is_ending_ ? Claim::ending : Claim::busy; }
   void flush_turn() override;
   void on_turn() override;
-  void on_deadline() override { lost(is_peer_closed_ ? "" : "the peer did not answer the close in time"); }
+  void on_deadline() override {
+    lost(is_peer_closed_ ? "" : "the peer did not answer the close in time");
+  }
 
  private:
   void on_bytes(std::span<char> bytes) override;

@@ -6,7 +6,8 @@ namespace sidekick::host {
 
 namespace {
 
-constexpr std::size_t joined_bytes_max = 256 * 1024;  // beyond, a vectored write costs less than the copy
+constexpr std::size_t joined_bytes_max =
+    256 * 1024;  // beyond, a vectored write costs less than the copy
 
 }  // namespace
 
@@ -17,7 +18,8 @@ Buffer::Ptr text_frame(std::string_view text) {
   auto* at = reinterpret_cast<std::uint8_t*>(frame->data());
   at[0] = 0x81;
   at[1] = static_cast<std::uint8_t>(header == 2 ? size : header == 4 ? 126 : 127);
-  for (std::size_t i = 2; i < header; ++i) at[i] = static_cast<std::uint8_t>(size >> (8 * (header - 1 - i)));
+  for (std::size_t i = 2; i < header; ++i)
+    at[i] = static_cast<std::uint8_t>(size >> (8 * (header - 1 - i)));
   text.copy(frame->data() + header, text.size());
   return frame;
 }
@@ -33,7 +35,8 @@ Buffer::Ptr control_frame(std::uint8_t opcode, std::string_view payload) {
 const Batch* Batches::with(const Batch* batch, const Buffer::Ptr& frame) {
   const Batch& before = batch != nullptr ? *batch : all_.front();
   if (before.next == nullptr || before.next->frame != frame) {
-    before.next = &all_.emplace_back(Batch{&before, frame, before.bytes + frame->size(), nullptr, nullptr});
+    before.next =
+        &all_.emplace_back(Batch{&before, frame, before.bytes + frame->size(), nullptr, nullptr});
   }
   return before.next;
 }

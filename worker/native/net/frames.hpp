@@ -1,5 +1,6 @@
-// What one turn of the event loop has for each socket. A frame is built once for all its receivers, and sockets that are owed the
-// same frames share one chain of them, so that their bytes are joined once and not per socket. Knows no socket.
+// What one turn of the event loop has for each socket. A frame is built once for all its receivers,
+// and sockets that are owed the same frames share one chain of them, so that their bytes are joined
+// once and not per socket. Knows no socket.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,9 @@ class Buffer {
   }
   static Ptr copy(std::string_view bytes) {
     Ptr buffer = allocate(bytes.size());
-    bytes.copy(buffer->data(), bytes.size());  // not memcpy, which must not be given the null pointer of an empty text
+    bytes.copy(
+        buffer->data(),
+        bytes.size());  // not memcpy, which must not be given the null pointer of an empty text
     return buffer;
   }
 
@@ -52,7 +55,8 @@ Buffer::Ptr text_frame(std::string_view text);
 /// The frame of a control message: opcode 8, 9 or 10, at most 125 bytes.
 Buffer::Ptr control_frame(std::uint8_t opcode, std::string_view payload);
 
-/// Frames in order, as a chain in which common beginnings are shared: two sockets with the same frames have the same Batch.
+/// Frames in order, as a chain in which common beginnings are shared: two sockets with the same
+/// frames have the same Batch.
 struct Batch {
   const Batch* before;
   Buffer::Ptr frame;
@@ -64,7 +68,8 @@ struct Batch {
 /// The batches of one turn; none outlives it.
 class Batches {
  public:
-  /// `batch` (or nothing) and one frame more. A broadcast asks for the same one again and again, and gets the same object.
+  /// `batch` (or nothing) and one frame more. A broadcast asks for the same one again and again,
+  /// and gets the same object.
   const Batch* with(const Batch* batch, const Buffer::Ptr& frame);
   /// Forgets all of them, and keeps some room for the next ones.
   void clear();

@@ -13,7 +13,8 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::chrono::milliseconds deadline_step{250};
-/// For all connections together: a few hundred messages of the default limit, and little beside what a server has.
+/// For all connections together: a few hundred messages of the default limit, and little beside
+/// what a server has.
 constexpr std::size_t unfinished_bytes_max = 256 * 1024 * 1024;
 
 }  // namespace
@@ -26,11 +27,13 @@ void Loop::flush_later(std::shared_ptr<Wire> wire) {
 void Loop::end_turn_later() {
   if (is_ending_turn_) return;
   is_ending_turn_ = true;
-  // Comes right after the events that were waiting: with one event it costs no time to speak of, with many a socket gets one write.
+  // Comes right after the events that were waiting: with one event it costs no time to speak of,
+  // with many a socket gets one write.
   asio::post(context_, [this] { end_turn(); });
 }
 
-/// Where one breaks (no memory, a bug of ours) it ends, and the others have their turn all the same.
+/// Where one breaks (no memory, a bug of ours) it ends, and the others have their turn all the
+/// same.
 template <class Call>
 void Loop::call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call) {
   std::exception_ptr broken;
@@ -104,12 +107,15 @@ void Loop::check_deadlines_later() {
 std::vector<std::shared_ptr<Wire>> Loop::dispensable(std::size_t count) const {
   std::vector<std::tuple<Wire::Claim, Time, Wire*>> candidates;
   for (const auto& [wire, deadline] : deadlines_) {
-    if (wire->claim() != Wire::Claim::busy) candidates.emplace_back(wire->claim(), deadline.set, wire);
+    if (wire->claim() != Wire::Claim::busy)
+      candidates.emplace_back(wire->claim(), deadline.set, wire);
   }
   count = std::min(count, candidates.size());
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count), candidates.end());
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count),
+                    candidates.end());
   std::vector<std::shared_ptr<Wire>> wires;
-  for (std::size_t i = 0; i < count; ++i) wires.push_back(std::get<Wire*>(candidates[i])->shared_from_this());
+  for (std::size_t i = 0; i < count; ++i)
+    wires.push_back(std::get<Wire*>(candidates[i])->shared_from_this());
   return wires;
 }
 
@@ -122,7 +128,9 @@ void Loop::count_unfinished(std::size_t bytes, std::size_t before) {
 
 void Loop::drop_unfinished() {
   is_dropping_unfinished_ = false;
-  while (unfinished_bytes_ > unfinished_bytes_max) unfinished_.front()->drop("too much of messages that are not whole, for all connections together");
+  while (unfinished_bytes_ > unfinished_bytes_max)
+    unfinished_.front()->drop(
+        "too much of messages that are not whole, for all connections together");
 }
 
 std::vector<std::shared_ptr<Wire>> Loop::with_deadline() const {

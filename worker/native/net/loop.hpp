@@ -1,5 +1,6 @@
-// The event loop and its turns. What the events of one turn have for the sockets is kept until the turn is over: then it is made
-// durable, then every socket that is owed something gets one write. Owns the sockets' deadlines, too. One thread.
+// The event loop and its turns. What the events of one turn have for the sockets is kept until the
+// turn is over: then it is made durable, then every socket that is owed something gets one write.
+// Owns the sockets' deadlines, too. One thread.
 #pragma once
 
 #include <array>
@@ -23,7 +24,9 @@ class Wire;
 class Loop {
  public:
   using Time = std::chrono::steady_clock::time_point;
-  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, asio::io_context::executor_type>;
+  using Timer = asio::basic_waitable_timer<std::chrono::steady_clock,
+                                           asio::wait_traits<std::chrono::steady_clock>,
+                                           asio::io_context::executor_type>;
 
   using ReadBuffer = std::array<char, 64 * 1024>;
 
@@ -33,7 +36,9 @@ class Loop {
   ReadBuffer& read_buffer() { return read_buffer_; }
 
   /// Adds a frame to what this turn has for a socket.
-  const Batch* add(const Batch* batch, const Buffer::Ptr& frame) { return this_turn_->batches.with(batch, frame); }
+  const Batch* add(const Batch* batch, const Buffer::Ptr& frame) {
+    return this_turn_->batches.with(batch, frame);
+  }
   /// flush_turn() of this socket is to be called when the turn is over.
   void flush_later(std::shared_ptr<Wire> wire);
   /// The turn must be ended, though perhaps no socket is owed anything.
@@ -41,9 +46,12 @@ class Loop {
   /// on_turn() of this socket is to be called in the next turn.
   void call_next_turn(std::shared_ptr<Wire> wire);
 
-  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to come. When all of them together keep too
-  /// much, those who have been at it for longest are lost: not at once, but right after the event at hand, which may concern another one.
-  std::list<Wire*>::iterator begin_unfinished(Wire& wire) { return unfinished_.insert(unfinished_.end(), &wire); }
+  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to
+  /// come. When all of them together keep too much, those who have been at it for longest are lost:
+  /// not at once, but right after the event at hand, which may concern another one.
+  std::list<Wire*>::iterator begin_unfinished(Wire& wire) {
+    return unfinished_.insert(unfinished_.end(), &wire);
+  }
   void count_unfinished(std::size_t bytes, std::size_t before);
   void end_unfinished(std::list<Wire*>::iterator place) { unfinished_.erase(place); }
 
@@ -54,14 +62,14 @@ class Loop {
   std::function<void()> before_writes = [] {};
   std::function<void()> after_writes = [] {};
 
-  /// on_deadline() of this socket is to be called at that time, within a quarter of a second; replaces the deadline before. Keeps the
-  /// socket alive until then.
+  /// on_deadline() of this socket is to be called at that time, within a quarter of a second;
+  /// replaces the deadline before. Keeps the socket alive until then.
   void set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now);
   void clear_deadline(Wire& wire) { deadlines_.erase(&wire); }
 
   std::size_t deadlines() const { return deadlines_.size(); }
-  /// Up to so many sockets that have a deadline, and that can be done without: those with the least claim first, and of these the ones whose
-  /// deadline was set first.
+  /// Up to so many sockets that have a deadline, and that can be done without: those with the least
+  /// claim first, and of these the ones whose deadline was set first.
   std::vector<std::shared_ptr<Wire>> dispensable(std::size_t count) const;
   /// Every socket that has a deadline.
   std::vector<std::shared_ptr<Wire>> with_deadline() const;
@@ -86,9 +94,12 @@ class Loop {
   void check_deadlines_later();
   void drop_unfinished();
 
-  asio::io_context context_{BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has them all
+  asio::io_context context_{
+      BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has
+                                               // them all
   ReadBuffer read_buffer_;
-  /// What belongs to this turn, and what belongs to the one that is being ended: sockets may be owed something by its writes.
+  /// What belongs to this turn, and what belongs to the one that is being ended: sockets may be
+  /// owed something by its writes.
   std::unique_ptr<Turn> this_turn_ = std::make_unique<Turn>();
   std::unique_ptr<Turn> ending_turn_ = std::make_unique<Turn>();
   std::vector<std::shared_ptr<Wire>> next_turn_;

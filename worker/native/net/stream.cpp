@@ -1,7 +1,7 @@
 #include "net/stream.hpp"
 
-#include <cerrno>
 #include <sys/socket.h>
+#include <cerrno>
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -13,10 +13,14 @@ namespace sidekick::host {
 void Stream::start_tls(SSL_CTX& context) {
   ERR_clear_error();
   tls_.reset(SSL_new(&context));
-  if (tls_ == nullptr || SSL_set_fd(tls_.get(), socket_.native_handle()) != 1) throw std::bad_alloc();
-  // Buffers only while something is under way: an idle socket holds none. What is owed may have moved by the time it is written.
-  SSL_set_mode(tls_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  // One read takes one record, though it be one that brings nothing, as a peer may send without end.
+  if (tls_ == nullptr || SSL_set_fd(tls_.get(), socket_.native_handle()) != 1)
+    throw std::bad_alloc();
+  // Buffers only while something is under way: an idle socket holds none. What is owed may have
+  // moved by the time it is written.
+  SSL_set_mode(tls_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  // One read takes one record, though it be one that brings nothing, as a peer may send without
+  // end.
   SSL_clear_mode(tls_.get(), SSL_MODE_AUTO_RETRY);
 }
 
@@ -31,7 +35,8 @@ bool Stream::connect_tls(SSL_CTX& context, const std::string& host) {
   ErrorCode is_name;
   asio::ip::make_address(host, is_name);
   if (is_name) {
-    return SSL_set_tlsext_host_name(tls_.get(), host.c_str()) == 1 && SSL_set1_host(tls_.get(), host.c_str()) == 1;
+    return SSL_set_tlsext_host_name(tls_.get(), host.c_str()) == 1 &&
+           SSL_set1_host(tls_.get(), host.c_str()) == 1;
   }
   return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls_.get()), host.c_str()) == 1;
 }
@@ -52,7 +57,8 @@ IoResult Stream::tls_result(int result, bool& waits_for_other, int other_want) {
     case SSL_ERROR_ZERO_RETURN:
       return {Io::ended};
     case SSL_ERROR_SYSCALL:
-      return failed(system_error == 0 ? "the connection was closed without TLS's goodbye" : errno_text(system_error));
+      return failed(system_error == 0 ? "the connection was closed without TLS's goodbye"
+                                      : errno_text(system_error));
     default:
       break;
   }
@@ -90,7 +96,8 @@ IoResult Stream::write(std::span<iovec> pieces) {
     for (const iovec& piece : pieces) {
       for (std::size_t at = 0; at < piece.iov_len;) {
         ERR_clear_error();
-        const int bytes = SSL_write(tls_.get(), static_cast<const char*>(piece.iov_base) + at, static_cast<int>(piece.iov_len - at));
+        const int bytes = SSL_write(tls_.get(), static_cast<const char*>(piece.iov_base) + at,
+                                    static_cast<int>(piece.iov_len - at));
         if (bytes <= 0) {
           const IoResult result = tls_result(bytes, write_waits_for_read_, SSL_ERROR_WANT_READ);
           return result.state == Io::blocked && written > 0 ? IoResult{Io::done, written} : result;
@@ -105,8 +112,11 @@ IoResult Stream::write(std::span<iovec> pieces) {
     msghdr message{};
     message.msg_iov = pieces.data();
     message.msg_iovlen = pieces.size();
-    const ssize_t bytes = pieces.size() == 1 ? ::send(socket_.native_handle(), pieces[0].iov_base, pieces[0].iov_len, MSG_DONTWAIT | MSG_NOSIGNAL)
-                                             : ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t bytes =
+        pieces.size() == 1
+            ? ::send(socket_.native_handle(), pieces[0].iov_base, pieces[0].iov_len,
+                     MSG_DONTWAIT | MSG_NOSIGNAL)
+            : ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (bytes >= 0) return {Io::done, static_cast<std::size_t>(bytes)};
     if (errno == EAGAIN) return {Io::blocked};
     if (errno != EINTR) return failed(errno_text(errno));

@@ -1,16 +1,16 @@
-// One TCP connection, plain or with TLS, never blocking: reads and writes what goes at once, and waits for readiness. Owns the socket;
-// knows nothing of what is said on it.
+// One TCP connection, plain or with TLS, never blocking: reads and writes what goes at once, and
+// waits for readiness. Owns the socket; knows nothing of what is said on it.
 #pragma once
 
+#include <sys/uio.h>
 #include <memory>
 #include <span>
 #include <string>
-#include <sys/uio.h>
 
+#include <openssl/ssl.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <openssl/ssl.h>
 
 namespace sidekick::host {
 
@@ -36,7 +36,8 @@ class Stream {
 
   /// From now on everything is encrypted; the handshake happens within the first reads and writes.
   void accept_tls(SSL_CTX& context);
-  /// host: what the peer's certificate must be for. Returns false where that cannot be demanded: then nothing may be sent.
+  /// host: what the peer's certificate must be for. Returns false where that cannot be demanded:
+  /// then nothing may be sent.
   [[nodiscard]] bool connect_tls(SSL_CTX& context, const std::string& host);
 
   IoResult read(std::span<char> into);
@@ -45,16 +46,21 @@ class Stream {
   /// The peer's end came without TLS's goodbye: it may be somebody else's doing.
   bool is_cut() const { return is_cut_; }
 
-  /// Calls `handler` once reading (writing) may bring something; with an error when the stream is closed before.
+  /// Calls `handler` once reading (writing) may bring something; with an error when the stream is
+  /// closed before.
   template <class Handler>
   void wait_read(Handler handler) {
-    // What can be read without the network. Not SSL_has_pending(), which counts the part of a record, too: that would be a busy loop.
-    if (tls_ != nullptr && SSL_pending(tls_.get()) > 0) return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
-    socket_.async_wait(read_waits_for_write_ ? Socket::wait_write : Socket::wait_read, std::move(handler));
+    // What can be read without the network. Not SSL_has_pending(), which counts the part of a
+    // record, too: that would be a busy loop.
+    if (tls_ != nullptr && SSL_pending(tls_.get()) > 0)
+      return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
+    socket_.async_wait(read_waits_for_write_ ? Socket::wait_write : Socket::wait_read,
+                       std::move(handler));
   }
   template <class Handler>
   void wait_write(Handler handler) {
-    socket_.async_wait(write_waits_for_read_ ? Socket::wait_read : Socket::wait_write, std::move(handler));
+    socket_.async_wait(write_waits_for_read_ ? Socket::wait_read : Socket::wait_write,
+                       std::move(handler));
   }
 
   /// Tells the peer that nothing more comes; it may still send.

@@ -26,7 +26,8 @@ const char* mistake_in(std::uint8_t first, std::uint8_t second, bool in_message)
     case opcode_ping:
     case opcode_pong:
       if ((first & 0x80) == 0) return "a control frame in pieces";
-      return (second & 0x7f) > control_bytes_max ? "a control frame of more than 125 bytes" : nullptr;
+      return (second & 0x7f) > control_bytes_max ? "a control frame of more than 125 bytes"
+                                                 : nullptr;
     default:
       return "an unknown opcode";
   }
@@ -45,7 +46,8 @@ FrameHeader decode_frame_header(std::span<const char> bytes, bool in_message) {
   const std::uint32_t length_bytes = length < 126 ? 0 : length == 126 ? 2 : 8;
   if (header.wrong != nullptr || bytes.size() < 2 + length_bytes) return header;
   header.payload_bytes = length < 126 ? length : 0;
-  for (std::uint32_t i = 0; i < length_bytes; ++i) header.payload_bytes = header.payload_bytes << 8 | byte(2 + i);
+  for (std::uint32_t i = 0; i < length_bytes; ++i)
+    header.payload_bytes = header.payload_bytes << 8 | byte(2 + i);
   if (bytes.size() < 2 + length_bytes + 4) return header;
   std::memcpy(header.mask, bytes.data() + 2 + length_bytes, 4);
   header.header_bytes = 2 + length_bytes + 4;
@@ -69,8 +71,10 @@ void unmask(std::span<char> payload, const std::uint8_t (&mask)[4]) {
 std::uint16_t close_code_of(std::string_view payload) {
   if (payload.empty()) return close_none;
   if (payload.size() == 1) return close_protocol_error;
-  const auto code = static_cast<std::uint16_t>(static_cast<std::uint8_t>(payload[0]) << 8 | static_cast<std::uint8_t>(payload[1]));
-  const bool is_defined = code >= 1000 && code <= 1014 && code != 1004 && code != close_none && code != close_abnormal;
+  const auto code = static_cast<std::uint16_t>(static_cast<std::uint8_t>(payload[0]) << 8 |
+                                               static_cast<std::uint8_t>(payload[1]));
+  const bool is_defined =
+      code >= 1000 && code <= 1014 && code != 1004 && code != close_none && code != close_abnormal;
   return is_defined || (code >= 3000 && code <= 4999) ? code : close_protocol_error;
 }
 
@@ -97,7 +101,8 @@ std::string websocket_accept(std::string_view key) {
 bool is_websocket_key(std::string_view key) {
   if (key.size() != 24 || !key.ends_with("==")) return false;
   for (const char c : key.substr(0, 22)) {
-    const bool is_digit = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
+    const bool is_digit = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                          (c >= '0' && c <= '9') || c == '+' || c == '/';
     if (!is_digit) return false;
   }
   return true;

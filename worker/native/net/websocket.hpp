@@ -1,5 +1,7 @@
-// The frames of RFC 6455 as a server reads them, and its handshake. Own code where Boost.Beast has a reader because Beast's refuses a text
-// that is not UTF-8 by itself, while here the hub answers and says where it is wrong; and because it has buffers for each socket. Text in, values out: knows no socket.
+// The frames of RFC 6455 as a server reads them, and its handshake. Own code where Boost.Beast has
+// a reader because Beast's refuses a text that is not UTF-8 by itself, while here the hub answers
+// and says where it is wrong; and because it has buffers for each socket. Text in, values out:
+// knows no socket.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +11,21 @@
 
 namespace sidekick::host {
 
-enum Opcode : std::uint8_t { opcode_continuation = 0, opcode_text = 1, opcode_binary = 2, opcode_close = 8, opcode_ping = 9, opcode_pong = 10 };
+enum Opcode : std::uint8_t {
+  opcode_continuation = 0,
+  opcode_text = 1,
+  opcode_binary = 2,
+  opcode_close = 8,
+  opcode_ping = 9,
+  opcode_pong = 10
+};
 
 inline constexpr std::uint16_t close_going_away = 1001;
 inline constexpr std::uint16_t close_protocol_error = 1002;
-inline constexpr std::uint16_t close_none = 1005;      // never on the wire: the peer's close frame had no code
-inline constexpr std::uint16_t close_abnormal = 1006;  // never on the wire: there was no close frame
+inline constexpr std::uint16_t close_none =
+    1005;  // never on the wire: the peer's close frame had no code
+inline constexpr std::uint16_t close_abnormal =
+    1006;  // never on the wire: there was no close frame
 inline constexpr std::uint16_t close_policy = 1008;
 inline constexpr std::uint16_t close_too_large = 1009;
 inline constexpr std::uint16_t close_internal_error = 1011;
@@ -24,12 +35,14 @@ struct FrameHeader {
   std::uint8_t opcode = 0;
   bool is_final = false;
   std::uint32_t header_bytes = 0;  ///< 0: not all of it is there yet
-  std::uint64_t payload_bytes = 0;  ///< as soon as it is known, though the rest of the header is not there
+  std::uint64_t payload_bytes =
+      0;  ///< as soon as it is known, though the rest of the header is not there
   std::uint8_t mask[4] = {};
   const char* wrong = nullptr;  ///< why the peer breaks the protocol, where it does
 };
 
-/// Reads the header at the beginning of `bytes`. in_message: the first part of a message has come, its last has not.
+/// Reads the header at the beginning of `bytes`. in_message: the first part of a message has come,
+/// its last has not.
 FrameHeader decode_frame_header(std::span<const char> bytes, bool in_message);
 
 void unmask(std::span<char> payload, const std::uint8_t (&mask)[4]);
@@ -37,7 +50,8 @@ void unmask(std::span<char> payload, const std::uint8_t (&mask)[4]);
 /// The code of a close frame's payload; close_protocol_error where it breaks the protocol.
 std::uint16_t close_code_of(std::string_view payload);
 
-/// The payload of a close frame: the code and at most 123 bytes of reason, cut between characters. Nothing for close_none.
+/// The payload of a close frame: the code and at most 123 bytes of reason, cut between characters.
+/// Nothing for close_none.
 std::string close_payload(std::uint16_t code, std::string_view reason);
 
 /// Sec-WebSocket-Accept for a Sec-WebSocket-Key.

@@ -8,7 +8,9 @@ namespace {
 
 constexpr std::size_t pieces_per_write_max = 64;
 
-iovec as_iovec(const Buffer::Ptr& piece, std::size_t offset = 0) { return {piece->data() + offset, piece->size() - offset}; }
+iovec as_iovec(const Buffer::Ptr& piece, std::size_t offset = 0) {
+  return {piece->data() + offset, piece->size() - offset};
+}
 
 }  // namespace
 
@@ -79,7 +81,8 @@ void Wire::write_unsent() {
   while (unsent_ != nullptr) {
     iovec vector[pieces_per_write_max];
     const std::size_t count = std::min(unsent_->pieces.size(), pieces_per_write_max);
-    for (std::size_t i = 0; i < count; ++i) vector[i] = as_iovec(unsent_->pieces[i], i == 0 ? unsent_->offset : 0);
+    for (std::size_t i = 0; i < count; ++i)
+      vector[i] = as_iovec(unsent_->pieces[i], i == 0 ? unsent_->offset : 0);
     const IoResult result = stream_.write({vector, count});
     if (!count_written(result)) return;
     if (result.state == Io::blocked) return arm_write();

@@ -1,5 +1,6 @@
-// One connection that a client has opened, be it for HTTP or a WebSocket: reads into the loop's buffer, writes what a turn has for it in
-// one go, keeps what the peer does not take, and ends in an orderly way. What is said on it is a subclass's.
+// One connection that a client has opened, be it for HTTP or a WebSocket: reads into the loop's
+// buffer, writes what a turn has for it in one go, keeps what the peer does not take, and ends in
+// an orderly way. What is said on it is a subclass's.
 #pragma once
 
 #include <deque>
@@ -54,16 +55,18 @@ class Wire : public std::enable_shared_from_this<Wire> {
 
   void arm_read();
 
-  /// When everything is written: no more is sent, what comes is dropped, and the connection ends with the peer's end or after the time.
-  /// Closing at once would lose what the peer has not read yet.
+  /// When everything is written: no more is sent, what comes is dropped, and the connection ends
+  /// with the peer's end or after the time. Closing at once would lose what the peer has not read
+  /// yet.
   void finish(std::chrono::milliseconds linger);
   bool is_finishing() const { return is_finishing_; }
   bool is_closed() const { return is_closed_; }
   /// Whether something is to be written, be it in this turn or later.
   bool owes() const { return batch_ != nullptr || unsent_ != nullptr; }
 
-  /// To be called when it has changed, and with 0 when a message is whole: what is kept of one that is not. Each connection bounds its own,
-  /// but strangers may open many: Unfinished bounds all of them together.
+  /// To be called when it has changed, and with 0 when a message is whole: what is kept of one that
+  /// is not. Each connection bounds its own, but strangers may open many: Unfinished bounds all of
+  /// them together.
   void keep_unfinished(std::size_t bytes);
 
   void lost(const std::string& why);

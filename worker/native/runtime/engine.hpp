@@ -1,5 +1,6 @@
-// The seam between the host and what runs the core: linked in natively, or as the module in wasmtime. Both speak the core's own types,
-// made from border.def, so that the rest of the host cannot tell which it has.
+// The seam between the host and what runs the core: linked in natively, or as the module in
+// wasmtime. Both speak the core's own types, made from border.def, so that the rest of the host
+// cannot tell which it has.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,8 @@ class Engine {
   /// The first line of a trace, without a newline: the limits stand in it.
   virtual Bytes describe() = 0;
   virtual void record(bool on) = 0;
-  /// The trace lines of the latest input, made only now, so that they hold nothing back: while that input's bytes are still there, once.
+  /// The trace lines of the latest input, made only now, so that they hold nothing back: while that
+  /// input's bytes are still there, once.
   virtual Bytes recorded() = 0;
   virtual Bytes record_input(Millis now, const Input& input) = 0;
 };

@@ -7,7 +7,8 @@
 
 namespace sidekick::host {
 
-static_assert(std::endian::native == std::endian::little, "the module's words are read as they are");
+static_assert(std::endian::native == std::endian::little,
+              "the module's words are read as they are");
 
 namespace {
 
@@ -110,7 +111,8 @@ void decode_actions(std::span<const char> memory, u32 address, std::vector<Actio
   BlockReader reader(memory, address);
   for (u32 left = reader.word(); left > 0; --left) {
     const Shape* shape = find_action_shape(reader.word());
-    if (shape == nullptr) throw Trap("the module has emitted an action that this host does not know");
+    if (shape == nullptr)
+      throw Trap("the module has emitted an action that this host does not know");
     Action action = action::Respond{};  // the largest: all of the union is initialised
     action.tag = static_cast<ActionTag>(shape->tag);
     char* fields = const_cast<char*>(fields_of(action));

@@ -1,5 +1,6 @@
-// The module compiled ahead of time, kept in a file beside it. A cache that is damaged, of another module or of another wasmtime is made
-// anew; it is never trusted before its digest has been checked, since wasmtime does not check the code it loads.
+// The module compiled ahead of time, kept in a file beside it. A cache that is damaged, of another
+// module or of another wasmtime is made anew; it is never trusted before its digest has been
+// checked, since wasmtime does not check the code it loads.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
-// The core linked in: for measuring what the sandbox costs, and for running the whole server under sanitizers. A trap of this one
-// ends the process.
-#include "runtime/engine.hpp"
+// The core linked in: for measuring what the sandbox costs, and for running the whole server under
+// sanitizers. A trap of this one ends the process.
 #include "errors.hpp"
+#include "runtime/engine.hpp"
 #include "sidekick/trace.hpp"
 
 namespace sidekick::host {
@@ -19,7 +19,9 @@ class NativeEngine final : public Engine {
     return {actions_.begin(), actions_.end()};
   }
 
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override { return hub_.body_bytes_max(method, path, authorization); }
+  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override {
+    return hub_.body_bytes_max(method, path, authorization);
+  }
 
   Bytes describe() override {
     recorded_.clear();

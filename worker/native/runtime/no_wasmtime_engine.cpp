@@ -5,7 +5,9 @@
 namespace sidekick::host {
 
 CreateEngine wasmtime_engine(const std::optional<std::string>&, Log&) {
-  throw UsageError("--engine wasmtime: this command was built without wasmtime: run scripts/setup and scripts/build, or choose --engine native");
+  throw UsageError(
+      "--engine wasmtime: this command was built without wasmtime: run scripts/setup and "
+      "scripts/build, or choose --engine native");
 }
 
 }  // namespace sidekick::host

@@ -46,7 +46,8 @@ wasm_engine_t* new_engine() {
 std::string take_trap_message(wasm_trap_t* trap) {
   wasm_message_t text;
   wasm_trap_message(trap, &text);
-  std::string message(text.data, text.size > 0 && text.data[text.size - 1] == '\0' ? text.size - 1 : text.size);
+  std::string message(
+      text.data, text.size > 0 && text.data[text.size - 1] == '\0' ? text.size - 1 : text.size);
   wasm_byte_vec_delete(&text);
   wasm_trap_delete(trap);
   return message;
@@ -55,32 +56,44 @@ std::string take_trap_message(wasm_trap_t* trap) {
 /// An instance of the module, and its exports.
 class Instance {
  public:
-  explicit Instance(const Sandbox& sandbox) : store_(wasmtime_store_new(sandbox.engine.get(), nullptr, nullptr)), file_(sandbox.file) {
+  explicit Instance(const Sandbox& sandbox)
+      : store_(wasmtime_store_new(sandbox.engine.get(), nullptr, nullptr)), file_(sandbox.file) {
     wasmtime_store_limiter(store_.get(), memory_bytes_max, -1, 1, -1, 1);
     wasm_trap_t* trap = nullptr;
-    wasmtime_error_t* error = wasmtime_instance_new(context(), sandbox.module.get(), nullptr, 0, &instance_, &trap);
-    if (error != nullptr) throw StartError("--module " + file_ + ": it cannot be instantiated: " + take_message(error));
-    if (trap != nullptr) throw StartError("--module " + file_ + ": it traps when instantiated: " + take_trap_message(trap));
+    wasmtime_error_t* error =
+        wasmtime_instance_new(context(), sandbox.module.get(), nullptr, 0, &instance_, &trap);
+    if (error != nullptr)
+      throw StartError("--module " + file_ + ": it cannot be instantiated: " + take_message(error));
+    if (trap != nullptr)
+      throw StartError("--module " + file_ +
+                       ": it traps when instantiated: " + take_trap_message(trap));
     memory_ = find("memory", WASMTIME_EXTERN_MEMORY).of.memory;
     call(function("_initialize", 0, 0));
     const u32 version = call(function("sidekick_abi_version", 0));
     if (version != SIDEKICK_ABI_VERSION) {
-      throw StartError("--module " + file_ + ": it speaks version " + std::to_string(version) + " of the border, this host version " +
-                       std::to_string(SIDEKICK_ABI_VERSION) + ": build both from the same source");
+      throw StartError("--module " + file_ + ": it speaks version " + std::to_string(version) +
+                       " of the border, this host version " + std::to_string(SIDEKICK_ABI_VERSION) +
+                       ": build both from the same source");
     }
   }
 
-  /// Every parameter and result of the border is an i32. call() does not look at types: one with others is refused here.
+  /// Every parameter and result of the border is an i32. call() does not look at types: one with
+  /// others is refused here.
   wasmtime_func_t function(const char* name, std::size_t parameters, std::size_t results = 1) {
     const wasmtime_func_t function = find(name, WASMTIME_EXTERN_FUNC).of.func;
     wasm_functype_t* type = wasmtime_func_type(context(), &function);
     const auto are_words = [](const wasm_valtype_vec_t& types, std::size_t count) {
-      const auto is_word = [](const wasm_valtype_t* it) { return wasm_valtype_kind(it) == WASM_I32; };
+      const auto is_word = [](const wasm_valtype_t* it) {
+        return wasm_valtype_kind(it) == WASM_I32;
+      };
       return types.size == count && std::all_of(types.data, types.data + types.size, is_word);
     };
-    const bool is_right = are_words(*wasm_functype_params(type), parameters) && are_words(*wasm_functype_results(type), results);
+    const bool is_right = are_words(*wasm_functype_params(type), parameters) &&
+                          are_words(*wasm_functype_results(type), results);
     wasm_functype_delete(type);
-    if (!is_right) throw StartError("--module " + file_ + ": it is no Sidekick module: " + name + " has other parameters or results");
+    if (!is_right)
+      throw StartError("--module " + file_ + ": it is no Sidekick module: " + name +
+                       " has other parameters or results");
     return function;
   }
 
@@ -90,7 +103,8 @@ class Instance {
     u32 count = 0;
     ((values[count++].i32 = static_cast<std::int32_t>(arguments)), ...);
     wasm_trap_t* trap = nullptr;
-    wasmtime_error_t* error = wasmtime_func_call_unchecked(context(), &function, values, sizeof...(arguments) + 1, &trap);
+    wasmtime_error_t* error =
+        wasmtime_func_call_unchecked(context(), &function, values, sizeof...(arguments) + 1, &trap);
     if (error != nullptr) throw Trap(take_message(error));
     if (trap != nullptr) throw Trap(take_trap_message(trap));
     return static_cast<u32>(values[0].i32);
@@ -98,7 +112,8 @@ class Instance {
 
   /// Taken afresh after every call: memory may have grown.
   std::span<char> memory() {
-    return {reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)), wasmtime_memory_data_size(context(), &memory_)};
+    return {reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)),
+            wasmtime_memory_data_size(context(), &memory_)};
   }
   std::span<char> part(u32 address, u64 size) {
     const std::span<char> all = memory();
@@ -111,8 +126,10 @@ class Instance {
 
   wasmtime_extern_t find(const char* name, wasmtime_extern_kind_t kind) {
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(context(), &instance_, name, std::strlen(name), &item) || item.kind != kind) {
-      throw StartError("--module " + file_ + ": it is no Sidekick module: it does not export " + name);
+    if (!wasmtime_instance_export_get(context(), &instance_, name, std::strlen(name), &item) ||
+        item.kind != kind) {
+      throw StartError("--module " + file_ + ": it is no Sidekick module: it does not export " +
+                       name);
     }
     return item;
   }
@@ -126,11 +143,15 @@ class Instance {
 class WasmtimeEngine final : public Engine {
  public:
   WasmtimeEngine(const Sandbox& sandbox, Bytes config)
-      : instance_(sandbox), buffer_(instance_.function("sidekick_buffer", 1)), handle_(instance_.function("sidekick_handle", 2)),
-        body_bytes_max_(instance_.function("sidekick_body_bytes_max", 4)), recorded_(instance_.function("sidekick_recorded", 1)) {
+      : instance_(sandbox),
+        buffer_(instance_.function("sidekick_buffer", 1)),
+        handle_(instance_.function("sidekick_handle", 2)),
+        body_bytes_max_(instance_.function("sidekick_body_bytes_max", 4)),
+        recorded_(instance_.function("sidekick_recorded", 1)) {
     put({config});
     hub_ = instance_.call(instance_.function("sidekick_create", 1), config.size());
-    if (hub_ == 0) throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error", 0)))));
+    if (hub_ == 0)
+      throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error", 0)))));
   }
 
   std::span<const Action> handle(Millis now, const Input& input) override {
@@ -145,8 +166,12 @@ class WasmtimeEngine final : public Engine {
     return instance_.call(body_bytes_max_, hub_, method.size(), path.size(), authorization.size());
   }
 
-  Bytes describe() override { return text(instance_.call(instance_.function("sidekick_describe", 1), hub_)); }
-  void record(bool on) override { instance_.call(instance_.function("sidekick_record", 2, 0), hub_, on ? 1 : 0); }
+  Bytes describe() override {
+    return text(instance_.call(instance_.function("sidekick_describe", 1), hub_));
+  }
+  void record(bool on) override {
+    instance_.call(instance_.function("sidekick_record", 2, 0), hub_, on ? 1 : 0);
+  }
   Bytes recorded() override { return text(instance_.call(recorded_, hub_)); }
   Bytes record_input(Millis now, const Input& input) override {
     const u32 size = put_input(now, input);
@@ -165,7 +190,8 @@ class WasmtimeEngine final : public Engine {
     encode_input(now, input, room(size));
     return static_cast<u32>(size);
   }
-  /// The module's buffer stays where it is until it is asked for again: most inputs fit into the one that is there.
+  /// The module's buffer stays where it is until it is asked for again: most inputs fit into the
+  /// one that is there.
   char* room(u64 size) {
     const u64 bytes = std::max(size, room_bytes_min);
     if (bytes != room_bytes_) room_ = instance_.call(buffer_, bytes);
@@ -190,11 +216,14 @@ class WasmtimeEngine final : public Engine {
 
 /// Beside this command, or where a checkout has it.
 std::string default_module() {
-  const std::filesystem::path folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  const std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path();
   for (const auto& file : {folder / "sidekick.wasm", folder.parent_path() / "sidekick.wasi.wasm"}) {
     if (std::filesystem::exists(file)) return file.string();
   }
-  throw StartError("the module was not found beside this command: give it with --module FILE (in a checkout scripts/build makes it)");
+  throw StartError(
+      "the module was not found beside this command: give it with --module FILE (in a checkout "
+      "scripts/build makes it)");
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // Reading a file whole.
 #pragma once
 
-#include <cerrno>
 #include <fcntl.h>
-#include <string>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
+#include <string>
 
 namespace sidekick::host {
 
@@ -14,12 +14,13 @@ struct File {
   int error = 0;  ///< errno, where it could not be read
 };
 
-/// only_regular: a pipe, a device and the like are refused with EINVAL. Opening or reading one might never end.
+/// only_regular: a pipe, a device and the like are refused with EINVAL. Opening or reading one
+/// might never end.
 inline File read_file(const std::string& path, bool only_regular = false) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (only_regular ? O_NONBLOCK : 0));
   if (fd < 0) return {{}, errno};
   File file;
-  struct stat status {};
+  struct stat status{};
   if (only_regular && (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))) {
     ::close(fd);
     return {{}, EINVAL};

@@ -20,7 +20,9 @@ struct Row {
 
 struct HashKey {
   using is_transparent = void;
-  std::size_t operator()(Bytes key) const { return std::hash<Bytes>()(key); }  // the hub bounds them, and only the app server names them
+  std::size_t operator()(Bytes key) const {
+    return std::hash<Bytes>()(key);
+  }  // the hub bounds them, and only the app server names them
   std::size_t operator()(const Row& row) const { return (*this)(row.key()); }
 };
 
@@ -53,7 +55,9 @@ class MemoryTokens final : public TokenStore {
   std::vector<StoredToken> all() override {
     std::vector<StoredToken> tokens;
     tokens.reserve(rows_.size());
-    for (const Row& row : rows_) tokens.push_back({row.state, row.expires_at, std::string(row.key()), std::string(row.record())});
+    for (const Row& row : rows_)
+      tokens.push_back(
+          {row.state, row.expires_at, std::string(row.key()), std::string(row.record())});
     return tokens;
   }
 

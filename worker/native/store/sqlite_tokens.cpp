@@ -1,5 +1,6 @@
-// Tokens as rows of an SQLite database in WAL mode: one transaction a turn. Not flushed to the disk each time (synchronous=NORMAL): what
-// has been committed survives the process, a power cut may cost the last commits, but never the database.
+// Tokens as rows of an SQLite database in WAL mode: one transaction a turn. Not flushed to the disk
+// each time (synchronous=NORMAL): what has been committed survives the process, a power cut may
+// cost the last commits, but never the database.
 #include <sqlite3.h>
 #include <sys/stat.h>
 
@@ -17,7 +18,9 @@ constexpr int schema_version = 1;
 class Statement {
  public:
   Statement(sqlite3* database, const char* sql) {
-    if (sqlite3_prepare_v3(database, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) != SQLITE_OK) throw StartError(sqlite3_errmsg(database));
+    if (sqlite3_prepare_v3(database, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) !=
+        SQLITE_OK)
+      throw StartError(sqlite3_errmsg(database));
   }
   ~Statement() { sqlite3_finalize(statement_); }
   Statement(const Statement&) = delete;
@@ -25,7 +28,8 @@ class Statement {
 
   Statement& bind(int index, Bytes bytes) {
     // An empty blob needs an address, or it is NULL.
-    sqlite3_bind_blob64(statement_, index, bytes.empty() ? "" : bytes.data(), bytes.size(), SQLITE_STATIC);
+    sqlite3_bind_blob64(statement_, index, bytes.empty() ? "" : bytes.data(), bytes.size(),
+                        SQLITE_STATIC);
     return *this;
   }
   Statement& bind(int index, u64 number) {
@@ -37,7 +41,10 @@ class Statement {
   u64 number(int column) { return static_cast<u64>(sqlite3_column_int64(statement_, column)); }
   std::string bytes(int column) {
     const auto* data = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-    return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+    return data == nullptr
+               ? std::string()
+               : std::string(data,
+                             static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
   }
 
   /// Ends this run. Returns SQLite's code for it.
@@ -56,11 +63,15 @@ class SqliteTokens final : public TokenStore {
   explicit SqliteTokens(const std::string& directory) : directory_(directory) { open(); }
 
   void put(const action::PutToken& token) override {
-    run(put_->bind(1, token.key).bind(2, u64{token.state}).bind(3, token.expires_at).bind(4, token.record));
+    run(put_->bind(1, token.key)
+            .bind(2, u64{token.state})
+            .bind(3, token.expires_at)
+            .bind(4, token.record));
   }
   bool touch(const action::TouchToken& token) override {
     run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key));
-    return !wrong_.empty() || sqlite3_changes(database_.get()) > 0;  // where something is wrong, commit() says so
+    return !wrong_.empty() ||
+           sqlite3_changes(database_.get()) > 0;  // where something is wrong, commit() says so
   }
   void erase(const action::EraseToken& token) override { run(erase_->bind(1, token.key)); }
   void clear() override { run(*clear_); }
@@ -77,7 +88,9 @@ class SqliteTokens final : public TokenStore {
 
   std::vector<StoredToken> all() override {
     std::vector<StoredToken> tokens;
-    while (all_->step()) tokens.push_back({static_cast<u32>(all_->number(1)), all_->number(2), all_->bytes(0), all_->bytes(3)});
+    while (all_->step())
+      tokens.push_back(
+          {static_cast<u32>(all_->number(1)), all_->number(2), all_->bytes(0), all_->bytes(3)});
     if (const int code = all_->reset(); code != SQLITE_OK) refuse(code);
     return tokens;
   }
@@ -89,23 +102,31 @@ class SqliteTokens final : public TokenStore {
 
   void open() {
     // Only for the owner: contexts may hold what is nobody else's business.
-    if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST) throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
+    if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)
+      throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
     const mode_t mask = umask(077);
     sqlite3* database = nullptr;
-    int code = sqlite3_open_v2((directory_ + "/tokens.sqlite").c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+    int code =
+        sqlite3_open_v2((directory_ + "/tokens.sqlite").c_str(), &database,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     database_.reset(database);
     // Exclusive: a second process is refused at once, and no shared memory is needed.
-    for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"}) {
+    for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
+                            "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"}) {
       if (code == SQLITE_OK) code = execute(sql);
     }
     umask(mask);
     if (code != SQLITE_OK) refuse(code);
     check_schema();
-    code = execute("CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID");
-    if (code == SQLITE_OK) code = execute(("PRAGMA user_version=" + std::to_string(schema_version)).c_str());
+    code = execute(
+        "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, state INTEGER NOT NULL, "
+        "expires_at INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID");
+    if (code == SQLITE_OK)
+      code = execute(("PRAGMA user_version=" + std::to_string(schema_version)).c_str());
     if (code == SQLITE_OK) code = execute("COMMIT");
     if (code != SQLITE_OK) refuse(code);
-    put_ = prepare("INSERT OR REPLACE INTO tokens (key, state, expires_at, record) VALUES (?1, ?2, ?3, ?4)");
+    put_ = prepare(
+        "INSERT OR REPLACE INTO tokens (key, state, expires_at, record) VALUES (?1, ?2, ?3, ?4)");
     touch_ = prepare("UPDATE tokens SET state=?1, expires_at=?2 WHERE key=?3");
     erase_ = prepare("DELETE FROM tokens WHERE key=?1");
     clear_ = prepare("DELETE FROM tokens");
@@ -117,13 +138,19 @@ class SqliteTokens final : public TokenStore {
     switch (code & 0xff) {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
-        throw StartError(where + "another process uses it: stop that one, or choose another folder");
+        throw StartError(where +
+                         "another process uses it: stop that one, or choose another folder");
       case SQLITE_NOTADB:
       case SQLITE_CORRUPT:
-        throw StartError(where + "tokens.sqlite is damaged, or no database: move it away to start afresh (" + sqlite3_errmsg(database_.get()) + ")");
+        throw StartError(
+            where + "tokens.sqlite is damaged, or no database: move it away to start afresh (" +
+            sqlite3_errmsg(database_.get()) + ")");
       default:
-        throw StartError(where + "tokens.sqlite cannot be used: " + sqlite3_errmsg(database_.get()) +
-                         (sqlite3_system_errno(database_.get()) != 0 ? " (" + errno_text(sqlite3_system_errno(database_.get())) + ")" : ""));
+        throw StartError(where +
+                         "tokens.sqlite cannot be used: " + sqlite3_errmsg(database_.get()) +
+                         (sqlite3_system_errno(database_.get()) != 0
+                              ? " (" + errno_text(sqlite3_system_errno(database_.get())) + ")"
+                              : ""));
     }
   }
 
@@ -132,7 +159,8 @@ class SqliteTokens final : public TokenStore {
     version.step();
     const auto found = static_cast<sqlite3_int64>(version.number(0));
     if (found < 0 || found > schema_version) {
-      throw StartError("--data " + directory_ + ": tokens.sqlite is of a later Sidekick (format " + std::to_string(found) + ", this one knows " +
+      throw StartError("--data " + directory_ + ": tokens.sqlite is of a later Sidekick (format " +
+                       std::to_string(found) + ", this one knows " +
                        std::to_string(schema_version) + "): use that one, or another folder");
     }
   }
@@ -141,11 +169,16 @@ class SqliteTokens final : public TokenStore {
     try {
       return std::make_unique<Statement>(database_.get(), sql);
     } catch (const StartError& error) {
-      throw StartError("--data " + directory_ + ": tokens.sqlite is not of a Sidekick: move it away, or choose another folder (" + error.what() + ")");
+      throw StartError(
+          "--data " + directory_ +
+          ": tokens.sqlite is not of a Sidekick: move it away, or choose another folder (" +
+          error.what() + ")");
     }
   }
 
-  int execute(const char* sql) { return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr); }
+  int execute(const char* sql) {
+    return sqlite3_exec(database_.get(), sql, nullptr, nullptr, nullptr);
+  }
 
   /// The first failure counts: nothing of the turn is stored then.
   void run(Statement& statement) {
@@ -170,6 +203,8 @@ class SqliteTokens final : public TokenStore {
 
 }  // namespace
 
-std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory) { return std::make_unique<SqliteTokens>(directory); }
+std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory) {
+  return std::make_unique<SqliteTokens>(directory);
+}
 
 }  // namespace sidekick::host

@@ -3,8 +3,8 @@
 // awake, and a connection that waits for its answer counts, at most six at a time, for the invocation that opened it.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { joined } from "./bytes.js";
-import { readSettings } from "./settings.js";
 import type { Env } from "./settings.js";
+import { readSettings } from "./settings.js";
 
 export interface ForwardAnswer {
   readonly status: number;
@@ -24,10 +24,17 @@ function logOnce(failure: string): void {
 
 export class AppServer extends WorkerEntrypoint<Env> {
   /** @param timeoutMs for all of it, from now to the end of the answer */
-  async forward(hub: string, message: Uint8Array, timeoutMs: number, answerBytesMax: number): Promise<ForwardAnswer> {
+  async forward(
+    hub: string,
+    message: Uint8Array,
+    timeoutMs: number,
+    answerBytesMax: number,
+  ): Promise<ForwardAnswer> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
-      logOnce("a client sent a message, but there is no app server to take it: set SIDEKICK_SERVER_URL");
+      logOnce(
+        "a client sent a message, but there is no app server to take it: set SIDEKICK_SERVER_URL",
+      );
       return NO_ANSWER;
     }
     try {
@@ -39,18 +46,24 @@ export class AppServer extends WorkerEntrypoint<Env> {
         signal: AbortSignal.timeout(timeoutMs),
       });
       logOnce("");
-      if (!response.ok) return { status: response.status, body: await readUpTo(response.body, answerBytesMax) };
+      if (!response.ok)
+        return { status: response.status, body: await readUpTo(response.body, answerBytesMax) };
       // Whoever says 2xx has taken the message: the rest of the answer concerns nobody.
       await response.body?.cancel();
       return { status: response.status, body: NO_ANSWER.body };
     } catch (error) {
-      logOnce(`forwards fail (said once until one succeeds): ${error instanceof Error ? error.message : String(error)}`);
+      logOnce(
+        `forwards fail (said once until one succeeds): ${error instanceof Error ? error.message : String(error)}`,
+      );
       return NO_ANSWER;
     }
   }
 }
 
-async function readUpTo(stream: ReadableStream<Uint8Array> | null, bytesMax: number): Promise<Uint8Array> {
+async function readUpTo(
+  stream: ReadableStream<Uint8Array> | null,
+  bytesMax: number,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let left = bytesMax;
   for await (const chunk of stream ?? []) {

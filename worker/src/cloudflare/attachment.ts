@@ -29,5 +29,7 @@ export function readAttachment(socket: WebSocket): Attachment | undefined {
 
 /** A text is serialized with one byte per character, or, where it has any beyond Latin 1, with two. */
 function serializedBytesMax(record: string): number {
-  return record.length > RECORD_BYTES_MAX / 2 && /[^\x00-\xff]/.test(record) ? 2 * record.length : record.length;
+  return record.length > RECORD_BYTES_MAX / 2 && /[^\x00-\xff]/.test(record)
+    ? 2 * record.length
+    : record.length;
 }

@@ -30,10 +30,16 @@ export function plainAnswer(status: number, body: string): HttpAnswer {
 export const BROKEN = plainAnswer(500, "Internal error");
 
 /** What a request asks for could not be stored. */
-export const NOT_STORED = plainAnswer(503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
+export const NOT_STORED = plainAnswer(
+  503,
+  "Service Unavailable: this could not be stored; the log of the Sidekick says why",
+);
 
 /** A body that does not come to its end, for somebody who may still be listening. */
-export const BROKEN_OFF = plainAnswer(400, "Bad Request: the body broke off, or is not as its headers say");
+export const BROKEN_OFF = plainAnswer(
+  400,
+  "Bad Request: the body broke off, or is not as its headers say",
+);
 
 export function responseOf(answer: HttpAnswer): Response {
   const headers = new Headers({ "Content-Type": answer.contentType });
@@ -44,7 +50,8 @@ export function responseOf(answer: HttpAnswer): Response {
 
 /** Whether a client wants a socket. Any other wish to upgrade is none of ours: such a request is answered as if it had not asked. */
 export function isUpgrade(request: Request): boolean {
-  const asks = request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
+  const asks =
+    request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
   return asks && new URL(request.url).pathname === "/socket";
 }
 

@@ -5,17 +5,26 @@
 // may hold it awake (no timer that waits, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type { Action, Input, SendAction } from "../module/border.generated.js";
-import { ConfigError, ModuleTrap, text } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
+import { ConfigError, ModuleTrap, text } from "../module/hub.js";
 import type { Bytes } from "../module/memory.js";
-import { NO_ANSWER } from "./app-server.js";
 import type { AppServer } from "./app-server.js";
+import { NO_ANSWER } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, BROKEN_OFF, isTrace, isUpgrade, NOT_STORED, plainAnswer, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
-import { hubNameOf, readSettings } from "./settings.js";
+import {
+  answerOf,
+  BROKEN,
+  BROKEN_OFF,
+  isTrace,
+  isUpgrade,
+  NOT_STORED,
+  plainAnswer,
+  responseOf,
+} from "./http.js";
 import type { Env, HubSettings } from "./settings.js";
+import { hubNameOf, readSettings } from "./settings.js";
 import { Store } from "./store.js";
 
 /** One HTTP request, its body read. */
@@ -51,7 +60,14 @@ export class SidekickObject extends DurableObject<Env> {
     const body = request.body === null ? NOTHING : await request.bytes().catch(() => undefined);
     if (body === undefined) return responseOf(BROKEN_OFF);
     const authorization = request.headers.get("Authorization") ?? "";
-    return responseOf(this.#wake(hub).request({ method: request.method, path: pathname + search, authorization, body }));
+    return responseOf(
+      this.#wake(hub).request({
+        method: request.method,
+        path: pathname + search,
+        authorization,
+        body,
+      }),
+    );
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -92,7 +108,8 @@ export class SidekickObject extends DurableObject<Env> {
     this.ctx.acceptWebSocket(ours);
     const refusal = awake.open(ours);
     // A socket that is closed before it is there would stay half open until the object sleeps.
-    if (refusal !== undefined) return responseOf(plainAnswer(503, `Service Unavailable: ${refusal}`));
+    if (refusal !== undefined)
+      return responseOf(plainAnswer(503, `Service Unavailable: ${refusal}`));
     return new Response(null, { status: 101, webSocket: theirs });
   }
 
@@ -102,7 +119,9 @@ export class SidekickObject extends DurableObject<Env> {
   }
 
   #wake(hub?: string): Awake {
-    this.#awake ??= new Awake(this.ctx, this.env, hub, (settings, hashSeed) => this.createHub(settings, hashSeed));
+    this.#awake ??= new Awake(this.ctx, this.env, hub, (settings, hashSeed) =>
+      this.createHub(settings, hashSeed),
+    );
     return this.#awake;
   }
 }
@@ -138,7 +157,12 @@ class Awake {
   /** Whether what is set as alarm is known: after a wake one may stand from before. */
   #alarmIsKnown = false;
 
-  constructor(ctx: DurableObjectState, env: Env, hub: string | undefined, create: (settings: HubSettings, hashSeed: string) => HubLike) {
+  constructor(
+    ctx: DurableObjectState,
+    env: Env,
+    hub: string | undefined,
+    create: (settings: HubSettings, hashSeed: string) => HubLike,
+  ) {
     this.#ctx = ctx;
     this.#store = new Store(ctx.storage);
     this.#name = this.#settled("hub", () => hub ?? "");
@@ -150,7 +174,8 @@ class Awake {
   /** Returns why the hub does not take it, or undefined when it does. */
   open(socket: WebSocket): string | undefined {
     this.#live();
-    while (this.#sockets.has(this.#nextClient) || this.#nextClient === 0) this.#nextClient = (this.#nextClient + 1) >>> 0;
+    while (this.#sockets.has(this.#nextClient) || this.#nextClient === 0)
+      this.#nextClient = (this.#nextClient + 1) >>> 0;
     const client = this.#nextClient;
     this.#nextClient = (client + 1) >>> 0;
     this.#know(socket, client);
@@ -171,7 +196,11 @@ class Awake {
       socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
       return;
     }
-    this.apply({ type: "client_frame", client, bytes: typeof message === "string" ? message : new Uint8Array(message) });
+    this.apply({
+      type: "client_frame",
+      client,
+      bytes: typeof message === "string" ? message : new Uint8Array(message),
+    });
   }
 
   closed(socket: WebSocket): void {
@@ -185,7 +214,12 @@ class Awake {
   request(request: HttpRequest): HttpAnswer {
     const id = this.#nextRequest;
     this.#nextRequest = (id + 1) >>> 0;
-    this.apply({ type: "http_request", request: id, body_bytes: request.body.byteLength, ...request });
+    this.apply({
+      type: "http_request",
+      request: id,
+      body_bytes: request.body.byteLength,
+      ...request,
+    });
     const answer = this.#answers.get(id) ?? BROKEN;
     this.#answers.delete(id);
     return answer;
@@ -193,7 +227,9 @@ class Awake {
 
   /** The recording so far. */
   trace(): Response {
-    return new Response(this.#store.trace.stream(), { headers: { "Content-Type": "application/jsonl; charset=utf-8" } });
+    return new Response(this.#store.trace.stream(), {
+      headers: { "Content-Type": "application/jsonl; charset=utf-8" },
+    });
   }
 
   /** Hands one input to the hub and performs the consequences. */
@@ -225,7 +261,12 @@ class Awake {
         if (!mustBeStored(action)) continue;
         // What is not stored must not be confirmed, nor go out: its sender gets none of the sends behind it.
         isStored = false;
-        if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error: what was asked for could not be stored");
+        if ("client" in input)
+          this.#end(
+            input.client,
+            CLOSE_INTERNAL_ERROR,
+            "internal error: what was asked for could not be stored",
+          );
       }
     }
     // After the actions, whose views the next call on the hub would end.
@@ -235,7 +276,8 @@ class Awake {
     else if ("request" in input) this.#answers.set(input.request, NOT_STORED);
     for (const forward of unsent) {
       // As with any answer: another hub may have given the same number to somebody else's forward.
-      if (generation === this.#generation) this.apply({ type: "forward_done", forward, ...NO_ANSWER });
+      if (generation === this.#generation)
+        this.apply({ type: "forward_done", forward, ...NO_ANSWER });
     }
   }
 
@@ -262,7 +304,14 @@ class Awake {
       case "forward":
         this.#forwards++;
         // Not awaited by any handler: it would hold back the next frame of the socket.
-        this.#ctx.waitUntil(this.#forward(action.forward, action.body.slice(), action.timeout_ms, hub.limits.forward_answer_bytes_max));
+        this.#ctx.waitUntil(
+          this.#forward(
+            action.forward,
+            action.body.slice(),
+            action.timeout_ms,
+            hub.limits.forward_answer_bytes_max,
+          ),
+        );
         return;
       case "close":
         this.#end(action.client, action.code, text(action.reason));
@@ -298,16 +347,24 @@ class Awake {
     }
   }
 
-  async #forward(id: number, body: Uint8Array, timeoutMs: number, answerBytesMax: number): Promise<void> {
+  async #forward(
+    id: number,
+    body: Uint8Array,
+    timeoutMs: number,
+    answerBytesMax: number,
+  ): Promise<void> {
     const generation = this.#generation;
     const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
-    const answer = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch((error: unknown) => {
-      console.error(`forward failed: ${described(error)}`);
-      return NO_ANSWER;
-    });
+    const answer = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
+      (error: unknown) => {
+        console.error(`forward failed: ${described(error)}`);
+        return NO_ANSWER;
+      },
+    );
     this.#forwards--;
     // The answer to a forward of a hub that is no more concerns nobody.
-    if (generation === this.#generation) this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
+    if (generation === this.#generation)
+      this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
   }
 
   #end(client: number, code: number, reason: string): void {
@@ -356,7 +413,9 @@ class Awake {
 
   /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
   #recover(error: unknown, now: number, input: Input): void {
-    console.error(`the hub trapped at ${input.type}, and is made anew from what is stored; please report this: ${described(error)}`);
+    console.error(
+      `the hub trapped at ${input.type}, and is made anew from what is stored; please report this: ${described(error)}`,
+    );
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
     if (this.#isRecording) this.#recordLast(now, input);
     // The timer ends the restore: what the one who is gone held is free, and the alarm stands for it.
@@ -386,7 +445,9 @@ class Awake {
         throw error;
       }
       // The records themselves break it. Everybody starts afresh rather than nobody at all.
-      console.error(`the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`);
+      console.error(
+        `the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`,
+      );
       this.#store.tokens.eraseAll();
       for (const socket of this.#ctx.getWebSockets()) {
         detach(socket);
@@ -425,12 +486,17 @@ class Awake {
   /** In the order of their handles, so that the hub only ever appends to its sorted tables. */
   #restoreClients(hub: HubLike, now: number): void {
     const inRows = this.#store.clients.all();
-    const found: { readonly client: number; readonly socket: WebSocket; readonly record: Bytes }[] = [];
+    const found: { readonly client: number; readonly socket: WebSocket; readonly record: Bytes }[] =
+      [];
     for (const socket of this.#ctx.getWebSockets()) {
       const attachment = readAttachment(socket);
       if (attachment === undefined) continue;
       const { client, record } = attachment;
-      found.push({ client, socket, record: typeof record === "string" ? record : (inRows.get(client) ?? NOTHING) });
+      found.push({
+        client,
+        socket,
+        record: typeof record === "string" ? record : (inRows.get(client) ?? NOTHING),
+      });
       if (typeof record !== "string") this.#inRows.add(client);
     }
     found.sort((a, b) => a.client - b.client);
@@ -466,7 +532,9 @@ class Awake {
 
   /** A restore that is long in itself does not count: it must not lead to the next one. */
   #isTraceLong(share: number): boolean {
-    return this.#store.trace.bytes - this.#restoredTraceBytes > share * this.#settings.traceBytesMax;
+    return (
+      this.#store.trace.bytes - this.#restoredTraceBytes > share * this.#settings.traceBytesMax
+    );
   }
 
   /** Begins another recording, and with it another hub: a replay does what a restored one does. In a turn of its own, behind what this event sends.
@@ -497,7 +565,11 @@ class Awake {
 /** Whether somebody is told of it, or gains by it. Not so where a token only ends or becomes free: should that not be stored, a restore
  *  finds it free for one more resume window. */
 function mustBeStored(action: Action): boolean {
-  return action.type === "put_token" || action.type === "attach_client" || (action.type === "touch_token" && action.state !== TOKEN_FREE);
+  return (
+    action.type === "put_token" ||
+    action.type === "attach_client" ||
+    (action.type === "touch_token" && action.state !== TOKEN_FREE)
+  );
 }
 
 function described(error: unknown): string {

@@ -1,7 +1,8 @@
 // Reads what the deployment has been told: variables and secrets of wrangler.jsonc. Owns their names and defaults; what the limits
 // mean is checked by the module.
-import { ConfigError } from "../module/hub.js";
+
 import type { Limits } from "../module/border.generated.js";
+import { ConfigError } from "../module/hub.js";
 import type { SidekickObject } from "./object.js";
 
 export interface Env {
@@ -67,9 +68,14 @@ function hubsOf(env: Env): Map<string, unknown> {
     const url = `https://${hostname}/`;
     const name = URL.canParse(url) ? new URL(url).hostname : "";
     if (name === "" || /[^\w.\-\u0080-\uffff]/.test(hostname)) {
-      throw new ConfigError(`SIDEKICK_HUBS: expected hostnames like "chat.example.com", without protocol, port or path; got ${JSON.stringify(hostname)}`);
+      throw new ConfigError(
+        `SIDEKICK_HUBS: expected hostnames like "chat.example.com", without protocol, port or path; got ${JSON.stringify(hostname)}`,
+      );
     }
-    if (hubs.has(name)) throw new ConfigError(`SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (as a URL has it)`);
+    if (hubs.has(name))
+      throw new ConfigError(
+        `SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (as a URL has it)`,
+      );
     hubs.set(name, settings);
   }
   known = { value: env.SIDEKICK_HUBS, hubs };
@@ -90,36 +96,56 @@ export function readSettings(env: Env, hub: string): HubSettings {
     });
   }
   const hubs = hubsOf(env);
-  if (!hubs.has(hub)) throw new ConfigError(`SIDEKICK_HUBS: expected settings for ${JSON.stringify(hub)}, found none`);
+  if (!hubs.has(hub))
+    throw new ConfigError(
+      `SIDEKICK_HUBS: expected settings for ${JSON.stringify(hub)}, found none`,
+    );
   return settingsOf(`SIDEKICK_HUBS, ${hub}: `, json(`SIDEKICK_HUBS, ${hub}`, hubs.get(hub)));
 }
 
 function settingsOf(where: string, given: Record<string, unknown>): HubSettings {
   // As a user of the one hub knows it, or as it stands in SIDEKICK_HUBS.
-  const named = (name: string) => (where === "" ? `SIDEKICK_${name.toUpperCase()}` : `${where}${name}`);
+  const named = (name: string) =>
+    where === "" ? `SIDEKICK_${name.toUpperCase()}` : `${where}${name}`;
   const textOf = (name: string): string | undefined => {
     const value = given[name];
     if (!isSet(value)) return undefined;
-    if (typeof value !== "string") throw new ConfigError(`${named(name)}: expected a text, got a ${typeof value}`);
+    if (typeof value !== "string")
+      throw new ConfigError(`${named(name)}: expected a text, got a ${typeof value}`);
     return value;
   };
-  const secrets = [textOf("secret"), textOf("secret_previous")].filter((secret) => secret !== undefined);
+  const secrets = [textOf("secret"), textOf("secret_previous")].filter(
+    (secret) => secret !== undefined,
+  );
   if (textOf("secret") === undefined) {
-    throw new ConfigError(`${named("secret")}: a secret is required${where === "" ? "; npx wrangler secret put SIDEKICK_SECRET" : ""}`);
+    throw new ConfigError(
+      `${named("secret")}: a secret is required${where === "" ? "; npx wrangler secret put SIDEKICK_SECRET" : ""}`,
+    );
   }
   const traceBytes = Number(given["trace_bytes"] ?? 0);
   if (!Number.isSafeInteger(traceBytes) || traceBytes < 0) {
-    throw new ConfigError(`${named("trace_bytes")}: expected a number of bytes, got ${JSON.stringify(given["trace_bytes"])}`);
+    throw new ConfigError(
+      `${named("trace_bytes")}: expected a number of bytes, got ${JSON.stringify(given["trace_bytes"])}`,
+    );
   }
   return {
     secrets,
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),
     serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
-    limits: { ...LIMITS_HERE, ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}) },
-    allowedOrigins: textOf("allowed_origins")?.split(",").map((origin) => origin.trim()).filter((origin) => origin !== "").map((origin) => {
-      if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
-      throw new ConfigError(`${named("allowed_origins")}: expected origins like https://app.example.com, without a slash at the end; got ${JSON.stringify(origin)}`);
-    }),
+    limits: {
+      ...LIMITS_HERE,
+      ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}),
+    },
+    allowedOrigins: textOf("allowed_origins")
+      ?.split(",")
+      .map((origin) => origin.trim())
+      .filter((origin) => origin !== "")
+      .map((origin) => {
+        if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
+        throw new ConfigError(
+          `${named("allowed_origins")}: expected origins like https://app.example.com, without a slash at the end; got ${JSON.stringify(origin)}`,
+        );
+      }),
     traceBytesMax: traceBytes,
   };
 }
@@ -128,9 +154,14 @@ function serverUrl(name: string, text: string | undefined): URL | undefined {
   if (text === undefined) return undefined;
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
-    throw new ConfigError(`${name}: expected something like https://example.com/api/covenant, got something that is no such URL`);
+    throw new ConfigError(
+      `${name}: expected something like https://example.com/api/covenant, got something that is no such URL`,
+    );
   }
-  if (url.username !== "" || url.password !== "") throw new ConfigError(`${name}: a user or password in it would not be sent; use the server secret`);
+  if (url.username !== "" || url.password !== "")
+    throw new ConfigError(
+      `${name}: a user or password in it would not be sent; use the server secret`,
+    );
   url.searchParams.set("type", "channel");
   return url;
 }
@@ -138,7 +169,9 @@ function serverUrl(name: string, text: string | undefined): URL | undefined {
 function headerText(name: string, text: string): string {
   // What a header may hold is ASCII; beyond it the runtime and the app server might read it differently.
   if (/^[\x21-\x7e]*$/.test(text)) return text;
-  throw new ConfigError(`${name}: expected printable ASCII without spaces; it has something else (a newline at its end?)`);
+  throw new ConfigError(
+    `${name}: expected printable ASCII without spaces; it has something else (a newline at its end?)`,
+  );
 }
 
 function json(name: string, value: unknown): Record<string, unknown> {
@@ -148,7 +181,8 @@ function json(name: string, value: unknown): Record<string, unknown> {
   } catch {
     // said below
   }
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) throw new ConfigError(`${name}: expected a JSON object`);
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))
+    throw new ConfigError(`${name}: expected a JSON object`);
   return parsed as Record<string, unknown>;
 }
 

@@ -32,7 +32,9 @@ export class Store {
   }
 
   setting(name: string): string | undefined {
-    return this.#sql.exec<{ value: string }>("SELECT value FROM setting WHERE name = ?", name).toArray()[0]?.value;
+    return this.#sql
+      .exec<{ value: string }>("SELECT value FROM setting WHERE name = ?", name)
+      .toArray()[0]?.value;
   }
 
   set(name: string, value: string): void {
@@ -59,15 +61,29 @@ export class TokenRows {
   put({ key, state, expires_at, record }: TokenRow): void {
     const parts = partsOf(record);
     for (const [part, bytes] of parts.entries()) {
-      this.#sql.exec("INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?, ?)", blob(key), part, state, expires_at, blob(bytes));
+      this.#sql.exec(
+        "INSERT OR REPLACE INTO token VALUES (?, ?, ?, ?, ?)",
+        blob(key),
+        part,
+        state,
+        expires_at,
+        blob(bytes),
+      );
     }
-    if (this.#mayHaveParts) this.#sql.exec("DELETE FROM token WHERE key = ? AND part >= ?", blob(key), parts.length);
+    if (this.#mayHaveParts)
+      this.#sql.exec("DELETE FROM token WHERE key = ? AND part >= ?", blob(key), parts.length);
     this.#mayHaveParts ||= parts.length > 1;
   }
 
   touch(key: Uint8Array, state: number, expiresAt: number): void {
-    const touched = this.#sql.exec("UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0", state, expiresAt, blob(key));
-    if (touched.rowsWritten === 0) throw new Error("the token has no row: it could not be stored when it was registered");
+    const touched = this.#sql.exec(
+      "UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0",
+      state,
+      expiresAt,
+      blob(key),
+    );
+    if (touched.rowsWritten === 0)
+      throw new Error("the token has no row: it could not be stored when it was registered");
   }
 
   erase(key: Uint8Array): void {
@@ -80,9 +96,15 @@ export class TokenRows {
 
   /** Every token, by ascending key. Nothing must be written meanwhile. */
   *all(): Generator<TokenRow> {
-    const rows = this.#sql.exec("SELECT key, part, state, expires_at, record FROM token ORDER BY key, part").raw();
-    let token: { key: Uint8Array; state: number; expires_at: number; record: Uint8Array } | undefined;
-    for (const [key, part, state, expiresAt, record] of rows as Iterable<unknown> as Iterable<[ArrayBuffer, number, number, number, ArrayBuffer]>) {
+    const rows = this.#sql
+      .exec("SELECT key, part, state, expires_at, record FROM token ORDER BY key, part")
+      .raw();
+    let token:
+      | { key: Uint8Array; state: number; expires_at: number; record: Uint8Array }
+      | undefined;
+    for (const [key, part, state, expiresAt, record] of rows as Iterable<unknown> as Iterable<
+      [ArrayBuffer, number, number, number, ArrayBuffer]
+    >) {
       const bytes = new Uint8Array(record);
       if (part > 0 && token !== undefined) {
         this.#mayHaveParts = true;
@@ -106,7 +128,8 @@ export class ClientRows {
 
   put(client: number, record: Uint8Array): void {
     this.erase(client);
-    for (const [part, bytes] of partsOf(record).entries()) this.#sql.exec("INSERT INTO client VALUES (?, ?, ?)", client, part, blob(bytes));
+    for (const [part, bytes] of partsOf(record).entries())
+      this.#sql.exec("INSERT INTO client VALUES (?, ?, ?)", client, part, blob(bytes));
   }
 
   append(client: number, more: Uint8Array): void {
@@ -120,7 +143,11 @@ export class ClientRows {
     );
     if (added.rowsWritten > 0) return;
     for (const bytes of partsOf(more)) {
-      this.#sql.exec("INSERT INTO client SELECT ?1, ifnull(max(part), -1) + 1, ?2 FROM client WHERE client = ?1", client, blob(bytes));
+      this.#sql.exec(
+        "INSERT INTO client SELECT ?1, ifnull(max(part), -1) + 1, ?2 FROM client WHERE client = ?1",
+        client,
+        blob(bytes),
+      );
     }
   }
 
@@ -148,6 +175,7 @@ function blob(bytes: Uint8Array): ArrayBuffer {
 /** At least one, and none larger than a row holds. */
 function partsOf(record: Uint8Array): Uint8Array[] {
   const parts = [record.subarray(0, PART_BYTES_MAX)];
-  for (let at = PART_BYTES_MAX; at < record.byteLength; at += PART_BYTES_MAX) parts.push(record.subarray(at, at + PART_BYTES_MAX));
+  for (let at = PART_BYTES_MAX; at < record.byteLength; at += PART_BYTES_MAX)
+    parts.push(record.subarray(at, at + PART_BYTES_MAX));
   return parts;
 }

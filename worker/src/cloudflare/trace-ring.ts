@@ -62,7 +62,9 @@ export class TraceRing {
     this.#tolerantly(() => {
       const last = this.#last();
       this.#rowAt = endOf(last);
-      this.#drop((row) => row.recording < this.#rowAt - bytesMax && row.recording !== last?.recording);
+      this.#drop(
+        (row) => row.recording < this.#rowAt - bytesMax && row.recording !== last?.recording,
+      );
       this.#recording = this.#rowAt;
     });
     this.write(firstLine);
@@ -171,7 +173,9 @@ export class TraceRing {
     this.#recording = undefined;
     this.#waiting = []; // or the next recording would begin with them
     this.#waitingBytes = 0;
-    console.error(`the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(
+      `the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }
 

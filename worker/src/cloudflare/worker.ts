@@ -1,33 +1,50 @@
 // The Worker in front of the object, without state: one hub in it answers every request whose answer needs none, above all the
 // wrong bearer, so that no stranger ever wakes the object, and waits where the hub says so.
 import type { HttpRequestInput } from "../module/border.generated.js";
-import { ConfigError, ModuleTrap } from "../module/hub.js";
 import type { HubLike } from "../module/hub.js";
+import { ConfigError, ModuleTrap } from "../module/hub.js";
 import { joined } from "./bytes.js";
 import { createHashSeed, createHub } from "./create-hub.js";
-import { answerOf, BROKEN, BROKEN_OFF, isTrace, isUpgrade, plainAnswer, responseOf } from "./http.js";
 import type { HttpAnswer } from "./http.js";
+import {
+  answerOf,
+  BROKEN,
+  BROKEN_OFF,
+  isTrace,
+  isUpgrade,
+  plainAnswer,
+  responseOf,
+} from "./http.js";
 import type { HttpRequest } from "./object.js";
-import { hubNameOf, readSettings } from "./settings.js";
 import type { Env, HubSettings } from "./settings.js";
+import { hubNameOf, readSettings } from "./settings.js";
 
 const NOTHING = new Uint8Array(0);
 
 export default {
   async fetch(request: Request, env: Env): Promise<Response> {
-    if (!URL.canParse(request.url)) return responseOf(plainAnswer(400, "Bad Request: expected a Host header with a hostname"));
+    if (!URL.canParse(request.url))
+      return responseOf(plainAnswer(400, "Bad Request: expected a Host header with a hostname"));
     try {
       const name = hubNameOf(env, new URL(request.url).hostname);
-      if (name === undefined) return responseOf(plainAnswer(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)"));
+      if (name === undefined)
+        return responseOf(
+          plainAnswer(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)"),
+        );
       return await new Front(env, name).answer(request);
     } catch (error) {
       console.error(error);
-      if (error instanceof ConfigError) return responseOf(plainAnswer(500, "This Sidekick is not configured; its log says what is missing"));
+      if (error instanceof ConfigError)
+        return responseOf(
+          plainAnswer(500, "This Sidekick is not configured; its log says what is missing"),
+        );
       if (error instanceof ModuleTrap) {
         fronts.clear();
         return responseOf(BROKEN);
       }
-      return responseOf(plainAnswer(503, "Service Unavailable: the Sidekick could not be reached; try again"));
+      return responseOf(
+        plainAnswer(503, "Service Unavailable: the Sidekick could not be reached; try again"),
+      );
     }
   },
 } satisfies ExportedHandler<Env>;
@@ -63,24 +80,43 @@ class Front {
     if (isUpgrade(request)) return this.#upgrade(request);
     const { pathname, search } = new URL(request.url);
     const authorization = request.headers.get("Authorization") ?? "";
-    if (isTrace(request) && this.#settings.traceBytesMax > 0) return this.#trace(request, authorization);
-    const asked: HttpRequest = { method: request.method, path: pathname + search, authorization, body: NOTHING };
+    if (isTrace(request) && this.#settings.traceBytesMax > 0)
+      return this.#trace(request, authorization);
+    const asked: HttpRequest = {
+      method: request.method,
+      path: pathname + search,
+      authorization,
+      body: NOTHING,
+    };
     const bytesMax = this.#hub.bodyBytesMax(asked.method, asked.path, authorization);
     if (bytesMax === 0) {
-      const isHealth = pathname === "/health" && (asked.method === "GET" || asked.method === "HEAD");
-      return isHealth && this.#isAuthorized(authorization) ? this.#object().fetch(request) : this.#delayed(this.#ask(asked, 0));
+      const isHealth =
+        pathname === "/health" && (asked.method === "GET" || asked.method === "HEAD");
+      return isHealth && this.#isAuthorized(authorization)
+        ? this.#object().fetch(request)
+        : this.#delayed(this.#ask(asked, 0));
     }
     const declared = request.headers.get("Content-Length");
     // As it is, so that its bytes need not pass through here; whoever sends it has the secret.
     if (declared !== null && Number(declared) <= bytesMax) return this.#object().fetch(request);
-    const body = declared === null ? await readBody(request, bytesMax).catch(() => undefined) : Number(declared);
+    const body =
+      declared === null
+        ? await readBody(request, bytesMax).catch(() => undefined)
+        : Number(declared);
     if (body === undefined) return responseOf(BROKEN_OFF);
-    return typeof body === "number" ? this.#delayed(this.#ask(asked, body)) : this.#object().fetch(request, { body });
+    return typeof body === "number"
+      ? this.#delayed(this.#ask(asked, body))
+      : this.#object().fetch(request, { body });
   }
 
   /** The answer of the hub here, which knows no client and no token. */
   #ask(asked: HttpRequest, bodyBytes: number): HttpAnswer {
-    const input: HttpRequestInput = { type: "http_request", request: 1, body_bytes: Math.min(bodyBytes, 0xffffffff), ...asked };
+    const input: HttpRequestInput = {
+      type: "http_request",
+      request: 1,
+      body_bytes: Math.min(bodyBytes, 0xffffffff),
+      ...asked,
+    };
     for (const action of this.#hub.handle(Date.now(), input)) {
       if (action.type === "respond") return answerOf(action);
     }
@@ -96,14 +132,21 @@ class Front {
     const { allowedOrigins } = this.#settings;
     const origin = request.headers.get("Origin");
     if (allowedOrigins !== undefined && (origin === null || !allowedOrigins.includes(origin))) {
-      return responseOf(plainAnswer(403, "Forbidden: pages of this origin may not open a socket here (SIDEKICK_ALLOWED_ORIGINS)"));
+      return responseOf(
+        plainAnswer(
+          403,
+          "Forbidden: pages of this origin may not open a socket here (SIDEKICK_ALLOWED_ORIGINS)",
+        ),
+      );
     }
     return this.#object().fetch(request);
   }
 
   #trace(request: Request, authorization: string): Promise<Response> {
     // Refused as any other request with a wrong bearer.
-    return this.#isAuthorized(authorization) ? this.#object().fetch(request) : this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
+    return this.#isAuthorized(authorization)
+      ? this.#object().fetch(request)
+      : this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
   }
 
   #isAuthorized(authorization: string): boolean {

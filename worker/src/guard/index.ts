@@ -11,21 +11,29 @@
  * @param secret what the Sidekick was given as --server-secret; several while one is being replaced
  * @returns a 401 for a channel request without the secret; null for everything else
  */
-export function requireSidekickSecret(request: Request, secret: string | readonly string[]): Response | null {
+export function requireSidekickSecret(
+  request: Request,
+  secret: string | readonly string[],
+): Response | null {
   if (new URL(request.url).searchParams.get("type") !== "channel") return null;
   const secrets = typeof secret === "string" ? [secret] : secret;
   if (secrets.length === 0 || secrets.some((entry) => typeof entry !== "string" || entry === "")) {
-    throw new Error("requireSidekickSecret: expected a non-empty secret; is SIDEKICK_SERVER_SECRET set?");
+    throw new Error(
+      "requireSidekickSecret: expected a non-empty secret; is SIDEKICK_SERVER_SECRET set?",
+    );
   }
   const presented = request.headers.get("Authorization") ?? "";
   let matches = false;
   for (const entry of secrets) matches = isEqual(presented, `Bearer ${entry}`) || matches;
-  return matches ? null : new Response("Unauthorized", { status: 401, headers: { "WWW-Authenticate": "Bearer" } });
+  return matches
+    ? null
+    : new Response("Unauthorized", { status: 401, headers: { "WWW-Authenticate": "Bearer" } });
 }
 
 /** Takes the same time wherever the difference is. */
 function isEqual(presented: string, expected: string): boolean {
   let difference = presented.length ^ expected.length;
-  for (let i = 0; i < expected.length; i++) difference |= presented.charCodeAt(i) ^ expected.charCodeAt(i);
+  for (let i = 0; i < expected.length; i++)
+    difference |= presented.charCodeAt(i) ^ expected.charCodeAt(i);
   return difference === 0;
 }

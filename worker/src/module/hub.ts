@@ -1,9 +1,10 @@
 // Loads the Sidekick module and offers its hub to a host. Runs in Node, workerd and browsers alike, so it uses nothing of
 // Node. It translates and decides nothing: the protocol is the module's.
-import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
+
 import type { Action, Input, Limits } from "./border.generated.js";
-import { ActionReader, InputWriter } from "./memory.js";
+import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
 import type { Bytes } from "./memory.js";
+import { ActionReader, InputWriter } from "./memory.js";
 
 /** What a host needs of a hub; `Hub` is the real one, tests may put another in its place. */
 export interface HubLike {
@@ -51,10 +52,14 @@ export function checkModule(module: WebAssembly.Module): WebAssembly.Module {
   const imports = WebAssembly.Module.imports(module);
   if (imports.length > 0) {
     const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
-    throw new Error(`Sidekick module: expected no imports, found ${names}; load the file that scripts/build makes`);
+    throw new Error(
+      `Sidekick module: expected no imports, found ${names}; load the file that scripts/build makes`,
+    );
   }
   if (!WebAssembly.Module.exports(module).some((entry) => entry.name === "sidekick_handle")) {
-    throw new Error("Sidekick module: no export sidekick_handle; this WebAssembly file is not a Sidekick module");
+    throw new Error(
+      "Sidekick module: no export sidekick_handle; this WebAssembly file is not a Sidekick module",
+    );
   }
   return module;
 }
@@ -89,14 +94,18 @@ export class Hub implements HubLike {
 
   private constructor(module: WebAssembly.Module, config: string) {
     if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
-      throw new Error("Sidekick needs a little-endian machine: its views of WebAssembly memory are typed arrays");
+      throw new Error(
+        "Sidekick needs a little-endian machine: its views of WebAssembly memory are typed arrays",
+      );
     }
     const instance = new WebAssembly.Instance(checkModule(module), {});
     this.#exports = instance.exports as unknown as Exports;
     this.#exports._initialize?.();
     const version = this.#exports.sidekick_abi_version();
     if (version !== ABI_VERSION) {
-      throw new Error(`Sidekick module: expected ABI version ${ABI_VERSION}, found ${version}; build host and module together`);
+      throw new Error(
+        `Sidekick module: expected ABI version ${ABI_VERSION}, found ${version}; build host and module together`,
+      );
     }
     this.#writer = new InputWriter(this.#exports.memory, this.#exports.sidekick_buffer);
     this.#reader = new ActionReader(this.#exports.memory);
@@ -127,7 +136,9 @@ export class Hub implements HubLike {
   bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number {
     return this.#call(() => {
       const sizes = this.#writer.texts(method, path, authorization);
-      return this.#exports.sidekick_body_bytes_max(this.#hub, sizes[0]!, sizes[1]!, sizes[2]!) >>> 0;
+      return (
+        this.#exports.sidekick_body_bytes_max(this.#hub, sizes[0]!, sizes[1]!, sizes[2]!) >>> 0
+      );
     });
   }
 
@@ -159,7 +170,11 @@ export class Hub implements HubLike {
 
   /** The trace line of an input, which is not applied: for the one at which another hub trapped. A view. */
   recordInput(now: number, input: Input): Uint8Array {
-    return this.#text(this.#call(() => this.#exports.sidekick_record_input(this.#hub, encodeInput(this.#writer, now, input))));
+    return this.#text(
+      this.#call(() =>
+        this.#exports.sidekick_record_input(this.#hub, encodeInput(this.#writer, now, input)),
+      ),
+    );
   }
 
   /** The size of the module's memory. It never shrinks. */
@@ -178,7 +193,10 @@ export class Hub implements HubLike {
 
   #trapped(error: unknown): ModuleTrap {
     const reason = error instanceof Error ? error.message : String(error);
-    this.#trap = new ModuleTrap(`the Sidekick module trapped (${reason}); this hub is dead, make a new one`, { cause: error });
+    this.#trap = new ModuleTrap(
+      `the Sidekick module trapped (${reason}); this hub is dead, make a new one`,
+      { cause: error },
+    );
     return this.#trap;
   }
 

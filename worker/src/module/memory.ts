@@ -99,7 +99,8 @@ export class ActionReader {
   }
 
   at(address: number): this {
-    if (this.#words.buffer !== this.#memory.buffer) this.#words = new Uint32Array(this.#memory.buffer);
+    if (this.#words.buffer !== this.#memory.buffer)
+      this.#words = new Uint32Array(this.#memory.buffer);
     this.#word = address >>> 2;
     return this;
   }

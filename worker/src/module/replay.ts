@@ -1,7 +1,8 @@
 // Replays a trace: feeds its inputs to a fresh hub and demands the very same lines back. Owns no files: whoever has the
 // trace hands its lines in, so that it runs wherever a module runs.
-import { INPUT_FIELDS } from "./border.generated.js";
+
 import type { Input } from "./border.generated.js";
+import { INPUT_FIELDS } from "./border.generated.js";
 import { Hub, ModuleTrap, text } from "./hub.js";
 
 /** Where a replay first differs from its trace. Lines are numbered from 1; `undefined`: there is no such line. */
@@ -18,7 +19,7 @@ export interface Cut {
 }
 
 const SECRET = "replay";
-const FIRST_LINE = "expected the first line of a trace, {\"trace\":1,...}";
+const FIRST_LINE = 'expected the first line of a trace, {"trace":1,...}';
 /** Far above what any line has; whoever writes JSON recurses. */
 const LINE_DEPTH_MAX = 64;
 const NOTHING = new Uint8Array(0);
@@ -68,12 +69,16 @@ export class Replayer {
     if (parsed === undefined) throw this.#error("expected a JSON object", line);
     if ("trace" in parsed) {
       // A recording that ends with an input alone ends with a trap. Any other that is not whole is one of a host that was killed.
-      this.#endRecording(this.#line - 1, this.#pending.length > 0 && this.#inputLine !== this.#line - 1);
+      this.#endRecording(
+        this.#line - 1,
+        this.#pending.length > 0 && this.#inputLine !== this.#line - 1,
+      );
       this.#open(parsed);
       return undefined;
     }
     if ("out" in parsed) return this.#compare(line);
-    if (this.#pending.length > 0) return { line: this.#line, expected: undefined, actual: this.#pending[0] };
+    if (this.#pending.length > 0)
+      return { line: this.#line, expected: undefined, actual: this.#pending[0] };
     if ("hash" in parsed && this.#hub !== undefined) {
       this.#pending = [text(this.#hub.hash()).trimEnd()];
       return this.#compare(line);
@@ -90,7 +95,9 @@ export class Replayer {
       return undefined;
     }
     // Hashes are compared where the trace has them: after how many inputs that is, is not part of what a hub does.
-    this.#pending = text(this.#hub.recorded()).split("\n").filter((said) => said !== "" && !said.startsWith('{"hash"'));
+    this.#pending = text(this.#hub.recorded())
+      .split("\n")
+      .filter((said) => said !== "" && !said.startsWith('{"hash"'));
     return this.#compare(line);
   }
 
@@ -100,12 +107,14 @@ export class Replayer {
    * @throws Error when there is no recording, not even the first line of one.
    */
   end(rest: Uint8Array = NOTHING): Difference | undefined {
-    const isWhole = rest.byteLength > 0 && (this.#hub === undefined || objectOf(text(rest)) !== undefined);
+    const isWhole =
+      rest.byteLength > 0 && (this.#hub === undefined || objectOf(text(rest)) !== undefined);
     const difference = isWhole ? this.line(rest) : undefined;
     if (difference !== undefined) return difference;
     if (this.#hub === undefined) throw this.#error(FIRST_LINE, undefined);
     if (rest.byteLength > 0 && !isWhole) this.#line++;
-    if (this.#hasTrapped) return { line: this.#line + 1, expected: undefined, actual: this.#pending[0] };
+    if (this.#hasTrapped)
+      return { line: this.#line + 1, expected: undefined, actual: this.#pending[0] };
     this.#endRecording(this.#line, rest.byteLength > 0 || this.#pending.length > 0);
     return undefined;
   }
@@ -123,7 +132,8 @@ export class Replayer {
   }
 
   #endRecording(line: number, isCut: boolean): void {
-    if (isCut || this.#torn !== undefined) this.#cuts.push({ line, linesDue: this.#pending.length });
+    if (isCut || this.#torn !== undefined)
+      this.#cuts.push({ line, linesDue: this.#pending.length });
     this.#pending = [];
     this.#torn = undefined;
   }
@@ -134,8 +144,13 @@ export class Replayer {
   }
 
   #open(header: Record<string, unknown>): void {
-    if (header["trace"] !== 1) throw this.#error("expected trace format 1", JSON.stringify(header["trace"]));
-    const config = { ...(header["config"] as object), hash_seed: header["hash_seed"], secrets: [SECRET] };
+    if (header["trace"] !== 1)
+      throw this.#error("expected trace format 1", JSON.stringify(header["trace"]));
+    const config = {
+      ...(header["config"] as object),
+      hash_seed: header["hash_seed"],
+      secrets: [SECRET],
+    };
     this.#hub = Hub.create(this.#module, JSON.stringify(config));
     this.#hub.record(true);
     this.#hasTrapped = false;
@@ -144,12 +159,14 @@ export class Replayer {
   #input(line: Record<string, unknown>): Input {
     const type = line["in"] as Input["type"];
     const fields = INPUT_FIELDS[type];
-    if (fields === undefined) throw this.#error("expected the name of an input", JSON.stringify(type));
+    if (fields === undefined)
+      throw this.#error("expected the name of an input", JSON.stringify(type));
     const input: Record<string, unknown> = { type };
     for (const [name, kind] of fields) {
       if (type === "http_request" && name === "authorization") {
         const authorized = line["authorized"];
-        input[name] = authorized === true ? `Bearer ${SECRET}` : authorized === false ? "Bearer another" : "";
+        input[name] =
+          authorized === true ? `Bearer ${SECRET}` : authorized === false ? "Bearer another" : "";
       } else {
         input[name] = kind === "bytes" ? this.#bytes(name, line[name]) : number(line[name]);
       }
@@ -161,12 +178,15 @@ export class Replayer {
   #bytes(name: string, value: unknown): Uint8Array {
     if (typeof value === "string") return encoder.encode(value);
     const base64 = (value as { base64?: unknown } | undefined)?.base64;
-    if (typeof base64 !== "string") throw this.#error(`expected bytes in "${name}"`, JSON.stringify(value));
+    if (typeof base64 !== "string")
+      throw this.#error(`expected bytes in "${name}"`, JSON.stringify(value));
     return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   }
 
   #error(expected: string, found: string | undefined): Error {
-    return new Error(`trace line ${this.#line}: ${expected}, found ${printable((found ?? "nothing").slice(0, 200))}`);
+    return new Error(
+      `trace line ${this.#line}: ${expected}, found ${printable((found ?? "nothing").slice(0, 200))}`,
+    );
   }
 }
 
@@ -180,14 +200,16 @@ export function printable(text: string): string {
 
 /** What must hold of a line before it is parsed: what was expected and what came, or nothing. */
 function wrongWith(line: string): string | undefined {
-  if (line.endsWith("\r")) return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; bring the file over as it is (binary)";
+  if (line.endsWith("\r"))
+    return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; bring the file over as it is (binary)";
   let depth = 0;
   for (let at = 0; at < line.length; at++) {
     const character = line[at];
     if (character === '"') {
       for (at++; at < line.length && line[at] !== '"'; at++) if (line[at] === "\\") at++;
     } else if (character === "{" || character === "[") {
-      if (++depth > LINE_DEPTH_MAX) return `expected JSON of at most ${LINE_DEPTH_MAX} levels, found more`;
+      if (++depth > LINE_DEPTH_MAX)
+        return `expected JSON of at most ${LINE_DEPTH_MAX} levels, found more`;
     } else if (character === "}" || character === "]") {
       depth--;
     }
@@ -202,7 +224,9 @@ function number(value: unknown): number {
 function objectOf(line: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+    return typeof value === "object" && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined;
   } catch {
     return undefined;
   }

@@ -3,10 +3,10 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
-import { createLog, LOG_LEVELS } from "./log.js";
 import type { LogLevel } from "./log.js";
-import { readDefaultModule, startSidekick } from "./server.js";
+import { createLog, LOG_LEVELS } from "./log.js";
 import type { SidekickOptions } from "./server.js";
+import { readDefaultModule, startSidekick } from "./server.js";
 
 const HELP = `covenant-sidekick: holds the WebSockets of a Covenant app, and carries its channels and resource updates
 
@@ -40,7 +40,9 @@ try {
   await main();
 } catch (error) {
   const usage = error instanceof UsageError || isParseArgsError(error);
-  console.error(`covenant-sidekick: ${describe(error)}${usage ? "\nTry covenant-sidekick --help" : ""}`);
+  console.error(
+    `covenant-sidekick: ${describe(error)}${usage ? "\nTry covenant-sidekick --help" : ""}`,
+  );
   process.exit(usage ? 2 : 1);
 }
 
@@ -64,27 +66,39 @@ async function main(): Promise<void> {
   if (flags.version === true) return void console.log(version());
 
   const env = (name: string) => process.env[name] || undefined;
-  const port = integer("--port (SIDEKICK_PORT)", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
+  const port = integer(
+    "--port (SIDEKICK_PORT)",
+    flags.port ?? env("SIDEKICK_PORT") ?? "3000",
+    65535,
+  );
   const host = flags.host ?? env("SIDEKICK_HOST");
   const level = logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info");
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
   const module = readDefaultModule();
-  const { secrets: fileSecrets, ...limits } = flags.config === undefined ? {} : readConfig(flags.config, module);
+  const { secrets: fileSecrets, ...limits } =
+    flags.config === undefined ? {} : readConfig(flags.config, module);
   const envSecret = env("SIDEKICK_SECRET");
   const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
   if (secrets === undefined || secrets.includes("")) {
-    throw new UsageError("a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+    throw new UsageError(
+      "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET",
+    );
   }
-  const delay = authDelay === undefined ? {} : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
+  const delay =
+    authDelay === undefined
+      ? {}
+      : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
 
   const log = createLog(level);
   // Whoever reads our output may leave; that must not end the service.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   if (serverUrl !== undefined && serverSecret === undefined) {
-    log.warn("--server-url without --server-secret: the app server cannot tell our messages from a stranger's");
+    log.warn(
+      "--server-url without --server-secret: the app server cannot tell our messages from a stranger's",
+    );
   }
   const options: SidekickOptions = {
     port,
@@ -109,7 +123,12 @@ async function main(): Promise<void> {
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
 
-  const name = host === undefined || host === "0.0.0.0" || host === "::" ? "localhost" : host.includes(":") ? `[${host}]` : host;
+  const name =
+    host === undefined || host === "0.0.0.0" || host === "::"
+      ? "localhost"
+      : host.includes(":")
+        ? `[${host}]`
+        : host;
   console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
   console.log(`WebSocket endpoint: ws://${name}:${sidekick.port}/socket`);
   if (serverUrl !== undefined) console.log(`Forwards messages to ${withoutCredentials(serverUrl)}`);
@@ -119,14 +138,19 @@ async function main(): Promise<void> {
 
 function integer(name: string, value: string, highest: number): number {
   if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
-    throw new UsageError(`${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`);
+    throw new UsageError(
+      `${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`,
+    );
   }
   return Number(value);
 }
 
 function logLevel(value: string): LogLevel {
   const level = LOG_LEVELS.find((name) => name === value);
-  if (level === undefined) throw new UsageError(`--log-level: expected one of ${LOG_LEVELS.join(", ")}, got ${JSON.stringify(value)}`);
+  if (level === undefined)
+    throw new UsageError(
+      `--log-level: expected one of ${LOG_LEVELS.join(", ")}, got ${JSON.stringify(value)}`,
+    );
   return level;
 }
 
@@ -142,7 +166,8 @@ function readConfig(path: string, module: WebAssembly.Module): { secrets?: reado
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw wrong('expected a JSON object with limits, e.g. {"frame_bytes_max": 65536}');
   }
-  if ("hash_seed" in config) throw wrong('"hash_seed" is chosen anew at each start and cannot be set; leave it out');
+  if ("hash_seed" in config)
+    throw wrong('"hash_seed" is chosen anew at each start and cannot be set; leave it out');
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
   } catch (error) {
@@ -151,14 +176,23 @@ function readConfig(path: string, module: WebAssembly.Module): { secrets?: reado
   return config;
 }
 
-function startError(error: unknown, port: number, host: string | undefined, recordFile: string | undefined): unknown {
+function startError(
+  error: unknown,
+  port: number,
+  host: string | undefined,
+  recordFile: string | undefined,
+): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException;
-  if (syscall === "open" && recordFile !== undefined) return new UsageError(`--record ${recordFile}: ${describe(error)}`);
+  if (syscall === "open" && recordFile !== undefined)
+    return new UsageError(`--record ${recordFile}: ${describe(error)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
-  if (code === "EADDRINUSE") return new Error(`${where} is in use: stop what listens there, or choose another with --port`);
-  if (code === "EACCES") return new Error(`${where} may not be used by this user: choose one above 1023 with --port`);
+  if (code === "EADDRINUSE")
+    return new Error(`${where} is in use: stop what listens there, or choose another with --port`);
+  if (code === "EACCES")
+    return new Error(`${where} may not be used by this user: choose one above 1023 with --port`);
   if (error instanceof ConfigError) return new UsageError(error.message);
-  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND") return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
+  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
+    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
   return error;
 }
 

@@ -1,10 +1,11 @@
 // One client's socket: the `ws` WebSocket, and beside it the raw stream, onto which the frames of broadcasts are written
 // directly. `ws` itself writes only pongs and close frames; both go to the same stream, so order holds as long as the outbox is
 // flushed before `ws` is asked to close. Whoever does not take what is written to it is not read either. Makes no protocol decision.
-import type { Duplex } from "node:stream";
+
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
-import { Batch } from "./frames.js";
+import type { Batch } from "./frames.js";
 
 /** Who is told what happens to a socket. */
 export interface SocketTaker {
@@ -104,7 +105,12 @@ export class ClientSocket extends WebSocket {
   silentRounds(): number {
     const stream = this.#stream;
     // One that is not read shows its life by taking what is written.
-    const bytes = stream === undefined ? 0 : this.isPaused ? stream.bytesWritten - stream.writableLength : stream.bytesRead;
+    const bytes =
+      stream === undefined
+        ? 0
+        : this.isPaused
+          ? stream.bytesWritten - stream.writableLength
+          : stream.bytesRead;
     this.#silentRounds = bytes === this.#seenBytes ? this.#silentRounds + 1 : 0;
     this.#seenBytes = bytes;
     return this.#silentRounds;
@@ -113,7 +119,13 @@ export class ClientSocket extends WebSocket {
   /** Until the peer has taken all that is written to it, nothing is read. */
   #pauseIfUnsent(): void {
     const stream = this.#stream;
-    if (stream === undefined || this.isPaused || this.ending || stream.writableLength <= UNSENT_BYTES_READ_MAX) return;
+    if (
+      stream === undefined ||
+      this.isPaused ||
+      this.ending ||
+      stream.writableLength <= UNSENT_BYTES_READ_MAX
+    )
+      return;
     this.pause();
     stream.once("drain", () => this.resume());
   }

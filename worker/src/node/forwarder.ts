@@ -45,13 +45,23 @@ export class Forwarder {
     const { Agent, request } = url.protocol === "https:" ? https : http;
     this.#name = url.origin + url.pathname;
     // The time-out is for idle connections only: of one in use it would tell the request, which does not listen.
-    this.#agent = new Agent({ keepAlive: true, maxSockets: SOCKETS_MAX, maxFreeSockets: IDLE_SOCKETS_MAX, timeout: options.idleMs ?? IDLE_MS });
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: SOCKETS_MAX,
+      maxFreeSockets: IDLE_SOCKETS_MAX,
+      timeout: options.idleMs ?? IDLE_MS,
+    });
     this.#request = request;
-    this.#headers = { "Content-Type": "application/json", Authorization: `Bearer ${options.secret}` };
+    this.#headers = {
+      "Content-Type": "application/json",
+      Authorization: `Bearer ${options.secret}`,
+    };
     try {
       http.validateHeaderValue("Authorization", `Bearer ${options.secret}`);
     } catch {
-      throw new ConfigError("server secret: it has a character that cannot stand in an HTTP header");
+      throw new ConfigError(
+        "server secret: it has a character that cannot stand in an HTTP header",
+      );
     }
     this.#options = {
       protocol: url.protocol,
@@ -78,7 +88,10 @@ export class Forwarder {
       setImmediate(() => this.#fail(forward, SHUTTING_DOWN));
       return;
     }
-    forward.timer = setTimeout(() => this.#fail(forward, `no answer within ${timeoutMs} ms`), timeoutMs);
+    forward.timer = setTimeout(
+      () => this.#fail(forward, `no answer within ${timeoutMs} ms`),
+      timeoutMs,
+    );
     this.#start(forward);
   }
 
@@ -98,10 +111,15 @@ export class Forwarder {
   }
 
   #start(forward: Forward): void {
-    const request = this.#request({ ...this.#options, headers: { ...this.#headers, "Content-Length": forward.body.byteLength } });
+    const request = this.#request({
+      ...this.#options,
+      headers: { ...this.#headers, "Content-Length": forward.body.byteLength },
+    });
     forward.request = request;
     // Where a name has several addresses, and none of them answers, the error has no message of its own.
-    request.on("error", (error: NodeJS.ErrnoException) => this.#fail(forward, error.message || (error.code ?? error.name)));
+    request.on("error", (error: NodeJS.ErrnoException) =>
+      this.#fail(forward, error.message || (error.code ?? error.name)),
+    );
     request.on("response", (response) => this.#read(forward, response));
     // Nobody asked for one, and no answer will follow.
     request.on("upgrade", ({ statusCode = 0 }, socket) => {
@@ -122,12 +140,19 @@ export class Forwarder {
       chunks.push(chunk);
       bytes += chunk.byteLength;
       if (bytes <= this.#answerBytesMax) return;
-      this.#log.debug("the app server's answer is cut", { status, answer_bytes_max: this.#answerBytesMax });
+      this.#log.debug("the app server's answer is cut", {
+        status,
+        answer_bytes_max: this.#answerBytesMax,
+      });
       this.#done(forward, status, Buffer.concat(chunks, bytes).subarray(0, this.#answerBytesMax));
     });
-    response.on("end", () => this.#done(forward, status, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)));
+    response.on("end", () =>
+      this.#done(forward, status, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)),
+    );
     response.on("error", (error) => this.#fail(forward, error.message));
-    response.on("close", () => this.#fail(forward, "the connection was closed in the middle of the answer"));
+    response.on("close", () =>
+      this.#fail(forward, "the connection was closed in the middle of the answer"),
+    );
   }
 
   /** Whoever says 2xx has taken the message. The rest of the answer is awaited for the sake of the connection only, which is kept when it is short. */
@@ -146,7 +171,10 @@ export class Forwarder {
   }
 
   #logRefusal(status: number): void {
-    const hint = status >= 300 && status < 400 ? "redirects are not followed: set --server-url to the final address" : undefined;
+    const hint =
+      status >= 300 && status < 400
+        ? "redirects are not followed: set --server-url to the final address"
+        : undefined;
     // 400 is what the app's own code answers with `error()`: not the operator's business.
     const fields = { url: this.#name, status, hint };
     if (status === 400) this.#log.debug("the app server refused a message", fields);
@@ -176,10 +204,14 @@ function parseServerUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
     const shown = JSON.stringify(text.replace(/[^/]*@/, "...@"));
-    throw new ConfigError(`server URL: expected something like http://localhost:3000/api/covenant, got ${shown}`);
+    throw new ConfigError(
+      `server URL: expected something like http://localhost:3000/api/covenant, got ${shown}`,
+    );
   }
   if (url.username !== "" || url.password !== "") {
-    throw new ConfigError("server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret");
+    throw new ConfigError(
+      "server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret",
+    );
   }
   return url;
 }

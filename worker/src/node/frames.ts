@@ -52,7 +52,8 @@ export class Batch {
 
   /** This batch and one frame more. A broadcast asks for the same one again and again, and gets the same object. */
   with(frame: Buffer): Batch {
-    if (this.#next === undefined || this.#next.#frame !== frame) this.#next = new Batch(this, frame);
+    if (this.#next === undefined || this.#next.#frame !== frame)
+      this.#next = new Batch(this, frame);
     return this.#next;
   }
 
@@ -60,7 +61,8 @@ export class Batch {
   pieces(): readonly Buffer[] {
     if (this.#joined !== undefined) return [this.#joined];
     const frames: Buffer[] = [];
-    for (let batch: Batch = this; batch.#before !== undefined; batch = batch.#before) frames.push(batch.#frame);
+    for (let batch: Batch = this; batch.#before !== undefined; batch = batch.#before)
+      frames.push(batch.#frame);
     frames.reverse();
     if (frames.length > 1 && this.bytes > JOINED_BYTES_MAX) return frames;
     this.#joined = frames.length === 1 ? frames[0]! : Buffer.concat(frames, this.bytes);

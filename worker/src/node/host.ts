@@ -1,13 +1,14 @@
 // The hub and its surroundings: hands inputs to the hub and performs its actions, in list order. Owns the hub, the clients'
 // sockets, the stored records, the timer and the recording. Makes no protocol decision.
-import type { Action, CloseAction, Input, SendAction } from "../module/border.generated.js";
-import { text } from "../module/hub.js";
-import type { HubLike } from "../module/hub.js";
+
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { Action, CloseAction, Input, SendAction } from "../module/border.generated.js";
+import type { HubLike } from "../module/hub.js";
+import { text } from "../module/hub.js";
 import type { ClientSocket, SocketTaker } from "./client-socket.js";
-import type { Forwarder } from "./forwarder.js";
 import { now } from "./clock.js";
+import type { Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import type { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
@@ -98,7 +99,8 @@ export class Host implements SocketTaker {
 
   /** Takes a socket that has just been accepted. */
   open(socket: ClientSocket, stream: Duplex): void {
-    while (this.#clients.has(this.#nextClient) || this.#nextClient === 0) this.#nextClient = (this.#nextClient + 1) >>> 0;
+    while (this.#clients.has(this.#nextClient) || this.#nextClient === 0)
+      this.#nextClient = (this.#nextClient + 1) >>> 0;
     const client = this.#nextClient;
     this.#nextClient = (client + 1) >>> 0;
     this.#clients.set(client, socket);
@@ -138,7 +140,10 @@ export class Host implements SocketTaker {
         this.#performOne(action);
       } catch (error) {
         // A bug of this host; it must not take everybody's sockets with it.
-        this.#log.error("action failed", { action: action.type, error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+        this.#log.error("action failed", {
+          action: action.type,
+          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        });
       }
     }
     // After the actions, whose views the next call on the hub would end.
@@ -184,7 +189,8 @@ export class Host implements SocketTaker {
 
   #close({ client, code, reason }: CloseAction): void {
     const fields = { client, code, reason: text(reason) };
-    if (code === CLOSE_TRY_AGAIN_LATER) this.#log.warn("a socket is closed by the Sidekick", fields);
+    if (code === CLOSE_TRY_AGAIN_LATER)
+      this.#log.warn("a socket is closed by the Sidekick", fields);
     else this.#log.debug("a socket is closed by the Sidekick", fields);
     this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
@@ -204,7 +210,11 @@ export class Host implements SocketTaker {
     for (const socket of sockets) {
       const buffered = socket.flush(bytesMax);
       if (buffered === 0 || socket.ending) continue;
-      this.apply({ type: "client_lagging", client: socket.client, buffered_bytes: Math.min(buffered, 0xffffffff) });
+      this.apply({
+        type: "client_lagging",
+        client: socket.client,
+        buffered_bytes: Math.min(buffered, 0xffffffff),
+      });
     }
   }
 
@@ -219,7 +229,10 @@ export class Host implements SocketTaker {
       forwarder.send(body, timeoutMs, answered);
       return;
     }
-    if (!this.#warnedOfNoServer) this.#log.warn("a client sent a message, but there is no app server to take it: set --server-url");
+    if (!this.#warnedOfNoServer)
+      this.#log.warn(
+        "a client sent a message, but there is no app server to take it: set --server-url",
+      );
     this.#warnedOfNoServer = true;
     setImmediate(() => answered(0, NOTHING));
   }
@@ -263,7 +276,9 @@ export class Host implements SocketTaker {
     clearTimeout(this.#timer);
     if (this.#restore(at, input)) return;
     // The records themselves break it. Everybody starts afresh rather than nobody at all.
-    this.#log.error("the stored records cannot be restored: all tokens are dropped and all sockets closed");
+    this.#log.error(
+      "the stored records cannot be restored: all tokens are dropped and all sockets closed",
+    );
     this.#tokens.clear();
     for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
     if (!this.#restore(at, undefined)) throw error;
@@ -277,13 +292,18 @@ export class Host implements SocketTaker {
     try {
       for (const token of this.#tokens.inputs()) this.#perform(this.#hub.handle(at, token));
       for (const [client, socket] of this.#clients) {
-        if (!socket.ending) this.#perform(this.#hub.handle(at, { type: "restore_client", client, record: bytes(socket.record) }));
+        if (!socket.ending)
+          this.#perform(
+            this.#hub.handle(at, { type: "restore_client", client, record: bytes(socket.record) }),
+          );
       }
       this.#perform(this.#hub.handle(at, { type: "timer_fired" }));
       if (this.#isShuttingDown) this.#perform(this.#hub.handle(at, { type: "shutting_down" }));
       return true;
     } catch (error) {
-      this.#log.error("restoring failed", { error: error instanceof Error ? error.message : String(error) });
+      this.#log.error("restoring failed", {
+        error: error instanceof Error ? error.message : String(error),
+      });
       return false;
     }
   }

@@ -48,14 +48,27 @@ export class HttpExchanges {
    * Reads as much of the request as the hub wants and hands it on.
    * @param awaitsContinue the client sends its body only when told to
    */
-  take(taker: RequestTaker, request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
+  take(
+    taker: RequestTaker,
+    request: IncomingMessage,
+    response: ServerResponse,
+    awaitsContinue = false,
+  ): void {
     if (!this.#takesMoreOf(request.socket)) return;
     const id = this.#add(request, response);
     const method = request.method ?? "";
     const path = request.url ?? "";
     const authorization = request.headers.authorization ?? "";
     const submit = (bodyBytes: number, body: Buffer) =>
-      taker.apply({ type: "http_request", request: id, body_bytes: Math.min(bodyBytes, 0xffffffff), method, path, authorization, body });
+      taker.apply({
+        type: "http_request",
+        request: id,
+        body_bytes: Math.min(bodyBytes, 0xffffffff),
+        method,
+        path,
+        authorization,
+        body,
+      });
 
     const declared = Number(request.headers["content-length"] ?? 0);
     const bytesMax = taker.bodyBytesMax(method, path, authorization);
@@ -75,7 +88,8 @@ export class HttpExchanges {
         chunks.push(chunk);
       }
     };
-    const onEnd = () => submit(bytes, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
+    const onEnd = () =>
+      submit(bytes, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
     request.on("data", onData).on("end", onEnd);
   }
 
@@ -84,14 +98,25 @@ export class HttpExchanges {
     const id = this.#add(request, response);
     const { method = "", url: path = "" } = request;
     const authorization = request.headers.authorization ?? "";
-    taker.apply({ type: "http_request", request: id, body_bytes: 0, method, path, authorization, body: NOTHING });
+    taker.apply({
+      type: "http_request",
+      request: id,
+      body_bytes: 0,
+      method,
+      path,
+      authorization,
+      body: NOTHING,
+    });
   }
 
   respond(action: RespondAction): void {
     const exchange = this.#open.get(action.request);
     if (exchange === undefined) return; // gone in the meantime
     // Text, not bytes: Node then writes head and body as one.
-    const headers: Record<string, string | number> = { "Content-Type": text(action.content_type), "Content-Length": action.body.byteLength };
+    const headers: Record<string, string | number> = {
+      "Content-Type": text(action.content_type),
+      "Content-Length": action.body.byteLength,
+    };
     const [name, value] = text(action.header).split(": ");
     if (name && value) headers[name] = value;
     const { status } = action;
@@ -99,7 +124,10 @@ export class HttpExchanges {
     const { socket } = exchange.request;
     if (status === UNAUTHORIZED) {
       const path = exchange.request.url?.replace(/[?#].*/s, "");
-      this.#log.warn("a request with no or a wrong secret was refused", { path, remote: socket.remoteAddress });
+      this.#log.warn("a request with no or a wrong secret was refused", {
+        path,
+        remote: socket.remoteAddress,
+      });
     }
     exchange.answer = () => this.#answer(action.request, exchange, status, headers, body);
     if (action.delay_ms === 0 || this.#ending) {
@@ -117,7 +145,13 @@ export class HttpExchanges {
   fail(request: number): void {
     const exchange = this.#open.get(request);
     if (exchange === undefined) return;
-    this.#answer(request, exchange, 500, { "Content-Type": "text/plain; charset=utf-8", "Content-Length": 14 }, "Internal error");
+    this.#answer(
+      request,
+      exchange,
+      500,
+      { "Content-Type": "text/plain; charset=utf-8", "Content-Length": 14 },
+      "Internal error",
+    );
   }
 
   /** From now on every answer is the last of its connection; those held back go out now. */
@@ -153,7 +187,13 @@ export class HttpExchanges {
     return id;
   }
 
-  #answer(id: number, exchange: Exchange, status: number, headers: Record<string, string | number>, body: string): void {
+  #answer(
+    id: number,
+    exchange: Exchange,
+    status: number,
+    headers: Record<string, string | number>,
+    body: string,
+  ): void {
     const { request, response } = exchange;
     clearTimeout(exchange.timer);
     this.#open.delete(id);

@@ -18,7 +18,8 @@ export function createLog(level: LogLevel, write: (line: string) => void = write
   const at = (lineLevel: LogLevel) => {
     if (LOG_LEVELS.indexOf(lineLevel) > enabled) return () => {};
     const name = lineLevel.padEnd(5);
-    return (message: string, fields?: LogFields) => write(`${new Date().toISOString()} ${name} ${message}${fieldsText(fields)}\n`);
+    return (message: string, fields?: LogFields) =>
+      write(`${new Date().toISOString()} ${name} ${message}${fieldsText(fields)}\n`);
   };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
@@ -51,7 +52,12 @@ export function limitWarnings(log: Log): Log {
       keepQuiet(message);
     }, QUIET_MS).unref();
   };
-  return { error: (message, fields) => log.error(message, fields), warn, info: (message, fields) => log.info(message, fields), debug: (message, fields) => log.debug(message, fields) };
+  return {
+    error: (message, fields) => log.error(message, fields),
+    warn,
+    info: (message, fields) => log.info(message, fields),
+    debug: (message, fields) => log.debug(message, fields),
+  };
 }
 
 const FIELD_CHARACTERS_MAX = 300;
@@ -66,7 +72,8 @@ function fieldsText(fields: LogFields | undefined): string {
 
 function escaped(value: string | number | boolean): string {
   if (typeof value !== "string") return String(value);
-  const cut = value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
+  const cut =
+    value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
   // JSON leaves DEL, the C1 controls, line separators and bidirectional controls as they are; terminals and viewers act on them.
   return JSON.stringify(cut).replace(
     /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,

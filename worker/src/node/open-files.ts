@@ -9,10 +9,13 @@ const OTHER_FILES = 64;
 export function warnOfOpenFiles(log: Log, clientsMax: number, limitsText = readLimits()): void {
   const files = Number(/^Max open files\s+(\d+)/m.exec(limitsText)?.[1] ?? Infinity);
   if (files >= clientsMax + OTHER_FILES) return;
-  log.warn(`fewer files may be open than there may be clients: raise it (ulimit -n ${clientsMax + OTHER_FILES}, or LimitNOFILE=), or lower clients_max`, {
-    open_files: files,
-    clients_max: clientsMax,
-  });
+  log.warn(
+    `fewer files may be open than there may be clients: raise it (ulimit -n ${clientsMax + OTHER_FILES}, or LimitNOFILE=), or lower clients_max`,
+    {
+      open_files: files,
+      clients_max: clientsMax,
+    },
+  );
 }
 
 /** Only Linux tells it without a search. */

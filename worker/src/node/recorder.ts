@@ -54,16 +54,23 @@ export class Recorder {
     if (!this.active) return;
     this.#state = "closing";
     const ends = [new Promise<void>((resolve) => this.#stream.once("close", resolve))];
-    if (this.#stream instanceof Socket) ends.push(new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS_MAX).unref()));
+    if (this.#stream instanceof Socket)
+      ends.push(new Promise((resolve) => setTimeout(resolve, CLOSED_AFTER_MS_MAX).unref()));
     this.#stream.end();
     await Promise.race(ends);
-    if (!this.#stream.destroyed) this.#stop(`${this.#stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`);
+    if (!this.#stream.destroyed)
+      this.#stop(
+        `${this.#stream.writableLength} bytes were not taken in ${CLOSED_AFTER_MS_MAX} ms`,
+      );
   }
 
   /** Said here and not when the stream says it: a write that hangs keeps that from saying anything. */
   #stop(reason: string): void {
     if (this.#state === "over") return;
-    const what = this.#state === "open" ? "the recording has stopped, the server goes on" : "the recording has stopped, its end is missing";
+    const what =
+      this.#state === "open"
+        ? "the recording has stopped, the server goes on"
+        : "the recording has stopped, its end is missing";
     this.#state = "over";
     this.#stream.destroy();
     this.#log.error(what, { file: this.#path, reason });
@@ -76,14 +83,22 @@ function open(path: string): { stream: Writable; isTorn: boolean } {
   const about = fstatSync(file);
   // A pipe as the event loop writes to it: a thread that waits for its reader could not be ended.
   if (about.isFIFO()) return { stream: new Socket({ fd: file, readable: false }), isTorn: false };
-  return { stream: createWriteStream(path, { fd: file }), isTorn: about.isFile() && about.size > 0 && endsInMidLine(path, about.size) };
+  return {
+    stream: createWriteStream(path, { fd: file }),
+    isTorn: about.isFile() && about.size > 0 && endsInMidLine(path, about.size),
+  };
 }
 
 function openForAppending(path: string): number {
   try {
-    return openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK, 0o600);
+    return openSync(
+      path,
+      constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NONBLOCK,
+      0o600,
+    );
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENXIO") (error as Error).message = "ENXIO: nobody reads this pipe, start its reader first";
+    if ((error as NodeJS.ErrnoException).code === "ENXIO")
+      (error as Error).message = "ENXIO: nobody reads this pipe, start its reader first";
     throw error;
   }
 }

@@ -3,8 +3,8 @@
 import { createReadStream, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compileModuleSync } from "../module/hub.js";
-import { Replayer, printable } from "../module/replay.js";
 import type { Difference } from "../module/replay.js";
+import { printable, Replayer } from "../module/replay.js";
 import { readDefaultModule } from "./server.js";
 
 const HELP = `covenant-sidekick-replay TRACE... [--module FILE]
@@ -18,7 +18,9 @@ Exit status: 0 all equal, 1 a difference, 2 a trace or the module cannot be read
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(`covenant-sidekick-replay: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(
+    `covenant-sidekick-replay: ${error instanceof Error ? error.message : String(error)}`,
+  );
   process.exitCode = 2;
 }
 
@@ -32,7 +34,10 @@ async function main(): Promise<number> {
     return 0;
   }
   if (positionals.length === 0) throw new Error("expected a trace file; try --help");
-  const module = values.module === undefined ? readDefaultModule() : compileModuleSync(readFileSync(values.module));
+  const module =
+    values.module === undefined
+      ? readDefaultModule()
+      : compileModuleSync(readFileSync(values.module));
   let status = 0;
   for (const path of positionals) {
     const replayed = await replay(path, new Replayer(module)).catch((error: unknown) => {
@@ -50,7 +55,9 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
   }
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
   for (const { line, linesDue } of replayer.cuts) {
-    console.log(`${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for its last input`);
+    console.log(
+      `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for its last input`,
+    );
   }
   return 0;
 }
@@ -63,7 +70,9 @@ function show(path: string, difference: Difference): number {
 }
 
 /** The lines of a file without their newlines; the last is what stands behind the last newline. Traces may be larger than a string can be. */
-async function* linesOf(path: string): AsyncGenerator<{ readonly line: Buffer; readonly isLast: boolean }> {
+async function* linesOf(
+  path: string,
+): AsyncGenerator<{ readonly line: Buffer; readonly isLast: boolean }> {
   let rest: Buffer[] = [];
   for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
     let start = 0;

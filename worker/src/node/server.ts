@@ -1,22 +1,22 @@
 // The Sidekick as a server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import * as http from "node:http";
 import type { IncomingMessage } from "node:http";
+import * as http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { WebSocketServer } from "ws";
 import type { ServerOptions } from "ws";
-import { compileModuleSync, Hub } from "../module/hub.js";
+import { WebSocketServer } from "ws";
 import type { HubLike } from "../module/hub.js";
+import { compileModuleSync, Hub } from "../module/hub.js";
 import { ClientSocket } from "./client-socket.js";
 import { Forwarder } from "./forwarder.js";
-import { Host } from "./host.js";
 import type { HostOptions } from "./host.js";
+import { Host } from "./host.js";
 import { announcesBody, HttpExchanges } from "./http-exchanges.js";
-import { createLog, limitWarnings } from "./log.js";
 import type { Log } from "./log.js";
+import { createLog, limitWarnings } from "./log.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 
@@ -61,7 +61,10 @@ export function readDefaultModule(): WebAssembly.Module {
   try {
     bytes = readFileSync(file);
   } catch (error) {
-    throw new Error("module/sidekick.wasm cannot be read: in a checkout run scripts/build, else reinstall the package", { cause: error });
+    throw new Error(
+      "module/sidekick.wasm cannot be read: in a checkout run scripts/build, else reinstall the package",
+      { cause: error },
+    );
   }
   return compileModuleSync(bytes);
 }
@@ -74,14 +77,20 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   const module = options.module ?? readDefaultModule();
   const config = { ...options.config, secrets: options.secrets };
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
-  const createHub = () => wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed() })));
+  const createHub = () =>
+    wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed() })));
   const hub = createHub();
   const { limits } = hub;
   warnOfOpenFiles(log, limits.clients_max);
   const forwarder =
     options.serverUrl === undefined
       ? undefined
-      : new Forwarder({ url: options.serverUrl, secret: options.serverSecret ?? "", answerBytesMax: limits.forward_answer_bytes_max, log });
+      : new Forwarder({
+          url: options.serverUrl,
+          secret: options.serverSecret ?? "",
+          answerBytesMax: limits.forward_answer_bytes_max,
+          log,
+        });
   const server = new Server({
     hub,
     createHub,
@@ -136,7 +145,11 @@ class Server implements Sidekick {
     this.#exchanges = new HttpExchanges(options.log);
     this.#host = new Host(this.#exchanges, options);
     const frameBytesMax = options.hub.limits.frame_bytes_max;
-    const socketOptions: ServerOptions & { closeTimeout: number; maxFragments: number; maxBufferedChunks: number } = {
+    const socketOptions: ServerOptions & {
+      closeTimeout: number;
+      maxFragments: number;
+      maxBufferedChunks: number;
+    } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -161,8 +174,12 @@ class Server implements Sidekick {
       connectionsCheckingInterval: 5_000,
     });
     this.#http.on("connection", (stream) => this.#onConnection(stream));
-    this.#http.on("request", (request, response) => this.#exchanges.take(this.#host, request, response));
-    this.#http.on("checkContinue", (request, response) => this.#exchanges.take(this.#host, request, response, true));
+    this.#http.on("request", (request, response) =>
+      this.#exchanges.take(this.#host, request, response),
+    );
+    this.#http.on("checkContinue", (request, response) =>
+      this.#exchanges.take(this.#host, request, response, true),
+    );
     this.#http.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
   }
 
@@ -176,7 +193,9 @@ class Server implements Sidekick {
       this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
         this.#http.off("error", reject);
         this.#host.start();
-        this.#http.on("error", (error) => this.#options.log.error("the server has a problem", { error: error.message }));
+        this.#http.on("error", (error) =>
+          this.#options.log.error("the server has a problem", { error: error.message }),
+        );
         resolve();
       });
     }).catch(async (error: unknown) => {
@@ -196,13 +215,16 @@ class Server implements Sidekick {
   #onConnection(stream: Duplex): void {
     this.#connections += 1;
     stream.once("close", () => (this.#connections -= 1));
-    if (this.#connections - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX) this.#http.closeIdleConnections();
+    if (this.#connections - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
+      this.#http.closeIdleConnections();
   }
 
   #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
     stream.on("error", ignore);
     if (this.#closing === undefined && SOCKET_TARGET.test(request.url ?? "")) {
-      this.#sockets.handleUpgrade(request, stream, head, (socket) => this.#host.open(socket as ClientSocket, stream));
+      this.#sockets.handleUpgrade(request, stream, head, (socket) =>
+        this.#host.open(socket as ClientSocket, stream),
+      );
       return;
     }
     // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked. Only its body, if it has
@@ -222,7 +244,9 @@ class Server implements Sidekick {
 
   async #shutDown(): Promise<void> {
     let isClosed = false;
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(() => (isClosed = true));
+    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(
+      () => (isClosed = true),
+    );
     this.#exchanges.end();
     this.#host.shutDown();
     const forwards = this.#options.forwarder;
@@ -230,7 +254,8 @@ class Server implements Sidekick {
     await this.#until(areDone, SHUTDOWN_FORWARDS_MS);
     forwards?.end();
     await this.#until(areDone, SHUTDOWN_SOCKETS_MS);
-    for (const socket of this.#host.clients.values()) socket.end(CLOSE_GOING_AWAY, "the Sidekick is shutting down");
+    for (const socket of this.#host.clients.values())
+      socket.end(CLOSE_GOING_AWAY, "the Sidekick is shutting down");
     await this.#until(() => isClosed, SHUTDOWN_SOCKETS_MS);
     for (const socket of [...this.#host.clients.values()]) {
       socket.terminate();

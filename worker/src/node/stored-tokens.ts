@@ -1,5 +1,10 @@
 // The hub's token records, kept for a hub that must be made anew. Keys and records are bytes as latin1 text, which is compact.
-import type { EraseTokenAction, PutTokenAction, RestoreTokenInput, TouchTokenAction } from "../module/border.generated.js";
+import type {
+  EraseTokenAction,
+  PutTokenAction,
+  RestoreTokenInput,
+  TouchTokenAction,
+} from "../module/border.generated.js";
 
 interface StoredToken {
   state: number;

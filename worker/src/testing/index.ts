@@ -18,7 +18,12 @@ export type ServerCallback = (
 
 /** As `ServerToSidekickConnection` of `@covenant-rpc/core`. */
 export interface ConnectionFromServer {
-  addConnection(payload: { token: string; channel: string; params: Params; context: unknown }): Promise<Error | null>;
+  addConnection(payload: {
+    token: string;
+    channel: string;
+    params: Params;
+    context: unknown;
+  }): Promise<Error | null>;
   update(resources: string[]): Promise<Error | null>;
   postMessage(message: { channel: string; params: Params; data: unknown }): Promise<Error | null>;
 }
@@ -71,7 +76,8 @@ export class InternalSidekick {
     this.#clients.set(client, handlers);
     this.#apply({ type: "client_opened", client });
     return {
-      sendMessage: (message) => this.#apply({ type: "client_frame", client, bytes: ION.stringify(message) }),
+      sendMessage: (message) =>
+        this.#apply({ type: "client_frame", client, bytes: ION.stringify(message) }),
       onMessage: (handler) => {
         handlers.add(handler);
         return () => void handlers.delete(handler);
@@ -85,7 +91,15 @@ export class InternalSidekick {
       this.#requests.set(request, resolve);
       const body = new TextEncoder().encode(ION.stringify(payload));
       const authorization = `Bearer ${SECRET}`;
-      this.#apply({ type: "http_request", request, method: "POST", path, authorization, body_bytes: body.byteLength, body });
+      this.#apply({
+        type: "http_request",
+        request,
+        method: "POST",
+        path,
+        authorization,
+        body_bytes: body.byteLength,
+        body,
+      });
     });
   }
 
@@ -153,15 +167,26 @@ export class InternalSidekick {
     // Not before the actions at hand are performed: the callback may call back at once.
     await Promise.resolve();
     if (this.#callback === null) {
-      return [400, ION.stringify({ fault: "server", message: "Server connection not initialized" })];
+      return [
+        400,
+        ION.stringify({ fault: "server", message: "Server connection not initialized" }),
+      ];
     }
     try {
-      const { channel, params, data, context } = ION.parse(body) as { channel: string; params: Params; data: unknown; context: unknown };
+      const { channel, params, data, context } = ION.parse(body) as {
+        channel: string;
+        params: Params;
+        data: unknown;
+        context: unknown;
+      };
       const error = await this.#callback(channel, params, data, context);
       if (!error) return [204, ""];
       return [400, ION.stringify({ fault: error.fault, message: error.message })];
     } catch (error) {
-      return [500, ION.stringify({ error: error instanceof Error ? error.message : String(error) })];
+      return [
+        500,
+        ION.stringify({ error: error instanceof Error ? error.message : String(error) }),
+      ];
     }
   }
 

@@ -1,4 +1,5 @@
-// compare: two recordings of the same inputs, side by side. Hash lines may stand at different places in both, or be all there is.
+// compare: two recordings of the same inputs, side by side. Hash lines may stand at different
+// places in both, or be all there is.
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -6,9 +7,9 @@
 #include "command.hpp"
 #include "files.hpp"
 #include "members.hpp"
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
 #include "timeline.hpp"
+#include "trace/printable.hpp"
 #include "trace/trace_line.hpp"
 
 namespace sidekick::trace {
@@ -28,12 +29,14 @@ class Side {
  public:
   explicit Side(const char* name) : path(name), stream_(name) {}
 
-  /// The next line that is no hash, empty at the end and where it cannot be read on; the hashes before it go into `hashes`.
+  /// The next line that is no hash, empty at the end and where it cannot be read on; the hashes
+  /// before it go into `hashes`.
   const std::string& next() {
     while (error_.empty() && std::getline(stream_, line_)) {
       ++number;
       if (number == 1 && !line_.starts_with(header_begin)) {
-        fail(compose({"expected the first line of a trace, {\"trace\":1,...}, found ", shortened(line_)}));
+        fail(compose(
+            {"expected the first line of a trace, {\"trace\":1,...}, found ", shortened(line_)}));
       } else if (line_.empty()) {
         fail("expected a line of a trace, found an empty one");
       } else if (const std::string wrong = wrong_with_line(line_); !wrong.empty()) {
@@ -64,7 +67,8 @@ class Side {
   void take_hash() {
     const nlohmann::json hash = nlohmann::json::parse(line_, nullptr, false);
     const auto member = hash.find("hash");
-    if (member != hash.end() && member->is_object() && member->contains("inputs") && (*member)["inputs"].is_number_unsigned()) {
+    if (member != hash.end() && member->is_object() && member->contains("inputs") &&
+        (*member)["inputs"].is_number_unsigned()) {
       hashes.push_back({hub_, number_of(*member, "inputs"), number, line_});
     } else if (is_whole()) {
       fail(compose({"expected {\"hash\":{\"inputs\":N,...}}, found ", shortened(line_)}));
@@ -92,33 +96,41 @@ class Comparison {
       if (!hashes_agree()) return report_state();
       if (a_.line().empty() && b_.line().empty()) break;
       if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
-        std::printf("the same for %llu lines; there one ends\n", static_cast<unsigned long long>(lines));
+        std::printf("the same for %llu lines; there one ends\n",
+                    static_cast<unsigned long long>(lines));
         return 0;
       }
       if (a_.line() != b_.line() && !are_headers()) return report_lines();
       ++lines;
     }
-    std::printf("the same: %llu lines, %llu hashes\n", static_cast<unsigned long long>(lines), static_cast<unsigned long long>(compared_));
+    std::printf("the same: %llu lines, %llu hashes\n", static_cast<unsigned long long>(lines),
+                static_cast<unsigned long long>(compared_));
     return 0;
   }
 
  private:
   /// The last line of one, and only the beginning of the other's.
-  static bool is_cut(const Side& one, const Side& other) { return !one.is_whole() && other.line().size() > one.line().size() && other.line().starts_with(one.line()); }
+  static bool is_cut(const Side& one, const Side& other) {
+    return !one.is_whole() && other.line().size() > one.line().size() &&
+           other.line().starts_with(one.line());
+  }
 
   /// Another hub's hash seed is no difference; of another version the reader is told.
   bool are_headers() const {
     if (!a_.line().starts_with(header_begin) || !b_.line().starts_with(header_begin)) return false;
     const nlohmann::json a = nlohmann::json::parse(a_.line(), nullptr, false);
     const nlohmann::json b = nlohmann::json::parse(b_.line(), nullptr, false);
-    if (!a.is_object() || !b.is_object() || !a.contains("config") || !b.contains("config")) return false;
+    if (!a.is_object() || !b.is_object() || !a.contains("config") || !b.contains("config"))
+      return false;
     const std::string core_a = shortened(text_of(a, "core"));
     const std::string core_b = shortened(text_of(b, "core"));
-    if (core_a != core_b) std::printf("recorded by core %s and by core %s\n", core_a.c_str(), core_b.c_str());
+    if (core_a != core_b)
+      std::printf("recorded by core %s and by core %s\n", core_a.c_str(), core_b.c_str());
     return a["config"] == b["config"];
   }
 
-  /// Takes hashes that stand after equally many inputs of the same hub; one that the other has no partner for says nothing.
+  /// Takes hashes that stand after equally many inputs of the same hub; one that the other has no
+  /// partner for says nothing.
   bool hashes_agree() {
     std::size_t i = 0;
     std::size_t j = 0;
@@ -140,7 +152,8 @@ class Comparison {
         return false;
       }
     }
-    // What is behind can have no partner any more once both have gone on; one side's may still wait for the other's.
+    // What is behind can have no partner any more once both have gone on; one side's may still wait
+    // for the other's.
     a_.hashes.erase(a_.hashes.begin(), a_.hashes.begin() + static_cast<std::ptrdiff_t>(i));
     b_.hashes.erase(b_.hashes.begin(), b_.hashes.begin() + static_cast<std::ptrdiff_t>(j));
     if (a_.hashes.size() > 1) a_.hashes.erase(a_.hashes.begin(), a_.hashes.end() - 1);
@@ -152,8 +165,10 @@ class Comparison {
     if (compared_ == 0) {
       std::printf("no hash before that is in both\n");
     } else {
-      std::printf("the last hash that agrees: after input %llu, %s:%llu and %s:%llu\n", static_cast<unsigned long long>(agreed_a_.inputs), a_.path,
-                  static_cast<unsigned long long>(agreed_a_.line), b_.path, static_cast<unsigned long long>(agreed_b_.line));
+      std::printf("the last hash that agrees: after input %llu, %s:%llu and %s:%llu\n",
+                  static_cast<unsigned long long>(agreed_a_.inputs), a_.path,
+                  static_cast<unsigned long long>(agreed_a_.line), b_.path,
+                  static_cast<unsigned long long>(agreed_b_.line));
     }
   }
 
@@ -161,14 +176,17 @@ class Comparison {
     report_agreed();
     const Hash& a = a_.hashes.front();
     const Hash& b = b_.hashes.front();
-    std::printf("the first that differs: after input %llu\n  %s:%llu: %s\n  %s:%llu: %s\n", static_cast<unsigned long long>(a.inputs), a_.path,
-                static_cast<unsigned long long>(a.line), printable(a.text).c_str(), b_.path, static_cast<unsigned long long>(b.line), printable(b.text).c_str());
+    std::printf("the first that differs: after input %llu\n  %s:%llu: %s\n  %s:%llu: %s\n",
+                static_cast<unsigned long long>(a.inputs), a_.path,
+                static_cast<unsigned long long>(a.line), printable(a.text).c_str(), b_.path,
+                static_cast<unsigned long long>(b.line), printable(b.text).c_str());
     return 1;
   }
 
   int report_lines() const {
     report_agreed();
-    std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path, static_cast<unsigned long long>(a_.number), printable(a_.line()).c_str(), b_.path,
+    std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path,
+                static_cast<unsigned long long>(a_.number), printable(a_.line()).c_str(), b_.path,
                 static_cast<unsigned long long>(b_.number), printable(b_.line()).c_str());
     return 1;
   }

@@ -1,8 +1,8 @@
 #include "commands/record.hpp"
 
 #include "command.hpp"
-#include "replay/core_hub.hpp"
 #include "files.hpp"
+#include "replay/core_hub.hpp"
 #include "sidekick/text.hpp"
 #include "trap_place.hpp"
 #include "wasmtime_hub.hpp"
@@ -19,7 +19,9 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
     switch (step) {
       case Reader::Step::header:
         hub.open(reader.config_text(), reader.config());
-        if (!hub.wrong().empty()) return unusable(place(), compose({"the module refuses this configuration: ", hub.wrong()}));
+        if (!hub.wrong().empty())
+          return unusable(place(),
+                          compose({"the module refuses this configuration: ", hub.wrong()}));
         text = reader.line() + "\n";
         break;
       case Reader::Step::input:
@@ -27,7 +29,9 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
         hub.append_lines(text, reader.now(), reader.input());
         if (!hub.wrong().empty()) {  // as on_trap
           std::fflush(out);
-          return unusable(place(), compose({"the module trapped at the input of this line: ", hub.wrong()})), 1;
+          return unusable(place(),
+                          compose({"the module trapped at the input of this line: ", hub.wrong()})),
+                 1;
         }
         break;
       case Reader::Step::action:
@@ -41,7 +45,8 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
       case Reader::Step::broken:
         return unreadable(path, reader);
     }
-    if (std::fwrite(text.data(), 1, text.size(), out) != text.size()) return unusable("stdout", "cannot be written to");
+    if (std::fwrite(text.data(), 1, text.size(), out) != text.size())
+      return unusable("stdout", "cannot be written to");
     if (step == Reader::Step::hash) std::fflush(out);
   }
 }
@@ -53,7 +58,8 @@ int record(const Told& told) {
   catch_traps();
   set_trap_file(path);
   std::string error;
-  const std::unique_ptr<ReplayedHub> hub = told.module.empty() ? std::make_unique<CoreHub>() : make_wasmtime_hub(told.module, error);
+  const std::unique_ptr<ReplayedHub> hub =
+      told.module.empty() ? std::make_unique<CoreHub>() : make_wasmtime_hub(told.module, error);
   if (hub == nullptr) return unusable(told.module, error);
   const int status = record_stream(stream, path, stdout, *hub);
   return stream.has_failed() ? unusable(path, "cannot be read to its end") : status;

@@ -1,4 +1,5 @@
-// replay: the replay that sidekick-replay has, and at a difference the inputs before it that were about the same.
+// replay: the replay that sidekick-replay has, and at a difference the inputs before it that were
+// about the same.
 #include <cstdio>
 #include <deque>
 
@@ -6,8 +7,8 @@
 
 #include "about.hpp"
 #include "command.hpp"
-#include "replay/core_hub.hpp"
 #include "files.hpp"
+#include "replay/core_hub.hpp"
 #include "timeline.hpp"
 #include "trap_place.hpp"
 
@@ -33,7 +34,8 @@ class Witness final : public Onlooker {
   void on_action(const std::string& line) override {
     const nlohmann::json action = nlohmann::json::parse(line, nullptr, false);
     const About& about = follower_.follow(action);
-    if (about.clients.size() >= 2 || past_.empty()) return;  // a publish does not make its hundred receivers one subject
+    if (about.clients.size() >= 2 || past_.empty())
+      return;  // a publish does not make its hundred receivers one subject
     Entry& entry = past_.back();
     entry.about.add(about);
     past_bytes_ -= entry.bytes;
@@ -41,7 +43,8 @@ class Witness final : public Onlooker {
     forget();
   }
 
-  void on_difference(const std::string& expected, const std::string& got, const std::string& hash) override {
+  void on_difference(const std::string& expected, const std::string& got,
+                     const std::string& hash) override {
     if (!hash.empty()) std::fprintf(stderr, "  its hash: %s", hash.c_str());
     if (past_.empty()) return;
     About about = past_.back().about;
@@ -53,8 +56,11 @@ class Witness final : public Onlooker {
     for (auto entry = past_.rbegin(); entry != past_.rend() && shown.size() < shown_max; ++entry) {
       if (entry == past_.rbegin() || entry->about.meets(about)) shown.push_front(&*entry);
     }
-    std::fprintf(stderr, "  what led to it, as far as it is about the same clients, tokens or topics:\n");
-    for (const Entry* entry : shown) std::fprintf(stderr, "  %8llu  %s\n", static_cast<unsigned long long>(entry->line), entry->text.c_str());
+    std::fprintf(stderr,
+                 "  what led to it, as far as it is about the same clients, tokens or topics:\n");
+    for (const Entry* entry : shown)
+      std::fprintf(stderr, "  %8llu  %s\n", static_cast<unsigned long long>(entry->line),
+                   entry->text.c_str());
   }
 
  private:

@@ -51,7 +51,8 @@ class Show {
           break;
         case Reader::Step::end:
           if (reader.is_cut()) print_cut(line_);
-          if (!has_shown_ && !wants({})) std::fprintf(stderr, "%s: nothing in it is about that\n", path);
+          if (!has_shown_ && !wants({}))
+            std::fprintf(stderr, "%s: nothing in it is about that\n", path);
           return 0;
         case Reader::Step::broken:
           return unreadable(path, reader);
@@ -60,10 +61,14 @@ class Show {
   }
 
  private:
-  static std::string compose_header(const nlohmann::json& header) { return "a hub of core " + (header.contains("core") ? shortened(text_of(header, "core")) : "unknown"); }
+  static std::string compose_header(const nlohmann::json& header) {
+    return "a hub of core " +
+           (header.contains("core") ? shortened(text_of(header, "core")) : "unknown");
+  }
 
   bool wants(const About& about) const {
-    return (!told_.client || about.has_client(*told_.client)) && (told_.token.empty() || about.has_token(told_.token)) &&
+    return (!told_.client || about.has_client(*told_.client)) &&
+           (told_.token.empty() || about.has_token(told_.token)) &&
            (told_.topic.empty() || about.has_topic(told_.topic));
   }
 
@@ -78,12 +83,17 @@ class Show {
 
   /// Before the first that is shown of its hub.
   void print_header() {
-    if (!header_.empty()) std::printf("%8llu  %s\n", static_cast<unsigned long long>(header_line_), header_.c_str());
+    if (!header_.empty())
+      std::printf("%8llu  %s\n", static_cast<unsigned long long>(header_line_), header_.c_str());
     header_.clear();
   }
 
-  static void print_cut(u64 line) { std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(line)); }
-  void print(const std::string& text) const { std::printf("%8llu  %s\n", static_cast<unsigned long long>(line_), text.c_str()); }
+  static void print_cut(u64 line) {
+    std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(line));
+  }
+  void print(const std::string& text) const {
+    std::printf("%8llu  %s\n", static_cast<unsigned long long>(line_), text.c_str());
+  }
 
   const Told& told_;
   Follower follower_;
@@ -99,7 +109,8 @@ class Show {
 }  // namespace
 
 int show(const Told& told) {
-  return read_trace(told.files[0], [&](Reader& reader) { return Show(told).run(told.files[0], reader); });
+  return read_trace(told.files[0],
+                    [&](Reader& reader) { return Show(told).run(told.files[0], reader); });
 }
 
 }  // namespace sidekick::trace

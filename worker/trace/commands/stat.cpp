@@ -1,4 +1,5 @@
-// stat: numbers of a whole trace. Holds counts, never lines; of names and texts the most frequent, so that no trace is too large.
+// stat: numbers of a whole trace. Holds counts, never lines; of names and texts the most frequent,
+// so that no trace is too large.
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -19,7 +20,8 @@ namespace {
 
 using nlohmann::json;
 
-/// How often each name came. Beyond names_max the rare ones are forgotten, and a count may be too low.
+/// How often each name came. Beyond names_max the rare ones are forgotten, and a count may be too
+/// low.
 class Busiest {
  public:
   void add(const std::string& name) {
@@ -30,12 +32,16 @@ class Busiest {
   void print(const char* title) const {
     if (counts_.empty()) return;
     std::vector<std::pair<std::string, u64>> sorted(counts_.begin(), counts_.end());
-    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; });
+    std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+      return a.second != b.second ? a.second > b.second : a.first < b.first;
+    });
     std::printf("\n%s%s:\n", title, has_forgotten_ ? ", at least" : "");
     for (std::size_t i = 0; i < sorted.size() && i < shown_max; ++i) {
-      std::printf("  %9llu  %s\n", static_cast<unsigned long long>(sorted[i].second), shortened(sorted[i].first).c_str());
+      std::printf("  %9llu  %s\n", static_cast<unsigned long long>(sorted[i].second),
+                  shortened(sorted[i].first).c_str());
     }
-    if (sorted.size() > shown_max) std::printf("             and %zu more\n", sorted.size() - shown_max);
+    if (sorted.size() > shown_max)
+      std::printf("             and %zu more\n", sorted.size() - shown_max);
   }
 
  private:
@@ -118,7 +124,8 @@ class Stat {
     u64 size = 0;
     const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
     for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
-      if (field->kind == FieldKind::bytes && field->name != "authorization") size += field_at<Bytes>(fields_of(input), *field).size();
+      if (field->kind == FieldKind::bytes && field->name != "authorization")
+        size += field_at<Bytes>(fields_of(input), *field).size();
     }
     sizes_["in " + std::string(shape.name)].add(size);
     const About& about = follower_.follow(reader.now(), input);
@@ -130,7 +137,8 @@ class Stat {
   void take_action(const json& action) {
     u64 size = 0;
     for (const auto& [name, value] : action.items()) {
-      if (name != "out" && name != "content_type" && value.is_string()) size += value.get_ref<const std::string&>().size();
+      if (name != "out" && name != "content_type" && value.is_string())
+        size += value.get_ref<const std::string&>().size();
     }
     const std::string name = text_of(action, "out");
     std::string kind = shortened("out " + name);
@@ -145,26 +153,41 @@ class Stat {
       constexpr Bytes before = "\"message\": ";
       constexpr Bytes after = " } }";
       const std::size_t message = text.rfind(before);
-      if (text.starts_with(type) && text.ends_with(after) && message != Bytes::npos && text.size() - message >= before.size() + after.size()) {
-        errors_.add(compose({"to a client: ", text.substr(message + before.size(), text.size() - message - before.size() - after.size())}));
+      if (text.starts_with(type) && text.ends_with(after) && message != Bytes::npos &&
+          text.size() - message >= before.size() + after.size()) {
+        errors_.add(compose(
+            {"to a client: ", text.substr(message + before.size(),
+                                          text.size() - message - before.size() - after.size())}));
       }
     }
-    if (name == "respond" && number_of(action, "status") >= 400) errors_.add(compose({"answered ", Digits(number_of(action, "status")), ": ", text_of(action, "body")}));
-    if (name == "close") errors_.add(compose({"closed ", Digits(number_of(action, "code")), ": ", text_of(action, "reason")}));
+    if (name == "respond" && number_of(action, "status") >= 400)
+      errors_.add(compose(
+          {"answered ", Digits(number_of(action, "status")), ": ", text_of(action, "body")}));
+    if (name == "close")
+      errors_.add(
+          compose({"closed ", Digits(number_of(action, "code")), ": ", text_of(action, "reason")}));
   }
 
   void print(const char* path, const Reader& reader) const {
     const u64 ms = latest_ - start_;
-    std::printf("%s: %llu lines, %llu hubs, %llu inputs, %llu hashes, %llu.%03llu s\n", path, static_cast<unsigned long long>(reader.line_number()),
-                static_cast<unsigned long long>(hubs_), static_cast<unsigned long long>(inputs_), static_cast<unsigned long long>(hashes_),
-                static_cast<unsigned long long>(ms / 1000), static_cast<unsigned long long>(ms % 1000));
+    std::printf("%s: %llu lines, %llu hubs, %llu inputs, %llu hashes, %llu.%03llu s\n", path,
+                static_cast<unsigned long long>(reader.line_number()),
+                static_cast<unsigned long long>(hubs_), static_cast<unsigned long long>(inputs_),
+                static_cast<unsigned long long>(hashes_),
+                static_cast<unsigned long long>(ms / 1000),
+                static_cast<unsigned long long>(ms % 1000));
     if (reader.is_cut()) std::printf("the recording was cut off in its last line\n");
-    std::printf("\n%-20s %9s %9s %9s %9s %9s\n", "", "count", "a second", "p50 bytes", "p99 bytes", "max bytes");
+    std::printf("\n%-20s %9s %9s %9s %9s %9s\n", "", "count", "a second", "p50 bytes", "p99 bytes",
+                "max bytes");
     for (const auto& [name, sizes] : sizes_) {
       char rate[32] = "-";
-      if (ms > 0) std::snprintf(rate, sizeof rate, "%.1f", static_cast<double>(sizes.total()) * 1000 / static_cast<double>(ms));
-      std::printf("%-20s %9llu %9s %9llu %9llu %9llu\n", name.c_str(), static_cast<unsigned long long>(sizes.total()), rate,
-                  static_cast<unsigned long long>(sizes.percentile(50)), static_cast<unsigned long long>(sizes.percentile(99)),
+      if (ms > 0)
+        std::snprintf(rate, sizeof rate, "%.1f",
+                      static_cast<double>(sizes.total()) * 1000 / static_cast<double>(ms));
+      std::printf("%-20s %9llu %9s %9llu %9llu %9llu\n", name.c_str(),
+                  static_cast<unsigned long long>(sizes.total()), rate,
+                  static_cast<unsigned long long>(sizes.percentile(50)),
+                  static_cast<unsigned long long>(sizes.percentile(99)),
                   static_cast<unsigned long long>(sizes.max()));
     }
     std::printf("%-20s %9llu\n", "frames to clients", static_cast<unsigned long long>(deliveries_));
@@ -174,7 +197,8 @@ class Stat {
     tokens_.print("busiest tokens, inputs about them");
   }
 
-  /// Room for all that there are and for those of a newer core; a trace may name as many as it likes.
+  /// Room for all that there are and for those of a newer core; a trace may name as many as it
+  /// likes.
   static constexpr std::size_t kinds_max = 64;
 
   Follower follower_;
@@ -191,7 +215,8 @@ class Stat {
 }  // namespace
 
 int stat(const Told& told) {
-  return read_trace(told.files[0], [&](Reader& reader) { return Stat().run(told.files[0], reader); });
+  return read_trace(told.files[0],
+                    [&](Reader& reader) { return Stat().run(told.files[0], reader); });
 }
 
 }  // namespace sidekick::trace

@@ -1,4 +1,5 @@
-// upgrade-check: the inputs of a recording through two modules side by side. What the recording says came of them plays no part.
+// upgrade-check: the inputs of a recording through two modules side by side. What the recording
+// says came of them plays no part.
 #include <cstdio>
 #include <map>
 
@@ -6,9 +7,9 @@
 
 #include "command.hpp"
 #include "files.hpp"
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
 #include "timeline.hpp"
+#include "trace/printable.hpp"
 #include "wasmtime_hub.hpp"
 
 namespace sidekick::trace {
@@ -27,7 +28,8 @@ Bytes line_at(Bytes text, std::size_t at) { return text.substr(at, text.find('\n
 
 class Check {
  public:
-  Check(const Told& told, ReplayedHub& old_hub, ReplayedHub& new_hub) : told_(told), old_(old_hub), new_(new_hub) {}
+  Check(const Told& told, ReplayedHub& old_hub, ReplayedHub& new_hub)
+      : told_(told), old_(old_hub), new_(new_hub) {}
 
   int run(const char* path, Reader& reader) {
     for (;;) {
@@ -35,8 +37,11 @@ class Check {
         case Reader::Step::header:
           old_.open(reader.config_text(), reader.config());
           new_.open(reader.config_text(), reader.config());
-          for (const auto& [hub, module] : {std::pair(&old_, told_.files[0]), std::pair(&new_, told_.files[1])}) {
-            if (!hub->wrong().empty()) return unusable(module, compose({"refuses the configuration of ", path, ":", Digits(reader.line_number()), ": ", hub->wrong()}));
+          for (const auto& [hub, module] :
+               {std::pair(&old_, told_.files[0]), std::pair(&new_, told_.files[1])}) {
+            if (!hub->wrong().empty())
+              return unusable(module, compose({"refuses the configuration of ", path, ":",
+                                               Digits(reader.line_number()), ": ", hub->wrong()}));
           }
           timeline_ = {};
           break;
@@ -66,19 +71,26 @@ class Check {
     const std::string kind(find_input_shape(static_cast<u32>(reader.input().tag))->name);
     if (++counts_[kind] > 1) return;
     std::size_t at = 0;
-    while (at < said_by_old.size() && at < said_by_new.size() && said_by_old[at] == said_by_new[at]) ++at;
+    while (at < said_by_old.size() && at < said_by_new.size() && said_by_old[at] == said_by_new[at])
+      ++at;
     at = at == 0 ? 0 : said_by_old.rfind('\n', at - 1) + 1;
-    firsts_[kind] = {reader.line_number(), input, std::string(line_at(said_by_old, at)), std::string(line_at(said_by_new, at))};
+    firsts_[kind] = {reader.line_number(), input, std::string(line_at(said_by_old, at)),
+                     std::string(line_at(said_by_new, at))};
   }
 
   int report() const {
     u64 different = 0;
     for (const auto& [kind, count] : counts_) different += count;
-    std::printf("%llu inputs, %llu of them answered otherwise\n", static_cast<unsigned long long>(inputs_), static_cast<unsigned long long>(different));
+    std::printf("%llu inputs, %llu of them answered otherwise\n",
+                static_cast<unsigned long long>(inputs_),
+                static_cast<unsigned long long>(different));
     for (const auto& [kind, first] : firsts_) {
-      std::printf("\n%s: %llu; the first in line %llu: %s\n  old: %s\n  new: %s\n", kind.c_str(), static_cast<unsigned long long>(counts_.at(kind)),
-                  static_cast<unsigned long long>(first.line), first.input.c_str(), first.said_by_old.empty() ? "nothing more" : printable(first.said_by_old).c_str(),
-                  first.said_by_new.empty() ? "nothing more" : printable(first.said_by_new).c_str());
+      std::printf(
+          "\n%s: %llu; the first in line %llu: %s\n  old: %s\n  new: %s\n", kind.c_str(),
+          static_cast<unsigned long long>(counts_.at(kind)),
+          static_cast<unsigned long long>(first.line), first.input.c_str(),
+          first.said_by_old.empty() ? "nothing more" : printable(first.said_by_old).c_str(),
+          first.said_by_new.empty() ? "nothing more" : printable(first.said_by_new).c_str());
     }
     return different == 0 ? 0 : 1;
   }
@@ -100,7 +112,9 @@ int upgrade_check(const Told& told) {
   if (old_hub == nullptr) return unusable(told.files[0], error);
   const std::unique_ptr<ReplayedHub> new_hub = make_wasmtime_hub(told.files[1], error);
   if (new_hub == nullptr) return unusable(told.files[1], error);
-  return read_trace(told.files[2], [&](Reader& reader) { return Check(told, *old_hub, *new_hub).run(told.files[2], reader); });
+  return read_trace(told.files[2], [&](Reader& reader) {
+    return Check(told, *old_hub, *new_hub).run(told.files[2], reader);
+  });
 }
 
 }  // namespace sidekick::trace

@@ -1,5 +1,6 @@
-// The characters of a text that must not be told, and which others may stand where each stands: as long however it is written (raw, escaped,
-// in a record, in a topic's name), and alike in all that the hub decides by. Knows no key.
+// The characters of a text that must not be told, and which others may stand where each stands: as
+// long however it is written (raw, escaped, in a record, in a topic's name), and alike in all that
+// the hub decides by. Knows no key.
 #pragma once
 
 #include <string>
@@ -21,7 +22,8 @@ enum class Kind : u8 {
   four_bytes,
   high_surrogate,
   low_surrogate,
-  // where it matters what is a digit, a letter or an escape: in numbers, dates, and texts that are no ION
+  // where it matters what is a digit, a letter or an escape: in numbers, dates, and texts that are
+  // no ION
   digit,
   first_digit,
   up_to_1,
@@ -37,7 +39,7 @@ enum class Kind : u8 {
 
 /// What stands in one place of a text.
 struct Place {
-  u32 code;        ///< Unicode; of a byte that is no UTF-8 the byte
+  u32 code;  ///< Unicode; of a byte that is no UTF-8 the byte
   Kind kind;
   u8 size;         ///< in bytes, as it is written
   bool is_escape;  ///< \uXXXX, two of them beyond U+FFFF

@@ -1,6 +1,7 @@
-// redact: the same recording with stand-ins for all that users and app servers said. The inputs are changed, and what the core says to them is
-// recorded anew, so the copy replays like any recording. Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names.
-// Says where this build answers otherwise than the recording, or the copy otherwise than the original.
+// redact: the same recording with stand-ins for all that users and app servers said. The inputs are
+// changed, and what the core says to them is recorded anew, so the copy replays like any recording.
+// Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names. Says where
+// this build answers otherwise than the recording, or the copy otherwise than the original.
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -10,9 +11,9 @@
 #include <tuple>
 
 #include "command.hpp"
-#include "replay/core_hub.hpp"
 #include "files.hpp"
 #include "redact/redacted.hpp"
+#include "replay/core_hub.hpp"
 #include "sidekick/text.hpp"
 #include "trap_place.hpp"
 
@@ -44,7 +45,8 @@ class HeldInput {
   std::string texts_[byte_fields_max];
 };
 
-/// What an answer is but for its texts: what is done, to how many, how long it is. Not the order: tokens that expire at once go by their hash.
+/// What an answer is but for its texts: what is done, to how many, how long it is. Not the order:
+/// tokens that expire at once go by their hash.
 using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
 
 Outline outline_of(const Actions& actions) {
@@ -52,15 +54,24 @@ Outline outline_of(const Actions& actions) {
   for (const Action& action : actions) {
     u64 numbers = 0;
     u64 sizes = 0;
-    for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields; field->kind != FieldKind::end; ++field) {
+    for (const Field* field = find_action_shape(static_cast<u32>(action.tag))->fields;
+         field->kind != FieldKind::end; ++field) {
       switch (field->kind) {
-        case FieldKind::u32_word: numbers = numbers * 31 + field_at<u32>(fields_of(action), *field); break;
-        case FieldKind::u64_word: numbers = numbers * 31 + field_at<u64>(fields_of(action), *field); break;
-        case FieldKind::ids:
-          for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field)) numbers = numbers * 31 + id;
+        case FieldKind::u32_word:
+          numbers = numbers * 31 + field_at<u32>(fields_of(action), *field);
           break;
-        case FieldKind::bytes: sizes = sizes * 31 + field_at<Bytes>(fields_of(action), *field).size(); break;
-        case FieldKind::end: trap();
+        case FieldKind::u64_word:
+          numbers = numbers * 31 + field_at<u64>(fields_of(action), *field);
+          break;
+        case FieldKind::ids:
+          for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field))
+            numbers = numbers * 31 + id;
+          break;
+        case FieldKind::bytes:
+          sizes = sizes * 31 + field_at<Bytes>(fields_of(action), *field).size();
+          break;
+        case FieldKind::end:
+          trap();
       }
     }
     outline.emplace_back(action.tag, numbers, sizes);
@@ -82,7 +93,8 @@ class Redaction {
  public:
   Redaction(Bytes key, std::FILE* out) : redacted_(key), out_(out) {}
 
-  /// An input is recorded once the next line is known: on one that nothing follows the hub may have trapped.
+  /// An input is recorded once the next line is known: on one that nothing follows the hub may have
+  /// trapped.
   int run(const char* path, Reader& reader) {
     for (;;) {
       const Reader::Step step = reader.next();
@@ -144,7 +156,8 @@ class Redaction {
 
   /// A recording may be cut off.
   bool is_as_recorded(bool is_last) const {
-    if (is_last ? recorded_.size() > actions_.size() : recorded_.size() != actions_.size()) return false;
+    if (is_last ? recorded_.size() > actions_.size() : recorded_.size() != actions_.size())
+      return false;
     for (std::size_t i = 0; i < recorded_.size(); ++i) {
       std::string line;
       append_action(line, actions_[static_cast<u32>(i)]);
@@ -190,15 +203,23 @@ class Redaction {
   void report(const char* path) const {
     const auto say = [&](const Count& count, const char* what) {
       if (count.inputs == 0) return;
-      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, this the first, %s\n", path, static_cast<unsigned long long>(count.first_line),
-                   static_cast<unsigned long long>(count.inputs), static_cast<unsigned long long>(inputs_), what);
+      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, this the first, %s\n", path,
+                   static_cast<unsigned long long>(count.first_line),
+                   static_cast<unsigned long long>(count.inputs),
+                   static_cast<unsigned long long>(inputs_), what);
     };
-    say(unlike_recording_, "come to something else in this build than the recording says. The copy holds what this build says, so what the recording shows may be "
-                           "gone: redact with the build that recorded it (replay shows the difference)");
-    say(unlike_original_, "come to something else with stand-ins: it depends on what their texts say, so what you want to show may be gone: replay the copy");
+    say(unlike_recording_,
+        "come to something else in this build than the recording says. The copy holds what this "
+        "build says, so what the recording shows may be "
+        "gone: redact with the build that recorded it (replay shows the difference)");
+    say(unlike_original_,
+        "come to something else with stand-ins: it depends on what their texts say, so what you "
+        "want to show may be gone: replay the copy");
   }
 
-  void write(const std::string& text) { is_whole_ &= std::fwrite(text.data(), 1, text.size(), out_) == text.size(); }
+  void write(const std::string& text) {
+    is_whole_ &= std::fwrite(text.data(), 1, text.size(), out_) == text.size();
+  }
 
   Redacted redacted_;
   std::FILE* out_;
@@ -219,20 +240,25 @@ class Redaction {
 
 std::string random_key() {
   std::random_device entropy;
-  return compose({Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy())});
+  return compose(
+      {Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy()), "/", Digits(entropy())});
 }
 
 }  // namespace
 
 int redact(const Told& told) {
-  if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return unusable("redact", wrong);
+  if (const std::string wrong = wrong_with_out(told); !wrong.empty())
+    return unusable("redact", wrong);
   return read_trace(told.files[0], [&](Reader& reader) {
     std::FILE* out = create_file(told.out);
-    if (out == nullptr) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    if (out == nullptr)
+      return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
     catch_traps();
     set_trap_file(told.files[0]);
-    const int status = Redaction(told.key.empty() ? random_key() : told.key, out).run(told.files[0], reader);
-    if (std::fclose(out) != 0) return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
+    const int status =
+        Redaction(told.key.empty() ? random_key() : told.key, out).run(told.files[0], reader);
+    if (std::fclose(out) != 0)
+      return unusable(told.out, compose({"cannot be written to: ", std::strerror(errno)}));
     return status;
   });
 }

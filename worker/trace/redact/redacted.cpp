@@ -10,11 +10,15 @@ namespace sidekick::trace {
 namespace {
 
 constexpr Bytes routes[] = {"/connection", "/resources", "/message", "/health", "/socket"};
-constexpr Bytes words[] = {"null", "true", "false", "NaN", "Infinity", "-Infinity", "map", "set", "date"};
+constexpr Bytes words[] = {"null",      "true", "false", "NaN", "Infinity",
+                           "-Infinity", "map",  "set",   "date"};
 /// Members whose texts the hub compares with others, one by one.
-constexpr Bytes compared_members[] = {"token", "channel", "params", "resources", "resources_gone", "tokens", "tokens_gone"};
+constexpr Bytes compared_members[] = {"token",          "channel", "params",     "resources",
+                                      "resources_gone", "tokens",  "tokens_gone"};
 
-bool is_one_of(Bytes text, const auto& list) { return std::find(std::begin(list), std::end(list), text) != std::end(list); }
+bool is_one_of(Bytes text, const auto& list) {
+  return std::find(std::begin(list), std::end(list), text) != std::end(list);
+}
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 std::string decoded(Bytes raw) {
@@ -36,16 +40,22 @@ std::string Redacted::text(Bytes text) {
   return stand_in_.finish();
 }
 
-std::string Redacted::method(Bytes method) { return is_method(method) ? std::string(method) : text(method); }
+std::string Redacted::method(Bytes method) {
+  return is_method(method) ? std::string(method) : text(method);
+}
 
-/// A path that there is stays; what follows it, and the host before it, does not. As Hub::State reads paths.
+/// A path that there is stays; what follows it, and the host before it, does not. As Hub::State
+/// reads paths.
 std::string Redacted::path(Bytes path) {
-  const std::size_t scheme = path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
+  const std::size_t scheme =
+      path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
   const std::size_t begin = scheme == 0 ? 0 : std::min(path.find('/', scheme), path.size());
   const std::size_t query = std::min(path.find_first_of("?#", begin), path.size());
   const Bytes route = path.substr(begin, query - begin);
   const std::string host = text(path.substr(scheme, begin - scheme));
-  return compose({path.substr(0, scheme), host, is_one_of(route, routes) ? std::string(route) : text(route), path.substr(query, query < path.size() ? 1 : 0),
+  return compose({path.substr(0, scheme), host,
+                  is_one_of(route, routes) ? std::string(route) : text(route),
+                  path.substr(query, query < path.size() ? 1 : 0),
                   query < path.size() ? text(path.substr(query + 1)) : ""});
 }
 
@@ -88,7 +98,8 @@ std::string Redacted::document(Bytes text) {
     const bool is_string = value.kind == ion::Kind::string;
     const Bytes whole = is_string ? Bytes(value.raw.data() - 1, value.raw.size() + 2) : value.raw;
     keep_until(whole.data());
-    if (is_string && (name == "type" || name == "fault") && is_meaning(decoded(value.raw))) continue;
+    if (is_string && (name == "type" || name == "fault") && is_meaning(decoded(value.raw)))
+      continue;
     const bool is_compared = is_one_of(name, compared_members);
     add_values(whole, is_compared ? &out : nullptr);
     if (!is_compared) out += stand_in_.finish();
@@ -130,7 +141,8 @@ void Redacted::add_values(Bytes text, std::string* apart) {
   add(text.substr(kept), Writing::fixed);
 }
 
-/// What it is refused for stays as far as it can: ION's punctuation and words, wrong escapes, names that are forbidden.
+/// What it is refused for stays as far as it can: ION's punctuation and words, wrong escapes, names
+/// that are forbidden.
 std::string Redacted::refused(Bytes text) {
   for (std::size_t at = 0; at < text.size();) {
     std::size_t end = at + 1;
@@ -140,7 +152,9 @@ std::string Redacted::refused(Bytes text) {
       const Bytes raw = text.substr(at + 1, end - at - 1);
       const bool is_whole = ion::validate(compose({"\"", raw, "\""}), 1).ok();
       const std::string name = is_whole ? decoded(raw) : "";
-      stand_in_.add(raw, is_member_name(name) || is_meaning(name) || is_forbidden_key(name) ? Writing::fixed : Writing::string);
+      stand_in_.add(raw, is_member_name(name) || is_meaning(name) || is_forbidden_key(name)
+                             ? Writing::fixed
+                             : Writing::string);
       if (end < text.size()) stand_in_.add("\"", Writing::fixed);
       end = std::min(end + 1, text.size());
     } else if (Bytes(" \t\r\n{}[]:,").find(text[at]) != Bytes::npos) {

@@ -10,15 +10,21 @@ namespace sidekick::trace {
 
 namespace {
 
-constexpr Bytes member_names[] = {"type",   "token",       "channel",        "params", "data",    "context", "resources",
-                                  "tokens", "tokens_gone", "resources_gone", "fault",  "message", "error"};
-constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping", "client", "server", "sidekick"};
+constexpr Bytes member_names[] = {
+    "type",   "token",       "channel",        "params", "data",    "context", "resources",
+    "tokens", "tokens_gone", "resources_gone", "fault",  "message", "error"};
+constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send",   "listen",  "unlisten",
+                              "ping",      "client",      "server", "sidekick"};
 constexpr Bytes forbidden_keys[] = {"__proto__", "constructor", "prototype"};
-constexpr Bytes methods[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"};
+constexpr Bytes methods[] = {"GET",    "HEAD",    "POST",    "PUT",  "PATCH",
+                             "DELETE", "OPTIONS", "CONNECT", "TRACE"};
 constexpr std::size_t name_bytes_max = 14;
-constexpr u32 attempts_max = 2000;  // more are needed only for words that no other word can stand for, as in [truex]
+constexpr u32 attempts_max =
+    2000;  // more are needed only for words that no other word can stand for, as in [truex]
 
-bool is_one_of(Bytes text, const auto& list) { return std::find(std::begin(list), std::end(list), text) != std::end(list); }
+bool is_one_of(Bytes text, const auto& list) {
+  return std::find(std::begin(list), std::end(list), text) != std::end(list);
+}
 
 u64 hash_numbers(u64 key, u64 first, u64 second) {
   char bytes[16];
@@ -27,7 +33,8 @@ u64 hash_numbers(u64 key, u64 first, u64 second) {
   return hash_bytes(key, Bytes(bytes, sizeof bytes));
 }
 
-/// The swap-or-not shuffle (Hoang, Morris, Rogaway 2012): a permutation of the numbers below `count`, however few they are.
+/// The swap-or-not shuffle (Hoang, Morris, Rogaway 2012): a permutation of the numbers below
+/// `count`, however few they are.
 u64 shuffled(u64 key, u64 number, u64 count) {
   u64 rounds = 32;
   for (u64 left = count; left > 0; left /= 2) rounds += 5;
@@ -38,7 +45,9 @@ u64 shuffled(u64 key, u64 number, u64 count) {
   return number;
 }
 
-bool is_narrowed(Writing writing, Kind kind) { return (writing == Writing::plain || writing == Writing::string) && kind == Kind::sign; }
+bool is_narrowed(Writing writing, Kind kind) {
+  return (writing == Writing::plain || writing == Writing::string) && kind == Kind::sign;
+}
 
 }  // namespace
 
@@ -71,7 +80,8 @@ std::string StandIn::finish() {
   return text;
 }
 
-/// How many texts there are of the same kinds of characters; false where they are so many that it does not matter.
+/// How many texts there are of the same kinds of characters; false where they are so many that it
+/// does not matter.
 bool StandIn::count_texts(u64& count) const {
   constexpr u64 texts_max = u64{1} << 59;
   for (const Place& place : places_) {
@@ -82,7 +92,8 @@ bool StandIn::count_texts(u64& count) const {
   return true;
 }
 
-/// What stays is part of it, so that a stand-in tells nothing of that of a text where something else stays.
+/// What stays is part of it, so that a stand-in tells nothing of that of a text where something
+/// else stays.
 u64 StandIn::hash_places(bool has_codes) const {
   std::string bytes;
   bytes.reserve(places_.size() * 5);
@@ -104,10 +115,13 @@ void StandIn::permute(u64 count) {
     u64 left = number;
     for (std::size_t i = places_.size(); i > 0; --i) {
       const u32 radix = count_of(places_[i - 1].kind);
-      if (places_[i - 1].kind != Kind::fixed) codes_[i - 1] = code_at(places_[i - 1].kind, static_cast<u32>(left % radix));
+      if (places_[i - 1].kind != Kind::fixed)
+        codes_[i - 1] = code_at(places_[i - 1].kind, static_cast<u32>(left % radix));
       left /= radix;
     }
-    if (std::all_of(parts_.begin(), parts_.end(), [this](const Part& part) { return may_stand(part); })) return;
+    if (std::all_of(parts_.begin(), parts_.end(),
+                    [this](const Part& part) { return may_stand(part); }))
+      return;
   }
 }
 
@@ -119,7 +133,8 @@ void StandIn::draw() {
     const bool is_word = part.writing == Writing::word;
     for (u32 attempt = 0; attempt < attempts_max; ++attempt) {
       draw(part, seed, attempt);
-      if (may_stand(part) || (is_word && (part.written.size() > 64 || word_attempts_left == 0))) break;
+      if (may_stand(part) || (is_word && (part.written.size() > 64 || word_attempts_left == 0)))
+        break;
       if (is_word) --word_attempts_left;
     }
   }
@@ -127,12 +142,15 @@ void StandIn::draw() {
 
 void StandIn::draw(const Part& part, u64 seed, u32 attempt) {
   for (std::size_t i = part.begin; i < part.end; ++i) {
-    const Kind kind = is_narrowed(part.writing, places_[i].kind) ? Kind::alphanumeric : places_[i].kind;
-    if (kind != Kind::fixed) codes_[i] = code_at(kind, static_cast<u32>(hash_numbers(seed, i, attempt) % count_of(kind)));
+    const Kind kind =
+        is_narrowed(part.writing, places_[i].kind) ? Kind::alphanumeric : places_[i].kind;
+    if (kind != Kind::fixed)
+      codes_[i] = code_at(kind, static_cast<u32>(hash_numbers(seed, i, attempt) % count_of(kind)));
   }
 }
 
-/// Whether the part is as good as what it stands for: another date, a word that is refused for the same reason, no name of the protocol.
+/// Whether the part is as good as what it stands for: another date, a word that is refused for the
+/// same reason, no name of the protocol.
 bool StandIn::may_stand(const Part& part) const {
   switch (part.writing) {
     case Writing::fixed:
@@ -142,15 +160,18 @@ bool StandIn::may_stand(const Part& part) const {
     case Writing::string: {
       if (part.end - part.begin > name_bytes_max) return true;
       std::string decoded;
-      for (std::size_t i = part.begin; i < part.end; ++i) decoded += codes_[i] < 0x80 ? static_cast<char>(codes_[i]) : '?';
-      return !is_member_name(decoded) && !is_meaning(decoded) && !is_forbidden_key(decoded) && !is_method(decoded);
+      for (std::size_t i = part.begin; i < part.end; ++i)
+        decoded += codes_[i] < 0x80 ? static_cast<char>(codes_[i]) : '?';
+      return !is_member_name(decoded) && !is_meaning(decoded) && !is_forbidden_key(decoded) &&
+             !is_method(decoded);
     }
     case Writing::date:
       return ion::is_date(written(part));
     case Writing::word: {
       const ion::Verdict verdict = ion::validate(written(part), ion::depth_ceiling);
       const ion::Verdict before = ion::validate(part.written, ion::depth_ceiling);
-      return verdict.fault == before.fault && verdict.offset == before.offset && ion::is_date(written(part)) == ion::is_date(part.written);
+      return verdict.fault == before.fault && verdict.offset == before.offset &&
+             ion::is_date(written(part)) == ion::is_date(part.written);
     }
   }
   trap();

@@ -1,5 +1,6 @@
-// Stand-ins for what must not be told. Each belongs to a whole text: other texts of the same length and kinds of characters have unrelated ones,
-// so there is no table of letters that could be guessed. For one key the same text always has the same stand-in. Of short texts no two have the
+// Stand-ins for what must not be told. Each belongs to a whole text: other texts of the same length
+// and kinds of characters have unrelated ones, so there is no table of letters that could be
+// guessed. For one key the same text always has the same stand-in. Of short texts no two have the
 // same (a permutation, which needs no memory), of others nearly never.
 #pragma once
 

@@ -1,12 +1,13 @@
-// Feeds the inputs of recorded traces to fresh hubs and demands the recorded lines, byte for byte. Holds the lines of one input, never a file.
+// Feeds the inputs of recorded traces to fresh hubs and demands the recorded lines, byte for byte.
+// Holds the lines of one input, never a file.
 #include "replay/replay.hpp"
 
 #include <cstdio>
 #include <deque>
 
 #include "file_input.hpp"
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
+#include "trace/printable.hpp"
 #include "trap_place.hpp"
 
 namespace sidekick::trace {
@@ -26,13 +27,16 @@ class Replay {
     for (;;) {
       switch (reader_.next()) {
         case Step::header:
-          // A recording that ends with an input alone ends with a trap. Any other that is not whole is one of a host that was killed.
-          if (reader_.follows_cut() || (!pending_.empty() && last_input_ != line() - 1)) tell_cut(line() - 1);
+          // A recording that ends with an input alone ends with a trap. Any other that is not whole
+          // is one of a host that was killed.
+          if (reader_.follows_cut() || (!pending_.empty() && last_input_ != line() - 1))
+            tell_cut(line() - 1);
           pending_.clear();
           if (onlooker_ != nullptr) onlooker_->on_header(line());
           hub_.open(reader_.config_text(), reader_.config());
           if (!hub_.wrong().empty()) {
-            std::fprintf(stderr, "%s:%llu: the module refuses this configuration: %s\n", path_, line(), hub_.wrong().c_str());
+            std::fprintf(stderr, "%s:%llu: the module refuses this configuration: %s\n", path_,
+                         line(), hub_.wrong().c_str());
             return Outcome::broken;
           }
           break;
@@ -63,7 +67,8 @@ class Replay {
  private:
   unsigned long long line() const { return reader_.line_number(); }
 
-  /// A recording may be cut off anywhere, in a line or between two: what there is of it is the same, then.
+  /// A recording may be cut off anywhere, in a line or between two: what there is of it is the
+  /// same, then.
   Outcome end() {
     std::printf("%s: %llu inputs, the same\n", path_, static_cast<unsigned long long>(inputs_));
     if (reader_.is_cut() || !pending_.empty()) tell_cut(line());
@@ -71,7 +76,9 @@ class Replay {
   }
 
   void tell_cut(unsigned long long line) const {
-    std::printf("%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n", path_, line, pending_.size());
+    std::printf(
+        "%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n",
+        path_, line, pending_.size());
   }
 
   void take_input() {
@@ -94,9 +101,13 @@ class Replay {
 
   Outcome report(const std::string& expected) {
     const std::string got = pending_.empty() ? "nothing more" : pending_.front();
-    std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_, line(), printable(expected).c_str(), printable(got).c_str());
-    const std::string hash = onlooker_ == nullptr || last_input_ == 0 ? "" : hub_.hash_line();  // before the hub is asked anything else
-    std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_, printable(hub_.state()).c_str());
+    std::fprintf(stderr, "%s:%llu: differs from the trace\n  expected: %s\n  got:      %s\n", path_,
+                 line(), printable(expected).c_str(), printable(got).c_str());
+    const std::string hash = onlooker_ == nullptr || last_input_ == 0
+                                 ? ""
+                                 : hub_.hash_line();  // before the hub is asked anything else
+    std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", last_input_,
+                 printable(hub_.state()).c_str());
     if (onlooker_ != nullptr) onlooker_->on_difference(expected, got, hash);
     return Outcome::different;
   }
@@ -132,9 +143,13 @@ int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker) 
       return 2;
     }
     switch (outcome) {
-      case Outcome::same: break;
-      case Outcome::different: is_same = false; break;
-      case Outcome::broken: return 2;
+      case Outcome::same:
+        break;
+      case Outcome::different:
+        is_same = false;
+        break;
+      case Outcome::broken:
+        return 2;
     }
   }
   return is_same ? 0 : 1;

@@ -1,4 +1,5 @@
-// Replays traces against whatever can play the hub: the core itself, or a module in some engine. Owns no hub.
+// Replays traces against whatever can play the hub: the core itself, or a module in some engine.
+// Owns no hub.
 #pragma once
 
 #include <string>
@@ -12,7 +13,8 @@ class ReplayedHub {
  public:
   virtual ~ReplayedHub() = default;
 
-  /// Becomes a fresh hub. config_text: for decode_config or sidekick_create; `config`: the same, decoded.
+  /// Becomes a fresh hub. config_text: for decode_config or sidekick_create; `config`: the same,
+  /// decoded.
   virtual void open(const std::string& config_text, const Config& config) = 0;
 
   /// Empty, or why there is no hub: a module refuses the configuration, or has trapped.
@@ -40,11 +42,12 @@ class Onlooker {
   virtual void on_input(u64 line, Millis now, const Input& input) = 0;
   virtual void on_action(const std::string& line) = 0;
   /// The end of the report.
-  virtual void on_difference(const std::string& expected, const std::string& got, const std::string& hash) = 0;
+  virtual void on_difference(const std::string& expected, const std::string& got,
+                             const std::string& hash) = 0;
 };
 
-/// The command: replays each file and says how it went, and where a recording that was cut off ends. Returns the exit status: 0 the same,
-/// 1 a difference, 2 a trace that cannot be read.
+/// The command: replays each file and says how it went, and where a recording that was cut off
+/// ends. Returns the exit status: 0 the same, 1 a difference, 2 a trace that cannot be read.
 int replay_files(int count, char** paths, ReplayedHub& hub, Onlooker* onlooker = nullptr);
 
 }  // namespace sidekick::trace

@@ -1,4 +1,5 @@
-// sidekick-replay TRACE...: replays traces on the core itself; natively, and as a WASI command from this same source.
+// sidekick-replay TRACE...: replays traces on the core itself; natively, and as a WASI command from
+// this same source.
 #include <cstdio>
 
 #include "replay/core_hub.hpp"

@@ -1,4 +1,5 @@
-// An answer of shrink's parties, looked at as it comes: it must repeat the header and each input, and come to an end. Judges no more of it.
+// An answer of shrink's parties, looked at as it comes: it must repeat the header and each input,
+// and come to an end. Judges no more of it.
 #pragma once
 
 #include <string>

@@ -18,7 +18,10 @@ struct Cut {
 };
 
 /// The whole of a value, with the quotes that a slice of a string lacks.
-Bytes whole(const ion::Slice& slice) { return slice.kind == ion::Kind::string ? Bytes(slice.raw.data() - 1, slice.raw.size() + 2) : slice.raw; }
+Bytes whole(const ion::Slice& slice) {
+  return slice.kind == ion::Kind::string ? Bytes(slice.raw.data() - 1, slice.raw.size() + 2)
+                                         : slice.raw;
+}
 
 void add_cuts(Bytes resources, std::vector<Cut>& cuts) {
   ion::Reader reader(resources, ion::depth_ceiling);
@@ -53,7 +56,8 @@ std::vector<Cut> cuts_of(Bytes text) {
   ion::Slice value;
   while (reader.next_member(key) && reader.read(value)) {
     if (key.raw == "resources" && value.kind == ion::Kind::array) add_cuts(value.raw, cuts);
-    if ((key.raw == "data" || key.raw == "context") && whole(value).size() > 4) cuts.push_back({whole(value), "null"});
+    if ((key.raw == "data" || key.raw == "context") && whole(value).size() > 4)
+      cuts.push_back({whole(value), "null"});
   }
   return cuts;
 }
@@ -69,9 +73,11 @@ std::string lighter(const std::string& line, unsigned way) {
     if (way >= cuts.size()) return "";
     const Cut& cut = cuts[way];
     const std::size_t at = static_cast<std::size_t>(cut.old.data() - text.data());
-    const std::string lighter_text = text.substr(0, at) + cut.text + text.substr(at + cut.old.size());
+    const std::string lighter_text =
+        text.substr(0, at) + cut.text + text.substr(at + cut.old.size());
     parsed[name] = lighter_text;
-    if (parsed.contains("body_bytes") && parsed["body_bytes"] == text.size()) parsed["body_bytes"] = lighter_text.size();
+    if (parsed.contains("body_bytes") && parsed["body_bytes"] == text.size())
+      parsed["body_bytes"] = lighter_text.size();
     return parsed.dump() + "\n";
   }
   return "";

@@ -13,10 +13,10 @@
 #include <csignal>
 #include <cstdio>
 
-#include "shrink/answer_check.hpp"
-#include "replay/core_hub.hpp"
-#include "file_input.hpp"
 #include "commands/record.hpp"
+#include "file_input.hpp"
+#include "replay/core_hub.hpp"
+#include "shrink/answer_check.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick::trace {
@@ -38,13 +38,16 @@ constexpr Bytes answer_begin = "{\"hash\":";
 /// Where the last line begins, if it is whole and the awaited one.
 std::size_t find_end(const std::string& text) {
   if (text.empty() || text.back() != '\n') return std::string::npos;
-  const std::size_t before = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
+  const std::size_t before =
+      text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
   const std::size_t begin = before == std::string::npos ? 0 : before + 1;
   return Bytes(text).substr(begin).starts_with(answer_begin) ? begin : std::string::npos;
 }
 
 std::string not_repeated(Bytes command, Bytes wrong) {
-  return compose({command.empty() ? "this build" : compose({"the command \"", command, "\""}), " did not repeat the header and the inputs, as `sidekick-trace record -` does: ", wrong});
+  return compose(
+      {command.empty() ? "this build" : compose({"the command \"", command, "\""}),
+       " did not repeat the header and the inputs, as `sidekick-trace record -` does: ", wrong});
 }
 
 }  // namespace
@@ -55,7 +58,8 @@ void catch_interrupts() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before = {};
     ::sigaction(signal, &action, &before);
-    if (before.sa_handler == SIG_IGN) ::sigaction(signal, &before, nullptr);  // nohup, or a shell's background
+    if (before.sa_handler == SIG_IGN)
+      ::sigaction(signal, &before, nullptr);  // nohup, or a shell's background
   }
 }
 
@@ -73,7 +77,8 @@ void Party::start() {
     ::setpgid(0, 0);  // a command may be a pipeline: it is stopped as a whole
     const rlimit none = {0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
-    for (const int signal : {SIGILL, SIGTRAP, SIGPIPE, SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
+    for (const int signal : {SIGILL, SIGTRAP, SIGPIPE, SIGINT, SIGTERM, SIGHUP})
+      std::signal(signal, SIG_DFL);
 #ifdef __linux__
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever ends the parent
 #endif
@@ -102,7 +107,8 @@ void Party::stop() {
   pid_ = -1;
 }
 
-std::string ask(const std::vector<Party*>& parties, const std::string& text, std::vector<Answer>& answers) {
+std::string ask(const std::vector<Party*>& parties, const std::string& text,
+                std::vector<Answer>& answers) {
   std::signal(SIGPIPE, SIG_IGN);
   const std::string asked = compose({text, question});
   answers.assign(parties.size(), {});
@@ -116,7 +122,8 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text, std
   int silent_ms = 0;
   for (std::size_t open = parties.size(); open > 0;) {
     if (was_interrupted()) {
-      for (Party* party : parties) party->stop();  // what they still have to say answers nothing that is asked later
+      for (Party* party : parties)
+        party->stop();  // what they still have to say answers nothing that is asked later
       return "interrupted";
     }
     std::vector<pollfd> waits;
@@ -129,25 +136,29 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text, std
     silent_ms = ready > 0 ? 0 : silent_ms + glance_ms;
     if (ready == 0 && silent_ms < silence_ms_max) continue;
     if (ready == 0) {
-      return "expected a line {\"hash\":...} in answer to one, as `sidekick-trace record -` gives it; nothing came for 60 s";
+      return "expected a line {\"hash\":...} in answer to one, as `sidekick-trace record -` gives "
+             "it; nothing came for 60 s";
     }
     for (std::size_t i = 0; i < parties.size(); ++i) {
       Party& party = *parties[i];
       if (waits[2 * i + 1].revents != 0) {
         const auto size = ::write(party.to_, asked.data() + sent[i], asked.size() - sent[i]);
-        sent[i] = size < 0 ? asked.size() : sent[i] + static_cast<std::size_t>(size);  // who is gone reads no more
+        sent[i] = size < 0 ? asked.size()
+                           : sent[i] + static_cast<std::size_t>(size);  // who is gone reads no more
       }
       if (waits[2 * i].revents == 0) continue;
       char bytes[65536];
       const auto size = ::read(party.from_, bytes, sizeof bytes);
       if (size > 0) answers[i].text.append(bytes, static_cast<std::size_t>(size));
-      if (const std::string wrong = checks[i].look(answers[i].text); !wrong.empty()) return not_repeated(party.command_, wrong);
+      if (const std::string wrong = checks[i].look(answers[i].text); !wrong.empty())
+        return not_repeated(party.command_, wrong);
       const std::size_t end = find_end(answers[i].text);
       if (size > 0 && end == std::string::npos) continue;
       is_done[i] = 1;
       --open;
       if (size > 0) {
-        if (const std::string wrong = checks[i].end(); !wrong.empty()) return not_repeated(party.command_, wrong);
+        if (const std::string wrong = checks[i].end(); !wrong.empty())
+          return not_repeated(party.command_, wrong);
         answers[i].text.resize(end);
         party.has_answered_ = true;
         continue;

@@ -1,6 +1,7 @@
-// shrink: from a long trace to the shortest found that still shows the same. A candidate is some of the inputs; what comes of them is
-// recorded anew each time, so two must be asked where a difference is looked for: this build's core, and the command that stands for the
-// other build. Holds the inputs of one hub.
+// shrink: from a long trace to the shortest found that still shows the same. A candidate is some of
+// the inputs; what comes of them is recorded anew each time, so two must be asked where a
+// difference is looked for: this build's core, and the command that stands for the other build.
+// Holds the inputs of one hub.
 #include <algorithm>
 #include <cstdio>
 #include <set>
@@ -12,8 +13,8 @@
 #include "files.hpp"
 #include "shrink/lighten.hpp"
 #include "shrink/parties.hpp"
-#include "trace/printable.hpp"
 #include "sidekick/text.hpp"
+#include "trace/printable.hpp"
 
 namespace sidekick::trace {
 
@@ -56,7 +57,8 @@ class Shrinker {
     header_ = header;
     const std::size_t before = items.size();
     const Finding whole = find(items);
-    if (was_interrupted()) return told_of_interrupt(told_.files[0], "nothing is found yet, and nothing written");
+    if (was_interrupted())
+      return told_of_interrupt(told_.files[0], "nothing is found yet, and nothing written");
     if (!error_.empty()) return unusable("shrink", error_);
     if (whole.kind.empty()) return -1;
     kind_ = whole.kind;
@@ -75,16 +77,20 @@ class Shrinker {
     if (!error_.empty()) return unusable("shrink", error_);
     const int status = write(before);
     if (status != 0) return status;
-    if (is_interrupted) return told_of_interrupt(told_.out.c_str(), "is the shortest found until then");
+    if (is_interrupted)
+      return told_of_interrupt(told_.out.c_str(), "is the shortest found until then");
     if (has_tried_all_) {
-      std::fprintf(stderr, "%s: stopped after %u trials, before all was tried: go on with `sidekick-trace shrink %s -o OTHER` and the same options, or allow more (--trials N)\n",
+      std::fprintf(stderr,
+                   "%s: stopped after %u trials, before all was tried: go on with `sidekick-trace "
+                   "shrink %s -o OTHER` and the same options, or allow more (--trials N)\n",
                    told_.out.c_str(), told_.trials, told_.out.c_str());
     }
     return 0;
   }
 
  private:
-  /// Without what a host must never do: open a client that is open. (The whole trace is tried as it is.)
+  /// Without what a host must never do: open a client that is open. (The whole trace is tried as it
+  /// is.)
   static std::vector<Item> lawful(const std::vector<Item>& items) {
     std::set<u32> open;
     std::vector<Item> kept;
@@ -115,7 +121,8 @@ class Shrinker {
       const std::size_t end = text.find('\n', at);
       const Bytes line = text.substr(at, end - at);
       if (line.starts_with("{\"in\":")) ++inputs;
-      if (line.starts_with("{\"out\":") && line.find(wanted) != Bytes::npos) return {"says", inputs - 1};
+      if (line.starts_with("{\"out\":") && line.find(wanted) != Bytes::npos)
+        return {"says", inputs - 1};
       at = end == Bytes::npos ? text.size() : end + 1;
     }
     return {};
@@ -123,7 +130,8 @@ class Shrinker {
 
   Finding find_difference(std::size_t last) {
     if (answers_[0].has_trapped && answers_[1].has_trapped) return {};
-    if (answers_[0].has_trapped || answers_[1].has_trapped) return {answers_[0].has_trapped ? "this build traps" : "the other traps", last};
+    if (answers_[0].has_trapped || answers_[1].has_trapped)
+      return {answers_[0].has_trapped ? "this build traps" : "the other traps", last};
     // The headers may differ: each tells of its version.
     Bytes one = Bytes(answers_[0].text).substr(answers_[0].text.find('\n') + 1);
     Bytes other = Bytes(answers_[1].text).substr(answers_[1].text.find('\n') + 1);
@@ -134,10 +142,12 @@ class Shrinker {
       const Bytes other_line = other.substr(0, other.find('\n'));
       if (line != other_line) {
         if (line.starts_with("{\"in\":") && other_line.starts_with("{\"in\":")) {
-          error_ = compose({"the command did not repeat the header and the inputs: expected ", printable(line, 200), ", found ", printable(other_line, 200)});
+          error_ = compose({"the command did not repeat the header and the inputs: expected ",
+                            printable(line, 200), ", found ", printable(other_line, 200)});
           return {};
         }
-        // Not by what was said: a publish that reaches one too many may shrink to one that reaches one instead of nobody.
+        // Not by what was said: a publish that reaches one too many may shrink to one that reaches
+        // one instead of nobody.
         const std::string kind(member_of(input, "{\"in\":\""));
         return {kind, inputs == 0 ? 0 : inputs - 1};
       }
@@ -171,11 +181,13 @@ class Shrinker {
     if (!is_trap()) return;
     for (std::size_t low = 0; low + 1 < items_.size();) {
       const std::size_t middle = low + (items_.size() - low) / 2;
-      if (!attempt({items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(middle)})) low = middle;
+      if (!attempt({items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(middle)}))
+        low = middle;
     }
   }
 
-  /// A guess that is often right, and saves most of the trials: what is about the same clients, tokens or topics, or about those of these.
+  /// A guess that is often right, and saves most of the trials: what is about the same clients,
+  /// tokens or topics, or about those of these.
   void keep_what_concerns_the_last() {
     if (items_.empty()) return;
     About about = items_.back().about;
@@ -197,8 +209,11 @@ class Shrinker {
     for (std::size_t chunk = std::max<std::size_t>(items_.size() / 2, 1); chunk > 0; chunk /= 2) {
       for (std::size_t end = items_.size(); end > 0;) {
         const std::size_t start = end > chunk ? end - chunk : 0;
-        std::vector<Item> candidate(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(start));
-        candidate.insert(candidate.end(), items_.begin() + static_cast<std::ptrdiff_t>(std::min(end, items_.size())), items_.end());
+        std::vector<Item> candidate(items_.begin(),
+                                    items_.begin() + static_cast<std::ptrdiff_t>(start));
+        candidate.insert(candidate.end(),
+                         items_.begin() + static_cast<std::ptrdiff_t>(std::min(end, items_.size())),
+                         items_.end());
         attempt(std::move(candidate));
         end = std::min(start, items_.size());
       }
@@ -234,11 +249,16 @@ class Shrinker {
     }
     if (!error_.empty()) return unusable("shrink", error_);
     std::FILE* out = create_file(told_.out);
-    if (out == nullptr || std::fwrite(text.data(), 1, text.size(), out) != text.size() || std::fclose(out) != 0) return unusable(told_.out, "cannot be written to");
+    if (out == nullptr || std::fwrite(text.data(), 1, text.size(), out) != text.size() ||
+        std::fclose(out) != 0)
+      return unusable(told_.out, "cannot be written to");
     const auto lines = static_cast<unsigned long long>(std::count(text.begin(), text.end(), '\n'));
     u64 left = 0;
-    for (std::size_t at = text.find("\n{\"in\":"); at != std::string::npos; at = text.find("\n{\"in\":", at + 1)) ++left;
-    std::printf("%s: %llu inputs of %zu, %llu lines\n", told_.out.c_str(), static_cast<unsigned long long>(left), before, lines);
+    for (std::size_t at = text.find("\n{\"in\":"); at != std::string::npos;
+         at = text.find("\n{\"in\":", at + 1))
+      ++left;
+    std::printf("%s: %llu inputs of %zu, %llu lines\n", told_.out.c_str(),
+                static_cast<unsigned long long>(left), before, lines);
     return 0;
   }
 
@@ -260,13 +280,17 @@ std::string wrong_of(const Told& told) {
   if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
   if (told.until.empty()) {
     if (!told.against.empty()) return "";
-    return "expected --against COMMAND, which records as the other build does (\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
-           "what the trace itself says came of all inputs together and is no answer to fewer. Or --until trap, or --until says:TEXT";
+    return "expected --against COMMAND, which records as the other build does "
+           "(\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
+           "what the trace itself says came of all inputs together and is no answer to fewer. Or "
+           "--until trap, or --until says:TEXT";
   }
   if (told.until != "trap" && !(told.until.starts_with("says:") && told.until.size() > 5)) {
     return compose({"expected trap or says:TEXT behind --until, found ", told.until});
   }
-  return told.against.empty() ? "" : compose({"expected no --against with --until ", told.until, ", which is about this build alone"});
+  return told.against.empty() ? ""
+                              : compose({"expected no --against with --until ", told.until,
+                                         ", which is about this build alone"});
 }
 
 Item item_of(const Reader& reader, Follower& follower) {
@@ -297,7 +321,8 @@ int shrink_trace(const Told& told, Reader& reader) {
       if (const int status = shrinker.run(header, std::move(items)); status >= 0) return status;
       items = {};
     }
-    if (was_interrupted()) return told_of_interrupt(told.files[0], "nothing is found yet, and nothing written");
+    if (was_interrupted())
+      return told_of_interrupt(told.files[0], "nothing is found yet, and nothing written");
     if (step == Reader::Step::end) break;
     if (step == Reader::Step::header) {
       header = reader.line() + "\n";
@@ -313,7 +338,10 @@ int shrink_trace(const Told& told, Reader& reader) {
     }
   }
   std::fprintf(stderr, "%s: nothing to shrink: %s\n", told.files[0],
-               !has_inputs ? "it has no inputs" : told.until == "trap" ? "this build does not trap on it" : told.against.empty() ? "this build does not say that" : "this build and the other record the same");
+               !has_inputs            ? "it has no inputs"
+               : told.until == "trap" ? "this build does not trap on it"
+               : told.against.empty() ? "this build does not say that"
+                                      : "this build and the other record the same");
   return 1;
 }
 

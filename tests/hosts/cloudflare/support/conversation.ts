@@ -2,8 +2,8 @@
 // everybody saw, step by step, so that two ways of living through it can be compared. Draws steps; judges nothing.
 import type * as http from "node:http";
 import { startAppServer } from "../../shared/support/app-server.ts";
-import { health, post, request, settle, startSidekick, TestClient, until } from "./sidekick.ts";
 import type { WorkerdSidekick } from "./sidekick.ts";
+import { health, post, request, settle, startSidekick, TestClient, until } from "./sidekick.ts";
 
 const STEPS = 60;
 const CLIENTS = 5;
@@ -36,11 +36,18 @@ export async function startRig(seeds: readonly number[]): Promise<Rig> {
   const held: http.ServerResponse[] = [];
   const app = await startAppServer((response, { body }) => {
     if (body.includes('"slow"')) held.push(response);
-    else if (body.includes("refuse")) response.writeHead(400).end('{ "fault": "client", "message": "refused" }');
+    else if (body.includes("refuse"))
+      response.writeHead(400).end('{ "fault": "client", "message": "refused" }');
     else response.writeHead(204).end();
   });
   const settings = { secret: "test-secret", server_url: app.url, server_secret: "s", limits };
-  const sidekick = await startSidekick({ env: { SIDEKICK_HUBS: JSON.stringify(Object.fromEntries(seeds.map((seed) => [hubOf(seed), settings]))) } });
+  const sidekick = await startSidekick({
+    env: {
+      SIDEKICK_HUBS: JSON.stringify(
+        Object.fromEntries(seeds.map((seed) => [hubOf(seed), settings])),
+      ),
+    },
+  });
   let taken = 0;
   const forwarded = () => {
     const bodies = app.forwarded.slice(taken).map(({ body }) => body);
@@ -51,7 +58,11 @@ export async function startRig(seeds: readonly number[]): Promise<Rig> {
 }
 
 /** Lives through one conversation. `between` comes after every step. */
-export async function converse(rig: Rig, seed: number, between: (hub: string, isForwarding: boolean) => Promise<void>): Promise<string[]> {
+export async function converse(
+  rig: Rig,
+  seed: number,
+  between: (hub: string, isForwarding: boolean) => Promise<void>,
+): Promise<string[]> {
   const conversation = new Conversation(rig, seed);
   await conversation.begin();
   for (let step = 0; step < STEPS; step++) {
@@ -95,7 +106,8 @@ class Conversation {
 
   async begin(): Promise<void> {
     await this.#setClock();
-    for (let at = 0; at < CLIENTS - 1; at++) this.#clients[at] = await TestClient.connect(this.#port, this.#headers);
+    for (let at = 0; at < CLIENTS - 1; at++)
+      this.#clients[at] = await TestClient.connect(this.#port, this.#headers);
   }
 
   async end(): Promise<void> {
@@ -106,15 +118,23 @@ class Conversation {
   /** One step, and what everybody saw of it. */
   async step(): Promise<void> {
     const [frequency, steps] = [[3, 2, 1] as const, this.#steps()];
-    const drawn = this.#pick(steps.flatMap((group, i) => group.flatMap((step) => Array.from({ length: frequency[i]! }, () => step))));
+    const drawn = this.#pick(
+      steps.flatMap((group, i) =>
+        group.flatMap((step) => Array.from({ length: frequency[i]! }, () => step)),
+      ),
+    );
     this.#got = Array.from({ length: CLIENTS }, () => []);
     this.seen.push(await drawn());
     await this.#hear();
     await until(async () => (await this.#health()).forwards === (this.isForwarding ? 1 : 0));
     await this.#hear(); // also what the app server's answer has brought
-    for (const [at, messages] of this.#got.entries()) for (const message of messages) this.seen.push(`  client ${at} gets ${message}`);
+    for (const [at, messages] of this.#got.entries())
+      for (const message of messages) this.seen.push(`  client ${at} gets ${message}`);
     for (const body of this.#rig.forwarded()) this.seen.push(`  app server gets ${body}`);
-    this.seen.push(`  ${JSON.stringify(await this.#health())}`, `  stored: ${await this.#stored()}`);
+    this.seen.push(
+      `  ${JSON.stringify(await this.#health())}`,
+      `  stored: ${await this.#stored()}`,
+    );
   }
 
   /** Three times, twice, and once as often. */
@@ -122,10 +142,7 @@ class Conversation {
     const latest = () => this.#tokens.at(-1)?.token ?? "none";
     const any = () => this.#pick(this.#tokens)?.token ?? "none";
     return [
-      [
-        () => this.#publish(),
-        () => this.#say({ type: "subscribe", token: latest() }),
-      ],
+      [() => this.#publish(), () => this.#say({ type: "subscribe", token: latest() })],
       [
         () => this.#comeOrGo(),
         () => this.#register(this.#room()),
@@ -177,13 +194,25 @@ class Conversation {
   /** So much that the record of the client, or of two like it, does not fit an attachment; and both are more than it may. */
   #listenToMuch(type: "listen" | "unlisten"): Promise<string> {
     const which = this.#pick(["first", "second"]);
-    return this.#say({ type, resources: Array.from({ length: 130 }, (_, i) => `much/${which}/${i}/${"x".repeat(130)}`) });
+    return this.#say({
+      type,
+      resources: Array.from({ length: 130 }, (_, i) => `much/${which}/${i}/${"x".repeat(130)}`),
+    });
   }
 
   #talkNonsense(): Promise<string> {
     const nonsense = [
-      "{ wrong", "", "[]", "\u0000", '{ "type": "nonsense" }', '{ "type": "listen" }', '{ "type": "send", "token": 7 }', "[".repeat(300),
-      Buffer.from([0xff, 0xfe]), Buffer.from('{ "type": "ping" }x'), " ".repeat(limits.frame_bytes_max + 1),
+      "{ wrong",
+      "",
+      "[]",
+      "\u0000",
+      '{ "type": "nonsense" }',
+      '{ "type": "listen" }',
+      '{ "type": "send", "token": 7 }',
+      "[".repeat(300),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from('{ "type": "ping" }x'),
+      " ".repeat(limits.frame_bytes_max + 1),
     ];
     return this.#say(this.#pick(nonsense));
   }
@@ -193,9 +222,11 @@ class Conversation {
     const room = this.#room();
     const said = [await this.#register(room), await this.#register(room)];
     const who = [...this.#clients.keys()].find((at) => this.#clients[at] !== undefined);
-    for (const { token } of this.#tokens.slice(-2)) said.push(await this.#say({ type: "subscribe", token }, who));
+    for (const { token } of this.#tokens.slice(-2))
+      said.push(await this.#say({ type: "subscribe", token }, who));
     said.push(await this.#publish(room));
-    if (who !== undefined && this.#random() % 2 === 0) said.push(await this.#say({ type: "unsubscribe", token: this.#tokens.at(-1)!.token }, who));
+    if (who !== undefined && this.#random() % 2 === 0)
+      said.push(await this.#say({ type: "unsubscribe", token: this.#tokens.at(-1)!.token }, who));
     said.push(await this.#publish(room));
     return said.join("; ");
   }
@@ -204,7 +235,11 @@ class Conversation {
 
   /** With the token of the slow one it waits behind that. */
   #send(data: unknown): Promise<string> {
-    return this.#say({ type: "send", ...(this.#pick(this.#tokens) ?? { token: "none", ...this.#room() }), data });
+    return this.#say({
+      type: "send",
+      ...(this.#pick(this.#tokens) ?? { token: "none", ...this.#room() }),
+      data,
+    });
   }
 
   async #sendSlow(): Promise<string> {
@@ -230,12 +265,19 @@ class Conversation {
   async #register(room: Omit<Entry, "token">): Promise<string> {
     const entry = { token: `token-${this.#tokens.length}-${this.#seed}`, ...room };
     this.#tokens.push(entry);
-    const { status, body } = await this.#post("/connection", { ...entry, context: { user: this.#pick(["ann", "bob", "\u00fcn\u00ef"]) } });
+    const { status, body } = await this.#post("/connection", {
+      ...entry,
+      context: { user: this.#pick(["ann", "bob", "\u00fcn\u00ef"]) },
+    });
     return `register ${JSON.stringify(entry)}: ${status} ${body}`;
   }
 
   async #registerAgain(): Promise<string> {
-    const { status, body } = await this.#post("/connection", { token: this.#pick(this.#tokens)?.token ?? "again", ...this.#room(), context: "again" });
+    const { status, body } = await this.#post("/connection", {
+      token: this.#pick(this.#tokens)?.token ?? "again",
+      ...this.#room(),
+      context: "again",
+    });
     return `register again: ${status} ${body}`;
   }
 
@@ -246,7 +288,10 @@ class Conversation {
   }
 
   async #publish(room = this.#room()): Promise<string> {
-    const message = { ...room, data: { n: this.#random() % 1000, text: "\u00fcn\u00ef\ud83d\ude00" } };
+    const message = {
+      ...room,
+      data: { n: this.#random() % 1000, text: "\u00fcn\u00ef\ud83d\ude00" },
+    };
     const { status, body } = await this.#post("/message", message);
     return `publish ${JSON.stringify(message)}: ${status} ${body}`;
   }
@@ -254,7 +299,12 @@ class Conversation {
   async #postNonsense(): Promise<string> {
     const path = this.#pick(["/connection", "/resources", "/message", "/nothing"]);
     const secret = this.#pick(["test-secret", "test-secret", "wrong"]);
-    const { status, body } = await request(this.#port, path, this.#pick(["", "{", "[]", '{"resources":7}']), { headers: this.#headers, secret });
+    const { status, body } = await request(
+      this.#port,
+      path,
+      this.#pick(["", "{", "[]", '{"resources":7}']),
+      { headers: this.#headers, secret },
+    );
     return `post nonsense to ${path}: ${status} ${body}`;
   }
 
@@ -266,7 +316,8 @@ class Conversation {
     await this.#setClock();
     const isLate = this.#random() % 2 === 0;
     const alarmAt = await this.#rig.sidekick.test(`alarm-at?hub=${this.#hub}`);
-    if (!isLate && alarmAt !== null && alarmAt <= this.#now) await this.#rig.sidekick.test(`alarm?hub=${this.#hub}`);
+    if (!isLate && alarmAt !== null && alarmAt <= this.#now)
+      await this.#rig.sidekick.test(`alarm?hub=${this.#hub}`);
     let said = `${PAUSE_MS} ms pass`;
     if (this.#slow !== undefined && this.#slow.until <= this.#now) {
       await until(async () => (await this.#health()).forwards === 0); // given up; what waited behind it goes
@@ -304,14 +355,23 @@ class Conversation {
 
   /** All that clients have said is dealt with, and what has come of it is noted. */
   async #hear(): Promise<void> {
-    for (const [at, client] of this.#clients.entries()) if (client !== undefined) this.#got[at]!.push(...(await settle(client)));
+    for (const [at, client] of this.#clients.entries())
+      if (client !== undefined) this.#got[at]!.push(...(await settle(client)));
   }
 
   /** The tokens, who has a record in rows, and whether the alarm stands for the first token that will be over. */
   async #stored(): Promise<string> {
-    const tokens = await this.#rig.sidekick.sql("SELECT key, state, expires_at FROM token ORDER BY key", this.#hub);
-    const [{ inRows }] = await this.#rig.sidekick.sql("SELECT count(DISTINCT client) AS inRows FROM client", this.#hub);
-    const firstDue = Math.min(...tokens.filter(({ state }) => state === 0).map(({ expires_at }) => expires_at));
+    const tokens = await this.#rig.sidekick.sql(
+      "SELECT key, state, expires_at FROM token ORDER BY key",
+      this.#hub,
+    );
+    const [{ inRows }] = await this.#rig.sidekick.sql(
+      "SELECT count(DISTINCT client) AS inRows FROM client",
+      this.#hub,
+    );
+    const firstDue = Math.min(
+      ...tokens.filter(({ state }) => state === 0).map(({ expires_at }) => expires_at),
+    );
     const alarmAt = (await this.#rig.sidekick.test(`alarm-at?hub=${this.#hub}`)) ?? Infinity;
     return `${JSON.stringify(tokens)}, ${inRows} in rows, alarm ${alarmAt <= firstDue ? "in time" : `at ${alarmAt}, too late for ${firstDue}`}`;
   }
@@ -321,7 +381,10 @@ class Conversation {
   }
 
   #room(): Omit<Entry, "token"> {
-    return { channel: this.#pick(["chat", "grid"]), params: this.#pick([{}, { roomId: "1", x: "a,b:c/d" }]) as Record<string, string> };
+    return {
+      channel: this.#pick(["chat", "grid"]),
+      params: this.#pick([{}, { roomId: "1", x: "a,b:c/d" }]) as Record<string, string>,
+    };
   }
 
   #resources(): string[] {

@@ -1,14 +1,20 @@
 // A Sidekick in workerd for tests, with its back door, and what talks to it.
 import assert from "node:assert/strict";
-import { startAppServer } from "../../shared/support/app-server.ts";
-import type { Answer, AppServer } from "../../shared/support/app-server.ts";
-import { registerToken, request, SECRET, TestClient } from "../../shared/support/sidekick.ts";
-import { startWorkerd } from "../../../../worker/workerd/workerd.ts";
-import { testWorker } from "./workers.ts";
 import type { Workerd } from "../../../../worker/workerd/workerd.ts";
+import { startWorkerd } from "../../../../worker/workerd/workerd.ts";
+import type { Answer, AppServer } from "../../shared/support/app-server.ts";
+import { startAppServer } from "../../shared/support/app-server.ts";
+import { registerToken, request, SECRET, TestClient } from "../../shared/support/sidekick.ts";
+import { testWorker } from "./workers.ts";
 
 export { closeEverything } from "../../shared/support/left-open.ts";
-export { RawConnection, registerToken, request, SECRET, TestClient } from "../../shared/support/sidekick.ts";
+export {
+  RawConnection,
+  registerToken,
+  request,
+  SECRET,
+  TestClient,
+} from "../../shared/support/sidekick.ts";
 
 export interface WorkerdSidekick extends Workerd {
   /** Empties the object's memory, as sleep does, once nothing is under way; or resets it, as a deployment does: then all sockets
@@ -32,16 +38,26 @@ export interface Options {
   readonly storage?: string;
 }
 
-export async function startSidekick({ env = {}, limits = {}, main = testWorker, storage }: Options = {}): Promise<WorkerdSidekick> {
+export async function startSidekick({
+  env = {},
+  limits = {},
+  main = testWorker,
+  storage,
+}: Options = {}): Promise<WorkerdSidekick> {
   const workerd = await startWorkerd({
     main,
     unsafe: true,
-    env: { SIDEKICK_SECRET: SECRET, SIDEKICK_LIMITS: JSON.stringify({ auth_failure_delay_ms: 0, ...limits }), ...env },
+    env: {
+      SIDEKICK_SECRET: SECRET,
+      SIDEKICK_LIMITS: JSON.stringify({ auth_failure_delay_ms: 0, ...limits }),
+      ...env,
+    },
     ...(storage !== undefined && { storage }),
   });
   const test = async (path: string, body: string | Buffer = "") => {
     const answer = await request(workerd.port, `/test/${path}`, body);
-    if (answer.status !== 200) throw new Error(`/test/${path}: ${answer.status} ${answer.body}\n${workerd.output()}`);
+    if (answer.status !== 200)
+      throw new Error(`/test/${path}: ${answer.status} ${answer.body}\n${workerd.output()}`);
     return JSON.parse(answer.body);
   };
   const sql = (statement: string, hub = "sidekick") => test(`sql?hub=${hub}`, statement);
@@ -49,7 +65,8 @@ export async function startSidekick({ env = {}, limits = {}, main = testWorker, 
     ...workerd,
     test,
     sql,
-    evict: async (sockets, hub = "sidekick") => void (await test(`evict?sockets=${sockets}&hub=${hub}`)),
+    evict: async (sockets, hub = "sidekick") =>
+      void (await test(`evict?sockets=${sockets}&hub=${hub}`)),
     constructed: (hub = "sidekick") => test(`constructed?hub=${hub}`),
     rows: async (table, hub) => (await sql(`SELECT count(*) AS n FROM ${table}`, hub))[0].n,
   };
@@ -78,18 +95,31 @@ export async function startApp(answer?: Answer): Promise<AppServer> {
   return app;
 }
 
-export async function startWithApp(answer: Answer, options: Options = {}): Promise<{ app: AppServer; sidekick: WorkerdSidekick }> {
+export async function startWithApp(
+  answer: Answer,
+  options: Options = {},
+): Promise<{ app: AppServer; sidekick: WorkerdSidekick }> {
   const app = await startApp(answer);
-  const sidekick = await start({ ...options, env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_SERVER_SECRET: "server-secret", ...options.env } });
+  const sidekick = await start({
+    ...options,
+    env: { SIDEKICK_SERVER_URL: app.url, SIDEKICK_SERVER_SECRET: "server-secret", ...options.env },
+  });
   return { app, sidekick };
 }
 
 /** A client, and how it sends into a channel of its own. */
-export async function sender(port: number, roomId = "1"): Promise<{ client: TestClient; token: string; send: (data: unknown) => void }> {
+export async function sender(
+  port: number,
+  roomId = "1",
+): Promise<{ client: TestClient; token: string; send: (data: unknown) => void }> {
   const token = `token-to-send-with-${roomId}`;
   await registerToken(port, token, "chat", { roomId });
   const client = await TestClient.connect(port);
-  return { client, token, send: (data) => client.send({ type: "send", token, channel: "chat", params: { roomId }, data }) };
+  return {
+    client,
+    token,
+    send: (data) => client.send({ type: "send", token, channel: "chat", params: { roomId }, data }),
+  };
 }
 
 /** Lets a token go that was registered: it is over after `token_resume_ms`, a bound that hurries nobody who is still to take one. */
@@ -99,10 +129,14 @@ export async function letGo(port: number, token: string, headers = {}): Promise<
   await client.close();
 }
 
-export const post = (port: number, path: string, body: unknown, headers = {}) => request(port, path, JSON.stringify(body), { headers });
+export const post = (port: number, path: string, body: unknown, headers = {}) =>
+  request(port, path, JSON.stringify(body), { headers });
 
 /** The counts of GET /health. */
-export async function health(port: number, headers = {}): Promise<{ clients: number; tokens: number; topics: number; forwards: number }> {
+export async function health(
+  port: number,
+  headers = {},
+): Promise<{ clients: number; tokens: number; topics: number; forwards: number }> {
   return JSON.parse((await request(port, "/health", undefined, { method: "GET", headers })).body);
 }
 
@@ -111,7 +145,12 @@ export async function health(port: number, headers = {}): Promise<{ clients: num
 export async function settle(client: TestClient): Promise<string[]> {
   client.send('{ "type": "ping" }');
   const messages: string[] = [];
-  for (let message = await client.nextText(); message !== '{"type":"pong"}'; message = await client.nextText()) messages.push(message);
+  for (
+    let message = await client.nextText();
+    message !== '{"type":"pong"}';
+    message = await client.nextText()
+  )
+    messages.push(message);
   return messages;
 }
 

@@ -2,13 +2,13 @@
 // sleep or resets it, reads and breaks its tables, makes its module trap, holds its alarm back, and moves its clock.
 import unsafe from "workerd:unsafe";
 import wasm from "../../../../worker/module/sidekick.wasm";
-import { watched } from "../../shared/support/watched-hub.js";
-import type { Input } from "../../../../worker/src/module/border.generated.js";
-import type { HubLike } from "../../../../worker/src/module/hub.js";
-import { Replayer } from "../../../../worker/src/module/replay.js";
 import { SidekickObject as RealObject } from "../../../../worker/src/cloudflare/object.js";
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
 import worker from "../../../../worker/src/cloudflare/worker.js";
+import type { Input } from "../../../../worker/src/module/border.generated.js";
+import type { HubLike } from "../../../../worker/src/module/hub.js";
+import { Replayer } from "../../../../worker/src/module/replay.js";
+import { watched } from "../../shared/support/watched-hub.js";
 
 export { AppServer } from "../../../../worker/src/cloudflare/app-server.js";
 
@@ -47,8 +47,11 @@ export class SidekickObject extends RealObject {
   sql(statement: string): unknown[] {
     const decoder = new TextDecoder();
     const rows = this.ctx.storage.sql.exec(statement).toArray();
-    const plain = (value: unknown) => (value instanceof ArrayBuffer ? decoder.decode(value) : value);
-    return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])));
+    const plain = (value: unknown) =>
+      value instanceof ArrayBuffer ? decoder.decode(value) : value;
+    return rows.map((row) =>
+      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])),
+    );
   }
 
   override async alarm(): Promise<void> {
@@ -81,8 +84,10 @@ export class SidekickObject extends RealObject {
 
 /** Any frame or body with the word `trap!` in it, and any record with `poison!`. */
 function isFatal(input: Input): boolean {
-  if (input.type === "restore_token") return new TextDecoder().decode(input.record as Uint8Array).includes("poison!");
-  const bytes = input.type === "client_frame" ? input.bytes : input.type === "http_request" ? input.body : "";
+  if (input.type === "restore_token")
+    return new TextDecoder().decode(input.record as Uint8Array).includes("poison!");
+  const bytes =
+    input.type === "client_frame" ? input.bytes : input.type === "http_request" ? input.body : "";
   return (typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes)).includes("trap!");
 }
 
@@ -90,13 +95,19 @@ export default {
   async fetch(request: Request, env: Env): Promise<Response> {
     const { pathname, searchParams: asked } = new URL(request.url);
     if (!pathname.startsWith("/test/")) return worker.fetch(request, env);
-    const stub = env.SIDEKICK.getByName(asked.get("hub") ?? "sidekick") as unknown as DurableObjectStub<SidekickObject>;
+    const stub = env.SIDEKICK.getByName(
+      asked.get("hub") ?? "sidekick",
+    ) as unknown as DurableObjectStub<SidekickObject>;
     const id = stub.id.toString();
     switch (pathname.slice("/test/".length)) {
       case "replay":
         return Response.json(replay(new Uint8Array(await request.arrayBuffer())));
       case "evict":
-        return Response.json((await unsafe.evict(stub, { webSockets: asked.get("sockets") as "hibernate" | "close" })) ?? null);
+        return Response.json(
+          (await unsafe.evict(stub, {
+            webSockets: asked.get("sockets") as "hibernate" | "close",
+          })) ?? null,
+        );
       case "constructed":
         return Response.json(constructed.get(id) ?? 0);
       case "hubs":
@@ -134,5 +145,9 @@ function replay(trace: Uint8Array): unknown {
     if (difference !== undefined) return { difference };
     start = end + 1;
   }
-  return { difference: replayer.end(trace.subarray(start)), inputs: replayer.inputs, cuts: replayer.cuts };
+  return {
+    difference: replayer.end(trace.subarray(start)),
+    inputs: replayer.inputs,
+    cuts: replayer.cuts,
+  };
 }

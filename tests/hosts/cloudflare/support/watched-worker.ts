@@ -1,9 +1,11 @@
 // The Worker under test (test-worker.ts) with a storage and hubs that are watched: which writes the output gate waits for, and whether a hub
 // makes lines for a recording. `/test/refuse-recording` makes the storage refuse a recording's rows. For a single object.
-import { SidekickObject as TestedObject } from "./test-worker.js";
-import worker from "./test-worker.js";
-import type { HubLike } from "../../../../worker/src/module/hub.js";
+
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
+import type { HubLike } from "../../../../worker/src/module/hub.js";
+// The Worker under test (test-worker.ts) with a storage and hubs that are watched: which writes the output gate waits for, and whether a hub
+// makes lines for a recording. `/test/refuse-recording` makes the storage refuse a recording's rows. For a single object.
+import worker, { SidekickObject as TestedObject } from "./test-worker.js";
 
 export { AppServer } from "./test-worker.js";
 
@@ -51,7 +53,9 @@ function watchedStorage(storage: DurableObjectStorage): DurableObjectStorage {
 export class SidekickObject extends TestedObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    Object.defineProperty(this, "ctx", { value: replaced(ctx, { storage: watchedStorage(ctx.storage) }) });
+    Object.defineProperty(this, "ctx", {
+      value: replaced(ctx, { storage: watchedStorage(ctx.storage) }),
+    });
   }
 
   recordedRows(): number {
@@ -83,7 +87,9 @@ export default {
         refuses = true;
         return Response.json(null);
       case "/test/recorded-rows": {
-        const stub = env.SIDEKICK.getByName("sidekick") as unknown as DurableObjectStub<SidekickObject>;
+        const stub = env.SIDEKICK.getByName(
+          "sidekick",
+        ) as unknown as DurableObjectStub<SidekickObject>;
         return Response.json(await stub.recordedRows());
       }
     }

@@ -1,8 +1,8 @@
 // sidekick-server as a process of its own, for what only this host has: --engine, --data, --tls-cert. SIDEKICK_COMMAND says which build it
 // is, and with which engine; the default is the one for tests, in wasmtime.
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,7 +11,9 @@ import { fileURLToPath } from "node:url";
 import { closeEverything } from "../../shared/support/left-open.ts";
 
 const root = fileURLToPath(new URL("../../../..", import.meta.url));
-const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests").split(" ").filter(Boolean);
+const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests")
+  .split(" ")
+  .filter(Boolean);
 /** The module that is in the sandbox: only where that is what is tested. */
 export const isWasmtime = !words.includes("native");
 export const moduleFile = join(root, "build/sidekick.wasi.wasm");
@@ -22,7 +24,11 @@ const folders: string[] = [];
 
 /** Runs a statement, a Python expression, on the database of a Sidekick that has stopped. */
 export function sql(data: string, statement: string): void {
-  execFileSync("python3", ["-c", `import sqlite3, sys, time\nwith sqlite3.connect(sys.argv[1] + "/tokens.sqlite") as db: db.execute(${statement})`, data]);
+  execFileSync("python3", [
+    "-c",
+    `import sqlite3, sys, time\nwith sqlite3.connect(sys.argv[1] + "/tokens.sqlite") as db: db.execute(${statement})`,
+    data,
+  ]);
 }
 
 /** CPU time that a process has used so far. */
@@ -42,7 +48,9 @@ export async function isSpinning(pid: number): Promise<boolean> {
 export async function cleanUp(): Promise<void> {
   await closeEverything();
   for (const child of leftRunning) child.kill("SIGKILL");
-  await Promise.all(folders.splice(0).map((folder) => rm(folder, { recursive: true, force: true })));
+  await Promise.all(
+    folders.splice(0).map((folder) => rm(folder, { recursive: true, force: true })),
+  );
 }
 
 export async function newFolder(): Promise<string> {
@@ -69,13 +77,34 @@ export interface RunOptions {
 /** On a free port of 127.0.0.1, unless the flags say otherwise. */
 export function run(flags: readonly string[], { env = {}, before = "" }: RunOptions = {}): Run {
   const [file = "", ...first] = words;
-  assert.ok(existsSync(join(root, file)) || existsSync(file), `${file} is missing: run scripts/build`);
-  const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
-  const all = [...first, "--port", "0", "--host", "127.0.0.1", "--secret", SECRET, "--auth-delay", "0", ...flags];
-  const child = spawn("sh", ["-c", `${before}exec "$0" "$@"`, file, ...all], { cwd: root, env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  assert.ok(
+    existsSync(join(root, file)) || existsSync(file),
+    `${file} is missing: run scripts/build`,
+  );
+  const inherited = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")),
+  );
+  const all = [
+    ...first,
+    "--port",
+    "0",
+    "--host",
+    "127.0.0.1",
+    "--secret",
+    SECRET,
+    "--auth-delay",
+    "0",
+    ...flags,
+  ];
+  const child = spawn("sh", ["-c", `${before}exec "$0" "$@"`, file, ...all], {
+    cwd: root,
+    env: { ...inherited, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   leftRunning.add(child);
   let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
   let isOver = false;
   const exit = new Promise<number | null>((resolve) => child.on("close", resolve)).finally(() => {
     isOver = true;
@@ -90,7 +119,8 @@ export function run(flags: readonly string[], { env = {}, before = "" }: RunOpti
       return exit;
     },
     async port() {
-      while (!isOver && !output.includes("Press Ctrl+C to stop")) await new Promise((resolve) => setTimeout(resolve, 5));
+      while (!isOver && !output.includes("Press Ctrl+C to stop"))
+        await new Promise((resolve) => setTimeout(resolve, 5));
       const port = /listening on http\S*:(\d+)\n/.exec(output)?.[1];
       if (port === undefined) throw new Error(`it did not start: ${output}`);
       return Number(port);

@@ -26,7 +26,11 @@ export class Inbox<T> {
       };
       const timer = setTimeout(() => {
         done();
-        reject(new Error(`waited in vain for ${what}; came so far: ${JSON.stringify(this.items, null, 1)}`));
+        reject(
+          new Error(
+            `waited in vain for ${what}; came so far: ${JSON.stringify(this.items, null, 1)}`,
+          ),
+        );
       }, waitMsMax);
       this.#waiting.add(look);
       look();

@@ -33,20 +33,41 @@ const startMsMax = 120_000;
 const stopMsMax = 60_000;
 
 export async function startSidekick(options: SidekickOptions): Promise<SidekickProcess> {
-  const [command, ...args] = (process.env["SIDEKICK_COMMAND"] ?? "node worker/dist/node/cli.js").split(" ").filter(Boolean);
+  const [command, ...args] = (process.env["SIDEKICK_COMMAND"] ?? "node worker/dist/node/cli.js")
+    .split(" ")
+    .filter(Boolean);
   args.push("--port", String(options.port ?? 0), "--secret", options.secret);
-  args.push("--server-url", options.serverUrl, "--server-secret", options.serverSecret, "--auth-delay", "0", ...(options.flags ?? []));
+  args.push(
+    "--server-url",
+    options.serverUrl,
+    "--server-secret",
+    options.serverSecret,
+    "--auth-delay",
+    "0",
+    ...(options.flags ?? []),
+  );
 
-  const child = spawn(command!, args, { cwd: root, env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command!, args, {
+    cwd: root,
+    env: environment(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
-  const described = () => `${command} ${args[0] ?? ""}\n--- its output ---\n${output || "(none)"}\n---`;
-  const exited = once(child, "exit").then(([code, signal]) => `exited with ${code === null ? signal : `code ${code}`}`);
+  const described = () =>
+    `${command} ${args[0] ?? ""}\n--- its output ---\n${output || "(none)"}\n---`;
+  const exited = once(child, "exit").then(
+    ([code, signal]) => `exited with ${code === null ? signal : `code ${code}`}`,
+  );
   exited.catch(() => undefined); // a spawn error rejects it; it is reported below
 
   const address = await new Promise<URL>((resolve, reject) => {
     const fail = (why: string) => {
       child.kill("SIGKILL");
-      reject(new Error(`the Sidekick did not start: ${why}: ${described()}\nHas everything been built? (scripts/build)`));
+      reject(
+        new Error(
+          `the Sidekick did not start: ${why}: ${described()}\nHas everything been built? (scripts/build)`,
+        ),
+      );
     };
     const timer = setTimeout(() => fail(`no address printed within ${startMsMax} ms`), startMsMax);
     const onOutput = (chunk: Buffer) => {
@@ -58,8 +79,17 @@ export async function startSidekick(options: SidekickOptions): Promise<SidekickP
     };
     child.stdout.on("data", onOutput);
     child.stderr.on("data", onOutput);
-    child.on("error", (error) => { clearTimeout(timer); fail(error.message); });
-    exited.then((how) => { clearTimeout(timer); fail(how); }, () => undefined);
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      fail(error.message);
+    });
+    exited.then(
+      (how) => {
+        clearTimeout(timer);
+        fail(how);
+      },
+      () => undefined,
+    );
   });
 
   // The printed host may be a wildcard; the tests speak to the loopback.
@@ -71,7 +101,9 @@ export async function startSidekick(options: SidekickOptions): Promise<SidekickP
     output: () => output,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) {
-        throw new Error(`the Sidekick had died before the test ended: it ${await exited}: ${described()}`);
+        throw new Error(
+          `the Sidekick had died before the test ended: it ${await exited}: ${described()}`,
+        );
       }
       child.kill("SIGTERM");
       const timer = setTimeout(() => child.kill("SIGKILL"), stopMsMax);

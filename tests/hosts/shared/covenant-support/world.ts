@@ -10,10 +10,10 @@ import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protoc
 import { CovenantServer } from "@covenant-rpc/server";
 import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
 import { z } from "zod";
-import { toNodeListener, type FetchHandler } from "../../../../worker/demo/http-adapter.js";
+import { type FetchHandler, toNodeListener } from "../../../../worker/demo/http-adapter.js";
 import { requireSidekickSecret } from "../../../../worker/src/guard/index.js";
 import { Inbox } from "./inbox.js";
-import { startSidekick, type SidekickProcess } from "./sidekick-process.js";
+import { type SidekickProcess, startSidekick } from "./sidekick-process.js";
 
 const chatMessage = z.union([
   z.object({ fail: z.string(), fault: z.enum(["client", "server"]) }),
@@ -23,7 +23,10 @@ const chatMessage = z.union([
 export const covenant = declareCovenant({
   procedures: {
     getItem: query({ input: z.string(), output: z.number() }),
-    addToItem: mutation({ input: z.object({ id: z.string(), by: z.number() }), output: z.number() }),
+    addToItem: mutation({
+      input: z.object({ id: z.string(), by: z.number() }),
+      output: z.number(),
+    }),
   },
   channels: {
     chat: channel({
@@ -93,7 +96,8 @@ function createApp(sidekickUrl: string, heard: Inbox<Heard>) {
   });
   server.defineChannel("chat", {
     onConnect: ({ inputs, params, reject }) => {
-      if (inputs.username === "mallory") reject(`${inputs.username} may not enter ${params["roomId"]}`, "client");
+      if (inputs.username === "mallory")
+        reject(`${inputs.username} may not enter ${params["roomId"]}`, "client");
       return { username: inputs.username };
     },
     onMessage: async ({ inputs, params, context, error }) => {
@@ -104,7 +108,8 @@ function createApp(sidekickUrl: string, heard: Inbox<Heard>) {
   });
   server.defineChannel("grid", {
     onConnect: ({ inputs }) => inputs,
-    onMessage: ({ inputs, params, context }) => heard.put({ channel: "grid", params, data: inputs, context }),
+    onMessage: ({ inputs, params, context }) =>
+      heard.put({ channel: "grid", params, data: inputs, context }),
   });
   server.assertAllDefined();
   return server;
@@ -133,10 +138,16 @@ export class World {
 
   /** Until the Sidekick holds so many clients: of what two sockets bring it, neither is promised to be first. */
   async hasClients(count: number): Promise<void> {
-    const ask = async () => (await fetch(`${this.sidekick.url}/health`, { headers: { Authorization: `Bearer ${sidekickSecret}` } })).json();
+    const ask = async () =>
+      (
+        await fetch(`${this.sidekick.url}/health`, {
+          headers: { Authorization: `Bearer ${sidekickSecret}` },
+        })
+      ).json();
     let clients: number;
     for (let asked = 0; (clients = (await ask()).clients) !== count; asked++) {
-      if (asked === 2_000) throw new Error(`waited in vain for ${count} clients; there are ${clients}`);
+      if (asked === 2_000)
+        throw new Error(`waited in vain for ${count} clients; there are ${clients}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -167,7 +178,11 @@ export class Peer {
     });
   }
 
-  async token(name: ChannelName, params: Record<string, string>, request: unknown): Promise<string> {
+  async token(
+    name: ChannelName,
+    params: Record<string, string>,
+    request: unknown,
+  ): Promise<string> {
     const result = await this.client.connect(name, params as never, request as never);
     if (!result.success) throw new Error(`connect was refused: ${JSON.stringify(result.error)}`);
     return result.token;
@@ -178,7 +193,9 @@ export class Peer {
     const token = await this.token(name, params, request);
     const messages = new Inbox<unknown>();
     const before = this.#confirmations();
-    const leave = await this.client.subscribe(name, params as never, token, (data: unknown) => messages.put(data));
+    const leave = await this.client.subscribe(name, params as never, token, (data: unknown) =>
+      messages.put(data),
+    );
     await this.received.find("subscribed", () => this.#confirmations() > before);
     const send = (data: unknown) => this.client.send(name, params as never, token, data as never);
     return { token, messages, leave, send };
@@ -189,7 +206,9 @@ export class Peer {
   }
 
   errors() {
-    return this.received.items.flatMap((message) => (message.type === "error" ? [message.error] : []));
+    return this.received.items.flatMap((message) =>
+      message.type === "error" ? [message.error] : [],
+    );
   }
 
   /** The error that `sending` leads to. Not how its promise ends: the client waits 100 ms for an error before it calls a

@@ -31,7 +31,10 @@ export function drip(response: http.ServerResponse): void {
   response.on("close", () => clearInterval(drops));
 }
 
-export async function startAppServer(answer: Answer = (response) => response.writeHead(204).end(), port = 0): Promise<AppServer> {
+export async function startAppServer(
+  answer: Answer = (response) => response.writeHead(204).end(),
+  port = 0,
+): Promise<AppServer> {
   const forwarded: Forwarded[] = [];
   const sockets = new Set<Socket>();
   let connections = 0;
@@ -57,7 +60,12 @@ export async function startAppServer(answer: Answer = (response) => response.wri
     const chunks: Buffer[] = [];
     request.on("data", (chunk: Buffer) => chunks.push(chunk));
     request.on("end", () => {
-      const entry = { url: request.url ?? "", method: request.method ?? "", headers: request.headers, body: Buffer.concat(chunks).toString() };
+      const entry = {
+        url: request.url ?? "",
+        method: request.method ?? "",
+        headers: request.headers,
+        body: Buffer.concat(chunks).toString(),
+      };
       forwarded.push(entry);
       app.answer(response, entry);
     });

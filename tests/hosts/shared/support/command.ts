@@ -7,28 +7,51 @@ import { join } from "node:path";
 import type { TestOptions, TestSidekick } from "./sidekick.ts";
 
 /** The words of SIDEKICK_COMMAND. Undefined: the Node host. */
-export const command: readonly string[] | undefined = process.env["SIDEKICK_COMMAND"]?.split(" ").filter(Boolean);
+export const command: readonly string[] | undefined = process.env["SIDEKICK_COMMAND"]
+  ?.split(" ")
+  .filter(Boolean);
 
 /** Ours, without what would configure a Sidekick. */
 export function environment(): Record<string, string | undefined> {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")),
+  );
 }
 
 /** @param words another command than SIDEKICK_COMMAND */
-export async function startCommand(options: TestOptions, words = command ?? []): Promise<TestSidekick> {
+export async function startCommand(
+  options: TestOptions,
+  words = command ?? [],
+): Promise<TestSidekick> {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
   await writeFile(config, JSON.stringify({ secrets: options.secrets, ...options.config }));
-  const flags = ["--port", String(options.port ?? 0), "--host", options.host ?? "127.0.0.1", "--config", config, "--log-level", "debug"];
+  const flags = [
+    "--port",
+    String(options.port ?? 0),
+    "--host",
+    options.host ?? "127.0.0.1",
+    "--config",
+    config,
+    "--log-level",
+    "debug",
+  ];
   if (options.serverUrl !== undefined) flags.push("--server-url", options.serverUrl);
   if (options.serverSecret !== undefined) flags.push("--server-secret", options.serverSecret);
   if (options.recordFile !== undefined) flags.push("--record", options.recordFile);
   const tests = {
-    ...(options.pingSeconds !== undefined && { SIDEKICK_TEST_PING_SECONDS: String(options.pingSeconds) }),
-    ...(options.traps !== undefined && { SIDEKICK_TEST_FAULTS: options.traps.restore ? "trap restore" : "trap" }),
+    ...(options.pingSeconds !== undefined && {
+      SIDEKICK_TEST_PING_SECONDS: String(options.pingSeconds),
+    }),
+    ...(options.traps !== undefined && {
+      SIDEKICK_TEST_FAULTS: options.traps.restore ? "trap restore" : "trap",
+    }),
   };
   const [file = "", ...first] = words;
-  const child = spawn(file, [...first, ...flags], { env: { ...environment(), ...tests }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(file, [...first, ...flags], {
+    env: { ...environment(), ...tests },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
 
   const kill = () => child.kill("SIGKILL"); // it must not outlive a test that was ended
   process.once("exit", kill);
@@ -49,14 +72,19 @@ export async function startCommand(options: TestOptions, words = command ?? []):
   const port = await new Promise<number>((resolve, reject) => {
     child.stdout.on("data", (chunk: Buffer) => {
       printed += chunk.toString();
-      if (printed.includes("Press Ctrl+C")) resolve(Number(/listening on http\S*:(\d+)\n/.exec(printed)?.[1]));
+      if (printed.includes("Press Ctrl+C"))
+        resolve(Number(/listening on http\S*:(\d+)\n/.exec(printed)?.[1]));
     });
-    ended.then(() => reject(new Error(`it did not start: ${printed}${logLines.join("")}${logged}`)), reject);
+    ended.then(
+      () => reject(new Error(`it did not start: ${printed}${logLines.join("")}${logged}`)),
+      reject,
+    );
   });
   let closes = 0;
   const isRunning = () => child.exitCode === null && child.signalCode === null;
   const stopping = async () => {
-    while (isRunning() && !logLines.some((line) => line.includes("shutting down"))) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (isRunning() && !logLines.some((line) => line.includes("shutting down")))
+      await new Promise((resolve) => setTimeout(resolve, 5));
   };
   return {
     port,

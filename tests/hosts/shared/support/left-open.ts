@@ -27,6 +27,8 @@ export async function listen(server: Server, port = 0): Promise<number> {
   });
   // Else it ends connections that are idle for 5 s. Sidekicks do before; but one that has too little time does so later, and loses a forward.
   if (server instanceof http.Server) server.keepAliveTimeout = 0;
-  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(port, "127.0.0.1", resolve));
+  await new Promise<void>((resolve, reject) =>
+    server.once("error", reject).listen(port, "127.0.0.1", resolve),
+  );
   return (server.address() as AddressInfo).port;
 }

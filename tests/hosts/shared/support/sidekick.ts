@@ -4,12 +4,12 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as net from "node:net";
 import { WebSocket } from "ws";
-import { createLog } from "../../../../worker/src/node/log.ts";
 import type { Input } from "../../../../worker/src/module/border.generated.ts";
-import { compileModuleSync, ModuleTrap } from "../../../../worker/src/module/hub.ts";
 import type { HubLike } from "../../../../worker/src/module/hub.ts";
-import { readDefaultModule, startSidekick } from "../../../../worker/src/node/server.ts";
+import { compileModuleSync, ModuleTrap } from "../../../../worker/src/module/hub.ts";
+import { createLog } from "../../../../worker/src/node/log.ts";
 import type { Sidekick, SidekickOptions } from "../../../../worker/src/node/server.ts";
+import { readDefaultModule, startSidekick } from "../../../../worker/src/node/server.ts";
 import { command, startCommand } from "./command.ts";
 import { atEnd } from "./left-open.ts";
 import { watched } from "./watched-hub.ts";
@@ -17,7 +17,9 @@ import { watched } from "./watched-hub.ts";
 export const SECRET = "test-secret";
 
 /** The module under test: SIDEKICK_MODULE, or the one the package ships. */
-export const module = process.env["SIDEKICK_MODULE"] ? compileModuleSync(readFileSync(process.env["SIDEKICK_MODULE"])) : readDefaultModule();
+export const module = process.env["SIDEKICK_MODULE"]
+  ? compileModuleSync(readFileSync(process.env["SIDEKICK_MODULE"]))
+  : readDefaultModule();
 
 export interface TestOptions extends Partial<SidekickOptions> {
   /** Any input that contains the word `trap!` is one at which the hub traps; with `restore`, the first token it is given back, too. */
@@ -35,7 +37,10 @@ export interface TestSidekick extends Sidekick {
 /** On 127.0.0.1. Whatever it would log is in `logLines`. */
 export async function startTestSidekick(options: TestOptions = {}): Promise<TestSidekick> {
   const config = { auth_failure_delay_ms: 0, ...options.config };
-  const sidekick = command === undefined ? await startHere({ ...options, config }) : await startCommand({ secrets: [SECRET], ...options, config });
+  const sidekick =
+    command === undefined
+      ? await startHere({ ...options, config })
+      : await startCommand({ secrets: [SECRET], ...options, config });
   atEnd(() => Promise.all([sidekick.close(), sidekick.close()]));
   return sidekick;
 }
@@ -44,8 +49,22 @@ async function startHere({ traps, ...options }: TestOptions): Promise<TestSideki
   const logLines: string[] = [];
   const log = createLog("debug", (line) => logLines.push(line));
   const wrapped = traps === undefined ? {} : { wrapHub: (hub: HubLike) => trapping(hub, traps) };
-  const sidekick = await startSidekick({ port: 0, host: "127.0.0.1", secrets: [SECRET], module, log, ...wrapped, ...options });
-  return { port: sidekick.port, close: () => sidekick.close(), logLines, stopping: () => Promise.resolve(), atOnce: (act) => act() };
+  const sidekick = await startSidekick({
+    port: 0,
+    host: "127.0.0.1",
+    secrets: [SECRET],
+    module,
+    log,
+    ...wrapped,
+    ...options,
+  });
+  return {
+    port: sidekick.port,
+    close: () => sidekick.close(),
+    logLines,
+    stopping: () => Promise.resolve(),
+    atOnce: (act) => act(),
+  };
 }
 
 function trapping(hub: HubLike, traps: { readonly restore: boolean }): HubLike {
@@ -62,7 +81,10 @@ function trapping(hub: HubLike, traps: { readonly restore: boolean }): HubLike {
 
 /** The lines of a recording that are whole by now. */
 export function recordedLines(file: string): any[] {
-  return readFileSync(file, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line));
+  return readFileSync(file, "utf8")
+    .split("\n")
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
 }
 
 export interface HttpAnswer {
@@ -78,24 +100,51 @@ export interface RequestOptions {
   readonly agent?: http.Agent;
 }
 
-export function request(port: number, path: string, body?: string | Buffer, options: RequestOptions = {}): Promise<HttpAnswer> {
+export function request(
+  port: number,
+  path: string,
+  body?: string | Buffer,
+  options: RequestOptions = {},
+): Promise<HttpAnswer> {
   const secret = options.secret === undefined ? SECRET : options.secret;
-  const headers = { ...(secret !== null && { Authorization: `Bearer ${secret}` }), ...options.headers };
+  const headers = {
+    ...(secret !== null && { Authorization: `Bearer ${secret}` }),
+    ...options.headers,
+  };
   const method = options.method ?? "POST";
   return new Promise((resolve, reject) => {
-    const outgoing = http.request({ host: "127.0.0.1", port, path, method, headers, agent: options.agent }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }));
-      response.on("error", reject);
-    });
+    const outgoing = http.request(
+      { host: "127.0.0.1", port, path, method, headers, agent: options.agent },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("end", () =>
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString(),
+          }),
+        );
+        response.on("error", reject);
+      },
+    );
     outgoing.on("error", reject);
     outgoing.end(body);
   });
 }
 
-export async function registerToken(port: number, token: string, channel = "chat", params: Record<string, string> = {}, context: unknown = null): Promise<void> {
-  const answer = await request(port, "/connection", JSON.stringify({ token, channel, params, context }));
+export async function registerToken(
+  port: number,
+  token: string,
+  channel = "chat",
+  params: Record<string, string> = {},
+  context: unknown = null,
+): Promise<void> {
+  const answer = await request(
+    port,
+    "/connection",
+    JSON.stringify({ token, channel, params, context }),
+  );
   if (answer.status !== 200) throw new Error(`POST /connection: ${answer.status} ${answer.body}`);
 }
 
@@ -107,15 +156,21 @@ export class TestClient {
   #waiting: ((message: string) => void)[] = [];
 
   static async connect(port: number, headers: Record<string, string> = {}): Promise<TestClient> {
-    const client = new TestClient(new WebSocket(`ws://127.0.0.1:${port}/socket`, { perMessageDeflate: false, headers }));
-    await new Promise((resolve, reject) => client.socket.once("open", resolve).once("error", reject));
+    const client = new TestClient(
+      new WebSocket(`ws://127.0.0.1:${port}/socket`, { perMessageDeflate: false, headers }),
+    );
+    await new Promise((resolve, reject) =>
+      client.socket.once("open", resolve).once("error", reject),
+    );
     return client;
   }
 
   private constructor(socket: WebSocket) {
     this.socket = socket;
     atEnd(() => socket.terminate());
-    this.closed = new Promise((resolve) => socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() })));
+    this.closed = new Promise((resolve) =>
+      socket.on("close", (code, reason) => resolve({ code, reason: reason.toString() })),
+    );
     socket.on("error", () => {});
     socket.on("message", (data) => {
       const message = (data as Buffer).toString();
@@ -126,7 +181,9 @@ export class TestClient {
   }
 
   send(message: object | string | Buffer): void {
-    this.socket.send(typeof message === "string" || Buffer.isBuffer(message) ? message : JSON.stringify(message));
+    this.socket.send(
+      typeof message === "string" || Buffer.isBuffer(message) ? message : JSON.stringify(message),
+    );
   }
 
   /** The next message as text. */
@@ -135,7 +192,9 @@ export class TestClient {
     if (message !== undefined) return Promise.resolve(message);
     return new Promise((resolve, reject) => {
       this.#waiting.push(resolve);
-      void this.closed.then(({ code, reason }) => reject(new Error(`the socket was closed (${code} ${reason}) while a message was awaited`)));
+      void this.closed.then(({ code, reason }) =>
+        reject(new Error(`the socket was closed (${code} ${reason}) while a message was awaited`)),
+      );
     });
   }
 
@@ -147,13 +206,15 @@ export class TestClient {
   async settled(): Promise<void> {
     this.send('{"type":"ping"}');
     const message = await this.next();
-    if (message.type !== "pong") throw new Error(`expected nothing, got ${JSON.stringify(message)}`);
+    if (message.type !== "pong")
+      throw new Error(`expected nothing, got ${JSON.stringify(message)}`);
   }
 
   async subscribe(token: string): Promise<void> {
     this.send({ type: "subscribe", token });
     const message = await this.next();
-    if (message.type !== "subscribed") throw new Error(`expected subscribed, got ${JSON.stringify(message)}`);
+    if (message.type !== "subscribed")
+      throw new Error(`expected subscribed, got ${JSON.stringify(message)}`);
   }
 
   close(): Promise<{ code: number; reason: string }> {
@@ -169,7 +230,10 @@ export class RawConnection {
   #received: Buffer[] = [];
   #waiting: (() => void) | undefined;
 
-  static async connect(port: number, options: { allowHalfOpen?: boolean } = {}): Promise<RawConnection> {
+  static async connect(
+    port: number,
+    options: { allowHalfOpen?: boolean } = {},
+  ): Promise<RawConnection> {
     const socket = net.connect({ port, host: "127.0.0.1", ...options });
     await new Promise((resolve, reject) => socket.once("connect", resolve).once("error", reject));
     return new RawConnection(socket);
@@ -211,7 +275,10 @@ export class RawConnection {
   /** Resolves with all that has come as soon as it contains `text`. */
   async until(text: string): Promise<string> {
     while (!this.received.includes(text)) {
-      if (this.socket.closed) throw new Error(`the connection ended before ${JSON.stringify(text)} came: ${JSON.stringify(this.received.toString())}`);
+      if (this.socket.closed)
+        throw new Error(
+          `the connection ended before ${JSON.stringify(text)} came: ${JSON.stringify(this.received.toString())}`,
+        );
       await new Promise<void>((resolve) => (this.#waiting = resolve));
     }
     return this.received.toString();
@@ -219,15 +286,29 @@ export class RawConnection {
 }
 
 /** A WebSocket frame as a client sends it: masked, with a mask of zeros. */
-export function clientFrame(opcode: number, payload: Buffer, { fin = true, rsv = 0, masked = true } = {}): Buffer {
+export function clientFrame(
+  opcode: number,
+  payload: Buffer,
+  { fin = true, rsv = 0, masked = true } = {},
+): Buffer {
   const size = payload.byteLength;
-  const length = size < 126 ? Buffer.from([size]) : size < 65536 ? Buffer.from([126, size >> 8, size & 255]) : Buffer.alloc(9);
+  const length =
+    size < 126
+      ? Buffer.from([size])
+      : size < 65536
+        ? Buffer.from([126, size >> 8, size & 255])
+        : Buffer.alloc(9);
   if (size >= 65536) {
     length[0] = 127;
     length.writeBigUInt64BE(BigInt(size), 1);
   }
   length[0]! |= masked ? 0x80 : 0;
-  return Buffer.concat([Buffer.from([(fin ? 0x80 : 0) | rsv | opcode]), length, masked ? Buffer.alloc(4) : Buffer.alloc(0), payload]);
+  return Buffer.concat([
+    Buffer.from([(fin ? 0x80 : 0) | rsv | opcode]),
+    length,
+    masked ? Buffer.alloc(4) : Buffer.alloc(0),
+    payload,
+  ]);
 }
 
 /** Waits for something another party is about to do. No timing is asserted: the test runner's own limit ends a wait in vain. */
