@@ -1,4 +1,4 @@
-// The examples of docs/hosting-wasmtime.md: they run, they agree, and the document shows what was run. UPDATE=1 rewrites what is stale.
+// The examples of docs/embedding.md: they run, they agree, and the document shows what was run. UPDATE=1 rewrites what is stale.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { python, root, run } from "./support.ts";
 
 const module = "build/sidekick.wasi.wasm";
 const expected = "docs/examples/conversation.txt";
-const document = "docs/hosting-wasmtime.md";
+const document = "docs/embedding.md";
 const examples = [
   { name: "C++", command: ["build/native/sidekick-conversation", module] },
   {

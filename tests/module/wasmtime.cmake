@@ -1,4 +1,4 @@
-# What runs the module in wasmtime through its C API: the example of docs/hosting-wasmtime.md, and a replay with that example's own code.
+# What runs the module in wasmtime through its C API: the example of docs/embedding.md, and a replay with that example's own code.
 include(worker/native/wasmtime/wasmtime.cmake)
 if(NOT TARGET wasmtime::wasmtime)
   return()
