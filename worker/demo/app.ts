@@ -1,4 +1,5 @@
-// The application: a todo list and a chat, kept in memory. Knows Covenant, knows neither node:http nor the page.
+// The application: a todo list and a chat, in memory. It knows Covenant, but neither node:http nor
+// the page.
 
 import type { ServerToSidekickConnection } from "@covenant-rpc/core/interfaces";
 import { CovenantServer } from "@covenant-rpc/server";
@@ -77,13 +78,16 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
   return server;
 }
 
-/** CovenantServer does not catch a rejected update(), and an unhandled rejection ends a Node process: an unreachable
- *  Sidekick must become the Error value that the interface provides for. */
+/**
+ * CovenantServer does not catch a rejected update(), and an unhandled rejection ends a Node
+ * process: an unreachable Sidekick must become the Error value that the interface provides for.
+ */
 function surviveOutages(sidekick: ServerToSidekickConnection): ServerToSidekickConnection {
   const unreachable = (cause: unknown) =>
-    new Error(`the Sidekick cannot be reached: ${String(cause)}`);
+    new Error(`the Sidekick is unreachable: ${String(cause)}`);
   return {
-    // Throws instead of returning: CovenantServer looks at neither, and a token nobody knows is worse than a failed connect.
+    // Throws instead of returning an error: CovenantServer checks neither, and a failed connect is
+    // better than an unknown token.
     addConnection: async (payload) => {
       const failed = await sidekick.addConnection(payload).catch(unreachable);
       if (failed) throw failed;

@@ -1,4 +1,5 @@
-// The contract between the demo's server and its page: both import this file, and it imports neither.
+// The contract between the demo's server and its page: both import this file, and it imports
+// neither.
 import { channel, declareCovenant, mutation, query } from "@covenant-rpc/core";
 import { z } from "zod";
 

@@ -1,18 +1,22 @@
-// node:http in front of anything that turns a Request into a Response, as `server.handle` of Covenant does.
+// Adapts node:http to a handler that turns a Request into a Response, such as `server.handle` of
+// Covenant.
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 export type FetchHandler = (request: Request) => Response | Promise<Response>;
 
 const bodyBytesMax = 1024 * 1024;
 
-/** Answers with what `handler` returns; 413 for a body over 1 MiB, 500 when the handler throws. Never throws. */
+/**
+ * Answers with the result of `handler`, with 413 for a body over 1 MiB, with 500 if the handler
+ * throws. Never throws.
+ */
 export function toNodeListener(handler: FetchHandler) {
   return async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     let response: Response;
     try {
       response = await handler(await toRequest(req));
     } catch (cause) {
-      if (req.destroyed && !req.complete) return; // the client hung up: nobody is left to answer
+      if (req.destroyed && !req.complete) return; // the client disconnected
       if (!(cause instanceof BodyTooLarge)) console.error("demo: request failed:", cause);
       response =
         cause instanceof BodyTooLarge
@@ -32,7 +36,7 @@ async function toRequest(req: IncomingMessage): Promise<Request> {
   for (const [name, value] of Object.entries(req.headers)) {
     for (const one of [value ?? []].flat()) headers.append(name, one);
   }
-  // The path is appended, not resolved: "//host/x" would otherwise name another host.
+  // Appended rather than resolved: "//host/x" would otherwise name another host.
   const url = new URL(`http://localhost${req.url?.startsWith("/") ? req.url : "/"}`);
   const method = req.method ?? "GET";
   return new Request(url, {

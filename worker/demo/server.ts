@@ -1,4 +1,5 @@
-// Starts the demo beside a running Sidekick: node --import tsx worker/demo/server.ts --sidekick-secret A --server-secret B
+// Starts the demo beside a running Sidekick: node --import tsx worker/demo/server.ts
+// --sidekick-secret A --server-secret B
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { parseArgs } from "node:util";
@@ -53,7 +54,7 @@ async function main() {
   server.on("error", (error: NodeJS.ErrnoException) => {
     fail(
       error.code === "EADDRINUSE"
-        ? `port ${port} is in use: stop what listens there or choose another --port`
+        ? `port ${port} is in use: stop the process that listens there, or choose another with --port`
         : error.message,
     );
   });

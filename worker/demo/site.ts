@@ -1,4 +1,5 @@
-// What the demo serves: the page, its bundle, and the Covenant endpoint with the check that belongs in front of it.
+// The demo's HTTP server: the page, its bundle, and the Covenant endpoint with the check that
+// belongs in front of it.
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
@@ -8,11 +9,11 @@ import { createApp } from "./app.js";
 import type { FetchHandler } from "./http-adapter.js";
 
 export interface SiteOptions {
-  /** Where the Sidekick is, for this server and for browsers: http://host:port */
+  /** The Sidekick's URL for this server and for browsers: http://host:port */
   sidekickUrl: string;
-  /** What this server shows the Sidekick. */
+  /** The secret that this server presents to the Sidekick. */
   sidekickSecret: string;
-  /** What the Sidekick shows this server when it forwards a channel message. */
+  /** The secret that the Sidekick presents when it forwards a channel message. */
   serverSecret: string;
 }
 
@@ -44,7 +45,8 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
   return async (request) => {
     const url = new URL(request.url);
     if (url.pathname === covenantPath) {
-      // Without this anyone who finds the address can speak in anybody's name: CovenantServer takes the context as it comes.
+      // Without this check, anyone who finds the address can speak in anyone's name: CovenantServer
+      // trusts the context it receives.
       return requireSidekickSecret(request, options.serverSecret) ?? app.handle(request);
     }
     const file = files.get(url.pathname);

@@ -1,4 +1,5 @@
-// Runs the Cloudflare Worker in workerd on this machine, with the flags of covenant-sidekick that make sense for it.
+// Runs the Cloudflare Worker in workerd on this machine, with the flags of sidekick-serve that
+// apply to it.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -48,7 +49,7 @@ async function main(): Promise<void> {
   const secret = flags.secret ?? env("SIDEKICK_SECRET");
   if (secret === undefined)
     throw new Error(
-      "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET",
+      "a secret is required: set --secret or SIDEKICK_SECRET",
     );
   const limits =
     flags.config === undefined
@@ -84,9 +85,9 @@ async function main(): Promise<void> {
   console.log(
     `WebSocket endpoint: ws://${host.includes(":") ? `[${host}]` : host}:${worker.port}/socket`,
   );
-  console.log("In workerd, as on Cloudflare. Press Ctrl+C to stop");
+  console.log("Running in workerd, as on Cloudflare. Press Ctrl+C to stop");
   const how = await worker.exited;
-  // A terminal's Ctrl+C reaches workerd as well, perhaps first.
+  // A terminal's Ctrl+C also reaches workerd, possibly first.
   if (!stopping && !/SIG(INT|TERM|HUP)$/.test(how)) throw new Error(how);
   process.exit(0);
 }

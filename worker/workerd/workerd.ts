@@ -1,5 +1,6 @@
-// Runs a Worker in workerd, the runtime of Cloudflare Workers, on this machine: bundles it as wrangler would, writes a configuration
-// into a folder of its own, and ends with it. No account, no network.
+// Runs a Worker in workerd, the runtime of Cloudflare Workers, on this machine. It bundles the
+// Worker as wrangler does, writes a configuration into a temporary folder, and stops workerd when
+// this process ends. Needs no account and no network.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,38 +12,41 @@ import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
-/** The binary itself: a signal then reaches it, and not a script around it. */
+/** The binary itself rather than a script around it, so that signals reach it. */
 const workerdPath = (createRequire(import.meta.url)("workerd") as { default: string }).default;
 
 export const root = fileURLToPath(new URL("../..", import.meta.url));
-/** The module under test: SIDEKICK_MODULE, or the one the package ships. */
+/** The module under test: SIDEKICK_MODULE, or the package's module. */
 export const DEFAULT_MODULE =
   process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
 
 export interface WorkerdOptions {
-  /** The Worker's main file. Default: what is deployed. */
+  /** The Worker's main file. Default: the deployed one. */
   readonly main?: string;
   /** The classes of its Durable Objects, by binding. */
   readonly classes?: Readonly<Record<string, string>>;
   /** Default: 127.0.0.1, any free port. */
   readonly host?: string;
   readonly port?: number;
-  /** The Worker's variables. They go through the environment: secrets are written nowhere. */
+  /**
+   * The Worker's variables. They are passed through the environment, so that secrets are not
+   * written to disk.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Allows `import unsafe from "workerd:unsafe"`. */
   readonly unsafe?: boolean;
-  /** The folder in which it stores. Default: one that ends with it. */
+  /** The storage folder. Default: a temporary one. */
   readonly storage?: string;
-  /** Gets the Worker's log. Default: it is kept for `output`. */
+  /** Receives the Worker's log. Default: kept in `output`. */
   readonly onOutput?: (chunk: string) => void;
 }
 
 export interface Workerd {
   readonly port: number;
   readonly pid: number;
-  /** What it has printed so far. */
+  /** The output so far. */
   output(): string;
-  /** Resolves when the process is gone, however it ended. */
+  /** Resolves when the process has ended, however it ended. */
   readonly exited: Promise<string>;
   stop(): Promise<void>;
 }
@@ -70,7 +74,8 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
     env: { PATH: process.env["PATH"], ...env },
     stdio: ["ignore", "pipe", "pipe", "pipe"],
   });
-  const kill = () => child.kill("SIGKILL"); // its files are temporary, and it waits for open sockets otherwise
+  // its files are temporary; otherwise it would wait for open sockets
+  const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
   let output = "";
   const onOutput = options.onOutput ?? ((chunk: string) => void (output += chunk));
@@ -95,7 +100,7 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
   };
 }
 
-/** One ES module; what the runtime provides, and the .wasm file, remain imports. */
+/** Bundles one ES module; the runtime's own modules and the .wasm file remain imports. */
 export async function bundle(main: string, outfile: string, minify = false): Promise<void> {
   await build({
     entryPoints: [main],
@@ -120,7 +125,7 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
   });
 }
 
-/** What is deployed says with which runtime. */
+/** The deployed wrangler.jsonc names the runtime version. */
 const wrangler = readFileSync(join(root, "worker/wrangler.jsonc"), "utf8");
 const compatibilityDate = /"compatibility_date": "([-0-9]+)"/.exec(wrangler)![1]!;
 const compatibilityFlags = JSON.parse(
@@ -179,5 +184,5 @@ async function listeningPort(control: Readable): Promise<number> {
     const event = JSON.parse(line) as { event: string; port?: number };
     if (event.event === "listen" && event.port !== undefined) return event.port;
   }
-  return await new Promise(() => {}); // it has ended, and whoever waits for that will say so
+  return await new Promise(() => {}); // it has ended; its exit handler reports that
 }

@@ -1,6 +1,7 @@
-// Keeps a page connected. The client from npm opens one WebSocket and never another, so this makes a new client whenever
-// the socket is gone, and tells the page to listen and join again. Tokens belong to the old Sidekick process or expire with
-// the old socket, therefore joining again means asking the app server for a new one.
+// Keeps a page connected. The client from npm opens one WebSocket and never another, so this makes
+// a new client whenever the socket is gone, and tells the page to listen and join again. Tokens
+// belong to the old Sidekick process or expire with the old socket, therefore joining again means
+// asking the app server for a new one.
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protocol";
@@ -12,19 +13,23 @@ const connect = (serverUrl: string, sidekickUrl: string) => {
     serverConnection: httpClientToServer(serverUrl, {}),
     sidekickConnection: sidekick,
   });
-  // The connection says when its socket fails but not when it closes, so look at the socket itself. It is private in
-  // the types; should a later version hide it, this throws at once instead of never noticing a lost connection.
+  // The connection reports when its socket fails but not when it closes, so check the socket
+  // itself. It is private in the types; if a later version hides it, this throws at once instead of
+  // never noticing a lost connection.
   const { socket } = sidekick as unknown as { socket?: WebSocket };
   if (!socket)
     throw new Error(
-      "httpClientToSidekick no longer has a `socket`: adapt worker/demo/page/link.ts",
+      "httpClientToSidekick no longer has a `socket`: update worker/demo/page/link.ts",
     );
   return { client, sidekick, socket };
 };
 export type Client = ReturnType<typeof connect>["client"];
 
 export interface LinkEvents {
-  /** A fresh client, its socket open: listen, join. What was asked of an earlier client is void. */
+  /**
+   * A new client with an open socket: listen and join again. Everything asked of an earlier client
+   * is void.
+   */
   onConnected(client: Client): void;
   onLost(retryInMs: number): void;
   onMessage(message: SidekickOutgoingMessage): void;
@@ -45,7 +50,8 @@ export function keepConnected(serverUrl: string, sidekickUrl: string, events: Li
     socket.addEventListener("close", () => {
       const retryInMs = Math.min(retryMsMin * 2 ** failures++, retryMsMax);
       events.onLost(retryInMs);
-      setTimeout(open, retryInMs * (0.75 + Math.random() / 2)); // spread: all pages lose the same Sidekick at once
+      // jitter: all pages lose the same Sidekick at once
+      setTimeout(open, retryInMs * (0.75 + Math.random() / 2));
     });
   };
   open();

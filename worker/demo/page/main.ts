@@ -1,4 +1,5 @@
-// The page: two panels over one Link. All text that people typed goes into the document as textContent, never as HTML.
+// The page: two panels on one Link. Text that people typed enters the document as textContent,
+// never as HTML.
 import { type ChatLine, chatTextMax, nameMax, type Todo, todoTextMax } from "../covenant.js";
 import { type Client, keepConnected } from "./link.js";
 
@@ -29,9 +30,10 @@ function onSubmit(selector: string, act: () => Promise<void>): void {
   });
 }
 
-let client: Client | null = null; // null while there is no connection
+let client: Client | null = null; // null while disconnected
 
-// --- the connection -------------------------------------------------------------------------------------------------
+// --- the connection
+// -------------------------------------------------------------------------------------------------
 
 const state = element("#state");
 function showState(name: "connected" | "lost", text: string): void {
@@ -51,14 +53,15 @@ keepConnected(new URL(COVENANT_PATH, location.href).href, SIDEKICK_URL, {
     seat = null;
     showState(
       "lost",
-      `Connection to the Sidekick lost, trying again in ${Math.ceil(retryInMs / 1000)} s…`,
+      `Connection to the Sidekick lost; retrying in ${Math.ceil(retryInMs / 1000)} s…`,
     );
-    showRoom(wanted ? `Will join ${wanted.roomId} again once connected.` : "Not in a room.");
+    showRoom(wanted ? `Rejoining ${wanted.roomId} once connected.` : "Not in a room.");
   },
   onMessage(message) {
     switch (message.type) {
       case "listening":
-        // A change between the first answer and this registration was announced to nobody here: look once more.
+        // A change between the first answer and this registration was not announced to this page:
+        // fetch once more.
         void fetchTodos();
         break;
       case "subscribed":
@@ -71,7 +74,8 @@ keepConnected(new URL(COVENANT_PATH, location.href).href, SIDEKICK_URL, {
   },
 });
 
-// --- todos ----------------------------------------------------------------------------------------------------------
+// --- todos
+// ----------------------------------------------------------------------------------------------------------
 
 const todoText = element<HTMLInputElement>("#todo-text");
 const todoError = element("#todo-error");
@@ -87,12 +91,13 @@ async function fetchTodos(): Promise<void> {
 }
 
 function showTodos(from: Client, result: TodosResult): void {
-  if (from !== client) return; // a late answer for a connection that is gone
+  if (from !== client) return; // a late answer for a closed connection
   if (!result.success) {
     todoError.textContent = result.error.message;
     return;
   }
-  // Known rows stay where they are, so that the keyboard focus survives what others do; new todos always come last.
+  // Existing rows stay in place, so that keyboard focus survives changes by others; new todos are
+  // always appended.
   const rows = new Map(
     [...todoList.children].map((row) => [(row as HTMLElement).dataset["id"], row]),
   );
@@ -128,7 +133,9 @@ function updateRow(row: Element, { done }: Todo): void {
   row.querySelector("span")!.className = done ? "done" : "";
 }
 
-/** True when the change was made; otherwise the reason is on the page and the list is as the server has it. */
+/**
+ * Returns true if the change was made; otherwise the page shows the reason and the server's list.
+ */
 async function change(
   mutate: (c: Client) => Promise<{ success: boolean; error: { message: string } | null }>,
 ): Promise<boolean> {
@@ -145,12 +152,13 @@ async function change(
 onSubmit("#todo-form", async () => {
   const text = todoText.value.trim();
   if (!text) return;
-  todoText.value = ""; // at once: what is typed meanwhile is the next one
+  todoText.value = ""; // at once: text typed meanwhile belongs to the next todo
   if (!(await change((c) => c.mutate("addTodo", { text }))))
     todoText.value = `${text} ${todoText.value}`.trim();
 });
 
-// --- chat -----------------------------------------------------------------------------------------------------------
+// --- chat
+// -----------------------------------------------------------------------------------------------------------
 
 const lineCountMax = 500;
 const nameInput = element<HTMLInputElement>("#name");
@@ -162,7 +170,7 @@ const lines = element("#lines");
 nameInput.maxLength = nameMax;
 chatText.maxLength = chatTextMax;
 
-/** The room the user wants to be in, connected or not; and the place held there now. */
+/** The room the user wants to be in, connected or not, and the current membership. */
 let wanted: { roomId: string; username: string } | null = null;
 let seat: { roomId: string; token: string; leave: () => void } | null = null;
 
@@ -200,7 +208,7 @@ async function join(): Promise<void> {
 function showSeated(): void {
   if (!wanted) return;
   showRoom(`You are ${wanted.username} in ${wanted.roomId}.`, true);
-  // Only after the Join button: someone typing a todo while the connection comes back is left alone.
+  // Only after the Join button: focus must not move while someone types a todo during a reconnect.
   if (element("#join-form").contains(document.activeElement)) chatText.focus();
 }
 
@@ -224,6 +232,6 @@ onSubmit("#chat-form", async () => {
   if (!client || !seat || !text.trim()) return;
   chatText.value = "";
   chatError.textContent = "";
-  // A rejection repeats an error message that onMessage above has already shown.
+  // A rejection repeats an error that onMessage above has already shown.
   await client.send("chat", { roomId: seat.roomId }, seat.token, { text }).catch(() => undefined);
 });

@@ -1,6 +1,9 @@
-// Carries forwards to the app server: each ends in exactly one answer, the server's status and the beginning of its body, or status 0.
-// Knows nothing of what is forwarded. An entrypoint of its own, called by the object: the timer of a timeout would keep the object
-// awake, and a connection that waits for its answer counts, at most six at a time, for the invocation that opened it.
+// Sends forwards to the app server. Each forward ends in exactly one answer: the server's status
+// and the start of its body, or status 0. It does not know what it forwards.
+//
+// It is an entrypoint of its own that the object calls, for two reasons: a timeout's timer would
+// keep the object awake, and each pending connection counts against the limit of six per
+// invocation.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { joined } from "./bytes.js";
 import type { Env } from "./settings.js";
@@ -13,17 +16,17 @@ export interface ForwardAnswer {
 
 export const NO_ANSWER: ForwardAnswer = { status: 0, body: new Uint8Array(0) };
 
-/** The latest failure that was logged, in the life of this isolate. */
+/** The most recent failure logged in the lifetime of this isolate. */
 let logged = "";
 
-/** Once until something else happens: a log line costs more than the message it is about. */
+/** Logged once until the failure changes: a log line costs more than the message it is about. */
 function logOnce(failure: string): void {
   if (failure !== "" && failure !== logged) console.warn(failure);
   logged = failure;
 }
 
 export class AppServer extends WorkerEntrypoint<Env> {
-  /** @param timeoutMs for all of it, from now to the end of the answer */
+  /** @param timeoutMs covers the whole exchange, up to the end of the answer */
   async forward(
     hub: string,
     message: Uint8Array,
@@ -33,7 +36,7 @@ export class AppServer extends WorkerEntrypoint<Env> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
       logOnce(
-        "a client sent a message, but there is no app server to take it: set SIDEKICK_SERVER_URL",
+        "a client sent a message, but no app server is configured: set SIDEKICK_SERVER_URL",
       );
       return NO_ANSWER;
     }
@@ -48,12 +51,13 @@ export class AppServer extends WorkerEntrypoint<Env> {
       logOnce("");
       if (!response.ok)
         return { status: response.status, body: await readUpTo(response.body, answerBytesMax) };
-      // Whoever says 2xx has taken the message: the rest of the answer concerns nobody.
+      // A 2xx status means the app server has accepted the message; the rest of the answer is
+      // irrelevant.
       await response.body?.cancel();
       return { status: response.status, body: NO_ANSWER.body };
     } catch (error) {
       logOnce(
-        `forwards fail (said once until one succeeds): ${error instanceof Error ? error.message : String(error)}`,
+        `forwards fail (logged once until one succeeds): ${error instanceof Error ? error.message : String(error)}`,
       );
       return NO_ANSWER;
     }
@@ -69,7 +73,7 @@ async function readUpTo(
   for await (const chunk of stream ?? []) {
     chunks.push(chunk.subarray(0, left));
     left -= Math.min(left, chunk.byteLength);
-    if (left === 0) break; // which cancels the rest
+    if (left === 0) break; // cancels the rest
   }
   return joined(chunks);
 }

@@ -1,17 +1,18 @@
-// What stands with each socket while the object sleeps: the client's handle and its record. A socket without one is over: the hub
-// has forgotten its client already. Records are texts, which the runtime gives back four times as fast as bytes; a wake reads all.
+// The attachment of each socket, which survives hibernation: the client's handle and its record. A
+// socket without one has already been forgotten by the hub. Records are stored as text, which the
+// runtime returns four times as fast as bytes; a wake reads all of them.
 
-/** Cloudflare's bound is 16,384 bytes as serialized; what is not the record takes less than 64. */
+/** Cloudflare's limit is 16,384 serialized bytes; everything but the record takes less than 64. */
 const RECORD_BYTES_MAX = 16_384 - 64;
 const IN_ROWS = true;
 
 export interface Attachment {
   readonly client: number;
-  /** Empty: there is none yet. `IN_ROWS`: it is too large to stand here. */
+  /** Empty: no record yet. `IN_ROWS`: the record is too large for an attachment. */
   readonly record: string | typeof IN_ROWS;
 }
 
-/** Returns false, and notes that the record is in rows, when it is too large. */
+/** Returns false if the record is too large, and notes that it is in rows. */
 export function attach(socket: WebSocket, client: number, record: string): boolean {
   const fits = serializedBytesMax(record) <= RECORD_BYTES_MAX;
   socket.serializeAttachment([client, fits ? record : IN_ROWS]);
@@ -27,7 +28,7 @@ export function readAttachment(socket: WebSocket): Attachment | undefined {
   return value === null ? undefined : { client: value[0], record: value[1] };
 }
 
-/** A text is serialized with one byte per character, or, where it has any beyond Latin 1, with two. */
+/** Text is serialized with one byte per character, or two if any character is beyond Latin-1. */
 function serializedBytesMax(record: string): number {
   return record.length > RECORD_BYTES_MAX / 2 && /[^\x00-\xff]/.test(record)
     ? 2 * record.length

@@ -1,5 +1,6 @@
-// The module of this package, and the one way in which the Worker makes hubs of it. An instance per hub: objects of one class may
-// share an isolate, and a trap in one must not touch another.
+// The package's module, and the only place where the Worker creates hubs from it. Each hub gets its
+// own instance: objects of one class may share an isolate, and a trap in one must not affect
+// another.
 import module from "../../module/sidekick.wasm";
 import type { HubLike } from "../module/hub.js";
 import { Hub } from "../module/hub.js";
@@ -13,7 +14,9 @@ export function createHub(settings: HubSettings, hashSeed: string): HubLike {
   );
 }
 
-/** Unpredictable: resource names come from strangers, who must not be able to choose colliding ones. */
+/**
+ * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
+ */
 export function createHashSeed(): string {
   return [...crypto.getRandomValues(new Uint8Array(8))]
     .map((byte) => byte.toString(16).padStart(2, "0"))

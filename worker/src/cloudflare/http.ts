@@ -1,4 +1,4 @@
-// The hub's answers as values that can cross from the object to the Worker, and as HTTP.
+// The hub's answers, as values that can cross from the object to the Worker, and as HTTP responses.
 import type { RespondAction } from "../module/border.generated.js";
 import { text } from "../module/hub.js";
 
@@ -6,12 +6,12 @@ export interface HttpAnswer {
   readonly status: number;
   readonly delayMs: number;
   readonly contentType: string;
-  /** One more header line, or nothing. */
+  /** One additional header line, or empty. */
   readonly header: string;
   readonly body: string;
 }
 
-/** A copy: the action's bytes are views. */
+/** Copies: the action's bytes are views into the module's memory. */
 export function answerOf(action: RespondAction): HttpAnswer {
   return {
     status: action.status,
@@ -26,19 +26,19 @@ export function plainAnswer(status: number, body: string): HttpAnswer {
   return { status, delayMs: 0, contentType: "text/plain; charset=utf-8", header: "", body };
 }
 
-/** The hub broke over this request. */
+/** The hub trapped while handling this request. */
 export const BROKEN = plainAnswer(500, "Internal error");
 
-/** What a request asks for could not be stored. */
+/** The request's effect could not be stored. */
 export const NOT_STORED = plainAnswer(
   503,
-  "Service Unavailable: this could not be stored; the log of the Sidekick says why",
+  "Service Unavailable: storage failed; see the log of the Sidekick",
 );
 
-/** A body that does not come to its end, for somebody who may still be listening. */
+/** The answer to an incomplete body, in case the client is still connected. */
 export const BROKEN_OFF = plainAnswer(
   400,
-  "Bad Request: the body broke off, or is not as its headers say",
+  "Bad Request: the body was cut off or does not match its headers",
 );
 
 export function responseOf(answer: HttpAnswer): Response {
@@ -48,14 +48,17 @@ export function responseOf(answer: HttpAnswer): Response {
   return new Response(answer.body, { status: answer.status, headers });
 }
 
-/** Whether a client wants a socket. Any other wish to upgrade is none of ours: such a request is answered as if it had not asked. */
+/**
+ * Whether a client requests a WebSocket. Any other upgrade is ignored, and the request is answered
+ * as plain HTTP.
+ */
 export function isUpgrade(request: Request): boolean {
   const asks =
     request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
   return asks && new URL(request.url).pathname === "/socket";
 }
 
-/** Whether the recording is asked for. */
+/** Whether the request asks for the recording. */
 export function isTrace(request: Request): boolean {
   return request.method === "GET" && new URL(request.url).pathname === "/trace";
 }

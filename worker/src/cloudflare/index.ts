@@ -1,4 +1,5 @@
-// What wrangler deploys: the Worker, the class of its Durable Object, and what that one calls.
+// The exports that wrangler deploys: the Worker, the Durable Object's class, and the entrypoint the
+// object calls.
 
 export { AppServer } from "./app-server.js";
 export { SidekickObject } from "./object.js";

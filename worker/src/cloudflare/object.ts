@@ -1,8 +1,9 @@
-// The Durable Object: hands inputs to the hub and performs its actions, in list order. Owns the clients' sockets, the stored
-// records, the alarm and the recording. Makes no protocol decision.
+// The Durable Object: passes inputs to the hub and performs its actions in list order. Owns the
+// clients' sockets, the stored records, the alarm and the recording. Makes no protocol decision.
 //
-// It sleeps whenever nothing is under way, and then loses its memory: sockets, attachments, rows and alarm remain. So nothing here
-// may hold it awake (no timer that waits, no fetch that is awaited in a handler), and whatever event comes first restores the hub.
+// It hibernates whenever it is idle and then loses its memory; sockets, attachments, rows and the
+// alarm remain. Nothing here may therefore keep it awake: no pending timer, and no fetch awaited in
+// a handler. The first event after a wake restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type { Action, Input, SendAction } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
@@ -27,7 +28,7 @@ import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import { Store } from "./store.js";
 
-/** One HTTP request, its body read. */
+/** One HTTP request whose body has been read. */
 export interface HttpRequest {
   readonly method: string;
   readonly path: string;
@@ -36,11 +37,14 @@ export interface HttpRequest {
 }
 
 const CLOSE_TOO_LARGE = 1009;
-/** So far above frame_bytes_max the hub still answers with a clear error, and the socket stays. As the Node host has it. */
+/**
+ * Up to this many bytes over frame_bytes_max, the hub still answers with a clear error and the
+ * socket stays open. The Node host uses the same margin.
+ */
 const FRAME_BYTES_OVER_MAX = 64 * 1024;
 const CLOSE_PROTOCOL_ERROR = 1002;
 const CLOSE_INTERNAL_ERROR = 1011;
-/** In `state` of put_token and touch_token. */
+/** Values of `state` in put_token and touch_token. */
 const TOKEN_FREE = 0;
 const PING = '{"type":"ping"}';
 const PONG = '{"type":"pong"}';
@@ -48,10 +52,10 @@ const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
 export class SidekickObject extends DurableObject<Env> {
-  /** Present while awake. */
+  /** Set while the object is awake. */
   #awake: Awake | undefined;
 
-  /** Upgrades to `/socket`, and the requests that the Worker lets through. */
+  /** Handles upgrades to `/socket` and the requests that the Worker lets through. */
   override async fetch(request: Request): Promise<Response> {
     const { hostname, pathname, search } = new URL(request.url);
     const hub = hubNameOf(this.env, hostname) ?? "";
@@ -76,13 +80,14 @@ export class SidekickObject extends DurableObject<Env> {
 
   override webSocketClose(socket: WebSocket, code: number): void {
     this.#wake().closed(socket);
-    // The other half of the handshake, without which the peer would see 1006. Codes that cannot be sent mean that none came.
+    // Completes the close handshake; without this the peer would see 1006. A code that cannot be
+    // sent means that the peer sent none.
     const answer = code === 1005 || code === 1006 || code === 1015 ? 1000 : code;
     for (const one of [answer, CLOSE_PROTOCOL_ERROR]) {
       try {
         return socket.close(one);
       } catch {
-        // no code that anybody may send
+        // a code that no endpoint may send
       }
     }
   }
@@ -95,7 +100,8 @@ export class SidekickObject extends DurableObject<Env> {
     try {
       this.#wake().apply({ type: "timer_fired" });
     } catch (error) {
-      // Of a hub that is configured no more, or wrongly: another try would end the same. The next request sets the alarm anew.
+      // The hub is no longer configured, or is misconfigured: a retry would fail the same way. The
+      // next request sets the alarm again.
       if (!(error instanceof ConfigError)) throw error;
       console.error(error);
     }
@@ -103,17 +109,18 @@ export class SidekickObject extends DurableObject<Env> {
 
   #accept(awake: Awake): Response {
     const { 0: theirs, 1: ours } = new WebSocketPair();
-    // Answered by the runtime, without waking anybody and at no cost.
+    // The runtime answers these itself, without waking the object and at no cost.
     this.ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(PING, PONG));
     this.ctx.acceptWebSocket(ours);
     const refusal = awake.open(ours);
-    // A socket that is closed before it is there would stay half open until the object sleeps.
+    // A socket closed before the handshake completes would stay half-open until the object
+    // hibernates.
     if (refusal !== undefined)
       return responseOf(plainAnswer(503, `Service Unavailable: ${refusal}`));
     return new Response(null, { status: 101, webSocket: theirs });
   }
 
-  /** For tests: puts another hub in place of the module's. */
+  /** For tests: replaces the module's hub. */
   protected createHub(settings: HubSettings, hashSeed: string): HubLike {
     return createHub(settings, hashSeed);
   }
@@ -126,7 +133,7 @@ export class SidekickObject extends DurableObject<Env> {
   }
 }
 
-/** The object while it is awake: a hub, and everything that it has been told about. */
+/** The object while it is awake: a hub and everything the hub has been told. */
 class Awake {
   readonly #store: Store;
   readonly #ctx: DurableObjectState;
@@ -135,26 +142,26 @@ class Awake {
   readonly #createHub: () => HubLike;
   readonly #sockets = new Map<number, WebSocket>();
   readonly #clients = new Map<WebSocket, number>();
-  /** Clients whose record stands in rows. */
+  /** Clients whose record is in rows. */
   readonly #inRows = new Set<number>();
   readonly #answers = new Map<number, HttpAnswer>();
-  /** Undefined: must be restored before the next input. */
+  /** Undefined if the hub must be restored before the next input. */
   #hub: HubLike | undefined;
-  /** Counts the hubs there have been. */
+  /** Number of hubs created so far. */
   #generation = 0;
   #nextClient = 1;
   #nextRequest = 1;
   #forwards = 0;
   #alarmAt = 0;
-  /** The reason of the latest close. */
+  /** Reason of the most recent close. */
   #refusal: string | undefined;
-  /** Whether the hub makes lines for a recording. */
+  /** Whether the hub produces trace lines. */
   #isRecording = false;
-  /** How much of the recording at hand is its restore. */
+  /** Bytes of the current recording that belong to its restore. */
   #restoredTraceBytes = 0;
-  /** Whether another recording is about to begin. */
+  /** Whether a new recording is about to start. */
   #isRenewing = false;
-  /** Whether what is set as alarm is known: after a wake one may stand from before. */
+  /** Whether the current alarm time is known: after a wake, an alarm from before may be set. */
   #alarmIsKnown = false;
 
   constructor(
@@ -171,7 +178,7 @@ class Awake {
     this.#createHub = () => create(this.#settings, hashSeed);
   }
 
-  /** Returns why the hub does not take it, or undefined when it does. */
+  /** Returns why the hub rejects the socket, or undefined if it accepts it. */
   open(socket: WebSocket): string | undefined {
     this.#live();
     while (this.#sockets.has(this.#nextClient) || this.#nextClient === 0)
@@ -188,10 +195,11 @@ class Awake {
   frame(socket: WebSocket, message: string | ArrayBuffer): void {
     const { frame_bytes_max: bytesMax } = this.#live().limits;
     const client = this.#clients.get(socket);
-    if (client === undefined) return; // it has been closed already
+    if (client === undefined) return; // already closed
     const size = typeof message === "string" ? message.length : message.byteLength;
     if (size > bytesMax + FRAME_BYTES_OVER_MAX) {
-      // Up to here the hub answers with a clear error. Beyond, it would only cost memory, which the module never gives back.
+      // Up to this size the hub answers with a clear error. A larger frame would only cost memory,
+      // which the module never returns.
       this.closed(socket);
       socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
       return;
@@ -232,7 +240,7 @@ class Awake {
     });
   }
 
-  /** Hands one input to the hub and performs the consequences. */
+  /** Passes one input to the hub and performs the resulting actions. */
   apply(input: Input): void {
     const hub = this.#live();
     const now = Date.now();
@@ -256,26 +264,28 @@ class Awake {
       try {
         this.#performOne(hub, action);
       } catch (error) {
-        // It must not take everybody's sockets with it.
+        // An error in one action must not close every socket.
         console.error(`${input.type}: ${action.type} failed: ${described(error)}`);
         if (!mustBeStored(action)) continue;
-        // What is not stored must not be confirmed, nor go out: its sender gets none of the sends behind it.
+        // Nothing that was not stored may be confirmed or sent: the sender gets none of the sends
+        // that follow.
         isStored = false;
         if ("client" in input)
           this.#end(
             input.client,
             CLOSE_INTERNAL_ERROR,
-            "internal error: what was asked for could not be stored",
+            "internal error: storage failed",
           );
       }
     }
-    // After the actions, whose views the next call on the hub would end.
+    // After the actions: the next call on the hub invalidates their views.
     if (this.#isRecording) this.#store.trace.write(hub.recorded());
     if (isStored) return;
     if ("client" in input) this.apply({ type: "client_closed", client: input.client });
     else if ("request" in input) this.#answers.set(input.request, NOT_STORED);
     for (const forward of unsent) {
-      // As with any answer: another hub may have given the same number to somebody else's forward.
+      // As for every answer: another hub may have used the same number for another client's
+      // forward.
       if (generation === this.#generation)
         this.apply({ type: "forward_done", forward, ...NO_ANSWER });
     }
@@ -303,7 +313,7 @@ class Awake {
         return;
       case "forward":
         this.#forwards++;
-        // Not awaited by any handler: it would hold back the next frame of the socket.
+        // No handler awaits this: awaiting would delay the socket's next frame.
         this.#ctx.waitUntil(
           this.#forward(
             action.forward,
@@ -328,7 +338,7 @@ class Awake {
       try {
         this.#sockets.get(client)?.send(message);
       } catch {
-        // It is gone, and the event that says so is on its way.
+        // The socket is gone, and its close event is on its way.
       }
     }
   }
@@ -362,7 +372,7 @@ class Awake {
       },
     );
     this.#forwards--;
-    // The answer to a forward of a hub that is no more concerns nobody.
+    // Ignore answers to forwards of a previous hub.
     if (generation === this.#generation)
       this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
   }
@@ -378,7 +388,8 @@ class Awake {
   #setAlarm(atMs: number): void {
     this.#alarmAt = atMs;
     if (this.#alarmIsKnown) return this.#writeAlarm();
-    // An alarm from before this wake will do unless it is too late: firing early is harmless, and a write is billed.
+    // An alarm set before this wake is kept unless it is too late: firing early is harmless, and a
+    // write is billed.
     this.#ctx.waitUntil(
       this.#ctx.storage.getAlarm().then((current) => {
         this.#alarmIsKnown = true;
@@ -399,41 +410,47 @@ class Awake {
   #forget(socket: WebSocket, client: number): void {
     this.#sockets.delete(client);
     this.#clients.delete(socket);
-    // It may stay in the runtime's list for a while, until its peer answers the close: it must not be restored from there.
+    // The socket may stay in the runtime's list until its peer answers the close. It must not be
+    // restored from that list.
     detach(socket);
     if (this.#inRows.delete(client)) this.#tidy(() => this.#store.clients.erase(client));
   }
 
-  // --- wake, trap, recording --------------------------------------------------------------------------------------------
+  // --- wake, trap, recording
+  // --------------------------------------------------------------------------------------------
 
-  /** The hub, restored where it has not been yet. */
+  /** The hub, restored first if necessary. */
   #live(): HubLike {
     return this.#hub ?? this.#restored(() => {});
   }
 
-  /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
+  /**
+   * The hub trapped. Closes the client that sent the input, and continues with a new hub restored
+   * from storage.
+   */
   #recover(error: unknown, now: number, input: Input): void {
     console.error(
-      `the hub trapped at ${input.type}, and is made anew from what is stored; please report this: ${described(error)}`,
+      `the hub trapped at ${input.type} and is restored from storage; please report this: ${described(error)}`,
     );
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
     if (this.#isRecording) this.#recordLast(now, input);
-    // The timer ends the restore: what the one who is gone held is free, and the alarm stands for it.
+    // The timer ends the restore: it frees what closed clients held, and the alarm is set for it.
     const end: Input = { type: "timer_fired" };
     this.#restored((hub) => this.#perform(hub, hub.handle(Date.now(), end), end));
   }
 
-  /** The input at which a hub broke, at the end of its recording. */
+  /** Appends the input at which a hub trapped to the end of its recording. */
   #recordLast(now: number, input: Input): void {
     try {
       this.#store.trace.write(this.#createHub().recordInput(now, input));
     } catch (error) {
-      console.error(`the input is not in the recording: ${described(error)}`);
+      console.error(`the input is missing from the recording: ${described(error)}`);
     }
   }
 
   #restored(andThen: (hub: HubLike) => void): HubLike {
-    // A hub that cannot even be made (a wrong setting) says nothing about the records: they stay.
+    // A hub that cannot be created (a wrong setting) does not mean that the records are bad: they
+    // stay.
     const hub = this.#createHub();
     try {
       this.#restore(hub);
@@ -444,9 +461,9 @@ class Awake {
         this.#hub = undefined;
         throw error;
       }
-      // The records themselves break it. Everybody starts afresh rather than nobody at all.
+      // The records themselves cause the trap. Dropping all state is better than serving nobody.
       console.error(
-        `the stored records cannot be restored: all tokens are dropped and all sockets closed: ${described(error)}`,
+        `the stored records cannot be restored: dropping all tokens and closing all sockets: ${described(error)}`,
       );
       this.#store.tokens.eraseAll();
       for (const socket of this.#ctx.getWebSockets()) {
@@ -474,7 +491,8 @@ class Awake {
     const damaged: Uint8Array[] = [];
     for (const token of this.#store.tokens.all()) {
       const actions = hub.handle(now, { type: "restore_token", ...token });
-      if (actions.length > 0) damaged.push(token.key); // to be erased, and not while the rows are being read
+      // erased later, not while the rows are being read
+      if (actions.length > 0) damaged.push(token.key);
       if (this.#isRecording) this.#store.trace.write(hub.recorded());
     }
     for (const key of damaged) this.#tidy(() => this.#store.tokens.erase(key));
@@ -483,7 +501,7 @@ class Awake {
     this.#restoredTraceBytes = this.#store.trace.bytes;
   }
 
-  /** In the order of their handles, so that the hub only ever appends to its sorted tables. */
+  /** In ascending order of handles, so that the hub only appends to its sorted tables. */
   #restoreClients(hub: HubLike, now: number): void {
     const inRows = this.#store.clients.all();
     const found: { readonly client: number; readonly socket: WebSocket; readonly record: Bytes }[] =
@@ -505,40 +523,45 @@ class Awake {
       const input: Input = { type: "restore_client", client, record };
       this.#perform(hub, hub.handle(now, input), input);
     }
-    // Rows of clients that went while nobody was awake to see it.
+    // Rows of clients that disconnected while the object was not awake.
     for (const client of inRows.keys()) {
       if (!this.#inRows.has(client)) this.#tidy(() => this.#store.clients.erase(client));
     }
   }
 
-  /** What may wait for the next restore must not hold up this one. */
+  /** Cleanup that can wait for the next restore must not fail this one. */
   #tidy(erase: () => void): void {
     try {
       erase();
     } catch (error) {
-      console.error(`rows that nobody needs any more remain: ${described(error)}`);
+      console.error(`obsolete rows could not be deleted: ${described(error)}`);
     }
   }
 
-  /** Stores what an input has added to the recording, and bounds it. */
+  /** Stores the trace lines of an input and bounds the recording. */
   #keepTrace(hub: HubLike): void {
     if (this.#settings.traceBytesMax === 0) return;
     this.#store.trace.flushSoon();
     if (this.#isTraceLong(0.5)) this.#renewTrace();
     if (!this.#isRecording || (this.#store.trace.isOpen && !this.#isTraceLong(1))) return;
     this.#isRecording = false;
-    hub.record(false); // lines for nobody would cost as much
+    hub.record(false); // trace lines that nobody stores would cost as much
   }
 
-  /** A restore that is long in itself does not count: it must not lead to the next one. */
+  /** The restore does not count towards the limit: a long restore must not trigger the next one. */
   #isTraceLong(share: number): boolean {
     return (
       this.#store.trace.bytes - this.#restoredTraceBytes > share * this.#settings.traceBytesMax
     );
   }
 
-  /** Begins another recording, and with it another hub: a replay does what a restored one does. In a turn of its own, behind what this event sends.
-   *  Not while the app server owes an answer, which would be lost: it asks again, and until then nothing is recorded beyond the bound. */
+  /**
+   * Starts a new recording with a new hub, because a replay does what a restored hub does. Runs in
+   * a turn of its own, after everything this event sends.
+   *
+   * Not while a forward is in flight, whose answer would be lost. It tries again later, and records
+   * nothing beyond the limit until then.
+   */
   #renewTrace(): void {
     if (this.#isRenewing || this.#forwards > 0) return;
     this.#isRenewing = true;
@@ -548,9 +571,9 @@ class Awake {
       try {
         this.#restored(() => {});
       } catch (error) {
-        console.error(`no other recording could be begun: ${described(error)}`);
+        console.error(`a new recording could not be started: ${described(error)}`);
       }
-    }, 0); // keeps nobody awake
+    }, 0); // does not keep the object awake
   }
 
   #settled(name: string, make: () => string): string {
@@ -562,8 +585,10 @@ class Awake {
   }
 }
 
-/** Whether somebody is told of it, or gains by it. Not so where a token only ends or becomes free: should that not be stored, a restore
- *  finds it free for one more resume window. */
+/**
+ * Whether a peer is told of the action or depends on it. This is false if a token only expires or
+ * becomes free: if that is not stored, a restore finds the token free for one more resume window.
+ */
 function mustBeStored(action: Action): boolean {
   return (
     action.type === "put_token" ||

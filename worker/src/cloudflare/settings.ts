@@ -1,5 +1,5 @@
-// Reads what the deployment has been told: variables and secrets of wrangler.jsonc. Owns their names and defaults; what the limits
-// mean is checked by the module.
+// Reads the deployment's settings: the variables and secrets of wrangler.jsonc. Owns their names
+// and defaults. The module checks the limits.
 
 import type { Limits } from "../module/border.generated.js";
 import { ConfigError } from "../module/hub.js";
@@ -7,23 +7,25 @@ import type { SidekickObject } from "./object.js";
 
 export interface Env {
   readonly SIDEKICK: DurableObjectNamespace<SidekickObject>;
-  /** What the app server presents as its Bearer token. */
+  /** The Bearer token that the app server must present. */
   readonly SIDEKICK_SECRET?: string;
-  /** Accepted as well, while SIDEKICK_SECRET is being replaced. */
+  /** Also accepted, during rotation of SIDEKICK_SECRET. */
   readonly SIDEKICK_SECRET_PREVIOUS?: string;
-  /** Where messages of clients go; without it they are answered with an error. */
+  /** The app server's URL for client messages. Without it, clients get an error. */
   readonly SIDEKICK_SERVER_URL?: string;
-  /** What the Sidekick presents to the app server. */
+  /** The Bearer token that the Sidekick presents to the app server. */
   readonly SIDEKICK_SERVER_SECRET?: string;
-  /** Limits by name, as in docs/protocol.md: JSON, as text or as an object. */
+  /** Limits by name (docs/protocol.md), as a JSON text or an object. */
   readonly SIDEKICK_LIMITS?: unknown;
-  /** Origins whose pages may open a socket, separated by commas. Not set: all. */
+  /** Origins whose pages may open a socket, separated by commas. Default: all. */
   readonly SIDEKICK_ALLOWED_ORIGINS?: string;
-  /** Keeps a trace of about so many bytes, for GET /trace. Not set, or 0: none. */
+  /** Approximate size in bytes of the trace kept for GET /trace. Default 0: none. */
   readonly SIDEKICK_TRACE_BYTES?: string | number;
   /**
-   * Several hubs in one deployment, by hostname: JSON, as text or as an object, `{ "chat.example.com": { "secret": ... }, ... }` with
-   * secret, secret_previous, server_url, server_secret, limits, allowed_origins, trace_bytes. The variables above then do not count.
+   * Several hubs in one deployment, by hostname, as a JSON text or an object: `{
+   * "chat.example.com": { "secret": ... }, ... }` with secret, secret_previous, server_url,
+   * server_secret, limits, allowed_origins and trace_bytes. If set, the variables above are
+   * ignored.
    */
   readonly SIDEKICK_HUBS?: unknown;
 }
@@ -37,10 +39,13 @@ export interface HubSettings {
   readonly traceBytesMax: number;
 }
 
-/** Other defaults than elsewhere. An isolate has 128 MB: for JavaScript, for the module's memory (measured: up to 1.5 times its stores, all of them full), for another such
- *  memory while a hub is made anew, and perhaps for another object of the class. */
+/**
+ * These defaults differ from those of the other hosts. An isolate has 128 MB for JavaScript, for
+ * the module's memory (measured: up to 1.5 times its stores when all are full), for a second such
+ * memory while a hub is being replaced, and possibly for another object of the class.
+ */
 const LIMITS_HERE: Partial<Limits> = {
-  // Each frame of a stranger may cost the owner a row, and the others the time to write it.
+  // Each frame from a stranger may cost the owner a row, and delay others while it is written.
   frames_per_second: 100,
   frames_burst: 1000,
   topic_store_bytes_max: 12 << 20,
@@ -50,17 +55,18 @@ const LIMITS_HERE: Partial<Limits> = {
 
 const THE_ONLY_HUB = "sidekick";
 
-/** The hub that serves this hostname, or undefined when there is none. */
+/** The hub that serves this hostname, or undefined if there is none. */
 export function hubNameOf(env: Env, hostname: string): string | undefined {
   if (!isSet(env.SIDEKICK_HUBS)) return THE_ONLY_HUB;
-  const name = hostname.replace(/\.$/, ""); // a name from the root of all names is the same name
+  // a fully qualified name with its trailing dot is the same name
+  const name = hostname.replace(/\.$/, "");
   return hubsOf(env).has(name) ? name : undefined;
 }
 
-/** The latest of hubsOf: an isolate sees one value, with every request. */
+/** The most recent result of hubsOf: an isolate sees the same value with every request. */
 let known: { readonly value: unknown; readonly hubs: Map<string, unknown> } | undefined;
 
-/** By hostname as a URL has it: in lower case, and in ASCII. */
+/** Keyed by hostname as URLs have it: lower case, in ASCII. */
 function hubsOf(env: Env): Map<string, unknown> {
   if (known?.value === env.SIDEKICK_HUBS) return known!.hubs;
   const hubs = new Map<string, unknown>();
@@ -69,12 +75,12 @@ function hubsOf(env: Env): Map<string, unknown> {
     const name = URL.canParse(url) ? new URL(url).hostname : "";
     if (name === "" || /[^\w.\-\u0080-\uffff]/.test(hostname)) {
       throw new ConfigError(
-        `SIDEKICK_HUBS: expected hostnames like "chat.example.com", without protocol, port or path; got ${JSON.stringify(hostname)}`,
+        `SIDEKICK_HUBS: expected hostnames like "chat.example.com", without scheme, port or path; got ${JSON.stringify(hostname)}`,
       );
     }
     if (hubs.has(name))
       throw new ConfigError(
-        `SIDEKICK_HUBS: expected each hostname once, found ${JSON.stringify(name)} twice (as a URL has it)`,
+        `SIDEKICK_HUBS: ${JSON.stringify(name)} is listed twice; list each hostname once`,
       );
     hubs.set(name, settings);
   }
@@ -104,7 +110,7 @@ export function readSettings(env: Env, hub: string): HubSettings {
 }
 
 function settingsOf(where: string, given: Record<string, unknown>): HubSettings {
-  // As a user of the one hub knows it, or as it stands in SIDEKICK_HUBS.
+  // The setting's name: as a variable for a single hub, or as its path in SIDEKICK_HUBS.
   const named = (name: string) =>
     where === "" ? `SIDEKICK_${name.toUpperCase()}` : `${where}${name}`;
   const textOf = (name: string): string | undefined => {
@@ -119,7 +125,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
   );
   if (textOf("secret") === undefined) {
     throw new ConfigError(
-      `${named("secret")}: a secret is required${where === "" ? "; npx wrangler secret put SIDEKICK_SECRET" : ""}`,
+      `${named("secret")}: a secret is required${where === "" ? "; set it with: npx wrangler secret put SIDEKICK_SECRET" : ""}`,
     );
   }
   const traceBytes = Number(given["trace_bytes"] ?? 0);
@@ -143,7 +149,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
       .map((origin) => {
         if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
         throw new ConfigError(
-          `${named("allowed_origins")}: expected origins like https://app.example.com, without a slash at the end; got ${JSON.stringify(origin)}`,
+          `${named("allowed_origins")}: expected origins like https://app.example.com, without a trailing slash; got ${JSON.stringify(origin)}`,
         );
       }),
     traceBytesMax: traceBytes,
@@ -155,22 +161,22 @@ function serverUrl(name: string, text: string | undefined): URL | undefined {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
     throw new ConfigError(
-      `${name}: expected something like https://example.com/api/covenant, got something that is no such URL`,
+      `${name}: expected a URL like https://example.com/api/covenant, got something else`,
     );
   }
   if (url.username !== "" || url.password !== "")
     throw new ConfigError(
-      `${name}: a user or password in it would not be sent; use the server secret`,
+      `${name}: a user name or password in the URL is not sent; use the server secret instead`,
     );
   url.searchParams.set("type", "channel");
   return url;
 }
 
 function headerText(name: string, text: string): string {
-  // What a header may hold is ASCII; beyond it the runtime and the app server might read it differently.
+  // Headers hold ASCII; the runtime and the app server might decode anything else differently.
   if (/^[\x21-\x7e]*$/.test(text)) return text;
   throw new ConfigError(
-    `${name}: expected printable ASCII without spaces; it has something else (a newline at its end?)`,
+    `${name}: expected printable ASCII without spaces; check for a trailing newline`,
   );
 }
 
@@ -179,7 +185,7 @@ function json(name: string, value: unknown): Record<string, unknown> {
   try {
     if (typeof value === "string") parsed = JSON.parse(value);
   } catch {
-    // said below
+    // reported below
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed))
     throw new ConfigError(`${name}: expected a JSON object`);

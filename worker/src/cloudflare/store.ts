@@ -1,6 +1,9 @@
-// What outlives an instance of the object, in its SQLite: settings, token records, client records too large for an attachment, and
-// (trace-ring.ts) recordings. Bytes go in and come out as they are. Knows nothing of what they mean.
-// WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with a key of its own would otherwise have both.
+// The object's SQLite storage, which outlives its instances: settings, token records, client
+// records that are too large for an attachment, and recordings (trace-ring.ts). Stores bytes
+// without interpreting them.
+//
+// Tables are WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with its
+// own key would otherwise have both.
 import { joined } from "./bytes.js";
 import { TraceRing } from "./trace-ring.js";
 
@@ -11,9 +14,9 @@ const TABLES = `
   CREATE TABLE IF NOT EXISTS client (client INTEGER, part INTEGER, record BLOB NOT NULL, PRIMARY KEY (client, part)) WITHOUT ROWID;
 `;
 
-/** A row holds at most 2 MB; a record may be larger, and then takes several. */
+/** A row holds at most 2 MB. A larger record takes several rows. */
 const PART_BYTES_MAX = 1 << 20;
-/** Up to here a row is written anew with what is appended to it. */
+/** Up to this size a row is rewritten together with what is appended to it. */
 const GROWN_BYTES_MAX = 1 << 16;
 
 export class Store {
@@ -51,7 +54,9 @@ export interface TokenRow {
 
 export class TokenRows {
   readonly #sql: SqlStorage;
-  /** Whether some record may take several rows: only then is it worth looking for what a longer one left behind. */
+  /**
+   * Whether any record may take several rows. Only then can a longer record have left rows behind.
+   */
   #mayHaveParts = false;
 
   constructor(sql: SqlStorage) {
@@ -83,7 +88,7 @@ export class TokenRows {
       blob(key),
     );
     if (touched.rowsWritten === 0)
-      throw new Error("the token has no row: it could not be stored when it was registered");
+      throw new Error("the token has no row: storing it failed when it was registered");
   }
 
   erase(key: Uint8Array): void {
@@ -94,7 +99,7 @@ export class TokenRows {
     this.#sql.exec("DELETE FROM token");
   }
 
-  /** Every token, by ascending key. Nothing must be written meanwhile. */
+  /** Every token in ascending order of its key. The caller must not write during iteration. */
   *all(): Generator<TokenRow> {
     const rows = this.#sql
       .exec("SELECT key, part, state, expires_at, record FROM token ORDER BY key, part")
@@ -133,7 +138,8 @@ export class ClientRows {
   }
 
   append(client: number, more: Uint8Array): void {
-    // Into the last row while that is short: its parts are one day deleted, and each of them is billed then, too.
+    // Appends to the last row while that is short: each row is deleted one day, and the deletion is
+    // billed.
     const added = this.#sql.exec(
       `UPDATE client SET record = CAST(record || ?2 AS BLOB) WHERE client = ?1 AND length(record) + length(?2) <= ?3
          AND part = (SELECT max(part) FROM client WHERE client = ?1)`,
@@ -167,12 +173,12 @@ export class ClientRows {
   }
 }
 
-/** As SQLite takes it: a copy, since what comes from the module are views into its memory. */
+/** A copy in the form SQLite takes: the module's bytes are views into its memory. */
 function blob(bytes: Uint8Array): ArrayBuffer {
   return bytes.slice().buffer as ArrayBuffer;
 }
 
-/** At least one, and none larger than a row holds. */
+/** At least one part, none larger than a row. */
 function partsOf(record: Uint8Array): Uint8Array[] {
   const parts = [record.subarray(0, PART_BYTES_MAX)];
   for (let at = PART_BYTES_MAX; at < record.byteLength; at += PART_BYTES_MAX)

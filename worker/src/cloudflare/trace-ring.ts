@@ -1,40 +1,47 @@
-// The latest recordings, whole ones: a replay must begin with the first line of one. Where the storage refuses a row the recording ends there,
-// and nothing else. Knows nothing of what the lines mean.
-// Must never hold back a delivery. What an object sends waits until all that it has written before is confirmed, but for what was written with
-// `allowUnconfirmed`. SQL has no such option, so these rows are in the key-value part of the storage.
+// The latest recordings, whole ones: a replay must begin with the first line of one. Where the
+// storage refuses a row the recording ends there, and nothing else. Knows nothing of what the lines
+// mean. Must never hold back a delivery. What an object sends waits until all that it has written
+// before is confirmed, but for what was written with `allowUnconfirmed`. SQL has no such option, so
+// these rows are in the key-value part of the storage.
 import { joined } from "./bytes.js";
 
 const UNCONFIRMED = { allowUnconfirmed: true };
 const PREFIX = "trace/";
-/** A value may have 2 MB. */
+/** A value holds at most 2 MB. */
 const ROW_BYTES_MAX = 1 << 20;
-/** Below this a row is written anew with what is appended: it is one day deleted, and that is billed by the row. */
+/**
+ * Below this size a row is rewritten with what is appended: each row is deleted one day, which is
+ * billed per row.
+ */
 const GROWING_BYTES_MAX = 1 << 12;
-/** A row costs as much as a message does: lines wait so long for more. An object that waits for a timer does not sleep. */
+/**
+ * A row costs as much as a message, so lines wait this long for more. An object with a pending
+ * timer does not hibernate.
+ */
 const FLUSHED_AFTER_MS = 10;
-/** At once, at most. */
+/** Maximum per flush. */
 const DELETED_KEYS_MAX = 128;
 const NEWLINE = new Uint8Array([10]);
 const NOTHING = new Uint8Array(0);
 
-/** Positions count the bytes of everything that was ever recorded. */
+/** Positions count the bytes of everything recorded so far. */
 interface Row {
   readonly key: string;
   readonly at: number;
-  /** Where its recording begins. */
+  /** Start of the recording that the row belongs to. */
   readonly recording: number;
   readonly bytes: Uint8Array;
 }
 
 export class TraceRing {
   readonly #storage: DurableObjectStorage;
-  /** Where the recording at hand begins; undefined: there is none. */
+  /** Start of the current recording; undefined if there is none. */
   #recording: number | undefined;
   #bytes = 0;
   /** The row that may still grow. */
   #row = NOTHING;
   #rowAt = 0;
-  /** Written, and in no row yet: rows are billed by their number. */
+  /** Recorded but not in a row yet: rows are billed by number. */
   #waiting: Uint8Array[] = [];
   #waitingBytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -43,17 +50,20 @@ export class TraceRing {
     this.#storage = storage;
   }
 
-  /** Whether what is written is stored. */
+  /** Whether recorded lines are stored. */
   get isOpen(): boolean {
     return this.#recording !== undefined;
   }
 
-  /** How many bytes the recording at hand has. */
+  /** Size of the current recording in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Begins another recording, with this line. Of the others remain the latest, and those that have begun in the `bytesMax` bytes before this one. */
+  /**
+   * Starts a new recording with this line. Keeps the previous recording, and those that started
+   * within the last `bytesMax` bytes.
+   */
   begin(bytesMax: number, firstLine: Uint8Array): void {
     this.flush();
     this.#recording = undefined;
@@ -71,7 +81,7 @@ export class TraceRing {
     this.write(NEWLINE);
   }
 
-  /** From the oldest on, up to the first that is not `old`. */
+  /** From the oldest row to the first that is not `old`. */
   #drop(old: (row: Row) => boolean): void {
     const keys: string[] = [];
     for (const row of this.#rows({})) {
@@ -83,11 +93,11 @@ export class TraceRing {
     }
   }
 
-  /** Copies. What is written takes a row with the next flush, or when it would fill one. */
+  /** Copies the bytes. They get a row with the next flush, or as soon as they fill one. */
   write(lines: Uint8Array): void {
     if (this.#recording === undefined) return;
     if (this.#waitingBytes + lines.byteLength > ROW_BYTES_MAX) this.flush();
-    if (this.#recording === undefined) return; // the flush was refused
+    if (this.#recording === undefined) return; // the flush failed
     this.#waiting.push(lines.slice());
     this.#waitingBytes += lines.byteLength;
     this.#bytes += lines.byteLength;
@@ -107,7 +117,8 @@ export class TraceRing {
     this.#waitingBytes = 0;
     this.#tolerantly(() => {
       for (;;) {
-        const row = left.slice(0, ROW_BYTES_MAX); // a copy: with a view the whole buffer would be stored
+        // a copy: storing a view would store its whole buffer
+        const row = left.slice(0, ROW_BYTES_MAX);
         this.#attend(this.#storage.put(keyOf(this.#rowAt, recording), row, UNCONFIRMED));
         left = left.subarray(row.byteLength);
         if (left.byteLength === 0 && row.byteLength < GROWING_BYTES_MAX) {
@@ -121,7 +132,7 @@ export class TraceRing {
     });
   }
 
-  /** All of it as it is now, a row at a time: together they may be larger than memory is. */
+  /** The recordings as they are now, one row at a time: together they may exceed the memory. */
   stream(): ReadableStream<Uint8Array> {
     this.flush();
     const end = endOf(this.#last());
@@ -130,14 +141,15 @@ export class TraceRing {
       type: "bytes",
       pull: (controller) => {
         const [row] = this.#rows({ limit: 1, ...(next !== undefined && { start: keyOf(next) }) });
-        // Where it has been dropped meanwhile it ends, as if it had been cut off.
+        // If a row has been dropped in the meantime, the recording ends there, as if it had been
+        // cut off.
         if (row === undefined || row.at >= end || (next !== undefined && row.at !== next)) {
           controller.close();
           controller.byobRequest?.respond(0);
           return;
         }
         next = endOf(row);
-        controller.enqueue(row.bytes.subarray(0, end - row.at)); // it may have grown
+        controller.enqueue(row.bytes.subarray(0, end - row.at)); // the row may have grown
       },
     });
   }
@@ -146,7 +158,7 @@ export class TraceRing {
     return [...this.#rows({ reverse: true, limit: 1 })][0];
   }
 
-  /** By ascending position. Nothing must be written or listed meanwhile. */
+  /** In ascending order of positions. The caller must not write or list during iteration. */
   *#rows(options: SyncKvListOptions): Generator<Row> {
     for (const [key, bytes] of this.#storage.kv.list<Uint8Array>({ prefix: PREFIX, ...options })) {
       const [, at, recording] = key.split("/");
@@ -171,15 +183,17 @@ export class TraceRing {
 
   #end(error: unknown): void {
     this.#recording = undefined;
-    this.#waiting = []; // or the next recording would begin with them
+    this.#waiting = []; // otherwise the next recording would start with them
     this.#waitingBytes = 0;
     console.error(
-      `the recording ends here, since it cannot be stored: ${error instanceof Error ? error.message : String(error)}`,
+      `the recording ends here, because it cannot be stored: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }
 
-/** Sorted as the positions are. Without `recording` it stands before all rows at this position. */
+/**
+ * Sorts like the positions. Without `recording`, the key sorts before all rows at this position.
+ */
 function keyOf(at: number, recording?: number): string {
   const digits = (position: number) => String(position).padStart(16, "0");
   return `${PREFIX}${digits(at)}/${recording === undefined ? "" : digits(recording)}`;

@@ -1,10 +1,11 @@
-// What workerd and wrangler make of an imported .wasm file.
+// The type of an imported .wasm file in workerd and wrangler.
 declare module "*.wasm" {
   const module: WebAssembly.Module;
   export default module;
 }
 
-// Nothing here calls it: workerd refuses to compile. The module loader, which Node uses too, mentions it.
+// Never called here, because workerd refuses to compile. The module loader, which Node shares,
+// mentions it.
 declare namespace WebAssembly {
   function compile(bytes: BufferSource): Promise<Module>;
 }

@@ -1,5 +1,6 @@
-// The Worker in front of the object, without state: one hub in it answers every request whose answer needs none, above all the
-// wrong bearer, so that no stranger ever wakes the object, and waits where the hub says so.
+// The stateless Worker in front of the object. A hub in the Worker answers every request that needs
+// no state, above all those with a wrong bearer token, so strangers never wake the object. The
+// Worker waits before the answer if the hub says so.
 import type { HttpRequestInput } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, ModuleTrap } from "../module/hub.js";
@@ -36,7 +37,7 @@ export default {
       console.error(error);
       if (error instanceof ConfigError)
         return responseOf(
-          plainAnswer(500, "This Sidekick is not configured; its log says what is missing"),
+          plainAnswer(500, "This Sidekick is not configured; its log names the missing setting"),
         );
       if (error instanceof ModuleTrap) {
         fronts.clear();
@@ -54,7 +55,10 @@ interface Kept {
   readonly hub: HubLike;
 }
 
-/** For as long as this isolate lives; by the hub's name. Its settings cannot change meanwhile: a deployment is a new isolate. */
+/**
+ * By the hub's name, for the lifetime of this isolate. Settings cannot change meanwhile: each
+ * deployment gets new isolates.
+ */
 const fronts = new Map<string, Kept>();
 
 class Front {
@@ -97,7 +101,7 @@ class Front {
         : this.#delayed(this.#ask(asked, 0));
     }
     const declared = request.headers.get("Content-Length");
-    // As it is, so that its bytes need not pass through here; whoever sends it has the secret.
+    // Passed on as a stream, so that its bytes do not pass through here: the sender has the secret.
     if (declared !== null && Number(declared) <= bytesMax) return this.#object().fetch(request);
     const body =
       declared === null
@@ -109,7 +113,7 @@ class Front {
       : this.#object().fetch(request, { body });
   }
 
-  /** The answer of the hub here, which knows no client and no token. */
+  /** The answer of the Worker's own hub, which has no clients and no tokens. */
   #ask(asked: HttpRequest, bodyBytes: number): HttpAnswer {
     const input: HttpRequestInput = {
       type: "http_request",
@@ -135,7 +139,7 @@ class Front {
       return responseOf(
         plainAnswer(
           403,
-          "Forbidden: pages of this origin may not open a socket here (SIDEKICK_ALLOWED_ORIGINS)",
+          "Forbidden: this origin may not open a socket (SIDEKICK_ALLOWED_ORIGINS)",
         ),
       );
     }
@@ -143,7 +147,7 @@ class Front {
   }
 
   #trace(request: Request, authorization: string): Promise<Response> {
-    // Refused as any other request with a wrong bearer.
+    // Rejected like any other request with a wrong bearer token.
     return this.#isAuthorized(authorization)
       ? this.#object().fetch(request)
       : this.#delayed(this.#ask({ ...A_POST, authorization }, 0));
@@ -158,10 +162,10 @@ class Front {
   }
 }
 
-/** A request that only a right bearer may make. */
+/** A request that requires the right bearer token. */
 const A_POST: HttpRequest = { method: "POST", path: "/message", authorization: "", body: NOTHING };
 
-/** A body of unknown size, or, where it is larger than `bytesMax`, its size as far as counted. */
+/** A body of unknown size. If it is larger than `bytesMax`, its size as counted so far. */
 async function readBody(request: Request, bytesMax: number): Promise<Uint8Array | number> {
   if (request.body === null) return NOTHING;
   const chunks: Uint8Array[] = [];

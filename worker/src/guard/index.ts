@@ -1,15 +1,15 @@
-// The check that belongs in front of an app server's `?type=channel` route. @covenant-rpc/server does not make it, so without it
-// anybody who finds the URL can send channel messages with a context of his own making.
+// The check in front of an app server's `?type=channel` route. @covenant-rpc/server does not make
+// it; without it, anyone who finds the URL can send channel messages with a forged context.
 
 /**
- * Give it every request before the Covenant server gets it:
+ * Call it with every request before the Covenant server gets it:
  *
  *     const refusal = requireSidekickSecret(request, process.env.SIDEKICK_SERVER_SECRET);
  *     if (refusal !== null) return refusal;
  *     return server.handle(request);
  *
- * @param secret what the Sidekick was given as --server-secret; several while one is being replaced
- * @returns a 401 for a channel request without the secret; null for everything else
+ * @param secret the Sidekick's --server-secret; several during rotation
+ * @returns a 401 response for a channel request without the secret, otherwise null
  */
 export function requireSidekickSecret(
   request: Request,
@@ -30,7 +30,7 @@ export function requireSidekickSecret(
     : new Response("Unauthorized", { status: 401, headers: { "WWW-Authenticate": "Bearer" } });
 }
 
-/** Takes the same time wherever the difference is. */
+/** Takes the same time wherever the first difference is. */
 function isEqual(presented: string, expected: string): boolean {
   let difference = presented.length ^ expected.length;
   for (let i = 0; i < expected.length; i++)

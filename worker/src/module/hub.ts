@@ -1,12 +1,12 @@
-// Loads the Sidekick module and offers its hub to a host. Runs in Node, workerd and browsers alike, so it uses nothing of
-// Node. It translates and decides nothing: the protocol is the module's.
+// Loads the Sidekick module and offers its hub to a host. Runs in Node, workerd and browsers, so it
+// uses no Node API. It translates and decides nothing: the protocol is the module's.
 
 import type { Action, Input, Limits } from "./border.generated.js";
 import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
 import type { Bytes } from "./memory.js";
 import { ActionReader, InputWriter } from "./memory.js";
 
-/** What a host needs of a hub; `Hub` is the real one, tests may put another in its place. */
+/** The hub's interface for hosts. `Hub` implements it; tests may pass another implementation. */
 export interface HubLike {
   readonly limits: Limits;
   describe(): Uint8Array;
@@ -18,14 +18,14 @@ export interface HubLike {
 }
 
 /**
- * The module stopped at a failed check or ran out of memory. The instance is broken for good: drop the hub, make a new one,
- * restore it from the stored records, and do not replay the input.
+ * The module failed a check or ran out of memory. The instance is unusable: drop the hub, create a
+ * new one, restore it from the stored records, and do not replay the input.
  */
 export class ModuleTrap extends Error {
   override readonly name = "ModuleTrap";
 }
 
-/** The configuration cannot be used; the message says what is wrong with it. */
+/** The configuration was rejected; the message says why. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -47,35 +47,41 @@ interface Exports {
   sidekick_hash(hub: number): number;
 }
 
-/** Checks that a compiled module is a Sidekick module without imports: one that imports nothing provably does no I/O. */
+/**
+ * Checks that a compiled module is a Sidekick module without imports. A module without imports
+ * cannot do I/O.
+ */
 export function checkModule(module: WebAssembly.Module): WebAssembly.Module {
   const imports = WebAssembly.Module.imports(module);
   if (imports.length > 0) {
     const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
     throw new Error(
-      `Sidekick module: expected no imports, found ${names}; load the file that scripts/build makes`,
+      `Sidekick module: expected no imports, found ${names}; load the file that scripts/build creates`,
     );
   }
   if (!WebAssembly.Module.exports(module).some((entry) => entry.name === "sidekick_handle")) {
     throw new Error(
-      "Sidekick module: no export sidekick_handle; this WebAssembly file is not a Sidekick module",
+      "Sidekick module: the export sidekick_handle is missing; this is another WebAssembly file",
     );
   }
   return module;
 }
 
-/** Compiles and checks. In workerd, import the .wasm file instead: it gives a compiled module. */
+/**
+ * Compiles and checks a module. In workerd, import the .wasm file instead, which gives a compiled
+ * module.
+ */
 export async function compileModule(bytes: Uint8Array | ArrayBuffer): Promise<WebAssembly.Module> {
   return checkModule(await WebAssembly.compile(bytes as BufferSource));
 }
 
-/** As compileModule, at once: for Node, and for tests. */
+/** Synchronous compileModule, for Node and for tests. */
 export function compileModuleSync(bytes: Uint8Array | ArrayBuffer): WebAssembly.Module {
-  // Constructed so because the types of workerd, which also read this file, know that workerd refuses it.
+  // Called through `Reflect` because workerd's types, which also check this file, forbid compiling.
   return checkModule(Reflect.construct(WebAssembly.Module, [bytes]) as WebAssembly.Module);
 }
 
-/** One hub in an instance of its own, so that a trap breaks nobody else. */
+/** One hub in its own instance, so that a trap affects no other hub. */
 export class Hub implements HubLike {
   readonly limits: Limits;
   readonly #exports: Exports;
@@ -85,8 +91,9 @@ export class Hub implements HubLike {
   #trap: ModuleTrap | undefined;
 
   /**
-   * @param config JSON or ION: an object with limits by name, `secrets` and `hash_seed`. The module checks it.
-   * @throws ConfigError when it is refused.
+   * @param config JSON or ION: an object with limits by name, `secrets` and `hash_seed`. The module
+   *   checks it.
+   * @throws ConfigError if the configuration is rejected
    */
   static create(module: WebAssembly.Module, config: string): Hub {
     return new Hub(module, config);
@@ -95,7 +102,7 @@ export class Hub implements HubLike {
   private constructor(module: WebAssembly.Module, config: string) {
     if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
       throw new Error(
-        "Sidekick needs a little-endian machine: its views of WebAssembly memory are typed arrays",
+        "Sidekick needs a little-endian machine: it views WebAssembly memory through typed arrays",
       );
     }
     const instance = new WebAssembly.Instance(checkModule(module), {});
@@ -116,10 +123,10 @@ export class Hub implements HubLike {
   }
 
   /**
-   * Applies one input and returns all its consequences, to be performed in list order.
-   * Byte and id fields of the actions are views into the module's memory: good until the next call on this hub.
+   * Applies one input and returns its consequences, to be performed in list order. Bytes and ids in
+   * the actions are views into the module's memory, valid until the next call on this hub.
    * @param now milliseconds since the Unix epoch
-   * @throws ModuleTrap; the hub is then dead.
+   * @throws ModuleTrap if the module trapped; the hub is then unusable
    */
   handle(now: number, input: Input): Action[] {
     if (this.#trap !== undefined) throw this.#trap;
@@ -132,7 +139,10 @@ export class Hub implements HubLike {
     return decodeActions(this.#reader.at(address));
   }
 
-  /** How many bytes of a request's body are worth reading, to be asked before any is read; 0: hand the request on without. */
+  /**
+   * How many bytes of a request's body to read. Ask before reading any. 0: pass the request on
+   * without its body.
+   */
   bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number {
     return this.#call(() => {
       const sizes = this.#writer.texts(method, path, authorization);
@@ -142,33 +152,37 @@ export class Hub implements HubLike {
     });
   }
 
-  /** The first line of a trace of this hub, without its newline; a view. */
+  /** The first line of this hub's trace, without its newline. A view. */
   describe(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_describe(this.#hub)));
   }
 
-  /** While on, recorded() gives the trace lines of the latest input. */
+  /** While on, recorded() returns the trace lines of the latest input. */
   record(on: boolean): void {
     this.#call(() => this.#exports.sidekick_record(this.#hub, on ? 1 : 0));
   }
 
   /**
-   * The trace lines of the latest input and its actions, each ended by a newline; a view. They are made in this call: make it when the
-   * actions are performed, and before any other call on this hub.
+   * The trace lines of the latest input and its actions, each with its newline. A view. This call
+   * creates them: call it after performing the actions and before any other call on this hub.
    */
   recorded(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_recorded(this.#hub)));
   }
 
   /**
-   * A trace line, with its newline, of what the hub has come to: `{"hash":{"inputs":...,"lines":"...","state":"..."}}`. Hubs with the same
-   * state hash know the same, wherever they run. While recording such a line comes by itself from time to time. A view.
+   * A trace line with the hash of the hub's state:
+   * `{"hash":{"inputs":...,"lines":"...","state":"..."}}`, with its newline. Hubs with equal state
+   * hashes hold the same state, on any host. While recording, the module adds such a line from time
+   * to time. A view.
    */
   hash(): Uint8Array {
     return this.#text(this.#call(() => this.#exports.sidekick_hash(this.#hub)));
   }
 
-  /** The trace line of an input, which is not applied: for the one at which another hub trapped. A view. */
+  /**
+   * The trace line of an input that is not applied: the input at which another hub trapped. A view.
+   */
   recordInput(now: number, input: Input): Uint8Array {
     return this.#text(
       this.#call(() =>
@@ -177,7 +191,7 @@ export class Hub implements HubLike {
     );
   }
 
-  /** The size of the module's memory. It never shrinks. */
+  /** Size of the module's memory in bytes. It never shrinks. */
   get memoryBytes(): number {
     return this.#exports.memory.buffer.byteLength;
   }
@@ -194,7 +208,7 @@ export class Hub implements HubLike {
   #trapped(error: unknown): ModuleTrap {
     const reason = error instanceof Error ? error.message : String(error);
     this.#trap = new ModuleTrap(
-      `the Sidekick module trapped (${reason}); this hub is dead, make a new one`,
+      `the Sidekick module trapped (${reason}); this hub is unusable, create a new one`,
       { cause: error },
     );
     return this.#trap;
@@ -205,10 +219,10 @@ export class Hub implements HubLike {
   }
 }
 
-// ignoreBOM: a byte order mark is content here, and not ours to drop.
+// ignoreBOM: a byte order mark is part of the content and must stay.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: false });
 
-/** The text of a byte field of an action. */
+/** Decodes a byte field of an action. */
 export function text(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }

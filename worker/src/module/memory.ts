@@ -1,10 +1,10 @@
-// Reads and writes the module's memory in the layout of wasm-bindings/sidekick_abi.h. Owns the views, which are taken anew
-// whenever the memory has grown, and nothing else: which fields there are is border.generated.ts's business.
+// Reads and writes the module's memory in the layout of wasm-bindings/sidekick_abi.h. Owns the
+// views, which it recreates when the memory grows. border.generated.ts knows the fields.
 
-/** Bytes for the module: as they are, or text to be encoded as UTF-8. */
+/** Bytes for the module: raw, or text that is encoded as UTF-8. */
 export type Bytes = Uint8Array | string;
 
-/** How many bytes of the module's buffer `value` may need. */
+/** Upper bound of the buffer bytes that `value` needs. */
 export function bytesMax(value: Bytes): number {
   return typeof value === "string" ? value.length * 3 : value.byteLength;
 }
@@ -13,7 +13,7 @@ const HEADER_WORDS = 3; // tag, now_low, now_high
 const TWO_TO_32 = 2 ** 32;
 const encoder = new TextEncoder();
 
-/** Writes inputs, and other texts for the module, into the module's one input buffer. */
+/** Writes inputs and other texts into the module's single input buffer. */
 export class InputWriter {
   readonly #memory: WebAssembly.Memory;
   readonly #buffer: (size: number) => number;
@@ -47,7 +47,7 @@ export class InputWriter {
     this.#words[this.#word++] = Math.floor(value / TWO_TO_32);
   }
 
-  /** The length goes to the next word, the content behind all words. */
+  /** The length goes into the next word, the content after all words. */
   bytes(value: Bytes): void {
     this.#words[this.#word++] = this.#append(value);
   }
@@ -56,7 +56,7 @@ export class InputWriter {
     return this.#byte - this.#address;
   }
 
-  /** Writes texts one after the other from the start of the buffer and returns the size of each. */
+  /** Writes texts consecutively from the start of the buffer, and returns the size of each. */
   texts(...values: Bytes[]): number[] {
     this.#reserve(values.reduce((sum, value) => sum + bytesMax(value), 0));
     this.#byte = this.#address;
@@ -88,7 +88,10 @@ export class InputWriter {
   }
 }
 
-/** Reads the flat block of actions, and other texts of the module. What it hands out are views, good until the next call. */
+/**
+ * Reads the flat block of actions and other texts of the module. Returned values are views, valid
+ * until the next call.
+ */
 export class ActionReader {
   readonly #memory: WebAssembly.Memory;
   #words = new Uint32Array(0);

@@ -1,18 +1,24 @@
-// Replays a trace: feeds its inputs to a fresh hub and demands the very same lines back. Owns no files: whoever has the
-// trace hands its lines in, so that it runs wherever a module runs.
+// Replays a trace: passes its inputs to a fresh hub and requires the same lines back. It reads no
+// files: the caller passes the lines, so it runs wherever a module runs.
 
 import type { Input } from "./border.generated.js";
 import { INPUT_FIELDS } from "./border.generated.js";
 import { Hub, ModuleTrap, text } from "./hub.js";
 
-/** Where a replay first differs from its trace. Lines are numbered from 1; `undefined`: there is no such line. */
+/**
+ * Where a replay first differs from its trace. Lines are numbered from 1; `undefined` means that
+ * there is no such line.
+ */
 export interface Difference {
   readonly line: number;
   readonly expected: string | undefined;
   readonly actual: string | undefined;
 }
 
-/** Where a recording was cut off: its last line, of which some may be missing, and how many more its last input would have. */
+/**
+ * Where a recording was cut off: its last line, which may be incomplete, and how many more lines
+ * its last input would have.
+ */
 export interface Cut {
   readonly line: number;
   readonly linesDue: number;
@@ -20,14 +26,14 @@ export interface Cut {
 
 const SECRET = "replay";
 const FIRST_LINE = 'expected the first line of a trace, {"trace":1,...}';
-/** Far above what any line has; whoever writes JSON recurses. */
+/** Far above the depth of any real line; JSON.stringify is recursive. */
 const LINE_DEPTH_MAX = 64;
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
 /**
- * Takes the lines of one trace file in order. A trace may hold several recordings, each opened by its own first line: a host
- * that restarted, or had to make a new hub, goes on in the same file.
+ * Takes the lines of one trace file in order. A file may hold several recordings, each with its own
+ * header line: a host that restarted or replaced its hub continues in the same file.
  */
 export class Replayer {
   readonly #module: WebAssembly.Module;
@@ -36,28 +42,32 @@ export class Replayer {
   #inputs = 0;
   #pending: string[] = [];
   #inputLine = 0; // of the latest input
-  #hasTrapped = false; // at that
+  #hasTrapped = false; // at that line
   readonly #cuts: Cut[] = [];
-  /** The line before, where it is none: good only if another recording begins behind it. */
+  /**
+   * The previous line if it was not a trace line: acceptable only if another recording starts after
+   * it.
+   */
   #torn: string | undefined;
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
   }
 
-  /** How many inputs were replayed so far. */
+  /** Number of inputs replayed so far. */
   get inputs(): number {
     return this.#inputs;
   }
 
-  /** The recordings so far that lack something at their end; of the last one it is known after `end`. */
+  /** The recordings so far whose end is missing. For the last one this is known after `end`. */
   get cuts(): readonly Cut[] {
     return this.#cuts;
   }
 
   /**
-   * Checks one line, without its newline. Returns the first difference, after which the replayer is of no further use.
-   * @throws Error when the line is not a line of a trace.
+   * Checks one line, without its newline. Returns the first difference; the replayer must not be
+   * used after that.
+   * @throws Error if the line is not a trace line
    */
   line(bytes: Uint8Array): Difference | undefined {
     this.#line++;
@@ -68,7 +78,8 @@ export class Replayer {
     if (this.#isTorn(line, parsed)) return undefined;
     if (parsed === undefined) throw this.#error("expected a JSON object", line);
     if ("trace" in parsed) {
-      // A recording that ends with an input alone ends with a trap. Any other that is not whole is one of a host that was killed.
+      // A recording that ends with an input and no actions ends with a trap. Any other incomplete
+      // recording comes from a host that was killed.
       this.#endRecording(
         this.#line - 1,
         this.#pending.length > 0 && this.#inputLine !== this.#line - 1,
@@ -91,10 +102,12 @@ export class Replayer {
     } catch (error) {
       if (!(error instanceof ModuleTrap)) throw error;
       this.#hasTrapped = true;
-      this.#pending = [`(${error.message})`]; // a difference, unless the recording hub trapped as well
+      // a difference, unless the recorded hub trapped as well
+      this.#pending = [`(${error.message})`];
       return undefined;
     }
-    // Hashes are compared where the trace has them: after how many inputs that is, is not part of what a hub does.
+    // Hashes are compared where the trace has them; when they are written is not part of a hub's
+    // behaviour.
     this.#pending = text(this.#hub.recorded())
       .split("\n")
       .filter((said) => said !== "" && !said.startsWith('{"hash"'));
@@ -102,9 +115,10 @@ export class Replayer {
   }
 
   /**
-   * To be called after the last line. A recording may be cut off anywhere, in a line or between two: what there is of it is the same, then.
-   * @param rest what stands behind the last newline; it counts as a line where it is a whole one
-   * @throws Error when there is no recording, not even the first line of one.
+   * Call this after the last line. A recording may be cut off anywhere, within a line or between
+   * two; its existing part must still be equal.
+   * @param rest the text after the last newline; it counts as a line if it is complete
+   * @throws Error if there is no recording, not even a header line
    */
   end(rest: Uint8Array = NOTHING): Difference | undefined {
     const isWhole =
@@ -119,7 +133,10 @@ export class Replayer {
     return undefined;
   }
 
-  /** A host that was killed leaves half a line, at the end, or with the recording of its successor in the next line. */
+  /**
+   * A killed host leaves half a line at the end of the file, or followed by its successor's
+   * recording in the next line.
+   */
   #isTorn(line: string, parsed: Record<string, unknown> | undefined): boolean {
     const isTorn = parsed === undefined && this.#hub !== undefined && this.#torn === undefined;
     if (isTorn) {
@@ -174,7 +191,7 @@ export class Replayer {
     return input as unknown as Input;
   }
 
-  /** Valid UTF-8 stands as a JSON string, everything else as {"base64":"..."}. */
+  /** Valid UTF-8 is a JSON string; anything else is {"base64":"..."}. */
   #bytes(name: string, value: unknown): Uint8Array {
     if (typeof value === "string") return encoder.encode(value);
     const base64 = (value as { base64?: unknown } | undefined)?.base64;
@@ -190,7 +207,9 @@ export class Replayer {
   }
 }
 
-/** With \x1b or \u202e for what a terminal would act on: a trace comes from anywhere. */
+/**
+ * Shows \x1b or \u202e for characters that a terminal would act on: a trace may come from anyone.
+ */
 export function printable(text: string): string {
   return text.replace(/[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
     const code = character.charCodeAt(0);
@@ -198,10 +217,10 @@ export function printable(text: string): string {
   });
 }
 
-/** What must hold of a line before it is parsed: what was expected and what came, or nothing. */
+/** Checks a line before it is parsed. Returns what was expected and what came, or nothing. */
 function wrongWith(line: string): string | undefined {
   if (line.endsWith("\r"))
-    return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; bring the file over as it is (binary)";
+    return "expected lines that end with \\n, found \\r\\n: the line endings were converted; transfer the file in binary mode";
   let depth = 0;
   for (let at = 0; at < line.length; at++) {
     const character = line[at];
@@ -209,7 +228,7 @@ function wrongWith(line: string): string | undefined {
       for (at++; at < line.length && line[at] !== '"'; at++) if (line[at] === "\\") at++;
     } else if (character === "{" || character === "[") {
       if (++depth > LINE_DEPTH_MAX)
-        return `expected JSON of at most ${LINE_DEPTH_MAX} levels, found more`;
+        return `expected JSON with at most ${LINE_DEPTH_MAX} levels, found more`;
     } else if (character === "}" || character === "]") {
       depth--;
     }

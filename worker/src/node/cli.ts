@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The command `covenant-sidekick`: reads flags and environment, starts the server, and stops it on a signal.
+// The command `sidekick-serve`: reads flags and environment, starts the server, and stops it on a
+// signal.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
@@ -33,7 +34,7 @@ Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 
 but for a recording, which is written to its end.
 `;
 
-/** A mistake in how the command was called. */
+/** The command line or the configuration file is invalid. */
 class UsageError extends Error {}
 
 try {
@@ -83,7 +84,7 @@ async function main(): Promise<void> {
   const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
   if (secrets === undefined || secrets.includes("")) {
     throw new UsageError(
-      "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET",
+      "a secret is required: set --secret or SIDEKICK_SECRET",
     );
   }
   const delay =
@@ -92,12 +93,12 @@ async function main(): Promise<void> {
       : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
 
   const log = createLog(level);
-  // Whoever reads our output may leave; that must not end the service.
+  // The reader of our output may exit; that must not stop the server.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   if (serverUrl !== undefined && serverSecret === undefined) {
     log.warn(
-      "--server-url without --server-secret: the app server cannot tell our messages from a stranger's",
+      "--server-url without --server-secret: the app server cannot tell the Sidekick from a stranger",
     );
   }
   const options: SidekickOptions = {
@@ -115,7 +116,8 @@ async function main(): Promise<void> {
     throw startError(error, port, host, flags.record);
   });
 
-  // Before anything is printed: whoever waits for our first line may signal at once.
+  // Installed before the first line of output: whoever waits for that line may send a signal at
+  // once.
   const stop = (signal: string) => {
     log.info("shutting down", { signal });
     void sidekick.close().then(() => process.exit(0));
@@ -131,8 +133,8 @@ async function main(): Promise<void> {
         : host;
   console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
   console.log(`WebSocket endpoint: ws://${name}:${sidekick.port}/socket`);
-  if (serverUrl !== undefined) console.log(`Forwards messages to ${withoutCredentials(serverUrl)}`);
-  if (flags.record !== undefined) console.log(`Records to ${flags.record}`);
+  if (serverUrl !== undefined) console.log(`Forwarding messages to ${withoutCredentials(serverUrl)}`);
+  if (flags.record !== undefined) console.log(`Recording to ${flags.record}`);
   console.log("Press Ctrl+C to stop");
 }
 
@@ -154,7 +156,7 @@ function logLevel(value: string): LogLevel {
   return level;
 }
 
-/** Checked on its own, whatever flags and variables say, so that a mistake is told where it is. */
+/** Checked by itself, independently of flags and variables, so that the error names the file. */
 function readConfig(path: string, module: WebAssembly.Module): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
@@ -164,10 +166,10 @@ function readConfig(path: string, module: WebAssembly.Module): { secrets?: reado
     throw wrong(describe(error));
   }
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
-    throw wrong('expected a JSON object with limits, e.g. {"frame_bytes_max": 65536}');
+    throw wrong('expected a JSON object with limits, for example {"frame_bytes_max": 65536}');
   }
   if ("hash_seed" in config)
-    throw wrong('"hash_seed" is chosen anew at each start and cannot be set; leave it out');
+    throw wrong('"hash_seed" is random at each start and cannot be set; remove it');
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
   } catch (error) {
@@ -187,9 +189,9 @@ function startError(
     return new UsageError(`--record ${recordFile}: ${describe(error)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE")
-    return new Error(`${where} is in use: stop what listens there, or choose another with --port`);
+    return new Error(`${where} is in use: stop the process that listens there, or choose another port with --port`);
   if (code === "EACCES")
-    return new Error(`${where} may not be used by this user: choose one above 1023 with --port`);
+    return new Error(`permission denied for ${where}: choose a port above 1023 with --port`);
   if (error instanceof ConfigError) return new UsageError(error.message);
   if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
     return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);

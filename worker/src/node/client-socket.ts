@@ -1,28 +1,35 @@
-// One client's socket: the `ws` WebSocket, and beside it the raw stream, onto which the frames of broadcasts are written
-// directly. `ws` itself writes only pongs and close frames; both go to the same stream, so order holds as long as the outbox is
-// flushed before `ws` is asked to close. Whoever does not take what is written to it is not read either. Makes no protocol decision.
+// One client's socket: the `ws` WebSocket, and the raw stream next to it, to which broadcast frames
+// are written directly. `ws` itself writes only pongs and close frames to the same stream, so order
+// is kept as long as the outbox is flushed before `ws` closes. A peer that does not read is not
+// read either. Makes no protocol decision.
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
 import type { Batch } from "./frames.js";
 
-/** Who is told what happens to a socket. */
+/** Receives the events of a socket. */
 export interface SocketTaker {
   onFrame(socket: ClientSocket, bytes: Buffer): void;
   onError(socket: ClientSocket, error: Error): void;
-  /** Exactly once, after everything else. */
+  /** Exactly once, after all other events. */
   onClosed(socket: ClientSocket, code: number): void;
 }
 
-/** With more unsent than this a socket is not read: its peer could else make us write what it never takes. Broadcasts go on. */
+/**
+ * A socket with more unsent bytes than this is not read: otherwise its peer could make us write
+ * what it never reads. Broadcasts continue.
+ */
 const UNSENT_BYTES_READ_MAX = 64 * 1024;
 
 export class ClientSocket extends WebSocket {
   taker: SocketTaker | undefined;
-  /** The handle under which the hub knows this client. */
+  /** The hub's handle for this client. */
   client = 0;
-  /** Set once the hub, or the host, has decided that this socket ends: nothing of it reaches the hub any more. */
+  /**
+   * Set once the hub or the host has decided to close this socket: nothing more from it reaches the
+   * hub.
+   */
   ending = false;
   #record = "";
   #recordFlatLength = 0;
@@ -31,32 +38,36 @@ export class ClientSocket extends WebSocket {
   #seenBytes = 0;
   #silentRounds = 0;
 
-  /** @param stream the one of the HTTP upgrade, which `ws` goes on to use: see the head of this file */
+  /**
+   * @param stream the stream of the HTTP upgrade, which `ws` keeps using: see the top of this file
+   */
   open(taker: SocketTaker, client: number, stream: Duplex): void {
     this.taker = taker;
     this.client = client;
     this.#stream = stream as Socket;
-    // The same three functions for all sockets: closures of their own would cost memory per connection.
+    // All sockets share these three functions: closures per socket would cost memory per
+    // connection.
     this.on("message", onMessage);
     this.on("error", onError);
     this.on("close", onClose);
   }
 
-  /** The hub's record of this client, byte by byte in a latin1 string: in memory that is half the size of a small Buffer. */
+  /** The hub's record of this client as a latin1 string: half the memory of a small Buffer. */
   get record(): string {
     return this.#record;
   }
 
-  /** @param append `piece` is added to what is stored, instead of replacing it */
+  /** @param append adds `piece` to the stored record instead of replacing it */
   store(piece: string, append: boolean): void {
     this.#record = append ? this.#record + piece : piece;
-    // What was appended is kept in pieces, which cost more than their bytes: joined whenever a quarter has come.
+    // Appended pieces cost more than their bytes; they are joined once they make up a quarter of
+    // the record.
     if (append && this.#record.length < 1.25 * this.#recordFlatLength) return;
     if (append) this.#record = Buffer.from(this.#record, "latin1").toString("latin1");
     this.#recordFlatLength = this.#record.length;
   }
 
-  /** Adds a frame to what this turn has for the socket. True if it is the first one. */
+  /** Adds a frame to the socket's outbox for this turn. Returns true if it is the first one. */
   append(frame: Buffer, start: Batch): boolean {
     const first = this.#outbox === undefined;
     this.#outbox = (this.#outbox ?? start).with(frame);
@@ -64,8 +75,8 @@ export class ClientSocket extends WebSocket {
   }
 
   /**
-   * Writes what the turn has brought. Returns 0, or the number of bytes that would wait if it were written, when that is more
-   * than `bytesMax`: then nothing is written. A peer that has taken all so far is never over the bound.
+   * Writes the outbox. Returns 0; or, if more than `bytesMax` bytes would be waiting, that number,
+   * without writing anything. A peer that has taken everything so far is never over the limit.
    */
   flush(bytesMax: number): number {
     const batch = this.#outbox;
@@ -86,25 +97,28 @@ export class ClientSocket extends WebSocket {
     return 0;
   }
 
-  /** By this `ws` answers pings. */
+  /** `ws` answers pings through this. */
   override pong(data?: unknown, mask?: boolean, written?: (error: Error) => void): void {
     super.pong(data, mask, written);
     this.#pauseIfUnsent();
   }
 
-  /** Sends what is owed, then the close frame. `ws` destroys the stream if the peer does not answer in time. */
+  /**
+   * Sends pending frames, then the close frame. `ws` destroys the stream if the peer does not
+   * answer in time.
+   */
   end(code: number, reason: string | Buffer): void {
     if (this.ending) return;
     this.flush(Infinity);
     this.ending = true;
-    if (this.isPaused) this.resume(); // to see the peer's close frame
+    if (this.isPaused) this.resume(); // so that the peer's close frame is seen
     this.close(code, reason);
   }
 
-  /** To be called once per ping round. How many rounds in a row have brought no sign of the peer. */
+  /** Call once per ping round. Returns the number of consecutive rounds without a sign of life. */
   silentRounds(): number {
     const stream = this.#stream;
-    // One that is not read shows its life by taking what is written.
+    // A paused socket shows life by taking what is written.
     const bytes =
       stream === undefined
         ? 0
@@ -116,7 +130,7 @@ export class ClientSocket extends WebSocket {
     return this.#silentRounds;
   }
 
-  /** Until the peer has taken all that is written to it, nothing is read. */
+  /** Reading stays paused until the peer has taken everything written to it. */
   #pauseIfUnsent(): void {
     const stream = this.#stream;
     if (
@@ -133,7 +147,8 @@ export class ClientSocket extends WebSocket {
 
 function onMessage(this: WebSocket, data: unknown): void {
   const socket = this as ClientSocket;
-  socket.taker?.onFrame(socket, data as Buffer); // `ws` gives a Buffer, since binaryType is "nodebuffer"
+  // `ws` gives a Buffer because binaryType is "nodebuffer"
+  socket.taker?.onFrame(socket, data as Buffer);
 }
 
 function onError(this: WebSocket, error: Error): void {

@@ -1,9 +1,9 @@
-// The time the hub is given: the system's when this process started, and from then on counted by a clock that nobody sets. A
-// system clock that jumps must not end tokens, nor hold up timers.
+// The hub's time: the system time when this process started, advanced by the monotonic clock. A
+// jump of the system clock must not expire tokens or delay timers.
 
 const startedAt = Date.now() - performance.now();
 
-/** Milliseconds since the Unix epoch, whole ones; never goes back. */
+/** Whole milliseconds since the Unix epoch; never decreases. */
 export function now(): number {
   return Math.floor(startedAt + performance.now());
 }

@@ -1,6 +1,8 @@
-// Carries forwards to the app server, each at most once: one that is sent again might be done twice. Every forward ends in exactly
-// one answer: the server's status and the beginning of its body, or status 0. Owns the connections to the app server; knows nothing of what is forwarded.
-// `http.request` with an agent, not `fetch`: a fifth of the CPU per POST.
+// Sends forwards to the app server, each at most once: a repeated forward might take effect twice.
+// Each forward ends in exactly one answer: the server's status and the start of its body, or status
+// 0. Owns the connections to the app server; does not know what it forwards.
+//
+// Uses `http.request` with an agent rather than `fetch`: a fifth of the CPU per POST.
 import * as http from "node:http";
 import * as https from "node:https";
 import { ConfigError } from "../module/hub.js";
@@ -19,9 +21,12 @@ export type Answered = (status: number, body: Buffer) => void;
 
 const SOCKETS_MAX = 4096;
 const IDLE_SOCKETS_MAX = 256;
-/** Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward meets one that is just closing. */
+/**
+ * Idle connections are dropped after this time, before the server drops them (Node: after 5 s), so
+ * that no forward meets a connection that is being closed.
+ */
 const IDLE_MS = 4000;
-/** How long an answer whose status is enough may take to bring the rest. */
+/** Time allowed for the rest of an answer whose status suffices. */
 const REST_TIMEOUT_MS = 100;
 const SHUTTING_DOWN = "the Sidekick is shutting down";
 const NOTHING = Buffer.alloc(0);
@@ -33,18 +38,19 @@ export class Forwarder {
   readonly #headers: http.OutgoingHttpHeaders;
   readonly #answerBytesMax: number;
   readonly #log: Log;
-  /** The server URL as it may be logged: a query may hold secrets. */
+  /** The server URL in a form that may be logged: a query may hold secrets. */
   readonly #name: string;
   readonly #open = new Set<Forward>();
   #ended = false;
 
-  /** @throws ConfigError when the URL or the secret cannot be used */
+  /** @throws ConfigError if the URL or the secret is invalid */
   constructor(options: ForwarderOptions) {
     const url = parseServerUrl(options.url);
     url.searchParams.set("type", "channel");
     const { Agent, request } = url.protocol === "https:" ? https : http;
     this.#name = url.origin + url.pathname;
-    // The time-out is for idle connections only: of one in use it would tell the request, which does not listen.
+    // This timeout is for idle connections only: for a busy one it would notify the request, which
+    // does not listen.
     this.#agent = new Agent({
       keepAlive: true,
       maxSockets: SOCKETS_MAX,
@@ -60,7 +66,7 @@ export class Forwarder {
       http.validateHeaderValue("Authorization", `Bearer ${options.secret}`);
     } catch {
       throw new ConfigError(
-        "server secret: it has a character that cannot stand in an HTTP header",
+        "server secret: it contains a character that is not allowed in an HTTP header",
       );
     }
     this.#options = {
@@ -75,12 +81,12 @@ export class Forwarder {
     this.#log = options.log;
   }
 
-  /** Forwards that have not been answered yet. */
+  /** Number of forwards without an answer. */
   get open(): number {
     return this.#open.size;
   }
 
-  /** @param timeoutMs for all of it, from now to the end of the answer */
+  /** @param timeoutMs covers the whole exchange, up to the end of the answer */
   send(body: Buffer, timeoutMs: number, answered: Answered): void {
     const forward: Forward = { body, answered, request: undefined, timer: undefined };
     this.#open.add(forward);
@@ -95,13 +101,13 @@ export class Forwarder {
     this.#start(forward);
   }
 
-  /** Ends everything in flight, and whatever is still given to `send`, with status 0. */
+  /** Ends all forwards in flight, and any sent later, with status 0. */
   end(): void {
     this.#ended = true;
     for (const forward of [...this.#open]) this.#fail(forward, SHUTTING_DOWN);
   }
 
-  /** Gives up everything in flight, without an answer to anyone. */
+  /** Drops all forwards in flight without an answer. */
   destroy(): void {
     for (const forward of this.#open) {
       forward.answered = () => {};
@@ -116,12 +122,12 @@ export class Forwarder {
       headers: { ...this.#headers, "Content-Length": forward.body.byteLength },
     });
     forward.request = request;
-    // Where a name has several addresses, and none of them answers, the error has no message of its own.
+    // If a name has several addresses and none answers, the error has no message of its own.
     request.on("error", (error: NodeJS.ErrnoException) =>
       this.#fail(forward, error.message || (error.code ?? error.name)),
     );
     request.on("response", (response) => this.#read(forward, response));
-    // Nobody asked for one, and no answer will follow.
+    // An informational response to something we did not ask for; no final answer will follow.
     request.on("upgrade", ({ statusCode = 0 }, socket) => {
       socket.destroy();
       this.#logRefusal(statusCode);
@@ -140,7 +146,7 @@ export class Forwarder {
       chunks.push(chunk);
       bytes += chunk.byteLength;
       if (bytes <= this.#answerBytesMax) return;
-      this.#log.debug("the app server's answer is cut", {
+      this.#log.debug("the app server's answer is too long and was truncated", {
         status,
         answer_bytes_max: this.#answerBytesMax,
       });
@@ -155,7 +161,10 @@ export class Forwarder {
     );
   }
 
-  /** Whoever says 2xx has taken the message. The rest of the answer is awaited for the sake of the connection only, which is kept when it is short. */
+  /**
+   * A 2xx status means the app server has accepted the message. The rest of the answer is read only
+   * to keep the connection, if it is short.
+   */
   #taken(forward: Forward, response: http.IncomingMessage): void {
     const done = () => this.#done(forward, response.statusCode ?? 0, NOTHING);
     clearTimeout(forward.timer);
@@ -175,19 +184,19 @@ export class Forwarder {
       status >= 300 && status < 400
         ? "redirects are not followed: set --server-url to the final address"
         : undefined;
-    // 400 is what the app's own code answers with `error()`: not the operator's business.
+    // The app's own `error()` answers with 400: not the operator's concern.
     const fields = { url: this.#name, status, hint };
-    if (status === 400) this.#log.debug("the app server refused a message", fields);
-    else this.#log.warn("the app server refused a message", fields);
+    if (status === 400) this.#log.debug("the app server rejected a message", fields);
+    else this.#log.warn("the app server rejected a message", fields);
   }
 
-  /** The first outcome counts; whatever the connection still brings is of no interest. */
+  /** The first outcome counts; later events of the connection are ignored. */
   #done(forward: Forward, status: number, body: Buffer): void {
     if (!this.#open.delete(forward)) return;
     clearTimeout(forward.timer);
     const request = forward.request;
     forward.request = undefined;
-    // An answer that has been read to its end leaves its connection to the next forward.
+    // An answer read to its end leaves its connection for the next forward.
     if (request !== undefined && request.res?.complete !== true) request.destroy();
     forward.answered(status, body);
   }
@@ -205,12 +214,12 @@ function parseServerUrl(text: string): URL {
   if (url?.protocol !== "http:" && url?.protocol !== "https:") {
     const shown = JSON.stringify(text.replace(/[^/]*@/, "...@"));
     throw new ConfigError(
-      `server URL: expected something like http://localhost:3000/api/covenant, got ${shown}`,
+      `server URL: expected a URL like http://localhost:3000/api/covenant, got ${shown}`,
     );
   }
   if (url.username !== "" || url.password !== "") {
     throw new ConfigError(
-      "server URL: a user and password in it are not sent; leave them out, the app server knows the Sidekick by its server secret",
+      "server URL: a user name and password in it are not sent; remove them and use the server secret",
     );
   }
   return url;

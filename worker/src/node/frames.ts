@@ -1,15 +1,18 @@
-// What one turn of the event loop has for each socket. A message's WebSocket frame is built once for all its receivers, and
-// sockets that are owed the same frames share one chain of them, so that their bytes are joined once and not per socket.
+// The outbox of one turn of the event loop. A message's WebSocket frame is built once for all its
+// receivers. Sockets with the same pending frames share one chain of them, so that the bytes are
+// joined once and not per socket.
 
-const TEXT_FRAME = 0x81; // FIN and opcode 1; what a server sends is not masked (RFC 6455, 5.1 and 5.2)
-const JOINED_BYTES_MAX = 256 * 1024; // longer ones are handed over in pieces: writev then costs less than the copy
+// FIN and opcode 1; a server does not mask (RFC 6455, sections 5.1 and 5.2)
+const TEXT_FRAME = 0x81;
+// longer frames are passed on in pieces: writev is then cheaper than a copy
+const JOINED_BYTES_MAX = 256 * 1024;
 
 const NOTHING = Buffer.alloc(0);
 
-/** A ping without content. */
+/** A ping without payload. */
 export const PING_FRAME: Buffer = Buffer.from([0x89, 0x00]);
 
-/** The frame of one text message. */
+/** Encodes one text message as a frame. */
 export function textFrame(text: Uint8Array): Buffer {
   const size = text.byteLength;
   let frame: Buffer;
@@ -31,7 +34,10 @@ export function textFrame(text: Uint8Array): Buffer {
   return frame;
 }
 
-/** Frames in order, as a chain in which common beginnings are shared: two sockets with the same frames have the same Batch. */
+/**
+ * Frames in order, as a chain with shared prefixes: two sockets with the same frames have the same
+ * Batch.
+ */
 export class Batch {
   readonly #before: Batch | undefined;
   readonly #frame: Buffer;
@@ -39,7 +45,7 @@ export class Batch {
   #next: Batch | undefined;
   #joined: Buffer | undefined;
 
-  /** An empty beginning. Each turn takes a new one, so that no chain outlives its turn. */
+  /** An empty chain. Each turn starts a new one, so that no chain outlives its turn. */
   static start(): Batch {
     return new Batch(undefined, NOTHING);
   }
@@ -50,7 +56,7 @@ export class Batch {
     this.bytes = (before?.bytes ?? 0) + frame.byteLength;
   }
 
-  /** This batch and one frame more. A broadcast asks for the same one again and again, and gets the same object. */
+  /** This batch plus one frame. During a broadcast, repeated calls return the same object. */
   with(frame: Buffer): Batch {
     if (this.#next === undefined || this.#next.#frame !== frame)
       this.#next = new Batch(this, frame);

@@ -1,5 +1,6 @@
-// The hub and its surroundings: hands inputs to the hub and performs its actions, in list order. Owns the hub, the clients'
-// sockets, the stored records, the timer and the recording. Makes no protocol decision.
+// Connects the hub to its surroundings: passes inputs to the hub and performs its actions in list
+// order. Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes
+// no protocol decision.
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -17,7 +18,7 @@ import { bytes, latin1, StoredTokens } from "./stored-tokens.js";
 
 export interface HostOptions {
   readonly hub: HubLike;
-  /** Makes another hub after a trap. */
+  /** Creates another hub after a trap. */
   readonly createHub: () => HubLike;
   readonly forwarder: Forwarder | undefined;
   readonly recorder: Recorder | undefined;
@@ -53,7 +54,7 @@ export class Host implements SocketTaker {
     this.#log = options.log;
     this.#exchanges = exchanges;
     this.#hub = options.hub;
-    // One timer for all sockets; each second pings those whose turn it is, so that they do not all come at once.
+    // One timer for all sockets. Each second it pings a part of them, so that pings are spread out.
     this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
   }
 
@@ -65,15 +66,16 @@ export class Host implements SocketTaker {
     return this.#clients;
   }
 
-  /** To be called once, before the first input. */
+  /** Call once, before the first input. */
   start(): void {
     this.#startRecording();
   }
 
-  /** Hands one input to the hub and performs the consequences. */
+  /** Passes one input to the hub and performs the resulting actions. */
   apply(input: Input): void {
     if (this.#isApplying) {
-      // Performing an action has caused an event at once. Its turn comes when the actions at hand, whose views a call would end, are done.
+      // Performing an action has caused an event immediately. The event waits until the current
+      // actions are done, because a call would invalidate their views.
       setImmediate(() => this.apply(input));
       return;
     }
@@ -123,7 +125,7 @@ export class Host implements SocketTaker {
     this.apply({ type: "client_closed", client: socket.client });
   }
 
-  /** From now on the hub takes no messages for the app server; what is under way goes on. */
+  /** From now on the hub rejects messages for the app server; forwards in flight continue. */
   shutDown(): void {
     this.#isShuttingDown = true;
     this.apply({ type: "shutting_down" });
@@ -139,14 +141,14 @@ export class Host implements SocketTaker {
       try {
         this.#performOne(action);
       } catch (error) {
-        // A bug of this host; it must not take everybody's sockets with it.
+        // A bug of this host; it must not close every socket.
         this.#log.error("action failed", {
           action: action.type,
           error: error instanceof Error ? (error.stack ?? error.message) : String(error),
         });
       }
     }
-    // After the actions, whose views the next call on the hub would end.
+    // After the actions: the next call on the hub invalidates their views.
     if (this.#options.recorder?.active === true) this.#options.recorder.write(this.#hub.recorded());
   }
 
@@ -190,15 +192,15 @@ export class Host implements SocketTaker {
   #close({ client, code, reason }: CloseAction): void {
     const fields = { client, code, reason: text(reason) };
     if (code === CLOSE_TRY_AGAIN_LATER)
-      this.#log.warn("a socket is closed by the Sidekick", fields);
-    else this.#log.debug("a socket is closed by the Sidekick", fields);
+      this.#log.warn("the Sidekick closes a socket", fields);
+    else this.#log.debug("the Sidekick closes a socket", fields);
     this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
 
   #append(socket: ClientSocket | undefined, frame: Buffer): void {
     if (socket === undefined || socket.ending || !socket.append(frame, this.#turn)) return;
-    // setImmediate comes once per turn, right after the inputs that were waiting: with one input it costs no time to speak of,
-    // with many a socket gets one write.
+    // setImmediate runs once per turn, right after the inputs that were waiting: it adds no
+    // noticeable delay to one input, and with many inputs each socket gets one write.
     if (this.#unflushed.push(socket) === 1) setImmediate(() => this.#flush());
   }
 
@@ -221,7 +223,7 @@ export class Host implements SocketTaker {
   #forward(forward: number, body: Buffer, timeoutMs: number): void {
     const hub = this.#hub;
     const answered = (status: number, answer: Buffer) => {
-      // The answer to a forward of a hub that is no more concerns nobody.
+      // Ignore answers to forwards of a previous hub.
       if (hub === this.#hub) this.apply({ type: "forward_done", forward, status, body: answer });
     };
     const { forwarder } = this.#options;
@@ -231,7 +233,7 @@ export class Host implements SocketTaker {
     }
     if (!this.#warnedOfNoServer)
       this.#log.warn(
-        "a client sent a message, but there is no app server to take it: set --server-url",
+        "a client sent a message, but no app server is configured: set --server-url",
       );
     this.#warnedOfNoServer = true;
     setImmediate(() => answered(0, NOTHING));
@@ -262,9 +264,12 @@ export class Host implements SocketTaker {
     this.#hub.record(true);
   }
 
-  /** The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the old one had stored. */
+  /**
+   * The hub trapped. Closes the client that sent the input, and continues with a new hub restored
+   * from the stored records.
+   */
   #recover(error: unknown, at: number, input: Input | undefined): void {
-    this.#log.error("the hub trapped and is made anew: please report this", {
+    this.#log.error("the hub trapped and is replaced; please report this", {
       input: input?.type,
       error: error instanceof Error ? error.message : String(error),
     });
@@ -275,16 +280,16 @@ export class Host implements SocketTaker {
     }
     clearTimeout(this.#timer);
     if (this.#restore(at, input)) return;
-    // The records themselves break it. Everybody starts afresh rather than nobody at all.
+    // The records themselves cause the trap. Dropping all state is better than serving nobody.
     this.#log.error(
-      "the stored records cannot be restored: all tokens are dropped and all sockets closed",
+      "the stored records cannot be restored: dropping all tokens and closing all sockets",
     );
     this.#tokens.clear();
     for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
     if (!this.#restore(at, undefined)) throw error;
   }
 
-  /** @param input where the hub before this one trapped: the last line of that one's trace */
+  /** @param input the input at which the previous hub trapped: the last line of its trace */
   #restore(at: number, input: Input | undefined): boolean {
     this.#hub = this.#options.createHub();
     if (input !== undefined) this.#options.recorder?.write(this.#hub.recordInput(at, input));

@@ -1,19 +1,25 @@
-// HTTP requests that have been handed to the hub and wait for its answer. Owns reading of bodies and writing of answers: how
-// much of a body is read, and what is answered, the hub says.
+// HTTP requests that were passed to the hub and wait for its answer. Reads bodies and writes
+// answers; the hub decides how much of a body is read and what is answered.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
 import { text } from "../module/hub.js";
 import type { Log } from "./log.js";
 
-/** After an answer that did not wait for the whole body, the rest is dropped for so long: closing at once would lose the answer. */
+/**
+ * After an answer that did not wait for the whole body, the rest is discarded for this long:
+ * closing at once would lose the answer.
+ */
 const LINGER_MS = 2000;
-/** More than clients that pipeline have under way. One packet can hold thousands, which would all be answered before anybody else. */
+/**
+ * More than any real pipelining client has in flight. One packet can hold thousands of requests,
+ * which would all be answered before anyone else's.
+ */
 const PIPELINED_MAX = 64;
 const UNAUTHORIZED = 401;
 const NOTHING = Buffer.alloc(0);
 
-/** What the exchanges need of the host. */
+/** The host's interface for the exchanges. */
 export interface RequestTaker {
   bodyBytesMax(method: string, path: string, authorization: string): number;
   apply(input: HttpRequestInput): void;
@@ -23,21 +29,23 @@ interface Exchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   timer: NodeJS.Timeout | undefined;
-  /** The connection ends with this answer. */
+  /** The connection closes after this answer. */
   isLast: boolean;
-  /** Writes the answer now. Set while it is being held back. */
+  /** Writes the answer now. Set while the answer is delayed. */
   answer: (() => void) | undefined;
 }
 
 export class HttpExchanges {
   readonly #open = new Map<number, Exchange>();
   readonly #log: Log;
-  /** Connections whose last answer is under way: whatever was sent behind that request is not answered. */
+  /** Connections whose last answer is in progress: requests pipelined after it are not answered. */
   readonly #finishing = new WeakSet<Socket>();
-  /** How many requests each connection has brought in this turn of the event loop. */
+  /** Requests per connection in this turn of the event loop. */
   #turn: Map<Socket, number> | undefined;
   #next = 1;
-  /** Set at shutdown: answers go out without delay, and every connection ends with its answer. */
+  /**
+   * Set at shutdown: answers are sent without delay, and each connection closes after its answer.
+   */
   #ending = false;
 
   constructor(log: Log) {
@@ -45,8 +53,8 @@ export class HttpExchanges {
   }
 
   /**
-   * Reads as much of the request as the hub wants and hands it on.
-   * @param awaitsContinue the client sends its body only when told to
+   * Reads as much of the body as the hub wants, and passes the request on.
+   * @param awaitsContinue the client sends its body only after 100 Continue
    */
   take(
     taker: RequestTaker,
@@ -93,7 +101,7 @@ export class HttpExchanges {
     request.on("data", onData).on("end", onEnd);
   }
 
-  /** Hands a request on that has, or is treated as having, no body. */
+  /** Passes on a request that has no body, or is treated as having none. */
   takeWithoutBody(taker: RequestTaker, request: IncomingMessage, response: ServerResponse): void {
     const id = this.#add(request, response);
     const { method = "", url: path = "" } = request;
@@ -112,7 +120,7 @@ export class HttpExchanges {
   respond(action: RespondAction): void {
     const exchange = this.#open.get(action.request);
     if (exchange === undefined) return; // gone in the meantime
-    // Text, not bytes: Node then writes head and body as one.
+    // A string, not bytes: Node then writes head and body together.
     const headers: Record<string, string | number> = {
       "Content-Type": text(action.content_type),
       "Content-Length": action.body.byteLength,
@@ -124,7 +132,7 @@ export class HttpExchanges {
     const { socket } = exchange.request;
     if (status === UNAUTHORIZED) {
       const path = exchange.request.url?.replace(/[?#].*/s, "");
-      this.#log.warn("a request with no or a wrong secret was refused", {
+      this.#log.warn("rejected a request with a missing or wrong secret", {
         path,
         remote: socket.remoteAddress,
       });
@@ -134,14 +142,14 @@ export class HttpExchanges {
       exchange.answer();
       return;
     }
-    // Who guesses secrets has one guess per connection and delay.
+    // Someone who guesses secrets gets one guess per connection and delay.
     exchange.isLast = true;
     this.#finishing.add(socket);
     socket.pause();
     exchange.timer = setTimeout(exchange.answer, action.delay_ms);
   }
 
-  /** The hub broke over this request. */
+  /** The hub trapped while handling this request. */
   fail(request: number): void {
     const exchange = this.#open.get(request);
     if (exchange === undefined) return;
@@ -154,7 +162,7 @@ export class HttpExchanges {
     );
   }
 
-  /** From now on every answer is the last of its connection; those held back go out now. */
+  /** From now on each answer is the last of its connection; delayed answers are sent now. */
   end(): void {
     this.#ending = true;
     for (const exchange of [...this.#open.values()]) exchange.answer?.();
@@ -179,7 +187,7 @@ export class HttpExchanges {
     this.#open.set(id, { request, response, timer: undefined, isLast: false, answer: undefined });
     request.on("error", ignore);
     response.on("error", ignore);
-    // Comes in any case: after the answer, or when the client has left.
+    // Emitted in any case: after the answer, or when the client has disconnected.
     response.on("close", () => {
       clearTimeout(this.#open.get(id)?.timer);
       this.#open.delete(id);
@@ -212,7 +220,10 @@ export function announcesBody({ headers }: IncomingMessage): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
-/** By `destroySoon` Node ends a connection behind its last answer. With bytes unread that would reset it, and the answer be lost. */
+/**
+ * Node closes a connection after its last answer through `destroySoon`. With unread bytes that
+ * would reset the connection and lose the answer.
+ */
 function lingerAtEnd(request: IncomingMessage): void {
   const { socket } = request;
   socket.destroySoon = () => {

@@ -1,5 +1,6 @@
-// The log: one line per event, on stderr. Text from peers goes into fields only, where it is escaped, so that nobody can forge
-// a line or drive a terminal. Callers never pass tokens, secrets or message bodies.
+// The log: one line per event, on stderr. Text from peers appears only in fields, where it is
+// escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
+// secrets or message bodies.
 
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -27,8 +28,9 @@ export function createLog(level: LogLevel, write: (line: string) => void = write
 const QUIET_MS = 10_000;
 
 /**
- * For a log whose warnings tell what peers do, who may do it as often as they like: the same message goes out at once, and then
- * at most every 10 s, with the latest fields and how many `times` it has come meanwhile.
+ * Wraps a log whose warnings peers can trigger at will. The first occurrence of a message is logged
+ * at once, further ones at most every 10 s, with the latest fields and the number of `times` it
+ * occurred.
  */
 export function limitWarnings(log: Log): Log {
   const quiet = new Map<string, { times: number; latest: LogFields | undefined }>();
@@ -74,7 +76,8 @@ function escaped(value: string | number | boolean): string {
   if (typeof value !== "string") return String(value);
   const cut =
     value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
-  // JSON leaves DEL, the C1 controls, line separators and bidirectional controls as they are; terminals and viewers act on them.
+  // JSON leaves DEL, C1 controls, line separators and bidirectional controls unescaped; terminals
+  // and viewers act on them.
   return JSON.stringify(cut).replace(
     /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,

@@ -1,12 +1,15 @@
-// Writes a trace to a file, behind the back of everything else: it is never waited for, and when the disk fails or falls too
-// far behind, the recording ends and the server goes on.
+// Writes a trace to a file asynchronously. Nothing waits for it: if the disk fails or falls too far
+// behind, the recording ends and the server continues.
 import { closeSync, constants, createWriteStream, fstatSync, openSync, readSync } from "node:fs";
 import { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { Log } from "./log.js";
 
 const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
-/** Each write goes through another thread, which costs as much as a request: so many lines go at once. */
+/**
+ * Each write goes through another thread and costs as much as a request, so lines are written in
+ * batches of this size.
+ */
 const WRITTEN_AFTER_MS = 5;
 const CLOSED_AFTER_MS_MAX = 2000;
 const NEWLINE = Buffer.from("\n");
@@ -18,13 +21,14 @@ export class Recorder {
   #state: "open" | "closing" | "over" = "open";
 
   /**
-   * Appends: a trace may hold several recordings, and a restart must not wipe out the one that shows why.
-   * @throws the error of node:fs when the file cannot be opened: ENXIO for a pipe that nobody reads
+   * Appends: a trace may hold several recordings, and a restart must not erase the one that shows
+   * its cause.
+   * @throws the error of node:fs if the file cannot be opened; ENXIO for a pipe without a reader
    */
   constructor(path: string, log: Log) {
     this.#path = path;
     this.#log = log;
-    // At once: who asks for a recording wants none of a server without.
+    // Opened synchronously: if a recording was requested, the server must not start without one.
     const { stream, isTorn } = open(path);
     this.#stream = stream;
     this.#stream.on("error", (error) => this.#stop(error.message));
@@ -47,8 +51,8 @@ export class Recorder {
   }
 
   /**
-   * Resolves when everything is on its way to the disk, however slow that is, or will not be: a pipe that nobody reads must not keep a server
-   * from ending. What is written from now on comes too late.
+   * Resolves when everything has been handed to the disk, however slow it is, or can no longer be:
+   * an unread pipe must not block shutdown. Later writes are dropped.
    */
   async close(): Promise<void> {
     if (!this.active) return;
@@ -64,24 +68,25 @@ export class Recorder {
       );
   }
 
-  /** Said here and not when the stream says it: a write that hangs keeps that from saying anything. */
+  /** Logged here and not on a stream event: a hanging write prevents such events. */
   #stop(reason: string): void {
     if (this.#state === "over") return;
     const what =
       this.#state === "open"
-        ? "the recording has stopped, the server goes on"
-        : "the recording has stopped, its end is missing";
+        ? "the recording has stopped; the server continues"
+        : "the recording has stopped; its end is missing";
     this.#state = "over";
     this.#stream.destroy();
     this.#log.error(what, { file: this.#path, reason });
   }
 }
 
-/** Only for the owner: a trace holds messages and tokens. */
+/** Readable by the owner only: a trace holds messages and tokens. */
 function open(path: string): { stream: Writable; isTorn: boolean } {
   const file = openForAppending(path);
   const about = fstatSync(file);
-  // A pipe as the event loop writes to it: a thread that waits for its reader could not be ended.
+  // Writes to a pipe from the event loop: a thread that waits for the pipe's reader could not be
+  // stopped.
   if (about.isFIFO()) return { stream: new Socket({ fd: file, readable: false }), isTorn: false };
   return {
     stream: createWriteStream(path, { fd: file }),
@@ -98,12 +103,12 @@ function openForAppending(path: string): number {
     );
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENXIO")
-      (error as Error).message = "ENXIO: nobody reads this pipe, start its reader first";
+      (error as Error).message = "ENXIO: nothing reads this pipe; start its reader first";
     throw error;
   }
 }
 
-/** A host that was killed may have left half a line: what follows must not become its other half. */
+/** A killed host may have left half a line: what follows must not be appended to it. */
 function endsInMidLine(path: string, size: number): boolean {
   const file = openSync(path, "r");
   try {

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The command `covenant-sidekick-replay`: feeds a trace to a fresh hub and shows the first line in which it answers otherwise.
+// The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
+// that differs.
 import { createReadStream, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { compileModuleSync } from "../module/hub.js";
@@ -56,7 +57,7 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
   for (const { line, linesDue } of replayer.cuts) {
     console.log(
-      `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for its last input`,
+      `${path}:${line}: the recording was cut off here; ${linesDue} more lines were expected for its last input`,
     );
   }
   return 0;
@@ -69,7 +70,10 @@ function show(path: string, difference: Difference): number {
   return 1;
 }
 
-/** The lines of a file without their newlines; the last is what stands behind the last newline. Traces may be larger than a string can be. */
+/**
+ * The lines of a file without their newlines; the last one is the text after the last newline. A
+ * trace may be larger than the longest possible string.
+ */
 async function* linesOf(
   path: string,
 ): AsyncGenerator<{ readonly line: Buffer; readonly isLast: boolean }> {

@@ -1,4 +1,4 @@
-// The Sidekick as a server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
+// The server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
@@ -21,40 +21,41 @@ import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 
 export interface SidekickOptions {
-  /** Default 3000; 0 takes any free port. */
+  /** Default 3000; 0 chooses any free port. */
   readonly port?: number;
   /** Default: all addresses. */
   readonly host?: string;
-  /** The secrets an app server may present. Several, so that one can be replaced without a gap. */
+  /** The secrets that an app server may present; several allow rotation without a gap. */
   readonly secrets: readonly string[];
-  /** Where messages of clients go; without it they are answered with an error. */
+  /** The app server's URL for client messages. Without it, clients get an error. */
   readonly serverUrl?: string;
-  /** What the Sidekick presents to the app server. */
+  /** The Bearer token that the Sidekick presents to the app server. */
   readonly serverSecret?: string;
-  /** Limits by name, as in docs/protocol.md. The module checks them. */
+  /** Limits by name (docs/protocol.md). The module checks them. */
   readonly config?: Readonly<Record<string, unknown>>;
-  /** Appends a trace to this file. It contains messages and tokens. */
+  /** Appends a trace to this file. A trace contains messages and tokens. */
   readonly recordFile?: string;
   readonly log?: Log;
-  /** How often sockets are pinged; one that is silent for three rounds is dropped. Default 30. */
+  /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
-  /** Default: the module of this package. */
+  /** Default: this package's module. */
   readonly module?: WebAssembly.Module;
-  /** For tests: puts something between the host and each hub it makes. */
+  /** For tests: wraps each hub that the host creates. */
   readonly wrapHub?: (hub: HubLike) => HubLike;
 }
 
 export interface Sidekick {
-  /** The port it really listens on. */
+  /** The port it actually listens on. */
   readonly port: number;
   /**
-   * Stops: nobody new is let in, messages for the app server are refused, forwards in flight finish (for at most 7 s), sockets
-   * are closed with 1001. Called again, it stops at once. Both resolve when all is over.
+   * Stops accepting connections, rejects messages for the app server, lets forwards in flight
+   * finish (at most 7 s), and closes sockets with 1001. A second call stops at once. Both promises
+   * resolve when everything has ended.
    */
   close(): Promise<void>;
 }
 
-/** The module that comes with this package. */
+/** The module that ships with this package. */
 export function readDefaultModule(): WebAssembly.Module {
   const file = new URL("../../module/sidekick.wasm", import.meta.url);
   let bytes: Buffer;
@@ -62,7 +63,7 @@ export function readDefaultModule(): WebAssembly.Module {
     bytes = readFileSync(file);
   } catch (error) {
     throw new Error(
-      "module/sidekick.wasm cannot be read: in a checkout run scripts/build, else reinstall the package",
+      "module/sidekick.wasm cannot be read: run scripts/build in a checkout, or reinstall the package",
       { cause: error },
     );
   }
@@ -70,7 +71,8 @@ export function readDefaultModule(): WebAssembly.Module {
 }
 
 /**
- * @throws ConfigError when secrets, limits, server URL or server secret cannot be used; Error with a `code` when the port cannot be had
+ * @throws ConfigError if secrets, limits, server URL or server secret are invalid; Error with a
+ *   `code` if the port is not available
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
   const log = limitWarnings(options.log ?? createLog("info"));
@@ -103,7 +105,9 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   return server;
 }
 
-/** Unpredictable: resource names come from strangers, who must not be able to choose colliding ones. */
+/**
+ * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
+ */
 function hashSeed(): string {
   return randomBytes(8).toString("hex");
 }
@@ -111,23 +115,29 @@ function hashSeed(): string {
 const TCP_KEEP_ALIVE_MS = 60_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
-/** Longer than the idle time after which HTTP clients drop a connection, so that they do not find it closed under them. */
+/**
+ * Longer than the idle timeout of HTTP clients, so that they never send on a connection that is
+ * being closed.
+ */
 const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
 const UPGRADE_LINGER_MS = 2_000;
 const CONNECTIONS_BESIDE_CLIENTS_MAX = 4096;
-const CONNECTIONS_WAITING_MAX = 4096; // when everybody comes back at once, after a restart
-/** Together less than the 10 s after which container runtimes kill. */
+const CONNECTIONS_WAITING_MAX = 4096; // for the rush of reconnecting clients after a restart
+/** In total less than the 10 s after which container runtimes kill a process. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
 const SHUTDOWN_SOCKETS_MS = 1_000;
-/** Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, `ws` closes with 1009. */
+/**
+ * Up to this many bytes over the frame limit, the hub answers with a clear error; beyond that, `ws`
+ * closes with 1009.
+ */
 const FRAME_BYTES_OVER_MAX = 64 * 1024;
-/** Pieces in which a frame may come. Each costs memory, however small it is. */
+/** Maximum number of fragments per message. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_ABNORMAL = 1006;
-/** As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2). */
+/** A proxy may send the absolute form, with scheme and host (RFC 9112, section 3.2.2). */
 const SOCKET_TARGET = /^(?:https?:\/\/[^/?#]+)?\/socket(?:\?|$)/;
 
 class Server implements Sidekick {
@@ -138,7 +148,7 @@ class Server implements Sidekick {
   readonly #host: Host;
   #closing: Promise<void> | undefined;
   #hurry = false;
-  #connections = 0; // WebSockets among them
+  #connections = 0; // including WebSockets
 
   constructor(options: HostOptions) {
     this.#options = options;
@@ -157,9 +167,10 @@ class Server implements Sidekick {
       maxPayload: frameBytesMax + FRAME_BYTES_OVER_MAX,
       maxFragments: FRAGMENTS_MAX,
       maxBufferedChunks: FRAGMENTS_MAX + frameBytesMax / CHUNK_BYTES_SENSIBLE,
-      // One frame per socket and turn of the event loop: a packet can hold ten thousand, which would all go before anybody else's.
+      // One frame per socket and turn of the event loop: a packet can hold ten thousand, which
+      // would all be handled before anyone else's.
       allowSynchronousEvents: false,
-      // The hub checks, and says where the text is wrong.
+      // The hub validates UTF-8 and reports where it is wrong.
       skipUTF8Validation: true,
       closeTimeout: CLOSE_HANDSHAKE_MS,
     };
@@ -194,7 +205,7 @@ class Server implements Sidekick {
         this.#http.off("error", reject);
         this.#host.start();
         this.#http.on("error", (error) =>
-          this.#options.log.error("the server has a problem", { error: error.message }),
+          this.#options.log.error("the server reports an error", { error: error.message }),
         );
         resolve();
       });
@@ -211,7 +222,10 @@ class Server implements Sidekick {
     return this.#closing;
   }
 
-  /** Strangers who ask once and stay must not use up the open files: when there are many, those with no request under way go. */
+  /**
+   * Idle connections of strangers must not use up the open files: when there are too many, those
+   * without a request are closed.
+   */
   #onConnection(stream: Duplex): void {
     this.#connections += 1;
     stream.once("close", () => (this.#connections -= 1));
@@ -227,13 +241,13 @@ class Server implements Sidekick {
       );
       return;
     }
-    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not asked. Only its body, if it has
-    // one, is no longer to be had from Node.
+    // An upgrade is optional: any other upgrade request is answered as if it were plain HTTP. Node
+    // no longer provides its body.
     const response = new http.ServerResponse(request);
     response.assignSocket(stream as Socket);
     response.setHeader("Connection", "close");
     response.on("finish", () => {
-      // Node has let go of this connection: nobody else would end it if the peer does not.
+      // Node has released this connection: nothing else would close it if the peer does not.
       stream.resume().end();
       setTimeout(() => stream.destroy(), UPGRADE_LINGER_MS).unref();
     });
@@ -259,7 +273,8 @@ class Server implements Sidekick {
     await this.#until(() => isClosed, SHUTDOWN_SOCKETS_MS);
     for (const socket of [...this.#host.clients.values()]) {
       socket.terminate();
-      this.#host.onClosed(socket, CLOSE_ABNORMAL); // now: it would tell by and by, and the recording is to have all ends
+      // now: the event would come later, and the recording must include every close
+      this.#host.onClosed(socket, CLOSE_ABNORMAL);
     }
     forwards?.destroy();
     this.#http.closeAllConnections();
@@ -277,7 +292,7 @@ class Server implements Sidekick {
 function refuseUpgrade(request: IncomingMessage, response: http.ServerResponse): void {
   const protocol = JSON.stringify(request.headers.upgrade ?? "").slice(0, 100);
   response.writeHead(400, { "Content-Type": "text/plain; charset=utf-8" });
-  response.end(`this request asks for an upgrade to ${protocol}; send it without`);
+  response.end(`expected a request without an upgrade to ${protocol}; send it without the Upgrade header`);
 }
 
 function ignore(): void {}

@@ -1,4 +1,5 @@
-// The hub's token records, kept for a hub that must be made anew. Keys and records are bytes as latin1 text, which is compact.
+// The hub's token records, kept for the hub that replaces it after a trap. Keys and records are
+// bytes in latin1 strings, which is compact.
 import type {
   EraseTokenAction,
   PutTokenAction,
@@ -32,7 +33,10 @@ export class StoredTokens {
     this.#tokens.clear();
   }
 
-  /** What a new hub is told, as of now: what it answers may change what is stored. */
+  /**
+   * The inputs that restore a new hub. A snapshot, because the hub's actions may change the stored
+   * records.
+   */
   *inputs(): Generator<RestoreTokenInput> {
     for (const [key, { state, expires_at, record }] of [...this.#tokens]) {
       yield { type: "restore_token", state, expires_at, key: bytes(key), record: bytes(record) };

@@ -1,5 +1,6 @@
-// A Sidekick inside the process, for tests and for single-server apps: the same module, without HTTP and WebSockets.
-// Offers what `@covenant-rpc/server/sidekick/internal` offers. Needs `@covenant-rpc/ion`.
+// A Sidekick inside the process, for tests and single-server apps: the same module without HTTP and
+// WebSockets. It offers the interface of `@covenant-rpc/server/sidekick/internal` and needs
+// `@covenant-rpc/ion`.
 import ION from "@covenant-rpc/ion";
 import type { Action, Input } from "../module/border.generated.js";
 import { Hub, text } from "../module/hub.js";
@@ -8,7 +9,7 @@ import { readDefaultModule } from "../node/server.js";
 type Params = Record<string, string>;
 type MaybePromise<T> = T | Promise<T>;
 
-/** What an app server's `onMessage` answers: null, or what is wrong. */
+/** The result of an app server's `onMessage`: null, or the error. */
 export type ServerCallback = (
   channel: string,
   params: Params,
@@ -16,7 +17,7 @@ export type ServerCallback = (
   context: any,
 ) => Promise<{ fault: "client" | "server"; message: string } | null>;
 
-/** As `ServerToSidekickConnection` of `@covenant-rpc/core`. */
+/** Equals `ServerToSidekickConnection` of `@covenant-rpc/core`. */
 export interface ConnectionFromServer {
   addConnection(payload: {
     token: string;
@@ -28,10 +29,10 @@ export interface ConnectionFromServer {
   postMessage(message: { channel: string; params: Params; data: unknown }): Promise<Error | null>;
 }
 
-/** As `ClientToSidekickConnection` of `@covenant-rpc/core`. */
+/** Equals `ClientToSidekickConnection` of `@covenant-rpc/core`. */
 export interface ConnectionFromClient {
   sendMessage(message: object): void;
-  // What comes is a `SidekickOutgoingMessage`; `any`, so that a handler may name that type.
+  // The message is a `SidekickOutgoingMessage`; `any` lets a handler name that type.
   onMessage(handler: (message: any) => MaybePromise<void>): () => void;
 }
 
@@ -50,13 +51,13 @@ export class InternalSidekick {
   #nextRequest = 1;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param limits as in docs/protocol.md, for tests that want to reach one */
+  /** @param limits by name (docs/protocol.md), for tests that want to reach one */
   constructor(limits: Readonly<Record<string, number>> = {}) {
     module ??= readDefaultModule();
     this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [SECRET] }));
   }
 
-  /** Who takes the messages of clients; usually `server.processChannelMessage`. */
+  /** Receives the messages of clients; usually `server.processChannelMessage`. */
   setServerCallback(callback: ServerCallback): void {
     this.#callback = callback;
   }
@@ -69,7 +70,7 @@ export class InternalSidekick {
     };
   }
 
-  /** Each call is a client of its own. */
+  /** Each call creates a client. */
   getConnectionFromClient(): ConnectionFromClient {
     const client = this.#nextClient++;
     const handlers = new Set<Handler>();
@@ -103,12 +104,14 @@ export class InternalSidekick {
     });
   }
 
-  // Date, not the monotonic clock of the Node host: the fake timers of test frameworks replace it together with setTimeout.
+  // Date rather than the monotonic clock of the Node host: fake timers of test frameworks replace
+  // it together with setTimeout.
   #apply(input: Input): void {
     for (const action of this.#hub.handle(Date.now(), input)) this.#perform(action);
   }
 
-  // Everybody is told in a microtask: a handler may call back at once, and the actions' views must not end under us.
+  // Delivered in a microtask: a handler may call back at once, which would invalidate the actions'
+  // views.
   #perform(action: Action): void {
     switch (action.type) {
       case "send": {
@@ -148,7 +151,8 @@ export class InternalSidekick {
 
   #deliver(client: number, message: string): void {
     for (const handler of this.#clients.get(client) ?? []) {
-      // Parsed for each: what one handler changes, another must not see. An error in a handler is its owner's, and is seen as such.
+      // Parsed for each handler: one handler's changes must not be visible to another. An error in
+      // a handler is thrown to its owner.
       void (async () => handler(ION.parse(message)))();
     }
   }
@@ -164,7 +168,7 @@ export class InternalSidekick {
   }
 
   async #ask(body: string): Promise<[status: number, body: string]> {
-    // Not before the actions at hand are performed: the callback may call back at once.
+    // Not before the current actions are performed: the callback may call back at once.
     await Promise.resolve();
     if (this.#callback === null) {
       return [
