@@ -157,7 +157,7 @@ LogLevel log_level(const std::string& value) {
                    quote_text(value));
 }
 
-/// Checked on its own, whatever flags and variables say, so that a mistake is told where it is.
+/// Checked by itself, independently of flags and variables, so that the error names the file.
 Json read_config(const std::string& path, const CreateEngine& create) {
   const auto wrong = [&](const std::string& reason) {
     return UsageError("--config " + path + ": " + reason);
@@ -173,9 +173,9 @@ Json read_config(const std::string& path, const CreateEngine& create) {
     throw wrong(std::string("expected JSON: ") + mistake.what());
   }
   if (!config.is_object())
-    throw wrong("expected a JSON object with limits, e.g. {\"frame_bytes_max\": 65536}");
+    throw wrong("expected a JSON object with limits, for example {\"frame_bytes_max\": 65536}");
   if (config.contains("hash_seed"))
-    throw wrong("\"hash_seed\" is chosen anew at each start and cannot be set; leave it out");
+    throw wrong("\"hash_seed\" is random at each start and cannot be set; remove it");
   Json probe = config;
   if (!probe.contains("secrets")) probe["secrets"] = {"none"};
   try {
@@ -186,11 +186,11 @@ Json read_config(const std::string& path, const CreateEngine& create) {
   return config;
 }
 
-/// Unpredictable: resource names come from strangers, who must not be able to choose colliding
-/// ones.
+/// Must be unpredictable: strangers choose resource names and must not be able to choose
+/// collisions.
 std::string hash_seed() {
   unsigned char bytes[8];
-  if (RAND_bytes(bytes, sizeof bytes) != 1) throw StartError("the system gives no random bytes");
+  if (RAND_bytes(bytes, sizeof bytes) != 1) throw StartError("the system provides no random bytes");
   char text[17];
   for (int i = 0; i < 8; ++i) std::snprintf(text + 2 * i, 3, "%02x", bytes[i]);
   return text;
@@ -206,8 +206,7 @@ Json settle_config(const Settings& settings, const CreateEngine& create) {
   const auto is_empty = [](const Json& secret) { return secret == ""; };
   if (!config.contains("secrets") ||
       std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
-    throw UsageError(
-        "a secret is required: --secret SECRET, or the environment variable SIDEKICK_SECRET");
+    throw UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
   }
   try {
     config["secrets"].dump();
@@ -252,7 +251,7 @@ void run(const Settings& settings) {
   options.accepted = accepted_for_testing();
   if (options.server_url && options.server_secret.empty()) {
     log.warn(
-        "--server-url without --server-secret: the app server cannot tell our messages from a "
+        "--server-url without --server-secret: the app server cannot tell the Sidekick from a "
         "stranger's");
   }
   serve(options, log, [&](unsigned short port) {
@@ -261,9 +260,10 @@ void run(const Settings& settings) {
     std::cout << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws"
               << s << "://" << name << "/socket\n";
     if (options.server_url)
-      std::cout << "Forwards messages to " << parse_server_url(*options.server_url).shown << "\n";
-    if (options.record_file) std::cout << "Records to " << *options.record_file << "\n";
-    if (options.data_directory) std::cout << "Keeps tokens in " << *options.data_directory << "\n";
+      std::cout << "Forwarding messages to " << parse_server_url(*options.server_url).shown << "\n";
+    if (options.record_file) std::cout << "Recording to " << *options.record_file << "\n";
+    if (options.data_directory)
+      std::cout << "Storing tokens in " << *options.data_directory << "\n";
     std::cout << "Press Ctrl+C to stop" << std::endl;
   });
 }

@@ -1,6 +1,5 @@
-// Which socket belongs to which client handle. Handles count up, so that the hub only ever appends
-// to its sorted tables; one whose place in the table is taken is left out, so that finding one is a
-// single look.
+// Maps client handles to sockets. Handles count up, so that the hub only appends to its sorted
+// tables. A handle whose slot is taken is skipped, so that a lookup is a single probe.
 #pragma once
 
 #include <memory>
@@ -12,7 +11,7 @@ namespace sidekick::host {
 
 class Clients {
  public:
-  /// A handle that is not in use.
+  /// Returns a handle that is not in use.
   ClientId choose() {
     if (count_ * 2 >= places_.size()) grow();
     while (next_ == 0 || place(next_) != nullptr) ++next_;
@@ -38,7 +37,7 @@ class Clients {
 
   std::size_t size() const { return count_; }
 
-  /// All there are now, by their handles.
+  /// All current clients, by handle.
   std::vector<std::shared_ptr<ClientSocket>> all() const;
 
  private:

@@ -1,5 +1,5 @@
-// The time the hub is given: the system's when this process started, and from then on counted by a
-// clock that nobody sets. A system clock that jumps must not end tokens, nor hold up timers.
+// The hub's time: the system time when this process started, advanced by the monotonic clock. A
+// jump of the system clock must not expire tokens or delay timers.
 #pragma once
 
 #include <chrono>
@@ -8,7 +8,7 @@
 
 namespace sidekick::host {
 
-/// Milliseconds since the Unix epoch; never goes back.
+/// Milliseconds since the Unix epoch; never decreases.
 inline Millis now_ms() {
   using namespace std::chrono;
   static const auto steady_start = steady_clock::now();

@@ -1,5 +1,5 @@
-// What can keep a server from starting, by what the operator has to do about it; and how errors of
-// the system are told.
+// Errors that keep a server from starting, classified by what the operator has to do, and the text
+// of system errors.
 #pragma once
 
 #include <cstring>
@@ -8,18 +8,18 @@
 
 namespace sidekick::host {
 
-/// A mistake in how the command was called or configured: exit status 2.
+/// The command line or configuration is invalid: exit status 2.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The hub refuses its configuration. Without prefix: whoever catches it knows where the setting
-/// came from.
+/// The hub rejects its configuration. The message has no prefix: the catcher knows where the
+/// setting came from.
 struct ConfigError : UsageError {
   using UsageError::UsageError;
 };
 
-/// The surroundings do not allow it: exit status 1.
+/// The environment does not allow it: exit status 1.
 struct StartError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

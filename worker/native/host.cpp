@@ -9,13 +9,13 @@ namespace sidekick::host {
 
 namespace {
 
-/// Bytes over the limit on a frame up to which the hub answers with a clear error; beyond, the
+/// Up to this many bytes over the frame limit, the hub answers with a clear error; beyond that, the
 /// socket is closed with 1009.
 constexpr std::size_t frame_bytes_over_max = 64 * 1024;
 constexpr unsigned silent_rounds_max = 2;
-constexpr u32 token_free = 0;  // border.def: held ones have another state
-/// A record far ahead must not run over the clock's own numbers. The timer that comes early is set
-/// again.
+constexpr u32 token_free = 0;  // border.def: held tokens have another state
+/// A deadline far in the future must not overflow the clock's numbers. A timer that fires early is
+/// set again.
 constexpr u64 timer_ms_max = 24 * 60 * 60 * 1000;
 
 const Buffer::Ptr& ping_frame() {
@@ -67,12 +67,11 @@ Host::~Host() {
 void Host::start() {
   if (options_.tokens.all().empty()) return start_recording();
   const Millis at = now_ms();
-  // This engine has had no input: the first one will do.
+  // This instance has had no input, so it serves as the first one.
   if (!restore(at, nullptr)) remake(at, nullptr);
 }
 
-// --- inputs
-// -------------------------------------------------------------------------------------------------------------
+// --- inputs ---
 
 void Host::apply(const Input& input, Sender sender) {
   sender_ = std::move(sender);
@@ -117,7 +116,7 @@ void Host::on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_vi
 }
 
 void Host::on_refused(std::string_view path, const std::string& remote) {
-  log_.warn("a request with no or a wrong secret was refused",
+  log_.warn("rejected a request with a missing or wrong secret",
             {{"path", path}, {"remote", remote}});
 }
 
@@ -143,8 +142,7 @@ void Host::shut_down() {
   apply(input::ShuttingDown{});
 }
 
-// --- actions
-// ------------------------------------------------------------------------------------------------------------
+// --- actions ---
 
 void Host::perform(std::span<const Action> actions) {
   for (const Action& action : actions) {
@@ -153,7 +151,7 @@ void Host::perform(std::span<const Action> actions) {
     } catch (const Trap&) {
       throw;
     } catch (const std::exception& error) {
-      // A bug of this host; it must not take everybody's sockets with it.
+      // A bug of this host; it must not close every socket.
       log_.error("action failed",
                  {{"action", find_action_shape(static_cast<u32>(action.tag))->name},
                   {"error", error.what()}});
@@ -167,7 +165,7 @@ void Host::perform_one(const Action& action) {
       options_.tokens.put(action.put_token);
       return note_write();
     case ActionTag::touch_token:
-      // One that could not be stored when it was registered is not there to be taken.
+      // A token that was not stored at registration cannot be taken.
       if (!options_.tokens.touch(action.touch_token) && action.touch_token.state != token_free)
         unstored_.push_back(sender_);
       return note_write();
@@ -211,9 +209,9 @@ void Host::close(const action::Close& action) {
   const Log::Fields fields = {
       {"client", action.client}, {"code", action.code}, {"reason", action.reason}};
   if (action.code == close_try_again_later)
-    log_.warn("a socket is closed by the Sidekick", fields);
+    log_.warn("the Sidekick closes a socket", fields);
   else
-    log_.debug("a socket is closed by the Sidekick", fields);
+    log_.debug("the Sidekick closes a socket", fields);
   if (ClientSocket* socket = clients_.find(action.client))
     socket->end(static_cast<u16>(action.code), action.reason);
 }
@@ -233,47 +231,43 @@ void Host::set_timer(u64 at_ms) {
   });
 }
 
-// --- the end of a turn
-// --------------------------------------------------------------------------------------------------
+// --- the end of a turn ---
 
 void Host::note_write() {
   if (sender_.client != 0 || sender_.session != nullptr) writers_.push_back(sender_);
   loop_.end_turn_later();
 }
 
-/// What is not stored must not be confirmed: those who had it stored are told that it failed, and
-/// nobody else notices. What nobody waits for (a time that is over, a client that has gone) may be
-/// lost: the next restart finds it again.
+/// Nothing that was not stored may be confirmed: the requesters of failed writes get an error, and
+/// nobody else notices. Writes that nobody waits for (an expiry, a disconnected client) may be
+/// lost: the next restart repeats them.
 void Host::commit() {
   const std::string why = options_.tokens.commit();
   const std::vector<Sender> writers = std::exchange(writers_, {});
   const std::vector<Sender> unstored = std::exchange(unstored_, {});
   if (!why.empty() && unstored_senders_ == 0)
-    log_.error("what has changed could not be stored, and is refused until it can be",
-               {{"error", why}});
+    log_.error("storage failed; changes are rejected until it recovers", {{"error", why}});
   if (!why.empty()) unstored_senders_ += writers.size();
   if (why.empty() && !writers.empty() && unstored_senders_ > 0) {
-    log_.info("what changes is stored again",
+    log_.info("storage has recovered",
               {{"refused_meanwhile", std::exchange(unstored_senders_, 0)}});
   }
   if (!unstored.empty())
-    log_.warn("a token was used that could not be stored when it was registered",
+    log_.warn("a client used a token that was not stored at registration",
               {{"senders", unstored.size()}});
   for (const Sender& writer : why.empty() ? unstored : writers) refuse(writer);
 }
 
-/// The hub keeps a token that is not stored, though nobody can take it, until it expires or is
-/// registered again. A client is gone for the hub, with all it held.
+/// The hub keeps the token that was not stored, though nobody can take it, until it expires or is
+/// registered again. A closed client is gone for the hub with everything it held.
 void Host::refuse(const Sender& writer) {
   if (writer.session != nullptr)
-    writer.session->fail(
-        503, "Service Unavailable: this could not be stored; the log of the Sidekick says why");
+    writer.session->fail(503, "Service Unavailable: storage failed; see the log of the Sidekick");
   ClientSocket* socket = clients_.find(writer.client);
   if (socket == nullptr) return;
   const auto kept = socket->shared_from_this();
   clients_.erase(writer.client);
-  socket->end_without_turn(close_internal_error,
-                           "internal error: what was asked for could not be stored");
+  socket->end_without_turn(close_internal_error, "internal error: storage failed");
   std::vector<Waiting> unsent;
   for (Waiting& waiting : std::exchange(forwards_, {}))
     (waiting.sender == writer.client ? unsent : forwards_).push_back(std::move(waiting));
@@ -294,14 +288,13 @@ void Host::start_forwards() {
       continue;
     }
     if (!is_warned_of_no_server_)
-      log_.warn("a client sent a message, but there is no app server to take it: set --server-url");
+      log_.warn("a client sent a message, but no app server is configured: set --server-url");
     is_warned_of_no_server_ = true;
     asio::post(loop_.context(), [answered] { answered(0, {}); });
   }
 }
 
-/// One timer for all sockets; each second pings those whose turn it is, so that they do not all
-/// come at once.
+/// One timer for all sockets. Each second it pings a part of them, so that pings are spread out.
 void Host::tick_later() {
   tick_.expires_after(std::chrono::seconds(1));
   tick_.async_wait([this](const ErrorCode& stopped) {
@@ -323,8 +316,7 @@ void Host::ping_some() {
   }
 }
 
-// --- recording and recovery
-// ---------------------------------------------------------------------------------------------
+// --- recording and recovery ---
 
 void Host::start_recording() {
   if (options_.recorder == nullptr || !options_.recorder->is_active()) return;
@@ -333,16 +325,16 @@ void Host::start_recording() {
   engine_->record(true);
 }
 
-/// After the actions, whose views the next call on the hub would end.
+/// After the actions: the next call on the hub invalidates their views.
 void Host::write_recorded() {
   if (options_.recorder != nullptr && options_.recorder->is_active())
     options_.recorder->write(engine_->recorded());
 }
 
-/// The hub is dead. Ends the one who sent the input, and goes on with a new hub that knows what the
-/// old one had stored.
+/// The hub trapped. Closes the client that sent the input, and continues with a new hub restored
+/// from the stored records.
 void Host::recover(const std::string& why, Millis at, const Input* input, const Sender& sender) {
-  log_.error("the hub trapped and is made anew: please report this",
+  log_.error("the hub trapped and is replaced; please report this",
              {{"input", name_of(input)}, {"error", why}});
   const Sender culprit = sender;
   sender_ = {};
@@ -352,22 +344,20 @@ void Host::recover(const std::string& why, Millis at, const Input* input, const 
   remake(at, input);
 }
 
-/// input: at which the hub before trapped.
+/// input: the one at which the previous hub trapped.
 void Host::remake(Millis at, const Input* input) {
   timer_.cancel();
   ++generation_;
   engine_ = options_.create_engine();
   if (restore(at, input)) return;
-  // The records themselves break it. Everybody starts afresh rather than nobody at all.
-  log_.error(
-      "the stored records cannot be restored: all tokens are dropped and all sockets closed");
+  // The records themselves cause the trap. Dropping all state is better than serving nobody.
+  log_.error("the stored records cannot be restored: dropping all tokens and closing all sockets");
   options_.tokens.clear();
   loop_.end_turn_later();
   for (const auto& socket : clients_.all()) socket->end(close_internal_error, "internal error");
   ++generation_;
   engine_ = options_.create_engine();
-  if (!restore(at, nullptr))
-    throw StartError("a hub that knows nothing traps at once: there is no going on");
+  if (!restore(at, nullptr)) throw StartError("a fresh hub trapped immediately; giving up");
 }
 
 bool Host::restore(Millis at, const Input* input) {
@@ -392,7 +382,7 @@ bool Host::restore(Millis at, const Input* input) {
           !is_over;
     }
     if (dropped > 0)
-      log_.warn("stored tokens were dropped: their records are damaged, or over a limit",
+      log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
                 {{"tokens", dropped}});
     for (const auto& socket : clients_.all()) {
       if (!socket->is_ending()) tell(input::RestoreClient{socket->client, socket->record});

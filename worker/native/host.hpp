@@ -1,6 +1,6 @@
-// The hub and its surroundings: hands inputs to the hub and performs its actions, in list order.
-// Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes no
-// protocol decision.
+// Connects the hub to its surroundings: passes inputs to the hub and performs its actions in list
+// order. Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes
+// no protocol decision.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@
 namespace sidekick::host {
 
 struct HostOptions {
-  /// A hub, and another one after a trap.
+  /// Creates a hub at the start, and another one after a trap.
   std::function<std::unique_ptr<Engine>()> create_engine;
   TokenStore& tokens;
   Forwarder* forwarder;
@@ -34,10 +34,10 @@ class Host final : public SocketTaker, public RequestTaker {
   Host(Loop& loop, std::unique_ptr<Engine> engine, HostOptions options);
   ~Host();
 
-  /// To be called once, before the first input: tells the hub what is stored from before.
+  /// Call once, before the first input: restores what is stored.
   void start();
 
-  /// From now on the hub takes no messages for the app server; what is under way goes on.
+  /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
   Clients& clients() { return clients_; }
 
@@ -52,14 +52,14 @@ class Host final : public SocketTaker, public RequestTaker {
   void on_lagging(ClientSocket& socket, std::size_t buffered_bytes) override;
 
  private:
-  /// Who sent the input at hand, and is told when it comes to nothing.
+  /// The sender of the current input, who is told if it fails.
   struct Sender {
     ClientId client = 0;
     std::shared_ptr<HttpSession> session;
   };
   struct Waiting {
     ForwardId forward;
-    u64 generation;  ///< of the hub that knows it by this number
+    u64 generation;  ///< of the hub that assigned this number
     std::string body;
     u32 timeout_ms;
     ClientId sender;
@@ -90,13 +90,13 @@ class Host final : public SocketTaker, public RequestTaker {
   HostOptions options_;
   Log& log_;
   std::unique_ptr<Engine> engine_;
-  /// How many hubs there have been: the answer to a forward of one that is no more concerns nobody.
+  /// Number of hubs created so far: answers to forwards of a previous hub are ignored.
   u64 generation_ = 0;
   Limits limits_;
   SocketRules rules_;
   Clients clients_;
   Sender sender_;
-  /// Who has had something stored in this turn, and who has used what is not stored.
+  /// Requesters of writes in this turn, and users of tokens that are not stored.
   std::vector<Sender> writers_;
   std::vector<Sender> unstored_;
   std::vector<Waiting> forwards_;
@@ -106,8 +106,7 @@ class Host final : public SocketTaker, public RequestTaker {
   Loop::Timer tick_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
-  u64 unstored_senders_ =
-      0;  // since storing began to fail: told once, and once when it works again
+  u64 unstored_senders_ = 0;  // set when storage begins to fail: logged once, and once on recovery
   bool is_shutting_down_ = false;
 };
 

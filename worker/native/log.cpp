@@ -13,15 +13,15 @@ namespace {
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::size_t field_bytes_max = 300;
 
-/// Characters that JSON leaves as they are, but terminals and viewers act on: DEL, C1, line
-/// separators, directions.
+/// Characters that JSON leaves unescaped but terminals and viewers act on: DEL, C1 controls, line
+/// separators, bidirectional controls.
 bool is_acted_on(unsigned code) {
   return (code >= 0x7f && code <= 0x9f) || code == 0x200e || code == 0x200f ||
          (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
-/// The one to three bytes at `at` as a code point, as far as is_acted_on needs it; `size` is how
-/// many bytes it takes.
+/// Decodes the one to three bytes at `at` as far as is_acted_on needs; `size` receives their
+/// number.
 unsigned code_at(std::string_view text, std::size_t at, std::size_t& size) {
   const auto byte = [&](std::size_t i) {
     return static_cast<unsigned char>(at + i < text.size() ? text[at + i] : 0);
@@ -108,7 +108,7 @@ void Log::write(LogLevel level, std::string_view message, std::string_view field
   name.resize(5, ' ');
   std::string text = std::string(time) + " " + name + " ";
   text.append(message).append(fields).append("\n");
-  // In one piece. Whoever reads our output may leave; that must not end the service.
+  // In one write. The reader of our output may exit; that must not stop the server.
   if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;
 }
 

@@ -1,6 +1,6 @@
-// The log: one line per event, on stderr. Text from peers goes into fields only, where it is
-// escaped, so that nobody can forge a line or drive a terminal. Callers never pass tokens, secrets
-// or message bodies.
+// The log: one line per event, on stderr. Text from peers appears only in fields, where it is
+// escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
+// secrets or message bodies.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ inline constexpr std::string_view log_level_names[] = {"silent", "error", "warn"
 
 class Log {
  public:
-  /// A name and a value; numbers stand bare, text is quoted and escaped.
+  /// A name and a value; numbers are unquoted, text is quoted and escaped.
   struct Field {
     template <std::integral Number>
     Field(std::string_view field, Number value) : name(field), text(std::to_string(value)) {}
@@ -42,12 +42,11 @@ class Log {
     line(LogLevel::debug, message, fields);
   }
 
-  /// Warnings tell what peers do, who may do it as often as they like: the same message goes out at
-  /// once, and then at most every 10 s, with the latest fields and how many `times` it has come
-  /// meanwhile.
+  /// Peers can trigger warnings at will. The first occurrence of a message is logged at once,
+  /// further ones at most every 10 s, with the latest fields and the number of `times` it occurred.
   void warn(std::string_view message, Fields fields = {});
 
-  /// To be called about once a second: writes the warnings held back for long enough.
+  /// Call about once a second: writes the warnings that were held back long enough.
   void tick();
 
  private:
@@ -65,7 +64,8 @@ class Log {
   std::map<std::string, Held, std::less<>> quiet_;
 };
 
-/// In quotes and escaped as JSON, with the controls that terminals act on; cut where it gets long.
+/// Quoted and escaped as JSON, including the controls that terminals act on; long text is
+/// truncated.
 std::string quote_text(std::string_view text);
 
 }  // namespace sidekick::host

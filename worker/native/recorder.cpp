@@ -14,14 +14,14 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t unwritten_bytes_max = 64 * 1024 * 1024;
-// Each write wakes a thread and enters the kernel, which costs as much as a request: so many lines
-// go at once.
+// Each write wakes a thread and enters the kernel, which costs as much as a request, so lines are
+// written in batches of this size.
 constexpr std::chrono::milliseconds written_after{5};
 constexpr std::size_t written_from_bytes = 1024 * 1024;
-// A pipe that nobody reads must not keep a server from ending.
+// An unread pipe must not block shutdown.
 constexpr std::chrono::milliseconds closed_after_max{2000};
 
-/// A host that was killed may have left half a line: what follows must not become its other half.
+/// A killed host may have left half a line: what follows must not be appended to it.
 bool ends_in_mid_line(const std::string& path) {
   struct stat about{};
   const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -35,13 +35,14 @@ bool ends_in_mid_line(const std::string& path) {
 }  // namespace
 
 Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(log) {
-  // Only for the owner: a trace holds messages and tokens. At once: who asks for a recording wants
-  // none of a server without. A pipe is written to without waiting for its reader, for who waits in
-  // there could not be ended; a file knows no such thing.
+  // Readable by the owner only: a trace holds messages and tokens. Opened synchronously: if a
+  // recording was requested, the server must not start without one. A pipe is opened without
+  // waiting for its reader, because a waiting thread could not be stopped; a regular file never
+  // waits.
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
   if (file_ < 0)
     throw UsageError("--record " + path_ + ": " +
-                     (errno == ENXIO ? "ENXIO: nobody reads this pipe, start its reader first"
+                     (errno == ENXIO ? "ENXIO: nothing reads this pipe; start its reader first"
                                      : errno_text(errno) + ", open"));
   if (ends_in_mid_line(path_)) unwritten_ = "\n";
   writer_ = std::thread([this] { run(); });
@@ -94,7 +95,7 @@ void Recorder::run() {
       const int error = errno;
       if (error == EINTR || (error == EAGAIN && can_wait_for_reader())) continue;
       const std::lock_guard lock(mutex_);
-      wrong_ = error == EAGAIN ? "the pipe's reader did not take all in " +
+      wrong_ = error == EAGAIN ? "the pipe's reader did not take everything in " +
                                      std::to_string(closed_after_max.count()) + " ms"
                                : errno_text(error);
       return;
@@ -112,10 +113,10 @@ bool Recorder::can_wait_for_reader() {
 void Recorder::stop(const std::string& why) {
   is_active_ = false;
   const std::lock_guard lock(mutex_);
-  const char* what = is_ending_ ? "the recording has stopped, its end is missing"
-                                : "the recording has stopped, the server goes on";
+  const char* what = is_ending_ ? "the recording has stopped; its end is missing"
+                                : "the recording has stopped; the server continues";
   unwritten_ = {};
-  wrong_ = why;  // ends the writer where it waits
+  wrong_ = why;  // wakes the writer from its wait
   log_.error(what, {{"file", path_}, {"reason", why}});
 }
 

@@ -1,5 +1,5 @@
-// Writes a trace to a file, behind the back of everything else: it is never waited for, and when
-// the disk fails or falls too far behind, the recording ends and the server goes on.
+// Writes a trace to a file asynchronously. Nothing waits for it: if the disk fails or falls too far
+// behind, the recording ends and the server continues.
 #pragma once
 
 #include <chrono>
@@ -15,18 +15,18 @@ namespace sidekick::host {
 
 class Recorder {
  public:
-  /// Appends: a trace may hold several recordings, and a restart must not wipe out the one that
-  /// shows why. Throws UsageError when the file cannot be opened.
+  /// Appends: a trace may hold several recordings, and a restart must not erase the one that shows
+  /// its cause. Throws UsageError if the file cannot be opened.
   Recorder(std::string path, Log& log);
-  /// Waits until everything is on its way to the disk, or will not be: not for long for the reader
-  /// of a pipe.
+  /// Waits until everything has been handed to the disk or can no longer be; for the reader of a
+  /// pipe only briefly.
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
 
   bool is_active() const { return is_active_; }
 
-  /// lines: whole lines; copied. Also the place where a failure is noticed and logged.
+  /// lines: whole lines; copied. Also notices and logs failures.
   void write(std::string_view lines);
 
  private:

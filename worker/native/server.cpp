@@ -17,24 +17,25 @@ using tcp = asio::ip::tcp;
 using Acceptor = asio::basic_socket_acceptor<tcp, asio::io_context::executor_type>;
 using Milliseconds = std::chrono::milliseconds;
 
-constexpr int connections_waiting_max = 4096;  // when everybody comes back at once, after a restart
+// for the rush of reconnecting clients after a restart
+constexpr int connections_waiting_max = 4096;
 constexpr unsigned accepted_per_turn_max = 64;
 constexpr int tcp_keep_alive_seconds = 60;
 constexpr Milliseconds accept_retry{100};
-/// Together less than the 10 s after which container runtimes kill.
+/// In total less than the 10 s after which container runtimes kill a process.
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
 constexpr Milliseconds shutdown_step{10};
-/// Connections that are no WebSockets yet, or any more. Beyond, some of them end before anybody
-/// else is let in.
+/// Maximum number of connections that are not WebSockets. Beyond that, some are closed before new
+/// ones are accepted.
 constexpr std::size_t sessions_max = 4096;
-/// As many as may be accepted in a turn: who is to go is looked for among all of them.
+/// Maximum number of accepts per turn: choosing the connections to close looks at all of them.
 constexpr std::size_t ended_for_room = accepted_per_turn_max;
-/// Beside the connections: the module, logs, the database.
+/// For the module, logs and the database.
 constexpr rlim_t other_files = 64;
 
-/// Each socket is an open file, and the system bounds them. A server that runs out cannot accept
-/// anybody, so it says so at start.
+/// Each socket is an open file, and the system limits them. A server that runs out cannot accept
+/// connections, so the limit is checked at start.
 void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
   const rlim_t wanted =
       clients_max + sessions_max + (has_app_server ? Forwarder::links_max : 0) + other_files;
@@ -44,7 +45,7 @@ void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
   if (files.rlim_cur >= wanted) return;
-  log.warn("fewer files may be open than there may be connections: raise it (ulimit -n " +
+  log.warn("the open file limit is below the connection limit: raise it (ulimit -n " +
                std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
                ", or LimitNOFILE=), or lower clients_max",
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});
@@ -86,16 +87,16 @@ class Server {
         loop_.context().run();
         return;
       } catch (const StartError&) {
-        throw;  // no hub can be made any more
+        throw;  // no hub can be created any more
       } catch (const std::exception& error) {
-        // A bug of this host, or no memory; it must not take everybody's sockets with it.
-        tell("an event could not be dealt with", error);
+        // A bug of this host, or out of memory; it must not close every socket.
+        tell("an event handler failed", error);
       }
     }
   }
 
-  /// What is stored and recorded is whole. A lookup of a name goes on in a thread for which a
-  /// destructor would wait, minutes perhaps: the process ends without.
+  /// Storage and recording are complete. A name lookup may run in a thread that a destructor would
+  /// wait for, possibly for minutes: the process exits without waiting.
   void end() {
     const bool is_resolving = forwarder_ && forwarder_->is_resolving();
     tokens_.reset();
@@ -126,13 +127,14 @@ class Server {
     if (!error && !options.host && endpoint.protocol() == tcp::v6())
       acceptor_.set_option(asio::ip::v6_only(false), error);
     if (!error) acceptor_.bind(endpoint, error);
-    // Already here: two that have bound with reuse_address find out only now.
+    // Checked here: two processes that bound with reuse_address notice only now.
     if (!error) acceptor_.listen(connections_waiting_max, error);
     if (error == asio::error::address_in_use)
-      throw StartError(where +
-                       " is in use: stop what listens there, or choose another with --port");
+      throw StartError(
+          where +
+          " is in use: stop the process that listens there, or choose another port with --port");
     if (error == asio::error::access_denied)
-      throw StartError(where + " may not be used by this user: choose one above 1023 with --port");
+      throw StartError("permission denied for " + where + ": choose a port above 1023 with --port");
     if (error.value() == EADDRNOTAVAIL)
       throw UsageError("--host: this machine has no address " + quote_text(*options.host));
     if (error) throw StartError(where + ": " + errno_text(error.value()));
@@ -145,23 +147,23 @@ class Server {
       try {
         const std::string wrong = accept_waiting();
         if (wrong.empty()) return accept();
-        log_.warn("a connection could not be accepted", {{"error", wrong}});
+        log_.warn("accepting a connection failed", {{"error", wrong}});
       } catch (const std::exception& mistake) {
-        tell("a connection could not be taken",
-             mistake);  // this one is lost; those behind it are not
+        tell("setting up a connection failed",
+             mistake);  // this one is lost; the next ones are not
       }
       accept_later();
     });
   }
 
-  /// Returns why nobody can be let in for now, where that is so.
+  /// Returns why no connection can be accepted for now, if that is so.
   std::string accept_waiting() {
     for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
       const bool is_awaited =
-          i == 0;  // somebody is waiting to be let in; behind the first it is not known
+          i == 0;  // a connection is waiting to be accepted; whether more follow is unknown
       if (loop_.deadlines() >= sessions_max) {
         if (!is_awaited) break;
-        if (!make_room()) return "too many connections that are no WebSockets yet, or any more";
+        if (!make_room()) return "too many connections that are not WebSockets";
       }
       ErrorCode error;
       Socket socket(loop_.context().get_executor());
@@ -176,14 +178,13 @@ class Server {
     return {};
   }
 
-  /// Or else strangers who hold connections and ask for nothing would keep everybody out. Returns
-  /// false where all are busy.
+  /// Otherwise strangers who hold idle connections would lock everyone out. Returns false if none
+  /// is idle.
   bool make_room() {
     const auto wires = loop_.dispensable(ended_for_room);
     for (const auto& wire : wires) wire->drop("others need its place");
     if (!wires.empty())
-      log_.warn("connections that were idle were ended, to let others in",
-                {{"connections", wires.size()}});
+      log_.warn("closed idle connections to accept others", {{"connections", wires.size()}});
     return !wires.empty();
   }
 
@@ -207,7 +208,7 @@ class Server {
     std::make_shared<HttpSession>(loop_, std::move(stream), *host_)->start();
   }
 
-  /// What is wrong may be that there is no memory: then not even this is told.
+  /// The cause may be a lack of memory: then even logging fails.
   void tell(std::string_view message, const std::exception& error) noexcept {
     try {
       log_.error(message, {{"error", error.what()}});
@@ -228,8 +229,7 @@ class Server {
     });
   }
 
-  // --- shutting down: nobody new is let in, forwards in flight finish, sockets are closed with
-  // 1001 ----------------------
+  // --- shutdown: stop accepting, let forwards in flight finish, close sockets with 1001 ---
 
   void stop() {
     is_stopping_ = true;
@@ -254,11 +254,11 @@ class Server {
           [this] {
             is_over_ = true;
             for (const auto& socket : host_->clients().all())
-              socket->drop("the Sidekick stops");  // the recording is to have all ends
+              socket->drop("the Sidekick stops");  // the recording must include every close
             if (forwarder_) forwarder_->destroy();
             asio::post(loop_.context(), [this] {
               loop_.context().stop();
-            });  // after the end of this turn, which stores what those ends have changed
+            });  // after the end of this turn, which stores what the closes have changed
           });
   }
 
@@ -284,7 +284,7 @@ class Server {
   TlsContext tls_;
   std::optional<Recorder> recorder_;
   std::unique_ptr<TokenStore> tokens_;
-  std::optional<Host> host_;  // uses tokens and recorder no more once run() is over
+  std::optional<Host> host_;  // does not use tokens and recorder after run() returns
   Acceptor acceptor_;
   asio::signal_set signals_;
   Loop::Timer retry_;
@@ -300,7 +300,8 @@ void serve(const ServerOptions& options, Log& log,
            const std::function<void(unsigned short)>& started) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ,
-              SIG_IGN);  // a file at its limit (ulimit -f) is as a full disk: no reason to die
+              // a file at its size limit (ulimit -f) is like a full disk: no reason to exit
+              SIG_IGN);
   Server server(options, log);
   started(server.port());
   server.run();

@@ -1,5 +1,4 @@
-// The Sidekick as a server: sockets and HTTP around a Host. Owns listening, accepting and shutting
-// down.
+// The server: sockets and HTTP around a Host. Owns listening, accepting and shutting down.
 #pragma once
 
 #include <functional>
@@ -16,9 +15,9 @@
 namespace sidekick::host {
 
 struct ServerOptions {
-  unsigned short port = 3000;  ///< 0: any free one
+  unsigned short port = 3000;  ///< 0 chooses any free port
   std::optional<std::string> host;
-  /// Makes a hub for these secrets and limits.
+  /// Creates a hub with these secrets and limits.
   std::function<std::unique_ptr<Engine>()> create_engine;
   std::optional<std::string> server_url;
   std::string server_secret;
@@ -27,13 +26,13 @@ struct ServerOptions {
   std::optional<std::string> tls_cert_file;
   std::optional<std::string> tls_key_file;
   unsigned ping_seconds = 30;
-  /// Called with each connection, before it is taken: a test may let it throw.
+  /// Called with each connection before it is set up: a test may make it throw.
   std::function<void()> accepted = [] {};
 };
 
-/// Serves until a signal (SIGTERM, SIGINT) has stopped it. May end the process itself then, rather
-/// than wait for a lookup of a name. `started` gets the port as soon as connections are accepted.
-/// Throws UsageError or StartError where it cannot start.
+/// Serves until a signal (SIGTERM, SIGINT) stops it. It may then exit the process itself rather
+/// than wait for a name lookup. `started` gets the port as soon as connections are accepted. Throws
+/// UsageError or StartError if it cannot start.
 void serve(const ServerOptions& options, Log& log,
            const std::function<void(unsigned short port)>& started);
 

@@ -16,7 +16,7 @@ bool has_fault(std::string_view name) {
 }
 
 /// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first
-/// token restored.
+/// restored token.
 class TrappingEngine final : public Engine {
  public:
   explicit TrappingEngine(std::unique_ptr<Engine> inner) : inner_(std::move(inner)) {}
@@ -26,7 +26,7 @@ class TrappingEngine final : public Engine {
       if (has_fault("real"))
         return inner_->handle(
             now, input::ClientOpened{
-                     open_client_});  // what a host must never do: the module itself traps
+                     open_client_});  // a host must never do this: the module itself traps
       throw Trap("trapped for a test");
     }
     if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
@@ -68,7 +68,7 @@ CreateEngine for_testing(CreateEngine create) {
   return [create](Bytes config) { return std::make_unique<TrappingEngine>(create(config)); };
 }
 
-/// With the fault `accept`, every second connection.
+/// With the fault `accept`, fails every second connection.
 std::function<void()> accepted_for_testing() {
   return [is_faulty = has_fault("accept"), count = 0u]() mutable {
     if (is_faulty && ++count % 2 == 0) throw std::bad_alloc();
@@ -82,8 +82,8 @@ unsigned ping_seconds_for_testing(unsigned otherwise) {
 
 }  // namespace sidekick::host
 
-/// In place of the system's: `slow.test` is looked up for a minute, `two.test` has two addresses,
-/// and names ending in `.long.test` are this machine's, however long they are.
+/// Replaces the system's resolver: `slow.test` takes a minute, `two.test` has two addresses, and
+/// names ending in `.long.test` are this machine's, however long they are.
 extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints,
                            addrinfo** found) {
   using Lookup = int(const char*, const char*, const addrinfo*, addrinfo**);

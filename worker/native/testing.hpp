@@ -1,7 +1,7 @@
-// What tests put between the host and its surroundings. In the command that is shipped it does
-// nothing; the one built for tests (SIDEKICK_TESTING) has hubs that trap on demand, pings as often
-// as the environment says, has no memory for a connection when that is asked for, and knows names
-// that are slow to look up, too long, or have two addresses.
+// Test hooks between the host and its surroundings. They do nothing in the command that ships. The
+// one built for tests (SIDEKICK_TESTING) has hubs that trap on demand, ping intervals from the
+// environment, an optional lack of memory for connections, and names that resolve slowly, are too
+// long, or have two addresses.
 #pragma once
 
 #include "runtime/engine.hpp"

@@ -193,12 +193,12 @@ for (const [what, env, expected] of [
   [
     "a server URL that is none",
     { SIDEKICK_SERVER_URL: "private.example.com/api" },
-    /SIDEKICK_SERVER_URL: expected something like/,
+    /SIDEKICK_SERVER_URL: expected a URL like/,
   ],
   [
     "a server URL of another kind",
     { SIDEKICK_SERVER_URL: "ftp://private.example.com/" },
-    /SIDEKICK_SERVER_URL: expected something like/,
+    /SIDEKICK_SERVER_URL: expected a URL like/,
   ],
   [
     "an origin with a path",
@@ -254,7 +254,7 @@ for (const [what, env, expected] of [
     for (const { status, body } of answers)
       assert.equal(
         `${status} ${body}`,
-        "500 This Sidekick is not configured; its log says what is missing",
+        "500 This Sidekick is not configured; its log names the missing setting",
       );
     await assert.rejects(TestClient.connect(port), /500/);
     await until(() => expected.test(sidekick.output()));

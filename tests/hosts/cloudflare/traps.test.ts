@@ -245,7 +245,7 @@ test("a token that could not be stored is not confirmed, and nobody can hold it:
     params: {},
   });
   assert.equal(status, 503);
-  assert.match(body, /could not be stored/);
+  assert.match(body, /storage failed/);
   other.send({ type: "subscribe", token: "token-not-stored" });
   await assert.rejects(other.nextText(), /closed \(1011/);
   await mendWrites(sidekick);

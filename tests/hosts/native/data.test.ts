@@ -204,7 +204,7 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   assert.equal(statuses.at(-1), 503, "at last the disk is full");
   assert.ok(statuses.length > 5 && statuses.slice(0, -1).every((status) => status === 200));
   await eventually(() =>
-    /error what has changed could not be stored, and is refused until it can be error=/.test(
+    /error storage failed; changes are rejected until it recovers error=/.test(
       server.output(),
     ),
   );

@@ -50,10 +50,10 @@ test("an app server's URL without a possible port is refused; its scheme and hos
     await refuses(
       ["--server-url", `http://localhost:${port}/`],
       2,
-      /server URL: expected something like/,
+      /server URL: expected a URL like/,
     );
   await serves(["--server-url", "HTTP://LOCALHOST:80"], (output) =>
-    assert.match(output, /Forwards messages to http:\/\/LOCALHOST:80\/\n/),
+    assert.match(output, /Forwarding messages to http:\/\/LOCALHOST:80\/\n/),
   );
 });
 
@@ -82,7 +82,7 @@ describe("the data folder", () => {
     await refuses(
       ["--data", folder],
       1,
-      /another process uses it: stop that one, or choose another folder/,
+      /another process uses it: stop that process, or choose another folder/,
     );
     await first.kill("SIGKILL");
     await serves(["--data", folder]);
@@ -95,7 +95,7 @@ describe("the data folder", () => {
       file,
       "this is no database, but it is long enough to be taken for one at first sight ".repeat(100),
     );
-    await refuses(["--data", folder], 1, /tokens\.sqlite is damaged, or no database: move it away/);
+    await refuses(["--data", folder], 1, /tokens\.sqlite is damaged or not a database: move it away/);
     assert.match(await readFile(file, "utf8"), /^this is no database/);
 
     const later = await newFolder();
@@ -103,13 +103,13 @@ describe("the data folder", () => {
     const bytes = await readFile(join(later, "tokens.sqlite"));
     bytes.writeUInt32BE(99, 60); // user_version: SQLite's file format, 1.3
     await writeFile(join(later, "tokens.sqlite"), bytes);
-    await refuses(["--data", later], 1, /of a later Sidekick \(format 99, this one knows 1\)/);
+    await refuses(["--data", later], 1, /written by a later Sidekick \(format 99, this one reads 1\)/);
     bytes.writeInt32BE(-5, 60);
     await writeFile(join(later, "tokens.sqlite"), bytes);
     await refuses(
       ["--data", later],
       1,
-      /--data .+: tokens\.sqlite is of a later Sidekick \(format -5, this one knows 1\)/,
+      /--data .+: tokens\.sqlite was written by a later Sidekick \(format -5, this one reads 1\)/,
     );
   });
 
@@ -119,7 +119,7 @@ describe("the data folder", () => {
     await refuses(
       ["--data", foreign],
       1,
-      /--data .+: tokens\.sqlite is not of a Sidekick: move it away, or choose another folder \(.*no column named/,
+      /--data .+: tokens\.sqlite belongs to another program: move it away, or choose another folder \(.*no column named/,
     );
 
     const damaged = await newFolder();
@@ -136,7 +136,7 @@ describe("the data folder", () => {
     await refuses(
       ["--data", damaged],
       1,
-      /--data .+: tokens\.sqlite is damaged, or no database: move it away to start afresh/,
+      /--data .+: tokens\.sqlite is damaged or not a database: move it away to start empty/,
     );
   });
 
@@ -152,7 +152,7 @@ describe("the data folder", () => {
     assert.equal(await second.kill("SIGTERM"), 0);
     assert.match(
       second.output(),
-      /warn {2}stored tokens were dropped: their records are damaged, or over a limit tokens=1\n/,
+      /warn {2}stored tokens were dropped: their records are damaged or exceed a limit tokens=1\n/,
     );
     const third = run(["--data", folder]);
     await third.port();
@@ -194,12 +194,12 @@ describe("the certificate", () => {
     await refuses(
       ["--tls-cert", at("garbage"), "--tls-key", at("a.key")],
       2,
-      /--tls-cert .+: expected certificates in PEM/,
+      /--tls-cert .+: expected PEM certificates/,
     );
     await refuses(
       ["--tls-cert", at("a.pem"), "--tls-key", at("garbage")],
       2,
-      /--tls-key .+: expected the private key/,
+      /--tls-key .+: expected the certificate's private key/,
     );
     await refuses(
       ["--tls-cert", at("a.pem"), "--tls-key", at("b.key")],
@@ -348,7 +348,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     assert.equal(await server.kill("SIGTERM"), 0);
     assert.match(
       server.output(),
-      /the hub trapped and is made anew: please report this input="client_frame" error=".*unreachable/,
+      /the hub trapped and is replaced; please report this input="client_frame" error=".*unreachable/,
     );
   });
 });
@@ -370,5 +370,5 @@ test("a connection for which there is no memory is lost, and those behind it are
   }
   assert.deepEqual(statuses, [200, 0, 200, 0, 200, 0]);
   assert.equal(await server.kill("SIGTERM"), 0);
-  assert.match(server.output(), /error a connection could not be taken error="std::bad_alloc"/);
+  assert.match(server.output(), /error setting up a connection failed error="std::bad_alloc"/);
 });

@@ -320,5 +320,5 @@ test("an answer of the app server that TLS does not end is not taken for whole",
   const server = run(flags, { env: { SSL_CERT_FILE: certFile } });
   await assertForwardFails(await server.port());
   assert.equal(await server.kill("SIGTERM"), 0);
-  assert.match(server.output(), /a forward failed .*without TLS's goodbye/);
+  assert.match(server.output(), /a forward failed .*without close_notify/);
 });

@@ -368,9 +368,9 @@ test("what an app server refuses is logged with its status, and no query; what i
   await app.close();
   assert.equal((await answerOf(forwards)).status, 0);
   assert.deepEqual(lines.slice(0, 3), [
-    `warn  the app server refused a message url=${url} status=307 hint="redirects are not followed: set --server-url to the final address"`,
-    `warn  the app server refused a message url=${url} status=401`,
-    `warn  the app server refused a message url=${url} status=500`,
+    `warn  the app server rejected a message url=${url} status=307 hint="redirects are not followed: set --server-url to the final address"`,
+    `warn  the app server rejected a message url=${url} status=401`,
+    `warn  the app server rejected a message url=${url} status=500`,
   ]);
   assert.match(lines[3]!, /^warn {2}a forward failed url=\S+ reason=".+"$/);
   assert.equal(lines.length, 4);

@@ -168,7 +168,7 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
     [
       ["--secret", "s", "--port", "0", "--server-url", "localhost:3000"],
-      /server URL: expected something like/,
+      /server URL: expected a URL like/,
     ],
     [["--secret", "s", "--port", "0", "--config", await file("a", "{")], /--config .*JSON/],
     [
@@ -215,7 +215,7 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     ],
     [
       ["--secret", "s", "--port", "0", "--record", pipe(folder)],
-      /--record .+: ENXIO: nobody reads this pipe/,
+      /--record .+: ENXIO: nothing reads this pipe/,
     ],
   ];
   await Promise.all(
@@ -265,7 +265,7 @@ test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobod
     assert.equal((await request(port, "/resources", body, { secret: "s" })).status, 200);
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0, sidekick.output());
-  assert.match(sidekick.output(), /the recording has stopped, its end is missing/);
+  assert.match(sidekick.output(), /the recording has stopped; its end is missing/);
   closeSync(reader);
   await rm(folder, { recursive: true });
 });

@@ -32,8 +32,7 @@ function onSubmit(selector: string, act: () => Promise<void>): void {
 
 let client: Client | null = null; // null while disconnected
 
-// --- the connection
-// -------------------------------------------------------------------------------------------------
+// --- the connection ---
 
 const state = element("#state");
 function showState(name: "connected" | "lost", text: string): void {
@@ -74,8 +73,7 @@ keepConnected(new URL(COVENANT_PATH, location.href).href, SIDEKICK_URL, {
   },
 });
 
-// --- todos
-// ----------------------------------------------------------------------------------------------------------
+// --- todos ---
 
 const todoText = element<HTMLInputElement>("#todo-text");
 const todoError = element("#todo-error");
@@ -157,8 +155,7 @@ onSubmit("#todo-form", async () => {
     todoText.value = `${text} ${todoText.value}`.trim();
 });
 
-// --- chat
-// -----------------------------------------------------------------------------------------------------------
+// --- chat ---
 
 const lineCountMax = 500;
 const nameInput = element<HTMLInputElement>("#name");

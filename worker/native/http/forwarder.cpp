@@ -15,20 +15,21 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::size_t idle_links_max = 256;
-/// Then an idle connection is dropped: before the servers do (Node's after 5 s), so that no forward
-/// meets one that is just closing.
+/// Idle connections are dropped after this time, before the server drops them (Node: after 5 s), so
+/// that no forward meets a connection that is being closed.
 constexpr std::chrono::milliseconds idle_time{4000};
 constexpr std::chrono::milliseconds idle_step{250};
-/// How long an answer whose status is enough may take to bring the rest.
+/// Time allowed for the rest of an answer whose status suffices.
 constexpr std::chrono::milliseconds rest_time{100};
 constexpr u32 head_bytes_max = 16 * 1024;
-/// Answers of status 1xx before the real one.
+/// Maximum number of 1xx responses before the final one.
 constexpr unsigned interim_answers_max = 16;
-/// After that the next address is tried, where there is one.
+/// After this time the next address is tried, if there is one.
 constexpr std::chrono::milliseconds connect_time{1000};
 constexpr char shutting_down[] = "the Sidekick is shutting down";
 
-/// Whoever says so has taken the message, whatever else the answer has.
+/// A 2xx status means the app server has accepted the message; the rest of the answer is
+/// irrelevant.
 bool is_taken(u32 status) { return status >= 200 && status < 300; }
 
 std::string error_text(const char* what, const ErrorCode& error) {
@@ -37,14 +38,15 @@ std::string error_text(const char* what, const ErrorCode& error) {
   return std::string(what) + " " + error.message();
 }
 
-/// As bytes of a header: what lies within Latin-1, as Node sends it.
+/// As header bytes: Latin-1, as Node sends it.
 std::string header_value(const std::string& text) {
   std::string value;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<u8>(text[i]);
     const bool is_latin = (byte == 0xc2 || byte == 0xc3) && i + 1 < text.size();
     if ((byte < 0x20 && byte != '\t') || byte == 0x7f || (byte >= 0x80 && !is_latin)) {
-      throw ConfigError("server secret: it has a character that cannot stand in an HTTP header");
+      throw ConfigError(
+          "server secret: it contains a character that is not allowed in an HTTP header");
     }
     value += is_latin ? static_cast<char>((byte & 3) << 6 | (static_cast<u8>(text[++i]) & 0x3f))
                       : text[i];
@@ -96,12 +98,12 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     begin();
   }
 
-  /// The rest of the answer has not come in time.
+  /// The rest of the answer did not arrive in time.
   void give_up_rest() {
     if (forward_ != nullptr) finish(false);
   }
 
-  /// Without a word to anyone.
+  /// Drops the connection without an answer.
   void close() {
     if (is_closed_) return;
     is_closed_ = true;
@@ -131,7 +133,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
         });
   }
 
-  /// An address that does not answer must not take the time of those behind it.
+  /// An unresponsive address must not use up the time of the next ones.
   void give_up_connecting_later() {
     if (endpoints_.empty()) return;
     connect_timer_.expires_after(connect_time);
@@ -199,7 +201,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     const IoResult result = stream_.read(buffer);
     switch (result.state) {
       case Io::done:
-        if (forward_ == nullptr) return close();  // an answer that nobody asked for
+        if (forward_ == nullptr) return close();  // a response to something we did not ask for
         on_bytes({buffer.data(), result.bytes});
         break;
       case Io::blocked:
@@ -232,16 +234,15 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
       if (error == http::error::need_more) break;
     }
     pending_ = bytes;
-    if (pending_.size() > head_bytes_max) gone("the answer has a part without end");
+    if (pending_.size() > head_bytes_max) gone("a header or chunk of the answer has no end");
   }
 
-  /// Returns true when the answer is over.
+  /// Returns true when the answer is complete.
   bool on_parsed(bool is_all) {
     const u32 status = parser_->get().result_int();
     if (status >= 100 && status < 200 && status != 101) {
-      if (++interim_answers_ > interim_answers_max)
-        return gone("too many answers of status 1xx"), true;
-      begin_answer();  // the real one follows
+      if (++interim_answers_ > interim_answers_max) return gone("too many 1xx responses"), true;
+      begin_answer();  // the final response follows
       return false;
     }
     if (!is_refusal_logged_) owner_.log_refusal(status);
@@ -254,13 +255,13 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     const bool is_cut = body.size() > owner_.answer_bytes_max_;
     if (!is_cut && !parser_->is_done() && status != 101) return false;
     if (is_cut)
-      owner_.log_.debug("the app server's answer is cut",
+      owner_.log_.debug("the app server's answer is too long and was truncated",
                         {{"status", status}, {"answer_bytes_max", owner_.answer_bytes_max_}});
     finish(parser_->is_done() && is_all && !is_cut && parser_->keep_alive() && status != 101);
     return true;
   }
 
-  /// For the sake of the connection only, which is kept when the rest is short.
+  /// Only to keep the connection, if the rest is short.
   bool await_rest() {
     if (!std::exchange(is_rest_awaited_, true))
       owner_.end_in(forward_, rest_time, [self = shared_from_this()] { self->give_up_rest(); });
@@ -270,7 +271,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   void on_end() {
     if (forward_ == nullptr) return close();
     if (stream_.is_cut())
-      return gone("the connection was closed without TLS's goodbye: the answer may not be whole");
+      return gone("the connection was closed without close_notify: the answer may be truncated");
     ErrorCode error;
     if (parser_->got_some() && parser_->is_header_done()) parser_->put_eof(error);
     if (!error && parser_->is_header_done() && parser_->is_done()) return finish(false);
@@ -278,7 +279,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
                              : "the connection was closed before an answer came");
   }
 
-  /// The answer is there. stays: so does the connection, for the next forward.
+  /// The answer is complete. stays: the connection is kept for the next forward.
   void finish(bool stays) {
     const auto self = shared_from_this();
     const ForwardPtr forward = std::exchange(forward_, nullptr);
@@ -417,11 +418,11 @@ void Forwarder::fail(const ForwardPtr& forward, const std::string& why) {
 void Forwarder::log_refusal(u32 status) {
   if (is_taken(status)) return;
   const auto log = [&](Log::Fields fields) {
-    // 400 is what the app's own code answers with `error()`: not the operator's business.
+    // The app's own `error()` answers with 400: not the operator's concern.
     if (status == 400)
-      log_.debug("the app server refused a message", fields);
+      log_.debug("the app server rejected a message", fields);
     else
-      log_.warn("the app server refused a message", fields);
+      log_.warn("the app server rejected a message", fields);
   };
   if (status >= 300 && status < 400) {
     log({{"url", url_.shown},
@@ -432,7 +433,7 @@ void Forwarder::log_refusal(u32 status) {
   }
 }
 
-/// The first outcome counts; whatever the connection still brings is of no interest.
+/// The first outcome counts; later events of the connection are ignored.
 void Forwarder::done(const ForwardPtr& forward, u32 status, Bytes body) {
   if (open_.erase(forward) == 0) return;
   forward->timer.cancel();

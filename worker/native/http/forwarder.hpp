@@ -1,6 +1,6 @@
-// Carries forwards to the app server, each at most once: one that is sent again might be done
-// twice. Every forward ends in exactly one answer: the server's status and the beginning of its
-// body, or status 0. Owns the connections to the app server; knows nothing of what is forwarded.
+// Sends forwards to the app server, each at most once: a repeated forward might take effect twice.
+// Each forward ends in exactly one answer: the server's status and the start of its body, or status
+// 0. Owns the connections to the app server; does not know what it forwards.
 #pragma once
 
 #include <deque>
@@ -22,29 +22,29 @@ namespace sidekick::host {
 
 class Forwarder {
  public:
-  /// Connections there may be at a time; what comes beyond waits.
+  /// Maximum number of connections; further forwards wait.
   static constexpr std::size_t links_max = 4096;
 
   using Answered = std::function<void(u32 status, Bytes body)>;
 
-  /// Throws ConfigError when the URL or the secret cannot be used.
+  /// Throws ConfigError if the URL or the secret is invalid.
   Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max,
             Log& log);
   ~Forwarder();
 
-  /// timeout_ms: for all of it, from now to the end of the answer. `answered` may be called before
-  /// this returns, where a connection proves to be gone.
+  /// timeout_ms covers the whole exchange, up to the end of the answer. `answered` may be called
+  /// before this returns, if a connection turns out to be closed.
   void send(std::string body, u32 timeout_ms, Answered answered);
 
-  /// Whether a name is being looked up. The system's call for that cannot be broken off.
+  /// Whether a name is being resolved. The system's resolver call cannot be cancelled.
   bool is_resolving() const { return lookups_ > 0; }
 
-  /// Forwards that have not been answered yet.
+  /// Number of forwards without an answer.
   std::size_t open() const { return open_.size(); }
 
-  /// Ends everything in flight, and whatever is still given to send(), with status 0.
+  /// Ends all forwards in flight, and any sent later, with status 0.
   void end();
-  /// Gives up everything in flight, without an answer to anyone.
+  /// Drops all forwards in flight without an answer.
   void destroy();
 
  private:
@@ -54,7 +54,7 @@ class Forwarder {
   using LinkPtr = std::shared_ptr<Link>;
 
   void start(const ForwardPtr& forward);
-  /// Replaces the end that was set before.
+  /// Replaces the previous deadline.
   template <class End>
   void end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end);
   void fail(const ForwardPtr& forward, const std::string& why);
@@ -73,7 +73,7 @@ class Forwarder {
   unsigned lookups_ = 0;
   std::unordered_set<ForwardPtr> open_;
   std::unordered_set<LinkPtr> links_;
-  std::deque<LinkPtr> idle_;  ///< the one idle for longest first
+  std::deque<LinkPtr> idle_;  ///< longest idle first
   std::deque<ForwardPtr> waiting_;
   Loop::Timer idle_timer_;
   bool is_idle_timer_set_ = false;

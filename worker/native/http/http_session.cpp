@@ -17,31 +17,30 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds head_time{10'000};
 constexpr Milliseconds request_time{60'000};
-/// Longer than the idle time after which HTTP clients drop a connection, so that they do not find
-/// it closed under them.
+/// Longer than the idle timeout of HTTP clients, so that they never send on a connection that is
+/// being closed.
 constexpr Milliseconds idle_time{65'000};
-/// After the last answer what still comes is dropped for so long: closing at once would lose the
+/// After the last answer, further bytes are discarded for this long: closing at once would lose the
 /// answer.
 constexpr Milliseconds linger_time{2'000};
 constexpr u32 head_bytes_max = 16 * 1024;
-/// What was read and is still to be parsed may be as much as one read; more than that with a head
-/// beside it is a part without end.
+/// Unparsed bytes may be as many as one read. More than that, next to a head, means a header or
+/// chunk without an end.
 constexpr std::size_t pending_bytes_max = head_bytes_max + sizeof(Loop::ReadBuffer);
-/// What the head of an answer takes, to speak of.
+/// Approximate size of an answer's head.
 constexpr std::size_t answer_head_bytes = 256;
-/// More than clients that pipeline have under way. One packet can hold thousands, which would all
-/// be answered before anybody else.
+/// More than any real pipelining client has in flight. One packet can hold thousands of requests,
+/// which would all be answered before anyone else's.
 constexpr u32 pipelined_max = 64;
-/// With more unsent than this a connection is not read: its peer could else make us write what it
-/// never takes.
+/// A connection with more unsent bytes than this is not read: otherwise its peer could make us
+/// write what it never reads.
 constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
 constexpr unsigned unauthorized = 401;
 constexpr std::string_view text_plain = "text/plain; charset=utf-8";
 
 std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
-/// What a request's head says besides method and target. Of a field that stands there twice the
-/// first counts.
+/// Header fields of a request. Of a repeated field the first one counts.
 struct HeadFields {
   unsigned hosts = 0;
   unsigned lengths = 0;
@@ -51,7 +50,7 @@ struct HeadFields {
   std::string_view authorization;
 };
 
-/// In one walk: looking one up costs more.
+/// In one pass: separate lookups cost more.
 template <class Request>
 HeadFields head_fields_of(const Request& request) {
   HeadFields fields;
@@ -72,7 +71,7 @@ HeadFields head_fields_of(const Request& request) {
   return fields;
 }
 
-/// For the Date header: made once a second.
+/// For the Date header: formatted once a second.
 std::string_view http_date() {
   static std::time_t made_for = 0;
   static char text[64];
@@ -86,15 +85,15 @@ std::string_view http_date() {
   return text;
 }
 
-/// How many bytes of empty lines there are before a request: a line's end may have been sent behind
-/// the body before it (RFC 9112, 2.2).
+/// Number of bytes of empty lines before a request: some clients send a line end after a body (RFC
+/// 9112, section 2.2).
 std::size_t empty_lines(std::span<const char> bytes) {
   std::size_t size = 0;
   while (size + 1 < bytes.size() && bytes[size] == '\r' && bytes[size + 1] == '\n') size += 2;
   return size;
 }
 
-/// As a proxy may send it, the target has a scheme and a host (RFC 9112, 3.2.2).
+/// A proxy may send the absolute form, with scheme and host (RFC 9112, section 3.2.2).
 bool is_socket_target(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!target.starts_with(scheme)) continue;
@@ -127,12 +126,12 @@ void HttpSession::on_bytes(std::span<char> bytes) {
     const std::size_t taken = take(pending_);
     pending_.erase(0, taken);
     if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing())
-      refuse(400, "a part of the body's encoding without end");
+      refuse(400, "the chunked body has a chunk header without end");
   }
   keep_unfinished(pending_.size());
 }
 
-/// All requests that are there; returns how many bytes they were.
+/// Handles all complete requests; returns the number of bytes they took.
 std::size_t HttpSession::take(std::span<char> bytes) {
   std::size_t taken = 0;
   while (taken < bytes.size() && !is_closed() && !is_finishing() && state_ != State::delayed) {
@@ -147,14 +146,14 @@ std::size_t HttpSession::take(std::span<char> bytes) {
       taker_.on_socket(release(), handshake_, {bytes.data() + taken, bytes.size() - taken});
       return bytes.size();
     }
-    if (state_ == State::idle) parser_.reset();  // not before: what was answered pointed into it
+    if (state_ == State::idle) parser_.reset();  // not earlier: the answers pointed into it
     if (size == 0 && (state_ == State::head || state_ == State::body)) break;
   }
   await_rest();
   return taken;
 }
 
-/// What has not come whole has a time to do so. Most requests come whole, and cost no deadline.
+/// An incomplete request has a deadline. Most requests arrive complete and need none.
 void HttpSession::await_rest() {
   if (is_closed() || is_finishing() || awaited_ == state_ ||
       (state_ != State::head && state_ != State::body))
@@ -163,8 +162,8 @@ void HttpSession::await_rest() {
   loop().set_deadline(shared_from_this(), state_ == State::head ? head_time : request_time);
 }
 
-/// One step: a head, or what there is of a body. Returns how many bytes it has used up; 0: more are
-/// needed.
+/// One step: a head, or the available part of a body. Returns the number of bytes consumed; 0 means
+/// that more are needed.
 std::size_t HttpSession::parse(std::span<char> bytes) {
   if (state_ == State::idle) {
     state_ = State::head;
@@ -177,13 +176,13 @@ std::size_t HttpSession::parse(std::span<char> bytes) {
   if (!parser_->is_done()) size = parser_->put(asio::buffer(bytes.data(), bytes.size()), error);
   if (error == http::error::need_more) error = {};
   if (error == http::error::header_limit)
-    return refuse(431, "the request's head is over 16 KiB"), bytes.size();
+    return refuse(431, "the request's head exceeds 16 KiB"), bytes.size();
   if (error) return refuse(400, error.message()), bytes.size();
   if (state_ == State::head && parser_->is_header_done()) {
     if (!takes_one_more()) return bytes.size();
     const std::string_view head(bytes.data(), size);
     if (head.find("\r\n ") != head.npos || head.find("\r\n\t") != head.npos)
-      return refuse(400, "a header that goes on in the next line"), bytes.size();
+      return refuse(400, "obsolete line folding (RFC 9112 section 5.2)"), bytes.size();
     on_head();
   }
   if (state_ == State::body) on_body();
@@ -201,36 +200,36 @@ bool HttpSession::takes_one_more() {
 void HttpSession::on_head() {
   const auto& request = parser_->get();
   const HeadFields fields = head_fields_of(request);
-  if (request.version() >= 11 && fields.hosts != 1) return refuse(400, "expected one Host header");
-  if (fields.lengths > 1) return refuse(400, "expected one Content-Length");
+  if (request.version() >= 11 && fields.hosts != 1)
+    return refuse(400, "expected exactly one Host header");
+  if (fields.lengths > 1) return refuse(400, "expected at most one Content-Length header");
   const bool is_chunked = parser_->chunked();
   if (fields.has_transfer_encoding && !is_chunked)
-    return refuse(400, "a Transfer-Encoding other than chunked");
+    return refuse(400, "expected no Transfer-Encoding but chunked");
   const u64 declared = parser_->content_length().value_or(0);
   const bool has_body = is_chunked || declared > 0;
 
   if (parser_->upgrade() && fields.has_upgrade) {
     if (!taker_.is_stopping() && is_socket_target(as_view(request.target()))) return on_upgrade();
-    // To upgrade is a request's wish, not its duty: anything else is answered as if it had not
-    // asked.
+    // An upgrade is optional: any other upgrade request is answered as if it were plain HTTP.
     is_last_ = true;
     if (taker_.is_stopping()) return refuse(503, "Shutting down");
     if (has_body) {
       const std::string protocol(as_view(request[http::field::upgrade]).substr(0, 100));
-      return refuse(400,
-                    "this request asks for an upgrade to \"" + protocol + "\"; send it without");
+      return refuse(400, "expected a request without an upgrade to \"" + protocol +
+                             "\"; send it without the Upgrade header");
     }
   }
   const bool awaits_continue = boost::beast::iequals(fields.expect, "100-continue");
   if (!fields.expect.empty() && !awaits_continue)
-    return refuse(417, "expected no Expect but 100-continue");
+    return refuse(417, "expected no Expect header but 100-continue");
 
   body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()),
                                           as_view(request.target()), fields.authorization);
   authorization_ = fields.authorization;
   is_known_ |= body_bytes_max_ > 0;
   if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
-    is_last_ |= has_body;  // nobody is going to read it
+    is_last_ |= has_body;  // nobody will read it
     return submit(declared, {});
   }
   if (awaits_continue) send(Buffer::copy("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -263,12 +262,12 @@ void HttpSession::respond(const action::Respond& it) {
   }
   if (it.delay_ms == 0 || taker_.is_stopping())
     return answer(it.status, it.content_type, it.header, it.body, is_last_);
-  // Who guesses secrets has one guess per connection and delay: until then it is not read, and then
-  // it ends.
+  // Someone who guesses secrets gets one guess per connection and delay: the connection is not read
+  // until then, and closes after the answer.
   state_ = State::delayed;
   loop().set_deadline(
       shared_from_this(),
-      request_time + Milliseconds(it.delay_ms));  // stop() finds those that have a deadline
+      request_time + Milliseconds(it.delay_ms));  // stop() finds sessions by their deadlines
   delayed_status_ = it.status;
   delayed_type_ = it.content_type;
   delayed_header_ = it.header;
@@ -282,8 +281,8 @@ void HttpSession::respond(const action::Respond& it) {
 void HttpSession::fail(unsigned status, std::string_view why) {
   if (is_closed()) return;
   drop_turn();
-  // No answer is better than one that is not true.
-  if (is_finishing()) return drop("its answer does not hold");
+  // No answer is better than a wrong one.
+  if (is_finishing()) return drop("its answer is no longer valid");
   answer(status, text_plain, {}, why, true);
 }
 
@@ -328,8 +327,8 @@ void HttpSession::on_upgrade() {
   const auto& request = parser_->get();
   const std::string_view version = as_view(request[http::field::sec_websocket_version]);
   const std::string_view key = as_view(request[http::field::sec_websocket_key]);
-  if (owes()) return refuse(400, "an upgrade behind requests that are still to be answered");
-  if (request.method() != http::verb::get) return refuse(405, "a WebSocket begins with GET");
+  if (owes()) return refuse(400, "an upgrade was pipelined after unanswered requests");
+  if (request.method() != http::verb::get) return refuse(405, "a WebSocket handshake must use GET");
   if (!boost::beast::iequals(request[http::field::upgrade], "websocket"))
     return refuse(400, "expected Upgrade: websocket");
   if (!is_websocket_key(key)) return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
@@ -340,7 +339,7 @@ void HttpSession::on_upgrade() {
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
       "Upgrade\r\nSec-WebSocket-Accept: " +
       websocket_accept(key);
-  // Browsers close a socket that takes up none of the protocols they offer.
+  // Browsers close a socket if the server selects none of the offered subprotocols.
   const http::token_list protocols(request[http::field::sec_websocket_protocol]);
   if (protocols.begin() != protocols.end())
     text.append("\r\nSec-WebSocket-Protocol: ").append(as_view(*protocols.begin()));
@@ -358,15 +357,15 @@ Wire::Claim HttpSession::claim() const {
 
 void HttpSession::on_deadline() {
   if (is_finishing() || state_ == State::idle) return lost("timed out");
-  refuse(408, "the request took too long");
+  refuse(408, "the request timed out");
 }
 
 void HttpSession::on_lost(const std::string&) { delay_.reset(); }
 
-/// A client may have nothing more to say and still wait for its answer.
+/// A client may close its sending side and still wait for its answer.
 void HttpSession::on_peer_ended() {
   if (owes()) return finish(linger_time);
-  lost("the peer has closed the connection");
+  lost("the peer closed the connection");
 }
 
 }  // namespace sidekick::host

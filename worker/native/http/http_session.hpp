@@ -1,6 +1,5 @@
-// One connection on which HTTP is spoken, request after request. Reads as much of a body as the hub
-// wants, writes its answers, and hands the connection over where a client asks for a WebSocket.
-// What is answered, the hub says.
+// One HTTP connection: reads as much of a body as the hub wants, writes its answers, and hands the
+// connection over when a client asks for a WebSocket. The hub decides the answers.
 #pragma once
 
 #include <optional>
@@ -16,13 +15,13 @@ namespace sidekick::host {
 
 class HttpSession;
 
-/// What a session needs of the host.
+/// The host's interface for sessions.
 class RequestTaker {
  public:
   virtual u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) = 0;
-  /// Answers by session.respond() or session.fail(), at once.
+  /// Answers with session.respond() or session.fail() before it returns.
   virtual void on_request(HttpSession& session, const input::HttpRequest& request) = 0;
-  /// The handshake is done. rest: what the client has sent behind it.
+  /// The handshake is complete. rest: bytes the client sent after it.
   virtual void on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) = 0;
   virtual void on_refused(std::string_view path, const std::string& remote) = 0;
   virtual bool is_stopping() const = 0;
@@ -39,10 +38,10 @@ class HttpSession final : public Wire {
   void start();
 
   void respond(const action::Respond& answer);
-  /// The hub broke over this session's request, or what it changed could not be stored: this is
-  /// said in place of what this turn has.
+  /// The hub trapped while handling this session's request, or storing its effect failed: this
+  /// answer replaces the session's output of this turn.
   void fail(unsigned status, std::string_view why);
-  /// The server stops: an answer held back goes out now, an idle connection ends.
+  /// The server stops: a delayed answer is sent now, an idle connection closes.
   void stop();
 
   Claim claim() const override;
@@ -84,7 +83,7 @@ class HttpSession final : public Wire {
   u32 requests_in_turn_ = 0;
   unsigned long turn_ = 0;
   State state_ = State::idle;
-  State awaited_ = State::idle;  ///< whose deadline is set
+  State awaited_ = State::idle;  ///< the one with the deadline
   bool is_last_ = false;
   bool is_known_ = false;  ///< it has presented the secret
 };

@@ -11,9 +11,9 @@ namespace sidekick::host {
 
 namespace {
 
-/// Digits are all that the parser lets through, but any number of them.
+/// The parser accepts only digits, but any number of them.
 bool is_port(const std::string& text) {
-  if (text.empty()) return true;  // the scheme's own
+  if (text.empty()) return true;  // the scheme's default
   const std::size_t digits = text.size() - std::min(text.find_first_not_of('0'), text.size());
   return digits > 0 && digits <= 5 && std::stoul(text) <= 65535;
 }
@@ -25,19 +25,18 @@ ServerUrl parse_server_url(const std::string& text) {
   const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http ||
                                   parsed->scheme_id() == boost::urls::scheme::https);
   if (!is_http || parsed->host().empty() || !is_port(std::string(parsed->port()))) {
-    const std::size_t at = text.rfind('@');  // what may be a password is not shown
+    const std::size_t at = text.rfind('@');  // the input may hold a password, so it is not shown
     const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
     std::string shown = text;
     if (at != std::string::npos)
       shown = text.substr(0, slash == std::string::npos ? 0 : slash + 1) + "..." + text.substr(at);
-    throw ConfigError(
-        "server URL: expected something like http://localhost:3000/api/covenant, got " +
-        quote_text(shown));
+    throw ConfigError("server URL: expected a URL like http://localhost:3000/api/covenant, got " +
+                      quote_text(shown));
   }
   if (parsed->has_userinfo()) {
     throw ConfigError(
-        "server URL: a user and password in it are not sent; leave them out, the app server knows "
-        "the Sidekick by its server secret");
+        "server URL: a user name and password in it are not sent; remove them and "
+        "use the server secret");
   }
   boost::urls::url url(*parsed);
   url.remove_fragment();

@@ -1,4 +1,4 @@
-// Where forwards go.
+// The app server's URL, parsed.
 #pragma once
 
 #include <string>
@@ -11,10 +11,10 @@ struct ServerUrl {
   std::string port;
   std::string authority;  ///< for the Host header
   std::string target;     ///< path and query, with type=channel
-  std::string shown;      ///< as it may be logged: a query may hold secrets
+  std::string shown;      ///< in a form that may be logged: a query may hold secrets
 };
 
-/// Throws ConfigError where it is no http or https URL, or has a user or password.
+/// Throws ConfigError unless it is an http or https URL without user name and password.
 ServerUrl parse_server_url(const std::string& text);
 
 }  // namespace sidekick::host

@@ -6,12 +6,12 @@ namespace {
 
 constexpr std::chrono::milliseconds close_handshake_time{5000};
 constexpr std::chrono::milliseconds linger_time{2000};
-/// With more unsent than this a socket is not read: its peer could else make us write what it never
-/// takes. Broadcasts go on.
+/// A socket with more unsent bytes than this is not read: otherwise its peer could make us write
+/// what it never reads. Broadcasts continue.
 constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
-/// Pieces in which a message may come. Each costs time, however small it is.
+/// Maximum number of fragments per message. Each costs time, however small it is.
 constexpr unsigned message_pieces_max = 1024;
-/// A socket that has been quiet for a while keeps no more than this for its next bytes.
+/// Buffer space that a quiet socket keeps for its next bytes.
 constexpr std::size_t kept_bytes_max = 512;
 
 void shrink(std::string& text) {
@@ -28,7 +28,7 @@ void ClientSocket::start(std::string_view bytes) {
 
 bool ClientSocket::wants_bytes() const {
   if (is_peer_closed_ || has_turn_) return false;
-  if (is_ending_) return true;  // to see the peer's close frame
+  if (is_ending_) return true;  // so that the peer's close frame is seen
   return unsent_bytes() <= unsent_bytes_read_max;
 }
 
@@ -44,12 +44,12 @@ void ClientSocket::on_bytes(std::span<char> bytes) {
   go_on();
 }
 
-/// One frame of what has been kept.
+/// Handles one buffered frame.
 void ClientSocket::on_turn() {
   has_turn_ = false;
   if (is_closed() || is_finishing()) return;
   if (!is_ending_ && unsent_bytes() > unsent_bytes_read_max)
-    return;  // go_on() comes when the peer has taken it
+    return;  // go_on() is called when the peer has taken it
   const std::size_t taken = take_frame(std::span(pending_).subspan(pending_at_));
   pending_at_ += taken;
   is_waiting_for_more_ = taken == 0;
@@ -65,7 +65,7 @@ void ClientSocket::on_turn() {
 
 void ClientSocket::keep(std::span<const char> rest) { pending_.append(rest.data(), rest.size()); }
 
-/// Takes the next frame in the next turn, where there is one, or else reads.
+/// Handles the next frame in the next turn if there is one, otherwise reads.
 void ClientSocket::go_on() {
   keep_unfinished(pending_.size() - pending_at_ + message_.size());
   if (is_closed() || has_turn_ || is_peer_closed_) return;
@@ -77,7 +77,7 @@ void ClientSocket::go_on() {
   }
 }
 
-/// Returns how many bytes it has used up; 0: there is no whole frame.
+/// Returns the number of bytes consumed; 0 means that the frame is incomplete.
 std::size_t ClientSocket::take_frame(std::span<char> bytes) {
   const FrameHeader header = decode_frame_header(bytes, message_pieces_ > 0);
   if (header.wrong != nullptr) return fail(close_protocol_error, header.wrong), bytes.size();
@@ -85,7 +85,7 @@ std::size_t ClientSocket::take_frame(std::span<char> bytes) {
   const std::size_t room =
       is_control ? header.payload_bytes : rules_.message_bytes_max - message_.size();
   if (header.payload_bytes > room)
-    return fail(close_too_large, "a message over the limit"), bytes.size();
+    return fail(close_too_large, "a message exceeds the limit"), bytes.size();
   if (header.header_bytes == 0) return 0;
   if (bytes.size() - header.header_bytes < header.payload_bytes) return 0;
   const std::span<char> payload = bytes.subspan(header.header_bytes, header.payload_bytes);
@@ -113,7 +113,7 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
     return rules_.taker.on_message(*this, bytes);
   }
   if (++message_pieces_ > message_pieces_max)
-    return fail(close_policy, "a message in too many pieces");
+    return fail(close_policy, "a message has too many fragments");
   message_ += bytes;
   if (!header.is_final) return;
   message_pieces_ = 0;
@@ -126,7 +126,7 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
 void ClientSocket::on_close_frame(std::string_view payload) {
   const u16 code = close_code_of(payload);
   if (code == close_protocol_error)
-    return fail(close_protocol_error, "a close frame with a wrong code");
+    return fail(close_protocol_error, "a close frame has an invalid code");
   code_ = code;
   is_peer_closed_ = true;
   if (!is_ending_) send(control_frame(opcode_close, close_payload(code, {})));
@@ -135,7 +135,7 @@ void ClientSocket::on_close_frame(std::string_view payload) {
   tell_closed({});
 }
 
-/// The peer does not keep to the protocol: no more of it is read.
+/// The peer violates the protocol: it is not read any more.
 void ClientSocket::fail(u16 code, const char* why) {
   if (!is_ending_) send(control_frame(opcode_close, close_payload(code, why)));
   is_ending_ = true;
@@ -154,7 +154,7 @@ void ClientSocket::end(u16 code, std::string_view reason) {
 
 void ClientSocket::end_without_turn(u16 code, std::string_view reason) {
   drop_turn();
-  if (is_ending_) return lost("what it had asked for in its last turn does not hold");
+  if (is_ending_) return lost("the request of its last turn is no longer valid");
   end(code, reason);
 }
 
@@ -162,7 +162,7 @@ void ClientSocket::flush_turn() {
   const Batch* batch = take_turn();
   if (batch == nullptr || is_closed()) return Wire::flush_turn();
   const std::size_t waiting = unsent_bytes();
-  // A peer that has taken all so far is never over the bound.
+  // A peer that has taken everything so far is never over the limit.
   if (!is_ending_ && waiting > 0 && waiting + batch->bytes > rules_.unsent_bytes_max)
     return rules_.taker.on_lagging(*this, waiting + batch->bytes);
   write(*batch);
@@ -171,15 +171,14 @@ void ClientSocket::flush_turn() {
 
 void ClientSocket::on_lost(const std::string& why) { tell_closed(why); }
 
-/// As soon as nothing of it can come any more, so that what it held is free when its user comes
-/// back.
+/// As soon as nothing more can come from it, so that what it held is free when its user reconnects.
 void ClientSocket::tell_closed(const std::string& why) {
   is_ending_ = true;
   if (!std::exchange(is_told_, true)) rules_.taker.on_closed(*this, code_, why);
 }
 
 unsigned ClientSocket::silent_rounds() {
-  // One that is not read shows its life by taking what is written.
+  // A paused socket shows life by taking what is written.
   const unsigned bytes = wants_bytes() ? bytes_read() : bytes_written();
   silent_rounds_ = bytes == seen_bytes_ ? silent_rounds_ + 1 : 0;
   seen_bytes_ = bytes;

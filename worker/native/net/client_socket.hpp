@@ -1,6 +1,6 @@
-// One client's WebSocket: takes one frame a turn, puts messages together, answers pings, and does
-// the closing handshake. Whoever does not take what is written to it is not read either. Makes no
-// protocol decision.
+// One client's WebSocket: handles one frame per turn, assembles messages, answers pings, and
+// performs the close handshake. A peer that does not read is not read either. Makes no protocol
+// decision.
 #pragma once
 
 #include <string>
@@ -13,21 +13,21 @@ namespace sidekick::host {
 
 class ClientSocket;
 
-/// Who is told what happens to a socket.
+/// Receives the events of a socket.
 class SocketTaker {
  public:
   virtual void on_message(ClientSocket& socket, std::string_view bytes) = 0;
-  /// Exactly once, after everything else. why: for the log, where something was wrong.
+  /// Exactly once, after all other events. why: for the log, if something was wrong.
   virtual void on_closed(ClientSocket& socket, u16 code, const std::string& why) = 0;
-  /// So many bytes would wait if this turn's were written, more than the socket may have. They have
-  /// not been.
+  /// More bytes than the limit would be waiting if this turn's output were written. Nothing was
+  /// written.
   virtual void on_lagging(ClientSocket& socket, std::size_t buffered_bytes) = 0;
 
  protected:
   ~SocketTaker() = default;
 };
 
-/// The same for all sockets of a server.
+/// Shared by all sockets of a server.
 struct SocketRules {
   SocketTaker& taker;
   std::size_t message_bytes_max;
@@ -36,7 +36,7 @@ struct SocketRules {
 
 class ClientSocket final : public Wire {
  public:
-  /// client: the handle under which the hub knows this one.
+  /// client: the hub's handle for this socket.
   ClientSocket(Loop& loop, Stream stream, const SocketRules& rules, ClientId client)
       : Wire(loop, std::move(stream)), client(client), rules_(rules) {}
 
@@ -44,26 +44,26 @@ class ClientSocket final : public Wire {
   /// The hub's record of this client.
   std::string record;
 
-  /// Begins to read. bytes: what has been read already behind the handshake.
+  /// Starts reading. bytes: what was already read after the handshake.
   void start(std::string_view bytes);
 
-  /// Sends what is owed, then the close frame; waits for the peer's for some seconds.
+  /// Sends pending output, then the close frame; waits a few seconds for the peer's.
   void end(u16 code, std::string_view reason);
-  /// Drops what this turn has for the peer, then as end().
+  /// Drops this turn's output, then does the same as end().
   void end_without_turn(u16 code, std::string_view reason);
-  /// Set once the hub, or the host, has decided that this socket ends: nothing of it reaches the
-  /// hub any more.
+  /// Set once the hub or the host has decided to close this socket: nothing more from it reaches
+  /// the hub.
   bool is_ending() const { return is_ending_; }
 
-  /// To be called once per ping round. How many rounds in a row have brought no sign of the peer.
+  /// Call once per ping round. Returns the number of consecutive rounds without a sign of life.
   unsigned silent_rounds();
 
-  /// One that has a deadline is being closed.
+  /// A socket with a deadline is being closed.
   Claim claim() const override { return is_ending_ ? Claim::ending : Claim::busy; }
   void flush_turn() override;
   void on_turn() override;
   void on_deadline() override {
-    lost(is_peer_closed_ ? "" : "the peer did not answer the close in time");
+    lost(is_peer_closed_ ? "" : "the peer did not answer the close frame in time");
   }
 
  private:
@@ -81,20 +81,20 @@ class ClientSocket final : public Wire {
   void go_on();
 
   const SocketRules& rules_;
-  /// Bytes that have been read and not taken: part of a frame, or frames whose turn has not come.
+  /// Bytes read but not consumed: part of a frame, or frames whose turn has not come.
   std::string pending_;
   std::size_t pending_at_ = 0;
-  /// The pieces so far of a message that comes in several.
+  /// The fragments received so far of an incomplete message.
   std::string message_;
   unsigned message_pieces_ = 0;
-  unsigned seen_bytes_ = ~0u;  // a first round is never silent
+  unsigned seen_bytes_ = ~0u;  // the first round is never silent
   unsigned silent_rounds_ = 0;
   u16 code_ = close_abnormal;
   bool is_ending_ = false;
   bool is_peer_closed_ = false;
   bool is_told_ = false;
-  bool has_turn_ = false;             // on_turn() is to come
-  bool is_waiting_for_more_ = false;  // pending_ has no whole frame
+  bool has_turn_ = false;             // on_turn() is scheduled
+  bool is_waiting_for_more_ = false;  // pending_ holds no complete frame
 };
 
 }  // namespace sidekick::host

@@ -7,7 +7,7 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::size_t joined_bytes_max =
-    256 * 1024;  // beyond, a vectored write costs less than the copy
+    256 * 1024;  // beyond this, a vectored write costs less than a copy
 
 }  // namespace
 

@@ -1,6 +1,6 @@
-// What one turn of the event loop has for each socket. A frame is built once for all its receivers,
-// and sockets that are owed the same frames share one chain of them, so that their bytes are joined
-// once and not per socket. Knows no socket.
+// The outbox of one turn of the event loop. A frame is built once for all its receivers. Sockets
+// with the same pending frames share one chain of them, so that the bytes are joined once and not
+// per socket. Knows no socket.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,13 @@
 
 namespace sidekick::host {
 
-/// Immutable bytes with a count of those who still have to write them. One allocation; one thread.
+/// Immutable bytes with a count of the writers that still need them. One allocation;
+/// single-threaded.
 class Buffer {
  public:
   using Ptr = boost::intrusive_ptr<Buffer>;
 
-  /// Room for `size` bytes, to be filled before anyone else sees it.
+  /// Space for `size` bytes, to be filled before it is shared.
   static Ptr allocate(std::size_t size) {
     void* memory = std::malloc(sizeof(Buffer) + size);
     if (memory == nullptr) throw std::bad_alloc();
@@ -27,9 +28,8 @@ class Buffer {
   }
   static Ptr copy(std::string_view bytes) {
     Ptr buffer = allocate(bytes.size());
-    bytes.copy(
-        buffer->data(),
-        bytes.size());  // not memcpy, which must not be given the null pointer of an empty text
+    bytes.copy(buffer->data(),
+               bytes.size());  // not memcpy, which must not get the null pointer of an empty text
     return buffer;
   }
 
@@ -49,36 +49,36 @@ class Buffer {
   std::uint32_t references_ = 0;
 };
 
-/// The frame of one text message: final, opcode 1, not masked (RFC 6455, 5.1 and 5.2).
+/// One text message as a frame: final, opcode 1, not masked (RFC 6455, sections 5.1 and 5.2).
 Buffer::Ptr text_frame(std::string_view text);
 
-/// The frame of a control message: opcode 8, 9 or 10, at most 125 bytes.
+/// A control frame: opcode 8, 9 or 10, at most 125 bytes.
 Buffer::Ptr control_frame(std::uint8_t opcode, std::string_view payload);
 
-/// Frames in order, as a chain in which common beginnings are shared: two sockets with the same
-/// frames have the same Batch.
+/// Frames in order, as a chain with shared prefixes: two sockets with the same frames have the same
+/// Batch.
 struct Batch {
   const Batch* before;
   Buffer::Ptr frame;
   std::size_t bytes;
-  mutable const Batch* next = nullptr;  ///< the one that was asked for last
+  mutable const Batch* next = nullptr;  ///< the one requested last
   mutable Buffer::Ptr joined;
 };
 
 /// The batches of one turn; none outlives it.
 class Batches {
  public:
-  /// `batch` (or nothing) and one frame more. A broadcast asks for the same one again and again,
-  /// and gets the same object.
+  /// `batch` (or nothing) plus one frame. During a broadcast, repeated calls return the same
+  /// object.
   const Batch* with(const Batch* batch, const Buffer::Ptr& frame);
-  /// Forgets all of them, and keeps some room for the next ones.
+  /// Drops all of them, and keeps some memory for the next turn.
   void clear();
 
  private:
   std::deque<Batch> all_{Batch{nullptr, nullptr, 0, nullptr, nullptr}};
 };
 
-/// The bytes to write as one piece; nothing where joining them costs more than handing over pieces.
+/// The bytes to write as one piece; nothing if joining them costs more than writing pieces.
 const Buffer::Ptr& joined(const Batch& batch);
 /// The frames, in order.
 std::vector<Buffer::Ptr> pieces_of(const Batch& batch);

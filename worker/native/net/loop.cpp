@@ -13,8 +13,8 @@ namespace sidekick::host {
 namespace {
 
 constexpr std::chrono::milliseconds deadline_step{250};
-/// For all connections together: a few hundred messages of the default limit, and little beside
-/// what a server has.
+/// For all connections together: a few hundred messages of the default limit, and little compared
+/// to the server's memory.
 constexpr std::size_t unfinished_bytes_max = 256 * 1024 * 1024;
 
 }  // namespace
@@ -27,13 +27,13 @@ void Loop::flush_later(std::shared_ptr<Wire> wire) {
 void Loop::end_turn_later() {
   if (is_ending_turn_) return;
   is_ending_turn_ = true;
-  // Comes right after the events that were waiting: with one event it costs no time to speak of,
-  // with many a socket gets one write.
+  // Runs right after the events that were waiting: it adds no noticeable delay to one event, and
+  // with many events each socket gets one write.
   asio::post(context_, [this] { end_turn(); });
 }
 
-/// Where one breaks (no memory, a bug of ours) it ends, and the others have their turn all the
-/// same.
+/// If a handler throws (out of memory, a bug), its object is closed; the others still get their
+/// turn.
 template <class Call>
 void Loop::call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call) {
   std::exception_ptr broken;
@@ -42,7 +42,7 @@ void Loop::call_each(const std::vector<std::shared_ptr<Wire>>& wires, Call call)
       call(*wire);
     } catch (...) {
       if (broken == nullptr) broken = std::current_exception();
-      asio::post(context_, [wire] { wire->drop("an error of this server"); });
+      asio::post(context_, [wire] { wire->drop("an internal error"); });
     }
   }
   if (broken != nullptr) std::rethrow_exception(broken);
@@ -53,11 +53,11 @@ void Loop::end_turn() {
   ++turn_;
   before_writes();
   try {
-    flush_ending_turn();  // there is nothing in it, unless an error has broken it off
+    flush_ending_turn();  // it is empty unless an error interrupted it
     std::swap(this_turn_, ending_turn_);
     flush_ending_turn();
   } catch (...) {
-    end_turn_later();  // for the rest
+    end_turn_later();  // for the others
     throw;
   }
   after_writes();
@@ -129,8 +129,7 @@ void Loop::count_unfinished(std::size_t bytes, std::size_t before) {
 void Loop::drop_unfinished() {
   is_dropping_unfinished_ = false;
   while (unfinished_bytes_ > unfinished_bytes_max)
-    unfinished_.front()->drop(
-        "too much of messages that are not whole, for all connections together");
+    unfinished_.front()->drop("global limit for incomplete messages exceeded");
 }
 
 std::vector<std::shared_ptr<Wire>> Loop::with_deadline() const {

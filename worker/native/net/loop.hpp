@@ -1,6 +1,6 @@
-// The event loop and its turns. What the events of one turn have for the sockets is kept until the
-// turn is over: then it is made durable, then every socket that is owed something gets one write.
-// Owns the sockets' deadlines, too. One thread.
+// The event loop and its turns. The output of one turn's events is kept until the turn ends. Then
+// writes are made durable, and every socket with output gets one write. Also owns the sockets'
+// deadlines. Single-threaded.
 #pragma once
 
 #include <array>
@@ -32,46 +32,46 @@ class Loop {
 
   asio::io_context& context() { return context_; }
 
-  /// For whoever reads: its content is lost with the next event.
+  /// The read buffer: its content is lost with the next event.
   ReadBuffer& read_buffer() { return read_buffer_; }
 
-  /// Adds a frame to what this turn has for a socket.
+  /// Adds a frame to a socket's output of this turn.
   const Batch* add(const Batch* batch, const Buffer::Ptr& frame) {
     return this_turn_->batches.with(batch, frame);
   }
-  /// flush_turn() of this socket is to be called when the turn is over.
+  /// Schedules flush_turn() of this socket for the end of the turn.
   void flush_later(std::shared_ptr<Wire> wire);
-  /// The turn must be ended, though perhaps no socket is owed anything.
+  /// The turn must be ended even if no socket has output.
   void end_turn_later();
-  /// on_turn() of this socket is to be called in the next turn.
+  /// Schedules on_turn() of this socket for the next turn.
   void call_next_turn(std::shared_ptr<Wire> wire);
 
-  /// Bytes that connections keep because the rest of a message, or of a request's head, is still to
-  /// come. When all of them together keep too much, those who have been at it for longest are lost:
-  /// not at once, but right after the event at hand, which may concern another one.
+  /// Bytes that connections hold because the rest of a message or of a request's head is missing.
+  /// If their total exceeds the limit, the connections that have been waiting longest are closed:
+  /// not immediately, but right after the current event, which may concern another connection.
   std::list<Wire*>::iterator begin_unfinished(Wire& wire) {
     return unfinished_.insert(unfinished_.end(), &wire);
   }
   void count_unfinished(std::size_t bytes, std::size_t before);
   void end_unfinished(std::list<Wire*>::iterator place) { unfinished_.erase(place); }
 
-  /// How many turns there have been.
+  /// Number of turns so far.
   unsigned long turn() const { return turn_; }
 
-  /// Called when a turn is over: before anything is written, and after.
+  /// Called at the end of a turn: before anything is written, and after.
   std::function<void()> before_writes = [] {};
   std::function<void()> after_writes = [] {};
 
-  /// on_deadline() of this socket is to be called at that time, within a quarter of a second;
-  /// replaces the deadline before. Keeps the socket alive until then.
+  /// Schedules on_deadline() of this socket, with a precision of a quarter of a second; replaces an
+  /// earlier deadline. Keeps the socket alive until then.
   void set_deadline(std::shared_ptr<Wire> wire, std::chrono::milliseconds from_now);
   void clear_deadline(Wire& wire) { deadlines_.erase(&wire); }
 
   std::size_t deadlines() const { return deadlines_.size(); }
-  /// Up to so many sockets that have a deadline, and that can be done without: those with the least
-  /// claim first, and of these the ones whose deadline was set first.
+  /// Returns up to this many dispensable sockets among those with a deadline: least important
+  /// first, and of equal ones the one whose deadline was set first.
   std::vector<std::shared_ptr<Wire>> dispensable(std::size_t count) const;
-  /// Every socket that has a deadline.
+  /// Every socket with a deadline.
   std::vector<std::shared_ptr<Wire>> with_deadline() const;
 
  private:
@@ -95,16 +95,16 @@ class Loop {
   void drop_unfinished();
 
   asio::io_context context_{
-      BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread has
+      BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO};  // sockets and timers need no locks: one thread owns
                                                // them all
   ReadBuffer read_buffer_;
-  /// What belongs to this turn, and what belongs to the one that is being ended: sockets may be
-  /// owed something by its writes.
+  /// The output of this turn, and that of the turn being ended: writing may give sockets new
+  /// output.
   std::unique_ptr<Turn> this_turn_ = std::make_unique<Turn>();
   std::unique_ptr<Turn> ending_turn_ = std::make_unique<Turn>();
   std::vector<std::shared_ptr<Wire>> next_turn_;
   std::unordered_map<Wire*, Deadline> deadlines_;
-  std::list<Wire*> unfinished_;  ///< the one that has been for longest first
+  std::list<Wire*> unfinished_;  ///< the longest waiting first
   std::size_t unfinished_bytes_ = 0;
   bool is_dropping_unfinished_ = false;
   Timer deadline_timer_{context_.get_executor()};

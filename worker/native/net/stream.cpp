@@ -15,12 +15,11 @@ void Stream::start_tls(SSL_CTX& context) {
   tls_.reset(SSL_new(&context));
   if (tls_ == nullptr || SSL_set_fd(tls_.get(), socket_.native_handle()) != 1)
     throw std::bad_alloc();
-  // Buffers only while something is under way: an idle socket holds none. What is owed may have
-  // moved by the time it is written.
+  // Buffers exist only during an operation: an idle socket has none. Pending output may move before
+  // it is written.
   SSL_set_mode(tls_.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  // One read takes one record, though it be one that brings nothing, as a peer may send without
-  // end.
+  // One read takes one TLS record, even an empty one, of which a peer may send any number.
   SSL_clear_mode(tls_.get(), SSL_MODE_AUTO_RETRY);
 }
 
@@ -57,7 +56,7 @@ IoResult Stream::tls_result(int result, bool& waits_for_other, int other_want) {
     case SSL_ERROR_ZERO_RETURN:
       return {Io::ended};
     case SSL_ERROR_SYSCALL:
-      return failed(system_error == 0 ? "the connection was closed without TLS's goodbye"
+      return failed(system_error == 0 ? "the connection was closed without close_notify"
                                       : errno_text(system_error));
     default:
       break;

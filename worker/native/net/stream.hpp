@@ -1,5 +1,5 @@
-// One TCP connection, plain or with TLS, never blocking: reads and writes what goes at once, and
-// waits for readiness. Owns the socket; knows nothing of what is said on it.
+// One TCP connection, plain or TLS, never blocking: reads and writes what is possible at once, and
+// waits for readiness. Owns the socket; knows nothing of the protocol on it.
 #pragma once
 
 #include <sys/uio.h>
@@ -19,10 +19,10 @@ using ErrorCode = boost::system::error_code;
 using Socket = asio::basic_stream_socket<asio::ip::tcp, asio::io_context::executor_type>;
 
 enum class Io : unsigned char {
-  done,     ///< some bytes went
+  done,     ///< some bytes were transferred
   blocked,  ///< nothing now: wait
-  ended,    ///< the peer has sent its last
-  failed,   ///< the connection is gone; error() says why
+  ended,    ///< the peer has closed its sending side
+  failed,   ///< the connection is closed; error() says why
 };
 
 struct IoResult {
@@ -36,22 +36,22 @@ class Stream {
 
   /// From now on everything is encrypted; the handshake happens within the first reads and writes.
   void accept_tls(SSL_CTX& context);
-  /// host: what the peer's certificate must be for. Returns false where that cannot be demanded:
-  /// then nothing may be sent.
+  /// host: the name that the peer's certificate must be valid for. Returns false if that cannot be
+  /// verified: then nothing may be sent.
   [[nodiscard]] bool connect_tls(SSL_CTX& context, const std::string& host);
 
   IoResult read(std::span<char> into);
   IoResult write(std::span<iovec> pieces);
   const std::string& error() const { return error_; }
-  /// The peer's end came without TLS's goodbye: it may be somebody else's doing.
+  /// The peer closed the connection without close_notify: an attacker may have done so.
   bool is_cut() const { return is_cut_; }
 
-  /// Calls `handler` once reading (writing) may bring something; with an error when the stream is
-  /// closed before.
+  /// Calls `handler` once a read (write) may make progress; with an error if the stream is closed
+  /// first.
   template <class Handler>
   void wait_read(Handler handler) {
-    // What can be read without the network. Not SSL_has_pending(), which counts the part of a
-    // record, too: that would be a busy loop.
+    // Bytes readable without the network. Not SSL_has_pending(), which also counts a partial
+    // record: that would be a busy loop.
     if (tls_ != nullptr && SSL_pending(tls_.get()) > 0)
       return asio::post(socket_.get_executor(), [handler] { handler(ErrorCode{}); });
     socket_.async_wait(read_waits_for_write_ ? Socket::wait_write : Socket::wait_read,
@@ -63,7 +63,7 @@ class Stream {
                        std::move(handler));
   }
 
-  /// Tells the peer that nothing more comes; it may still send.
+  /// Closes the sending side; the peer may still send.
   void shut_send();
   void close();
 

@@ -29,16 +29,16 @@ TlsContext new_context(const SSL_METHOD* method) {
 TlsContext server_tls(const std::string& cert_file, const std::string& key_file) {
   TlsContext context = new_context(TLS_server_method());
   SSL_CTX_set_default_passwd_cb(
-      context.get(), [](char*, int, int, void*) { return 0; });  // or it would ask on the terminal
+      // otherwise it would prompt on the terminal
+      context.get(), [](char*, int, int, void*) { return 0; });
   if (SSL_CTX_use_certificate_chain_file(context.get(), cert_file.c_str()) != 1) {
     throw UsageError("--tls-cert " + cert_file +
-                     ": expected certificates in PEM, the server's first: " + tls_error());
+                     ": expected PEM certificates, the server's first: " + tls_error());
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
     throw UsageError(
         "--tls-key " + key_file +
-        ": expected the private key of the certificate, in PEM, without a pass phrase: " +
-        tls_error());
+        ": expected the certificate's private key in PEM without a passphrase: " + tls_error());
   }
   return context;
 }

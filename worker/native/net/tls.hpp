@@ -1,5 +1,5 @@
-// TLS contexts: for clients (with the operator's certificate), and for the app server (which must
-// have one that this machine trusts).
+// TLS contexts: for clients, with the operator's certificate; for the app server, whose certificate
+// this machine must trust.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,7 @@ struct FreeTlsContext {
 };
 using TlsContext = std::unique_ptr<SSL_CTX, FreeTlsContext>;
 
-/// cert_file: PEM, the server's certificate first, then those between it and the root. Throws
-/// UsageError.
+/// cert_file: PEM, the server's certificate first, then the intermediate ones. Throws UsageError.
 TlsContext server_tls(const std::string& cert_file, const std::string& key_file);
 
 TlsContext client_tls();

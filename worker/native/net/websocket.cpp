@@ -18,14 +18,14 @@ const char* mistake_in(std::uint8_t first, std::uint8_t second, bool in_message)
   if ((second & 0x80) == 0) return "a frame is not masked";
   switch (opcode) {
     case opcode_continuation:
-      return in_message ? nullptr : "a continuation without a beginning";
+      return in_message ? nullptr : "a continuation frame without a first frame";
     case opcode_text:
     case opcode_binary:
-      return in_message ? "a new message inside another" : nullptr;
+      return in_message ? "a new message within a fragmented message" : nullptr;
     case opcode_close:
     case opcode_ping:
     case opcode_pong:
-      if ((first & 0x80) == 0) return "a control frame in pieces";
+      if ((first & 0x80) == 0) return "a fragmented control frame";
       return (second & 0x7f) > control_bytes_max ? "a control frame of more than 125 bytes"
                                                  : nullptr;
     default:

@@ -1,7 +1,6 @@
-// The frames of RFC 6455 as a server reads them, and its handshake. Own code where Boost.Beast has
-// a reader because Beast's refuses a text that is not UTF-8 by itself, while here the hub answers
-// and says where it is wrong; and because it has buffers for each socket. Text in, values out:
-// knows no socket.
+// RFC 6455 framing and handshake for a server. Our own code rather than Boost.Beast's reader,
+// because Beast rejects invalid UTF-8 by itself, while here the hub answers and says where it is
+// wrong, and because Beast has buffers per socket. Text in, values out: knows no socket.
 #pragma once
 
 #include <cstdint>
@@ -34,30 +33,30 @@ inline constexpr std::uint16_t close_try_again_later = 1013;
 struct FrameHeader {
   std::uint8_t opcode = 0;
   bool is_final = false;
-  std::uint32_t header_bytes = 0;  ///< 0: not all of it is there yet
+  std::uint32_t header_bytes = 0;  ///< 0: the header is incomplete
   std::uint64_t payload_bytes =
-      0;  ///< as soon as it is known, though the rest of the header is not there
+      0;  ///< set as soon as it is known, even if the rest of the header is missing
   std::uint8_t mask[4] = {};
-  const char* wrong = nullptr;  ///< why the peer breaks the protocol, where it does
+  const char* wrong = nullptr;  ///< how the peer violates the protocol, if it does
 };
 
-/// Reads the header at the beginning of `bytes`. in_message: the first part of a message has come,
-/// its last has not.
+/// Reads the frame header at the start of `bytes`. in_message: a fragmented message has started and
+/// not ended.
 FrameHeader decode_frame_header(std::span<const char> bytes, bool in_message);
 
 void unmask(std::span<char> payload, const std::uint8_t (&mask)[4]);
 
-/// The code of a close frame's payload; close_protocol_error where it breaks the protocol.
+/// The code of a close frame's payload; close_protocol_error if it is invalid.
 std::uint16_t close_code_of(std::string_view payload);
 
-/// The payload of a close frame: the code and at most 123 bytes of reason, cut between characters.
-/// Nothing for close_none.
+/// The payload of a close frame: the code and at most 123 bytes of reason, truncated between
+/// characters. Empty for close_none.
 std::string close_payload(std::uint16_t code, std::string_view reason);
 
 /// Sec-WebSocket-Accept for a Sec-WebSocket-Key.
 std::string websocket_accept(std::string_view key);
 
-/// Whether it is 16 bytes in base64.
+/// Whether the key is 16 bytes in base64.
 bool is_websocket_key(std::string_view key);
 
 }  // namespace sidekick::host

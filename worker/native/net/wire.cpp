@@ -23,14 +23,14 @@ void Wire::send(const Buffer::Ptr& frame) {
 
 void Wire::flush_turn() {
   if (const Batch* batch = take_turn()) write(*batch);
-  // Asked to finish in this turn, and nothing is owed any more.
+  // finish() was called in this turn, and no output is pending.
   if (is_finishing() && unsent_ == nullptr) drained();
 }
 
 void Wire::drop_turn() {
   if (batch_ == nullptr) return;
   batch_ = nullptr;
-  is_finishing_ = false;  // nothing was shut while something was owed
+  is_finishing_ = false;  // the sending side stays open while output is pending
 }
 
 void Wire::write(const Batch& batch) {
@@ -108,7 +108,7 @@ void Wire::drained() {
   if (is_finishing() && batch_ == nullptr && !is_send_shut_) {
     is_send_shut_ = true;
     stream_.shut_send();
-    if (is_peer_done_) return lost("both sides have ended");
+    if (is_peer_done_) return lost("both sides have closed");
   }
   on_drained();
 }
@@ -143,7 +143,7 @@ void Wire::on_readable() {
       break;
     case Io::ended:
       is_peer_done_ = true;
-      if (is_finishing() && !owes()) return lost("both sides have ended");
+      if (is_finishing() && !owes()) return lost("both sides have closed");
       return is_finishing() ? void() : on_peer_ended();
     case Io::failed:
       return lost(stream_.error());
@@ -167,7 +167,7 @@ void Wire::lost(const std::string& why) {
 
 void Wire::close() {
   if (is_closed_) return;
-  const auto self = shared_from_this();  // the deadline may be the last to know this object
+  const auto self = shared_from_this();  // the deadline may hold the last reference to this object
   keep_unfinished(0);
   is_closed_ = true;
   batch_ = nullptr;

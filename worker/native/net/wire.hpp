@@ -1,6 +1,6 @@
-// One connection that a client has opened, be it for HTTP or a WebSocket: reads into the loop's
-// buffer, writes what a turn has for it in one go, keeps what the peer does not take, and ends in
-// an orderly way. What is said on it is a subclass's.
+// One connection opened by a client, for HTTP or a WebSocket: reads into the loop's buffer, writes
+// a turn's output at once, keeps what the peer does not take, and closes in order. The protocol is
+// up to the subclass.
 #pragma once
 
 #include <deque>
@@ -19,20 +19,20 @@ class Wire : public std::enable_shared_from_this<Wire> {
   Wire(const Wire&) = delete;
   Wire& operator=(const Wire&) = delete;
 
-  /// Adds bytes to what this turn has for the peer.
+  /// Adds bytes to this turn's output.
   void send(const Buffer::Ptr& frame);
 
-  /// Ends at once.
+  /// Closes at once.
   void close();
-  /// Ends at once, as if the peer had gone.
+  /// Closes at once, as if the peer had disconnected.
   void drop(const std::string& why) { lost(why); }
 
-  /// Which connections go first where others need their place.
+  /// Which connections are closed first when others need their place.
   enum class Claim : unsigned char {
-    none,    ///< a stranger's, on which nothing is under way
-    ending,  ///< it ends by itself in some seconds
-    known,   ///< of one who has the secret, on which nothing is under way
-    busy,    ///< never
+    none,    ///< a stranger's idle connection
+    ending,  ///< it closes by itself within seconds
+    known,   ///< an idle connection of a peer with the secret
+    busy,    ///< never closed
   };
   virtual Claim claim() const { return Claim::busy; }
 
@@ -42,47 +42,46 @@ class Wire : public std::enable_shared_from_this<Wire> {
   virtual void on_deadline() { lost("timed out"); }
 
  protected:
-  /// Bytes of the peer, which may be changed in place and are lost after the call.
+  /// Bytes from the peer. They may be changed in place and are lost after the call.
   virtual void on_bytes(std::span<char> bytes) = 0;
-  /// The connection is gone. Once, and not after close().
+  /// The connection is closed. Called once, and not after close().
   virtual void on_lost(const std::string& why) = 0;
-  /// While false, nothing is read. arm_read() when that may have changed.
+  /// While false, nothing is read. Call arm_read() when that may have changed.
   virtual bool wants_bytes() const = 0;
-  /// The peer has sent its last.
-  virtual void on_peer_ended() { lost("the peer has closed the connection"); }
-  /// All that was owed has been taken.
+  /// The peer has closed its sending side.
+  virtual void on_peer_ended() { lost("the peer closed the connection"); }
+  /// The peer has taken all pending output.
   virtual void on_drained() {}
 
   void arm_read();
 
-  /// When everything is written: no more is sent, what comes is dropped, and the connection ends
-  /// with the peer's end or after the time. Closing at once would lose what the peer has not read
-  /// yet.
+  /// Once everything is written: sends no more, discards what arrives, and closes when the peer
+  /// closes or the time is over. Closing at once would lose what the peer has not read yet.
   void finish(std::chrono::milliseconds linger);
   bool is_finishing() const { return is_finishing_; }
   bool is_closed() const { return is_closed_; }
-  /// Whether something is to be written, be it in this turn or later.
+  /// Whether output is pending, in this turn or later.
   bool owes() const { return batch_ != nullptr || unsent_ != nullptr; }
 
-  /// To be called when it has changed, and with 0 when a message is whole: what is kept of one that
-  /// is not. Each connection bounds its own, but strangers may open many: Unfinished bounds all of
-  /// them together.
+  /// Call when the number of bytes held for an incomplete message has changed, with 0 when the
+  /// message is complete. Each connection limits its own, but strangers may open many: Unfinished
+  /// limits all of them together.
   void keep_unfinished(std::size_t bytes);
 
   void lost(const std::string& why);
   void write(const Batch& batch);
-  /// Takes back what this turn has said, and finish() behind it.
+  /// Drops this turn's output, including finish().
   void drop_turn();
   const Batch* take_turn() { return std::exchange(batch_, nullptr); }
 
-  /// What has been given to write and was not taken yet.
+  /// Bytes accepted for writing that the peer has not taken yet.
   std::size_t unsent_bytes() const { return unsent_ == nullptr ? 0 : unsent_->bytes; }
 
-  /// All bytes read, or written where `is_writing`, so far; wraps around.
+  /// Total bytes read, or written if `is_writing`; wraps around.
   unsigned bytes_read() const { return bytes_read_; }
   unsigned bytes_written() const { return bytes_written_; }
 
-  /// Takes the stream away: this object is then closed.
+  /// Releases the stream: this object is closed afterwards.
   Stream release();
 
   Loop& loop() { return loop_; }
@@ -91,7 +90,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
  private:
   struct Unsent {
     std::deque<Buffer::Ptr> pieces;
-    std::size_t offset = 0;  // in the first
+    std::size_t offset = 0;  // within the first
     std::size_t bytes = 0;
   };
 
@@ -108,7 +107,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
   const Batch* batch_ = nullptr;
   std::unique_ptr<Unsent> unsent_;
   std::uint32_t unfinished_bytes_ = 0;
-  std::list<Wire*>::iterator unfinished_place_;  ///< while those are more than 0
+  std::list<Wire*>::iterator unfinished_place_;  ///< set while those are more than 0
   unsigned bytes_read_ = 0;
   unsigned bytes_written_ = 0;
   bool is_finishing_ = false;

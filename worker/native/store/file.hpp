@@ -1,4 +1,4 @@
-// Reading a file whole.
+// Reads a whole file.
 #pragma once
 
 #include <fcntl.h>
@@ -11,11 +11,11 @@ namespace sidekick::host {
 
 struct File {
   std::string bytes;
-  int error = 0;  ///< errno, where it could not be read
+  int error = 0;  ///< errno, if it could not be read
 };
 
-/// only_regular: a pipe, a device and the like are refused with EINVAL. Opening or reading one
-/// might never end.
+/// only_regular: rejects pipes, devices and the like with EINVAL, because opening or reading one
+/// might block forever.
 inline File read_file(const std::string& path, bool only_regular = false) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | (only_regular ? O_NONBLOCK : 0));
   if (fd < 0) return {{}, errno};

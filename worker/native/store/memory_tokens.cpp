@@ -1,4 +1,4 @@
-// Tokens that end with the process.
+// Tokens in memory, lost when the process exits.
 #include <unordered_set>
 
 #include "store/tokens.hpp"
@@ -7,7 +7,7 @@ namespace sidekick::host {
 
 namespace {
 
-/// One allocation for the key and the record.
+/// One allocation for key and record.
 struct Row {
   mutable u32 state;
   mutable u64 expires_at;
@@ -22,7 +22,7 @@ struct HashKey {
   using is_transparent = void;
   std::size_t operator()(Bytes key) const {
     return std::hash<Bytes>()(key);
-  }  // the hub bounds them, and only the app server names them
+  }  // the hub limits them, and only the app server names them
   std::size_t operator()(const Row& row) const { return (*this)(row.key()); }
 };
 

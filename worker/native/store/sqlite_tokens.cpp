@@ -1,6 +1,6 @@
-// Tokens as rows of an SQLite database in WAL mode: one transaction a turn. Not flushed to the disk
-// each time (synchronous=NORMAL): what has been committed survives the process, a power cut may
-// cost the last commits, but never the database.
+// Tokens as rows of an SQLite database in WAL mode, one transaction per turn. Not flushed to the
+// disk each time (synchronous=NORMAL): committed data survives a crash of the process. A power
+// failure may lose the last commits but does not damage the database.
 #include <sqlite3.h>
 #include <sys/stat.h>
 
@@ -27,7 +27,7 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
 
   Statement& bind(int index, Bytes bytes) {
-    // An empty blob needs an address, or it is NULL.
+    // An empty blob needs a non-null address; otherwise it is stored as NULL.
     sqlite3_bind_blob64(statement_, index, bytes.empty() ? "" : bytes.data(), bytes.size(),
                         SQLITE_STATIC);
     return *this;
@@ -47,7 +47,7 @@ class Statement {
                              static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
   }
 
-  /// Ends this run. Returns SQLite's code for it.
+  /// Resets the statement. Returns SQLite's result code.
   int reset() {
     const int code = sqlite3_reset(statement_);
     sqlite3_clear_bindings(statement_);
@@ -70,8 +70,7 @@ class SqliteTokens final : public TokenStore {
   }
   bool touch(const action::TouchToken& token) override {
     run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key));
-    return !wrong_.empty() ||
-           sqlite3_changes(database_.get()) > 0;  // where something is wrong, commit() says so
+    return !wrong_.empty() || sqlite3_changes(database_.get()) > 0;  // commit() reports errors
   }
   void erase(const action::EraseToken& token) override { run(erase_->bind(1, token.key)); }
   void clear() override { run(*clear_); }
@@ -101,7 +100,7 @@ class SqliteTokens final : public TokenStore {
   };
 
   void open() {
-    // Only for the owner: contexts may hold what is nobody else's business.
+    // Readable by the owner only: contexts may hold private data.
     if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)
       throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
     const mode_t mask = umask(077);
@@ -110,7 +109,7 @@ class SqliteTokens final : public TokenStore {
         sqlite3_open_v2((directory_ + "/tokens.sqlite").c_str(), &database,
                         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     database_.reset(database);
-    // Exclusive: a second process is refused at once, and no shared memory is needed.
+    // Exclusive: a second process is rejected at once, and no shared memory is needed.
     for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL",
                             "PRAGMA synchronous=NORMAL", "BEGIN IMMEDIATE"}) {
       if (code == SQLITE_OK) code = execute(sql);
@@ -139,11 +138,11 @@ class SqliteTokens final : public TokenStore {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
         throw StartError(where +
-                         "another process uses it: stop that one, or choose another folder");
+                         "another process uses it: stop that process, or choose another folder");
       case SQLITE_NOTADB:
       case SQLITE_CORRUPT:
         throw StartError(
-            where + "tokens.sqlite is damaged, or no database: move it away to start afresh (" +
+            where + "tokens.sqlite is damaged or not a database: move it away to start empty (" +
             sqlite3_errmsg(database_.get()) + ")");
       default:
         throw StartError(where +
@@ -159,9 +158,10 @@ class SqliteTokens final : public TokenStore {
     version.step();
     const auto found = static_cast<sqlite3_int64>(version.number(0));
     if (found < 0 || found > schema_version) {
-      throw StartError("--data " + directory_ + ": tokens.sqlite is of a later Sidekick (format " +
-                       std::to_string(found) + ", this one knows " +
-                       std::to_string(schema_version) + "): use that one, or another folder");
+      throw StartError("--data " + directory_ +
+                       ": tokens.sqlite was written by a later Sidekick (format " +
+                       std::to_string(found) + ", this one reads " +
+                       std::to_string(schema_version) + "): use that version, or another folder");
     }
   }
 
@@ -171,7 +171,7 @@ class SqliteTokens final : public TokenStore {
     } catch (const StartError& error) {
       throw StartError(
           "--data " + directory_ +
-          ": tokens.sqlite is not of a Sidekick: move it away, or choose another folder (" +
+          ": tokens.sqlite belongs to another program: move it away, or choose another folder (" +
           error.what() + ")");
     }
   }

@@ -1,6 +1,6 @@
-// The hub's token records, kept for a hub that must be made anew: after a trap, and with a folder
+// The hub's token records, kept for a hub that replaces another: after a trap, and with a folder
 // also after a restart of the process. Writes of one turn become durable together, before anything
-// that depends on them leaves. Knows nothing of what a record says.
+// that depends on them is sent. Does not interpret records.
 #pragma once
 
 #include <memory>
@@ -23,13 +23,12 @@ class TokenStore {
   virtual ~TokenStore() = default;
 
   virtual void put(const action::PutToken& token) = 0;
-  /// Returns false where there is no such token.
+  /// Returns false if there is no such token.
   virtual bool touch(const action::TouchToken& token) = 0;
   virtual void erase(const action::EraseToken& token) = 0;
   virtual void clear() = 0;
 
-  /// Makes what has been written since the last time durable. Returns why it could not be: then
-  /// none of it is.
+  /// Makes all writes since the last call durable. Returns why that failed; then none of them is.
   virtual std::string commit() = 0;
 
   virtual std::vector<StoredToken> all() = 0;
@@ -37,9 +36,8 @@ class TokenStore {
 
 std::unique_ptr<TokenStore> memory_tokens();
 
-/// In DIR/tokens.sqlite, for as long as this lives alone. Survives the end of the process, however
-/// that comes; the machine's may cost the last moments. Throws StartError where the folder cannot
-/// be used.
+/// In DIR/tokens.sqlite, which this object uses exclusively. Survives any end of the process; a
+/// crash of the machine may lose the last moments. Throws StartError if the folder cannot be used.
 std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory);
 
 }  // namespace sidekick::host

@@ -416,8 +416,7 @@ class Awake {
     if (this.#inRows.delete(client)) this.#tidy(() => this.#store.clients.erase(client));
   }
 
-  // --- wake, trap, recording
-  // --------------------------------------------------------------------------------------------
+  // --- wake, trap, recording ---
 
   /** The hub, restored first if necessary. */
   #live(): HubLike {
