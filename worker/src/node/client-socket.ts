@@ -5,8 +5,8 @@
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { WebSocket } from "ws";
 import type { Batch } from "./frames.js";
+import { WebSocket } from "./ws.js";
 
 /** Receives the events of a socket. */
 export interface SocketTaker {
@@ -35,7 +35,7 @@ export class ClientSocket extends WebSocket {
   #recordFlatLength = 0;
   #stream: Socket | undefined;
   #outbox: Batch | undefined;
-  #seenBytes = 0;
+  #seenBytes = -1; // so that the first round counts as a sign: Bun does not count the handshake
   #silentRounds = 0;
 
   /**

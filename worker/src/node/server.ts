@@ -7,7 +7,6 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerOptions } from "ws";
-import { WebSocketServer } from "ws";
 import type { HubLike } from "../module/hub.js";
 import { compileModuleSync, Hub } from "../module/hub.js";
 import { ClientSocket } from "./client-socket.js";
@@ -19,6 +18,7 @@ import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
+import { WebSocketServer } from "./ws.js";
 
 export interface SidekickOptions {
   /** Default 3000; 0 chooses any free port. */

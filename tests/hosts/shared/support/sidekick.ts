@@ -4,15 +4,14 @@ import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as net from "node:net";
 import { WebSocket } from "ws";
-import type { Input } from "../../../../worker/src/module/border.generated.ts";
 import type { HubLike } from "../../../../worker/src/module/hub.ts";
-import { compileModuleSync, ModuleTrap } from "../../../../worker/src/module/hub.ts";
+import { compileModuleSync } from "../../../../worker/src/module/hub.ts";
 import { createLog } from "../../../../worker/src/node/log.ts";
 import type { Sidekick, SidekickOptions } from "../../../../worker/src/node/server.ts";
 import { readDefaultModule, startSidekick } from "../../../../worker/src/node/server.ts";
 import { command, startCommand } from "./command.ts";
 import { atEnd } from "./left-open.ts";
-import { watched } from "./watched-hub.ts";
+import { trapping } from "./watched-hub.ts";
 
 export const SECRET = "test-secret";
 
@@ -48,7 +47,8 @@ export async function startTestSidekick(options: TestOptions = {}): Promise<Test
 async function startHere({ traps, ...options }: TestOptions): Promise<TestSidekick> {
   const logLines: string[] = [];
   const log = createLog("debug", (line) => logLines.push(line));
-  const wrapped = traps === undefined ? {} : { wrapHub: (hub: HubLike) => trapping(hub, traps) };
+  const wrapped =
+    traps === undefined ? {} : { wrapHub: (hub: HubLike) => trapping(hub, traps.restore) };
   const sidekick = await startSidekick({
     port: 0,
     host: "127.0.0.1",
@@ -65,18 +65,6 @@ async function startHere({ traps, ...options }: TestOptions): Promise<TestSideki
     stopping: () => Promise.resolve(),
     atOnce: (act) => act(),
   };
-}
-
-function trapping(hub: HubLike, traps: { readonly restore: boolean }): HubLike {
-  let dead: ModuleTrap | undefined;
-  const isFatal = (input: Input) =>
-    (input.type === "client_frame" && Buffer.from(input.bytes as Uint8Array).includes("trap!")) ||
-    (input.type === "http_request" && Buffer.from(input.body as Uint8Array).includes("trap!")) ||
-    (input.type === "restore_token" && traps.restore);
-  return watched(hub, (_now, input) => {
-    if (dead === undefined && isFatal(input)) dead = new ModuleTrap("unreachable");
-    if (dead !== undefined) throw dead;
-  });
 }
 
 /** The lines of a recording that are whole by now. */

@@ -16,3 +16,19 @@ export function watched(hub: HubLike, see: (now: number, input: Input) => unknow
     },
   };
 }
+
+/**
+ * A hub that traps at any input with the word `trap!`, and is dead from then on.
+ * @param restore at the first token it is given back, too
+ */
+export function trapping(hub: HubLike, restore: boolean): HubLike {
+  let isDead = false;
+  const hasWord = (bytes: unknown) => Buffer.from(bytes as Uint8Array).includes("trap!");
+  return watched(hub, (_now, input) => {
+    isDead ||=
+      (input.type === "client_frame" && hasWord(input.bytes)) ||
+      (input.type === "http_request" && hasWord(input.body)) ||
+      (input.type === "restore_token" && restore);
+    if (isDead) throw new Error("unreachable");
+  });
+}
