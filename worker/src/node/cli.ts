@@ -83,9 +83,7 @@ async function main(): Promise<void> {
   const envSecret = env("SIDEKICK_SECRET");
   const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
   if (secrets === undefined || secrets.includes("")) {
-    throw new UsageError(
-      "a secret is required: set --secret or SIDEKICK_SECRET",
-    );
+    throw new UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
   }
   const delay =
     authDelay === undefined
@@ -133,7 +131,8 @@ async function main(): Promise<void> {
         : host;
   console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
   console.log(`WebSocket endpoint: ws://${name}:${sidekick.port}/socket`);
-  if (serverUrl !== undefined) console.log(`Forwarding messages to ${withoutCredentials(serverUrl)}`);
+  if (serverUrl !== undefined)
+    console.log(`Forwarding messages to ${withoutCredentials(serverUrl)}`);
   if (flags.record !== undefined) console.log(`Recording to ${flags.record}`);
   console.log("Press Ctrl+C to stop");
 }
@@ -189,7 +188,9 @@ function startError(
     return new UsageError(`--record ${recordFile}: ${describe(error)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE")
-    return new Error(`${where} is in use: stop the process that listens there, or choose another port with --port`);
+    return new Error(
+      `${where} is in use: stop the process that listens there, or choose another port with --port`,
+    );
   if (code === "EACCES")
     return new Error(`permission denied for ${where}: choose a port above 1023 with --port`);
   if (error instanceof ConfigError) return new UsageError(error.message);

@@ -191,8 +191,7 @@ export class Host implements SocketTaker {
 
   #close({ client, code, reason }: CloseAction): void {
     const fields = { client, code, reason: text(reason) };
-    if (code === CLOSE_TRY_AGAIN_LATER)
-      this.#log.warn("the Sidekick closes a socket", fields);
+    if (code === CLOSE_TRY_AGAIN_LATER) this.#log.warn("the Sidekick closes a socket", fields);
     else this.#log.debug("the Sidekick closes a socket", fields);
     this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
@@ -232,9 +231,7 @@ export class Host implements SocketTaker {
       return;
     }
     if (!this.#warnedOfNoServer)
-      this.#log.warn(
-        "a client sent a message, but no app server is configured: set --server-url",
-      );
+      this.#log.warn("a client sent a message, but no app server is configured: set --server-url");
     this.#warnedOfNoServer = true;
     setImmediate(() => answered(0, NOTHING));
   }

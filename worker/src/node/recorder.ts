@@ -1,6 +1,14 @@
 // Writes a trace to a file asynchronously. Nothing waits for it: if the disk fails or falls too far
 // behind, the recording ends and the server continues.
-import { closeSync, constants, createWriteStream, fstatSync, openSync, readSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  createWriteStream,
+  fstatSync,
+  openSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { Log } from "./log.js";
@@ -12,6 +20,7 @@ const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
  */
 const WRITTEN_AFTER_MS = 5;
 const CLOSED_AFTER_MS_MAX = 2000;
+const IS_NODE = process.versions["bun"] === undefined && process.versions["deno"] === undefined;
 const NEWLINE = Buffer.from("\n");
 
 export class Recorder {
@@ -83,6 +92,11 @@ export class Recorder {
 
 /** Readable by the owner only: a trace holds messages and tokens. */
 function open(path: string): { stream: Writable; isTorn: boolean } {
+  // Neither writes to a pipe from its event loop, and Deno refuses to open one.
+  if (!IS_NODE && statSync(path, { throwIfNoEntry: false })?.isFIFO())
+    throw Object.assign(new Error("recording into a pipe needs Node: record into a file"), {
+      syscall: "open",
+    });
   const file = openForAppending(path);
   const about = fstatSync(file);
   // Writes to a pipe from the event loop: a thread that waits for the pipe's reader could not be

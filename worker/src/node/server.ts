@@ -292,7 +292,9 @@ class Server implements Sidekick {
 function refuseUpgrade(request: IncomingMessage, response: http.ServerResponse): void {
   const protocol = JSON.stringify(request.headers.upgrade ?? "").slice(0, 100);
   response.writeHead(400, { "Content-Type": "text/plain; charset=utf-8" });
-  response.end(`expected a request without an upgrade to ${protocol}; send it without the Upgrade header`);
+  response.end(
+    `expected a request without an upgrade to ${protocol}; send it without the Upgrade header`,
+  );
 }
 
 function ignore(): void {}
