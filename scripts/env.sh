@@ -1,12 +1,8 @@
-# Sourced by the other scripts: where things are, and how they talk. Changes nothing on disk.
+# Sourced by the other scripts: paths, messages, and how they stay safe to stop and to start again.
+# Changes nothing on disk.
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
-# A Node of our own, where the machine's is missing or older than 20 (scripts/setup puts it there).
-if [[ -x $root/build/tools/node_modules/node/bin/node ]]; then
-  PATH=$root/build/tools/node_modules/node/bin:$PATH
-fi
-
-# What takes minutes to build is built once per machine, in a cache that all clones share.
+# Downloads and slow builds are kept once per machine, in a cache that all clones share.
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
 
 # wasmtime: the machine's own where WASMTIME_PREFIX names one, else what scripts/wasmtime builds. The name tells from what.
@@ -23,4 +19,51 @@ fail() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
   exit 1
 }
-has_node_20() { command -v node >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null; }
+misuse() { # the caller defines usage
+  printf '%s: %s\n\n' "${0##*/}" "$*" >&2
+  usage >&2
+  exit 2
+}
+
+# apt-get and others handle Ctrl-C themselves, and bash alone would go on after them.
+trap 'exit 130' INT
+
+# One script at a time installs and builds in this clone. The scripts that it calls share its lock.
+lock() {
+  [[ ${SIDEKICK_LOCKED:-} != "$root" ]] || return 0
+  mkdir -p "$root/build"
+  exec 8>"$root/build/.lock"
+  wait_for_lock 8 "this clone"
+  export SIDEKICK_LOCKED=$root
+}
+# One script at a time installs for the whole machine.
+lock_machine() {
+  mkdir -p "$sidekick_cache"
+  exec 7>"$sidekick_cache/.lock"
+  wait_for_lock 7 "another clone"
+}
+unlock_machine() { exec 7>&-; }
+wait_for_lock() { flock -n "$1" || { echo "waiting for another script that is at work in $2" >&2 && flock "$1"; }; }
+
+# Marks: a step that leaves many files writes what it was made from last of all, into a file of its own.
+# After Ctrl-C, or with other inputs, the mark is missing or differs, and the step is done again.
+hash_of() { sha256sum "$@" | sha256sum | cut -c1-16; }
+is_made() { [[ -f $1 && $(<"$1") == "$2" ]]; }
+
+# Configures a preset. The cache of the last time is removed, since it keeps what was missing or has
+# moved since; objects stay. Takes a second or two.
+configure() {
+  local preset=$1 wrapper=()
+  [[ $preset != emscripten ]] || wrapper=(emcmake)
+  rm -rf "$root/build/$preset"/{CMakeCache.txt,CMakeFiles/[0-9]*}
+  (cd "$root" && "${wrapper[@]}" cmake --preset "$preset" >/dev/null)
+}
+
+has_node() {
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null
+}
+# The Node that scripts/setup installs where the machine's is missing or too old.
+node_version=22.20.0
+node_cached=$sidekick_cache/node-$node_version
+use_cached_node() { has_node || [[ ! -d $node_cached ]] || PATH=$node_cached/bin:$PATH; }
+use_cached_node

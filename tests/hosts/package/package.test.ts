@@ -63,12 +63,14 @@ test("npx covenant-sidekick starts from the installed package, answers, and stop
 test("the package's files are its own: no tests, no sources of the core, no path of the machine that packed it", async () => {
   const files = (
     await readdir(join(folder, "node_modules/covenant-sidekick"), { recursive: true })
-  ).filter((name) => !/^(dist|dist\/.*|module)$/.test(name));
+  ).filter((name) => !/^(bin|dist|dist\/.*|module)$/.test(name));
   assert.ok(files.includes("module/sidekick.wasm"));
   assert.deepEqual(
     files.filter(
       (name) =>
-        !/^(package\.json|README\.md|LICENSE|wrangler\.jsonc|module\/sidekick\.wasm)$/.test(name),
+        !/^(package\.json|README\.md|LICENSE|wrangler\.jsonc|bin\/[a-z-]+\.js|module\/sidekick\.wasm)$/.test(
+          name,
+        ),
     ),
     [],
   );

@@ -1,0 +1,3 @@
+#!/usr/bin/env node
+// The command covenant-sidekick-replay. Not a build product, since npm links a package's commands before anything is built.
+import "../dist/node/replay-cli.js";
