@@ -208,7 +208,7 @@ test("mistakes in the call are clear errors and exit 2", async () => {
     [["--secret", " s ", "--port", "0"], /secret/],
     [
       ["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"],
-      /server URL: .*leave them out/,
+      /server URL: .*remove them/,
     ],
     [["--secret", "s", "--port", "0", "--record", folder], /--record .+: EISDIR/],
     [
