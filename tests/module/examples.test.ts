@@ -39,8 +39,8 @@ test("the document shows the examples as they are", () => {
   const text = readFileSync(root + document, "utf8");
   const names = [...text.matchAll(/<!-- file: (\S+) -->/g)].map(([, name]) => name!);
   assert.ok(
-    names.length >= 5,
-    `expected the examples in ${document}, found ${names.join(", ") || "none"}`,
+    names.length >= 1,
+    `expected an example in ${document}, found ${names.join(", ") || "none"}`,
   );
   const current = text.replace(
     /(<!-- file: (\S+) -->\n```\w*\n)[^]*?(^```\n)/gm,
