@@ -43,10 +43,12 @@ lock_machine() {
   wait_for_lock 7 "another clone"
 }
 unlock_machine() { exec 7>&-; }
-wait_for_lock() { flock -n "$1" || { echo "waiting for another script that is at work in $2" >&2 && flock "$1"; }; }
+wait_for_lock() { # descriptor, holder
+  flock -n "$1" || { echo "waiting for a script of $2" >&2 && flock "$1"; }
+}
 
-# Marks: a step that leaves many files writes what it was made from last of all, into a file of its own.
-# After Ctrl-C, or with other inputs, the mark is missing or differs, and the step is done again.
+# Marks: a step that writes many files writes, last of all, a file with the hash of its inputs.
+# After Ctrl-C the mark is missing, after a change it differs: in both cases the step runs again.
 hash_of() { sha256sum "$@" | sha256sum | cut -c1-16; }
 is_made() { [[ -f $1 && $(<"$1") == "$2" ]]; }
 
@@ -60,7 +62,8 @@ configure() {
 }
 
 has_node() {
-  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null
+  command -v npm >/dev/null &&
+    node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null
 }
 # The Node that scripts/setup installs where the machine's is missing or too old.
 node_version=22.20.0
