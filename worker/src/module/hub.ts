@@ -5,6 +5,7 @@ import type { Action, Input, Limits } from "./border.generated.js";
 import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
 import type { Bytes } from "./memory.js";
 import { ActionReader, InputWriter } from "./memory.js";
+import type { WasmMemory, WasmModule } from "./wasm.js";
 
 /** The hub's interface for hosts. `Hub` implements it; tests may pass another implementation. */
 export interface HubLike {
@@ -31,7 +32,7 @@ export class ConfigError extends Error {
 }
 
 interface Exports {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   _initialize?(): void;
   sidekick_abi_version(): number;
   sidekick_buffer(size: number): number;
@@ -51,7 +52,7 @@ interface Exports {
  * Checks that a compiled module is a Sidekick module without imports. A module without imports
  * cannot do I/O.
  */
-export function checkModule(module: WebAssembly.Module): WebAssembly.Module {
+export function checkModule(module: WasmModule): WasmModule {
   const imports = WebAssembly.Module.imports(module);
   if (imports.length > 0) {
     const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
@@ -71,14 +72,14 @@ export function checkModule(module: WebAssembly.Module): WebAssembly.Module {
  * Compiles and checks a module. In workerd, import the .wasm file instead, which gives a compiled
  * module.
  */
-export async function compileModule(bytes: Uint8Array | ArrayBuffer): Promise<WebAssembly.Module> {
+export async function compileModule(bytes: Uint8Array | ArrayBuffer): Promise<WasmModule> {
   return checkModule(await WebAssembly.compile(bytes as BufferSource));
 }
 
 /** Synchronous compileModule, for Node and for tests. */
-export function compileModuleSync(bytes: Uint8Array | ArrayBuffer): WebAssembly.Module {
+export function compileModuleSync(bytes: Uint8Array | ArrayBuffer): WasmModule {
   // Called through `Reflect` because workerd's types, which also check this file, forbid compiling.
-  return checkModule(Reflect.construct(WebAssembly.Module, [bytes]) as WebAssembly.Module);
+  return checkModule(Reflect.construct(WebAssembly.Module, [bytes]) as WasmModule);
 }
 
 /** One hub in its own instance, so that a trap affects no other hub. */
@@ -95,11 +96,11 @@ export class Hub implements HubLike {
    *   checks it.
    * @throws ConfigError if the configuration is rejected
    */
-  static create(module: WebAssembly.Module, config: string): Hub {
+  static create(module: WasmModule, config: string): Hub {
     return new Hub(module, config);
   }
 
-  private constructor(module: WebAssembly.Module, config: string) {
+  private constructor(module: WasmModule, config: string) {
     if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
       throw new Error(
         "Sidekick needs a little-endian machine: it views WebAssembly memory through typed arrays",

@@ -13,3 +13,4 @@ export {
 export type { Bytes } from "./memory.js";
 export type { Difference } from "./replay.js";
 export { Replayer } from "./replay.js";
+export type { WasmModule } from "./wasm.js";

@@ -1,6 +1,8 @@
 // Reads and writes the module's memory in the layout of wasm-bindings/sidekick_abi.h. Owns the
 // views, which it recreates when the memory grows. border.generated.ts knows the fields.
 
+import type { WasmMemory } from "./wasm.js";
+
 /** Bytes for the module: raw, or text that is encoded as UTF-8. */
 export type Bytes = Uint8Array | string;
 
@@ -15,7 +17,7 @@ const encoder = new TextEncoder();
 
 /** Writes inputs and other texts into the module's single input buffer. */
 export class InputWriter {
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: WasmMemory;
   readonly #buffer: (size: number) => number;
   #address = 0;
   #capacity = 0;
@@ -24,7 +26,7 @@ export class InputWriter {
   #word = 0;
   #byte = 0;
 
-  constructor(memory: WebAssembly.Memory, buffer: (size: number) => number) {
+  constructor(memory: WasmMemory, buffer: (size: number) => number) {
     this.#memory = memory;
     this.#buffer = buffer;
   }
@@ -93,11 +95,11 @@ export class InputWriter {
  * until the next call.
  */
 export class ActionReader {
-  readonly #memory: WebAssembly.Memory;
+  readonly #memory: WasmMemory;
   #words = new Uint32Array(0);
   #word = 0;
 
-  constructor(memory: WebAssembly.Memory) {
+  constructor(memory: WasmMemory) {
     this.#memory = memory;
   }
 

@@ -4,6 +4,7 @@
 import type { Input } from "./border.generated.js";
 import { INPUT_FIELDS } from "./border.generated.js";
 import { Hub, ModuleTrap, text } from "./hub.js";
+import type { WasmModule } from "./wasm.js";
 
 /**
  * Where a replay first differs from its trace. Lines are numbered from 1; `undefined` means that
@@ -36,7 +37,7 @@ const encoder = new TextEncoder();
  * header line: a host that restarted or replaced its hub continues in the same file.
  */
 export class Replayer {
-  readonly #module: WebAssembly.Module;
+  readonly #module: WasmModule;
   #hub: Hub | undefined;
   #line = 0;
   #inputs = 0;
@@ -50,7 +51,7 @@ export class Replayer {
    */
   #torn: string | undefined;
 
-  constructor(module: WebAssembly.Module) {
+  constructor(module: WasmModule) {
     this.#module = module;
   }
 

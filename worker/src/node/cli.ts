@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
+import type { WasmModule } from "../module/wasm.js";
 import type { LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import type { SidekickOptions } from "./server.js";
@@ -156,7 +157,7 @@ function logLevel(value: string): LogLevel {
 }
 
 /** Checked by itself, independently of flags and variables, so that the error names the file. */
-function readConfig(path: string, module: WebAssembly.Module): { secrets?: readonly string[] } {
+function readConfig(path: string, module: WasmModule): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
   try {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerOptions } from "ws";
 import type { HubLike } from "../module/hub.js";
 import { compileModuleSync, Hub } from "../module/hub.js";
+import type { WasmModule } from "../module/wasm.js";
 import { ClientSocket } from "./client-socket.js";
 import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
@@ -39,7 +40,7 @@ export interface SidekickOptions {
   /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
   /** Default: this package's module. */
-  readonly module?: WebAssembly.Module;
+  readonly module?: WasmModule;
   /** For tests: wraps each hub that the host creates. */
   readonly wrapHub?: (hub: HubLike) => HubLike;
 }
@@ -56,7 +57,7 @@ export interface Sidekick {
 }
 
 /** The module that ships with this package. */
-export function readDefaultModule(): WebAssembly.Module {
+export function readDefaultModule(): WasmModule {
   const file = new URL("../../module/sidekick.wasm", import.meta.url);
   let bytes: Buffer;
   try {

@@ -4,6 +4,7 @@
 import ION from "@covenant-rpc/ion";
 import type { Action, Input } from "../module/border.generated.js";
 import { Hub, text } from "../module/hub.js";
+import type { WasmModule } from "../module/wasm.js";
 import { readDefaultModule } from "../node/server.js";
 
 type Params = Record<string, string>;
@@ -40,7 +41,7 @@ type Handler = (message: any) => MaybePromise<void>;
 
 const SECRET = "internal";
 const TIMER_MS_MAX = 2 ** 31 - 1;
-let module: WebAssembly.Module | undefined;
+let module: WasmModule | undefined;
 
 export class InternalSidekick {
   readonly #hub: Hub;

@@ -23,7 +23,8 @@ export function watched(hub: HubLike, see: (now: number, input: Input) => unknow
  */
 export function trapping(hub: HubLike, restore: boolean): HubLike {
   let isDead = false;
-  const hasWord = (bytes: unknown) => Buffer.from(bytes as Uint8Array).includes("trap!");
+  const hasWord = (bytes: unknown) =>
+    new TextDecoder().decode(bytes as Uint8Array).includes("trap!");
   return watched(hub, (_now, input) => {
     isDead ||=
       (input.type === "client_frame" && hasWord(input.bytes)) ||
