@@ -117,7 +117,7 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
         name: "wasm",
         setup: (context) =>
           context.onResolve({ filter: /\.wasm$/ }, () => ({
-            path: "../../tests/hosts/cloudflare/support/sidekick.wasm",
+            path: "./sidekick.wasm",
             external: true,
           })),
       },
