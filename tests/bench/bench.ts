@@ -20,7 +20,8 @@ const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... 
   --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm, memory, leak, ion)
   --target   only these servers: ${targets.map((t) => t.id).join(", ")}
              (those that record run only when named, and show what recording adds)
-  --write    put the tables into docs/performance.md`;
+  --write    put the tables into docs/performance.md
+  --against  another comparison: this tree with a commit; see scripts/bench --against --help`;
 
 const options = readOptions();
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));

@@ -1,6 +1,9 @@
 // The core alone, natively: how fast it reads ION, and what its daily work costs.
-// docs/performance.md says how to read the figures. core_bench [--json] [FOLDER]   a table, or one
-// line of JSON per figure; with a folder always JSON, and its NAME.ion texts are read too
+// docs/performance.md says how to read the figures.
+//   core_bench [--json] [FOLDER]  a table, or one line of JSON per figure; with a folder always
+//   JSON,
+//                                 and its NAME.ion texts are read too
+//   core_bench --driven           does what stdin says: see core_driven.hpp
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -9,6 +12,7 @@
 #include <iterator>
 #include <map>
 
+#include "core_driven.hpp"
 #include "core_work.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -151,6 +155,7 @@ void measure_work(core_work::Work& work) {
 
 int main(int argc, char** argv) {
   std::map<std::string, std::string> texts = make_texts();
+  if (argc == 2 && Bytes(argv[1]) == "--driven") return core_driven::Driver(texts).run();
   for (int i = 1; i < argc; ++i) {
     is_json = true;
     if (Bytes(argv[i]) != "--json" && !read_folder(argv[i], texts)) return 2;

@@ -31,7 +31,8 @@ export interface Target {
   command(port: number, appServer: string, limits: string | undefined): string[];
 }
 
-const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs"];
+/** Runs a server in Node; it collects garbage on SIGUSR2. */
+export const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs"];
 const cli = "worker/dist/node/cli.js";
 const module = "worker/module/sidekick.wasm";
 const bun = "node_modules/.bin/bun";
@@ -57,7 +58,7 @@ const recording = (target: Target): Target => ({
   ],
 });
 
-const flags = (port: number, appServer: string, limits: string | undefined) => [
+export const flags = (port: number, appServer: string, limits: string | undefined) => [
   ...[
     "--port",
     `${port}`,
@@ -148,7 +149,7 @@ export class Rig {
   ) {}
 
   static async start(target: Target, limits?: Record<string, number>): Promise<Rig> {
-    const load = new Child("load generator", [`${built}/load`], 1);
+    const load = new Child("load generator", [`${built}/load`], { core: 1, talks: true });
     const { app_port } = JSON.parse(await load.line()) as { app_port: number };
     const port = await freePort();
     const config = limits && `${built}/limits.json`;
@@ -157,7 +158,7 @@ export class Rig {
     const server = new Child(
       target.label,
       target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config),
-      0,
+      { core: 0 },
     );
     await server.accepts(port);
     const rig = new Rig(target, server, load, port);
@@ -166,9 +167,8 @@ export class Rig {
   }
 
   async run(command: string): Promise<Measured> {
-    this.load.process.stdin!.write(`${command}\n`);
     try {
-      return JSON.parse(await this.load.line()) as Measured;
+      return JSON.parse(await this.load.ask(command)) as Measured;
     } catch (error) {
       throw new Error(
         `${this.target.label}: "${command}" failed: ${(error as Error).message}\n${this.server.complaints}`,
@@ -201,7 +201,8 @@ export function endAll(): void {
   for (const child of children) child.process.kill("SIGKILL");
 }
 
-class Child {
+/** A process that ends with this one. */
+export class Child {
   readonly process: ChildProcess;
   private readonly name: string;
   private readonly lines: string[] = [];
@@ -210,12 +211,17 @@ class Child {
   private gone = false;
   complaints = "";
 
-  constructor(name: string, command: string[], core: number) {
+  /** `talks`: it answers a line with a line; otherwise its output goes nowhere. */
+  constructor(
+    name: string,
+    command: string[],
+    { core, talks = false }: { core?: number | undefined; talks?: boolean },
+  ) {
     this.name = name;
-    const pin = availableParallelism() > 1 ? ["taskset", "-c", `${core}`] : [];
-    const wantsLines = core === 1; // a server's own output goes nowhere
+    const isPinned = core !== undefined && availableParallelism() > 1;
+    const pin = isPinned ? ["taskset", "-c", `${core}`] : [];
     this.process = spawn("setpriv", ["--pdeathsig", "KILL", ...pin, ...command], {
-      stdio: [wantsLines ? "pipe" : "ignore", wantsLines ? "pipe" : "ignore", "pipe"],
+      stdio: [talks ? "pipe" : "ignore", talks ? "pipe" : "ignore", "pipe"],
     });
     children.add(this);
     this.process.stderr!.on(
@@ -241,6 +247,11 @@ class Child {
 
   get pid(): number {
     return this.process.pid!;
+  }
+
+  ask(command: string): Promise<string> {
+    this.process.stdin!.write(`${command}\n`);
+    return this.line();
   }
 
   line(): Promise<string> {

@@ -1,0 +1,234 @@
+// scripts/bench --against COMMIT: the products of a commit and of this tree, side by side. What is
+// counted is exact; what is measured is the median ratio of pairs, with its interval.
+import { cpus, loadavg, release } from "node:os";
+import { parseArgs } from "node:util";
+import { buildSync } from "esbuild";
+import { built, endAll } from "../targets.js";
+import { missingCallgrind } from "./callgrind.js";
+import { commitSide, headOf, isDirty, type Product, type Side, thisTree } from "./commit.js";
+import { countCore, timeCore } from "./core.js";
+import { counted, judgement, measured, type Result, tables } from "./report.js";
+import { type CoreArea, coreAreas, coreNames, type RowId, textOf } from "./rows.js";
+import { confidence, medianInterval } from "./statistics.js";
+
+const usage = `Usage: scripts/bench --against COMMIT [options]
+
+Compares this tree with a commit, which is built in build/against/COMMIT (once).
+
+  --rows PATTERN   only rows that match this regular expression; can be repeated.
+                   Examples: --rows instructions, --rows "module.*send", --rows "node:|workerd:"
+  --pairs N        pairs of each measured row (default 15)
+  --gate RATIO     largest acceptable ratio "now / before" (default 1.05)
+  --list           print the names of the rows
+  --help           this text
+
+Exit status: 0 no row worse than the gate, 1 a worse row or an error, 2 usage error.
+Time on two cores, without builds: 15 minutes; 3 for --rows instructions.
+docs/performance.md explains the report.`;
+
+const began = Date.now();
+const options = readOptions();
+
+function readOptions() {
+  if (process.argv.includes("--help") || process.argv.includes("-h")) {
+    console.log(usage);
+    process.exit(0);
+  }
+  try {
+    const { values } = parseArgs({
+      options: {
+        against: { type: "string" },
+        rows: { type: "string", multiple: true },
+        pairs: { type: "string", default: "15" },
+        gate: { type: "string", default: "1.05" },
+        list: { type: "boolean", default: false },
+      },
+    });
+    if (!/^[1-9]\d{0,2}$/.test(values.pairs))
+      throw new Error(`--pairs: expected 1 to 999, got ${values.pairs}`);
+    const gate = Number(values.gate);
+    if (!(gate >= 0.1 && gate <= 10))
+      throw new Error(`--gate: expected a ratio such as 1.05, got ${values.gate}`);
+    const patterns = (values.rows ?? [""]).map((pattern) => new RegExp(pattern, "i"));
+    return {
+      ...values,
+      gate,
+      pairs: Number(values.pairs),
+      wanted: (row: RowId) => patterns.some((pattern) => pattern.test(textOf(row))),
+    };
+  } catch (error) {
+    console.error(`bench: ${(error as Error).message}\n${usage}`);
+    process.exit(2);
+  }
+}
+
+/** Rows that are measured together. */
+interface Group {
+  readonly rows: readonly RowId[];
+  readonly products: readonly Product[];
+  /** A program that this machine lacks: an error, not a reason to leave rows out. */
+  missingTool?(): string | undefined;
+  /** Why it cannot be measured, if so. */
+  missing?(sides: Sides): string | undefined;
+  run(sides: Sides, rows: readonly RowId[]): Promise<Result[]>;
+}
+type Sides = { readonly before: Side; readonly now: Side };
+
+const coreProduct: Record<CoreArea, Product> = {
+  "core, native": "core_bench",
+  "core in WASM": "wasm_bench",
+  module: "module",
+};
+
+function coreGroups(area: CoreArea): Group[] {
+  const rows = (measure: "instructions" | "CPU") =>
+    coreNames(area).map((name) => ({ area, measure, name }));
+  return [
+    {
+      rows: rows("instructions"),
+      products: [coreProduct[area]],
+      missingTool: missingCallgrind,
+      run: async ({ before, now }, rows) => {
+        progress(`${area}: counting instructions`);
+        const names = rows.map((row) => row.name);
+        // At once: a count does not depend on what else runs.
+        const [old, fresh] = await Promise.all([
+          countCore(before, area, names),
+          countCore(now, area, names),
+        ]);
+        return rows.map((row) => counted(row, old.get(row.name)!, fresh.get(row.name)!));
+      },
+    },
+    {
+      rows: rows("CPU"),
+      products: [coreProduct[area]],
+      run: async ({ before, now }, rows) => {
+        const names = rows.map((row) => row.name);
+        const pairs = new Map(names.map((name) => [name, [] as { before: number; now: number }[]]));
+        for (let pair = 1; pair <= options.pairs; pair++) {
+          progress(`${area}: pair ${pair} of ${options.pairs}`);
+          const isSwapped = pair % 2 === 0;
+          const times = await timeCore(isSwapped ? [now, before] : [before, now], area, names);
+          for (const [name, [first, second]] of times) {
+            pairs
+              .get(name)!
+              .push(
+                isSwapped ? { before: second!, now: first! } : { before: first!, now: second! },
+              );
+          }
+        }
+        return rows.map((row) => measured(row, "unit", pairs.get(row.name)!));
+      },
+    },
+  ];
+}
+
+const groups: Group[] = coreAreas.flatMap(coreGroups);
+
+async function main(): Promise<void> {
+  const chosen = groups
+    .map((group) => ({ group, rows: group.rows.filter(options.wanted) }))
+    .filter(({ rows }) => rows.length > 0);
+  if (options.list) return console.log(chosen.flatMap(({ rows }) => rows.map(textOf)).join("\n"));
+  if (chosen.length === 0)
+    throw new Error(
+      `--rows: no row matches ${options.rows!.join(" or ")}; see scripts/bench --against COMMIT --list`,
+    );
+  if (options.against === undefined) throw new Error(`--against: expected a commit\n${usage}`);
+
+  const products = new Set(chosen.flatMap(({ group }) => group.products));
+  const now = thisTree(progress);
+  now.build(products);
+  if (now.missing.size > 0) throw new Error(`this tree: ${[...now.missing.values()].join("; ")}`);
+  const before = commitSide(options.against, progress);
+  before.build(products);
+  buildSync({
+    entryPoints: ["tests/bench/against/module-driver.ts"],
+    outfile: `${built}/module-driver.mjs`,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+  });
+
+  const tools = new Set(chosen.map(({ group }) => group.missingTool?.()).filter(Boolean));
+  if (tools.size > 0) throw new Error([...tools].join("; "));
+  const sides = { before, now };
+  const results: Result[] = [];
+  const without: string[] = [];
+  for (const { group, rows } of chosen) {
+    const product = group.products.find((product) => before.missing.has(product));
+    const reason = product
+      ? `${product} of the commit: ${before.missing.get(product)}`
+      : group.missing?.(sides);
+    if (reason === undefined) results.push(...(await group.run(sides, rows)));
+    else without.push(...rows.map((row) => `${textOf(row)}: not measured: ${reason}`));
+  }
+  console.log(
+    [
+      heading(before),
+      tables(results, options.gate),
+      conclusion(results, [...before.notes, ...without]),
+    ]
+      .filter(Boolean)
+      .join("\n\n"),
+  );
+  progress("done");
+  if (results.some((result) => judgement(result, options.gate) === "worse")) process.exitCode = 1;
+}
+
+function heading(before: Side): string {
+  const tree = `${headOf()}${isDirty() ? " with changes" : ""}`;
+  const load = loadavg().map((value) => value.toFixed(1));
+  return (
+    `\`scripts/bench ${process.argv.slice(2).join(" ")}\`: before ${before.commit}, now ${tree}. ${cpus().length} cores ${cpus()[0]!.model.trim()}, ` +
+    `Linux ${release()}, Node ${process.versions.node}; load average at the end ${load[0]}.`
+  );
+}
+
+function conclusion(results: readonly Result[], notes: readonly string[]): string {
+  const lines = [...notes];
+  const names = (wanted: string) =>
+    results.filter((result) => judgement(result, options.gate) === wanted).map(textOf);
+  const timed = results.filter((result) => result.interval !== undefined);
+  if (timed.length > 0) {
+    const { coverage } = medianInterval(
+      timed[0]!.interval ? Array.from({ length: timed[0]!.pairs! }, () => 1) : [1],
+    );
+    lines.push(
+      `Ratios of CPU and memory are medians of ${timed[0]!.pairs} pairs; the interval is the distribution-free one of a median (order statistics, ` +
+        `${(100 * coverage).toFixed(1)} %${coverage < confidence ? `: too few pairs for ${100 * confidence} %` : ""}).`,
+    );
+    const outside = timed.filter(
+      (result) => result.interval!.low > 1 || result.interval!.high < 1,
+    ).length;
+    lines.push(
+      `${outside} of ${timed.length} intervals do not contain 1; equal commits give ${((1 - coverage) * timed.length).toFixed(1)} on average.`,
+    );
+  }
+  const worse = names("worse");
+  const undecided = names("undecided");
+  if (undecided.length > 0)
+    lines.push(
+      `Undecided, since the interval contains ${options.gate} (more --pairs narrow it): ${undecided.join("; ")}.`,
+    );
+  lines.push(
+    worse.length > 0
+      ? `WORSE than ${options.gate}: ${worse.join("; ")}.`
+      : `No row is worse than ${options.gate}.`,
+  );
+  return lines.join("\n\n");
+}
+
+function progress(text: string): void {
+  process.stderr.write(
+    `bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`,
+  );
+}
+
+process.on("exit", endAll);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+  process.on(signal, () => process.exit(1));
+main().catch((error: Error) => {
+  console.error(`bench: ${error.message}`);
+  process.exit(1);
+});

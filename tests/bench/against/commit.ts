@@ -1,0 +1,227 @@
+// The two sides of a comparison and their products: this tree, and a commit in a worktree of its own
+// (build/against/COMMIT). The worktree is kept for the next run; an interrupted build resumes.
+//
+// Products are reached through interfaces that stay when folders move: CMake presets and targets,
+// the C ABI, the flags of the commands, the files of the npm package. The bench's own programs are
+// compiled from this tree's sources with the commit's core, so that both sides do the same work.
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+
+export type Product = "module" | "wasm_bench" | "core_bench" | "package" | "server" | "wasi_module";
+
+const files: Record<Product, string> = {
+  module: "build/emscripten/sidekick.wasm",
+  wasm_bench: "build/sidekick.bench.wasm",
+  core_bench: "build/native/core_bench",
+  package: "worker/dist/node/cli.js",
+  server: "build/native/sidekick-server",
+  wasi_module: "build/wasi/sidekick.wasm",
+};
+
+const root = process.cwd();
+const benchSources = "tests/bench";
+const isBenchSource = (name: string) => /^core_.*\.[ch]pp$/.test(name);
+
+export class Side {
+  /** Why a product is not there. */
+  readonly missing = new Map<Product, string>();
+  /** What a reader of the report must know. */
+  readonly notes: string[] = [];
+
+  constructor(
+    /** In the report. */
+    readonly label: "before" | "now",
+    /** Abbreviated. */
+    readonly commit: string,
+    readonly tree: string,
+    private readonly log: string,
+    private readonly progress: (text: string) => void,
+  ) {}
+
+  file(product: Product): string {
+    return join(this.tree, files[product]);
+  }
+
+  /** Builds what is not up to date. What fails is left out, with the reason in `missing`. */
+  build(products: ReadonlySet<Product>): void {
+    rmSync(this.log, { force: true });
+    for (const product of [
+      "module",
+      "wasm_bench",
+      "wasi_module",
+      "core_bench",
+      "server",
+      "package",
+    ] as const) {
+      if (!products.has(product)) continue;
+      this.progress(`${this.label}: building ${product.replace("_", " ")}`);
+      const reason = this.#build(product);
+      if (reason !== undefined) this.missing.set(product, reason);
+      else if (!existsSync(this.file(product)))
+        this.missing.set(product, `the build makes no ${files[product]}`);
+    }
+  }
+
+  #build(product: Product): string | undefined {
+    switch (product) {
+      case "module":
+        return this.#cmake("emscripten", "sidekick") ?? this.#ship();
+      case "wasm_bench":
+        return this.#withBenchSources(() => this.#cmake("emscripten", "sidekick_bench"));
+      case "core_bench":
+        return this.#withBenchSources(() => this.#cmake("native", "core_bench"));
+      case "wasi_module":
+        return (
+          this.#cmake("wasi", "sidekick") ??
+          this.#copy(files.wasi_module, "build/sidekick.wasi.wasm")
+        );
+      case "server":
+        return this.#cmake("native", "sidekick-server");
+      case "package":
+        installPackages(this.tree, this.progress);
+        return this.#run("node_modules/.bin/tsc", "-p", "worker");
+    }
+  }
+
+  #ship(): undefined {
+    mkdirSync(join(this.tree, "worker/module"), { recursive: true });
+    return this.#copy(files.module, "worker/module/sidekick.wasm");
+  }
+
+  #copy(from: string, to: string): undefined {
+    copyFileSync(join(this.tree, from), join(this.tree, to));
+  }
+
+  #cmake(preset: string, target: string): string | undefined {
+    const wrapper = preset === "emscripten" ? ["emcmake"] : [];
+    const isNew = !existsSync(join(this.tree, "build", preset, "build.ninja"));
+    // Natively each time: libraries may have come since.
+    const failed =
+      isNew || preset === "native" ? this.#run(...wrapper, "cmake", "--preset", preset) : undefined;
+    return failed ?? this.#run("cmake", "--build", "--preset", preset, "--target", target);
+  }
+
+  /** Puts this tree's bench programs over the commit's; its own are used where these do not fit its core. */
+  #withBenchSources(build: () => string | undefined): string | undefined {
+    if (this.tree === root) return build();
+    const folder = join(this.tree, benchSources);
+    mkdirSync(folder, { recursive: true });
+    for (const name of readdirSync(benchSources).filter(isBenchSource)) {
+      const [from, to] = [join(benchSources, name), join(folder, name)];
+      if (!existsSync(to) || !readFileSync(from).equals(readFileSync(to))) copyFileSync(from, to);
+    }
+    const failed = build();
+    if (failed === undefined) return undefined;
+    execFileSync("git", ["-C", this.tree, "checkout", "--", benchSources]);
+    const own = build();
+    if (own !== undefined) return failed;
+    const note =
+      `${this.label}: this tree's ${benchSources}/core_* does not compile with the commit's core. ` +
+      "It was measured with its own, which may do other work.";
+    if (!this.notes.includes(note)) this.notes.push(note);
+    return undefined;
+  }
+
+  /** Runs a command in the tree with the environment of its own scripts. Returns why it failed. */
+  #run(...command: string[]): string | undefined {
+    const log = openSync(this.log, "a");
+    // Each tree has its own wasmtime, unless the caller has named one.
+    const { WASMTIME_PREFIX: _, BENCH_WASMTIME_PREFIX: given, ...rest } = process.env;
+    const env = { ...rest, ...(given ? { WASMTIME_PREFIX: given } : {}) };
+    const { status, error } = spawnSync(
+      "bash",
+      ["-c", 'source scripts/env.sh && exec "$@"', "bash", ...command],
+      {
+        cwd: this.tree,
+        env,
+        stdio: ["ignore", log, log],
+      },
+    );
+    closeSync(log);
+    if (status === 0) return undefined;
+    const why = error ? ` (${error.message})` : "";
+    return `\`${command.join(" ")}\` failed${why}: see ${this.log}`;
+  }
+}
+
+export function thisTree(progress: (text: string) => void): Side {
+  const folder = "build/against";
+  mkdirSync(folder, { recursive: true });
+  return new Side("now", headOf(), root, resolve(folder, "now.log"), progress);
+}
+
+/** Checks the commit out. */
+export function commitSide(commit: string, progress: (text: string) => void): Side {
+  const full = git("rev-parse", "--verify", "--quiet", `${commit}^{commit}`);
+  const short = git("rev-parse", "--short=12", full);
+  const folder = resolve("build/against", short);
+  const tree = join(folder, "tree");
+  const complete = join(folder, "checked-out");
+  if (!existsSync(complete) || !existsSync(tree)) {
+    progress(`before: checking ${short} out into build/against/${short}`);
+    rmSync(folder, { recursive: true, force: true });
+    git("worktree", "prune"); // forgets one whose folder has been deleted
+    mkdirSync(folder, { recursive: true });
+    git("worktree", "add", "--quiet", "--force", "--detach", tree, full);
+    writeFileSync(complete, `${full}\n`);
+  }
+  return new Side("before", short, tree, join(folder, "build.log"), progress);
+}
+
+function installPackages(tree: string, progress: (text: string) => void): void {
+  const wanted = join(tree, "node_modules");
+  if (existsSync(wanted)) return;
+  const lock = (folder: string) => readFileSync(join(folder, "package-lock.json"));
+  const part = `${wanted}.part`;
+  rmSync(part, { recursive: true, force: true });
+  if (lock(tree).equals(lock(root)) && existsSync("node_modules")) {
+    progress("before: linking node_modules (the same package-lock.json)");
+    execFileSync("cp", ["-al", "node_modules", part]);
+    renameSync(part, wanted); // all of it or nothing
+    return;
+  }
+  progress("before: npm ci (another package-lock.json)");
+  // npm 9 fails where a command of a workspace is not built yet.
+  const { bin } = JSON.parse(readFileSync(join(tree, "worker/package.json"), "utf8")) as {
+    bin?: Record<string, string>;
+  };
+  for (const command of Object.values(bin ?? {})) {
+    const file = join(tree, "worker", command);
+    mkdirSync(dirname(file), { recursive: true });
+    if (!existsSync(file)) writeFileSync(file, "");
+  }
+  const install = ["ci", "--include=dev", "--ignore-scripts", "--no-fund", "--no-audit"];
+  try {
+    execFileSync("npm", install, { cwd: tree, stdio: ["ignore", "ignore", "inherit"] });
+  } catch (error) {
+    rmSync(wanted, { recursive: true, force: true }); // npm has half of it there
+    throw error;
+  }
+}
+
+function git(...args: string[]): string {
+  try {
+    return execFileSync("git", args, {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "inherit"],
+    }).trim();
+  } catch {
+    throw new Error(`git ${args.join(" ")} failed: expected a commit of this repository`);
+  }
+}
+
+/** Whether files of the tree differ from its commit. */
+export const isDirty = () => git("status", "--porcelain", "--untracked-files=no") !== "";
+export const headOf = () => git("rev-parse", "--short=12", "HEAD");

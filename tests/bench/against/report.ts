@@ -1,0 +1,128 @@
+// The tables of `scripts/bench --against`.
+
+import type { RowId } from "./rows.js";
+import type { Interval } from "./statistics.js";
+import { judge, median, medianInterval } from "./statistics.js";
+
+export interface Result extends RowId {
+  readonly unit: string;
+  readonly before: number;
+  readonly now: number;
+  readonly ratio: number;
+  /** Of measured rows; counted ones are exact. */
+  readonly interval?: Interval;
+  readonly pairs?: number;
+}
+
+export function counted(row: RowId, before: number, now: number): Result {
+  return { ...row, unit: "instructions", before, now, ratio: now / before };
+}
+
+export function measured(
+  row: RowId,
+  unit: string,
+  pairs: readonly { before: number; now: number }[],
+): Result {
+  const ratios = pairs.map(({ before, now }) => now / before);
+  return {
+    ...row,
+    unit,
+    before: median(pairs.map((pair) => pair.before)),
+    now: median(pairs.map((pair) => pair.now)),
+    ratio: median(ratios),
+    interval: medianInterval(ratios),
+    pairs: pairs.length,
+  };
+}
+
+/** Gates below this need instructions: clocks are not that exact. */
+const clockGate = 1.05;
+
+export type Judgement = "ok" | "worse" | "undecided" | "";
+
+/** "": this row cannot judge the gate, an instruction row of the same work does. */
+export function judgement(result: Result, gate: number): Judgement {
+  if (result.interval === undefined) return result.ratio <= gate ? "ok" : "worse";
+  const hasCounts =
+    result.area === "core, native" || result.area === "core in WASM" || result.area === "module";
+  if (hasCounts && gate < clockGate) return "";
+  const verdict = judge(result.interval, gate);
+  return verdict === "met" ? "ok" : verdict === "missed" ? "worse" : "undecided";
+}
+
+export function tables(results: readonly Result[], gate: number): string {
+  const parts: string[] = [];
+  const counts = results.filter((result) => result.interval === undefined);
+  if (counts.length > 0) {
+    const rows = counts.map((r) => [
+      `${r.area}: ${r.name}`,
+      figure(r.before),
+      figure(r.now),
+      r.ratio.toFixed(4),
+      judgement(r, gate),
+    ]);
+    parts.push(
+      `### Instructions per operation\n\n${table(["", "before", "now", "now / before", `at most ${gate}`], rows)}`,
+    );
+  }
+  for (const [measure, title] of [
+    ["CPU", "CPU time per operation, us"],
+    ["memory", "Resident memory, KB"],
+  ] as const) {
+    const rows = results
+      .filter((r) => r.measure === measure)
+      .map((r) => {
+        const { low, high } = r.interval!;
+        return [
+          `${r.area}: ${r.name}`,
+          r.unit,
+          figure(r.before),
+          figure(r.now),
+          r.ratio.toFixed(3),
+          `${low.toFixed(3)} to ${high.toFixed(3)}`,
+          judgement(r, gate),
+        ];
+      });
+    if (rows.length > 0)
+      parts.push(
+        `### ${title}\n\n${table(["", "of one", "before", "now", "now / before", "interval", `at most ${gate}`], rows)}`,
+      );
+  }
+  const wasm = wasmTable(results);
+  if (wasm !== "") parts.push(wasm);
+  return parts.join("\n\n");
+}
+
+/** The same work in WASM and natively. */
+function wasmTable(results: readonly Result[]): string {
+  const rows: string[][] = [];
+  for (const native of results.filter((r) => r.area === "core, native")) {
+    for (const area of ["core in WASM", "module"] as const) {
+      const wasm = results.find(
+        (r) => r.area === area && r.measure === native.measure && r.name === native.name,
+      );
+      if (wasm === undefined) continue;
+      rows.push([
+        `${area}: ${native.name}`,
+        native.measure,
+        (wasm.before / native.before).toFixed(2),
+        (wasm.now / native.now).toFixed(2),
+      ]);
+    }
+  }
+  return rows.length === 0
+    ? ""
+    : `### WASM, as a multiple of native\n\n${table(["", "by", "before", "now"], rows)}`;
+}
+
+export function table(head: string[], rows: string[][]): string {
+  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join(
+    "\n",
+  );
+}
+
+function figure(value: number): string {
+  if (value >= 100) return value.toFixed(0);
+  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+}

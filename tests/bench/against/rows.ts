@@ -1,0 +1,104 @@
+// What `scripts/bench --against` measures, by name, and how much of it.
+
+export type Area =
+  | "core, native"
+  | "core in WASM"
+  | "module"
+  | "node"
+  | "native server"
+  | "wasmtime server"
+  | "workerd";
+export type Measure = "instructions" | "CPU" | "memory";
+
+/** One line of the report. */
+export interface RowId {
+  readonly area: Area;
+  readonly measure: Measure;
+  readonly name: string;
+}
+
+export const textOf = ({ area, measure, name }: RowId) => `${area}: ${name}, ${measure}`;
+
+/** The work of the core. The rounds take some milliseconds (some 50 million instructions). */
+const coreWork: readonly { name: string; rounds: number; areas: readonly Area[] }[] = [
+  { name: "one send frame", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
+  { name: "one publish", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
+  { name: "one publish to 1,000", rounds: 100, areas: ["module"] },
+  { name: "one publish to 5,000", rounds: 100, areas: ["core, native"] },
+  { name: "one publish of 100 KB", rounds: 20, areas: ["module"] },
+  { name: "POST /resources, 1 of 5,000 x 10", rounds: 1, areas: ["core, native", "module"] },
+  {
+    name: "POST /connection, and the end of a token",
+    rounds: 1,
+    areas: ["core, native", "module"],
+  },
+  {
+    name: "listen to 10 resources, unlisten to 10 resources",
+    rounds: 10,
+    areas: ["core, native", "module"],
+  },
+  { name: "read small message", rounds: 10_000, areas: ["core, native", "core in WASM"] },
+  { name: "read 10 KB object", rounds: 200, areas: ["core, native", "core in WASM"] },
+  { name: "read 1 MB of objects", rounds: 2, areas: ["core, native", "core in WASM"] },
+  { name: "read 1 MB of CJK", rounds: 2, areas: ["core, native"] },
+];
+
+export const coreAreas = ["core, native", "core in WASM", "module"] as const;
+export type CoreArea = (typeof coreAreas)[number];
+
+export const coreRounds = new Map(coreWork.map(({ name, rounds }) => [name, rounds]));
+export const coreNames = (area: Area) =>
+  coreWork.filter((work) => work.areas.includes(area)).map((work) => work.name);
+
+/** One step of a pair of servers: commands of load.cpp. */
+export type Step =
+  | { readonly setup: string }
+  | {
+      readonly name: string;
+      readonly unit: string;
+      readonly command: string;
+      readonly after?: string;
+    }
+  /** How much the commands add to the resident memory, for each of `count`. */
+  | {
+      readonly memory: string;
+      readonly unit: string;
+      readonly commands: readonly string[];
+      readonly count: number;
+    };
+
+const sockets = 1000;
+
+/** `share`: of the usual counts, for hosts that are slower or simulated. */
+export function hostSteps(share: number, inflight: number): Step[] {
+  const n = (count: number) => Math.max(1, Math.round(count * share));
+  const messages = Math.max(2, n(48));
+  return [
+    { name: "connect storm", unit: "new socket", command: `open ${n(800)} 64`, after: "close" },
+    {
+      memory: "idle connection",
+      unit: "connection",
+      commands: [`open ${sockets} 64`],
+      count: sockets,
+    },
+    { setup: "subscribe room" },
+    {
+      name: "fan-out to 1,000",
+      unit: "delivered message",
+      command: `publish ${inflight + messages} ${inflight}`,
+    },
+    { setup: "listen 10" },
+    {
+      name: "sparse publish, 1,000 sockets x 10 resources",
+      unit: "POST",
+      command: `invalidate ${inflight + n(2000)} ${inflight}`,
+    },
+    { name: "token registration", unit: "POST", command: `register ${n(3000)} ${inflight}` },
+    { setup: "subscribe own" },
+    {
+      name: "send-forward",
+      unit: "forward",
+      command: `send ${n(2000)} ${Math.min(16, 2 * inflight)}`,
+    },
+  ];
+}
