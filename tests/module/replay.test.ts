@@ -167,6 +167,6 @@ test("the component frees what it is lent and what it gives, and refuses a wrong
   assert.equal(ran.status, 0);
   assert.equal(
     ran.stdout,
-    'open: the configuration is wrong: "secrets" must be an array of 1 to 16 non-empty strings\nnothing leaks\n',
+    'open: invalid configuration: "secrets" must be an array of 1 to 16 non-empty strings\nnothing leaks\n',
   );
 });

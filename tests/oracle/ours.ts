@@ -13,15 +13,12 @@ const secret = "oracle";
 
 /** The kinds of error that both sides have, each worded in its own way; what is not here is the app server's own text. */
 const wordings: readonly (readonly [RegExp, string])[] = [
-  [/^the token is not valid here: /, "<invalid token>"],
-  [/^the token is for another channel or for other params$/, "<other channel>"],
+  [/^invalid token: /, "<invalid token>"],
+  [/^the token was issued for another channel or other params$/, "<other channel>"],
   [/^the app server did not answer within /, "<timed out>"],
+  [/^the app server (could not be reached|answered \d+; expected 2xx)/, "<server failed>"],
   [
-    /^the app server (could not be reached|answered \d+ to this message, without)/,
-    "<server failed>",
-  ],
-  [
-    /^(not valid ION: |expected |"\w+" (must |has )|param .* (must |has )|a param's name has |resources\[\d+\] (must |has ))/s,
+    /^(not valid ION: |expected |missing member |duplicate (member|param) |"\w+" (must |has )|(value of )?param .* (must |has )|resources\[\d+\] (must |has ))/s,
     "<malformed>",
   ],
 ];

@@ -84,8 +84,7 @@ void Model::recount_soonest() {
 void Model::open(u32 client) {
   if (client_count_ >= config_->clients_max) {
     verdict_ = Checker::limits;
-    return close_socket(
-        client, "this Sidekick holds as many connections as it may (clients_max); try again later");
+    return close_socket(client, "connection limit reached (clients_max); try again later");
   }
   ++client_count_;
   ClientFacts& it = clients_[client];
@@ -114,7 +113,8 @@ void Model::lag(u32 client, u32 bytes) {
   if (!clients_[client].is_open || bytes <= config_->client_buffer_bytes_max) return;
   close(client);
   add(EffectKind::attach, client).status = 1;  // forgotten
-  close_socket(client, "reads too slowly: more bytes wait than client_buffer_bytes_max allows");
+  close_socket(client,
+               "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)");
 }
 
 void Model::close_socket(u32 client, const char* reason) {

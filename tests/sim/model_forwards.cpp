@@ -53,17 +53,18 @@ void Model::forward(const Op& op) {
   if (lane != nullptr && lane->in_flight >= in_flight_max &&
       lane->waiting.size() >= config_->forwards_waiting_max) {
     return refuse_limit(
-        "too many messages of this token wait for the app server (forwards_waiting_max); this one "
-        "is not sent");
+        "message queue of this token is full (forwards_waiting_max); the message was not "
+        "forwarded");
   }
   if (lane != nullptr && lane->bytes + message.cost > config_->forward_bytes_per_token_max) {
     return refuse_limit(
-        "too much of this token waits for the app server (forward_bytes_per_token_max); this "
-        "message is not sent");
+        "message queue of this token is full (forward_bytes_per_token_max); the message was not "
+        "forwarded");
   }
   if (forward_bytes_ + message.cost > config_->forward_store_bytes_max) {
     return refuse_limit(
-        "too much waits for the app server (forward_store_bytes_max); this message is not sent");
+        "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
+        "forwarded");
   }
 
   if (token.hold == Hold::free) {
@@ -132,12 +133,12 @@ void Model::answer(const Op& op) {
     case Reply::garbage:
       fail(flight->message, "server",
            compose({"the app server answered ", Digits(status_of(op)),
-                    " to this message, without { fault, message }"}));
+                    "; expected 2xx or { fault, message }"}));
       break;
     case Reply::unreachable:
       fail(flight->message, "server",
-           "the app server could not be reached, or broke off without an answer; the message may "
-           "not have been processed");
+           "the app server could not be reached or closed the connection; the message may not have "
+           "been processed");
       break;
     case Reply::count:
       trap();

@@ -10,10 +10,8 @@ namespace sidekick::sim {
 namespace {
 
 constexpr char invalid_ion[] = "not valid ION: expected *, found * at byte #";
-constexpr char too_many_tokens[] =
-    "this connection holds as many tokens as it may (tokens_per_client_max)";
-constexpr char invalid_token[] =
-    "the token is not valid here: unknown, expired, or in use by another connection";
+constexpr char too_many_tokens[] = "token limit of this connection reached (tokens_per_client_max)";
+constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
 }  // namespace
 
@@ -24,7 +22,7 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const Flaw flaw = flaw_of(op);
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
   if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) {
-    return {too_long("a message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false,
+    return {too_long("message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false,
             true};
   }
   // The object itself is one level.
@@ -109,7 +107,8 @@ void Model::frame(const Op& op, u32 bytes) {
   if (!client.is_open) return;
   if (!has_frame_credit(client)) {
     verdict_ = Checker::limits;
-    return refuse(op, "client", "too many messages: slow down (frames_per_second)", false, false);
+    return refuse(op, "client", "message rate limit exceeded (frames_per_second); send more slowly",
+                  false, false);
   }
   const Complaint complaint = complaint_of(op, bytes);
   if (complaint.text.empty()) return take_frame(op);
@@ -211,7 +210,8 @@ void Model::take_send(const Op& op) {
   TokenFacts& token = tokens_[op.token];
   if (token.scope != op.scope) {
     verdict_ = Checker::own_scope;
-    return refuse(op, "client", "the token is for another channel or for other params", true, true);
+    return refuse(op, "client", "the token was issued for another channel or other params", true,
+                  true);
   }
   if (token.hold == Hold::free &&
       clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
@@ -219,7 +219,7 @@ void Model::take_send(const Op& op) {
     return refuse(op, "client", too_many_tokens, true, true);
   }
   if (is_stopping_)
-    return refuse(op, "sidekick", "this Sidekick is shutting down; the message is not sent", true,
+    return refuse(op, "sidekick", "Sidekick is shutting down; the message was not forwarded", true,
                   true);
   forward(op);
 }
@@ -246,15 +246,14 @@ void Model::take_listen(const Op& op) {
   if (client.resources.size() + changed_.size() > config_->topics_per_client_max) {
     return limit(
         "client",
-        "this connection would listen to more resources than it may (topics_per_client_max)");
+        "number of resources exceeds the limit of this connection (topics_per_client_max)");
   }
   if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) {
     return limit("client",
-                 "the names of the resources this connection listens to would be longer than they "
-                 "may (topic_bytes_per_client_max)");
+                 "resource names exceed the limit of this connection (topic_bytes_per_client_max)");
   }
   if (topic_bytes_ + cost > config_->topic_store_bytes_max) {
-    return limit("sidekick", "this Sidekick is full (topic_store_bytes_max); try again later");
+    return limit("sidekick", "resource store is full (topic_store_bytes_max); try again later");
   }
 
   for (const u32 resource : changed_) subscribe(resource_topic(resource), op.client);

@@ -10,7 +10,7 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
   const bool is_health = op.verb == Verb::health;
   const auto too_large = [&] {
     respond(request, 413,
-            compose({"Content Too Large: at most ", Digits(config_->http_body_bytes_max),
+            compose({"Content Too Large: the limit is ", Digits(config_->http_body_bytes_max),
                      " bytes (http_body_bytes_max)"}));
   };
   const auto unauthorized = [&] {
@@ -21,10 +21,10 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
   switch (op.gate) {
     case Gate::wrong_path:
       return respond(request, 404,
-                     "Not Found: there are POST /connection, /resources, /message, GET /health and "
-                     "the WebSocket /socket");
+                     "Not Found: expected POST /connection, /resources or /message, GET /health, "
+                     "or WebSocket /socket");
     case Gate::socket:
-      return respond(request, 426, "Upgrade Required: /socket speaks WebSocket only",
+      return respond(request, 426, "Upgrade Required: /socket accepts WebSocket connections only",
                      "Upgrade: websocket");
     case Gate::wrong_method:
       if (is_health)
@@ -88,13 +88,12 @@ void Model::connection(const Op& op, u32 request) {
   TokenFacts& token = tokens_[op.token];
   if (token.hold == Hold::held || token.hold == Hold::subscribed) {
     verdict_ = Checker::one_holder;
-    return respond(request, 409, "Conflict: a client holds this token; register a new one");
+    return respond(request, 409, "Conflict: a client holds this token; register a new token");
   }
   if (token.hold == Hold::none && token_count_ >= config_->tokens_max) {
     verdict_ = Checker::limits;
-    return respond(
-        request, 503,
-        "Service Unavailable: as many tokens as there may be (tokens_max); try again later");
+    return respond(request, 503,
+                   "Service Unavailable: token limit reached (tokens_max); try again later");
   }
   const TokenFacts before = token;
   token.hold = Hold::free;
@@ -107,7 +106,7 @@ void Model::connection(const Op& op, u32 request) {
     verdict_ = Checker::limits;
     return respond(
         request, 503,
-        "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later");
+        "Service Unavailable: token store is full (token_store_bytes_max); try again later");
   }
   token_bytes_ = token_bytes_ - before.cost + token.cost;
   if (before.hold == Hold::none) ++token_count_;

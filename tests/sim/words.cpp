@@ -15,29 +15,30 @@ const FlawFacts flaw_facts[] = {
     {Stage::syntax, ""},
     {Stage::syntax, ""},
     {Stage::object, "expected an object, found an array at byte #"},
-    {Stage::twice, "expected each member once, found \"data\" again at byte #"},
-    {Stage::type, "expected a member \"type\", a string"},
+    {Stage::twice, "duplicate member \"data\" at byte #"},
+    {Stage::type, "missing member \"type\"; expected a string"},
     {Stage::type,
      "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found "
      "\"shout\" at byte #"},
     {Stage::type, "\"type\" must be a string, found a number at byte #"},
-    {Stage::token, "expected a member \"token\", a string"},
+    {Stage::token, "missing member \"token\"; expected a string"},
     {Stage::token, "\"token\" must be a string, found a number at byte #"},
-    {Stage::token, "\"token\" must not be empty at byte #"},
-    {Stage::token, "\"token\" must not have half a surrogate pair at byte #"},
-    {Stage::channel, "expected a member \"channel\", a string"},
-    {Stage::params, "expected a member \"params\", an object"},
+    {Stage::token, "\"token\" must not be empty, found \"\" at byte #"},
+    {Stage::token,
+     "\"token\" must be valid Unicode, found a lone surrogate in the string at byte #"},
+    {Stage::channel, "missing member \"channel\"; expected a string"},
+    {Stage::params, "missing member \"params\"; expected an object"},
     {Stage::params, "\"params\" must be an object, found an array at byte #"},
     {Stage::params, "param \"zz\" must be a string, found a number at byte #"},
-    {Stage::params, "expected each param once, found \"zz\" again at byte #"},
-    {Stage::resources, "expected a member \"resources\", an array"},
+    {Stage::params, "duplicate param \"zz\" at byte #"},
+    {Stage::resources, "missing member \"resources\"; expected an array"},
     {Stage::resources, "\"resources\" must be an array, found an object at byte #"},
     {Stage::resources, ""},  // depends on where: Model::resources_complaint
 };
 
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {
   return compose(
-      {what, " has ", Digits(bytes), " bytes; at most ", Digits(most), " (", limit, ")"});
+      {what, " has ", Digits(bytes), " bytes; the limit is ", Digits(most), " (", limit, ")"});
 }
 
 std::string too_many_params(const Config& config) {
@@ -165,12 +166,12 @@ static std::string complaint_about(const ScopeWords& scope, std::size_t order,
     const auto& [name, value] = scope.params[(i + order) % scope.params.size()];
     if (i == config.params_max) return too_many_params(config);
     if (name.bytes.size() > config.param_name_bytes_max) {
-      return too_long("a param's name", name.bytes.size(), config.param_name_bytes_max,
+      return too_long("param name", name.bytes.size(), config.param_name_bytes_max,
                       "param_name_bytes_max");
     }
     if (value.bytes.size() > config.param_value_bytes_max) {
-      return too_long("param " + name.literal, value.bytes.size(), config.param_value_bytes_max,
-                      "param_value_bytes_max");
+      return too_long("value of param " + name.literal, value.bytes.size(),
+                      config.param_value_bytes_max, "param_value_bytes_max");
     }
   }
   return {};

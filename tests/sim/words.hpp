@@ -69,7 +69,7 @@ class Words {
   Index token_index_, token_literal_index_, resource_literal_index_;
 };
 
-/// `"token" has 41 bytes; at most 40 (token_bytes_max)`
+/// `"token" has 41 bytes; the limit is 40 (token_bytes_max)`
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit);
 std::string too_many_params(const Config& config);
 

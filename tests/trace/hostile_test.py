@@ -34,7 +34,7 @@ deep = "JSON of at most 64 levels"
 traces = {
     "config-deep": ([with_setting('"x":' + nested("[", "]", 1_000_000)), timer], deep, ""),
     "config-65": ([with_setting('"x":' + nested("[", "]", 65)), timer], deep, ""),
-    "config-20": ([with_setting('"x":' + nested("[", "]", 20)), timer], "there is no setting", ""),
+    "config-20": ([with_setting('"x":' + nested("[", "]", 20)), timer], "unknown setting", ""),
     "input-deep": ([header, '{"in":"timer_fired","now":1,"x":' + nested("[", "]", 1_000_000) + "}"], deep, ""),
     "input-name-deep": ([header, '{"in":' + nested("[", "]", 1_000_000) + ',"now":1}'], deep, ""),
     "action-deep": ([header, timer, '{"out":"x","x":' + nested('{"a":', "}", 1_000_000) + "}"], deep, ""),

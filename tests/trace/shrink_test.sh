@@ -48,9 +48,9 @@ status_of "$traps" replay "$work/redacted-trap.jsonl"
 grep -q "redacted-trap.jsonl:$last: the core trapped" "$work/out" || fail "expected the trap in the redacted trace, too: $(cat "$work/out")"
 
 # What this build says.
-"$tool" shrink "$work/long.jsonl" -o "$work/says.jsonl" --until 'says:in use by another connection'
+"$tool" shrink "$work/long.jsonl" -o "$work/says.jsonl" --until 'says:held by another connection'
 short_enough "$work/says.jsonl"
-grep -q '^{"out":"send".*in use by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
+grep -q '^{"out":"send".*held by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
 
 # Too few trials: what there is by then, and a word about it; and from there it goes on.
 "$differs" shrink "$work/long.jsonl" -o "$work/early.jsonl" --against "'$tool' record -" --trials 12 2>"$work/err"

@@ -33,7 +33,7 @@ class ConfigDecoder {
   bool decode() {
     const bool is_right = read_members() && reader_.finish() && has_what_it_needs();
     if (!reader_.ok())
-      wrong = "the configuration is not valid JSON or ION: " +
+      wrong = "invalid configuration: not valid JSON or ION: " +
               ion::describe(reader_.verdict(), text_, depth_max);
     return is_right;
   }
@@ -46,15 +46,15 @@ class ConfigDecoder {
 
   template <class... Parts>
   bool refuse(Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
-    wrong = "the configuration is wrong: ";
+    wrong = "invalid configuration: ";
     append_form(wrong, form, parts...);
     return false;
   }
 
   bool read_members() {
-    ion::Kind kind;
+    ion::Kind kind = ion::Kind::null;
     if (!reader_.peek(kind) || kind != ion::Kind::object)
-      return refuse("expected an object of settings");
+      return refuse("expected an object, found %", ion::name_of(kind));
     reader_.enter_object();
     std::bitset<std::size(limits)> seen;
     ion::Slice key;
@@ -64,12 +64,12 @@ class ConfigDecoder {
       while (index < std::size(limits) && limits[index].name != name) ++index;
       const bool is_limit = index < std::size(limits);
       if (!is_limit && name != "secrets" && name != "hash_seed") {
-        return refuse("there is no setting $; docs/protocol.md lists them under Limits", name);
+        return refuse("unknown setting $; see \"Limits\" in docs/protocol.md", name);
       }
       const bool is_again = is_limit            ? seen[index]
                             : name == "secrets" ? !config.secrets.empty()
                                                 : has_hash_seed_;
-      if (is_again) return refuse("$ is set twice", name);
+      if (is_again) return refuse("duplicate setting $", name);
       if (is_limit) seen[index] = true;
       if (name == "secrets" ? !read_secrets()
           : is_limit        ? !read_limit(limits[index])
@@ -115,8 +115,8 @@ class ConfigDecoder {
       });
       if (has_control || secret.front() == ' ' || secret.back() == ' ') {
         return refuse(
-            "a secret has a control character (a newline at its end?) or begins or ends with a "
-            "space, and could never match");
+            "a secret must not begin or end with a space or contain a control character (such as a "
+            "trailing newline)");
       }
     }
     if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;
@@ -138,11 +138,12 @@ class ConfigDecoder {
 
   bool has_what_it_needs() {
     if (config.secrets.empty())
-      return refuse("expected \"secrets\", an array with at least one string");
+      return refuse("missing \"secrets\"; expected an array of 1 to % non-empty strings",
+                    secrets_max);
     if (is_consistent(config.client_buffer_bytes_max, config.http_body_bytes_max)) return true;
     return refuse(
-        "client_buffer_bytes_max must be at least twice http_body_bytes_max, or one large message "
-        "could disconnect its readers");
+        "client_buffer_bytes_max must be at least twice http_body_bytes_max, to hold the largest "
+        "message");
   }
 
   Bytes text_;

@@ -90,9 +90,8 @@ void Hub::State::arm_timer(Actions& out) {
 
 void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
   if (clients.count() >= config.clients_max) {
-    out.add(action::Close{
-        in.client, 1013,
-        "this Sidekick holds as many connections as it may (clients_max); try again later"});
+    out.add(
+        action::Close{in.client, 1013, "connection limit reached (clients_max); try again later"});
     return;
   }
   Client& client = clients[clients.open(in.client)];
@@ -111,8 +110,9 @@ void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out)
   drop_client(slot, out);
   out.add(action::AttachClient{in.client, 0,
                                ""});  // what it held may be another's before its socket is gone
-  out.add(action::Close{in.client, 1013,
-                        "reads too slowly: more bytes wait than client_buffer_bytes_max allows"});
+  out.add(action::Close{
+      in.client, 1013,
+      "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)"});
 }
 
 /// Nothing remains of a closed client but its tokens, free for the time in which it may come back.

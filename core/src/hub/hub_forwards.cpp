@@ -56,13 +56,12 @@ void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
     ServerError error;
     if (in.status == 0) {
       error.message =
-          "the app server could not be reached, or broke off without an answer; the message may "
-          "not have been processed";
+          "the app server could not be reached or closed the connection; the message may not have "
+          "been processed";
     } else if (in.body.size() > config.forward_answer_bytes_max ||
                !decode_server_error(in.body, config.depth_max, error)) {
       error = {};
-      append_form(error.message,
-                  "the app server answered % to this message, without { fault, message }",
+      append_form(error.message, "the app server answered %; expected 2xx or { fault, message }",
                   in.status);
     }
     emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(),

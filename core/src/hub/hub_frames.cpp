@@ -10,8 +10,7 @@ namespace sidekick {
 namespace {
 
 /// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
-constexpr char invalid_token[] =
-    "the token is not valid here: unknown, expired, or in use by another connection";
+constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
 Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
   return out.append("{ \"type\": \"")
@@ -42,12 +41,12 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none) return;  // the hub has closed it, and this frame was already on its way
   if (!take_frame_credit(clients[slot])) {
-    return emit_refusal(slot, Blame::client, {}, "too many messages: slow down (frames_per_second)",
-                        out);
+    return emit_refusal(slot, Blame::client, {},
+                        "message rate limit exceeded (frames_per_second); send more slowly", out);
   }
   if (in.bytes.size() > config.frame_bytes_max) {
     std::string text;
-    append_form(text, "a message has % bytes; at most % (frame_bytes_max)", in.bytes.size(),
+    append_form(text, "message has % bytes; the limit is % (frame_bytes_max)", in.bytes.size(),
                 config.frame_bytes_max);
     return emit_refusal(slot, Blame::client, {}, text, out);
   }
@@ -77,7 +76,7 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   if (token.state() == TokenState::free &&
       clients[slot].tokens.size() >= config.tokens_per_client_max) {
     return refuse(slot, Blame::client,
-                  "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+                  "token limit of this connection reached (tokens_per_client_max)", out);
   }
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
@@ -112,16 +111,17 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   Token& token = tokens[id];
   name_channel_topic(topic_name, message.scope);
   if (topic_name != token.topic()) {
-    return refuse(slot, Blame::client, "the token is for another channel or for other params", out);
+    return refuse(slot, Blame::client, "the token was issued for another channel or other params",
+                  out);
   }
   if (token.state() == TokenState::free &&
       clients[slot].tokens.size() >= config.tokens_per_client_max) {
     return refuse(slot, Blame::client,
-                  "this connection holds as many tokens as it may (tokens_per_client_max)", out);
+                  "token limit of this connection reached (tokens_per_client_max)", out);
   }
 
   if (is_shutting_down) {
-    return refuse(slot, Blame::sidekick, "this Sidekick is shutting down; the message is not sent",
+    return refuse(slot, Blame::sidekick, "Sidekick is shutting down; the message was not forwarded",
                   out);
   }
 
@@ -148,16 +148,16 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   const char* refusal = nullptr;
   if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
     refusal =
-        "too many messages of this token wait for the app server (forwards_waiting_max); this one "
-        "is not sent";
+        "message queue of this token is full (forwards_waiting_max); the message was not forwarded";
   } else if (has_lane &&
              forwards.lane(token.lane).bytes + cost > config.forward_bytes_per_token_max) {
     refusal =
-        "too much of this token waits for the app server (forward_bytes_per_token_max); this "
-        "message is not sent";
+        "message queue of this token is full (forward_bytes_per_token_max); the message was not "
+        "forwarded";
   } else if (forwards.store_bytes() + cost > config.forward_store_bytes_max) {
     refusal =
-        "too much waits for the app server (forward_store_bytes_max); this message is not sent";
+        "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
+        "forwarded";
   }
   if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, out);
 
@@ -198,13 +198,11 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   const char* refusal = nullptr;
   Blame blame = Blame::client;
   if (client.resources.size() + listened.size() > config.topics_per_client_max) {
-    refusal = "this connection would listen to more resources than it may (topics_per_client_max)";
+    refusal = "number of resources exceeds the limit of this connection (topics_per_client_max)";
   } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
-    refusal =
-        "the names of the resources this connection listens to would be longer than they may "
-        "(topic_bytes_per_client_max)";
+    refusal = "resource names exceed the limit of this connection (topic_bytes_per_client_max)";
   } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
-    refusal = "this Sidekick is full (topic_store_bytes_max); try again later";
+    refusal = "resource store is full (topic_store_bytes_max); try again later";
     blame = Blame::sidekick;
   }
   if (refusal != nullptr) {

@@ -88,8 +88,8 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   const RouteEntry& entry = find_route(in.path);
   if (entry.route == Route::unknown) {
     return emit_respond(in.request, 404,
-                        "Not Found: there are POST /connection, /resources, /message, GET /health "
-                        "and the WebSocket /socket",
+                        "Not Found: expected POST /connection, /resources or /message, GET "
+                        "/health, or WebSocket /socket",
                         out);
   }
   if (!is_allowed(entry, in.method)) {
@@ -101,14 +101,14 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   if (entry.route == Route::health) return on_health(in, out);
   if (entry.route == Route::socket) {
     out.add(action::Respond{in.request, 426, 0, text_plain, "Upgrade: websocket",
-                            "Upgrade Required: /socket speaks WebSocket only"});
+                            "Upgrade Required: /socket accepts WebSocket connections only"});
     return;
   }
   if (!is_authorized(in.authorization)) return emit_unauthorized(in.request, out);
   const u64 body_bytes = in.body.size() > in.body_bytes ? in.body.size() : in.body_bytes;
   if (body_bytes > config.http_body_bytes_max) {
     const Bytes body = out.text()
-                           .append("Content Too Large: at most ")
+                           .append("Content Too Large: the limit is ")
                            .append_number(config.http_body_bytes_max)
                            .append(" bytes (http_body_bytes_max)")
                            .finish();
@@ -143,21 +143,20 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 
   const TokenId existing = tokens.find(message.token);
   if (existing != none && tokens[existing].state() != TokenState::free) {
-    return emit_respond(in.request, 409, "Conflict: a client holds this token; register a new one",
-                        out);
+    return emit_respond(in.request, 409,
+                        "Conflict: a client holds this token; register a new token", out);
   }
   if (existing == none && tokens.count() >= config.tokens_max) {
-    return emit_respond(
-        in.request, 503,
-        "Service Unavailable: as many tokens as there may be (tokens_max); try again later", out);
+    return emit_respond(in.request, 503,
+                        "Service Unavailable: token limit reached (tokens_max); try again later",
+                        out);
   }
   Token draft = Tokens::draft(message.token, message.scope, topic_name, context);
   const u64 freed = existing == none ? 0 : Tokens::cost_of(tokens[existing]);
   if (tokens.store_bytes() - freed + Tokens::cost_of(draft) > config.token_store_bytes_max) {
     return emit_respond(
         in.request, 503,
-        "Service Unavailable: no room for more tokens (token_store_bytes_max); try again later",
-        out);
+        "Service Unavailable: token store is full (token_store_bytes_max); try again later", out);
   }
 
   // What the one before has sent goes on ahead of what the new one sends.

@@ -115,11 +115,11 @@ namespace {
 const char* expectation(Fault fault) {
   switch (fault) {
     case Fault::none:
-      return "nothing else";
+      return "no fault";
     case Fault::value:
       return "a value";
     case Fault::key:
-      return "a string as object key";
+      return "a string as an object key";
     case Fault::colon:
       return "':'";
     case Fault::comma_or_brace:
@@ -139,25 +139,29 @@ const char* expectation(Fault fault) {
     case Fault::digit:
       return "a digit";
     case Fault::date:
-      return "an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z";
+      return "a valid ISO 8601 date such as date:2026-01-27T15:30:00.000Z";
     case Fault::allowed_key:
       return "a key other than __proto__, constructor and prototype";
     case Fault::less_depth:
       return "less nesting";
     case Fault::end:
-      return "the end";
+      return "end of text";
   }
   trap();
 }
 
 }  // namespace
 
-std::string describe(Verdict verdict, Bytes text, u32 depth_max) {
-  std::string out;
-  append_form(out, "expected %", expectation(verdict.fault));
-  if (verdict.fault == Fault::less_depth) append_form(out, " (at most % levels)", depth_max);
+std::string describe(Verdict verdict, Bytes text, u32 depth_max, Bytes limit_name) {
+  std::string out = "expected ";
+  if (verdict.fault == Fault::less_depth) {
+    append_form(out, "at most % levels of nesting", depth_max);
+    if (!limit_name.empty()) append_form(out, " (%)", limit_name);
+  } else {
+    out += expectation(verdict.fault);
+  }
   if (verdict.offset >= text.size()) {
-    out += ", found the end of the text";
+    out += ", found end of text";
   } else {
     const u8 byte = static_cast<u8>(text[verdict.offset]);
     if (byte > 0x20 && byte < 0x7F) {

@@ -150,14 +150,14 @@ bool MessageDecoder::read_members(Bytes text) {
       if (!reader.read(value)) break;
       if (field == field_count) continue;  // the npm client accepts and sends extra members
       if (members_[field].is_present)
-        refuse("expected each member once, found $ again at byte %", name, offset_of(key.raw) - 1);
+        refuse("duplicate member $ at byte %", name, offset_of(key.raw) - 1);
       members_[field] =
           Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
     }
   }
   if (!reader.finish()) {
     wrong_ = "not valid ION: ";
-    wrong_ += ion::describe(reader.verdict(), text, config_.depth_max);
+    wrong_ += ion::describe(reader.verdict(), text, config_.depth_max, "depth_max");
   }
   return wrong_.empty();
 }
@@ -183,12 +183,13 @@ bool MessageDecoder::read_token() {
   const Bytes name = decoded(members_[Field::token].value);
   message_.token = name;
   if (name.empty())
-    return refuse("\"token\" must not be empty at byte %", members_[Field::token].offset);
+    return refuse("\"token\" must not be empty, found \"\" at byte %",
+                  members_[Field::token].offset);
   if (!ion::is_utf8(name))
-    return refuse("\"token\" must not have half a surrogate pair at byte %",
+    return refuse("\"token\" must be valid Unicode, found a lone surrogate in the string at byte %",
                   members_[Field::token].offset);
   if (name.size() <= config_.token_bytes_max) return true;
-  return refuse("\"token\" has % bytes; at most % (token_bytes_max)", name.size(),
+  return refuse("\"token\" has % bytes; the limit is % (token_bytes_max)", name.size(),
                 config_.token_bytes_max);
 }
 
@@ -203,7 +204,7 @@ bool MessageDecoder::read_channel() {
   if (!require(Field::channel, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::channel].value);
   if (name.size() > config_.channel_bytes_max) {
-    return refuse("\"channel\" has % bytes; at most % (channel_bytes_max)", name.size(),
+    return refuse("\"channel\" has % bytes; the limit is % (channel_bytes_max)", name.size(),
                   config_.channel_bytes_max);
   }
   message_.scope.channel = name;
@@ -239,17 +240,16 @@ bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) 
                   config_.params_max, offset);
   }
   if (name.size() > config_.param_name_bytes_max) {
-    return refuse("a param's name has % bytes; at most % (param_name_bytes_max)", name.size(),
+    return refuse("param name has % bytes; the limit is % (param_name_bytes_max)", name.size(),
                   config_.param_name_bytes_max);
   }
   for (const Scope::Param& other : known) {
-    if (other.name == name)
-      return refuse("expected each param once, found $ again at byte %", name, offset);
+    if (other.name == name) return refuse("duplicate param $ at byte %", name, offset);
   }
   const Bytes text = decoded(value);
   if (text.size() > config_.param_value_bytes_max) {
-    return refuse("param $ has % bytes; at most % (param_value_bytes_max)", name, text.size(),
-                  config_.param_value_bytes_max);
+    return refuse("value of param $ has % bytes; the limit is % (param_value_bytes_max)", name,
+                  text.size(), config_.param_value_bytes_max);
   }
   known.push_back({name, text});
   return true;
@@ -278,8 +278,8 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
   }
   const Bytes name = decoded(value);
   if (name.size() > config_.resource_bytes_max) {
-    return refuse("resources[%] has % bytes; at most % (resource_bytes_max)", index, name.size(),
-                  config_.resource_bytes_max);
+    return refuse("resources[%] has % bytes; the limit is % (resource_bytes_max)", index,
+                  name.size(), config_.resource_bytes_max);
   }
   message_.resources.push_back(name);
   return true;
@@ -288,7 +288,7 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
 bool MessageDecoder::require(Field field, ion::Kind kind) {
   const Member& member = members_[field];
   if (!member.is_present)
-    return refuse("expected a member \"%\", %", field_names[field], ion::name_of(kind));
+    return refuse("missing member \"%\"; expected %", field_names[field], ion::name_of(kind));
   if (member.value.kind == kind) return true;
   return refuse("\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind),
                 ion::name_of(member.value.kind), member.offset);

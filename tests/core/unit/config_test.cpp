@@ -42,7 +42,7 @@ TEST_CASE("every limit can be set from its lowest to its highest value, and not 
       return wrong;
     };
     const std::string refusal =
-        compose({"the configuration is wrong: \"", limit.name, "\" must be an integer from ",
+        compose({"invalid configuration: \"", limit.name, "\" must be an integer from ",
                  Digits(limit.lowest), " to ", Digits(limit.highest), ", found "});
     CHECK(set(limit.lowest) == "");
     CHECK(set(u64{limit.lowest} + 1) == "");
@@ -56,7 +56,7 @@ TEST_CASE("every limit can be set from its lowest to its highest value, and not 
 
 TEST_CASE("a limit that is no integer is refused with what was found") {
   const std::string refusal =
-      "the configuration is wrong: \"params_max\" must be an integer from 1 to 1024, found ";
+      "invalid configuration: \"params_max\" must be an integer from 1 to 1024, found ";
   CHECK(decode(R"("params_max":"5")") == refusal + "a string");
   CHECK(decode(R"("params_max":null)") == refusal + "null");
   CHECK(decode(R"("params_max":[5])") == refusal + "an array");
@@ -71,7 +71,7 @@ TEST_CASE("a limit that is no integer is refused with what was found") {
 
 TEST_CASE("hash_seed is 16 hex digits") {
   const std::string refusal =
-      "the configuration is wrong: \"hash_seed\" must be a string of 16 lower-case hex digits";
+      "invalid configuration: \"hash_seed\" must be a string of 16 lower-case hex digits";
   Config config;
   CHECK(decode_config(R"({"secrets":["s"],"hash_seed":"fedcba9876543210"})", config).empty());
   CHECK(config.hash_seed == 0xfedcba9876543210);
@@ -84,7 +84,7 @@ TEST_CASE("hash_seed is 16 hex digits") {
 
 TEST_CASE("secrets are one to sixteen non-empty strings") {
   const std::string refusal =
-      "the configuration is wrong: \"secrets\" must be an array of 1 to 16 non-empty strings";
+      "invalid configuration: \"secrets\" must be an array of 1 to 16 non-empty strings";
   const auto decode_secrets = [](Bytes secrets) {
     Config config;
     return decode_config(compose({"{\"secrets\":", secrets, "}"}), config);
@@ -96,55 +96,51 @@ TEST_CASE("secrets are one to sixteen non-empty strings") {
   CHECK(decode_secrets("[\"\"]") == refusal);
   CHECK(decode_secrets("[\"s\",5]") == refusal);
   const std::string never =
-      "the configuration is wrong: a secret has a control character (a newline at its end?) or "
-      "begins or ends with a "
-      "space, and could never match";
+      "invalid configuration: a secret must not begin or end with a space or contain a control "
+      "character (such as a trailing newline)";
   CHECK(decode_secrets("[\"s\\n\"]") == never);
   CHECK(decode_secrets("[\"s\",\" s\"]") == never);
   CHECK(decode_secrets("[\"s \"]") == never);
   CHECK(decode_secrets("[\"s s\"]") == "");
   CHECK(decode_secrets("{}") == refusal);
   Config config;
-  CHECK(decode_config("{}", config) ==
-        "the configuration is wrong: expected \"secrets\", an array with at least one string");
+  CHECK(
+      decode_config("{}", config) ==
+      "invalid configuration: missing \"secrets\"; expected an array of 1 to 16 non-empty strings");
   CHECK(decode_config(R"({"secrets":["\u0073\u00e9"]})", config) == "");
   CHECK(config.secrets == std::vector<std::string>{"sé"});
 }
 
 TEST_CASE("a setting that is unknown or set twice is refused by name") {
   CHECK(decode(R"("parms_max":5)") ==
-        "the configuration is wrong: there is no setting \"parms_max\"; docs/protocol.md lists "
-        "them under Limits");
+        "invalid configuration: unknown setting \"parms_max\"; see \"Limits\" in docs/protocol.md");
   CHECK(decode(R"("params_max":5,"params_max":5)") ==
-        "the configuration is wrong: \"params_max\" is set twice");
-  CHECK(decode(R"("secrets":["s"])") == "the configuration is wrong: \"secrets\" is set twice");
+        "invalid configuration: duplicate setting \"params_max\"");
+  CHECK(decode(R"("secrets":["s"])") == "invalid configuration: duplicate setting \"secrets\"");
   CHECK(decode(R"("hash_seed":"0123456789abcdef","hash_seed":"0123456789abcdef")") ==
-        "the configuration is wrong: \"hash_seed\" is set twice");
+        "invalid configuration: duplicate setting \"hash_seed\"");
 }
 
 TEST_CASE("a client's buffer must hold the largest message") {
   CHECK(decode(R"("client_buffer_bytes_max":4000,"http_body_bytes_max":2000)") == "");
   CHECK(decode(R"("client_buffer_bytes_max":4001,"http_body_bytes_max":2000)") == "");
   CHECK(decode(R"("client_buffer_bytes_max":3999,"http_body_bytes_max":2000)") ==
-        "the configuration is wrong: client_buffer_bytes_max must be at least twice "
-        "http_body_bytes_max, or one large message could "
-        "disconnect its readers");
+        "invalid configuration: client_buffer_bytes_max must be at least twice "
+        "http_body_bytes_max, to hold the largest message");
 }
 
 TEST_CASE("a text that is no configuration is refused with the byte") {
-  const std::string invalid = "the configuration is not valid JSON or ION: ";
+  const std::string invalid = "invalid configuration: not valid JSON or ION: ";
   Config config;
-  CHECK(decode_config("", config) ==
-        invalid + "expected a value, found the end of the text at byte 0");
-  CHECK(decode_config("[]", config) ==
-        "the configuration is wrong: expected an object of settings");
+  CHECK(decode_config("", config) == invalid + "expected a value, found end of text at byte 0");
+  CHECK(decode_config("[]", config) == "invalid configuration: expected an object, found an array");
   CHECK(decode_config("{\"secrets\":[\"s\"]", config) ==
-        invalid + "expected ',' or '}', found the end of the text at byte 16");
+        invalid + "expected ',' or '}', found end of text at byte 16");
   CHECK(decode_config("{\"secrets\":[\"s\"]} x", config) ==
-        invalid + "expected the end, found 'x' at byte 18");
+        invalid + "expected end of text, found 'x' at byte 18");
   CHECK(decode_config("{\"secrets\":[\"s\",]}", config) != "");
   CHECK(decode_config("{\"params_max\":[[[[[[[[1]]]]]]]]}", config) ==
-        invalid + "expected less nesting (at most 8 levels), found '[' at byte 21");
+        invalid + "expected at most 8 levels of nesting, found '[' at byte 21");
 }
 
 TEST_CASE("a refused configuration leaves what was there unchanged") {

@@ -21,47 +21,46 @@ std::string verdict_of(Bytes text, u32 depth_max = 256) {
 
 TEST_CASE("every fault says what was expected, what was found, and at which byte") {
   CHECK(verdict_of("{}") == "accepted");
-  CHECK(verdict_of("") == "expected a value, found the end of the text at byte 0");
+  CHECK(verdict_of("") == "expected a value, found end of text at byte 0");
   CHECK(verdict_of("  \x01") == "expected a value, found byte 0x01 at byte 2");
   CHECK(verdict_of("[1, x]") == "expected a value, found 'x' at byte 4");
   CHECK(verdict_of("trye") == "expected a value, found 't' at byte 0");
   CHECK(verdict_of("nul") == "expected a value, found 'n' at byte 0");
   CHECK(verdict_of("Inf") == "expected a value, found 'I' at byte 0");
   CHECK(verdict_of("-Inf") == "expected a value, found 'I' at byte 1");
-  CHECK(verdict_of("{ a: 1 }") == "expected a string as object key, found 'a' at byte 2");
-  CHECK(verdict_of("{\"a\":1,}") == "expected a string as object key, found '}' at byte 7");
+  CHECK(verdict_of("{ a: 1 }") == "expected a string as an object key, found 'a' at byte 2");
+  CHECK(verdict_of("{\"a\":1,}") == "expected a string as an object key, found '}' at byte 7");
   CHECK(verdict_of("{\"a\" 1}") == "expected ':', found '1' at byte 5");
   CHECK(verdict_of("map { 1, 2 }") == "expected ':', found ',' at byte 7");
   CHECK(verdict_of("{\"a\":1 \"b\":2}") == "expected ',' or '}', found '\"' at byte 7");
   CHECK(verdict_of("set { 1 2 }") == "expected ',' or '}', found '2' at byte 8");
   CHECK(verdict_of("[1}") == "expected ',' or ']', found '}' at byte 2");
   CHECK(verdict_of("map [") == "expected '{' after map or set, found '[' at byte 4");
-  CHECK(verdict_of("set") == "expected '{' after map or set, found the end of the text at byte 3");
+  CHECK(verdict_of("set") == "expected '{' after map or set, found end of text at byte 3");
   CHECK(verdict_of("\"abc") ==
-        "expected the closing '\"' of a string, found the end of the text at byte 4");
+        "expected the closing '\"' of a string, found end of text at byte 4");
   CHECK(verdict_of("\"abc\\") ==
-        "expected the closing '\"' of a string, found the end of the text at byte 5");
+        "expected the closing '\"' of a string, found end of text at byte 5");
   CHECK(verdict_of("\"\\x41\"") ==
         "expected one of \" \\ / b f n r t u after a backslash, found 'x' at byte 2");
   CHECK(verdict_of("\"\\u00G0\"") == "expected four hex digits after \\u, found 'G' at byte 5");
-  CHECK(verdict_of("\"\\u00") ==
-        "expected four hex digits after \\u, found the end of the text at byte 5");
+  CHECK(verdict_of("\"\\u00") == "expected four hex digits after \\u, found end of text at byte 5");
   CHECK(verdict_of("\"a\xc0\x80\"") == "expected well-formed UTF-8, found byte 0xc0 at byte 2");
-  CHECK(verdict_of("-") == "expected a digit, found the end of the text at byte 1");
+  CHECK(verdict_of("-") == "expected a digit, found end of text at byte 1");
   CHECK(verdict_of("1.x") == "expected a digit, found 'x' at byte 2");
   CHECK(verdict_of("[1e+]") == "expected a digit, found ']' at byte 4");
   CHECK(verdict_of("[date:2026-02-30]") ==
-        "expected an ISO 8601 date that exists, as in date:2026-01-27T15:30:00.000Z, found 'd' at "
+        "expected a valid ISO 8601 date such as date:2026-01-27T15:30:00.000Z, found 'd' at "
         "byte 1");
   CHECK(verdict_of("{\"a\":{\"__proto__\":1}}") ==
         "expected a key other than __proto__, constructor and prototype, found '\"' at byte 6");
-  CHECK(verdict_of("[[[]]]", 2) == "expected less nesting (at most 2 levels), found '[' at byte 2");
+  CHECK(verdict_of("[[[]]]", 2) == "expected at most 2 levels of nesting, found '[' at byte 2");
   CHECK(verdict_of("map{1:set{}}", 1) ==
-        "expected less nesting (at most 1 levels), found '{' at byte 9");
-  CHECK(verdict_of("1 2") == "expected the end, found '2' at byte 2");
-  CHECK(verdict_of("01") == "expected the end, found '1' at byte 1");
+        "expected at most 1 levels of nesting, found '{' at byte 9");
+  CHECK(verdict_of("1 2") == "expected end of text, found '2' at byte 2");
+  CHECK(verdict_of("01") == "expected end of text, found '1' at byte 1");
   CHECK(verdict_of("\xef\xbb\xbf{}") == "expected a value, found byte 0xef at byte 0");
-  CHECK(verdict_of("{}\xc2\xa0") == "expected the end, found byte 0xc2 at byte 2");
+  CHECK(verdict_of("{}\xc2\xa0") == "expected end of text, found byte 0xc2 at byte 2");
 }
 
 TEST_CASE("the depth is bounded exactly, up to the ceiling") {

@@ -69,7 +69,7 @@ for (const [what, answer, expected] of [
     "breaks off",
     (response) =>
       response.writeHead(400, { "Content-Length": 10 }).write("x", () => response.destroy()),
-    /"fault": "server".*could not be reached, or broke off/,
+    /"fault": "server".*could not be reached or closed/,
   ],
 ] as [string, Answer, RegExp][]) {
   test(`an app server that ${what} costs its sender an error, and nobody else anything`, async () => {

@@ -59,7 +59,7 @@ const SUBJECTS: Record<string, RegExp> = {
   "a record in rows": /, [12] in rows/,
   "too many topics": /topics_per_client_max/,
   "a token in use": /register again: 409/,
-  "a token that is over": /not valid here/,
+  "a token that is over": /invalid token/,
   "a frame too large": /frame_bytes_max/,
   "no UTF-8": /found byte 0xff/,
   "a token that expires": /ms pass\n( {2}client .*\n)* {2}\{.*\n {2}stored: \[\],/,

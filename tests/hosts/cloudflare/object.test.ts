@@ -189,7 +189,7 @@ test("a damaged record costs its token and nothing else", async () => {
   await sidekick.sql("UPDATE token SET record = CAST('{ damaged' AS BLOB)");
   await sidekick.evict("hibernate");
   client.send({ type: "subscribe", token: "token-to-be-damaged" });
-  assert.match(await client.nextText(), /not valid here/);
+  assert.match(await client.nextText(), /invalid token/);
   assert.equal(await sidekick.rows("token"), 0);
   await post(sidekick.port, "/resources", { resources: ["todo/1"] });
   assert.equal((await settle(client)).length, 1);
@@ -235,7 +235,7 @@ test("after the resume window a token is over, also if nobody woke the object me
   await until(async () => (await sidekick.rows("token")) === 0); // by the alarm
   const back = await TestClient.connect(sidekick.port);
   back.send({ type: "subscribe", token: "token-nobody-comes-back-for" });
-  assert.match(await back.nextText(), /not valid here/);
+  assert.match(await back.nextText(), /invalid token/);
 });
 
 // --- alarms ---------------------------------------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ test("a token is over when its time is, however late the alarm", async () => {
   await until(async () => (await sidekick.test("alarms")) === 1);
   assert.equal(await sidekick.rows("token"), 1);
   client.send({ type: "subscribe", token: "token-that-is-over" });
-  assert.match(await client.nextText(), /not valid here/);
+  assert.match(await client.nextText(), /invalid token/);
   assert.equal(await sidekick.rows("token"), 0);
   // What is registered while the late one is still out has an alarm of its own.
   await registerToken(sidekick.port, "token-that-comes-later");

@@ -70,7 +70,7 @@ test("after the window its token is over; the client is told so, asks the app se
   await backDoor(`clock?at=${Date.now() + 61_000}`); // token_resume_ms and a little more
   const { peer, messages } = await comeBack(seat.token);
   const refused = await peer.received.find("an error", ({ type }) => type === "error");
-  assert.match(JSON.stringify(refused), /not valid here/);
+  assert.match(JSON.stringify(refused), /invalid token/);
   const again = await peer.join("chat", room, { username: "bob" });
   assert.notEqual(again.token, seat.token);
   assert.equal(await world.app.sendMessage("chat", room, "to the new token"), null);

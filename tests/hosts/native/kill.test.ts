@@ -112,7 +112,7 @@ async function check(port: number, known: Known): Promise<void> {
       may.has(is),
       `${token}: expected ${[...may].join(" or ")}, got ${JSON.stringify(answer)}`,
     );
-    if (is === GONE) assert.match(answer.error.message, /^the token is not valid here/);
+    if (is === GONE) assert.match(answer.error.message, /^invalid token/);
     known.set(token, new Set([is]));
   }
   await client.settled();

@@ -47,9 +47,9 @@ struct Verdict {
   bool ok() const { return fault == Fault::none; }
 };
 
-/// "expected ',' or '}', found 'x' at byte 17". `text` is the text that was read. `depth_max` only
-/// matters for less_depth.
-std::string describe(Verdict verdict, Bytes text, u32 depth_max);
+/// "expected ',' or '}', found 'x' at byte 17". `text` is the text that was read. `depth_max` and
+/// the name of the setting it comes from (empty: none) are used for less_depth only.
+std::string describe(Verdict verdict, Bytes text, u32 depth_max, Bytes limit_name = {});
 
 /// Whether `text` is one ION document with at most `depth_max` (<= depth_ceiling) levels of
 /// nesting.
