@@ -1,3 +1,3 @@
 #!/usr/bin/env node
-// The command covenant-sidekick. Not a build product, since npm links a package's commands before anything is built.
+// An alias of sidekick-serve: @covenant-rpc/server has a command of this name, too.
 import "../dist/node/cli.js";

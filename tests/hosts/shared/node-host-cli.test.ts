@@ -1,4 +1,4 @@
-// The command covenant-sidekick as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
+// The command sidekick-serve as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn } from "node:child_process";

@@ -10,29 +10,31 @@ import { createLog, LOG_LEVELS } from "./log.js";
 import type { SidekickOptions } from "./server.js";
 import { readDefaultModule, startSidekick } from "./server.js";
 
-const HELP = `covenant-sidekick: holds the WebSockets of a Covenant app, and carries its channels and resource updates
+const HELP = `sidekick-serve: WebSocket server for a Covenant app: channels and resource updates
 
-Usage: covenant-sidekick --secret SECRET [options]
+Usage: sidekick-serve --secret SECRET [options]
 
-  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
-      --host ADDRESS       address to listen on (SIDEKICK_HOST, default all)
-  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required); repeat the flag
-                           to accept several while one is being replaced
-      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
-      --server-url URL     where messages of clients are sent, e.g. http://localhost:3000/api/covenant
-                           (SIDEKICK_SERVER_URL); needed for channels, not for resources. Without user and password
-      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
-      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md. It may also hold
-                           "secrets", a list: they count where neither the flag nor the variable gives any
-      --record FILE        append a trace of everything that goes in and out. It contains messages, contexts and tokens:
-                           keep it as you keep those
-      --log-level LEVEL    ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
-  -h, --help               this text
-  -v, --version            the version
+  -p, --port NUMBER         port to listen on; 0: any free port (SIDEKICK_PORT, default 3000)
+      --host ADDRESS        address to listen on (SIDEKICK_HOST, default all)
+  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
+                            repeat the flag to accept several during a rotation
+      --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
+                            and password (SIDEKICK_SERVER_URL); required for channels
+      --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
+                            docs/protocol.md in this package. It may also hold "secrets", a list,
+                            used if neither the flag nor the variable is set
+      --record FILE         append a trace of everything that goes in and out; the file
+                            contains messages, contexts and tokens
+      --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
+  -h, --help                this text
+  -v, --version             the version
 
-A flag goes before its environment variable, and that before the file.
-Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once,
-but for a recording, which is written to its end.
+Precedence: flag, environment variable, config file.
+On SIGTERM or SIGINT it stops accepting, lets forwards in flight finish and closes sockets with
+1001. On a second signal it exits at once, after flushing an active recording.
+Alias: covenant-sidekick.
 `;
 
 /** The command line or the configuration file is invalid. */
@@ -42,9 +44,7 @@ try {
   await main();
 } catch (error) {
   const usage = error instanceof UsageError || isParseArgsError(error);
-  console.error(
-    `covenant-sidekick: ${describe(error)}${usage ? "\nTry covenant-sidekick --help" : ""}`,
-  );
+  console.error(`sidekick-serve: ${describe(error)}${usage ? "\nTry sidekick-serve --help" : ""}`);
   process.exit(usage ? 2 : 1);
 }
 

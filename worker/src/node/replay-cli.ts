@@ -8,12 +8,15 @@ import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
 import { readDefaultModule } from "./server.js";
 
-const HELP = `covenant-sidekick-replay TRACE... [--module FILE]
+const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
 
-Replays traces recorded with covenant-sidekick --record, and demands the same actions byte for byte. A recording that was cut
-off is replayed as far as it goes.
---module: the WebAssembly module to replay on (default: the one of this package).
-Exit status: 0 all equal, 1 a difference, 2 a trace or the module cannot be read.
+Replays traces recorded with sidekick-serve --record and compares every action byte for byte. A
+truncated recording is replayed up to its end.
+
+  --module FILE  the WebAssembly module to replay on (default: the module of this package)
+  -h, --help     this text
+
+Exit status: 0 all equal, 1 difference, 2 usage or input error.
 `;
 
 try {

@@ -1,4 +1,4 @@
-// Another host than Node's, as a process of its own: SIDEKICK_COMMAND, split at spaces, takes the flags of covenant-sidekick. For traps on
+// Another host than Node's, as a process of its own: SIDEKICK_COMMAND, split at spaces, takes the flags of sidekick-serve. For traps on
 // demand it must be one that was built for tests (worker/native/testing.hpp).
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
