@@ -1,7 +1,7 @@
 // What the Cloudflare Worker costs, in workerd on this machine, beside a Durable Object that does the same with Maps.
 //   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps] [--wake-only]
 // CPU is that of the workerd process. The clock of a Worker stands still while it computes, so everything is timed from outside.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -156,8 +156,10 @@ async function measureWake(
     [] as { wall: number; cpu: number }[],
     [] as { wall: number; cpu: number }[],
   ];
-  for (let i = 0; i < rounds * 2; i++)
-    asleep.push(await timed(true)), awake.push(await timed(false));
+  for (let i = 0; i < rounds * 2; i++) {
+    asleep.push(await timed(true));
+    awake.push(await timed(false));
+  }
   const of = (what: "wall" | "cpu") =>
     median(asleep.map((one) => one[what])) - median(awake.map((one) => one[what]));
   return { wall: of("wall"), cpu: of("cpu") };

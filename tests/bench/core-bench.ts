@@ -20,7 +20,8 @@ const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
 function measure(batch: number, phases: (() => void)[]): number[] {
   const spend = (rounds: number): number[] => {
     const spent = phases.map(() => 0);
-    for (let i = 0; i < rounds; i++) phases.forEach((phase, at) => (spent[at]! += elapsed(phase)));
+    for (let i = 0; i < rounds; i++)
+      for (const [at, phase] of phases.entries()) spent[at]! += elapsed(phase);
     return spent;
   };
   for (const start = Date.now(); Date.now() - start < warmUpMs; ) spend(1); // engines compile in the background, while it runs
@@ -136,7 +137,11 @@ function measureThroughHub(file: string): void {
   report(
     "through Hub.handle",
     ["one publish"],
-    measure(batch, [() => clients.forEach(() => post("/message", body))]),
+    measure(batch, [
+      () => {
+        for (const _ of clients) post("/message", body);
+      },
+    ]),
   );
 }
 

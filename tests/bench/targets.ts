@@ -274,7 +274,10 @@ export class Child {
     for (let tries = 0; tries < 300 && !this.gone; tries++) {
       const open = await new Promise<boolean>((resolve) => {
         const socket = connect(port, "127.0.0.1");
-        socket.once("connect", () => (socket.destroy(), resolve(true)));
+        socket.once("connect", () => {
+          socket.destroy();
+          resolve(true);
+        });
         socket.once("error", () => resolve(false));
       });
       if (open) return;

@@ -41,8 +41,8 @@ export function intendedDifferences(bytes: Uint8Array): Set<Difference> {
 }
 
 function hasWholeEscapes(string: string): boolean {
-  for (const [escape] of string.matchAll(/\\u[^]{4}|\\[^u]/g)) {
-    if (escape.startsWith("\\u") && !/^\\u[0-9a-fA-F]{4}$/.test(escape)) return false;
+  for (const [escaped] of string.matchAll(/\\u[^]{4}|\\[^u]/g)) {
+    if (escaped.startsWith("\\u") && !/^\\u[0-9a-fA-F]{4}$/.test(escaped)) return false;
   }
   return true;
 }

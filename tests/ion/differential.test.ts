@@ -94,7 +94,7 @@ test("a lone surrogate that UTF-8 made U+FFFD is U+FFFD to both", () => {
     Buffer.from(ION.stringify(generateValue(random))),
   );
   const answers = checkNatively(texts);
-  texts.forEach((text, i) => compare(text, answers[i]!));
+  for (const [i, text] of texts.entries()) compare(text, answers[i]!);
 });
 
 test("on spoiled texts we accept what the reference accepts, with the same value, but for the intended differences", (t) => {

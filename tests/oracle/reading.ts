@@ -78,8 +78,7 @@ export function isTooLong({ token, channel, params, resources }: Message): boole
     (token !== undefined && isOver(token, NUMBERS.token_bytes_max)) ||
     (channel !== undefined && isOver(channel, NUMBERS.channel_bytes_max)) ||
     (params !== undefined && areTooLong(params)) ||
-    (resources !== undefined &&
-      resources.some((resource) => isOver(resource, NUMBERS.resource_bytes_max)))
+    resources?.some((resource) => isOver(resource, NUMBERS.resource_bytes_max)) === true
   );
 }
 

@@ -53,7 +53,7 @@ test("record --module makes the recording that is there", async () => {
 });
 
 test("upgrade-check says what is wrong with a trace as the other commands do, and finds nothing in one without inputs", async () => {
-  const header = readFileSync(trace, "utf8").split("\n")[0] + "\n";
+  const header = `${readFileSync(trace, "utf8").split("\n")[0]}\n`;
   const check = async (text: string) => {
     writeFileSync(join(folder, "check.jsonl"), text);
     const { status, stdout, stderr } = await run(tool, [

@@ -48,9 +48,7 @@ async function main(): Promise<void> {
   const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
   const secret = flags.secret ?? env("SIDEKICK_SECRET");
   if (secret === undefined)
-    throw new Error(
-      "a secret is required: set --secret or SIDEKICK_SECRET",
-    );
+    throw new Error("a secret is required: set --secret or SIDEKICK_SECRET");
   const limits =
     flags.config === undefined
       ? {}

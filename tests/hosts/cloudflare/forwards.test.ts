@@ -15,7 +15,6 @@ import {
   start,
   startWithApp,
   stopAll,
-  TestClient,
   until,
 } from "./support/sidekick.ts";
 

@@ -8,7 +8,6 @@ import {
   post,
   RawConnection,
   registerToken,
-  request,
   settle,
   start,
   startWithApp,

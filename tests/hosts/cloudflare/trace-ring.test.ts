@@ -2,7 +2,9 @@
 // needs the types of Workers, which are not those of Node.
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { TraceRing } from "../../../worker/dist/cloudflare/trace-ring.js";
+
+const built = "../../../worker/dist/cloudflare/trace-ring.js"; // a name, so that types can be checked before it is built
+const { TraceRing } = await import(built);
 
 /** As much of a Durable Object's storage as the ring uses. */
 function fakeStorage() {

@@ -204,9 +204,7 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   assert.equal(statuses.at(-1), 503, "at last the disk is full");
   assert.ok(statuses.length > 5 && statuses.slice(0, -1).every((status) => status === 200));
   await eventually(() =>
-    /error storage failed; changes are rejected until it recovers error=/.test(
-      server.output(),
-    ),
+    /error storage failed; changes are rejected until it recovers error=/.test(server.output()),
   );
 
   taker.send({ type: "subscribe", token: "token-0" });
@@ -295,7 +293,7 @@ test("a token that expires in the far future is good, and costs nothing until th
     const first = run(["--data", data]);
     await registerToken(await first.port(), "token-1");
     assert.equal(await first.kill("SIGTERM"), 0);
-    sql(data, "'update tokens set expires_at=%d' % (" + expires + ")");
+    sql(data, `'update tokens set expires_at=%d' % (${expires})`);
     const second = run(["--data", data]);
     const port = await second.port();
     assert.equal(await isSpinning(second.pid), false, expires);

@@ -95,7 +95,11 @@ describe("the data folder", () => {
       file,
       "this is no database, but it is long enough to be taken for one at first sight ".repeat(100),
     );
-    await refuses(["--data", folder], 1, /tokens\.sqlite is damaged or not a database: move it away/);
+    await refuses(
+      ["--data", folder],
+      1,
+      /tokens\.sqlite is damaged or not a database: move it away/,
+    );
     assert.match(await readFile(file, "utf8"), /^this is no database/);
 
     const later = await newFolder();
@@ -103,7 +107,11 @@ describe("the data folder", () => {
     const bytes = await readFile(join(later, "tokens.sqlite"));
     bytes.writeUInt32BE(99, 60); // user_version: SQLite's file format, 1.3
     await writeFile(join(later, "tokens.sqlite"), bytes);
-    await refuses(["--data", later], 1, /written by a later Sidekick \(format 99, this one reads 1\)/);
+    await refuses(
+      ["--data", later],
+      1,
+      /written by a later Sidekick \(format 99, this one reads 1\)/,
+    );
     bytes.writeInt32BE(-5, 60);
     await writeFile(join(later, "tokens.sqlite"), bytes);
     await refuses(

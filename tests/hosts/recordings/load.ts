@@ -185,7 +185,9 @@ class Crowd {
     const ways: (() => void)[] = [
       () => send(about()),
       () => send({ text: about(), n: [1, 2.5, null, { deep: [[[]]] }] }),
-      () => [1, 2, 3].forEach(() => send(about())),
+      () => {
+        for (let i = 0; i < 3; i++) send(about());
+      },
       () => visitor.say({ type: "listen", resources: [this.#todo(), this.#todo()] }),
       () => visitor.say({ type: "unlisten", resources: [this.#todo()] }),
       () => visitor.say({ type: "subscribe", token: token.token }),

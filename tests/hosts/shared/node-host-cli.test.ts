@@ -14,7 +14,9 @@ import { eventually, request, TestClient } from "./support/sidekick.ts";
 const isUnderBunOrDeno = otherHost?.some((word) => /(^|\/)(bun|deno)$/.test(word)) ?? false;
 
 const leftRunning = new Set<ChildProcess>();
-after(() => leftRunning.forEach((child) => child.kill("SIGKILL")));
+after(() => {
+  for (const child of leftRunning) child.kill("SIGKILL");
+});
 
 function pipe(folder: string): string {
   const path = join(folder, "pipe");

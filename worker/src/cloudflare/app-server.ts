@@ -35,9 +35,7 @@ export class AppServer extends WorkerEntrypoint<Env> {
   ): Promise<ForwardAnswer> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
-      logOnce(
-        "a client sent a message, but no app server is configured: set SIDEKICK_SERVER_URL",
-      );
+      logOnce("a client sent a message, but no app server is configured: set SIDEKICK_SERVER_URL");
       return NO_ANSWER;
     }
     try {

@@ -271,11 +271,7 @@ class Awake {
         // that follow.
         isStored = false;
         if ("client" in input)
-          this.#end(
-            input.client,
-            CLOSE_INTERNAL_ERROR,
-            "internal error: storage failed",
-          );
+          this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error: storage failed");
       }
     }
     // After the actions: the next call on the hub invalidates their views.

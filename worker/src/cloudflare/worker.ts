@@ -137,10 +137,7 @@ class Front {
     const origin = request.headers.get("Origin");
     if (allowedOrigins !== undefined && (origin === null || !allowedOrigins.includes(origin))) {
       return responseOf(
-        plainAnswer(
-          403,
-          "Forbidden: this origin may not open a socket (SIDEKICK_ALLOWED_ORIGINS)",
-        ),
+        plainAnswer(403, "Forbidden: this origin may not open a socket (SIDEKICK_ALLOWED_ORIGINS)"),
       );
     }
     return this.#object().fetch(request);

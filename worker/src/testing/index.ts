@@ -9,13 +9,15 @@ import { readDefaultModule } from "../node/server.js";
 
 type Params = Record<string, string>;
 type MaybePromise<T> = T | Promise<T>;
+// biome-ignore lint/suspicious/noExplicitAny: as in `@covenant-rpc/core`, whose handlers name the type they expect.
+type Anything = any;
 
 /** The result of an app server's `onMessage`: null, or the error. */
 export type ServerCallback = (
   channel: string,
   params: Params,
-  data: any,
-  context: any,
+  data: Anything,
+  context: Anything,
 ) => Promise<{ fault: "client" | "server"; message: string } | null>;
 
 /** Equals `ServerToSidekickConnection` of `@covenant-rpc/core`. */
@@ -33,11 +35,11 @@ export interface ConnectionFromServer {
 /** Equals `ClientToSidekickConnection` of `@covenant-rpc/core`. */
 export interface ConnectionFromClient {
   sendMessage(message: object): void;
-  // The message is a `SidekickOutgoingMessage`; `any` lets a handler name that type.
-  onMessage(handler: (message: any) => MaybePromise<void>): () => void;
+  // The message is a `SidekickOutgoingMessage`; a handler may name that type.
+  onMessage(handler: (message: Anything) => MaybePromise<void>): () => void;
 }
 
-type Handler = (message: any) => MaybePromise<void>;
+type Handler = (message: Anything) => MaybePromise<void>;
 
 const SECRET = "internal";
 const TIMER_MS_MAX = 2 ** 31 - 1;
@@ -118,7 +120,9 @@ export class InternalSidekick {
       case "send": {
         const message = text(action.text);
         const clients = [...action.clients];
-        queueMicrotask(() => clients.forEach((client) => this.#deliver(client, message)));
+        queueMicrotask(() => {
+          for (const client of clients) this.#deliver(client, message);
+        });
         return;
       }
       case "respond": {

@@ -16,7 +16,7 @@ export const ionValues: Record<string, unknown> = {
     Number.MIN_VALUE,
     1e-7,
     Number.EPSILON,
-    12345678901234567890,
+    1234567890 * 1e10,
   ],
   "minus zero": -0,
   NaN: NaN,
