@@ -1,6 +1,7 @@
 # The native tests and fuzzers. Debian's doctest and nlohmann_json.
 enable_testing()
 find_package(doctest REQUIRED)
+include(doctest)
 option(SIDEKICK_FUZZERS "Build the libFuzzer targets (clang)" OFF)
 
 # An ION reader and writer of its own, which shares no code with the core's: the second opinion of the tests.
@@ -41,13 +42,20 @@ target_compile_definitions(sidekick-unit-tests PRIVATE
   SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
 target_link_libraries(sidekick-unit-tests PRIVATE
   sidekick_scenario sidekick_trace_reader sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
-add_test(NAME unit COMMAND sidekick-unit-tests)
+# Each conversation is a test of its own: ctest -R conversation.tokens
+add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")
+file(GLOB conversations CONFIGURE_DEPENDS tests/core/conversations/*.txt)
+set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversations}")  # lists them anew
+doctest_discover_tests(sidekick-unit-tests TEST_SPEC "conversation.*")
 
 # The golden traces through the command that a user has.
 add_test(NAME replay COMMAND sh -c "exec \"$1\" \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 
 include(tests/sim/sim.cmake)
+if(SIDEKICK_QUICK)
+  return()
+endif()
 include(tests/module/wasmtime.cmake)
 include(tests/trace/trace.cmake)
 include(tests/fuzz/fuzz.cmake)

@@ -45,7 +45,9 @@ if(SIDEKICK_IS_MODULE)
 endif()
 
 find_package(nlohmann_json REQUIRED)
-include(worker/native/wasmtime/wasmtime.cmake)
+if(NOT SIDEKICK_QUICK)
+  include(worker/native/wasmtime/wasmtime.cmake)
+endif()
 
 # Reading and replaying traces: for the commands, the tests and the fuzzers.
 add_library(sidekick_trace_reader STATIC ${SIDEKICK_TRACE_READER_SOURCES})

@@ -1,9 +1,11 @@
-// Holds every conversation of conversations/*.txt, and keeps each file's trace in
-// tests/core/traces.
+// Registers each conversation of conversations/*.txt as a test case with its own name, and each
+// file as one more, which keeps the file's trace in tests/core/traces.
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <set>
 
 #include "conversation.hpp"
 #include "sidekick/text.hpp"
@@ -13,44 +15,105 @@ namespace {
 using namespace sidekick;
 using namespace sidekick::test;
 
-std::vector<std::string> file_names() {
-  std::vector<std::string> names;
+struct File {
+  std::string name;
+  std::string path;
+  std::vector<Conversation> conversations;
+};
+
+std::vector<File> read_files() {
+  std::vector<File> files;
   for (const auto& entry : std::filesystem::directory_iterator(SIDEKICK_CONVERSATIONS)) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
+    if (entry.path().extension() != ".txt") continue;
+    files.push_back({entry.path().stem().string(), entry.path().string(), {}});
+    files.back().conversations = parse_conversations(read_file(files.back().path));
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  std::ranges::sort(files, {}, &File::name);
+  return files;
 }
 
-TEST_CASE(
-    "every conversation goes as it is written, and its trace is the one that all hosts replay") {
-  CHECK(file_names().size() >= 10);
-  for (const std::string& name : file_names()) {
-    const std::string path = compose({SIDEKICK_CONVERSATIONS, "/", name, ".txt"});
-    const std::vector<Conversation> conversations = parse_conversations(read_file(path));
-    CHECK_FALSE(conversations.empty());
-    std::string text;
-    std::string trace;
-    for (const Conversation& conversation : conversations) {
-      std::string wrong;
-      text += compose({"=== ", conversation.title, "\n"});
-      for (const std::string& line : hold(conversation, trace, wrong))
-        text += compose({line, "\n"});
-      if (!wrong.empty()) FAIL_CHECK(path, ": in \"", conversation.title, "\": ", wrong);
-    }
-    if (const std::string difference = check_golden(path, text); !difference.empty())
-      FAIL_CHECK(difference);
-    const std::string difference =
-        check_golden(compose({SIDEKICK_TRACES, "/", name, ".jsonl"}), trace);
-    if (!difference.empty()) FAIL_CHECK(difference);
-  }
+void hold_alone(const File& file, const Conversation& conversation) {
+  std::string trace;
+  std::string wrong;
+  const std::vector<std::string> lines = hold(conversation, trace, wrong);
+  if (!wrong.empty()) FAIL_CHECK(wrong);
+  if (is_updating()) return;  // the file's own test case writes it
+  const auto [expected, actual] = std::ranges::mismatch(conversation.lines, lines);
+  const bool is_same = expected == conversation.lines.end() && actual == lines.end();
+  const auto line = conversation.line + 1 + (expected - conversation.lines.begin());
+  CHECK_MESSAGE(is_same, file.path, ":", line,
+                "\n  expected: ", expected == conversation.lines.end() ? "(the end)" : *expected,
+                "\n  got:      ", actual == lines.end() ? "(the end)" : *actual);
 }
+
+void hold_all(const File& file) {
+  CHECK_FALSE(file.conversations.empty());
+  std::string text;
+  std::string trace;
+  for (const Conversation& conversation : file.conversations) {
+    std::string wrong;
+    text += compose({"=== ", conversation.title, "\n"});
+    for (const std::string& line : hold(conversation, trace, wrong)) text += compose({line, "\n"});
+    if (!wrong.empty()) FAIL_CHECK(file.path, ": in \"", conversation.title, "\": ", wrong);
+  }
+  if (const std::string difference = check_golden(file.path, text); !difference.empty())
+    FAIL_CHECK(difference);
+  const std::string difference =
+      check_golden(compose({SIDEKICK_TRACES, "/", file.name, ".jsonl"}), trace);
+  if (!difference.empty()) FAIL_CHECK(difference);
+}
+
+struct Case {
+  const File* file;
+  const Conversation* conversation;  ///< null: all of them
+};
+
+/// By the name of the test case. Its keys live as long as doctest needs the names.
+std::map<std::string, Case>& cases() {
+  static std::map<std::string, Case> all;
+  return all;
+}
+
+void run_case() {
+  const Case& the_case = cases().at(doctest::getContextOptions()->currentTest->m_name);
+  the_case.conversation != nullptr ? hold_alone(*the_case.file, *the_case.conversation)
+                                   : hold_all(*the_case.file);
+}
+
+void register_case(std::string name, const Case& the_case, u32 line) {
+  std::ranges::replace(name, ';', ',');  // ends an element in CMake's list of tests
+  const auto [entry, is_new] = cases().emplace(name, the_case);
+  if (!is_new) return;  // the test of the titles says so
+  // As TEST_CASE does it, which takes names from the source only.
+  doctest::detail::regTest(doctest::detail::TestCase(run_case, the_case.file->path.c_str(), line,
+                                                     doctest::detail::TestSuite()) *
+                           entry->first.c_str());
+}
+
+const std::vector<File>& files() {
+  static const std::vector<File> all = read_files();
+  return all;
+}
+
+const bool are_registered = [] {
+  for (const File& file : files()) {
+    for (const Conversation& conversation : file.conversations) {
+      register_case(compose({"conversation.", file.name, ": ", conversation.title}),
+                    {&file, &conversation}, conversation.line);
+    }
+    register_case(
+        compose({"conversation.", file.name, ".jsonl is the trace of ", file.name, ".txt"}),
+        {&file, nullptr}, 0);
+  }
+  return true;
+}();
 
 TEST_CASE("every conversation has a title of its own") {
+  CHECK(files().size() >= 10);
+  CHECK(are_registered);
   std::set<std::string> titles;
-  for (const std::string& name : file_names()) {
-    for (const Conversation& conversation :
-         parse_conversations(read_file(compose({SIDEKICK_CONVERSATIONS, "/", name, ".txt"})))) {
+  for (const File& file : files()) {
+    for (const Conversation& conversation : file.conversations) {
       CAPTURE(conversation.title);
       CHECK(titles.insert(conversation.title).second);
     }
