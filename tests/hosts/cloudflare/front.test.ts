@@ -188,7 +188,7 @@ for (const [what, env, expected] of [
   [
     "a server URL with a password",
     { SIDEKICK_SERVER_URL: "https://ann:private-password@private.example.com/" },
-    /SIDEKICK_SERVER_URL: a user or password/,
+    /SIDEKICK_SERVER_URL: a user name or password/,
   ],
   [
     "a server URL that is none",

@@ -413,7 +413,7 @@ test("a forwarder that is destroyed answers nobody", async () => {
 });
 
 test("a server URL that cannot be used is refused with a clear text", () => {
-  assert.throws(() => forwarder("localhost"), /expected something like http:\/\/localhost:3000/);
+  assert.throws(() => forwarder("localhost"), /expected a URL like http:\/\/localhost:3000/);
   assert.throws(() => forwarder("ftp://localhost/"), /got "ftp:/);
   for (const url of [
     "http://user@localhost/",
@@ -427,7 +427,7 @@ test("a server URL that cannot be used is refused with a clear text", () => {
       url,
     );
   }
-  assert.throws(() => forwarder("http://user:word@localhost/"), /leave them out/);
+  assert.throws(() => forwarder("http://user:word@localhost/"), /remove them and use the server secret/);
 });
 
 test("a recording is appended, for its owner only, and complete when closed", async () => {
@@ -504,7 +504,7 @@ test("a recording that breaks while it is being closed says so, once", {
   recorder.write(Buffer.from("line\n"));
   await recorder.close();
   assert.equal(lines.length, 1);
-  assert.match(lines[0]!, /recording has stopped, its end is missing.*ENOSPC/);
+  assert.match(lines[0]!, /recording has stopped; its end is missing.*ENOSPC/);
 });
 
 test("the guard lets only the Sidekick call ?type=channel", () => {
