@@ -1,4 +1,4 @@
-// Inputs and actions as C++ types, made from border.def.
+// Inputs and actions as C++ types, generated from border.def.
 #pragma once
 
 #include <cstddef>
@@ -43,8 +43,8 @@ namespace action {
 #include "sidekick/border.def"
 }  // namespace action
 
-/// One of the inputs. The bytes it points to belong to the caller and need to live for the call
-/// only.
+/// One of the inputs. The bytes it points to belong to the caller and must live until the call
+/// returns.
 struct Input {
   InputTag tag;
   union {
@@ -57,7 +57,7 @@ struct Input {
 #include "sidekick/border.def"
 };
 
-/// One of the actions. What it points to is valid until the next call on the hub that made it.
+/// One of the actions. What it points to is valid until the next call on the hub that added it.
 struct Action {
   ActionTag tag;
   union {
@@ -70,28 +70,28 @@ struct Action {
 #include "sidekick/border.def"
 };
 
-/// The shapes of inputs and actions as data, so that the WASM border and the traces walk fields
-/// instead of naming them again.
+/// The shapes of inputs and actions as data, so that the WASM border and the traces iterate over
+/// fields instead of listing them again.
 enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids };
 
 struct Field {
   Bytes name;
   FieldKind kind = FieldKind::end;
-  u32 offset = 0;  ///< in the input's or action's own struct
+  u32 offset = 0;  ///< within the struct of the input or action
 };
 
 struct Shape {
   u32 tag = 0;
   Bytes name;
-  const Field* fields = nullptr;  ///< up to one of kind end
+  const Field* fields = nullptr;  ///< terminated by a field of kind end
 };
 
-/// The shape with this tag, or nullptr.
+/// Returns the shape with this tag, or nullptr.
 const Shape* find_input_shape(u32 tag);
 const Shape* find_action_shape(u32 tag);
 
-/// Where the one struct that an input or action holds begins: all members of the union share this
-/// address.
+/// Returns the address of the struct that an input or action holds: all members of the union share
+/// it.
 inline const char* fields_of(const Input& input) {
   return reinterpret_cast<const char*>(&input.timer_fired);
 }
@@ -105,8 +105,8 @@ const T& field_at(const char* fields, const Field& field) {
   return *reinterpret_cast<const T*>(fields + field.offset);
 }
 
-/// The consequences of one input, in the order in which they must be performed, and the texts they
-/// point to.
+/// The consequences of one input, in the order in which the host must perform them, and the texts
+/// they point to.
 class Actions {
  public:
   void clear() {

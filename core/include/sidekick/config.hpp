@@ -1,4 +1,4 @@
-// What a hub is told at birth. Read from one JSON or ION text, the same on every host.
+// The configuration of a hub, read from one JSON or ION text that is the same on every host.
 #pragma once
 
 #include <string>
@@ -12,16 +12,16 @@ struct Config {
 #define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason) u32 name = default_value;
 #include "sidekick/limits.def"
 
-  /// Bearer secrets the app server may present; several while one is being rotated out. Never
-  /// leaves the hub.
+  /// Bearer secrets the app server may present; more than one during a rotation. They never leave
+  /// the hub.
   std::vector<std::string> secrets;
 
-  /// Seeds the hash tables, since resource names come from strangers: a host that serves any must
-  /// give a random one. 16 hex digits in the text. Part of a trace.
+  /// Seeds the hash tables. Strangers choose resource names, so a host that serves them must pass a
+  /// random seed. 16 hex digits in the text. Part of a trace.
   u64 hash_seed = 0;
 };
 
-/// One row of limits.def, for those who walk them all.
+/// One row of limits.def, for code that iterates over all limits.
 struct LimitEntry {
   Bytes name;
   u32 Config::* value;
@@ -36,8 +36,8 @@ inline constexpr LimitEntry limits[] = {
 };
 
 /// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings)
-/// and `hash_seed` (16 hex digits); only `secrets` is required. Returns an empty text, or what is
-/// wrong and where; `config` is then unchanged.
+/// and `hash_seed` (16 hex digits). Only `secrets` is required. Returns an empty text on success.
+/// Otherwise returns what is wrong and where, and leaves `config` unchanged.
 std::string decode_config(Bytes text, Config& config);
 
 }  // namespace sidekick

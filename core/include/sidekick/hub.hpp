@@ -11,38 +11,37 @@ namespace sidekick {
 
 class Hub {
  public:
-  /// `config` must come from decode_config, or keep to the bounds of limits.def and hold a secret.
+  /// `config` must come from decode_config, or respect limits.def and contain a secret.
   explicit Hub(Config config);
   ~Hub();
   Hub(const Hub&) = delete;
   Hub& operator=(const Hub&) = delete;
 
-  /// Applies one input and replaces `out` with every consequence, in the order in which they must
-  /// be performed. now: milliseconds since the Unix epoch; a value earlier than the latest seen
-  /// counts as the latest. Views in `out` are valid until the next call on this hub. Never fails: a
-  /// peer's mistake becomes actions. Traps only on what the host must never do: open a client
-  /// handle that is open.
+  /// Applies one input and replaces `out` with its consequences, in the order in which the host
+  /// must perform them. `now`: milliseconds since the Unix epoch; a value earlier than the latest
+  /// one counts as the latest one. Views in `out` are valid until the next call on this hub. Never
+  /// fails: a peer's mistake results in actions. Traps only if the host opens a client handle that
+  /// is already open.
   void handle(Millis now, const Input& input, Actions& out);
 
-  /// How many bytes of a request's body are worth reading; 0 when the answer does not depend on the
-  /// body. Changes nothing.
+  /// Returns how many bytes of a request's body the host should read; 0 if the answer does not
+  /// depend on the body. Changes nothing.
   u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) const;
 
-  /// Whether the value of an Authorization header carries one of the secrets. Takes the same time
-  /// for every wrong one of a length.
+  /// Returns whether an Authorization header carries one of the secrets. For wrong values, the time
+  /// depends only on their length.
   bool is_authorized(Bytes authorization) const;
 
   const Config& config() const;
 
-  /// A number for all that the hub knows and decides by: the same for hubs that know the same, on
-  /// every host and build, with every hash seed, and after a restore. Left out is what differs
-  /// without harm, or follows from the rest: the clock and the timer, the clients' frame credits,
-  /// how long their stored records are, and the next forward's id; and of a message on its way what
-  /// only the host has. Of a waiting message its size and first KiB count. O(state): see
-  /// state_size.
+  /// A hash over everything that influences the hub's behavior. Equal for hubs with equal state, on
+  /// every host and build, with every hash seed, and after a restore. It excludes derived and
+  /// host-specific state: clock and timer, frame credits of clients, sizes of stored records, the
+  /// next forward id, and the bodies of messages in flight. Of a queued message it covers the size
+  /// and the first KiB. O(state): see state_size.
   u64 state_hash() const;
 
-  /// About how many things there are to hash: tokens, clients, subscriptions, messages.
+  /// Returns roughly the number of objects to hash: tokens, clients, subscriptions, messages.
   u64 state_size() const;
 
  private:

@@ -1,5 +1,5 @@
-// Text under construction: a bump arena whose texts stay where they are until reset(). Holds what
-// actions point to.
+// Text under construction: a bump arena whose texts do not move until reset(). Holds what actions
+// point to.
 #pragma once
 
 #include <initializer_list>
@@ -12,7 +12,7 @@
 
 namespace sidekick {
 
-/// A number as its decimal digits, to stand among the parts of compose().
+/// A number as decimal digits, for use as a part of compose().
 class Digits {
  public:
   explicit Digits(u64 number);
@@ -23,10 +23,10 @@ class Digits {
   u32 at_ = sizeof digits_;
 };
 
-/// The parts one after the other.
+/// Concatenates the parts.
 std::string compose(std::initializer_list<Bytes> parts);
 
-/// What stands for a placeholder of a Form: a text, or a number as its decimal digits. The bytes
+/// The value for a placeholder of a Form: a text, or a number that is written in decimal. The bytes
 /// belong to the caller.
 struct Part {
   Part(const char* literal) : text(literal), number(literal_size) {}
@@ -36,12 +36,11 @@ struct Part {
   static constexpr u64 literal_size = ~u64{0};
 
   const char* text;
-  u64 number;  ///< the text's size where there is one
+  u64 number;  ///< the size of the text if there is one
 };
 
-/// A text with a placeholder for each part: `%` for what is written as it is, `$` for a stranger's
-/// text, which is put in quotes and cut where it gets long. One with another number of placeholders
-/// than there are parts does not compile.
+/// A text with one placeholder per part: `%` is replaced verbatim, `$` by a quoted and truncated
+/// text from a peer. A mismatch between placeholders and parts does not compile.
 template <class... Parts>
 struct Form {
   consteval Form(const char* form) : text(form) {
@@ -54,8 +53,8 @@ struct Form {
 
 void append_form(std::string& out, const char* form, const Part* parts);
 
-/// Appends the form with its parts. For error texts: they read as they are said, and one call for
-/// each keeps the module small.
+/// Appends the form with its parts. For error texts: the form stays readable, and one call per text
+/// keeps the module small.
 template <class... Parts>
 void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form,
                  const Parts&... parts) {
@@ -63,26 +62,26 @@ void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form,
   append_form(out, form.text, static_cast<const Part*>(list));
 }
 
-/// Builds one text at a time: append..., then finish(). Views given by finish() are valid until
+/// Builds one text at a time: append..., then finish(). Views returned by finish() are valid until
 /// reset() or destruction.
 class TextArena {
  public:
   TextArena& append(Bytes bytes);
-  TextArena& append(const char* text);  // a literal is one word to pass instead of two: this keeps
-                                        // the module small
+  TextArena& append(
+      const char* text);  // one argument word for a literal instead of two: keeps the module small
   TextArena& append_number(u64 number);
 
   /// Ends the text under construction and returns it.
   Bytes finish();
 
-  /// A finished copy of `bytes`.
+  /// Returns a finished copy of `bytes`.
   Bytes copy(Bytes bytes) { return append(bytes).finish(); }
 
-  /// A finished array of words (client ids), 4-aligned.
+  /// Returns a finished array of `count` words (client ids), 4-aligned.
   u32* words(u32 count);
 
-  /// Forgets every text. Keeps one chunk of at most `kept_bytes_max`, so that a quiet hub holds
-  /// little.
+  /// Discards all texts. Keeps one chunk of at most `kept_bytes_max`, so that an idle hub uses
+  /// little memory.
   void reset();
 
  private:

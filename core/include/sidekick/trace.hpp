@@ -1,5 +1,5 @@
-// Trace lines: what went in, what came out, as JSON, one object a line. Written here and nowhere
-// else, so that every host records the same bytes. Format: docs/architecture.md, "Traces".
+// Trace lines: inputs and actions as JSON, one object per line. Written here only, so that every
+// host records the same bytes. Format: docs/architecture.md, "Traces".
 #pragma once
 
 #include <string>
@@ -10,37 +10,38 @@ namespace sidekick::trace {
 
 inline constexpr u32 format_version = 1;
 
-/// {"trace":1,"core":"0.1.0","hash_seed":"…","config":{…}} without a newline. Never a secret.
+/// {"trace":1,"core":"0.1.0","hash_seed":"…","config":{…}} without a newline. Never contains a
+/// secret.
 void append_header(std::string& out, const Config& config);
 
-/// The input's line, ended by a newline. An Authorization header becomes "authorized":true or
-/// false, as `hub` judges it, or null where there is none.
+/// Appends the line of the input, with a newline. An Authorization header is written as
+/// "authorized":true or false, as `hub` judges it, or null if absent.
 void append_input(std::string& out, const Hub& hub, Millis now, const Input& input);
 
-/// The action's line, ended by a newline.
+/// Appends the line of the action, with a newline.
 void append_action(std::string& out, const Action& action);
 
-/// The recording of one hub, from its first input on.
+/// The recording of one hub, starting with its first input.
 class Recording {
  public:
-  /// The lines of an input that `hub` has been given, and of what it answered.
+  /// Appends the lines of an input that `hub` has handled and of the resulting actions.
   void append(std::string& out, const Hub& hub, Millis now, const Input& input,
               const Actions& actions);
 
-  /// What the recording and the hub have come to, in a line:
+  /// Appends a line with hashes of the recording and of the hub:
   /// {"hash":{"inputs":1024,"lines":"…","state":"…"}}. Recordings that agree in such a line agree
-  /// in all that was recorded before it: these lines alone tell where two hosts or builds went
-  /// apart. They may stand anywhere between inputs; a replay takes them where they are.
+  /// in everything before it, so these lines alone show where two hosts or builds diverged. They
+  /// may occur anywhere between inputs; a replay checks them in place.
   void append_hash(std::string& out, const Hub& hub) const;
 
-  /// Whether append_hash is due after this input: after 1,024 inputs and as many as state_size, so
-  /// that it costs each of them little. True once each time.
+  /// Returns whether append_hash is due after this input: after 1,024 inputs and at least
+  /// state_size inputs, so that the cost per input stays small. True once for each interval.
   bool take_due_hash(const Hub& hub);
 
  private:
   u64 inputs_ = 0;
   u64 lines_ = 0;
-  u64 due_since_ = 0;  // as inputs_ was then
+  u64 due_since_ = 0;  // the value of inputs_ at that time
 };
 
 }  // namespace sidekick::trace

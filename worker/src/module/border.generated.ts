@@ -266,63 +266,63 @@ export const INPUT_FIELDS: { readonly [T in Input["type"]]: readonly (readonly [
 
 /** The effective limits of a hub; unit at the end of the name, else a count. */
 export interface Limits {
-  /** one WebSocket message from a client; 1 MiB is what Durable Objects long allowed (default 1048576) */
+  /** size of one WebSocket message from a client; 1 MiB was long the limit of Durable Objects (default 1048576) */
   readonly frame_bytes_max: number;
-  /** one POST body from the app server (default 8388608) */
+  /** size of one POST body from the app server (default 8388608) */
   readonly http_body_bytes_max: number;
-  /** nesting of ION values; readers of what we pass on recurse (default 256) */
+  /** nesting depth of ION values; receivers of relayed values may parse recursively (default 256) */
   readonly depth_max: number;
   /** resources in one listen, unlisten or POST /resources (default 10000) */
   readonly resources_per_message_max: number;
   /** resources one client listens to (default 10000) */
   readonly topics_per_client_max: number;
-  /** bytes of the resource names one client listens to; its record is as large (default 1048576) */
+  /** total size of the resource names one client listens to; its stored record is as large (default 1048576) */
   readonly topic_bytes_per_client_max: number;
-  /** all resources listened to: the topic's name (9 bytes more than the resource's) and 128 bytes each, and for each listener 16 and the name again as its record has it, in quotes and with escapes; strangers may listen, so this bounds the memory they can take (default 134217728) */
+  /** memory for all subscriptions to resources: per topic its name (9 bytes longer than the resource's) and 128 bytes; per listener 16 bytes and the name as its record stores it, quoted and escaped. Anyone may listen, so this bounds the memory that strangers can use (default 134217728) */
   readonly topic_store_bytes_max: number;
   /** tokens one client holds; each may have one message in flight to the app server (default 256) */
   readonly tokens_per_client_max: number;
-  /** a token; the npm server's are 36 bytes (default 256) */
+  /** size of a token; tokens of the npm server have 36 bytes (default 256) */
   readonly token_bytes_max: number;
-  /** a channel's name (default 256) */
+  /** size of a channel name (default 256) */
   readonly channel_bytes_max: number;
   /** params of one channel (default 64) */
   readonly params_max: number;
-  /** a param's name (default 256) */
+  /** size of a param name (default 256) */
   readonly param_name_bytes_max: number;
-  /** a param's value (default 1024) */
+  /** size of a param value (default 1024) */
   readonly param_value_bytes_max: number;
-  /** a resource's name (default 1024) */
+  /** size of a resource name (default 1024) */
   readonly resource_bytes_max: number;
-  /** open clients; 32,768 is what one Durable Object accepts (default 32768) */
+  /** open connections; one Durable Object accepts 32,768 (default 32768) */
   readonly clients_max: number;
-  /** tokens, free and held (default 100000) */
+  /** tokens, free or held (default 100000) */
   readonly tokens_max: number;
-  /** all tokens: key, channel, params, topic and context as they are stored, and 256 bytes each (default 67108864) */
+  /** memory for all tokens: key, channel, params, topic and context as stored, and 256 bytes each (default 67108864) */
   readonly token_store_bytes_max: number;
-  /** messages of one token that wait for the app server (default 256) */
+  /** messages of one token queued for the app server (default 256) */
   readonly forwards_waiting_max: number;
-  /** messages of one token that wait for the app server or are on their way, with 128 bytes and channel and params once more for each; keeps one hung channel from using up what is there for all (default 4194304) */
+  /** memory for the queued and in-flight messages of one token: body, channel, params and 128 bytes each; keeps one stalled channel from using all of forward_store_bytes_max (default 4194304) */
   readonly forward_bytes_per_token_max: number;
-  /** all messages that wait for the app server or are on their way, counted as above (default 67108864) */
+  /** memory for all queued and in-flight messages, counted as for forward_bytes_per_token_max (default 67108864) */
   readonly forward_store_bytes_max: number;
-  /** what is read of an app server's answer (default 65536) */
+  /** bytes read of the app server's answer to a forward (default 65536) */
   readonly forward_answer_bytes_max: number;
-  /** then a forward is given up; longer than any sane request (default 30000) */
+  /** time allowed for one forward (default 30000) */
   readonly forward_timeout_ms: number;
-  /** 1: messages of one token may overtake each other on their way to the app server; up to forwards_waiting_max of them are on their way, and as many wait (default 0) */
+  /** 0: one message per token in flight, in order; 1: up to forwards_waiting_max in flight in any order, and as many queued (default 0) */
   readonly forward_concurrent: number;
-  /** a registered token that nobody takes (default 300000) */
+  /** lifetime of a registered token that no client takes (default 300000) */
   readonly token_ttl_ms: number;
-  /** a token stays usable after its client's socket closed; 0: strictly one use (default 60000) */
+  /** time a token stays usable after its client's socket closed; 0: single use (default 60000) */
   readonly token_resume_ms: number;
-  /** before a 401; the reference's default (default 3000) */
+  /** delay before a 401; the reference has the same default (default 3000) */
   readonly auth_failure_delay_ms: number;
-  /** unsent bytes of a client that does not read; at least twice http_body_bytes_max, so that one largest message fits (default 16777216) */
+  /** unsent bytes of a client that reads too slowly; at least twice http_body_bytes_max, so that the largest message fits (default 16777216) */
   readonly client_buffer_bytes_max: number;
-  /** sustained frames of one client; 0: no limit (default 0) */
+  /** sustained message rate of one client; 0: no limit (default 0) */
   readonly frames_per_second: number;
-  /** frames of one client that may come at once, where frames_per_second is set (default 100) */
+  /** messages one client may send at once if frames_per_second is set (default 100) */
   readonly frames_burst: number;
 }
 
