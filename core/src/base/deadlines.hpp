@@ -1,5 +1,4 @@
-// The times at which something is due, soonest first. Removal is exact: what no longer waits leaves
-// nothing behind.
+// Deadlines, soonest first. Removal is exact: a cancelled deadline leaves nothing behind.
 #pragma once
 
 #include <vector>
@@ -15,7 +14,7 @@ class Deadlines {
   struct Entry {
     Millis at = 0;
     Due due = Due::token_expiry;
-    /// Breaks ties. It must be the same after a restore, so that ties break the same way: no
+    /// Breaks ties. Must be the same after a restore, so that ties break the same way; hence no
     /// insertion counters here.
     u64 rank = 0;
     u32 owner = none;

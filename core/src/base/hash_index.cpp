@@ -34,14 +34,14 @@ struct SipState {
 }  // namespace
 
 u64 hash_bytes(u64 seed, Bytes bytes) {
-  // The 128-bit key is the seed and its complement: 64 secret bits are as many as a host gives us.
+  // The 128-bit key is the seed and its complement: a host supplies 64 secret bits only.
   SipState state{seed ^ 0x736f6d6570736575, ~seed ^ 0x646f72616e646f6d, seed ^ 0x6c7967656e657261,
                  ~seed ^ 0x7465646279746573};
   const char* at = bytes.data();
   std::size_t left = bytes.size();
   for (; left >= 8; left -= 8, at += 8) {
     u64 word;
-    std::memcpy(&word, at, 8);  // all our targets are little-endian
+    std::memcpy(&word, at, 8);  // all supported targets are little-endian
     state.absorb(word);
   }
   u64 last = static_cast<u64>(bytes.size()) << 56;
@@ -56,7 +56,7 @@ u64 hash_bytes(u64 seed, Bytes bytes) {
 }
 
 void HashIndex::add(u64 hash, u32 id) {
-  // At most three quarters full.
+  // Load factor of at most three quarters.
   if ((count_ + 1) * 4 > entries_.size() * 3)
     resize(entries_.empty() ? 16 : static_cast<u32>(entries_.size()) * 2);
   place(Entry{static_cast<u32>(hash >> 32), static_cast<u32>(hash), id});
@@ -69,7 +69,7 @@ void HashIndex::remove(u64 hash, u32 id) {
     SIDEKICK_CHECK(entries_[hole].id != none);
     hole = next(hole);
   }
-  // Close the gap: move back what would not be found past an empty place.
+  // Close the gap: move back entries that a lookup would no longer reach.
   for (u32 at = next(hole); entries_[at].id != none; at = next(at)) {
     const u32 wanted = entries_[at].low & mask();
     const bool is_reachable = ((at - wanted) & mask()) < ((at - hole) & mask());

@@ -1,5 +1,5 @@
 // Finds slot ids by a 64-bit hash: open addressing, linear probing, no tombstones. Never iterated,
-// so its layout shows nowhere.
+// so its layout is not observable.
 #pragma once
 
 #include <vector>
@@ -8,11 +8,11 @@
 
 namespace sidekick {
 
-/// SipHash-1-3 (Aumasson, Bernstein 2012) of `bytes`: keys come from strangers, who must not be
-/// able to choose collisions.
+/// SipHash-1-3 (Aumasson, Bernstein 2012) of `bytes`: strangers choose the keys and must not be
+/// able to cause collisions.
 u64 hash_bytes(u64 seed, Bytes bytes);
 
-/// For numbers that hosts and hubs give out themselves, so there is nothing to defend. All bits of
+/// For numbers assigned by hosts and hubs, which need no protection against collisions. All bits of
 /// `number` reach the low bits.
 inline u64 hash_number(u64 seed, u32 number) {
   const u64 product = (number ^ seed) * 0x9E3779B97F4A7C15;
@@ -21,7 +21,7 @@ inline u64 hash_number(u64 seed, u32 number) {
 
 class HashIndex {
  public:
-  /// The id filed under `hash` for which `is_it(id)` holds, or `none`.
+  /// Returns the id stored under `hash` for which `is_it(id)` holds, or `none`.
   template <class Predicate>
   u32 find(u64 hash, Predicate&& is_it) const {
     if (entries_.empty()) return none;
@@ -32,14 +32,14 @@ class HashIndex {
     }
   }
 
-  /// Files `id`, which must not be filed yet.
+  /// Stores `id`, which must not be stored yet.
   void add(u64 hash, u32 id);
 
-  /// Removes `id`, which must be filed under `hash`.
+  /// Removes `id`, which must be stored under `hash`.
   void remove(u64 hash, u32 id);
 
  private:
-  // The low half of a hash decides the place, the high half is kept to compare.
+  // The low half of a hash selects the position; the high half is stored for comparison.
   struct Entry {
     u32 hash = 0;
     u32 low = 0;
@@ -52,7 +52,7 @@ class HashIndex {
   void place(const Entry& entry);
   void resize(u32 size);
 
-  std::vector<Entry> entries_;  // a power of two of them, or none
+  std::vector<Entry> entries_;  // the size is a power of two, or zero
   u32 count_ = 0;
 };
 

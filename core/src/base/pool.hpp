@@ -1,4 +1,4 @@
-// Slots with stable u32 ids and a free list; the last freed is the first reused, so ids are the
+// Slots with stable u32 ids and a free list. The slot freed last is reused first, so ids are the
 // same on every host.
 #pragma once
 
@@ -11,8 +11,8 @@ namespace sidekick {
 
 inline constexpr u32 none = 0xFFFFFFFF;
 
-/// Gives memory back that a rush has left: what is not in use is counted nowhere, so it must not be
-/// there.
+/// Releases memory after a burst: the limits do not count unused slots, so these must not hold
+/// memory.
 inline void shrink_if_sparse(std::vector<u32>& ids) {
   constexpr std::size_t kept_min = 16;
   if (ids.capacity() > kept_min && ids.size() * 4 < ids.capacity()) ids.shrink_to_fit();
@@ -32,7 +32,7 @@ class Pool {
     return static_cast<u32>(slots_.size() - 1);
   }
 
-  /// Gives the slot back; its content is destroyed at once.
+  /// Frees the slot; its content is destroyed at once.
   void remove(u32 id) {
     std::destroy_at(&slots_[id]);
     std::construct_at(&slots_[id]);
@@ -44,7 +44,7 @@ class Pool {
   const T& operator[](u32 id) const { return slots_[id]; }
   u32 size() const { return size_; }
 
-  /// Every slot there is; those not in use are as constructed.
+  /// All slots; unused ones are in their default-constructed state.
   const std::vector<T>& slots() const { return slots_; }
 
  private:

@@ -42,8 +42,8 @@ void append_form(std::string& out, const char* form, const Part* parts) {
     }
     std::size_t size = std::min(text.size(), shown_max);
     while (size < text.size() && size > 0 && (static_cast<u8>(text[size]) & 0xC0) == 0x80)
-      --size;                                       // keep characters whole
-    ion::append_string(out, text.substr(0, size));  // escaped: it may end in a log
+      --size;                                       // do not split a character
+    ion::append_string(out, text.substr(0, size));  // escaped: the text may end up in a log
     if (size < text.size()) out += "...";
   }
 }
@@ -88,7 +88,7 @@ void TextArena::reset() {
 }
 
 /// Starts a chunk with room for the text under construction and `needed` more bytes, and moves that
-/// text over.
+/// text to it.
 void TextArena::grow(u64 needed) {
   const u32 partial = at_ - start_;
   u64 size = chunks_.empty() ? chunk_bytes_min : static_cast<u64>(chunks_.back().size) * 2;

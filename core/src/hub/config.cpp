@@ -1,5 +1,5 @@
-// Configuration: every value checked against limits.def, every complaint with the name and what was
-// expected.
+// Configuration: every value is checked against limits.def; every error names the setting and what
+// was expected.
 #include "sidekick/config.hpp"
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace sidekick {
 
 namespace {
 
-// What must hold between the defaults; decode_config checks the same of what is configured.
+// Invariants between the defaults; decode_config checks the same for configured values.
 constexpr bool is_consistent(const u32 client_buffer_bytes_max, const u32 http_body_bytes_max) {
   return u64{client_buffer_bytes_max} >= u64{http_body_bytes_max} * 2;
 }
@@ -25,7 +25,7 @@ static_assert(default_depth_max <= ion::depth_ceiling);
 
 constexpr u32 secrets_max = 16;
 
-/// Reads into a configuration of its own; the first complaint ends it.
+/// Decodes into a separate configuration; stops at the first error.
 class ConfigDecoder {
  public:
   explicit ConfigDecoder(Bytes text) : text_(text), reader_(text, depth_max) {}
@@ -108,8 +108,8 @@ class ConfigDecoder {
       if (!is_right) break;
       std::string& secret = config.secrets.emplace_back();
       ion::append_decoded(secret, value.raw);
-      // Such a secret could never arrive: HTTP trims a header's value, and refuses control
-      // characters in it.
+      // Such a secret could never match: HTTP trims header values and rejects control characters in
+      // them.
       const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) {
         return static_cast<u8>(c) < 0x20 || c == 0x7F;
       });

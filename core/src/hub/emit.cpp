@@ -1,4 +1,4 @@
-// Describes consequences. Nothing here changes state.
+// Emits actions. Nothing here changes the state that a peer can observe.
 #include "hub/state.hpp"
 #include "ion/writer.hpp"
 
@@ -37,9 +37,9 @@ void Hub::State::emit_erase_token(Bytes key, Actions& out) {
   out.add(action::EraseToken{out.text().copy(key)});
 }
 
-/// A change costs what has changed: it is appended to the record. When the changes have grown to
-/// half of what was written as a whole, the whole is written anew, so a record stays in proportion,
-/// and so does the work of keeping it.
+/// A change is appended to the stored record, so that its cost does not depend on the size of the
+/// record. When the changes outgrow half of the last full version plus 1 KiB, the record is
+/// rewritten in full. This bounds its size and the amortized cost of keeping it.
 void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
                              Actions& out) {
   constexpr u32 changes_bytes_min = 1024;
@@ -91,7 +91,7 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
     text.append("\"unknown\"");
   }
   const Bytes channel = text.finish();
-  // An error is no way to have much sent back for little.
+  // An error must not amplify: a small message must not cause a large reply.
   constexpr std::size_t echoed_bytes_max = 4096;
   append_params(text, scope);
   Bytes params = text.finish();
@@ -107,7 +107,7 @@ void Hub::State::emit_respond(RequestId request, u32 status, Bytes body, Actions
   out.add(action::Respond{request, status, 0, "text/plain; charset=utf-8", "", body});
 }
 
-/// One answer, and one delay, wherever a secret is asked for or offered.
+/// One answer with one delay, wherever a secret is required or presented.
 void Hub::State::emit_unauthorized(RequestId request, Actions& out) {
   constexpr Bytes body =
       "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret";

@@ -17,8 +17,8 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     return state.on_restore_client(input.restore_client, out);
 
   state.settle_restored(out);
-  // Who is gone is gone before anything is sent. Else what is due is over before anything is looked
-  // at, however late the timer comes.
+  // Close first, then expire, then react: nothing is sent to a closed client, and everything due
+  // has expired, even if the timer fires late.
   if (input.tag == InputTag::client_closed) state.on_client_closed(input.client_closed, out);
   state.expire_due(out);
   switch (input.tag) {
@@ -55,8 +55,8 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
 const Config& Hub::config() const { return state_->config; }
 u64 Hub::state_hash() const { return state_->hash(); }
 u64 Hub::state_size() const {
-  constexpr u64 thing_bytes = 64;  // a subscription costs its store a little more, a token or a
-                                   // message several times as much
+  constexpr u64 thing_bytes =
+      64;  // a subscription costs slightly more, a token or message several times as much
   return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() +
                                     state_->forwards.store_bytes()) /
                                        thing_bytes;
@@ -77,8 +77,8 @@ void Hub::State::expire_due(Actions& out) {
   }
 }
 
-/// A timer that is set too early is left alone: it fires, finds nothing due, and is set anew. So
-/// the host's timer (a storage write in a Durable Object) is touched once for many short-lived
+/// A timer that is set too early stays set: it fires, finds nothing due, and is set again. So the
+/// host's timer (a storage write in a Durable Object) is touched once for many short-lived
 /// deadlines.
 void Hub::State::arm_timer(Actions& out) {
   if (deadlines.empty()) return;
@@ -101,21 +101,21 @@ void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
 
 void Hub::State::on_client_closed(const input::ClientClosed& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
-  if (slot != none) drop_client(slot, out);  // unknown where the hub itself has closed it
+  if (slot != none) drop_client(slot, out);  // unknown if the hub itself has closed it
 }
 
 void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none || in.buffered_bytes <= config.client_buffer_bytes_max) return;
   drop_client(slot, out);
-  out.add(action::AttachClient{in.client, 0,
-                               ""});  // what it held may be another's before its socket is gone
+  out.add(action::AttachClient{
+      in.client, 0, ""});  // its tokens may belong to another client before its socket is gone
   out.add(action::Close{
       in.client, 1013,
       "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)"});
 }
 
-/// Nothing remains of a closed client but its tokens, free for the time in which it may come back.
+/// Only the tokens of a closed client remain, free for the time in which it may come back.
 void Hub::State::drop_client(ClientSlot slot, Actions& out) {
   Client& client = clients[slot];
   for (const TokenId id : client.tokens) {

@@ -1,4 +1,4 @@
-// The way of a client's message to the app server, and of its answer back.
+// Forwards: a client's message to the app server, and the answer back.
 #include "hub/state.hpp"
 #include "ion/writer.hpp"
 
@@ -6,7 +6,7 @@ namespace sidekick {
 
 namespace {
 
-/// What the npm server answers when a channel's handler refuses a message: { fault, message }.
+/// The npm server's answer when a channel's handler rejects a message: { fault, message }.
 struct ServerError {
   Blame blame = Blame::server;
   std::string message;
@@ -50,7 +50,7 @@ bool is_success(u32 status) { return status >= 200 && status < 300; }
 
 void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   const Forwards::Flight flight = forwards.finish(in.forward);
-  if (flight.id == 0) return;  // given up before
+  if (flight.id == 0) return;  // already timed out
   const Sender sender = flight.forward.sender;
   if (!is_success(in.status) && clients.is_open(sender.slot, sender.serial)) {
     ServerError error;
@@ -85,7 +85,7 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   end_flight(flight, out);
 }
 
-/// Lets the next of the lane go, or closes the lane.
+/// Starts the next message of the lane, or closes the lane.
 void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
   Forwards::Lane& lane = forwards.lane(flight.lane);
   while (!lane.waiting.empty() && lane.in_flight < in_flight_max()) {

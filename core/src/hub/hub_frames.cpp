@@ -1,5 +1,5 @@
-// What clients say: docs/protocol.md, "Client to Sidekick". Each reaction checks everything first;
-// a refused message has changed nothing.
+// Messages from clients: docs/protocol.md, "Client to Sidekick". Each handler checks everything
+// first; a rejected message has changed nothing.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -9,7 +9,7 @@ namespace sidekick {
 
 namespace {
 
-/// One answer for every way a token can be wrong: a stranger who guesses learns nothing from it.
+/// One text for every way a token can be invalid, so that guessing reveals nothing.
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
 Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
@@ -39,7 +39,7 @@ Bytes encode_resources_reply(TextArena& out, const char* type,
 
 void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
-  if (slot == none) return;  // the hub has closed it, and this frame was already on its way
+  if (slot == none) return;  // the hub has closed it; this frame was already on its way
   if (!take_frame_credit(clients[slot])) {
     return emit_refusal(slot, Blame::client, {},
                         "message rate limit exceeded (frames_per_second); send more slowly", out);
@@ -82,8 +82,8 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
     const bool was_free = token.state() == TokenState::free;
     if (was_free) hold_token(id, slot);
     const TopicId topic = topics.intern(token.topic());
-    topics.subscribe(topic, clients[slot].id);  // false where another token of this client is on
-                                                // the topic: one message, one copy
+    topics.subscribe(topic, clients[slot].id);  // false if another token of this client is on the
+                                                // topic: one copy per message
     tokens.subscribe(id, topic);
     emit_touch_token(id, out);
     if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
@@ -179,7 +179,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
 
 void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out) {
   Client& client = clients[slot];
-  // Interning is not yet a change anyone can see: a topic without subscribers is taken back below.
+  // Interning is not observable yet: a topic without subscribers is released below.
   topics.begin_marks();
   listened.clear();
   changed.clear();
@@ -226,7 +226,7 @@ void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& o
           out);
 }
 
-/// Leaves in `changed` the names that the client did listen to.
+/// Leaves in `changed` the names that the client was listening to.
 void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) {
   topics.begin_marks();
   changed.clear();
@@ -247,18 +247,17 @@ void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) 
   shrink_if_sparse(client.resources);
 }
 
-/// Refuses the message just decoded.
+/// Rejects the message just decoded.
 void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, Actions& out) {
   emit_refusal(slot, blame, decoder.message().scope, text, out);
 }
 
-/// A token bucket in integers: frames_per_second * elapsed ms is a number of thousandths of a
-/// frame.
+/// A token bucket in integers: frames_per_second * elapsed ms is in thousandths of a frame.
 bool Hub::State::take_frame_credit(Client& client) {
   if (config.frames_per_second == 0) return true;
   const u64 full = static_cast<u64>(config.frames_burst) * 1000;
-  const u64 elapsed_ms = std::min<u64>(
-      now - client.credited_at, full);  // more than enough to fill it; keeps the product small
+  const u64 elapsed_ms = std::min<u64>(now - client.credited_at,
+                                       full);  // enough to fill the bucket; keeps the product small
   client.frame_credit = std::min(full, client.frame_credit + elapsed_ms * config.frames_per_second);
   client.credited_at = now;
   if (client.frame_credit < 1000) return false;
@@ -288,7 +287,7 @@ void Hub::State::leave_channel(TokenId id, ClientSlot slot) {
   topics.release_if_idle(topic);
 }
 
-/// Erases a token that no client holds any more; what it has sent still goes to the app server.
+/// Erases a token that no client holds any more; its messages are still forwarded.
 void Hub::State::forget_token(TokenId id) {
   if (tokens[id].lane != none) forwards.lane(tokens[id].lane).token = none;
   tokens.erase(id);

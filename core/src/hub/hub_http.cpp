@@ -1,5 +1,5 @@
-// What the app server says: docs/protocol.md, "HTTP". Order of checks: path, method, bearer, size,
-// body, state.
+// Requests from the app server: docs/protocol.md, "HTTP". Order of checks: path, method, bearer,
+// size, body, state.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -14,7 +14,7 @@ enum class Route : u8 { connection, resources, message, health, socket, unknown 
 struct RouteEntry {
   const char* path;
   Route route;
-  const char* allow;  // the methods, as an Allow header lists them
+  const char* allow;  // as listed in an Allow header
 };
 
 constexpr RouteEntry routes[] = {
@@ -27,7 +27,7 @@ constexpr RouteEntry unknown_route = {"", Route::unknown, ""};
 
 const RouteEntry& find_route(Bytes path) {
   if (path.starts_with("http://") || path.starts_with("https://")) {
-    // The absolute form, which servers must accept: RFC 9112, 3.2.2.
+    // The absolute form, which servers must accept: RFC 9112, section 3.2.2.
     path.remove_prefix(path.find("://") + 3);
     path.remove_prefix(std::min(path.find('/'), path.size()));
   }
@@ -48,8 +48,8 @@ bool takes_body(Route route) {
 }
 
 bool is_equal_in_constant_time(Bytes given, Bytes secret) {
-  // Touches every byte of what was given, whatever the secret: its time tells only the length of
-  // the guess.
+  // Touches every byte of `given` whatever the secret: the time reveals only the length of the
+  // guess.
   u32 difference = static_cast<u32>(given.size() ^ secret.size());
   for (std::size_t i = 0; i < given.size(); ++i)
     difference |= static_cast<u8>(given[i]) ^ static_cast<u8>(secret[i % secret.size()]);
@@ -75,7 +75,7 @@ bool Hub::State::is_authorized(Bytes authorization) const {
   for (std::size_t i = 0; i < scheme.size(); ++i) {
     const char lower =
         scheme[i] == ' ' ? authorization[i] : static_cast<char>(authorization[i] | 0x20);
-    if (lower != scheme[i]) return false;  // schemes are case-insensitive: RFC 9110, 11.1
+    if (lower != scheme[i]) return false;  // schemes are case-insensitive: RFC 9110, section 11.1
   }
   const Bytes given = authorization.substr(scheme.size());
   bool is_known = false;
@@ -159,7 +159,7 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
         "Service Unavailable: token store is full (token_store_bytes_max); try again later", out);
   }
 
-  // What the one before has sent goes on ahead of what the new one sends.
+  // Messages of the replaced token stay ahead of those of the new one.
   const u32 lane = existing == none ? none : tokens[existing].lane;
   if (existing != none) forget_token(existing);
   const TokenId id = tokens.add(std::move(draft), now + config.token_ttl_ms);
@@ -201,8 +201,8 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
   emit_respond(in.request, 200, "OK", out);
 }
 
-/// Open to everybody; how much there is of what is told only to those who know a secret, and a
-/// wrong one is answered as everywhere.
+/// Open to everyone. Counts are shown only with a secret, and a wrong secret is rejected as
+/// everywhere.
 void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
   const bool is_known = is_authorized(in.authorization);
   if (!is_known && !in.authorization.empty()) return emit_unauthorized(in.request, out);

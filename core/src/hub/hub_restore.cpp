@@ -1,6 +1,6 @@
-// After a restart or a wake the host hands back every record, tokens first, then clients. The first
-// other input ends the restore: what was held by a client that did not come back with it (a reset
-// closes sockets unseen) is free again for the resume window.
+// After a restart or a wake the host passes all stored records back, tokens first, then clients.
+// The first other input ends the restore. Then a token whose client did not come back (a reset
+// closes sockets without a close event) is free again for the resume window.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -12,7 +12,7 @@ void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
   const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) &&
                        decode_token_record(in.record, out.text(), record);
   if (!is_ours)
-    return emit_erase_token(in.key, out);  // damaged: the client will have to ask for another token
+    return emit_erase_token(in.key, out);  // damaged: the client has to request another token
   if (tokens.find(in.key) != none) return;
   name_channel_topic(topic_name, record.scope);
   const TokenId id =
@@ -27,8 +27,8 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
   client.frame_credit = static_cast<u64>(config.frames_burst) * 1000;
   client.credited_at = now;
 
-  // What a token's lines come to is known at the last of them; a token let go may be another
-  // client's by now.
+  // A token's state is known only after the last line: one that was released may belong to another
+  // client by now.
   std::vector<Bytes> held;
   client.record_whole_bytes = static_cast<u32>(in.record.substr(0, in.record.find('\n')).size());
   client.record_bytes = static_cast<u32>(in.record.size());
@@ -37,7 +37,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     ClientLine line;
     if (!decode_client_line(in.record.substr(at, end - at), out.text(), line)) {
       client.record_bytes = client.record_whole_bytes =
-          0;  // damaged: what was read holds, and the next change writes the record anew
+          0;  // damaged: what was read applies, and the next change rewrites the record
       break;
     }
     held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());

@@ -79,8 +79,7 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
   return out.append(" }").finish();
 }
 
-// What a record tells may be as long and as much as the limits allowed when it was written, so none
-// is applied here.
+// A record may be as large as the limits in force when it was written, so no limit is applied here.
 
 bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
   ion::Reader reader(record, ion::depth_ceiling);

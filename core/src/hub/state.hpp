@@ -1,7 +1,6 @@
-// What a hub is made of, and the private verbs by which one input becomes actions. A verb that
-// starts with
-//   on_    reacts to one kind of input or message: it reads and checks first, and only then changes
-//   state and emits emit_  adds an action
+// The state of a hub, and the private functions that turn one input into actions. Their prefixes:
+//   on_    handles one kind of input or message: checks first, then changes state and emits
+//   emit_  adds an action
 #pragma once
 
 #include "hub/records.hpp"
@@ -12,7 +11,7 @@
 
 namespace sidekick {
 
-/// Who is to blame for an error, in the wire's words.
+/// The party at fault for an error, in the terms of the protocol.
 enum class Blame : u8 { client, server, sidekick };
 
 struct Hub::State {
@@ -35,14 +34,14 @@ struct Hub::State {
   MessageDecoder decoder;
 
   Millis now = 0;                  // the latest time seen
-  Millis timer_at = 0;             // what the host's timer is set to; 0: not set
-  std::vector<TokenId> unclaimed;  // restored as held, their clients not yet restored
+  Millis timer_at = 0;             // the time the host's timer is set to; 0: not set
+  std::vector<TokenId> unclaimed;  // restored as held; their clients are not restored yet
   std::string topic_name;          // scratch
   std::vector<TopicId> listened;   // scratch
   std::vector<Bytes> changed;      // scratch
   bool is_shutting_down = false;
 
-  // hub.cpp: time, and what the host tells about its sockets
+  // hub.cpp: time, and events of sockets
   void expire_due(Actions& out);
   void arm_timer(Actions& out);
   void on_client_opened(const input::ClientOpened& in, Actions& out);
@@ -50,7 +49,7 @@ struct Hub::State {
   void on_client_lagging(const input::ClientLagging& in, Actions& out);
   void drop_client(ClientSlot slot, Actions& out);
 
-  // hub_frames.cpp: what clients say
+  // hub_frames.cpp: messages from clients
   void on_client_frame(const input::ClientFrame& in, Actions& out);
   void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
@@ -65,7 +64,7 @@ struct Hub::State {
   void leave_channel(TokenId id, ClientSlot slot);
   void forget_token(TokenId id);
 
-  // hub_forwards.cpp: the way to the app server and back
+  // hub_forwards.cpp: forwards and their answers
   void on_forward_done(const input::ForwardDone& in, Actions& out);
   void on_forward_timeout(u32 flight, Actions& out);
   void end_flight(const Forwards::Flight& flight, Actions& out);
@@ -73,7 +72,7 @@ struct Hub::State {
     return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1;
   }
 
-  // hub_http.cpp: what the app server says
+  // hub_http.cpp: requests from the app server
   void on_http_request(const input::HttpRequest& in, Actions& out);
   bool is_good(const std::string& wrong, RequestId request, Actions& out);
   void on_connection(const input::HttpRequest& in, Actions& out);

@@ -1,21 +1,21 @@
-// One number for all a hub knows, to compare hosts, builds and restores cheaply. Each thing it
-// knows is hashed by what it is, never by the slot it stands in, and the hashes are added up: so
-// neither the order nor the past shows.
+// One number for the whole state of a hub, to compare hosts, builds and restores cheaply. Each
+// object is hashed by its content, never by its slot, and the hashes are added up, so that neither
+// order nor history matters.
 #include "hub/state.hpp"
 
 namespace sidekick {
 
 namespace {
 
-/// Of one thing: its parts one after the other, a text by a hash of its own, so that no two things
-/// come to the same.
+/// The hash of one object: its parts in sequence, each text by its own hash, so that different
+/// objects do not collide by concatenation.
 class Fingerprint {
  public:
   explicit Fingerprint(u64 kind) : hash_(kind * odd) {}
 
   Fingerprint& operator<<(u64 number) {
-    // Hardly more than a multiplication: there may be millions of subscriptions.
-    hash_ = (hash_ ^ number) * odd;  // large from the start on, so that no small number makes it 0
+    // Little more than a multiplication: there may be millions of subscriptions.
+    hash_ = (hash_ ^ number) * odd;  // large from the start, so that no small number makes it 0
     hash_ ^= hash_ >> 29;
     return *this;
   }
@@ -24,7 +24,7 @@ class Fingerprint {
   u64 hash() const { return hash_; }
 
  private:
-  static constexpr u64 odd = 0x9E3779B97F4A7C15;  // 2^64 over the golden ratio
+  static constexpr u64 odd = 0x9E3779B97F4A7C15;  // 2^64 divided by the golden ratio
 
   u64 hash_;
 };
@@ -34,7 +34,7 @@ enum Kind : u64 { token_kind = 1, client_kind, topic_kind, lane_kind, flight_kin
 }  // namespace
 
 u64 Hub::State::hash() const {
-  std::vector<u64> names;  // by topic
+  std::vector<u64> names;  // indexed by topic
   for (const Topics::Topic& topic : topics.slots()) names.push_back(hash_bytes(0, topic.name));
   const auto sender_of = [this](const Forward& forward) -> u64 {
     return clients.is_open(forward.sender.slot, forward.sender.serial)

@@ -5,7 +5,7 @@ namespace sidekick::ion {
 
 namespace {
 
-/// Takes exactly `count` digits off the front of `text`.
+/// Takes exactly `count` digits from the front of `text`.
 bool take_number(Bytes& text, u32 count, u32& number) {
   if (text.size() < count) return false;
   number = 0;
@@ -102,7 +102,7 @@ bool is_date(Bytes text) {
   if (!text.empty()) return false;
 
   millis += days_from_epoch(year, month, day) * 86400000;
-  // A local time is shifted by the reader's own zone: a day's margin keeps it in range everywhere.
+  // The reader's time zone shifts a local time: one day of margin keeps it in range everywhere.
   const i64 bound = 8640000000000000 - (is_local ? 86400000 : 0);
   return millis >= -bound && millis <= bound;
 }

@@ -1,5 +1,4 @@
-// What is needed of ION beside the one pass: the text a string stands for, and words for what was
-// wrong.
+// The parts of ION outside the one pass: decoding strings, and error texts.
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
 
@@ -9,7 +8,7 @@ namespace sidekick::ion {
 
 namespace {
 
-/// Of a digit that the reader has checked.
+/// The digit must have been validated by the reader.
 constexpr u32 hex_value(char c) {
   return static_cast<u32>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
 }

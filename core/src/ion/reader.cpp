@@ -1,4 +1,4 @@
-// The reader's one pass. Every loop is bounded by the text; the only stack is `frames_`.
+// The reader's one pass. The text bounds every loop; the only stack is `frames_`.
 #include "sidekick/ion/reader.hpp"
 
 #include <cstring>
@@ -18,8 +18,8 @@ constexpr bool is_hex_digit(char c) {
 using Block = u8 __attribute__((vector_size(16)));
 using BlockWords = u64 __attribute__((vector_size(16)));
 
-/// The first byte in [at, end) that a string cannot simply run over: '"', '\' or the start of a
-/// multi-byte character.
+/// Returns the first byte in [at, end) that needs attention inside a string: '"', '\' or the start
+/// of a multi-byte character.
 const char* find_special(const char* at, const char* end) {
   while (end - at >= 16) {
     Block block;
@@ -37,8 +37,8 @@ const char* find_special(const char* at, const char* end) {
   return at;
 }
 
-/// Runs over multi-byte characters (Unicode 15, table 3-7: no overlong forms, no surrogates,
-/// nothing past U+10FFFF). False: `at` stands at a malformed one.
+/// Skips multi-byte characters (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing
+/// above U+10FFFF). False: `at` points to a malformed one.
 bool skip_multibyte(const char*& at, const char* end) {
   while (at < end && static_cast<u8>(*at) >= 0x80) {
     const u8 lead = static_cast<u8>(*at);
@@ -73,8 +73,8 @@ bool is_forbidden(Bytes key) {
   return key == "__proto__" || key == "constructor" || key == "prototype";
 }
 
-/// Objects with these keys poison prototypes in careless readers; the reference refuses them, so
-/// passing one on would break clients.
+/// These keys pollute prototypes in careless readers. The reference rejects them, so relaying one
+/// would break its clients.
 bool is_forbidden_key(const Slice& key) {
   if (!key.escaped) return is_forbidden(key.raw);
   if (key.raw.size() > 6 * Bytes("constructor").size())
@@ -128,12 +128,12 @@ bool Reader::read(Slice& value) {
   return true;
 }
 
-/// Reads on from just inside a container until the nesting is back at `base`.
+/// Reads on from inside a container until the nesting is back at `base`.
 bool Reader::skip_tail(u32 base) {
   Slice ignored;
   bool opened = true;
   for (;;) {
-    // Here a value has just begun as an open container, or has just ended.
+    // At this point a value has just started as an open container, or has just ended.
     if (opened) {
       skip_space();
       const Frame frame = frames_[depth_ - 1];
@@ -202,7 +202,7 @@ bool Reader::skip_tail(u32 base) {
   }
 }
 
-/// Reads a whole scalar, or the opening of a container (`opened`).
+/// Reads a whole scalar, or the start of a container (`opened`).
 bool Reader::begin_value(Slice& value, bool& opened) {
   opened = false;
   skip_space();
@@ -317,7 +317,7 @@ bool Reader::next_element() {
   skip_space();
   const char c = at_ < end_ ? *at_ : '\0';
   if (c == ']') {
-    // `[1,]` never gets here: after a comma the next call is for a value.
+    // `[1,]` does not get here: after a comma the next call reads a value.
     ++at_;
     --depth_;
     fresh_ = false;
@@ -410,8 +410,8 @@ bool Reader::read_escape() {
   }
 }
 
-/// JSON's number grammar, and NaN, Infinity, -Infinity. Never converted: what is passed on stays as
-/// it was written.
+/// JSON's number grammar plus NaN, Infinity and -Infinity. Never converted: numbers are relayed as
+/// written.
 bool Reader::read_number() {
   if (*at_ == 'N') return read_word("NaN");
   if (*at_ == '-') ++at_;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr char hex_digits[] = "0123456789abcdef";
 
-/// The escape for a control character, quote or backslash, written into `buffer`.
+/// Writes the escape for a control character, quote or backslash into `buffer`.
 Bytes escape_of(u8 byte, char (&buffer)[6]) {
   buffer[0] = '\\';
   switch (byte) {
@@ -45,7 +45,7 @@ Bytes escape_of(u8 byte, char (&buffer)[6]) {
   }
 }
 
-/// The \udxxx escape for the three WTF-8 bytes of a lone surrogate.
+/// Writes the \udxxx escape for the three WTF-8 bytes of a lone surrogate.
 Bytes surrogate_escape(Bytes wtf8, char (&buffer)[6]) {
   const u32 code =
       0xD000u | (static_cast<u8>(wtf8[1]) & 0x3Fu) << 6 | (static_cast<u8>(wtf8[2]) & 0x3Fu);
@@ -70,7 +70,7 @@ bool is_plain(u8 byte) { return byte >= 0x20 && byte != '"' && byte != '\\'; }
 template <class Out>
 void append_string(Out& out, Bytes text) {
   out.append("\"");
-  char escapes[240];  // runs of them are gathered: strangers may choose to send nothing else
+  char escapes[240];  // escapes are batched: a peer may send nothing but escapes
   std::size_t at = 0;
   while (at < text.size()) {
     std::size_t start = at;

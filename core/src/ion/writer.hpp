@@ -1,4 +1,4 @@
-// Writes ION strings as `ION.stringify` does, which is also how JSON writes them.
+// Writes ION strings as `ION.stringify` does, which is the JSON form.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -10,7 +10,7 @@ namespace sidekick::ion {
 template <class Out>
 void append_string(Out& out, Bytes text);
 
-/// How many bytes append_string would append.
+/// Returns how many bytes append_string would append.
 u64 encoded_size(Bytes text);
 
 }  // namespace sidekick::ion

@@ -1,4 +1,4 @@
-// Open clients: what each holds and listens to.
+// Open clients: the tokens each holds and the resources it listens to.
 #pragma once
 
 #include <vector>
@@ -18,12 +18,12 @@ struct Client {
   std::vector<TopicId> resources;  ///< in the order listened to
   u32 resource_bytes = 0;
 
-  // How long the host's record of this client is, and how much of that was written as a whole: see
+  // The size of the host's record of this client, and the size of its last full version: see
   // emit_attach.
   u32 record_bytes = 0;
   u32 record_whole_bytes = 0;
 
-  // Token bucket of frames, in thousandths of a frame.
+  // A token bucket of frames, in thousandths of a frame.
   u64 frame_credit = 0;
   Millis credited_at = 0;
 };
@@ -51,13 +51,13 @@ class Clients {
     clients_.remove(slot);
   }
 
-  /// Whether the client that had this slot and serial is still open.
+  /// Returns whether the client that had this slot and serial is still open.
   bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
 
   Client& operator[](ClientSlot slot) { return clients_[slot]; }
   const Client& operator[](ClientSlot slot) const { return clients_[slot]; }
   u32 count() const { return clients_.size(); }
-  /// Those without a serial are not in use.
+  /// Slots without a serial are unused.
   const std::vector<Client>& slots() const { return clients_.slots(); }
 
  private:

@@ -16,7 +16,7 @@ void Forwards::wait(u32 lane, Forward forward) {
 Forward Forwards::take_waiting(u32 lane) {
   std::vector<Forward>& waiting = lanes_[lane].waiting;
   Forward forward = std::move(waiting.front());
-  waiting.erase(waiting.begin());  // at most forwards_waiting_max, and hardly ever more than a few
+  waiting.erase(waiting.begin());  // at most forwards_waiting_max, and rarely more than a few
   uncount(lane, forward);
   return forward;
 }
@@ -25,8 +25,7 @@ ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   const u32 slot = flights_.add();
   Flight& flight = flights_[slot];
   do {
-    flight.id =
-        ++last_id_;  // wraps after four billion forwards: skip 0 and what is still in flight
+    flight.id = ++last_id_;  // wraps after four billion forwards: skip 0 and ids in flight
   } while (flight.id == 0 || index_.find(hash(flight.id), [&](u32 other) {
     return flights_[other].id == flight.id;
   }) != none);

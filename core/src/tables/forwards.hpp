@@ -1,6 +1,6 @@
-// Messages on their way to the app server. Each token has a lane: what was sent first goes first,
-// one in flight at a time (or all at once, if so configured), so a hung channel never delays
-// another. A lane exists while it has something to do; it may outlive its token.
+// Messages on their way to the app server. Each token has a lane, a FIFO with one message in flight
+// at a time (or all of them at once, if configured), so a stalled channel never delays another. A
+// lane exists while it has messages; it may outlive its token.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@
 
 namespace sidekick {
 
-/// Who gets to hear about a failure, and under which channel.
+/// The recipient of an error, and the channel the error names.
 struct Sender {
   ClientSlot slot = none;
   u64 serial = 0;
 };
 
-/// A message that waits, or is on its way (then without its body: the host has it).
+/// A message that is queued or in flight. In flight it has no body: the host has it.
 struct Forward {
   Sender sender;
   std::string scope;  ///< channel and params as ION, for an error reply
@@ -33,10 +33,10 @@ class Forwards {
   Forwards(u64 hash_seed, Deadlines& deadlines) : hash_seed_(hash_seed), deadlines_(deadlines) {}
 
   struct Lane {
-    std::vector<Forward> waiting;  ///< longest waiting first
+    std::vector<Forward> waiting;  ///< oldest first
     u32 in_flight = 0;
-    u64 bytes = 0;         ///< of all that waits or is in flight, as cost_of counts
-    TokenId token = none;  ///< none: the token is gone, what it sent still goes out
+    u64 bytes = 0;         ///< of all messages queued or in flight, as counted by cost_of
+    TokenId token = none;  ///< none: the token is gone; its messages are still sent
 
     bool is_done() const { return in_flight == 0 && waiting.empty(); }
   };
@@ -54,25 +54,24 @@ class Forwards {
 
   void wait(u32 lane, Forward forward);
 
-  /// Takes the longest waiting message of the lane, which must have one.
+  /// Takes the oldest queued message of the lane, which must not be empty.
   Forward take_waiting(u32 lane);
 
   /// Puts a message in flight until `timeout_at`.
   ForwardId start(u32 lane, Forward forward, Millis timeout_at);
 
-  /// Ends a flight and returns it; `id` 0 in the result: there is no such flight (any more). Ids
-  /// begin anew with each hub, so a host must not give a new hub the answers to what an old one
-  /// sent.
+  /// Ends a flight and returns it. `id` is 0 if there is no such flight (any more). Ids start over
+  /// with each hub, so a host must not pass a new hub the answers to forwards of an old one.
   Flight finish(ForwardId id);
   Flight finish_slot(u32 slot);
 
-  /// A lane that is done, and a flight with id 0, are not in use.
+  /// Lanes that are done and flights with id 0 are unused.
   const std::vector<Lane>& lane_slots() const { return lanes_.slots(); }
   const std::vector<Flight>& flight_slots() const { return flights_.slots(); }
   u32 in_flight_count() const { return flights_.size(); }
 
-  /// What forward_store_bytes_max bounds: what waits, and what is in flight, for the host has it
-  /// then.
+  /// The quantity that forward_store_bytes_max limits: messages queued and, because the host holds
+  /// their bodies, in flight.
   u64 store_bytes() const { return store_bytes_; }
   static u64 cost_of(const Forward& forward) {
     return forward.body_bytes + forward.scope.size() + 128;
@@ -90,8 +89,7 @@ class Forwards {
   Pool<Flight> flights_;
   HashIndex index_;
   ForwardId last_id_ = 0;
-  u64 started_ = 0;  // how many ever: unlike their ids it never wraps, so it is what breaks ties of
-                     // their deadlines
+  u64 started_ = 0;  // total count; unlike ids it never wraps, so it breaks ties between deadlines
   u64 store_bytes_ = 0;
 };
 

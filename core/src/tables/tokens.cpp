@@ -76,8 +76,7 @@ void Tokens::erase(TokenId id) {
 void Tokens::expect_until(TokenId id, Millis expires_at) {
   Token& token = tokens_[id];
   token.expires_at_ = expires_at;
-  // Not by hash(): which of two goes first must not depend on a hub's seed, or no two hosts could
-  // be compared.
+  // Not by hash(): the tie-break must not depend on a hub's seed, or hosts could not be compared.
   token.deadline_ = deadlines_.add({expires_at, Due::token_expiry, hash_bytes(0, token.key()), id});
 }
 

@@ -1,16 +1,18 @@
-// Channel tokens: who may use which, and until when. Knows clients only as slot numbers, and no
+// Channel tokens: who may use which, and until when. Knows clients as slot numbers only, and no
 // sockets.
 //
-// The states of a token, and all there is that changes them:
+// The states of a token and all transitions:
 //
-//   (none)      --add-->      free        POST /connection; expires after token_ttl_ms
-//   free        --add-->      free        POST /connection again: replaced
-//   free        --take-->     held        the first subscribe or send; the client is now the only
-//   one who may use it held        --subscribe-> subscribed  the holder receives the channel's
-//   messages held, subscribed  --release--> free   the holder's socket closed; expires after
-//   token_resume_ms any         --erase-->    (none)      unsubscribe, or expiry of a free one
+//   (none)            --add-->        free        POST /connection; expires after token_ttl_ms
+//   free              --add-->        free        POST /connection again replaces it
+//   free              --take-->       held        the first subscribe or send; now only this client
+//                                                 may use it
+//   held              --subscribe-->  subscribed  the holder receives the channel's messages
+//   held, subscribed  --release-->    free        the holder's socket closed; expires after
+//                                                 token_resume_ms
+//   any               --erase-->      (none)      unsubscribe, or a free token expires
 //
-// A false accept would hand a channel to a stranger; a false reject costs a client one trip to the
+// A false accept gives a channel to a stranger; a false reject costs a client one round trip to the
 // app server.
 #pragma once
 
@@ -37,18 +39,18 @@ class Token {
   Bytes topic() const { return part(params_end_, topic_end_); }     ///< the name
   Bytes context() const {
     return part(topic_end_, static_cast<u32>(text_.size()));
-  }  ///< as written; empty: there is none
+  }  ///< as written; empty: none
 
   TokenState state() const { return state_; }
   u32 holder() const { return holder_; }  ///< unless free
   bool is_held_by(u32 client) const { return state_ != TokenState::free && holder_ == client; }
   Millis expires_at() const { return expires_at_; }
 
-  u32 lane = none;          ///< where its forwards queue, while it has any
+  u32 lane = none;          ///< the queue of its forwards, if any
   TopicId topic_id = none;  ///< while subscribed
 
-  /// After a restore: the state its record tells, until the client that held it is restored too and
-  /// claims it.
+  /// After a restore: the state in the token's record, until the client that held it is restored
+  /// and claims it.
   TokenState restored_as = TokenState::free;
 
  private:
@@ -75,25 +77,25 @@ class Tokens {
   Token& operator[](TokenId id) { return tokens_[id]; }
   const Token& operator[](TokenId id) const { return tokens_[id]; }
 
-  /// A token that is not filed yet, so that what it costs can be asked first.
+  /// Creates a token without storing it, so that its cost can be checked first.
   static Token draft(Bytes key, const Scope& scope, Bytes topic, Bytes context);
 
-  /// Files a free token. Its key must not be filed.
+  /// Stores a free token. Its key must not be stored yet.
   TokenId add(Token draft, Millis expires_at);
 
   void take(TokenId id, u32 client);
   void subscribe(TokenId id, TopicId topic);
   void release(TokenId id, Millis expires_at);
 
-  /// Gives a free token another time to expire.
+  /// Gives a free token a new expiry time.
   void renew(TokenId id, Millis expires_at);
   void erase(TokenId id);
 
   u32 count() const { return tokens_.size(); }
-  /// Those without a key are not in use.
+  /// Slots without a key are unused.
   const std::vector<Token>& slots() const { return tokens_.slots(); }
 
-  /// What token_store_bytes_max bounds.
+  /// The quantity that token_store_bytes_max limits.
   u64 store_bytes() const { return store_bytes_; }
   static u64 cost_of(const Token& token) { return token.text_.size() + 256; }
 

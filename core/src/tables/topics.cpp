@@ -36,11 +36,11 @@ TopicId Topics::intern(Bytes name) {
 
 bool Topics::subscribe(TopicId topic, u32 client) {
   std::vector<u32>& subscribers = topics_[topic].subscribers;
-  // Clients mostly come in ascending order, so this is mostly an append.
+  // Client ids mostly ascend, so this is mostly an append.
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at != subscribers.end() && *at == client) return false;
   const auto index = at - subscribers.begin();
-  subscribers.push_back(client);  // and not insert(), which is 300 bytes of module
+  subscribers.push_back(client);  // not insert(), which adds 300 bytes to the module
   std::move_backward(subscribers.begin() + index, subscribers.end() - 1, subscribers.end());
   subscribers[static_cast<std::size_t>(index)] = client;
   store_bytes_ += subscription_cost(topics_[topic].name);

@@ -1,4 +1,4 @@
-// Topic names and who is subscribed to each. Knows clients only as numbers.
+// Topic names and the subscribers of each. Knows clients as numbers only.
 #pragma once
 
 #include <string>
@@ -13,36 +13,36 @@ using TopicId = u32;
 class Topics {
  public:
   struct Topic {
-    std::string name;  ///< empty: this slot is not in use
+    std::string name;  ///< empty: this slot is unused
     std::vector<u32> subscribers;
     u64 marked_in = 0;
   };
 
   explicit Topics(u64 hash_seed) : hash_seed_(hash_seed) {}
 
-  /// The topic's id, or `none` where nobody is subscribed to it.
+  /// Returns the topic's id, or `none` if it has no subscribers.
   TopicId find(Bytes name) const;
 
-  /// The topic's id, made if there is none. A topic nobody subscribes to afterwards must be given
-  /// to release_if_idle.
+  /// Returns the topic's id, creating it if needed. If nobody subscribes to it afterwards, it must
+  /// be passed to release_if_idle.
   TopicId intern(Bytes name);
 
-  /// False when the client was subscribed already.
+  /// Returns false if the client was already subscribed.
   bool subscribe(TopicId topic, u32 client);
 
-  /// False when the client was not subscribed. An idle topic stays until release_if_idle.
+  /// Returns false if the client was not subscribed. An idle topic stays until release_if_idle.
   bool unsubscribe(TopicId topic, u32 client);
 
   bool is_subscribed(TopicId topic, u32 client) const;
   void release_if_idle(TopicId topic);
 
-  /// In ascending order of client id: the order does not depend on the past, so a restored hub
+  /// In ascending order of client id: the order does not depend on history, so a restored hub
   /// publishes the same bytes.
   const std::vector<u32>& subscribers(TopicId topic) const { return topics_[topic].subscribers; }
   const std::string& name(TopicId topic) const { return topics_[topic].name; }
 
-  /// Begins a new round of marks; mark() is true for the first call with a topic in this round.
-  /// Finds duplicates in O(1).
+  /// Starts a new round of marks; mark() returns true for the first call with a topic in this
+  /// round. Finds duplicates in O(1).
   void begin_marks() { ++round_; }
   bool mark(TopicId topic);
   bool is_marked(TopicId topic) const { return topics_[topic].marked_in == round_; }
@@ -50,10 +50,10 @@ class Topics {
   u32 count() const { return topics_.size(); }
   const std::vector<Topic>& slots() const { return topics_.slots(); }
 
-  /// What topic_store_bytes_max bounds: what resource topics and their subscriptions cost in
-  /// memory, rounded up. A name counts once for its topic and once, as it is written there, for
-  /// each listener's record. Channel topics cost nothing here: tokens bound them, and strangers,
-  /// who may listen, cannot use up what is there for channels.
+  /// The quantity that topic_store_bytes_max limits: the memory of resource topics and their
+  /// subscriptions, rounded up. A name counts once for its topic and once, in its stored form, for
+  /// each listener's record. Channel topics are not counted: tokens bound them, and strangers, who
+  /// may listen to resources, must not use up the room for channels.
   u64 store_bytes() const { return store_bytes_; }
   static u64 topic_cost(Bytes name);
   static u64 subscription_cost(Bytes name);

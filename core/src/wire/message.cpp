@@ -57,8 +57,8 @@ void name_channel_topic(std::string& out, const Scope& scope) {
       append('/', scope.params.front());
       return;
     default: {
-      // Insertion sort: params are few, bounded by params_max, and std::sort is a twentieth of the
-      // module.
+      // Insertion sort: params are few, bounded by params_max, and std::sort would be a twentieth
+      // of the module.
       std::vector<const Scope::Param*> sorted(scope.params.size());
       for (std::size_t i = 0; i < sorted.size(); ++i) {
         std::size_t at = i;
@@ -79,7 +79,7 @@ void name_resource_topic(std::string& out, Bytes resource) {
 const std::string& MessageDecoder::decode_frame(Bytes frame) {
   if (!read_members(frame)) return wrong_;
   if (!read_type()) {
-    read_scope();  // an error reply names the channel of the message at fault, if it has one
+    read_scope();  // an error reply names the channel of the rejected message, if it has one
     return wrong_;
   }
   switch (message_.type) {
@@ -118,8 +118,8 @@ const std::string& MessageDecoder::decode_resources(Bytes body) {
   return wrong_;
 }
 
-/// The one pass over the whole text. A fault of the text comes before every other complaint,
-/// wherever it stands.
+/// The one pass over the whole text. A syntax fault takes precedence over every other error,
+/// wherever it is.
 bool MessageDecoder::read_members(Bytes text) {
   text_ = text;
   message_.token = {};
@@ -148,7 +148,7 @@ bool MessageDecoder::read_members(Bytes text) {
       while (field < field_count && name != field_names[field]) ++field;
       ion::Slice value;
       if (!reader.read(value)) break;
-      if (field == field_count) continue;  // the npm client accepts and sends extra members
+      if (field == field_count) continue;  // the npm client sends and accepts extra members
       if (members_[field].is_present)
         refuse("duplicate member $ at byte %", name, offset_of(key.raw) - 1);
       members_[field] =
@@ -193,8 +193,7 @@ bool MessageDecoder::read_token() {
                 config_.token_bytes_max);
 }
 
-/// Channel and params each as far as they can be read; what is wrong with the channel is said
-/// first.
+/// Reads channel and params as far as possible; an error in the channel is reported first.
 bool MessageDecoder::read_scope() {
   const bool has_channel = read_channel();
   return read_params() && has_channel;
@@ -298,7 +297,7 @@ void MessageDecoder::read_raw(Field field, std::optional<Bytes>& raw) {
   const Member& member = members_[field];
   if (!member.is_present) return;
   raw = member.value.raw;
-  // The slice of a string comes without its quotes; passed on, it needs them.
+  // The slice of a string excludes its quotes; relayed, it needs them.
   if (member.value.kind == ion::Kind::string) raw = Bytes(raw->data() - 1, raw->size() + 2);
 }
 

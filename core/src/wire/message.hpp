@@ -1,6 +1,6 @@
 // Bytes -> typed messages: the frames of clients and the bodies of the app server. Reads and
-// refuses; changes nothing. What a peer may say, in which shape and up to which size, stands here
-// and in limits.def.
+// rejects; changes nothing. This file and limits.def define what a peer may send, in which shape
+// and up to which size.
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ struct Scope {
     Bytes value;
   };
 
-  std::optional<Bytes> channel;  ///< absent where none could be read
-  std::vector<Param> params;     ///< in the order given
+  std::optional<Bytes> channel;  ///< absent if none could be read
+  std::vector<Param> params;     ///< in the order received
   bool has_params = false;
 };
 
@@ -31,15 +31,15 @@ struct Scope {
 template <class Out>
 void append_params(Out& out, const Scope& scope);
 
-/// The topic of a channel, the same for every order of the params and for no other channel and
-/// params: protocol.md "Topic Naming", keys in byte order, and `,` `:` `/` `\` escaped by a
-/// backslash. Replaces `out`.
+/// Writes the topic of a channel, the same for every order of the params and for no other channel
+/// or params: protocol.md, "Topics": keys in byte order; `,` `:` `/` `\` escaped by a backslash.
+/// Replaces `out`.
 void name_channel_topic(std::string& out, const Scope& scope);
 
-/// The topic of a resource. Replaces `out`.
+/// Writes the topic of a resource. Replaces `out`.
 void name_resource_topic(std::string& out, Bytes resource);
 
-/// A decoded message or body. Which members are filled depends on what was decoded. Views are valid
+/// A decoded message or body. The decode call determines which members are set. Views are valid
 /// until the next decode.
 struct Message {
   MessageType type = MessageType::ping;
@@ -47,12 +47,12 @@ struct Message {
   Scope scope;
   std::optional<Bytes> data;     ///< as written
   std::optional<Bytes> context;  ///< as written
-  std::vector<Bytes> resources;  ///< decoded, in the order given, with duplicates
+  std::vector<Bytes> resources;  ///< decoded, in the order received, with duplicates
 };
 
 /// Decodes into buffers that are reused from call to call. Every method returns an empty text, or
-/// what is wrong and where; then `message()` still has the channel and params if those could be
-/// read (an error reply names them). The text is valid until the next decode.
+/// what is wrong and where; in that case `message()` still has the channel and params if those
+/// could be read (an error reply names them). The text is valid until the next decode.
 class MessageDecoder {
  public:
   explicit MessageDecoder(const Config& config) : config_(config) {}
@@ -72,7 +72,7 @@ class MessageDecoder {
     bool is_present = false;
   };
 
-  // Each returns whether all is well so far as it has looked, and complains otherwise.
+  // Each returns false and records the error if it finds one.
   bool read_members(Bytes text);
   bool read_type();
   bool read_token();
@@ -87,7 +87,7 @@ class MessageDecoder {
   Bytes decoded(const ion::Slice& slice);
   u32 offset_of(Bytes slice) const { return static_cast<u32>(slice.data() - text_.data()); }
 
-  /// Keeps the first complaint. Returns false, for the caller to return.
+  /// Keeps the first error. Returns false, for the caller to return.
   template <class... Parts>
   bool refuse(Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
     if (wrong_.empty()) append_form(wrong_, form, parts...);
@@ -98,8 +98,8 @@ class MessageDecoder {
   Bytes text_;
   Member members_[field_count];
   Message message_;
-  std::string wrong_;  // the first complaint, empty where there is none
-  TextArena scratch_;  // decoded strings that had escapes
+  std::string wrong_;  // the first error, or empty
+  TextArena scratch_;  // decoded strings that contained escapes
   std::string decoded_;
 };
 
