@@ -5,19 +5,21 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { startWorkerd } from "./workerd.ts";
 
-const HELP = `scripts/run worker: the Cloudflare Worker in workerd, on this machine; what it stores is gone when it ends
+const HELP = `scripts/run worker: the Cloudflare Worker in workerd on this machine; its storage is temporary
 
 Usage: scripts/run worker --secret SECRET [options]
 
-  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
-      --host ADDRESS       address to listen on (SIDEKICK_HOST, default 127.0.0.1)
-  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required)
-      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
-      --server-url URL     where messages of clients are sent (SIDEKICK_SERVER_URL)
-      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
-      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md
-      --trace-bytes NUMBER keeps a trace of about so many bytes, for GET /trace (SIDEKICK_TRACE_BYTES)
-  -h, --help               this text
+  -p, --port NUMBER         port to listen on; 0: any free port (SIDEKICK_PORT, default 3000)
+      --host ADDRESS        address to listen on (SIDEKICK_HOST, default 127.0.0.1)
+  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required)
+      --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL      the app server (SIDEKICK_SERVER_URL); required for channels
+      --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
+                            docs/protocol.md
+      --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
+                            (SIDEKICK_TRACE_BYTES, default 0: none)
+  -h, --help                this text
 `;
 
 try {

@@ -1,4 +1,5 @@
-// What a user deploys: wrangler takes the package's wrangler.jsonc, and bundles what it names. Nothing is uploaded.
+// The deployment: wrangler accepts the package's wrangler.jsonc and bundles the files it names.
+// Nothing is uploaded.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";

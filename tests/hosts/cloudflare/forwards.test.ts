@@ -1,4 +1,5 @@
-// App servers that refuse, fail, hang or babble: a clear error for the sender, and nothing for anybody else.
+// App servers that redirect, fail, hang or answer without end: the sender gets a clear error, and
+// nobody else is affected.
 import assert from "node:assert/strict";
 import * as http from "node:http";
 import { after, afterEach, test } from "node:test";
@@ -21,7 +22,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-/** Where nobody must come: the server secret would go there as well. */
+/** A server that must not be called: the server secret would be sent to it. */
 const visitors: string[] = [];
 const visited = http.createServer((request, response) => {
   visitors.push(request.url ?? "");
@@ -45,7 +46,7 @@ for (const [what, answer, expected] of [
     /"fault": "server".*answered 302/,
   ],
   [
-    "sends elsewhere, body and all",
+    "redirects elsewhere, with the body",
     (response) => response.writeHead(307, { Location: elsewhere }).end(),
     /"fault": "server".*answered 307/,
   ],
@@ -55,12 +56,12 @@ for (const [what, answer, expected] of [
     /"fault": "server".*answered 500/,
   ],
   [
-    "refuses at too great length",
+    "rejects with an overlong answer",
     (response) => response.writeHead(400).end(long),
     /"fault": "server".*answered 400/,
   ],
   [
-    "refuses without end",
+    "rejects without end",
     (response) => void endless(response.writeHead(400)),
     /"fault": "server".*answered 400/,
   ],
@@ -71,7 +72,7 @@ for (const [what, answer, expected] of [
     /"fault": "server".*could not be reached or closed/,
   ],
 ] as [string, Answer, RegExp][]) {
-  test(`an app server that ${what} costs its sender an error, and nobody else anything`, async () => {
+  test(`an app server that ${what} affects only the sender, who gets an error`, async () => {
     const isBad = ({ body }: { body: string }) => body.includes('"first"');
     const { app, sidekick } = await startWithApp(
       (response, forwarded) =>
@@ -104,8 +105,9 @@ for (const [what, answer] of [
   ["hangs after its headers", (response) => response.writeHead(400).flushHeaders()],
   ["hangs in its body", (response) => response.writeHead(400).write(refusal.slice(0, 20))],
 ] as [string, Answer][]) {
-  test(`an app server that ${what} is given up on: each sender gets an error, and then nothing is under way any more`, async () => {
-    // Nobody else is here: on a slow machine 300 ms may be too short for anybody. Others meanwhile: the last test of this file.
+  test(`forwards to an app server that ${what} time out: each sender gets an error, and nothing stays in flight`, async () => {
+    // No other client here: on a slow machine 300 ms may be too short for any. The last test of
+    // this file covers other clients.
     const { sidekick } = await startWithApp(answer, { limits: { forward_timeout_ms: 300 } });
     const [one, other] = [await sender(sidekick.port), await sender(sidekick.port, "2")];
     for (const { send } of [one, one, other]) send("hello");
@@ -131,18 +133,18 @@ for (const [what, answer] of [
   ],
   ["has no end", (response) => void endless(response.writeHead(200))],
 ] as [string, Answer][]) {
-  test(`an answer that says done is done, also where its body ${what}: the next message goes, and nobody hears of an error`, async () => {
+  test(`a 2xx status counts even if the body ${what}: the next message is sent, and no error is reported`, async () => {
     const { app, sidekick } = await startWithApp(answer);
     const { client, send } = await sender(sidekick.port);
     for (let i = 0; i < 3; i++) send(i);
     await until(() => app.forwarded.length === 3);
     await until(async () => (await health(sidekick.port)).forwards === 0);
     assert.deepEqual(await settle(client), []);
-    await sidekick.evict("hibernate"); // nothing of the answers is under way any more
+    await sidekick.evict("hibernate"); // nothing of the answers is in flight any more
   });
 }
 
-/** Until whoever reads it has enough. */
+/** Until the reader closes the connection. */
 function endless(response: http.ServerResponse): void {
   const more = () => {
     while (!response.destroyed && response.write("x".repeat(1000)));
@@ -151,7 +153,7 @@ function endless(response: http.ServerResponse): void {
   more();
 }
 
-test("no app server, or one that refuses connections: an error for the sender", async () => {
+test("without a reachable app server, the sender gets an error", async () => {
   const { port } = await start();
   const { client, send } = await sender(port);
   send(1);
@@ -162,7 +164,7 @@ test("no app server, or one that refuses connections: an error for the sender", 
   assert.match(await second.client.nextText(), /"fault": "server".*could not be reached/);
 });
 
-test("a forward that hangs holds back neither the next frame of its socket, nor anybody else, nor other channels", async () => {
+test("a hanging forward delays neither the next frame of its socket, nor other clients, nor other channels", async () => {
   const held: http.ServerResponse[] = [];
   const { app, sidekick } = await startWithApp((response, { body }) => {
     if (body.includes("hang")) held.push(response);
@@ -170,7 +172,7 @@ test("a forward that hangs holds back neither the next frame of its socket, nor 
   });
   const { client, send } = await sender(sidekick.port);
   send("hang");
-  // More than the six connections that an object may have waiting on Cloudflare.
+  // More than the six pending connections that Cloudflare allows an object.
   for (let i = 0; i < 12; i++) {
     await registerToken(sidekick.port, `token-of-hanging-room-${i}`, "chat", {
       roomId: `hang-${i}`,

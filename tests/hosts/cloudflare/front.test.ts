@@ -1,4 +1,5 @@
-// The Worker in front of the object: what it answers by itself, which hub it asks, and what it makes of its settings.
+// The Worker in front of the object: what it answers itself, which hub it asks, and how it reads
+// its settings.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +22,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("a wrong bearer, an unknown path and a body that is too large never reach the object", async () => {
+test("a wrong bearer token, an unknown path and an oversized body never reach the object", async () => {
   const sidekick = await start({ limits: { http_body_bytes_max: 100, auth_failure_delay_ms: 1 } });
   const { port } = sidekick;
   const status = async (...args: Parameters<typeof request>) => (await request(...args)).status;
@@ -47,7 +48,7 @@ test("a wrong bearer, an unknown path and a body that is too large never reach t
   assert.equal(await sidekick.constructed(), 1);
 });
 
-test("a wish to upgrade to something else is not heard", async () => {
+test("ignores an upgrade to another protocol", async () => {
   const { port } = await start();
   const upgrade = { Connection: "Upgrade", Upgrade: "websocket" };
   assert.equal(
@@ -56,13 +57,13 @@ test("a wish to upgrade to something else is not heard", async () => {
   );
 });
 
-test("a secret that is being replaced is accepted as well", async () => {
+test("accepts the previous secret during a rotation", async () => {
   const { port } = await start({ env: { SIDEKICK_SECRET_PREVIOUS: "old" } });
   for (const secret of [SECRET, "old"])
     assert.equal((await request(port, "/resources", '{"resources":[]}', { secret })).status, 200);
 });
 
-test("only pages of the named origins may open a socket, and origins are compared exactly", async () => {
+test("only pages of the listed origins may open a socket; origins are compared exactly", async () => {
   const { port } = await start({
     env: { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com, https://b.example.com:8443" },
   });
@@ -87,7 +88,7 @@ test("only pages of the named origins may open a socket, and origins are compare
   await assert.rejects(TestClient.connect(port), /403/);
 });
 
-test("no compression, however much the client wants it: a small frame could become a large one behind the check of its size", async () => {
+test("never negotiates compression: a small frame could expand past the size check", async () => {
   const { port } = await start();
   const raw = await RawConnection.connect(port);
   raw.write(
@@ -99,7 +100,7 @@ test("no compression, however much the client wants it: a small frame could beco
   assert.doesNotMatch(head, /Sec-WebSocket-Extensions/i);
 });
 
-test("several hubs in one deployment, in one isolate, do not see each other", async () => {
+test("several hubs of one deployment in one isolate do not see each other", async () => {
   const hub = (secret: string) => ({ secret, limits: { auth_failure_delay_ms: 0 } });
   const sidekick = await start({
     env: {
@@ -146,7 +147,7 @@ test("several hubs in one deployment, in one isolate, do not see each other", as
   );
 });
 
-test("a hub whose hostname is written with capital letters is reached, however the client writes it", async () => {
+test("hostnames match whatever their case", async () => {
   const settings = { secret: SECRET, limits: { auth_failure_delay_ms: 0 } };
   const sidekick = await start({
     env: { SIDEKICK_HUBS: JSON.stringify({ "Chat.Example.COM": settings }) },
@@ -164,7 +165,7 @@ test("a hub whose hostname is written with capital letters is reached, however t
   assert.equal((await settle(client)).length, 1);
 });
 
-// --- wrong settings -------------------------------------------------------------------------------------------------------
+// --- wrong settings ---
 
 const registerTokenAt = async (port: number, Host: string, token: string) =>
   assert.equal(
@@ -175,13 +176,13 @@ const registerTokenAt = async (port: number, Host: string, token: string) =>
 for (const [what, env, expected] of [
   ["no secret", { SIDEKICK_SECRET: "" }, /SIDEKICK_SECRET: a secret is required/],
   [
-    "a limit that does not exist",
+    "an unknown limit",
     { SIDEKICK_LIMITS: '{"frame_bytes_maximum": 7}' },
     /frame_bytes_maximum/,
   ],
   ["a limit out of range", { SIDEKICK_LIMITS: '{"clients_max": -1}' }, /clients_max/],
   [
-    "limits that are no JSON",
+    "limits that are not JSON",
     { SIDEKICK_LIMITS: "{ private-limits" },
     /SIDEKICK_LIMITS: expected a JSON object/,
   ],
@@ -191,12 +192,12 @@ for (const [what, env, expected] of [
     /SIDEKICK_SERVER_URL: a user name or password/,
   ],
   [
-    "a server URL that is none",
+    "an invalid server URL",
     { SIDEKICK_SERVER_URL: "private.example.com/api" },
     /SIDEKICK_SERVER_URL: expected a URL like/,
   ],
   [
-    "a server URL of another kind",
+    "a server URL with another scheme",
     { SIDEKICK_SERVER_URL: "ftp://private.example.com/" },
     /SIDEKICK_SERVER_URL: expected a URL like/,
   ],
@@ -206,12 +207,12 @@ for (const [what, env, expected] of [
     /SIDEKICK_ALLOWED_ORIGINS: expected origins/,
   ],
   [
-    "hubs that are no JSON",
+    "hubs that are not JSON",
     { SIDEKICK_HUBS: '{ "127.0.0.1": { "secret": "private-secret"' },
     /SIDEKICK_HUBS: expected a JSON object/,
   ],
   [
-    "a hub that is no object",
+    "a hub that is not an object",
     { SIDEKICK_HUBS: '{ "127.0.0.1": "private-secret" }' },
     /SIDEKICK_HUBS, 127\.0\.0\.1: expected a JSON object/,
   ],
@@ -224,7 +225,7 @@ for (const [what, env, expected] of [
     /127\.0\.0\.1: server_url: expected/,
   ],
   [
-    "a hostname twice",
+    "a repeated hostname",
     {
       SIDEKICK_HUBS:
         '{ "a.com": { "secret": "private-secret" }, "A.com": { "secret": "private-secret" } }',
@@ -232,12 +233,12 @@ for (const [what, env, expected] of [
     /"a\.com" twice/,
   ],
   [
-    "trace bytes that are no number",
+    "trace bytes that are not a number",
     { SIDEKICK_TRACE_BYTES: "many" },
     /SIDEKICK_TRACE_BYTES: expected a number of bytes, got "many"/,
   ],
 ] as [string, Record<string, string>, RegExp][]) {
-  test(`${what}: the log says which setting is wrong, a stranger hears nothing of it, and no secret and no URL is printed`, async () => {
+  test(`${what}: the log names the wrong setting, strangers learn nothing, and no secret or URL is printed`, async () => {
     const sidekick = await start({
       env: {
         SIDEKICK_SECRET: "private-secret",
@@ -263,7 +264,7 @@ for (const [what, env, expected] of [
   });
 }
 
-test("a wrong setting loses no tokens, not even when an alarm comes meanwhile: once it is put right, they are good", async () => {
+test("a wrong setting loses no tokens, even if an alarm fires meanwhile: they are valid again once it is fixed", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   try {
     const first = await start({ storage });

@@ -1,6 +1,7 @@
-// Sleep must not be seen: long seeded conversations, once awake throughout and once with the object put to sleep between every two
-// steps; where the app server owes an answer it is asked to sleep, and must not before the answer has come. What the clients, the app
-// server and whoever POSTs see, and what is stored, must be the same, text for text.
+// Hibernation must be invisible. Each seeded conversation runs twice: once awake throughout, and
+// once with the object put to sleep between every two steps. While the app server owes an answer,
+// the object is asked to sleep and must refuse until the answer arrives. What clients, the app
+// server and POSTs see, and what is stored, must be equal, text for text.
 //   SIDEKICK_SEEDS=N   how many conversations (default 12)      SIDEKICK_SEED=N   only this one
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
@@ -15,7 +16,7 @@ const seeds =
 
 after(closeEverything);
 
-test("with sleep between every two steps, everybody sees exactly what they see without", async () => {
+test("hibernation between every two steps changes nothing that anyone sees", async () => {
   const [awake, sleepy] = await Promise.all([startRig(seeds), startRig(seeds)]);
   const all: string[] = [];
   let sleepsPutOff = 0;
@@ -35,7 +36,7 @@ test("with sleep between every two steps, everybody sees exactly what they see w
       const slept = await converse(sleepy, seed, sleep);
       assert.deepEqual(slept, plain, `seed ${seed}: SIDEKICK_SEED=${seed} repeats it`);
       all.push(...plain);
-      // The rig itself: the one has really slept, the other has not.
+      // Check the rig: one object really slept, the other did not.
       assert.ok((await sleepy.sidekick.constructed(hubOf(seed))) >= sleeps);
       assert.equal(await awake.sidekick.constructed(hubOf(seed)), 1);
     }
@@ -46,21 +47,21 @@ test("with sleep between every two steps, everybody sees exactly what they see w
   const text = all.join("\n");
   assert.doesNotMatch(text, /too late for/);
   if (only !== undefined) return;
-  // And the conversations are about what they are meant to be about.
+  // Check that the conversations cover what they are meant to cover.
   assert.ok(sleepsPutOff > seeds.length / 2, `${sleepsPutOff}`);
   for (const [what, expected] of Object.entries(SUBJECTS)) assert.match(text, expected, what);
 });
 
 const SUBJECTS: Record<string, RegExp> = {
   "a subscription ended": /gets \{ "type": "unsubscribed"/,
-  "resources let go": /gets \{ "type": "unlistening", "resources": \["todo/,
-  "an answer that came late": /refused at last/,
-  "a forward given up": /did not answer within 300000 ms/,
+  "resources unlistened": /gets \{ "type": "unlistening", "resources": \["todo/,
+  "a late answer": /refused at last/,
+  "a forward that timed out": /did not answer within 300000 ms/,
   "a record in rows": /, [12] in rows/,
   "too many topics": /topics_per_client_max/,
   "a token in use": /register again: 409/,
-  "a token that is over": /invalid token/,
-  "a frame too large": /frame_bytes_max/,
+  "an expired token": /invalid token/,
+  "an oversized frame": /frame_bytes_max/,
   "no UTF-8": /found byte 0xff/,
   "a token that expires": /ms pass\n( {2}client .*\n)* {2}\{.*\n {2}stored: \[\],/,
   "a wrong bearer": /nonsense to \S+: 401/,

@@ -19,7 +19,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-// --- sockets --------------------------------------------------------------------------------------------------------------
+// --- sockets ---
 
 test("a closed socket is closed on both sides, and its client is forgotten", async () => {
   const sidekick = await start();
@@ -58,12 +58,12 @@ test("the exact ping is answered without waking the object", async () => {
   assert.equal(await sidekick.constructed(), 2);
 });
 
-test("a frame over the limit is refused, far over it is the end of its socket, and of no other", async () => {
+test("a frame over the limit is rejected; one far over it closes its own socket only", async () => {
   const { port } = await start({ limits: { frame_bytes_max: 64 } });
   const [client, other] = [await TestClient.connect(port), await TestClient.connect(port)];
   client.send("x".repeat(65));
   assert.match(await client.nextText(), /frame_bytes_max/);
-  client.send(Buffer.from('{ "type": "ping" }')); // binary frames are read as well
+  client.send(Buffer.from('{ "type": "ping" }')); // binary frames are accepted as well
   assert.equal(await client.nextText(), '{"type":"pong"}');
   client.send("x".repeat(64 + 64 * 1024));
   assert.match(await client.nextText(), /frame_bytes_max/);
@@ -73,7 +73,7 @@ test("a frame over the limit is refused, far over it is the end of its socket, a
   await until(async () => (await health(port)).clients === 1);
 });
 
-test("where there is no room for another client, it is refused with the reason, and there is room again once one goes", async () => {
+test("rejects a client over clients_max with the reason, and accepts one again after another leaves", async () => {
   const { port } = await start({ limits: { clients_max: 1 } });
   const first = await TestClient.connect(port);
   await assert.rejects(TestClient.connect(port), /503/);
@@ -89,9 +89,9 @@ test("where there is no room for another client, it is refused with the reason, 
   await settle(await TestClient.connect(port));
 });
 
-// --- what is stored -------------------------------------------------------------------------------------------------------
+// --- storage ---
 
-test("1,000 resources and 100 tokens on one socket outlive sleep, in rows, and leave nothing behind", async () => {
+test("1,000 resources and 100 tokens on one socket survive hibernation in rows, and leave nothing behind", async () => {
   const sidekick = await start();
   const { port } = sidekick;
   const client = await TestClient.connect(port);
@@ -121,7 +121,7 @@ test("1,000 resources and 100 tokens on one socket outlive sleep, in rows, and l
   await until(async () => (await sidekick.rows("client")) === 0);
 });
 
-test("a record of letters beyond Latin 1, which take twice the room, outlives sleep on both sides of the bound", async () => {
+test("records with characters beyond Latin-1, which take two bytes each, survive hibernation on both sides of the size limit", async () => {
   const sidekick = await start();
   const client = await TestClient.connect(sidekick.port);
   for (const count of [22, 28]) {
@@ -140,7 +140,7 @@ test("a record of letters beyond Latin 1, which take twice the room, outlives sl
   }
 });
 
-test("records of many rows outlive sleep: names that are six times as long when escaped, and a context of 5 MB", async () => {
+test("records of many rows survive hibernation: names that grow sixfold when escaped, and a context of 5 MB", async () => {
   const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
   const { port } = sidekick;
   const client = await TestClient.connect(port);
@@ -168,7 +168,7 @@ test("records of many rows outlive sleep: names that are six times as long when 
   });
   await until(async () => app.forwarded.length === 1);
   assert.ok(app.forwarded[0]!.body.includes(context));
-  // Shorter again: no part of the longer ones remains.
+  // Shorter again: no part of the longer records remains.
   await say("unlisten", resources.slice(20));
   assert.equal(await sidekick.rows("client"), 1);
   client.send({ type: "unsubscribe", token: "token-with-large-context" });
@@ -179,7 +179,7 @@ test("records of many rows outlive sleep: names that are six times as long when 
   assert.equal((await settle(client)).length, 5);
 });
 
-test("a damaged record costs its token and nothing else", async () => {
+test("a damaged record loses its token and nothing else", async () => {
   const sidekick = await start();
   const client = await TestClient.connect(sidekick.port);
   client.send({ type: "listen", resources: ["todo/1"] });
@@ -194,9 +194,9 @@ test("a damaged record costs its token and nothing else", async () => {
   assert.equal((await settle(client)).length, 1);
 });
 
-// --- resets ---------------------------------------------------------------------------------------------------------------
+// --- resets ---
 
-test("after a reset, which closes every socket unseen, clients come back with the tokens they have", async () => {
+test("after a reset, which closes every socket unseen, clients reconnect with their tokens", async () => {
   const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
   const { port } = sidekick;
   await registerToken(port, "token-that-was-held", "chat", { roomId: "1" }, { user: "ann" });
@@ -222,14 +222,14 @@ test("after a reset, which closes every socket unseen, clients come back with th
   assert.match(app.forwarded[0]!.body, /"user": ?"ann"/);
 });
 
-test("after the resume window a token is over, also if nobody woke the object meanwhile", async () => {
+test("a token expires after the resume window even if nothing woke the object meanwhile", async () => {
   const sidekick = await start({ limits: { token_resume_ms: 200 } });
   await registerToken(sidekick.port, "token-nobody-comes-back-for");
   const client = await TestClient.connect(sidekick.port);
   await client.subscribe("token-nobody-comes-back-for");
   await sidekick.evict("close");
   await client.closed;
-  await health(sidekick.port); // the first event after the reset sees that its client is gone
+  await health(sidekick.port); // the first event after the reset notices that its client is gone
   await sidekick.evict("hibernate");
   await until(async () => (await sidekick.rows("token")) === 0); // by the alarm
   const back = await TestClient.connect(sidekick.port);
@@ -237,9 +237,9 @@ test("after the resume window a token is over, also if nobody woke the object me
   assert.match(await back.nextText(), /invalid token/);
 });
 
-// --- alarms ---------------------------------------------------------------------------------------------------------------
+// --- alarms ---
 
-test("the alarm erases what has expired, wakes the object for it, and is harmless when it comes twice or early", async () => {
+test("the alarm erases expired tokens, wakes the object for that, and is harmless when it fires twice or early", async () => {
   const sidekick = await start({ limits: { token_resume_ms: 300 } });
   const client = await TestClient.connect(sidekick.port);
   client.send({ type: "listen", resources: ["todo/1"] });
@@ -258,10 +258,10 @@ test("the alarm erases what has expired, wakes the object for it, and is harmles
   assert.equal((await settle(client)).length, 1);
 });
 
-test("an alarm that comes late, to an object asleep, and then twice more: what had expired is erased, and nothing else", async () => {
+test("a late alarm that fires three times at a sleeping object erases expired tokens and nothing else", async () => {
   const sidekick = await start();
   const { port } = sidekick;
-  const tomorrow = Date.now() + 86_400_000; // so that no alarm comes by itself
+  const tomorrow = Date.now() + 86_400_000; // so that no alarm fires by itself
   await sidekick.test(`clock?at=${tomorrow}`);
   await registerToken(port, "token-that-is-held");
   const client = await TestClient.connect(port);
@@ -275,7 +275,7 @@ test("an alarm that comes late, to an object asleep, and then twice more: what h
   );
   await sidekick.evict("hibernate");
   await sidekick.test(`clock?at=${free.expires_at + 10_000}`);
-  assert.deepEqual(await tokens(), [free, held]); // it is late: nobody has erased it yet
+  assert.deepEqual(await tokens(), [free, held]); // the alarm is late: the token is still stored
   for (let i = 0; i < 3; i++) {
     await sidekick.test("alarm");
     assert.deepEqual(await tokens(), [held]);
@@ -285,7 +285,7 @@ test("an alarm that comes late, to an object asleep, and then twice more: what h
   assert.equal((await settle(client)).length, 1);
 });
 
-test("a token is over when its time is, however late the alarm", async () => {
+test("a token expires on time, however late the alarm", async () => {
   const sidekick = await start({ limits: { token_ttl_ms: 300 } });
   await sidekick.test("hold-alarms");
   const client = await TestClient.connect(sidekick.port);
@@ -295,13 +295,13 @@ test("a token is over when its time is, however late the alarm", async () => {
   client.send({ type: "subscribe", token: "token-that-is-over" });
   assert.match(await client.nextText(), /invalid token/);
   assert.equal(await sidekick.rows("token"), 0);
-  // What is registered while the late one is still out has an alarm of its own.
+  // A token registered while the late alarm is pending has its own alarm.
   await registerToken(sidekick.port, "token-that-comes-later");
   await sidekick.test("release-alarms");
   await until(async () => (await sidekick.rows("token")) === 0);
 });
 
-test("an alarm that stands from before a wake is not written again, unless it is too late", async () => {
+test("an alarm from before a wake is not written again unless it is too late", async () => {
   const sidekick = await start();
   await registerToken(sidekick.port, "token-one-that-is-free");
   const before = await sidekick.test("alarm-at");

@@ -1,5 +1,6 @@
-// A deployment, as clients from npm live through it: all sockets close, the object begins anew, and whoever comes back in time goes on
-// with the tokens it has. A client from npm does not connect again by itself: its page makes another one, and keeps the tokens.
+// A deployment as npm clients experience it: all sockets close, the object starts again, and
+// clients that reconnect in time continue with their tokens. The npm client does not reconnect by
+// itself: its page creates another client and keeps the tokens.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Inbox } from "../shared/covenant-support/inbox.js";
@@ -24,7 +25,7 @@ const backDoor = async (path: string, body = ""): Promise<any> => {
 const tokens = (): Promise<{ key: string; state: number; expires_at: number }[]> =>
   backDoor("sql", "SELECT key, state, expires_at FROM token ORDER BY key");
 
-/** As a deployment does it. Resolves when the client has noticed. */
+/** Does what a deployment does. Resolves when the client has noticed. */
 async function deploy(peer: Peer): Promise<void> {
   const { socket } = peer.connection as unknown as { socket: WebSocket };
   const closed = new Promise((resolve) => socket.addEventListener("close", resolve));
@@ -32,7 +33,7 @@ async function deploy(peer: Peer): Promise<void> {
   await closed;
 }
 
-/** What the page does then: another client, the same token. */
+/** The page's reaction: another client, the same token. */
 async function comeBack(token: string): Promise<{ peer: Peer; messages: Inbox<unknown> }> {
   const peer = world.client();
   const messages = new Inbox<unknown>();
@@ -40,7 +41,7 @@ async function comeBack(token: string): Promise<{ peer: Peer; messages: Inbox<un
   return { peer, messages };
 }
 
-test("inside the window a client from npm that comes back goes on with its token: it hears, and speaks in its old context", async () => {
+test("within the window, a reconnecting npm client continues with its token: it receives, and sends in its old context", async () => {
   const first = world.client();
   const seat = await first.join("chat", room, { username: "ann" });
   await deploy(first);
@@ -58,16 +59,16 @@ test("inside the window a client from npm that comes back goes on with its token
   await peer.client.disconnect();
 });
 
-test("after the window its token is over; the client is told so, asks the app server for another, and goes on with that", async () => {
+test("after the window the token has expired; the client is told, asks the app server for another, and continues", async () => {
   const first = world.client();
   const seat = await first.join("chat", room, { username: "bob" });
   await deploy(first);
   await request(world.sidekick.port, "/health", undefined, {
     method: "GET",
     secret: sidekickSecret,
-  }); // the first event of the new object: the window begins
+  }); // the new object's first event: the window starts
   assert.ok((await tokens()).some(({ key, state }) => key === seat.token && state === 0));
-  await backDoor(`clock?at=${Date.now() + 61_000}`); // token_resume_ms and a little more
+  await backDoor(`clock?at=${Date.now() + 61_000}`); // a little more than token_resume_ms
   const { peer, messages } = await comeBack(seat.token);
   const refused = await peer.received.find("an error", ({ type }) => type === "error");
   assert.match(JSON.stringify(refused), /invalid token/);
@@ -75,5 +76,5 @@ test("after the window its token is over; the client is told so, asks the app se
   assert.notEqual(again.token, seat.token);
   assert.equal(await world.app.sendMessage("chat", room, "to the new token"), null);
   await again.messages.find("the message", (data) => data === "to the new token");
-  assert.ok(messages.items.length <= 1); // the client from npm hands it to whoever listens to that room
+  assert.ok(messages.items.length <= 1); // the npm client passes it to the listeners of that room
 });

@@ -1,4 +1,4 @@
-// The recording of the object: it replays, only who has the secret gets it, and it is bounded.
+// The object's recording: it replays, only the secret's owner can fetch it, and it is bounded.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
@@ -33,7 +33,7 @@ async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<
   return inputs;
 }
 
-test("the recording replays, through sleep, a reset and a trap, and only who has the secret gets it", async () => {
+test("the recording replays across hibernation, a reset and a trap, and only the secret's owner can fetch it", async () => {
   const sidekick = await start({
     env: { SIDEKICK_TRACE_BYTES: "1000000" },
     limits: { auth_failure_delay_ms: 1 },
@@ -57,7 +57,7 @@ test("the recording replays, through sleep, a reset and a trap, and only who has
   const trace = await fetchTrace(port);
   assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 4);
   assert.ok(!trace.includes(SECRET));
-  // The drill, not the module, makes the trap: the input itself replays without one.
+  // The test hook causes the trap, not the module: the input itself replays without one.
   const withoutTrap = trace
     .split("\n")
     .filter((line) => !line.includes("trap!"))
@@ -66,7 +66,7 @@ test("the recording replays, through sleep, a reset and a trap, and only who has
   assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":1,/);
 });
 
-test("the recording is bounded: old ones go, and what remains still replays", async () => {
+test("the recording is bounded: old ones are dropped, and the rest still replays", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const { port } = sidekick;
   const client = await TestClient.connect(port);
@@ -81,20 +81,20 @@ test("the recording is bounded: old ones go, and what remains still replays", as
   assert.ok(inputs > 20, `${inputs} inputs`);
 });
 
-test("a restore takes one row of the recording, however many tokens there are, and small inputs share one", async () => {
+test("a restore takes one row of the recording, however many tokens there are, and small inputs share rows", async () => {
   const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "10000000" } });
   for (let i = 0; i < 50; i++) await registerToken(sidekick.port, `token-${i}`);
-  await fetchTrace(sidekick.port); // writes what waits
+  await fetchTrace(sidekick.port); // writes pending lines
   const before = await sidekick.test("recorded-rows");
   assert.ok(before < 20, `${before} rows for 50 inputs`);
   await sidekick.evict("hibernate");
   await health(sidekick.port);
   const trace = await fetchTrace(sidekick.port);
-  assert.equal(await sidekick.test("recorded-rows"), before + 2); // the restore, and the request
+  assert.equal(await sidekick.test("recorded-rows"), before + 2); // the restore and the request
   assert.equal(await assertReplays(sidekick, trace), 50 + 50 + 1);
 });
 
-test("nothing waits for a recording: no write of it locks the output gate, also where one begins and old ones go", async () => {
+test("nothing waits for a recording: no write of it locks the output gate, even when one starts and old ones are dropped", async () => {
   const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const client = await TestClient.connect(sidekick.port);
   client.send({ type: "listen", resources: ["todo/1"] });
@@ -113,11 +113,11 @@ test("nothing waits for a recording: no write of it locks the output gate, also 
   assert.equal(
     (await sidekick.test("gating-writes")).length,
     1,
-    "a token is to be stored before it is confirmed, and such writes are seen",
+    "a token must be stored before it is confirmed, and such writes are seen",
   );
 });
 
-test("a long recording ends behind what is delivered, and not in front of what is delivered next", async () => {
+test("a long recording is written after pending deliveries and does not delay the next ones", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const hubs = await sidekick.test("hubs");
   assert.equal(
@@ -128,18 +128,19 @@ test("a long recording ends behind what is delivered, and not in front of what i
     ).status,
     200,
   );
-  await until(async () => (await sidekick.test("hubs")) > hubs + 1); // the second, though nothing comes any more
+  // the second one, even without further events
+  await until(async () => (await sidekick.test("hubs")) > hubs + 1);
   const trace = await fetchTrace(sidekick.port);
   assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 2);
   assert.equal(await assertReplays(sidekick, trace), 1);
 });
 
-test("where the storage refuses the recording it ends, no more lines are made, and all else goes on", async () => {
+test("when storage rejects the recording, it ends, no more lines are produced, and everything else continues", async () => {
   const sidekick = await start({ main: watchedWorker, env: { SIDEKICK_TRACE_BYTES: "1000000" } });
   const client = await TestClient.connect(sidekick.port);
   client.send({ type: "listen", resources: ["todo/1"] });
   await client.next();
-  await fetchTrace(sidekick.port); // writes what waits
+  await fetchTrace(sidekick.port); // writes pending lines
   await sidekick.test("refuse-recording");
   await until(async () => {
     await post(sidekick.port, "/resources", { resources: ["todo/1"] });
@@ -152,7 +153,7 @@ test("where the storage refuses the recording it ends, no more lines are made, a
   assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), 2);
 });
 
-test("inputs that are longer than the recording may be: at most two remain", async () => {
+test("of inputs longer than the recording limit, at most two remain", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000" } });
   for (let i = 0; i < 6; i++) {
     assert.equal(
@@ -171,11 +172,11 @@ test("inputs that are longer than the recording may be: at most two remain", asy
     trace.length > 300_000 && trace.length < 2 * 200_000 + 2 * 302_000,
     `${trace.length} bytes`,
   );
-  assert.ok(trace.includes("5555"), "the latest is there");
+  assert.ok(trace.includes("5555"), "the latest is present");
   assert.ok((await assertReplays(sidekick, trace)) <= 2);
 });
 
-test("a restore that is longer than the recording may be does not make the hub anew at every input", async () => {
+test("a restore longer than the recording limit does not replace the hub at every input", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "20000" } });
   const { port } = sidekick;
   for (let i = 0; i < 200; i++)
@@ -198,7 +199,7 @@ test("a restore that is longer than the recording may be does not make the hub a
   assert.ok((await assertReplays(sidekick, trace)) > 200);
 });
 
-test("while the app server owes an answer the recording stops at its bound; with the answer another begins, and both replay", async () => {
+test("while a forward is in flight, the recording stops at its limit; after the answer another starts, and both replay", async () => {
   const answers: (() => void)[] = [];
   const app = await startApp((response) => void answers.push(() => response.writeHead(204).end()));
   const bytesMax = 20_000;
@@ -231,7 +232,7 @@ test("while the app server owes an answer the recording stops at its bound; with
   await assertReplays(sidekick, goesOn);
 });
 
-test("a recording of more than 32 MiB comes whole", async () => {
+test("a recording of more than 32 MiB is returned whole", async () => {
   const sidekick = await start({ env: { SIDEKICK_TRACE_BYTES: "200000000" } });
   const { port } = sidekick;
   const resource = "x".repeat(1000);

@@ -1,17 +1,17 @@
-// An object at rest sleeps by itself, ten seconds after its last event, whatever that was: only then it costs nothing. Nobody evicts it
-// here. Slow, since it waits for the runtime.
+// An idle object hibernates by itself ten seconds after its last event, whatever that was; only
+// then does it cost nothing. Nothing evicts it here. Slow, because it waits for the runtime.
 import assert from "node:assert/strict";
 import type * as http from "node:http";
 import { after, test } from "node:test";
 import { startAppServer } from "../shared/support/app-server.ts";
 import { closeEverything, request, settle, startSidekick, TestClient } from "./support/sidekick.ts";
 
-/** A little more than the ten seconds after which the runtime lets an object sleep. */
+/** A little more than the ten seconds after which the runtime hibernates an object. */
 const REST_MS = 11_000;
 
 after(closeEverything);
 
-test("an object at rest sleeps, and its clients do not notice", async () => {
+test("an idle object hibernates, and its clients do not notice", async () => {
   const held: http.ServerResponse[] = [];
   const app = await startAppServer((response, { body }) => {
     if (body.includes("open")) held.push(response);
@@ -79,7 +79,8 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
       if (name === "closed") await (await TestClient.connect(port, headers)).close();
       if (name === "trap") await request(port, "/message", "trap!", { headers });
     }
-    // Sleeps with its alarm set, and is woken by that: not by us, who only count. Should the alarm find it awake, since this machine is slow, then with another.
+    // Hibernates with its alarm set, and is woken by it: not by the test, which only counts. If
+    // this machine is slow and the alarm finds it awake, another alarm will do.
     for (let alarms = 0; ; await rest(100)) {
       const come = await sidekick.test("alarms?hub=expiry");
       if ((await sidekick.constructed("expiry")) > 1) break;
@@ -92,12 +93,13 @@ test("an object at rest sleeps, and its clients do not notice", async () => {
         );
       alarms = come;
     }
-    // The one that has a forward open must not: the answer would be lost. To say so without waking it, nobody has spoken to it.
+    // The object with a forward in flight must not hibernate: the answer would be lost. Nothing has
+    // been sent to it, since that would wake it.
     assert.equal(await sidekick.constructed("open-forward"), 1);
     held[0]!.writeHead(400).end('{ "fault": "client", "message": "at last" }');
     assert.match(await clients.get("open-forward")!.nextText(), /at last/);
     assert.equal(await sidekick.constructed("open-forward"), 1);
-    // By now the others have slept as well, unless this machine is slow: then they get another rest.
+    // By now the others have hibernated too, unless this machine is slow: then they get more time.
     for (let awake = names.filter((name) => name !== "open-forward"); ; await rest(REST_MS)) {
       for (const name of awake) assert.deepEqual(await settle(clients.get(name)!), []);
       const slept = await Promise.all(

@@ -1,12 +1,14 @@
-// What becomes of a recording whose storage refuses a row late, or at once: a real Durable Object's cannot be made to at will. Built, since its source
-// needs the types of Workers, which are not those of Node.
+// A recording whose storage rejects a row at once or later, which a real Durable Object cannot be
+// made to do. Uses the built file, because the source needs the Workers' types, which differ from
+// Node's.
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
-const built = "../../../worker/dist/cloudflare/trace-ring.js"; // a name, so that types can be checked before it is built
+// a variable, so that types can be checked before the build
+const built = "../../../worker/dist/cloudflare/trace-ring.js";
 const { TraceRing } = await import(built);
 
-/** As much of a Durable Object's storage as the ring uses. */
+/** The part of a Durable Object's storage that the ring uses. */
 function fakeStorage() {
   const rows = new Map<string, Uint8Array>();
   const sorted = () => [...rows].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -52,7 +54,7 @@ function fakeStorage() {
 const line = (text: string) => new TextEncoder().encode(text);
 
 for (const when of ["at once", "later"] as const) {
-  test(`a recording whose row is refused ${when} ends there; the next one begins with its own first line`, async () => {
+  test(`a recording whose row is rejected ${when} ends there; the next one starts with its own header line`, async () => {
     const told = mock.method(console, "error", () => {});
     const { storage, ring } = fakeStorage();
     ring.begin(1 << 20, line("first"));
@@ -61,7 +63,8 @@ for (const when of ["at once", "later"] as const) {
     storage.refuses = when;
     ring.write(line("b\n"));
     ring.flush();
-    ring.write(line("waits\n")); // before the storage has said so, where it says so later
+    // before the storage has reported the failure, if it reports it later
+    ring.write(line("waits\n"));
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(ring.isOpen, false);
     assert.equal(told.mock.callCount(), 1);
@@ -76,7 +79,7 @@ for (const when of ["at once", "later"] as const) {
   });
 }
 
-test("a refusal that comes when the next recording has begun ends only the one before", async () => {
+test("a rejection that arrives after the next recording has started ends only the previous one", async () => {
   const told = mock.method(console, "error", () => {});
   const { storage, ring } = fakeStorage();
   ring.begin(1 << 20, line("first"));
@@ -94,7 +97,7 @@ test("a refusal that comes when the next recording has begun ends only the one b
   told.mock.restore();
 });
 
-test("a row that is full is flushed by what comes next, and a refusal there leaves nothing behind, either", () => {
+test("a full row is flushed by the next line, and a rejection there leaves nothing behind either", () => {
   const told = mock.method(console, "error", () => {});
   const { storage, ring } = fakeStorage();
   ring.begin(1 << 20, line("first"));

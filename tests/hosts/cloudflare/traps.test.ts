@@ -1,5 +1,5 @@
-// What only our own bug, or a broken disk, can cause: traps of the module and writes that fail. The one who sent the input loses the
-// socket, and nobody else anything.
+// Faults that only our own bug or a broken disk can cause: traps and failing writes. The sender of
+// the input loses its socket, and nobody else loses anything.
 import assert from "node:assert/strict";
 import type * as http from "node:http";
 import { after, afterEach, test } from "node:test";
@@ -25,7 +25,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {
+test("after a trap only its sender is closed; everyone else keeps tokens, topics and resources", async () => {
   const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
   const { port } = sidekick;
   for (const name of ["good", "bad", "idle"])
@@ -57,7 +57,7 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
   await until(async () => sidekick.output().split("the hub trapped").length - 1 === 3);
 });
 
-test("a trap at the end of a socket leaves no ghost of its client", async () => {
+test("a trap at client_closed leaves no ghost client", async () => {
   const sidekick = await start();
   await registerToken(sidekick.port, "token-that-is-held");
   const [client, other] = [
@@ -72,7 +72,7 @@ test("a trap at the end of a socket leaves no ghost of its client", async () => 
   await other.subscribe("token-that-is-held");
 });
 
-test("records at which the hub traps are dropped, and everybody starts afresh rather than nobody at all", async () => {
+test("records that make the hub trap are dropped, and the object starts empty rather than serving nobody", async () => {
   const sidekick = await start();
   const { port } = sidekick;
   const client = await TestClient.connect(port);
@@ -89,7 +89,7 @@ test("records at which the hub traps are dropped, and everybody starts afresh ra
   assert.equal((await health(port)).clients, 1);
 });
 
-test("a trap at the alarm closes nobody, and what had expired is erased nevertheless, though nobody speaks", async () => {
+test("a trap at the alarm closes nobody, and expired tokens are erased without further events", async () => {
   const sidekick = await start({ limits: { token_resume_ms: 300 } });
   const { port } = sidekick;
   await registerToken(port, "token-that-is-held");
@@ -111,7 +111,7 @@ test("a trap at the alarm closes nobody, and what had expired is erased neverthe
   }
 });
 
-test("a trap at the app server's answer closes nobody; everybody keeps what they have, and the alarm stands for what is free", async () => {
+test("a trap at the app server's answer closes nobody; everyone keeps their tokens, and the alarm is set for the free one", async () => {
   const held: http.ServerResponse[] = [];
   const { app, sidekick } = await startWithApp((response) => void held.push(response));
   const { port } = sidekick;
@@ -143,7 +143,7 @@ test("a trap at the app server's answer closes nobody; everybody keeps what they
   assert.equal(app.forwarded.length, 3);
 });
 
-test("a trap in one of two objects in one isolate: the other works on, and is not even restored", async () => {
+test("a trap in one of two objects in one isolate: the other continues and is not even restored", async () => {
   const held: http.ServerResponse[] = [];
   const app = await startApp((response) => void held.push(response));
   const settings = { secret: SECRET, server_url: app.url, limits: { token_resume_ms: 300 } };
@@ -207,7 +207,7 @@ test("a trap in one of two objects in one isolate: the other works on, and is no
   assert.equal(await sidekick.test(`hubs?hub=${trapping.Host}`), 3);
 });
 
-test("the answer to a forward of a hub that trapped concerns nobody", async () => {
+test("ignores the answer to a forward of a hub that trapped", async () => {
   const held: http.ServerResponse[] = [];
   const { app, sidekick } = await startWithApp((response) => void held.push(response));
   const { client, send } = await sender(sidekick.port);
@@ -223,16 +223,16 @@ test("the answer to a forward of a hub that trapped concerns nobody", async () =
   assert.equal(app.forwarded.length, 2);
 });
 
-// --- writes that fail -----------------------------------------------------------------------------------------------------
+// --- failing writes ---
 
-/** From now on SQLite refuses one kind of write, as a full disk does. */
+/** From now on SQLite rejects one kind of write, as a full disk does. */
 const breakWrites = (sidekick: WorkerdSidekick, what: string) =>
   sidekick.sql(
     `CREATE TRIGGER broken BEFORE ${what} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END`,
   );
 const mendWrites = (sidekick: WorkerdSidekick) => sidekick.sql("DROP TRIGGER broken");
 
-test("a token that could not be stored is not confirmed, and nobody can hold it: who presents it all the same is cut off", async () => {
+test("a token that was not stored is not confirmed, and a client that presents it is closed", async () => {
   const sidekick = await start();
   const { port } = sidekick;
   await registerToken(port, "token-from-before");
@@ -267,7 +267,7 @@ for (const [what, broken, frame] of [
     { type: "listen", resources: Array.from({ length: 200 }, (_, i) => `${i}/${"x".repeat(100)}`) },
   ],
 ] as [string, string, object][]) {
-  test(`what could not be stored is not confirmed: ${what} costs the socket of its sender, 1011, and nobody else anything`, async () => {
+  test(`a failed write is not confirmed: ${what} closes its sender with 1011 and affects nobody else`, async () => {
     const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
     const { port } = sidekick;
     await registerToken(port, "token-of-the-lucky-one");
@@ -294,7 +294,7 @@ for (const [what, broken, frame] of [
   });
 }
 
-test("where only the end of a token could not be stored, nobody is cut off: after a restore it is free for one more window", async () => {
+test("a failure to store a token's end closes nobody: after a restore the token is free for one more window", async () => {
   const sidekick = await start();
   const { port } = sidekick;
   await registerToken(port, "token-that-ends");
@@ -313,7 +313,10 @@ test("where only the end of a token could not be stored, nobody is cut off: afte
   assert.notEqual(await sidekick.test("alarm-at"), null);
 });
 
-/** Resolves when the log tells of so many traps there: a line may come later than the answer to what caused it. */
+/**
+ * Resolves when the log reports this many traps there: a line may arrive after the answer to the
+ * input that caused it.
+ */
 async function trapped(sidekick: WorkerdSidekick, at: string, times = 1): Promise<void> {
   const lines = () =>
     sidekick

@@ -1,4 +1,4 @@
-// What an app server, its name and its addresses may do to the wasmtime host: each costs its own forward only.
+// Misbehaving app servers, names and addresses: each affects only its own forward.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ import { cleanUp, isSpinning, newFolder, run } from "./support/server.ts";
 
 after(cleanUp);
 
-/** A client that has sent a message for the app server. */
+/** A client that has sent a message to the app server. */
 async function sendThrough(server: Run): Promise<TestClient> {
   const port = await server.port();
   const client = await TestClient.connect(port);
@@ -24,7 +24,7 @@ async function sendThrough(server: Run): Promise<TestClient> {
   return client;
 }
 
-test("a stop does not wait for the lookup of a name", async () => {
+test("shutdown does not wait for a name lookup", async () => {
   const server = run(["--server-url", "http://slow.test:9/", "--server-secret", "s"]); // takes a minute: worker/native/testing.cpp
   const client = await sendThrough(server);
   await client.settled();
@@ -37,7 +37,10 @@ test("a stop does not wait for the lookup of a name", async () => {
   assert.equal(await Promise.race([stopped, waited]), "exit 0");
 });
 
-/** Listens and accepts nobody, with a full queue: Linux drops what comes then. Until its input ends. */
+/**
+ * Listens with a full queue and accepts nobody: Linux drops further connections. Runs until its
+ * input ends.
+ */
 const BLACK_HOLE = `
 import socket, sys
 hole = socket.socket()
@@ -51,7 +54,7 @@ print("ready", flush=True)
 sys.stdin.read()
 `;
 
-test("an address that does not answer does not keep forwards from the next one", async () => {
+test("an unresponsive address does not keep forwards from the next one", async () => {
   const app = http.createServer((incoming, response) =>
     incoming
       .resume()
@@ -91,7 +94,7 @@ for (const [name, head, more] of [
   ],
   ["interim answers", "", "HTTP/1.1 100 Continue\r\n\r\n".repeat(1000)],
 ] as const) {
-  test(`an app server that sends ${name} without end is given up`, async () => {
+  test(`drops an app server that sends ${name} without end`, async () => {
     const app = net.createServer((socket) => {
       const babble = () => {
         while (!socket.destroyed && socket.write(more));

@@ -1,4 +1,5 @@
-// --data: what was acknowledged is still there when the process was killed, and what could not be stored was not acknowledged.
+// --data: acknowledged tokens survive a killed process, and nothing that was not stored is
+// acknowledged.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { stat } from "node:fs/promises";
@@ -12,7 +13,10 @@ import { cleanUp, isSpinning, newFolder, run, sql } from "./support/server.ts";
 
 after(cleanUp);
 
-/** An app server that answers `answer for DATA` to each message, when and in which order the test says. */
+/**
+ * An app server that answers `answer for DATA` to each message, when and in the order that the test
+ * chooses.
+ */
 async function startAnswering() {
   const waiting = new Map<string, http.ServerResponse>();
   const server = http.createServer((incoming, response) => {
@@ -24,7 +28,7 @@ async function startAnswering() {
   });
   return {
     url: `http://127.0.0.1:${await listen(server)}/`,
-    /** Once all of them have come. */
+    /** Once all of them have arrived. */
     async answer(names: readonly string[]): Promise<void> {
       await eventually(() => names.every((name) => waiting.has(name)));
       for (const name of names) {
@@ -40,7 +44,7 @@ async function startAnswering() {
   };
 }
 
-/** The first and the last hold the tokens `sender` and `other`. */
+/** The first and the last client hold the tokens `sender` and `other`. */
 async function threeClients(port: number): Promise<[TestClient, TestClient, TestClient]> {
   const clients = [
     await TestClient.connect(port),
@@ -61,7 +65,7 @@ function sendMessage(client: TestClient, token: string): void {
   client.send({ type: "send", token, channel: "chat", params: { room: token }, data: token });
 }
 
-/** What all of these send is there when the server looks again, in this order. */
+/** The server handles all of these together in its next turn, in this order. */
 async function inOneTurn(server: Run, sends: readonly (() => void)[]): Promise<void> {
   process.kill(server.pid, "SIGSTOP");
   for (const send of sends) {
@@ -71,7 +75,7 @@ async function inOneTurn(server: Run, sends: readonly (() => void)[]): Promise<v
   process.kill(server.pid, "SIGCONT");
 }
 
-test("no token that was acknowledged is lost when the process is killed under load", async () => {
+test("no acknowledged token is lost when the process is killed under load", async () => {
   const data = await newFolder();
   const first = run(["--data", data]);
   const port = await first.port();
@@ -108,7 +112,7 @@ test("no token that was acknowledged is lost when the process is killed under lo
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
-test("a token that a client held is free again after a kill, one that was given back is gone, and its context is the one it had", async () => {
+test("after a kill, a held token is free again, an unsubscribed one is gone, and contexts are unchanged", async () => {
   const data = await newFolder();
   const first = run(["--data", data]);
   const port = await first.port();
@@ -146,7 +150,7 @@ test("a token that a client held is free again after a kill, one that was given 
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
-test("tokens outlive an orderly end, too; without --data they do not", async () => {
+test("tokens also survive an orderly shutdown; without --data they do not", async () => {
   for (const data of [await newFolder(), undefined]) {
     const flags = data === undefined ? [] : ["--data", data];
     const first = run(flags);
@@ -160,7 +164,7 @@ test("tokens outlive an orderly end, too; without --data they do not", async () 
   }
 });
 
-test("only the owner may read what is kept", async () => {
+test("only the owner may read the stored files", async () => {
   const data = join(await newFolder(), "new");
   const server = run(["--data", data]);
   await registerToken(await server.port(), "token-1");
@@ -170,7 +174,7 @@ test("only the owner may read what is kept", async () => {
   await server.kill("SIGTERM");
 });
 
-test("what a recording with restored tokens holds replays byte for byte", async () => {
+test("a recording with restored tokens replays byte for byte", async () => {
   const data = await newFolder();
   const first = run(["--data", data]);
   for (let i = 0; i < 20; i++)
@@ -187,9 +191,9 @@ test("what a recording with restored tokens holds replays byte for byte", async 
   assert.match(replay, /all actions equal/);
 });
 
-test("with a full disk nothing is acknowledged that is not stored; everything else goes on, and all of it once there is room", async () => {
+test("with a full disk nothing is acknowledged that is not stored; everything else continues, and writes resume once there is space", async () => {
   const data = await newFolder();
-  // A file may not grow beyond this, as on a disk that is full.
+  // A file cannot grow beyond this limit, as on a full disk.
   const server = run(["--data", data], { before: "ulimit -S -f 1000; " });
   const port = await server.port();
   const [bystander, taker] = [await TestClient.connect(port), await TestClient.connect(port)];
@@ -217,7 +221,7 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   await bystander.subscribe("token-0");
   const unlucky = await TestClient.connect(port);
   unlucky.send({ type: "subscribe", token: `token-${statuses.length - 1}` });
-  assert.equal((await unlucky.closed).code, 1011, "the one that was not acknowledged is not there");
+  assert.equal((await unlucky.closed).code, 1011, "the token that was not acknowledged does not exist");
   for (const token of ["later", `token-${statuses.length - 1}`])
     assert.equal((await register(token)).status, 200);
   await bystander.subscribe(`token-${statuses.length - 1}`);
@@ -230,7 +234,7 @@ test("with a full disk nothing is acknowledged that is not stored; everything el
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
-test("with a full disk a request that ends its connection is not acknowledged either", async () => {
+test("with a full disk, a request that closes its connection is not acknowledged either", async () => {
   const data = await newFolder();
   const server = run(["--data", data], { before: "ulimit -S -f 300; " });
   const port = await server.port();
@@ -252,7 +256,7 @@ test("with a full disk a request that ends its connection is not acknowledged ei
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
-test("a write that fails ends the one who wanted it: who has sent a message in the same turn gets its answer, and nobody else does", async () => {
+test("a failed write closes its requester only: others in the same turn get their answers", async () => {
   const data = await newFolder();
   const app = await startAnswering();
   const server = run(["--data", data, "--server-url", app.url, "--server-secret", "s"], {
@@ -274,7 +278,7 @@ test("a write that fails ends the one who wanted it: who has sent a message in t
   await server.kill("SIGKILL");
 });
 
-test("after a trap nobody gets an answer that was for somebody else", async () => {
+test("after a trap nobody gets an answer meant for someone else", async () => {
   const app = await startAnswering();
   const server = run(["--server-url", app.url, "--server-secret", "s"]);
   const port = await server.port();
@@ -287,7 +291,7 @@ test("after a trap nobody gets an answer that was for somebody else", async () =
   await server.kill("SIGKILL");
 });
 
-test("a token that expires in the far future is good, and costs nothing until then", async () => {
+test("a token that expires in the far future is valid and costs nothing until then", async () => {
   for (const expires of ["(1 << 62)", "-1", "int(time.time() * 1000) + 10**13"]) {
     const data = await newFolder();
     const first = run(["--data", data]);

@@ -1,4 +1,5 @@
-// What can be wrong around sidekick-server: each is one clear line and an exit status, never a hang and never a crash.
+// Faults around sidekick-server: each produces one clear line and an exit status, never a hang or a
+// crash.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { appendFile, copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
@@ -9,7 +10,10 @@ import { cleanUp, isWasmtime, moduleFile, newFolder, run, sql } from "./support/
 
 after(cleanUp);
 
-/** It does not start: one line that says why, and this status. */
+/**
+ * Expects that the server does not start, prints one line with the reason, and exits with this
+ * status.
+ */
 async function refuses(flags: string[], status: number, expected: RegExp): Promise<void> {
   const server = run(flags);
   const started = server.port().then(
@@ -29,7 +33,7 @@ async function refuses(flags: string[], status: number, expected: RegExp): Promi
   assert.match(lines[0]!, expected);
 }
 
-/** It serves. */
+/** Expects that the server serves. */
 async function serves(flags: string[], check: (output: string) => void = () => {}): Promise<void> {
   const server = run(flags);
   const port = await server.port();
@@ -45,7 +49,7 @@ async function serves(flags: string[], check: (output: string) => void = () => {
 test("an engine that does not exist is refused", () =>
   refuses(["--engine", "v8"], 2, /--engine: expected wasmtime or native, got "v8"/));
 
-test("an app server's URL without a possible port is refused; its scheme and host may have any case", async () => {
+test("rejects a server URL with an impossible port; scheme and host may have any case", async () => {
   for (const port of ["99999", "0"])
     await refuses(
       ["--server-url", `http://localhost:${port}/`],
@@ -57,7 +61,7 @@ test("an app server's URL without a possible port is refused; its scheme and hos
   );
 });
 
-test("a secret that is not UTF-8 is refused", async () => {
+test("rejects a secret that is not UTF-8", async () => {
   const server = run([], {
     before: 'SIDEKICK_SECRET=; set -- "$@" --secret "$(printf \'\\377\')"; ',
   });
@@ -66,7 +70,7 @@ test("a secret that is not UTF-8 is refused", async () => {
 });
 
 describe("the data folder", () => {
-  test("one that cannot be used is refused", async () => {
+  test("rejects an unusable folder", async () => {
     const folder = await newFolder();
     await writeFile(join(folder, "file"), "");
     await refuses(["--data", join(folder, "file", "below")], 1, /--data .+: ENOTDIR/);
@@ -75,7 +79,7 @@ describe("the data folder", () => {
     await refuses(["--data", "/proc"], 1, /--data \/proc: /);
   });
 
-  test("one that another process uses is refused", async () => {
+  test("rejects a folder that another process uses", async () => {
     const folder = await newFolder();
     const first = run(["--data", folder]);
     await first.port();
@@ -88,7 +92,7 @@ describe("the data folder", () => {
     await serves(["--data", folder]);
   });
 
-  test("a database that is damaged, or of a later Sidekick, is refused and left as it is", async () => {
+  test("rejects a damaged database or one of a later Sidekick, and leaves it unchanged", async () => {
     const folder = await newFolder();
     const file = join(folder, "tokens.sqlite");
     await writeFile(
@@ -105,7 +109,7 @@ describe("the data folder", () => {
     const later = await newFolder();
     await serves(["--data", later]);
     const bytes = await readFile(join(later, "tokens.sqlite"));
-    bytes.writeUInt32BE(99, 60); // user_version: SQLite's file format, 1.3
+    bytes.writeUInt32BE(99, 60); // user_version, at its offset in SQLite's file format, section 1.3
     await writeFile(join(later, "tokens.sqlite"), bytes);
     await refuses(
       ["--data", later],
@@ -121,7 +125,7 @@ describe("the data folder", () => {
     );
   });
 
-  test("a table of somebody else, or a page that is damaged, is refused", async () => {
+  test("rejects a table of another program, and a damaged page", async () => {
     const foreign = await newFolder();
     sql(foreign, "'create table tokens (id integer)'");
     await refuses(
@@ -148,7 +152,7 @@ describe("the data folder", () => {
     );
   });
 
-  test("a row that is damaged is dropped, and the log says so", async () => {
+  test("drops a damaged row and logs that", async () => {
     const folder = await newFolder();
     const first = run(["--data", folder]);
     for (const token of ["good", "bad"]) await registerToken(await first.port(), token);
@@ -170,7 +174,7 @@ describe("the data folder", () => {
 });
 
 describe("the certificate", () => {
-  test("what is no certificate, no key, or not its key is refused; a key with a pass phrase does not make it wait for one", async () => {
+  test("rejects an invalid certificate, an invalid key and a key of another certificate; an encrypted key does not prompt", async () => {
     const folder = await newFolder();
     const openssl = (...args: string[]) =>
       execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] });
@@ -222,7 +226,10 @@ describe("the certificate", () => {
   });
 });
 
-/** A module that exports nothing but memory, `_initialize`, and a border version, which wants so many parameters. */
+/**
+ * A module that exports only memory, `_initialize` and a border version that takes this many
+ * parameters.
+ */
 function moduleOfVersion(version: number, parameters = 0): Buffer {
   const text = (name: string) => [name.length, ...Buffer.from(name)];
   const section = (id: number, bytes: number[]) => [id, bytes.length, ...bytes];
@@ -258,7 +265,7 @@ function moduleOfVersion(version: number, parameters = 0): Buffer {
 }
 
 describe("the module", { skip: !isWasmtime }, () => {
-  test("what is no module, no Sidekick, or of another version is refused", async () => {
+  test("rejects a file that is not a module, not a Sidekick module, or of another version", async () => {
     const folder = await newFolder();
     const file = async (name: string, bytes: Buffer | string) => {
       await writeFile(join(folder, name), bytes);
@@ -293,7 +300,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     );
   });
 
-  test("the compiled one is kept beside it; one that is damaged, stale or of another wasmtime is made anew", async () => {
+  test("the compiled module is cached beside it; a damaged, stale or foreign cache entry is replaced", async () => {
     const folder = await newFolder();
     const [wasm, cache] = [join(folder, "m.wasm"), join(folder, "m.cwasm")];
     await copyFile(moduleFile, wasm);
@@ -309,7 +316,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     for (const [damage, reason] of [
       [good.subarray(0, 1000), "damaged"],
       [good.subarray(0, 20), "damaged"],
-      [Buffer.from("nonsense"), "damaged, or something else"],
+      [Buffer.from("nonsense"), "damaged, or another file"],
       [
         Buffer.concat([
           good.subarray(0, 5000),
@@ -324,16 +331,17 @@ describe("the module", { skip: !isWasmtime }, () => {
       assert.deepEqual(
         (await readFile(cache)).subarray(0, 48),
         good.subarray(0, 48),
-        "it is whole again",
+        "it is complete again",
       );
     }
-    await appendFile(wasm, Buffer.from([0, 2, 1, 0x78])); // a custom section: the same module, but other bytes
+    // a custom section: the same module with other bytes
+    await appendFile(wasm, Buffer.from([0, 2, 1, 0x78]));
     await serves(["--module", wasm], says("of another module"));
     await serves(["--module", wasm], quiet);
-    assert.deepEqual((await readdir(folder)).sort(), ["m.cwasm", "m.wasm"], "no drafts are left");
+    assert.deepEqual((await readdir(folder)).sort(), ["m.cwasm", "m.wasm"], "no temporary files remain");
   });
 
-  test("a cache that cannot be written does not matter, nor one that is a pipe", async () => {
+  test("an unwritable cache, or one that is a pipe, does not matter", async () => {
     const folder = await newFolder();
     for (const name of ["a", "b"]) await copyFile(moduleFile, join(folder, `${name}.wasm`));
     await mkdir(join(folder, "a.cwasm"));
@@ -342,7 +350,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     await serves(["--module", join(folder, "b.wasm")]);
   });
 
-  test("a real trap in the sandbox ends the one who caused it, and nobody else", async () => {
+  test("a real trap in the sandbox closes its sender only", async () => {
     const server = run(["--log-level", "debug"], { env: { SIDEKICK_TEST_FAULTS: "trap real" } });
     const port = await server.port();
     const [culprit, other] = [await TestClient.connect(port), await TestClient.connect(port)];
@@ -361,7 +369,7 @@ describe("the module", { skip: !isWasmtime }, () => {
   });
 });
 
-test("a connection for which there is no memory is lost, and those behind it are let in", async () => {
+test("a connection without memory is dropped, and the next ones are accepted", async () => {
   const server = run([], { env: { SIDEKICK_TEST_FAULTS: "accept" } }); // every second one
   const port = await server.port();
   const statuses: number[] = [];

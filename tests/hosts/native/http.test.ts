@@ -1,4 +1,4 @@
-// What this host's reader of HTTP takes and refuses: nothing that another reader could read in another way.
+// This host's HTTP reader: it accepts nothing that another reader could read differently.
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,7 +24,7 @@ const BODY = '{"resources":["r"]}';
 const post = (...headers: string[]) =>
   `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n${headers.map((it) => `${it}\r\n`).join("")}\r\n`;
 
-test("what readers understand differently is refused, empty lines before a request are not", async () => {
+test("rejects what readers understand differently, but accepts empty lines before a request", async () => {
   const server = run([]);
   const port = await server.port();
   for (const [bytes, status] of [
@@ -49,7 +49,7 @@ test("what readers understand differently is refused, empty lines before a reque
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("an empty line before a request may come in two parts, or behind the body of the request before", async () => {
+test("an empty line before a request may arrive in two parts, or after the previous request's body", async () => {
   const server = run([]);
   const raw = await RawConnection.connect(await server.port());
   raw.socket.setNoDelay(true);
@@ -61,14 +61,15 @@ test("an empty line before a request may come in two parts, or behind the body o
   ]) {
     for (const part of parts) {
       raw.write(part);
-      await new Promise((resolve) => setTimeout(resolve, 100)); // so that the Sidekick sees it alone
+      // so that the Sidekick reads it separately
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
   await eventually(() => raw.received.toString().match(/HTTP\/1.1 200 /g)?.length === 4);
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("of more requests at once than are taken, those that were done are answered", async () => {
+test("when more requests are pipelined than allowed, those that were handled are answered", async () => {
   const server = run([]);
   const raw = await RawConnection.connect(await server.port());
   raw.write((post("Content-Length: 19") + BODY).repeat(65));
@@ -77,7 +78,7 @@ test("of more requests at once than are taken, those that were done are answered
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("a body whose encoding has a part without end is refused, though the secret is right", async () => {
+test("rejects a chunk header without end, even with the right secret", async () => {
   const server = run([]);
   const raw = await RawConnection.connect(await server.port());
   raw.write(`${post("Transfer-Encoding: chunked")}5;`);
@@ -94,14 +95,15 @@ test("a body whose encoding has a part without end is refused, though the secret
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("messages that are never finished are bounded for all connections together", async () => {
-  // The strangers answer no pings, and a slow machine takes its time: none may come.
+test("incomplete messages are bounded over all connections together", async () => {
+  // The strangers do not answer pings, and a slow machine takes its time: no ping may be sent.
   const server = run(["--config", await newConfig({ frame_bytes_max: 16 * 1024 * 1024 })], {
     env: { SIDEKICK_TEST_PING_SECONDS: "3600" },
   });
   const port = await server.port();
   const bystander = await TestClient.connect(port);
-  // The first piece of a message, and a ping, whose answer tells that the piece has been read; and the last one.
+  // The first fragment of a message, then a ping whose answer shows that the fragment was read; and
+  // the last fragment.
   const begin = (ping: string) =>
     Buffer.concat([
       clientFrame(1, Buffer.alloc(16_000_000), { fin: false }),
@@ -123,9 +125,10 @@ test("messages that are never finished are bounded for all connections together"
   assert.deepEqual(
     strangers.flatMap(({ socket }, i) => (socket.closed ? [i] : [])),
     [0],
-    "only the one that has been at it for longest is dropped",
+    "only the connection that has been waiting longest is dropped",
   );
-  honest.write(end); // 16 MB of zeros are no message, but it is whole: there is room again
+  // 16 MB of zeros are not a valid message, but they are complete: there is room again
+  honest.write(end);
   await honest.until("error");
   const [second, ...others] = strangers.slice(1);
   second!.write(Buffer.concat([end, begin("second")])); // a new message: now it is the youngest
@@ -137,7 +140,9 @@ test("messages that are never finished are bounded for all connections together"
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-/** So many, 64 at a time: the earlier ones are idle meanwhile, and that has an end. */
+/**
+ * Opens this many, 64 at a time: earlier ones are idle meanwhile, and idle connections time out.
+ */
 async function openMany(
   count: number,
   open: () => Promise<RawConnection>,
@@ -150,7 +155,7 @@ async function openMany(
   return all;
 }
 
-/** A connection on which a request without the secret has been answered, and that is idle since. */
+/** An idle connection on which a request without the secret has been answered. */
 async function newStranger(port: number): Promise<RawConnection> {
   const stranger = await RawConnection.connect(port);
   stranger.write("GET /none HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -158,7 +163,7 @@ async function newStranger(port: number): Promise<RawConnection> {
   return stranger;
 }
 
-test("strangers who hold connections and ask for nothing keep nobody out: the oldest go, and who has the secret stays", async () => {
+test("idle strangers lock nobody out: the oldest are closed, and peers with the secret stay", async () => {
   const server = run([]);
   const port = await server.port();
   const client = await TestClient.connect(port);
@@ -170,7 +175,7 @@ test("strangers who hold connections and ask for nothing keep nobody out: the ol
   assert.equal(
     strangers.filter(({ socket }) => socket.closed).length,
     0,
-    "nobody has to go before somebody needs the place",
+    "no connection is closed before another needs its place",
   );
   assert.equal((await request(port, "/health", undefined, { method: "GET" })).status, 200);
   await Promise.all(strangers.slice(0, 64).map(({ ended }) => ended));
@@ -186,7 +191,7 @@ test("strangers who hold connections and ask for nothing keep nobody out: the ol
   );
 });
 
-test("nor do they where few files may be open", async () => {
+test("nor are they when the open file limit is low", async () => {
   const server = run([], { before: "ulimit -n 100; " });
   const port = await server.port();
   const client = await TestClient.connect(port);
@@ -197,7 +202,7 @@ test("nor do they where few files may be open", async () => {
   assert.doesNotMatch(server.output(), /EMFILE/);
 });
 
-test("with too many requests under way nobody is let in until some have gone, and WebSockets go on", async () => {
+test("with too many requests in flight, connections wait until some have ended, and WebSockets continue", async () => {
   const server = run([]);
   const port = await server.port();
   const client = await TestClient.connect(port);
@@ -213,7 +218,7 @@ test("with too many requests under way nobody is let in until some have gone, an
     return status;
   });
   await eventually(() =>
-    server.output().includes("too many connections that are no WebSockets yet"),
+    server.output().includes("too many connections that are not WebSockets"),
   );
   await client.settled();
   assert.equal(isAnswered, false);
@@ -222,7 +227,7 @@ test("with too many requests under way nobody is let in until some have gone, an
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("where fewer files may be open than there may be connections, a line at the start says how many are enough", async () => {
+test("a low open file limit is reported at start, with sufficient values", async () => {
   const config = ["--config", await newConfig({ clients_max: 100 })];
   const appServer = ["--server-url", "http://127.0.0.1:9/", "--server-secret", "s"];
   for (const [flags, enough] of [

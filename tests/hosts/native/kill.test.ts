@@ -1,4 +1,5 @@
-// kill -9 with --data: whatever was going on, what had been acknowledged is what the next process knows.
+// kill -9 with --data: whatever was in progress, the next process knows everything that was
+// acknowledged.
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import * as http from "node:http";
@@ -11,13 +12,16 @@ import { cleanUp, newFolder, run } from "./support/server.ts";
 after(cleanUp);
 
 const LANES = 8;
-const TAKEN_PER_CLIENT = 200; // it may hold 256
+const TAKEN_PER_CLIENT = 200; // its capacity is 256
 const GONE = "given back";
 
-/** What each token may be by now: the room it was registered for, or GONE. More than one while a request about it is under way. */
+/**
+ * The possible states of each token: the room it was registered for, or GONE. Several while a
+ * request about it is in flight.
+ */
 type Known = Map<string, Set<string>>;
 
-/** The next message of this type; what is published comes in between. */
+/** The next message of this type; published messages may come in between. */
 async function until(client: TestClient, type: string): Promise<any> {
   for (;;) {
     const message = await client.next();
@@ -26,7 +30,7 @@ async function until(client: TestClient, type: string): Promise<any> {
   }
 }
 
-/** Registers, replaces, takes, gives back, sends and publishes, until the process is gone. */
+/** Registers, replaces, takes, unsubscribes, sends and publishes until the process is gone. */
 class Load {
   acknowledged = 0;
   readonly #agent = new http.Agent({ keepAlive: true });
@@ -45,7 +49,7 @@ class Load {
 
   async #runLane(lane: number): Promise<void> {
     try {
-      const client = await TestClient.connect(this.port); // the others may have brought the end about by now
+      const client = await TestClient.connect(this.port); // the others may have ended it by now
       client.send({ type: "listen", resources: ["r"] });
       await until(client, "listening");
       for (let i = 0; ; i++) await this.#step(client, `${this.name}-${lane}-${i}`, i);
@@ -99,7 +103,10 @@ class Load {
   }
 }
 
-/** Takes every token that is there, and demands that each is what it may be. From then on it is known what it is. */
+/**
+ * Takes every existing token and checks that its state is one of the possible ones. Afterwards the
+ * state is known.
+ */
 async function check(port: number, known: Known): Promise<void> {
   let client = await TestClient.connect(port);
   let taken = 0;
@@ -118,11 +125,11 @@ async function check(port: number, known: Known): Promise<void> {
   await client.settled();
 }
 
-test("killed under mixed load again and again, no acknowledged token is lost, none that was given back is there, and each is as it was registered last", async () => {
+test("repeated kills under mixed load lose no acknowledged token, revive no unsubscribed one, and keep the last registration", async () => {
   const data = await newFolder();
   const app = await startAppServer();
   const known: Known = new Map();
-  // No token is to be over because the machine was slow.
+  // No token may expire because the machine was slow.
   const config = join(data, "config.json");
   await writeFile(config, JSON.stringify({ token_ttl_ms: 3_600_000, token_resume_ms: 3_600_000 }));
   const start = () =>

@@ -1,4 +1,4 @@
-// TLS on both sides: https and wss for clients, and an app server that has a certificate.
+// TLS on both sides: https and wss for clients, and an app server with a certificate.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -87,7 +87,7 @@ async function connect(port: number): Promise<{ socket: WebSocket; next(): Promi
   };
 }
 
-test("https and wss on one port: small and large messages, many sockets, an orderly end", async () => {
+test("https and wss on one port: small and large messages, many sockets, an orderly close", async () => {
   const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
   const port = await server.port();
   assert.match(
@@ -128,7 +128,7 @@ test("https and wss on one port: small and large messages, many sockets, an orde
   assert.equal(await exit, 0);
 });
 
-test("who speaks no TLS, an old one, or breaks off in the handshake harms nobody", async () => {
+test("peers that speak no TLS or an old version, or break off the handshake, affect nobody else", async () => {
   const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
   const port = await server.port();
   const bystander = await connect(port);
@@ -162,7 +162,7 @@ test("who speaks no TLS, an old one, or breaks off in the handshake harms nobody
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("who sends a part of a record and waits costs nothing meanwhile", async () => {
+test("a peer that sends part of a TLS record and waits costs no CPU", async () => {
   const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
   const raw = await RawConnection.connect(await server.port());
   raw.write(Buffer.from([0x16, 3, 1]));
@@ -170,7 +170,7 @@ test("who sends a part of a record and waits costs nothing meanwhile", async () 
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("an app server with a certificate is spoken to where it is trusted, and not where it is not", async () => {
+test("calls an app server with a trusted certificate, and no other", async () => {
   const seen: string[] = [];
   const app = https.createServer({ cert, key: await readFile(keyFile) }, (incoming, response) => {
     seen.push(incoming.headers.authorization ?? "");
@@ -218,7 +218,7 @@ test("an app server with a certificate is spoken to where it is trusted, and not
   );
 });
 
-test("an app server with a trusted certificate for another name gets nothing", async () => {
+test("sends nothing to an app server with a trusted certificate for another name", async () => {
   const folder = await newFolder();
   const [otherCert, otherKey] = [join(folder, "cert.pem"), join(folder, "key.pem")];
   const names = [
@@ -271,7 +271,7 @@ test("an app server with a trusted certificate for another name gets nothing", a
   assert.equal(requests, 0);
 });
 
-/** What a client sends does not arrive, and it hears that the app server is at fault. */
+/** The client's message is not delivered, and the error blames the app server. */
 async function assertForwardFails(port: number): Promise<void> {
   await registerToken(port, "t");
   const client = await TestClient.connect(port);
@@ -280,7 +280,7 @@ async function assertForwardFails(port: number): Promise<void> {
   assert.equal((await client.next()).error.fault, "server");
 }
 
-test("an app server whose name TLS cannot ask for gets nothing, though there is one who listens", async () => {
+test("sends nothing to an app server whose name is too long for TLS", async () => {
   const app = tls.createServer({ cert, key: await readFile(keyFile) }, () =>
     assert.fail("a handshake was made"),
   );
@@ -294,7 +294,7 @@ test("an app server whose name TLS cannot ask for gets nothing, though there is 
   assert.match(server.output(), /a forward failed .*TLS cannot be set up/);
 });
 
-test("an answer of the app server that TLS does not end is not taken for whole", async () => {
+test("an app server's answer that ends without close_notify is not accepted as complete", async () => {
   const app = tls.createServer({ cert, key: await readFile(keyFile) }, (socket) => {
     let request = "";
     socket
@@ -303,10 +303,11 @@ test("an answer of the app server that TLS does not end is not taken for whole",
       .on("data", (record: string) => {
         request += record;
         const [head = "", body] = request.split("\r\n\r\n");
-        // All of it: who closes with a part unread resets the connection, which is another end than the one meant here.
+        // Read everything: closing with unread bytes resets the connection, which is not the case
+        // under test.
         if (body === undefined || body.length < Number(/content-length: (\d+)/i.exec(head)?.[1]))
           return;
-        // No length, and no goodbye: whoever stands between could have cut it here.
+        // No length and no close_notify: an attacker could have truncated it here.
         socket.write(
           'HTTP/1.1 400 No\r\nConnection: close\r\n\r\n{ "fault": "client", "message": "heard" }',
           () => {

@@ -1,4 +1,5 @@
-// The parts of the Node host that need no module: frames, forwards, log, recording, the guard for app servers.
+// Parts of the Node host that need no module: frames, forwards, log, recording, and the guard for
+// app servers.
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
@@ -23,7 +24,7 @@ after(closeEverything);
 
 const silent = createLog("silent");
 
-test("a text frame has the shortest length field that fits", () => {
+test("a text frame uses the shortest length field", () => {
   for (const [size, header] of [
     [0, [0x81, 0]],
     [125, [0x81, 125]],
@@ -38,7 +39,7 @@ test("a text frame has the shortest length field that fits", () => {
   }
 });
 
-test("sockets that are owed the same frames share one joined buffer", () => {
+test("sockets with the same pending frames share one joined buffer", () => {
   const [a, b, c] = ["a", "b", "c"].map((letter) => Buffer.from(letter)) as [
     Buffer,
     Buffer,
@@ -55,12 +56,12 @@ test("sockets that are owed the same frames share one joined buffer", () => {
   assert.equal(one.bytes, 2);
 });
 
-test("large frames are handed over in pieces, in order", () => {
+test("large frames are written in pieces, in order", () => {
   const [a, b] = [Buffer.alloc(200_000, "a"), Buffer.alloc(200_000, "b")];
   assert.deepEqual(Batch.start().with(a).with(b).pieces(), [a, b]);
 });
 
-test("log lines cannot be forged by text from a peer", () => {
+test("text from a peer cannot forge log lines", () => {
   const lines: string[] = [];
   const log = createLog("info", (line) => lines.push(line));
   log.info("x", { name: "a\n2026 error forged\r\u001b[2J\u009b2J\u2028\u202e" });
@@ -69,7 +70,7 @@ test("log lines cannot be forged by text from a peer", () => {
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
 });
 
-test("the same warning goes out at once, and then with the number of times once in 10 s", (t) => {
+test("a repeated warning is logged at once, then every 10 s with its count", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const lines: string[] = [];
   const log = limitWarnings(createLog("info", (line) => lines.push(line.slice(25).trimEnd())));
@@ -88,7 +89,7 @@ test("the same warning goes out at once, and then with the number of times once 
   assert.deepEqual(lines, []);
 });
 
-test("too few open files for clients_max are a warning that says what to do", () => {
+test("too few open files for clients_max produce a warning that says what to do", () => {
   const lines: string[] = [];
   const log = createLog("info", (line) => lines.push(line));
   const limits = (files: string) =>
@@ -100,14 +101,14 @@ test("too few open files for clients_max are a warning that says what to do", ()
   assert.match(lines[0]!, /ulimit -n 1064.*open_files=1063 clients_max=1000/);
 });
 
-test("a system clock that is set back or forth is not the hub's", (t) => {
+test("the hub's clock ignores changes of the system clock", (t) => {
   const before = now();
   assert.ok(Number.isInteger(before) && Math.abs(before - Date.now()) < 60_000);
   t.mock.method(Date, "now", () => 0);
   assert.ok(now() >= before);
 });
 
-test("a client's record is replaced or added to, byte for byte", () => {
+test("a client's record is replaced or appended to, byte for byte", () => {
   const socket = Reflect.construct(ClientSocket, [null, undefined, {}]) as ClientSocket;
   let expected = "";
   for (let i = 0; i < 2000; i++) {
@@ -118,7 +119,7 @@ test("a client's record is replaced or added to, byte for byte", () => {
   assert.equal(socket.record, expected);
 });
 
-test("a socket is not read while its peer does not take the answers, be it to pings; then all are there", async () => {
+test("a socket is not read while its peer does not take the answers, including pongs; then all arrive", async () => {
   const socket = Reflect.construct(ClientSocket, [
     null,
     undefined,
@@ -178,7 +179,7 @@ function answerOf(
   );
 }
 
-test("a forward is a POST with type=channel, the secret, and the query that was configured", async () => {
+test("a forward is a POST with type=channel, the secret, and the configured query", async () => {
   const app = await startAppServer((response) => response.writeHead(400).end("answer"));
   const forwards = forwarder(app.url);
   assert.deepEqual(await answerOf(forwards, '{ "ä": 1 }'), { status: 400, body: "answer" });
@@ -193,7 +194,7 @@ test("a forward is a POST with type=channel, the secret, and the query that was 
   await app.close();
 });
 
-test("forwards one after the other use one connection", async () => {
+test("consecutive forwards share one connection", async () => {
   const app = await startAppServer();
   const forwards = forwarder(app.url);
   for (let i = 0; i < 5; i++) assert.equal((await answerOf(forwards)).status, 204);
@@ -202,14 +203,14 @@ test("forwards one after the other use one connection", async () => {
   await app.close();
 });
 
-test("a refusing app server is status 0", async () => {
+test("an unreachable app server gives status 0", async () => {
   const forwards = forwarder(REFUSING_URL);
   assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
   assert.equal(forwards.open, 0);
   forwards.destroy();
 });
 
-test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
+test("a 2xx status counts at once, even if the rest of the answer hangs, never ends or breaks off", async () => {
   const rests: Record<string, (response: http.ServerResponse) => void> = {
     hangs: (response) => response.write("beginning"),
     drips: drip,
@@ -222,13 +223,14 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
     const forwards = forwarder(app.url);
     assert.deepEqual(await answerOf(forwards, "{}", 60_000), { status: 200, body: "" });
     assert.equal(forwards.open, 0);
-    while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5)); // given up, not left to hang
+    // timed out
+    while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
     forwards.destroy();
     await app.close();
   }
 });
 
-test("an app server that hangs before or in the middle of its answer is status 0", async () => {
+test("an app server that hangs before or during its answer gives status 0", async () => {
   for (const hang of ["before", "middle"]) {
     const app = await startAppServer((response) => {
       if (hang === "middle") response.writeHead(400).write("beginning");
@@ -240,7 +242,7 @@ test("an app server that hangs before or in the middle of its answer is status 0
   }
 });
 
-test("an app server that drips its answer is given up on at the total time, not at an idle time", async () => {
+test("an app server that drips its answer hits the total timeout, not an idle timeout", async () => {
   const app = await startAppServer((response) => drip(response.writeHead(400)));
   const forwards = forwarder(app.url, 1_000_000);
   assert.deepEqual(await answerOf(forwards, "{}", 200), { status: 0, body: "" });
@@ -248,7 +250,7 @@ test("an app server that drips its answer is given up on at the total time, not 
   await app.close();
 });
 
-test("an app server that sends 100 MB is cut off at the limit", async () => {
+test("an answer of 100 MB is truncated at the limit", async () => {
   let sent = 0;
   const app = await startAppServer((response) => {
     response.writeHead(500, { "Content-Length": 100_000_000 });
@@ -270,7 +272,7 @@ test("an app server that sends 100 MB is cut off at the limit", async () => {
   await app.close();
 });
 
-test("an answer of n-1, n and n+1 bytes", async () => {
+test("answers of n-1, n and n+1 bytes", async () => {
   const app = await startAppServer();
   const forwards = forwarder(app.url, 10);
   for (const [size, read] of [
@@ -285,7 +287,7 @@ test("an answer of n-1, n and n+1 bytes", async () => {
   await app.close();
 });
 
-/** A server that speaks no HTTP library's language, and is told of each request when all of it is there: the body is `{}`. */
+/** A raw TCP server that is called with each complete request: the body is `{}`. */
 async function rawServer(
   onRequest: (socket: net.Socket, count: number) => void,
 ): Promise<{ url: string }> {
@@ -302,7 +304,7 @@ async function rawServer(
   return { url: `http://127.0.0.1:${await listen(net.createServer(onConnection))}/` };
 }
 
-test("garbage instead of HTTP, and a connection reset, are status 0", async () => {
+test("garbage instead of HTTP, and a connection reset, give status 0", async () => {
   for (const behave of [
     (socket: net.Socket) => socket.end("\u0000garbage\r\n\r\n"),
     (socket: net.Socket) => socket.resetAndDestroy(),
@@ -316,7 +318,7 @@ test("garbage instead of HTTP, and a connection reset, are status 0", async () =
   }
 });
 
-test("a forward whose connection is reset is not sent a second time: it may have been taken", async () => {
+test("a forward whose connection is reset is not repeated: it may have taken effect", async () => {
   let requests = 0;
   const server = await rawServer((socket, count) => {
     requests = count;
@@ -330,7 +332,7 @@ test("a forward whose connection is reset is not sent a second time: it may have
   forwards.destroy();
 });
 
-test("an idle connection is dropped before the app server drops it; one in use is not, however long it takes", async () => {
+test("idle connections are dropped before the app server drops them; busy ones are kept, however long they take", async () => {
   const app = await startAppServer((response) =>
     setTimeout(() => response.writeHead(204).end(), 200),
   );
@@ -343,7 +345,7 @@ test("an idle connection is dropped before the app server drops it; one in use i
   await app.close();
 });
 
-test("an app server that answers 101 has ended the forward", async () => {
+test("an app server that answers 101 ends the forward", async () => {
   for (const upgrade of ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"]) {
     const server = await rawServer((socket) =>
       socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`),
@@ -354,7 +356,7 @@ test("an app server that answers 101 has ended the forward", async () => {
   }
 });
 
-test("what an app server refuses is logged with its status, and no query; what its own code refuses is not", async () => {
+test("rejections by an app server are logged with their status and without the query; errors of its own code are not logged", async () => {
   const app = await startAppServer();
   const lines: string[] = [];
   const forwards = forwarder(app.url, 1000, {
@@ -377,7 +379,7 @@ test("what an app server refuses is logged with its status, and no query; what i
   forwards.destroy();
 });
 
-test("a name of which no address answers gives a reason, too", async () => {
+test("a name without a responding address gives a reason", async () => {
   const lines: string[] = [];
   const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, {
     log: createLog("info", (line) => lines.push(line)),
@@ -387,7 +389,7 @@ test("a name of which no address answers gives a reason, too", async () => {
   forwards.destroy();
 });
 
-test("ending the forwarder answers what is in flight and what still comes with status 0, and sends nothing more", async () => {
+test("ending the forwarder answers forwards in flight and later ones with status 0, and sends nothing more", async () => {
   const app = await startAppServer(() => {});
   const forwards = forwarder(app.url);
   const first = answerOf(forwards);
@@ -401,7 +403,7 @@ test("ending the forwarder answers what is in flight and what still comes with s
   await app.close();
 });
 
-test("a forwarder that is destroyed answers nobody", async () => {
+test("a destroyed forwarder answers nobody", async () => {
   const app = await startAppServer(() => {});
   const forwards = forwarder(app.url);
   let answers = 0;
@@ -412,7 +414,7 @@ test("a forwarder that is destroyed answers nobody", async () => {
   assert.equal(answers, 0);
 });
 
-test("a server URL that cannot be used is refused with a clear text", () => {
+test("rejects an invalid server URL with a clear text", () => {
   assert.throws(() => forwarder("localhost"), /expected a URL like http:\/\/localhost:3000/);
   assert.throws(() => forwarder("ftp://localhost/"), /got "ftp:/);
   for (const url of [
@@ -430,7 +432,7 @@ test("a server URL that cannot be used is refused with a clear text", () => {
   assert.throws(() => forwarder("http://user:word@localhost/"), /remove them and use the server secret/);
 });
 
-test("a recording is appended, for its owner only, and complete when closed", async () => {
+test("a recording is appended to, readable by its owner only, and complete when closed", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = join(folder, "trace");
   for (const line of ["one\n", "two\n"]) {
@@ -443,7 +445,7 @@ test("a recording is appended, for its owner only, and complete when closed", as
   await rm(folder, { recursive: true });
 });
 
-test("a recording that goes on after half a line does not become its other half", async () => {
+test("a recording that continues after half a line does not join it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = join(folder, "trace");
   await writeFile(file, "one\nha");
@@ -454,12 +456,12 @@ test("a recording that goes on after half a line does not become its other half"
   await rm(folder, { recursive: true });
 });
 
-test("a recording that cannot be opened is refused at once", () => {
+test("rejects a recording file that cannot be opened at once", () => {
   assert.throws(() => new Recorder(join(tmpdir(), "no-such-folder", "trace"), silent), /ENOENT/);
   assert.throws(() => new Recorder(tmpdir(), silent), /EISDIR/);
 });
 
-test("a recording that cannot be written is logged and ends alone", {
+test("a failing recording is logged and ends alone", {
   skip: process.platform !== "linux",
 }, async () => {
   const lines: string[] = [];
@@ -474,7 +476,7 @@ test("a recording that cannot be written is logged and ends alone", {
   assert.match(lines[0]!, /recording has stopped.*ENOSPC/);
 });
 
-test("what is written to a recording that is being closed comes too late, and costs nothing of what came before", async () => {
+test("lines written to a closing recording are dropped and lose nothing written before", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = join(folder, "trace");
   const lines: string[] = [];
@@ -493,7 +495,7 @@ test("what is written to a recording that is being closed comes too late, and co
   await rm(folder, { recursive: true });
 });
 
-test("a recording that breaks while it is being closed says so, once", {
+test("a recording that fails while closing is reported once", {
   skip: process.platform !== "linux",
 }, async () => {
   const lines: string[] = [];

@@ -1,4 +1,4 @@
-// InternalSidekick, and the module's Hub for hosts of one's own.
+// InternalSidekick, and the module's Hub for custom hosts.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ import {
 import { InternalSidekick } from "../../../worker/src/testing/index.ts";
 import { module } from "../shared/support/sidekick.ts";
 
-/** Type check: ours goes wherever the reference's goes. */
+/** Type check: our class fits wherever the reference's does. */
 const sameApi: Pick<
   ReferenceSidekick,
   "setServerCallback" | "getConnectionFromServer" | "getConnectionFromClient"
@@ -89,7 +89,7 @@ test("InternalSidekick: subscribe, send both ways with every ION type, resources
   ]);
 });
 
-test("InternalSidekick: a missing, throwing or hanging server callback is an error for the sender", async () => {
+test("InternalSidekick: the sender gets an error if the server callback is missing, throws or hangs", async () => {
   const sidekick = new InternalSidekick({ forward_timeout_ms: 20 });
   const sender = client(sidekick);
   await sidekick
@@ -115,7 +115,7 @@ test("InternalSidekick: a missing, throwing or hanging server callback is an err
   assert.equal((await send()).fault, "server");
 });
 
-test("InternalSidekick: a handler may send at once, and one that was removed hears nothing", async () => {
+test("InternalSidekick: a handler may send at once, and a removed one receives nothing", async () => {
   const sidekick = new InternalSidekick();
   const one = client(sidekick);
   const connection = sidekick.getConnectionFromClient();
@@ -155,7 +155,7 @@ test("InternalSidekick: a server callback may publish at once", async () => {
   );
 });
 
-test("what the app server does wrong is returned as an Error", async () => {
+test("InternalSidekick: returns the app server's mistakes as an Error", async () => {
   const server = new InternalSidekick({ token_bytes_max: 16 }).getConnectionFromServer();
   assert.match(
     (await server.addConnection({ token: "x".repeat(17), channel: "c", params: {}, context: 1 }))
@@ -172,7 +172,7 @@ test("a hub has every limit of limits.def, with its default", () => {
   );
 });
 
-test("a configuration that is wrong is refused with a text", () => {
+test("rejects a wrong configuration with a text", () => {
   for (const config of [
     "",
     "{",
@@ -192,7 +192,7 @@ test("a configuration that is wrong is refused with a text", () => {
   }
 });
 
-test("a module that is not ours, or that imports anything, is refused", async () => {
+test("rejects a module that is not a Sidekick module or has imports", async () => {
   const empty = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
   await assert.rejects(compileModule(empty), /this is another WebAssembly file/);
   const importing = Uint8Array.of(
@@ -224,7 +224,7 @@ test("a module that is not ours, or that imports anything, is refused", async ()
   assert.ok(checkModule(module));
 });
 
-test("a host that breaks the contract traps the hub, which is then dead and says so", () => {
+test("a host that breaks the contract traps the hub, which then reports that it is unusable", () => {
   const hub = Hub.create(module, '{"secrets":["s"]}');
   hub.handle(1, { type: "client_opened", client: 1 });
   assert.throws(() => hub.handle(1, { type: "client_opened", client: 1 }), ModuleTrap);
@@ -234,7 +234,7 @@ test("a host that breaks the contract traps the hub, which is then dead and says
   other.handle(1, { type: "client_opened", client: 1 });
 });
 
-test("memory that grows in a call is no trouble: views are taken anew", () => {
+test("memory may grow during a call: views are recreated", () => {
   const hub = Hub.create(
     module,
     '{"secrets":["s"],"http_body_bytes_max":60000000,"client_buffer_bytes_max":1000000000,"hash_seed":"0123456789abcdef"}',

@@ -1,11 +1,15 @@
-// Where a recording may be cut off, and what is left of it then. Reads the bytes without any of the code under test.
+// Places where a recording may be cut off, and what then remains. Reads the bytes without the code
+// under test.
 
 import type { Verdict } from "./players.ts";
 import type { Random } from "./random.ts";
 
 const NEWLINE = 10;
 
-/** After how many bytes: at random, and wherever it could hurt. Never in the first line, without which there is no recording. */
+/**
+ * Byte counts: at random, and at every critical place. Never in the header line, without which
+ * there is no recording.
+ */
 export function cutsOf(recording: Buffer, dice: Random, each: number): number[] {
   const lines = linesOf(recording);
   const from = lines[0]!.end;
@@ -36,7 +40,7 @@ export function cutsOf(recording: Buffer, dice: Random, each: number): number[] 
   return [...new Set(cuts)].sort((a, b) => a - b);
 }
 
-/** What is to be said of the recording when only so many of its bytes are there. */
+/** The expected report on the recording truncated to this many bytes. */
 export function verdictOf(recording: Buffer, bytes: number): Verdict {
   const { inputs, lines, half, lacksNewline, linesDue } = restOf(recording, bytes);
   return {
@@ -45,15 +49,18 @@ export function verdictOf(recording: Buffer, bytes: number): Verdict {
   };
 }
 
-/** The same, when the host was killed there, and another recording of so many inputs follows in the same file. */
+/**
+ * The same if the host was killed there, and another recording of this many inputs follows in the
+ * same file.
+ */
 export function succeededVerdictOf(recording: Buffer, bytes: number, inputsMore: number): Verdict {
   const { inputs, lines, half, linesDue } = restOf(recording, bytes);
-  // An input alone is how a recording ends whose hub trapped.
+  // A recording ends with an input alone if its hub trapped.
   const isTold = half || (linesDue > 0 && lines.at(-1)!.kind !== "in");
   return { inputs: inputs + inputsMore, cuts: isTold ? [{ line: lines.length, linesDue }] : [] };
 }
 
-/** A line that lacks nothing but its newline is one. */
+/** A line that lacks only its newline counts. */
 function restOf(recording: Buffer, bytes: number) {
   const all = linesOf(recording);
   const lines = all.filter(({ start }) => start < bytes);
@@ -72,7 +79,7 @@ interface Span {
   readonly index: number;
   readonly kind: string;
   readonly start: number;
-  /** Behind the newline. */
+  /** After the newline. */
   readonly end: number;
 }
 

@@ -1,5 +1,6 @@
-// The demo app in two tabs of a real browser, through one host: what two people do with it in a few seconds. Whatever is expected here is
-// only what they must have seen for the recording to be worth something; tests/hosts/shared/browser.test.ts is the test of the demo.
+// The demo app in two tabs of a real browser, through one host: a few seconds of two people's
+// actions. It checks only what they must have seen for the recording to be useful;
+// tests/hosts/shared/browser.test.ts tests the demo.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer } from "node:http";
@@ -25,7 +26,7 @@ const args = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const waitMsMax = 120_000; // only to end a test that has failed
+const waitMsMax = 120_000; // only ends a test that has failed
 
 export function launchBrowser(): Promise<Browser> {
   if (!existsSync(executablePath))
@@ -42,7 +43,7 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const siteUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const live = await host.start({ serverUrl: `${siteUrl}${covenantPath}`, folder });
-  // A window each: a tab behind another is asleep most of the time.
+  // One window each: a background tab is throttled most of the time.
   const contexts = [await browser.newContext(), await browser.newContext()];
   try {
     handler = await createSite({
@@ -57,7 +58,8 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
     for (const tab of tabs) await tab.open(siteUrl);
     await shareTheList(left, right);
     await chat(left, right);
-    const again = tabs.map((tab) => tab.page.waitForEvent("websocket")); // until then a tab may still show what was before
+    // until then a tab may still show the previous state
+    const again = tabs.map((tab) => tab.page.waitForEvent("websocket"));
     await live.restart();
     await Promise.all(again);
     for (const tab of tabs) await tab.shows("in küche.");
@@ -67,7 +69,7 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
     await right.page.close();
     await left.say("Alone again.");
     await left.hears("Alone again.");
-    // The app server's answer, and that a tab has gone, come behind what can be seen.
+    // The app server's answer and the closing of a tab come after what is visible.
     await until(async () => {
       const { clients, forwards } = await health(live.port);
       return clients === 1 && forwards === 0;
@@ -86,7 +88,7 @@ async function shareTheList(left: Tab, right: Tab): Promise<void> {
     const [one, other] = i % 2 === 0 ? [left, right] : [right, left];
     await one.add(text);
     await other.todo(text).waitFor();
-    // Not check(), which fails where an answer from before shows it unchecked once more.
+    // Not check(), which fails if an earlier answer shows it unchecked once more.
     await other.todo(text).getByRole("checkbox").click();
     await one.todo(text).locator(".done").waitFor();
   }

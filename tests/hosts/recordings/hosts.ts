@@ -1,4 +1,5 @@
-// The three hosts as they run live, each recording, each behind the same few words. Owns no expectation and no traffic.
+// The three hosts as they run live, each recording, behind one interface. Owns no expectation and
+// no traffic.
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,23 +13,29 @@ export interface HostOptions {
   readonly serverUrl: string;
   /** By the names of limits.def. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** An empty one, for what it writes. */
+  /** An empty folder for its files. */
   readonly folder: string;
 }
 
 export interface LiveHost {
   readonly port: number;
-  /** All sockets close, and it is there again at the same port: another process, or a Durable Object that was moved. */
+  /**
+   * Closes all sockets and starts again on the same port: another process, or a Durable Object that
+   * was moved.
+   */
   restart(): Promise<void>;
-  /** What befalls it while nothing is under way and no socket closes: the Worker's object loses its memory. */
+  /**
+   * Something that happens while the host is idle and closes no socket: the Worker's object loses
+   * its memory.
+   */
   sleep(): Promise<void>;
-  /** Ends it. Returns the file with all that it has recorded. */
+  /** Ends the host. Returns the file with everything it recorded. */
   stop(): Promise<string>;
 }
 
 export interface Host {
   readonly name: "node" | "worker" | "wasmtime";
-  /** Whether it can tell how much a client has not read yet. */
+  /** Whether the host knows how much a client has not read yet. */
   readonly seesLag: boolean;
   start(options: HostOptions): Promise<LiveHost>;
 }
@@ -59,7 +66,7 @@ export const hosts: readonly Host[] = [
 
 const left = new Set<() => unknown>();
 
-/** For `after`: ends what a failed test has left. */
+/** For `after`: ends processes that a failed test has left. */
 export async function endHosts(): Promise<void> {
   await Promise.all([...left].map((end) => end()));
 }
@@ -91,8 +98,9 @@ async function startProcess(
 }
 
 async function startWorker({ serverUrl, limits = {}, folder }: HostOptions): Promise<LiveHost> {
-  // So large that the recording is not begun anew while we look. Each input costs a row, and workerd waits for the disk at each: in memory,
-  // where there is such a folder, a load run takes seconds and not a minute.
+  // So large that no new recording starts meanwhile. Each input costs a row, and workerd waits for
+  // the disk at each: in a memory-backed folder, if there is one, a load run takes seconds instead
+  // of a minute.
   const env = {
     SIDEKICK_SERVER_URL: serverUrl,
     SIDEKICK_SERVER_SECRET: serverSecret,

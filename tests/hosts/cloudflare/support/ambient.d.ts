@@ -1,4 +1,5 @@
-// The part of `workerd:unsafe` that the tests use. It exists in workerd only, and there with --experimental and `unsafe_module`.
+// The part of `workerd:unsafe` that the tests use. It exists only in workerd, with --experimental
+// and `unsafe_module`.
 declare module "workerd:unsafe" {
   const unsafe: {
     evict(stub: unknown, options: { webSockets: "hibernate" | "close" }): Promise<void>;

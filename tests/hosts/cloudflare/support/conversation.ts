@@ -1,5 +1,6 @@
-// A long conversation of clients, an app server and whoever POSTs, the same for the same seed, at a clock of its own. It returns what
-// everybody saw, step by step, so that two ways of living through it can be compared. Draws steps; judges nothing.
+// A long conversation between clients, an app server and POSTs, determined by its seed, on a clock
+// of its own. Returns what everyone saw, step by step, so that two runs can be compared. It draws
+// steps and judges nothing.
 import type * as http from "node:http";
 import { startAppServer } from "../../shared/support/app-server.ts";
 import type { WorkerdSidekick } from "./sidekick.ts";
@@ -8,9 +9,12 @@ import { health, post, request, settle, startSidekick, TestClient, until } from 
 const STEPS = 60;
 const CLIENTS = 5;
 const PAUSE_MS = 250_000;
-/** Longer than a conversation lasts on any machine: the Worker's fetch is given up by the real clock. */
+/**
+ * Longer than any conversation takes on any machine: the Worker's fetch times out by the real
+ * clock.
+ */
 const FORWARD_TIMEOUT_MS = 300_000;
-/** Days ahead of the real one, so that no alarm comes but those that the conversation lets come. */
+/** Days ahead of the real clock, so that alarms fire only when the conversation fires them. */
 const CLOCK_MS = Math.floor(Date.now() / 1e8) * 1e8 + 1e9;
 const limits = {
   auth_failure_delay_ms: 0,
@@ -21,11 +25,14 @@ const limits = {
   forward_timeout_ms: FORWARD_TIMEOUT_MS,
 };
 
-/** A Sidekick in workerd with an app server, which keeps back its answer to what is called slow until `answer`. */
+/**
+ * A Sidekick in workerd with an app server that withholds its answer to messages called slow until
+ * `answer`.
+ */
 export interface Rig {
   readonly sidekick: WorkerdSidekick;
   readonly held: http.ServerResponse[];
-  /** The bodies that have come since it was last asked. */
+  /** The bodies received since the last call. */
   forwarded(): string[];
   stop(): Promise<unknown>;
 }
@@ -57,7 +64,7 @@ export async function startRig(seeds: readonly number[]): Promise<Rig> {
   return { sidekick, held, forwarded, stop: () => Promise.all([sidekick.stop(), app.close()]) };
 }
 
-/** Lives through one conversation. `between` comes after every step. */
+/** Runs one conversation. `between` is called after every step. */
 export async function converse(
   rig: Rig,
   seed: number,
@@ -88,9 +95,9 @@ class Conversation {
   readonly #clients: (TestClient | undefined)[] = [];
   readonly #tokens: Entry[] = [];
   #now: number;
-  /** The one message to which the app server owes the answer. */
+  /** The one message that the app server has not answered yet. */
   #slow: { readonly until: number } | undefined;
-  /** What has come in this step, by client. */
+  /** What each client received in this step. */
   #got: string[][] = [];
 
   constructor(rig: Rig, seed: number) {
@@ -115,7 +122,7 @@ class Conversation {
     for (const client of this.#clients) await client?.close();
   }
 
-  /** One step, and what everybody saw of it. */
+  /** One step, and what everyone saw of it. */
   async step(): Promise<void> {
     const [frequency, steps] = [[3, 2, 1] as const, this.#steps()];
     const drawn = this.#pick(
@@ -127,7 +134,7 @@ class Conversation {
     this.seen.push(await drawn());
     await this.#hear();
     await until(async () => (await this.#health()).forwards === (this.isForwarding ? 1 : 0));
-    await this.#hear(); // also what the app server's answer has brought
+    await this.#hear(); // including the effects of the app server's answer
     for (const [at, messages] of this.#got.entries())
       for (const message of messages) this.seen.push(`  client ${at} gets ${message}`);
     for (const body of this.#rig.forwarded()) this.seen.push(`  app server gets ${body}`);
@@ -137,7 +144,7 @@ class Conversation {
     );
   }
 
-  /** Three times, twice, and once as often. */
+  /** Three times, then twice, then as often as once. */
   #steps(): (() => Promise<string>)[][] {
     const latest = () => this.#tokens.at(-1)?.token ?? "none";
     const any = () => this.#pick(this.#tokens)?.token ?? "none";
@@ -167,7 +174,7 @@ class Conversation {
     ];
   }
 
-  // --- clients ------------------------------------------------------------------------------------------------------------
+  // --- clients ---
 
   async #comeOrGo(): Promise<string> {
     const at = this.#random() % CLIENTS;
@@ -178,9 +185,10 @@ class Conversation {
       this.#clients[at] = undefined;
       await client.close();
       const open = this.#clients.filter((other) => other !== undefined).length;
-      await until(async () => (await this.#health()).clients === open); // the object learns of it by itself
+      // the object notices by itself
+      await until(async () => (await this.#health()).clients === open);
     }
-    return `client ${at} comes or goes`;
+    return `client ${at} connects or disconnects`;
   }
 
   async #say(message: object | string | Buffer, who?: number): Promise<string> {
@@ -191,7 +199,10 @@ class Conversation {
     return `client ${at} says ${JSON.stringify(message).slice(0, 200)}`;
   }
 
-  /** So much that the record of the client, or of two like it, does not fit an attachment; and both are more than it may. */
+  /**
+   * Enough that the record of the client, or of two like it, does not fit an attachment; both
+   * exceed the limit.
+   */
   #listenToMuch(type: "listen" | "unlisten"): Promise<string> {
     const which = this.#pick(["first", "second"]);
     return this.#say({
@@ -217,7 +228,10 @@ class Conversation {
     return this.#say(this.#pick(nonsense));
   }
 
-  /** Two tokens on one topic for one client, who hears each message once until it has let both go. */
+  /**
+   * Two tokens of one client on one topic. The client receives each message once, until it
+   * unsubscribes both.
+   */
   async #takeTwo(): Promise<string> {
     const room = this.#room();
     const said = [await this.#register(room), await this.#register(room)];
@@ -231,9 +245,9 @@ class Conversation {
     return said.join("; ");
   }
 
-  // --- forwards -----------------------------------------------------------------------------------------------------------
+  // --- forwards ---
 
-  /** With the token of the slow one it waits behind that. */
+  /** With the token of the slow message it waits behind that message. */
   #send(data: unknown): Promise<string> {
     return this.#say({
       type: "send",
@@ -247,20 +261,20 @@ class Conversation {
     const entry = this.#tokens.at(-1) ?? { token: "none", ...this.#room() };
     const said = await this.#say({ type: "send", ...entry, data: "slow" });
     await this.#hear();
-    if ((await this.#health()).forwards === 0) return said; // it was refused
+    if ((await this.#health()).forwards === 0) return said; // it was rejected
     await until(() => this.#rig.held.length === 1);
     this.#slow = { until: this.#now + FORWARD_TIMEOUT_MS };
     return `${said}, and gets no answer yet`;
   }
 
-  /** The app server answers at last; with that also what waits behind it goes. */
+  /** The app server answers at last; then the forwards waiting behind it are sent. */
   async #answer(): Promise<string> {
     this.#rig.held.pop()!.writeHead(400).end('{ "fault": "server", "message": "refused at last" }');
     this.#slow = undefined;
     return "the app server answers";
   }
 
-  // --- HTTP ---------------------------------------------------------------------------------------------------------------
+  // --- HTTP ---
 
   async #register(room: Omit<Entry, "token">): Promise<string> {
     const entry = { token: `token-${this.#tokens.length}-${this.#seed}`, ...room };
@@ -308,9 +322,9 @@ class Conversation {
     return `post nonsense to ${path}: ${status} ${body}`;
   }
 
-  // --- time ---------------------------------------------------------------------------------------------------------------
+  // --- time ---
 
-  /** Time passes. The alarm comes when it is due, or has not come yet: it may be late. */
+  /** Time passes. The alarm fires when it is due, or has not fired yet: it may be late. */
   async #pause(): Promise<string> {
     this.#now += PAUSE_MS;
     await this.#setClock();
@@ -320,14 +334,15 @@ class Conversation {
       await this.#rig.sidekick.test(`alarm?hub=${this.#hub}`);
     let said = `${PAUSE_MS} ms pass`;
     if (this.#slow !== undefined && this.#slow.until <= this.#now) {
-      await until(async () => (await this.#health()).forwards === 0); // given up; what waited behind it goes
+      // timed out; the forwards that waited behind it are sent
+      await until(async () => (await this.#health()).forwards === 0);
       said += `, and the app server answers too late`;
       await this.#answer();
     }
     return said;
   }
 
-  // --- what is drawn, asked and looked at ---------------------------------------------------------------------------------
+  // --- draws, requests and observations ---
 
   get #hub(): string {
     return hubOf(this.#seed);
@@ -353,13 +368,16 @@ class Conversation {
     return this.#rig.sidekick.test(`clock?at=${this.#now}`);
   }
 
-  /** All that clients have said is dealt with, and what has come of it is noted. */
+  /** Everything the clients sent has been handled, and its effects are noted. */
   async #hear(): Promise<void> {
     for (const [at, client] of this.#clients.entries())
       if (client !== undefined) this.#got[at]!.push(...(await settle(client)));
   }
 
-  /** The tokens, who has a record in rows, and whether the alarm stands for the first token that will be over. */
+  /**
+   * The tokens, the clients with records in rows, and whether the alarm is set for the first token
+   * to expire.
+   */
   async #stored(): Promise<string> {
     const tokens = await this.#rig.sidekick.sql(
       "SELECT key, state, expires_at FROM token ORDER BY key",
@@ -392,7 +410,7 @@ class Conversation {
   }
 }
 
-/** Small numbers from a seed: xorshift. */
+/** Small pseudo-random numbers from a seed: xorshift. */
 function generator(seed: number): () => number {
   let state = (seed * 2654435761) >>> 0 || 1;
   return () => {

@@ -1,4 +1,4 @@
-// A Sidekick in workerd for tests, with its back door, and what talks to it.
+// A Sidekick in workerd for tests, its back door, and the clients that talk to it.
 import assert from "node:assert/strict";
 import type { Workerd } from "../../../../worker/workerd/workerd.ts";
 import { startWorkerd } from "../../../../worker/workerd/workerd.ts";
@@ -17,12 +17,14 @@ export {
 } from "../../shared/support/sidekick.ts";
 
 export interface WorkerdSidekick extends Workerd {
-  /** Empties the object's memory, as sleep does, once nothing is under way; or resets it, as a deployment does: then all sockets
-   *  are closed. */
+  /**
+   * Empties the object's memory, as hibernation does once the object is idle; or resets it, as a
+   * deployment does, which closes all sockets.
+   */
   evict(sockets: "hibernate" | "close", hub?: string): Promise<void>;
-  /** How often the object has been constructed so far. Asking does not wake it. */
+  /** Number of times the object has been constructed. Asking does not wake it. */
   constructed(hub?: string): Promise<number>;
-  /** Wakes the object, as asking for rows does, but its hub hears nothing of it. */
+  /** Wakes the object, as reading rows does, without an input to its hub. */
   sql(statement: string, hub?: string): Promise<any[]>;
   rows(table: "token" | "client" | "setting", hub?: string): Promise<number>;
   /** Any other `/test/...` request. */
@@ -32,9 +34,9 @@ export interface WorkerdSidekick extends Workerd {
 export interface Options {
   readonly env?: Readonly<Record<string, string>>;
   readonly limits?: Readonly<Record<string, number>>;
-  /** Its main file. Default: what is deployed, and a back door. */
+  /** Its main file. Default: the deployed Worker with a back door. */
   readonly main?: string;
-  /** Where it stores, and what an earlier one has stored. Default: a folder of its own, gone with it. */
+  /** Its storage folder, possibly with an earlier run's data. Default: a temporary folder. */
   readonly storage?: string;
 }
 
@@ -72,7 +74,8 @@ export async function startSidekick({
   };
 }
 
-// How the test runner ends a file that takes too long: what it has started must not outlive it.
+// The test runner ends a file that takes too long in this way: its child processes must not outlive
+// it.
 process.once("SIGTERM", () => process.exit(143));
 
 const running: { stop(): Promise<unknown> }[] = [];
@@ -82,7 +85,7 @@ export async function stopAll(): Promise<void> {
   await Promise.all(running.splice(0).map((one) => one.stop()));
 }
 
-/** One that `stopAll` ends. */
+/** A Sidekick that `stopAll` ends. */
 export async function start(options: Options = {}): Promise<WorkerdSidekick> {
   const sidekick = await startSidekick(options);
   running.push(sidekick);
@@ -107,7 +110,7 @@ export async function startWithApp(
   return { app, sidekick };
 }
 
-/** A client, and how it sends into a channel of its own. */
+/** A client that can send into a channel of its own. */
 export async function sender(
   port: number,
   roomId = "1",
@@ -122,7 +125,10 @@ export async function sender(
   };
 }
 
-/** Lets a token go that was registered: it is over after `token_resume_ms`, a bound that hurries nobody who is still to take one. */
+/**
+ * Lets a registered token expire: after `token_resume_ms`, a limit that does not rush a client that
+ * still has to take one.
+ */
 export async function letGo(port: number, token: string, headers = {}): Promise<void> {
   const client = await TestClient.connect(port, headers);
   await client.subscribe(token);
@@ -132,7 +138,7 @@ export async function letGo(port: number, token: string, headers = {}): Promise<
 export const post = (port: number, path: string, body: unknown, headers = {}) =>
   request(port, path, JSON.stringify(body), { headers });
 
-/** The counts of GET /health. */
+/** The counters of GET /health. */
 export async function health(
   port: number,
   headers = {},
@@ -140,8 +146,10 @@ export async function health(
   return JSON.parse((await request(port, "/health", undefined, { method: "GET", headers })).body);
 }
 
-/** Resolves when the object has dealt with all that this client has sent so far; returns what has come before. Not the text that the
- *  runtime answers by itself. */
+/**
+ * Resolves when the object has handled everything this client has sent; returns what the client
+ * received before. Not the text that the runtime answers by itself.
+ */
 export async function settle(client: TestClient): Promise<string[]> {
   client.send('{ "type": "ping" }');
   const messages: string[] = [];
@@ -154,12 +162,12 @@ export async function settle(client: TestClient): Promise<string[]> {
   return messages;
 }
 
-const WAIT_MS_MAX = 120_000; // only to end a test that has failed
+const WAIT_MS_MAX = 120_000; // only ends a test that has failed
 
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + WAIT_MS_MAX;
   while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `still not so after ${WAIT_MS_MAX} ms: ${condition}`);
+    assert.ok(Date.now() < deadline, `not satisfied after ${WAIT_MS_MAX} ms: ${condition}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

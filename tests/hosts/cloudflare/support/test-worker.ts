@@ -1,5 +1,5 @@
-// The Worker under test, as deployed, and beside it `/test/...`, with which a test reaches behind the curtain: it puts the object to
-// sleep or resets it, reads and breaks its tables, makes its module trap, holds its alarm back, and moves its clock.
+// The deployed Worker with `/test/...` routes that let a test hibernate or reset the object, read
+// and damage its tables, make its module trap, delay its alarm, and move its clock.
 import unsafe from "workerd:unsafe";
 import wasm from "../../../../worker/module/sidekick.wasm";
 import { SidekickObject as RealObject } from "../../../../worker/src/cloudflare/object.js";
@@ -12,19 +12,19 @@ import { watched } from "../../shared/support/watched-hub.js";
 
 export { AppServer } from "../../../../worker/src/cloudflare/app-server.js";
 
-// What tests know and want of the objects of this isolate, by their ids. It outlives the objects.
+// Test state of the objects in this isolate, by id. It outlives the objects.
 
-/** How often each has been constructed: each time but the first it had slept, or was reset. */
+/** Number of constructions: each one but the first follows hibernation or a reset. */
 const constructed = new Map<string, number>();
-/** How many hubs each has made. */
+/** Number of hubs created. */
 const hubs = new Map<string, number>();
-/** How many alarms have come to each. */
+/** Number of alarms received. */
 const alarms = new Map<string, number>();
-/** At which type of input the module is to trap, once. */
+/** The input type at which the module traps, once. */
 const trapsAt = new Map<string, Input["type"]>();
 const heldAlarms = new Set<string>();
 
-/** Where the clock of this isolate stands, once a test has set it. */
+/** This isolate's clock, if a test has set it. */
 let clock: number | undefined;
 const realNow = Date.now;
 Date.now = () => clock ?? realNow();
@@ -60,7 +60,7 @@ export class SidekickObject extends RealObject {
     await super.alarm();
   }
 
-  /** As the runtime does it: when the alarm comes, none is set any more. */
+  /** Like the runtime: when the alarm fires, none is set any more. */
   async fireAlarm(): Promise<void> {
     await this.ctx.storage.deleteAlarm();
     await this.alarm();
@@ -76,13 +76,13 @@ export class SidekickObject extends RealObject {
     return watched(hub, (now, input) => {
       if (!isFatal(input) && trapsAt.get(this.#id) !== input.type) return;
       trapsAt.delete(this.#id);
-      // A host must never open a client twice: a check of the module fails, and it traps for good and not in play.
+      // A host must never open a client twice: a check of the module fails, and it really traps.
       for (let i = 0; i < 2; i++) hub.handle(now, { type: "client_opened", client: 0xfffffff0 });
     });
   }
 }
 
-/** Any frame or body with the word `trap!` in it, and any record with `poison!`. */
+/** Any frame or body that contains `trap!`, and any record that contains `poison!`. */
 function isFatal(input: Input): boolean {
   if (input.type === "restore_token")
     return new TextDecoder().decode(input.record as Uint8Array).includes("poison!");

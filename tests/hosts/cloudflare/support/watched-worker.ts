@@ -1,21 +1,23 @@
-// The Worker under test (test-worker.ts) with a storage and hubs that are watched: which writes the output gate waits for, and whether a hub
-// makes lines for a recording. `/test/refuse-recording` makes the storage refuse a recording's rows. For a single object.
+// The Worker under test (test-worker.ts) with instrumented storage and hubs: which writes lock the
+// output gate, and whether a hub produces trace lines. `/test/refuse-recording` makes the storage
+// reject a recording's rows. For a single object.
 
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
-// The Worker under test (test-worker.ts) with a storage and hubs that are watched: which writes the output gate waits for, and whether a hub
-// makes lines for a recording. `/test/refuse-recording` makes the storage refuse a recording's rows. For a single object.
+// The Worker under test (test-worker.ts) with instrumented storage and hubs: which writes lock the
+// output gate, and whether a hub produces trace lines. `/test/refuse-recording` makes the storage
+// reject a recording's rows. For a single object.
 import worker, { SidekickObject as TestedObject } from "./test-worker.js";
 
 export { AppServer } from "./test-worker.js";
 
-/** The writes, since somebody last asked, before whose confirmation nothing that is sent behind them goes out. */
+/** The writes since the last request that lock the output gate until they are confirmed. */
 let gating: string[] = [];
-/** What hubs were told by record(), in order. */
+/** The arguments of record(), in order. */
 const recording: boolean[] = [];
 let refuses = false;
 
-/** The object with some members replaced; its methods see it as it is. */
+/** The object with some members replaced; its own methods see the original. */
 function replaced<T extends object>(target: T, members: Partial<Record<keyof T, unknown>>): T {
   return new Proxy(target, {
     get(object, name) {

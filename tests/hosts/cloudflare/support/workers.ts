@@ -3,5 +3,5 @@ import { fileURLToPath } from "node:url";
 
 /** The deployed Worker with a back door: evictions, storage, the clock. */
 export const testWorker = fileURLToPath(new URL("test-worker.ts", import.meta.url));
-/** The same, with a watched storage. */
+/** The same with instrumented storage. */
 export const watchedWorker = fileURLToPath(new URL("watched-worker.ts", import.meta.url));

@@ -1,5 +1,6 @@
-// sidekick-server as a process of its own, for what only this host has: --engine, --data, --tls-cert. SIDEKICK_COMMAND says which build it
-// is, and with which engine; the default is the one for tests, in wasmtime.
+// sidekick-server as a child process, for features that only this host has: --runtime, --data,
+// --tls-cert. SIDEKICK_COMMAND chooses the build and the runtime; the default is the test build in
+// wasmtime.
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn } from "node:child_process";
@@ -14,15 +15,15 @@ const root = fileURLToPath(new URL("../../../..", import.meta.url));
 const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests")
   .split(" ")
   .filter(Boolean);
-/** The module that is in the sandbox: only where that is what is tested. */
+/** The sandboxed module, if that is what is tested. */
 export const isWasmtime = !words.includes("native");
 export const moduleFile = join(root, "build/sidekick.wasi.wasm");
-export const SECRET = "test-secret"; // what support/sidekick.ts of the black-box suite presents
+export const SECRET = "test-secret"; // presented by support/sidekick.ts of the black-box suite
 
 const leftRunning = new Set<ChildProcess>();
 const folders: string[] = [];
 
-/** Runs a statement, a Python expression, on the database of a Sidekick that has stopped. */
+/** Runs a Python statement on the database of a stopped Sidekick. */
 export function sql(data: string, statement: string): void {
   execFileSync("python3", [
     "-c",
@@ -31,13 +32,16 @@ export function sql(data: string, statement: string): void {
   ]);
 }
 
-/** CPU time that a process has used so far. */
+/** CPU time that a process has used so far, in ms. */
 async function cpuMs(pid: number): Promise<number> {
   const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /s, "").split(" ");
   return (Number(fields[11]) + Number(fields[12])) * 10; // utime and stime, in ticks of 10 ms: proc(5)
 }
 
-/** Whether it has gone on working for most of a second. A busy machine can hide that, but never make it up. */
+/**
+ * Whether a process kept working for most of a second. A busy machine can hide that but not fake
+ * it.
+ */
 export async function isSpinning(pid: number): Promise<boolean> {
   const before = await cpuMs(pid);
   await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -64,17 +68,17 @@ export interface Run {
   readonly exit: Promise<number | null>;
   output(): string;
   kill(signal: NodeJS.Signals): Promise<number | null>;
-  /** The port from "listening on", once it accepts connections. */
+  /** The port from "listening on", once connections are accepted. */
   port(): Promise<number>;
 }
 
 export interface RunOptions {
   readonly env?: Record<string, string>;
-  /** Run by a shell before it, as in `ulimit -f 100; `. */
+  /** Shell commands to run before it, such as `ulimit -f 100; `. */
   readonly before?: string;
 }
 
-/** On a free port of 127.0.0.1, unless the flags say otherwise. */
+/** On a free port of 127.0.0.1 unless the flags say otherwise. */
 export function run(flags: readonly string[], { env = {}, before = "" }: RunOptions = {}): Run {
   const [file = "", ...first] = words;
   assert.ok(
