@@ -19,7 +19,7 @@ def main() -> None:
     component = Component(engine, Path(sys.argv[1]).read_bytes())
     try:
         ComponentHub(engine, component, "", {"secrets": []})
-        sys.exit("a configuration without a secret was taken")
+        sys.exit("a configuration without a secret was accepted")
     except ValueError as error:
         print(error)
 

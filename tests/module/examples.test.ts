@@ -1,4 +1,5 @@
-// The examples of docs/embedding.md: they run, they agree, and the document shows what was run. UPDATE=1 rewrites what is stale.
+// The examples of docs/embedding.md: they run, they agree, and the document shows what was run.
+// UPDATE=1 rewrites stale parts.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
@@ -24,18 +25,18 @@ for (const { name, command } of examples) {
     check(expected, ran.stdout);
   });
 
-  test(`the example in ${name} says what is wrong with a module`, async () => {
+  test(`the example in ${name} reports what is wrong with a module`, async () => {
     const [file, ...args] = command;
     const ran = await run(
       file,
       args.map((arg) => (arg === module ? "build/sidekick-replay.wasm" : arg)),
     );
     assert.equal(ran.status, 1);
-    assert.match(ran.stderr, /import/); // this one has some, and is given none
+    assert.match(ran.stderr, /import/); // this module has imports, and gets none
   });
 }
 
-test("the document shows the examples as they are", () => {
+test("the document shows the current examples", () => {
   const text = readFileSync(root + document, "utf8");
   const names = [...text.matchAll(/<!-- file: (\S+) -->/g)].map(([, name]) => name!);
   assert.ok(

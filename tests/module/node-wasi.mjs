@@ -5,7 +5,8 @@ import { WASI } from "node:wasi";
 const [command, ...args] = process.argv.slice(2);
 const wasi = new WASI({ version: "preview1", args: [command, ...args], preopens: { ".": "." } });
 const module = new WebAssembly.Module(readFileSync(command));
-// Each in a plain function: Node 20 aborts without a word where a module whose memory has grown far calls one of them directly.
+// Each import in a plain function: Node 20 aborts silently if a module whose memory has grown far
+// calls one directly.
 const plain = (functions) =>
   Object.fromEntries(
     Object.entries(functions).map(([name, called]) => [name, (...values) => called(...values)]),

@@ -22,7 +22,7 @@ ACTIONS = {entry["name"]: entry["fields"] for entry in BORDER["actions"]}
 
 
 class ComponentHub:
-    """What SidekickModule offers, by the component's interface."""
+    """SidekickModule's interface on top of the component's."""
 
     def __init__(self, engine, component: Component, _border: str, config: dict, memory_bytes_max: int = 1 << 30):
         self._store = Store(engine)
@@ -85,7 +85,7 @@ def input_fields(line: dict) -> dict:
 
 
 def action_of(line: dict) -> dict:
-    """The action as it must have come out, from its line in the trace."""
+    """The action as its trace line describes it."""
     kinds = ACTIONS[line["out"]]
     return {"type": line["out"], **{field: content(line[field]) if kind == "bytes" else line[field] for field, kind in kinds}}
 
@@ -96,7 +96,7 @@ def replay(new_hub, path: str) -> None:
     for number, line in enumerate(lines + [rest] * bool(rest), 1):
         parsed = parsed_line(line)
         if parsed is None and hub is not None and (torn is None or number > len(lines)):
-            torn = number  # of a host that was killed: good where a recording ends
+            torn = number # of a killed host: acceptable at the end of a recording
             continue
         if parsed is None or (torn is not None and "trace" not in parsed):
             sys.exit(f"{path}:{torn or number}: expected a JSON object")
@@ -105,7 +105,7 @@ def replay(new_hub, path: str) -> None:
                 print_cut(path, number - 1, pending)
             torn, pending = None, []
         if "out" not in parsed and pending:
-            sys.exit(f"{path}:{number}: the hub had more to say: {pending[0].decode()}")
+            sys.exit(f"{path}:{number}: the hub produced more actions: {pending[0].decode()}")
         if "trace" in parsed:
             config = {**parsed["config"], "hash_seed": parsed["hash_seed"], "secrets": ["replay"]}
             hub = new_hub(config)
@@ -114,7 +114,7 @@ def replay(new_hub, path: str) -> None:
         if "in" in parsed:
             inputs, last_input = inputs + 1, number
             actions = hub.handle(parsed["now"], parsed["in"], **input_fields(parsed))
-            # Where hashes are compared, the trace says.
+            # The trace determines where hashes are compared.
             pending = [said for said in hub.recorded().splitlines() if not said.startswith(b'{"hash"')]
             if len(pending) != len(actions) + 1:
                 sys.exit(f"{path}:{number}: {len(actions)} actions, but {len(pending) - 1} lines for them")

@@ -1,5 +1,5 @@
-// The golden traces on every way that a WASI runtime plays them. What is replayed must be the same byte for byte, and what was changed in a
-// trace must be found.
+// The golden traces on every kind of WASI player: replays are equal byte for byte, and a changed
+// trace is detected.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { inputCount, python, root, run, traces, wasmtime } from "./support.ts";
 
 interface Player {
   readonly name: string;
-  readonly command: readonly string[]; // then the traces
+  readonly command: readonly string[]; // followed by the traces
 }
 
 const build = `${root}build`;
@@ -60,7 +60,7 @@ for (const player of players) {
     const ran = await replay(player, traces, `${root}tests/core/traces`);
     assert.equal(ran.stderr, "");
     assert.equal(ran.status, 0);
-    // What it says it has replayed is what there is: a player that plays nothing is not equal.
+    // Checks the number of replayed inputs: a player that replays nothing must not count as equal.
     assert.equal(
       ran.stdout,
       traces.map((trace) => `${trace}: ${inputCount(trace)} inputs, the same\n`).join(""),
@@ -89,7 +89,7 @@ before(() => {
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 for (const player of players) {
-  test(`a trace that was changed is found, with its line: ${player.name}`, async () => {
+  test(`detects a changed trace and names its line: ${player.name}`, async () => {
     for (const name of ["changed", "missing", "added"]) {
       const ran = await replay(player, [`${name}.jsonl`], folder);
       assert.equal(ran.status, 1, `${name}: ${ran.stdout}${ran.stderr}`);
@@ -98,7 +98,7 @@ for (const player of players) {
     }
   });
 
-  test(`a trace that was cut off is the same as far as it goes: ${player.name}`, async () => {
+  test(`replays a truncated trace up to its end: ${player.name}`, async () => {
     const short = await replay(player, ["short.jsonl"], folder);
     assert.equal(short.status, 0, short.stderr);
     assert.match(
@@ -111,7 +111,7 @@ for (const player of players) {
   });
 }
 
-test("the WASI command shows both sides and the hub's state, and refuses what is no trace", async () => {
+test("the WASI command shows both sides and the hub's state, and rejects other files", async () => {
   writeFileSync(join(folder, "torn.jsonl"), '{"trace":1,"core":');
   writeFileSync(join(folder, "empty.jsonl"), "");
   for (const player of players.slice(0, 2)) {
@@ -158,7 +158,7 @@ test("the WASI command reads a line of 20 MB", async () => {
   }
 });
 
-test("the component frees what it is lent and what it gives, and refuses a wrong configuration with a text", async () => {
+test("the component frees what it borrows and returns, and rejects a wrong configuration with a text", async () => {
   const ran = await run(python, [
     `${root}tests/module/component_memory.py`,
     `${build}/sidekick.component.wasm`,

@@ -1,4 +1,4 @@
-// Where the built things are, and how they are run. Owns no expectation.
+// Paths of build products, and how to run them. Owns no expectation.
 import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,7 +8,7 @@ export const traces = readdirSync(`${root}tests/core/traces`)
   .filter((name) => name.endsWith(".jsonl"))
   .sort();
 
-/** scripts/env.sh sets WASMTIME_PREFIX; a prefix of the machine's own may come without the command. */
+/** scripts/env.sh sets WASMTIME_PREFIX; a user's own prefix may lack the command. */
 const command = `${process.env["WASMTIME_PREFIX"]}/bin/wasmtime`;
 export const wasmtime = existsSync(command) ? command : "wasmtime";
 export const python = `${root}build/python/bin/python`;
@@ -19,7 +19,10 @@ export interface Ran {
   readonly stderr: string;
 }
 
-/** Runs to the end, from `cwd` (the root of the project unless told). Rejects only where the program cannot be started. */
+/**
+ * Runs the program to its end, in `cwd` (default: the project's root). Rejects only if it cannot be
+ * started.
+ */
 export function run(file: string, args: readonly string[], cwd = root): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = execFile(file, args, { cwd, maxBuffer: 1 << 26 }, (error, stdout, stderr) => {
@@ -29,7 +32,7 @@ export function run(file: string, args: readonly string[], cwd = root): Promise<
   });
 }
 
-/** How many inputs a trace has, counted without any of the code under test. */
+/** The number of inputs in a trace, counted without the code under test. */
 export function inputCount(trace: string): number {
   return readFileSync(`${root}tests/core/traces/${trace}`, "utf8")
     .split("\n")

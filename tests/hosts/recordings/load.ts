@@ -1,7 +1,9 @@
-// A load run of some seconds through one host: hundreds of sockets that listen, publish, send, drop, come back and talk nonsense, and an
-// app server that answers, refuses, fails and hangs. Remembers what everybody said and heard. Judges nothing.
+// A load run of a few seconds through one host: hundreds of sockets that listen, publish, send,
+// disconnect, reconnect and send nonsense, and an app server that answers, rejects, fails and
+// hangs. Records what everyone sent and received. Judges nothing.
 //
-// Not the generator of scripts/bench: that one ends at anything out of the ordinary, which here is half of what there is.
+// This is not the generator of scripts/bench, which stops at anything unusual: here half of the
+// traffic is unusual.
 import type * as http from "node:http";
 import { health, until } from "../cloudflare/support/sidekick.ts";
 import { startAppServer } from "../shared/support/app-server.ts";
@@ -16,8 +18,11 @@ const ROOMS = 12;
 const TODOS = 100;
 const ROUNDS = 12;
 const AT_ONCE = 16;
-/** How many large messages one who does not read is sent at most, before the host calls it lagging. Some 70 fill what Linux keeps for a socket, and more
- *  where it was told to keep more (net.ipv4.tcp_rmem, net.ipv4.tcp_wmem). */
+/**
+ * Maximum number of large messages sent to a client that does not read, before the host reports it
+ * as lagging. About 70 fill Linux's buffers for a socket, more if they are configured larger
+ * (net.ipv4.tcp_rmem, net.ipv4.tcp_wmem).
+ */
 const LARGE_MESSAGES_MAX = 2000;
 const limits = {
   auth_failure_delay_ms: 0,
@@ -37,13 +42,13 @@ export interface Post {
 
 export interface Load {
   readonly file: string;
-  /** All there ever were. */
+  /** All visitors so far. */
   readonly visitors: readonly Visitor[];
-  /** Those who were there to the end, and have heard all that was for them. */
+  /** The visitors who stayed to the end and received everything meant for them. */
   readonly stayed: ReadonlySet<Visitor>;
-  /** The POSTs that had the right secret and a body that is read. */
+  /** The POSTs with the right secret and a readable body. */
   readonly posts: readonly Post[];
-  /** The bodies that have reached the app server. */
+  /** The bodies that reached the app server. */
   readonly forwarded: readonly string[];
 }
 
@@ -98,7 +103,7 @@ class Crowd {
   readonly posts: Post[] = [];
   readonly #live: LiveHost;
   readonly #dice: Random;
-  /** Of those who are there. */
+  /** Of the connected visitors. */
   readonly #tokens = new Map<Visitor, Token[]>();
   #numbers = 0;
 
@@ -116,7 +121,7 @@ class Crowd {
     await this.#settled();
   }
 
-  /** One round: everybody does something, and the app server too. */
+  /** One round: every visitor acts, and so does the app server. */
   async live(): Promise<void> {
     const there = this.there();
     for (const visitor of there) this.#chat(visitor);
@@ -126,7 +131,7 @@ class Crowd {
     await this.#halfAFrame();
   }
 
-  /** Resolves when nothing is under way, with `then` done in that silence. */
+  /** Resolves when the host is idle, after running `then` while it is. */
   async rest(then?: () => Promise<void>): Promise<void> {
     await this.#settled();
     await until(async () => (await health(this.#live.port)).forwards === 0);
@@ -134,25 +139,26 @@ class Crowd {
     await then?.();
   }
 
-  /** Somebody who listens and does not read, until the host gives him up. */
+  /** A visitor who listens and does not read, until the host drops it. */
   async neglectOne(): Promise<void> {
     const params = { room: "of the one who does not read" };
     const lazy = await this.#visitor();
     await this.#join(lazy, { token: `lazy-${this.#number()}`, channel: "chat", params });
     await lazy.settled();
     const before = this.there().length;
-    await until(async () => (await health(this.#live.port)).clients === before); // who was dropped is noticed by and by
+    // the drop is noticed later
+    await until(async () => (await health(this.#live.port)).clients === before);
     lazy.stopReading();
     for (let i = 0; i < LARGE_MESSAGES_MAX; i++) {
       await this.#post("/message", { channel: "chat", params, data: "x".repeat(60_000) });
       if ((await health(this.#live.port)).clients < before) return;
     }
     throw new Error(
-      `a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still there`,
+      `a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still connected`,
     );
   }
 
-  // --- clients ------------------------------------------------------------------------------------------------------------
+  // --- clients ---
 
   async #newcomer(): Promise<void> {
     const visitor = await this.#visitor();
@@ -220,12 +226,12 @@ class Crowd {
       { type: "subscribe", token: "of nobody" },
       { type: "subscribe", token: someone.token },
       { type: "unsubscribe", token: someone.token },
-      { type: "send", ...someone, data: "with a token of somebody else" },
+      { type: "send", ...someone, data: "with another client's token" },
       { type: "send", ...someone, params: { other: "room" }, data: 1 },
     ]);
   }
 
-  /** In one of the ways in which sockets go; most come back with the token they had. */
+  /** In one of the ways in which sockets close; most visitors reconnect with their token. */
   async #goAndComeBack(visitor: Visitor): Promise<void> {
     const tokens = this.#tokens.get(visitor)!;
     this.#tokens.delete(visitor);
@@ -249,7 +255,7 @@ class Crowd {
     raw.socket.destroy();
   }
 
-  // --- HTTP ---------------------------------------------------------------------------------------------------------------
+  // --- HTTP ---
 
   async #postSomething(): Promise<void> {
     const { channel, params } = this.#room();
@@ -289,16 +295,16 @@ class Crowd {
     this.posts.push({ path, body, status });
   }
 
-  /** What a host may answer without its hub. */
+  /** The answers that a host may give without its hub. */
   async #elsewhere(
     path: string,
     options: { secret?: string; method?: string } = {},
     body = "{}",
   ): Promise<void> {
-    await request(this.#live.port, path, body, { secret: SECRET, ...options }).catch(() => {}); // a body that nobody wants may be cut off
+    // an unwanted body may be cut off
+    await request(this.#live.port, path, body, { secret: SECRET, ...options }).catch(() => {});
   }
 
-  // ------------------------------------------------------------------------------------------------------------------------
 
   async #settled(): Promise<void> {
     await Promise.all(this.there().map((visitor) => visitor.settled()));

@@ -1,4 +1,5 @@
-// All that replays a recording, each in its own world: natively, in Node, in workerd, in wasmtime. Owns no expectation.
+// Everything that replays a recording: natively, in Node, in workerd, in wasmtime. Owns no
+// expectation.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Ran } from "../../module/support.ts";
@@ -7,14 +8,14 @@ import type { WorkerdSidekick } from "../cloudflare/support/sidekick.ts";
 
 export interface Player {
   readonly name: string;
-  /** Replays all of these files of a folder, which it names in what it prints. */
+  /** Replays these files of a folder, and prints each name with its result. */
   replay(files: readonly string[], folder: string): Promise<Ran>;
 }
 
-/** What a player has said of one file. */
+/** A player's result for one file. */
 export interface Verdict {
   readonly inputs: number;
-  /** Where it says that a recording was cut off. */
+  /** Where it reports a truncated recording. */
   readonly cuts: readonly { readonly line: number; readonly linesDue: number }[];
 }
 
@@ -67,7 +68,7 @@ export function players(workerd: WorkerdSidekick): readonly Player[] {
   ];
 }
 
-/** By file. Of what else was printed it knows nothing. */
+/** By file. Ignores other output. */
 export function verdicts(printed: string): Record<string, Verdict> {
   const said = [
     ...printed.matchAll(/^(.+):(\d+): the recording was cut off here; (\d+) more lines are due/gm),
@@ -86,7 +87,7 @@ function command(name: string, [file, ...args]: readonly string[]): Player {
   return { name, replay: (files, folder) => run(file!, [...args, ...files], folder) };
 }
 
-/** In the words of the commands. */
+/** In the format of the commands. */
 async function inWorkerd(
   workerd: WorkerdSidekick,
   files: readonly string[],

@@ -1,6 +1,6 @@
-// Numbers from a seed: the same for the same seed. Owns nothing else.
+// Pseudo-random numbers, determined by a seed. Owns nothing else.
 export interface Random {
-  /** A whole number from 0 to `count` - 1. */
+  /** An integer from 0 to `count` - 1. */
   below(count: number): number;
   pick<T>(from: readonly T[]): T;
 }

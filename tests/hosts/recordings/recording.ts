@@ -1,4 +1,4 @@
-// A recording, read without any of the code under test. Owns no expectation.
+// A recording, read without the code under test. Owns no expectation.
 import { readFileSync } from "node:fs";
 
 export interface Line {
@@ -10,7 +10,7 @@ export interface Line {
 export interface Recording {
   readonly bytes: number;
   readonly lines: readonly Line[];
-  /** How many inputs, by name. */
+  /** Number of inputs by name. */
   readonly inputs: ReadonlyMap<string, number>;
   readonly hubs: number;
   readonly hashes: number;

@@ -1,5 +1,6 @@
-// What is recorded live, on every host, replays on every other: the demo in a browser and a load run through the Node host, the Worker and
-// the wasmtime host; then each recording natively, in Node, in workerd and in wasmtime, whole and cut off anywhere. SEED= gives another run;
+// A live recording from any host replays on every other. The demo in a browser and a load run go
+// through the Node host, the Worker and the native host. Then each recording is replayed natively,
+// in Node, in workerd and in wasmtime, whole and truncated anywhere. SEED= gives another run;
 // RECORDINGS=FOLDER keeps the recordings.
 import assert from "node:assert/strict";
 import {
@@ -44,7 +45,9 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What there must be of each in the recording of any host, and of some hosts, so that its replay is worth something. */
+/**
+ * Minimum counts in the recording of any host, and of some hosts, so that its replay is meaningful.
+ */
 const demoInputs = {
   client_opened: 4,
   client_frame: 19,
@@ -72,7 +75,7 @@ const ownInputs = {
   },
 };
 
-test("the demo is recorded in two tabs of a browser", async (t) => {
+test("records the demo in two browser tabs", async (t) => {
   const browser = await launchBrowser();
   try {
     for (const host of hosts) {
@@ -90,7 +93,7 @@ test("the demo is recorded in two tabs of a browser", async (t) => {
   }
 });
 
-test("a load run is recorded: all that everybody has said and heard, in order", async (t) => {
+test("records a load run: everything that everyone sent and received, in order", async (t) => {
   for (const host of hosts) {
     await t.test(host.name, async () => {
       const load = await recordLoad(host, folderOf(`load-${host.name}`), seed);
@@ -119,7 +122,7 @@ test("every recording replays everywhere, byte for byte", async (t) => {
   }
 });
 
-test("a recording that was cut off anywhere is replayed as far as it goes, and its end is named", async (t) => {
+test("a truncated recording is replayed up to its end, and the end is reported", async (t) => {
   const expected = Object.fromEntries(writeCuts());
   assert.ok(Object.keys(expected).length >= 30);
   for (const player of players(workerd)) {
@@ -132,7 +135,7 @@ test("a recording that was cut off anywhere is replayed as far as it goes, and i
   }
 });
 
-test("what differs before the cut is still found, in its line", async (t) => {
+test("a difference before the truncation is still found, with its line", async (t) => {
   const lines = readFileSync(join(folder, "demo-node.jsonl"), "utf8").split("\n").slice(0, 60);
   const at = lines.findIndex(
     (line) => line.startsWith('{"out":"send"') && line.includes("subscribed"),
@@ -158,7 +161,6 @@ test("what differs before the cut is still found, in its line", async (t) => {
   }
 });
 
-// ------------------------------------------------------------------------------------------------------------------------------
 
 function folderOf(name: string): string {
   const own = join(folder, name);
@@ -166,7 +168,7 @@ function folderOf(name: string): string {
   return own;
 }
 
-/** Puts it beside the others, and shows its figures. */
+/** Saves it next to the others, and prints its figures. */
 function keep(file: string, name: string): Recording {
   renameSync(file, join(folder, `${name}.jsonl`));
   recordings.push(`${name}.jsonl`);
@@ -175,7 +177,7 @@ function keep(file: string, name: string): Recording {
   return recording;
 }
 
-/** Copies that end somewhere, and some that go on with the recording of a successor; by name, what is to be said of them. */
+/** Truncated copies, some followed by a successor's recording; by name, the expected report. */
 function* writeCuts() {
   const dice = random(seed);
   const successor = readFileSync(join(folder, "demo-wasmtime.jsonl"));
@@ -186,7 +188,7 @@ function* writeCuts() {
     ["load-wasmtime", 1],
   ] as const) {
     const whole = readFileSync(join(folder, `${name}.jsonl`));
-    // Of a long one the beginning will do, until behind its first hash.
+    // Of a long recording the start suffices, up to the line after its first hash.
     const hash = whole.indexOf('\n{"hash"');
     const recording = hash < 0 ? whole : whole.subarray(0, whole.indexOf("\n", hash + 1) + 1);
     for (const bytes of cutsOf(recording, dice, each)) {
@@ -194,7 +196,8 @@ function* writeCuts() {
       writeFileSync(join(folder, `${name}-${bytes}.jsonl`), rest);
       yield [`${name}-${bytes}.jsonl`, verdictOf(recording, bytes)] as const;
       if (each === 1) continue;
-      const newline = Buffer.from(rest.at(-1) === 10 ? "" : "\n"); // so does every host when it goes on in a file
+      // every host does the same when it continues a file
+      const newline = Buffer.from(rest.at(-1) === 10 ? "" : "\n");
       writeFileSync(
         join(folder, `${name}-${bytes}-succeeded.jsonl`),
         Buffer.concat([rest, newline, successor]),
@@ -220,12 +223,15 @@ function assertInputs({ inputs }: Recording, atLeast: Record<string, number>): v
   }
 }
 
-/** All frames and all deliveries of everybody are in the recording, in order. Of one who was dropped, all up to some point. */
+/**
+ * The recording contains all frames and deliveries of everyone, in order. Of a dropped client, all
+ * up to some point.
+ */
 function assertTold(recording: Recording, { visitors, stayed }: Load): void {
   const said = new Map<Visitor, Buffer[]>(visitors.map((visitor) => [visitor, []]));
   const heard = new Map<Visitor, string[]>(visitors.map((visitor) => [visitor, []]));
   const byName = new Map(visitors.map((visitor) => [visitor.said[0]!.toString("latin1"), visitor]));
-  const present = new Map<number, Visitor>(); // a number may be another's once its client has gone
+  const present = new Map<number, Visitor>(); // a handle may be reused once its client has gone
   for (const line of recording.lines) {
     if (line.in === "client_opened") present.delete(line["client"] as number);
     if (line.in === "client_frame") {
@@ -244,20 +250,23 @@ function assertTold(recording: Recording, { visitors, stayed }: Load): void {
     assertSame(
       saidThere.map((bytes) => bytes.toString("latin1")),
       visitor.said.map((bytes) => bytes.toString("latin1")),
-      `what ${visitor.name} said`,
+      `sent by ${visitor.name}`,
       whole ? undefined : saidThere.length,
     );
     assertSame(
       heardThere,
       visitor.heard,
-      `what ${visitor.name} heard`,
+      `received by ${visitor.name}`,
       whole ? undefined : visitor.heard.length,
     );
   }
   assert.ok(stayed.size > 100 && visitors.length > stayed.size);
 }
 
-/** All requests with their answers, and all that the app server was sent; what has no answer may have been given up before it got there. */
+/**
+ * All requests with their answers, and everything sent to the app server. A forward without an
+ * answer may have timed out before it arrived.
+ */
 function assertRequests(recording: Recording, { posts, forwarded }: Load): void {
   const open = new Map<number, string>();
   const answered: string[] = [];
@@ -296,14 +305,14 @@ function assertRequests(recording: Recording, { posts, forwarded }: Load): void 
   assert.deepEqual(
     [...new Set(forwarded)].filter((body) => !given.includes(body)),
     [],
-    "what the app server was sent is recorded",
+    "everything sent to the app server is recorded",
   );
   assert.deepEqual(
     [...new Set(taken)].filter((body) => !forwarded.includes(body)),
     [],
-    "what was answered was sent",
+    "everything answered was sent",
   );
-  // How many are given up depends on the machine: a second is too short for a slow one.
+  // How many time out depends on the machine: a second is too short for a slow one.
   const figures = `${forwarded.length} of ${given.length} sent, ${taken.length} answered`;
   assert.ok(
     forwarded.length >= taken.length &&
@@ -317,7 +326,10 @@ function assertRequests(recording: Recording, { posts, forwarded }: Load): void 
   );
 }
 
-/** Up to `length`, where it is given. Says where they differ: assert.deepEqual takes a minute for thousands of texts. */
+/**
+ * Up to `length` if given. Reports where they differ: assert.deepEqual takes a minute for thousands
+ * of texts.
+ */
 function assertSame(
   recorded: readonly string[],
   real: readonly string[],
@@ -334,6 +346,6 @@ function assertSame(
   assert.equal(
     one.length,
     other.length,
-    `${what}: ${one.length} recorded, not so: ${shown(other, one.length)}`,
+    `${what}: ${one.length} recorded, but not: ${shown(other, one.length)}`,
   );
 }

@@ -1,18 +1,19 @@
-// A client of the load run, on a real socket. Keeps all that it says and hears, to be held against the recording.
+// A client of the load run, on a real socket. Keeps everything it sends and receives, to compare
+// with the recording.
 import { WebSocket } from "ws";
 
 export class Visitor {
   readonly name: string;
-  /** As bytes: what was said, and the texts that came. */
+  /** As bytes: the sent messages and the received texts. */
   readonly said: Buffer[] = [];
   readonly heard: string[] = [];
-  /** False once its socket was dropped: what was on its way then may be lost. */
+  /** False once its socket was dropped: messages in flight may then be lost. */
   isThere = true;
   readonly #socket: WebSocket;
   #pongs = 0;
   #pongWanted: { readonly count: number; readonly come: () => void } | undefined;
 
-  /** Says its name first, by listening to it: so the recording tells which client it is. */
+  /** First listens to its own name, so that the recording shows which client it is. */
   static async connect(port: number, name: string): Promise<Visitor> {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/socket`, { perMessageDeflate: false });
     const visitor = new Visitor(socket, name);
@@ -42,7 +43,10 @@ export class Visitor {
     this.#socket.send(Buffer.isBuffer(message) ? message : bytes.toString());
   }
 
-  /** Resolves when the hub has dealt with all that was said so far. With spaces: the Worker's runtime answers the other ping by itself. */
+  /**
+   * Resolves when the hub has handled everything sent so far. With spaces: the Worker's runtime
+   * answers the exact ping by itself.
+   */
   async settled(): Promise<void> {
     const count = this.#pongs + 1;
     const come = new Promise<void>((resolve, reject) => {
@@ -55,13 +59,13 @@ export class Visitor {
     await come;
   }
 
-  /** Reads nothing from now on. */
+  /** Stops reading. */
   stopReading(): void {
     this.#socket.pause();
     this.isThere = false;
   }
 
-  /** Without a farewell: as when the train enters the tunnel. */
+  /** Closes without a close frame, like a phone that loses its network. */
   drop(): void {
     this.isThere = false;
     this.#socket.terminate();

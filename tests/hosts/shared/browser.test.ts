@@ -1,5 +1,5 @@
-// The demo in a real browser, two tabs side by side, through a Sidekick of its own process.
-// SIDEKICK_SCREENSHOT=FILE keeps a picture of the first tab.
+// The demo in a real browser, two tabs side by side, through a Sidekick in its own process.
+// SIDEKICK_SCREENSHOT=FILE saves a picture of the first tab.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -31,7 +31,7 @@ const args = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const waitMsMax = 120_000; // only to end a test that has failed, on however slow a machine
+const waitMsMax = 120_000; // only ends a test that has failed, on however slow a machine
 
 let http: Server;
 let siteUrl: string;
@@ -83,7 +83,7 @@ afterEach(async () => {
   assert.deepEqual(pageErrors, []);
 });
 
-// --- what a user does and sees --------------------------------------------------------------------------------------
+// --- what a user does and sees ---
 
 async function openTab(): Promise<Page> {
   const page = await context.newPage();
@@ -122,17 +122,16 @@ async function picture(page: Page): Promise<void> {
   if (path) await page.screenshot({ path });
 }
 
-// --------------------------------------------------------------------------------------------------------------------
 
 describe("the demo in two tabs", () => {
-  it("shares the todo list: what one adds, ticks and deletes shows in the other", async () => {
+  it("shares the todo list: one tab's additions, ticks and deletions show in the other", async () => {
     const [left, right] = [await openTab(), await openTab()];
     await addTodo(left, "Buy milk");
     await todo(right, "Buy milk").waitFor();
     await addTodo(right, "Read the protocol");
     await todo(left, "Read the protocol").waitFor();
 
-    // Not check(), which fails where an answer from before shows it unchecked once more.
+    // Not check(), which fails if an earlier answer shows it unchecked once more.
     await todo(right, "Buy milk").getByRole("checkbox").click();
     await todo(left, "Buy milk").locator(".done").waitFor();
 
@@ -142,7 +141,7 @@ describe("the demo in two tabs", () => {
     assert.equal(await todo(right, "Read the protocol").count(), 1);
   });
 
-  it("chats both ways, and another room hears nothing", async () => {
+  it("chats both ways, and another room receives nothing", async () => {
     const [left, right, elsewhere] = [await openTab(), await openTab(), await openTab()];
     await join(left, "Ann", "kitchen");
     await join(right, "Bob", "kitchen");
@@ -159,7 +158,7 @@ describe("the demo in two tabs", () => {
     await picture(left);
   });
 
-  it("moves to another room and no longer hears the old one", async () => {
+  it("moves to another room and no longer receives from the old one", async () => {
     const [left, right] = [await openTab(), await openTab()];
     await join(left, "Ann", "attic");
     await join(right, "Bob", "attic");
@@ -171,7 +170,7 @@ describe("the demo in two tabs", () => {
     assert.deepEqual(await spoken(left), ["Out here!"]);
   });
 
-  it("shows what people type as text, never as HTML", async () => {
+  it("shows typed text as text, never as HTML", async () => {
     const [left, right] = [await openTab(), await openTab()];
     const evil = `<img src=x onerror="document.title='owned'"><b>bold</b>`;
     await addTodo(left, evil);
@@ -187,7 +186,7 @@ describe("the demo in two tabs", () => {
     await todo(right, evil).waitFor({ state: "detached" });
   });
 
-  it("takes the next todo while one is on its way, and gives back one that did not get there", async () => {
+  it("accepts the next todo while one is in flight, and restores one that failed", async () => {
     const page = await openTab();
     const input = page.getByLabel("New todo");
     let letGo = (): void => undefined;
@@ -213,7 +212,7 @@ describe("the demo in two tabs", () => {
     await page.unroute(api);
   });
 
-  it("shows the server's own error to the one who caused it, and to nobody else", async () => {
+  it("shows the server's own error to its cause only", async () => {
     const [left, right] = [await openTab(), await openTab()];
     await join(left, "Ann", "lobby");
     await join(right, "Bob", "lobby");
@@ -225,7 +224,7 @@ describe("the demo in two tabs", () => {
     assert.deepEqual(await spoken(right), ["sorry"]);
   });
 
-  it("comes back on its own after the Sidekick has restarted: list and room", async () => {
+  it("recovers list and room after a restart of the Sidekick", async () => {
     const [left, right] = [await openTab(), await openTab()];
     await join(left, "Ann", "lobby");
     await join(right, "Bob", "lobby");

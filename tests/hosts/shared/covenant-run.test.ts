@@ -1,4 +1,4 @@
-// scripts/run as its user knows it: what it starts, what it says, and that nothing is left behind.
+// scripts/run as a user sees it: what it starts, what it prints, and that nothing is left behind.
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,7 +18,7 @@ after(() => {
 });
 after(closeEverything);
 
-/** Runs the script from a folder that is not the project's. */
+/** Runs the script from a folder outside the project. */
 function run(args: string[], env: Record<string, string> = {}) {
   const child = spawn(join(root, "scripts/run"), args, {
     cwd: tmpdir(),
@@ -46,7 +46,7 @@ function run(args: string[], env: Record<string, string> = {}) {
   };
 }
 
-/** Not of those that the system gives to whoever wants any: a free one of these stays free until it is used. */
+/** Outside the ephemeral port range: a free port here stays free until it is used. */
 async function freePort(from: number): Promise<string> {
   for (;;) {
     const port = String(from + Math.floor(Math.random() * 10_000));
@@ -65,7 +65,7 @@ const isFree = (port: string) =>
 
 describe("scripts/run", () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    it(`starts a Sidekick and the app, says where to look, and takes both down on ${signal}`, async () => {
+    it(`starts a Sidekick and the app, prints the address, and stops both on ${signal}`, async () => {
       const ports = await freePorts();
       const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
       await demo.says(new RegExp(`Open http://localhost:${ports.demo} in two browser tabs`));
@@ -75,7 +75,7 @@ describe("scripts/run", () => {
         method: "POST",
         body: "{}",
       });
-      assert.equal(forged.status, 401, "a forward without the secret must not pass");
+      assert.equal(forged.status, 401, "a forward without the secret must be rejected");
       demo.child.kill(signal);
       assert.equal(await demo.ended, signal === "SIGINT" ? 130 : 143, demo.text());
       assert.deepEqual([await isFree(ports.sidekick), await isFree(ports.demo)], [true, true]);
@@ -83,7 +83,7 @@ describe("scripts/run", () => {
   }
 
   for (const [index, what] of ["the Sidekick", "the app"].entries()) {
-    it(`stops when ${what} ends, and says so`, async () => {
+    it(`stops and reports it when ${what} ends`, async () => {
       const ports = await freePorts();
       const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
       await demo.says(/Ctrl\+C stops both/);
@@ -102,7 +102,7 @@ describe("scripts/run", () => {
     ["SIDEKICK_PORT", "DEMO_PORT"],
     ["DEMO_PORT", "SIDEKICK_PORT"],
   ] as const) {
-    it(`says so when ${variable} is in use, and starts nothing`, async () => {
+    it(`reports that ${variable} is in use, and starts nothing`, async () => {
       const port = await listen(createServer());
       const ports = await freePorts();
       const demo = run([], { [variable]: String(port), [other]: ports.demo });
@@ -112,7 +112,7 @@ describe("scripts/run", () => {
     });
   }
 
-  it("node: starts only the Sidekick, in place of the shell, so that a signal reaches it", async () => {
+  it("node: replaces the shell with the Sidekick, so that signals reach it", async () => {
     const sidekick = run([
       "node",
       "--port",
@@ -129,7 +129,7 @@ describe("scripts/run", () => {
     assert.equal(await sidekick.ended, 0, sidekick.text());
   });
 
-  it("refuses a command it does not know, and lists those it does", async () => {
+  it("rejects an unknown command and lists the known ones", async () => {
     const wrong = run(["frobnicate"]);
     assert.equal(await wrong.ended, 2);
     assert.match(wrong.text(), /unknown command 'frobnicate'[\s\S]*scripts\/run node/);

@@ -1,5 +1,6 @@
-// The npm client and server, unchanged, through a Sidekick of its own process, over real HTTP and WebSockets. Black box:
-// see covenant-support/sidekick-process.ts for how to run it against another host.
+// The unmodified npm client and server through a Sidekick in its own process, over real HTTP and
+// WebSockets. Black box: covenant-support/sidekick-process.ts says how to run it against another
+// host.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, it } from "node:test";
 import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protocol";
@@ -40,7 +41,7 @@ describe("connect", () => {
     });
   });
 
-  it("is refused for a request that does not fit the schema", async () => {
+  it("is rejected if the request does not match the schema", async () => {
     const result = await world.client().client.connect("chat", newRoom(), { username: 7 } as never);
     assert.equal(result.success, false);
     assert.equal(result.error.fault, "client");
@@ -57,14 +58,14 @@ describe("connect", () => {
 });
 
 describe("channels", () => {
-  it("hand a message of the server to a subscriber", async () => {
+  it("deliver a message of the server to a subscriber", async () => {
     const room = newRoom();
     const seat = await world.client().join("chat", room, alice);
     assert.equal(await world.app.sendMessage("chat", room, "welcome"), null);
     assert.deepEqual(await seat.messages.count("messages", 1), ["welcome"]);
   });
 
-  it("forward what is sent before subscribing, with its context", async () => {
+  it("forward a message sent before subscribing, with its context", async () => {
     const peer = world.client();
     const room = newRoom();
     const token = await peer.token("chat", room, alice);
@@ -79,7 +80,7 @@ describe("channels", () => {
     assert.deepEqual(peer.errors(), []);
   });
 
-  it("let one subscribe with a token already used to send", async () => {
+  it("let a client subscribe with a token already used to send", async () => {
     const peer = world.client();
     const room = newRoom();
     const token = await peer.token("chat", room, alice);
@@ -89,7 +90,7 @@ describe("channels", () => {
     assert.deepEqual(peer.errors(), []);
   });
 
-  it("forward what is sent after subscribing, and broadcast what onMessage answers", async () => {
+  it("forward a message sent after subscribing, and broadcast the answer of onMessage", async () => {
     const peer = world.client();
     const room = newRoom();
     const seat = await peer.join("chat", room, alice);
@@ -104,7 +105,7 @@ describe("channels", () => {
     assert.deepEqual(await seat.messages.count("messages", 1), [{ from: "alice", said: "hello" }]);
   });
 
-  it("broadcast to several, to each once and in order", async () => {
+  it("broadcast to several clients, once each and in order", async () => {
     const room = newRoom();
     const peers = [world.client(), world.client(), world.client(), world.client()];
     const seats = await Promise.all(
@@ -158,7 +159,7 @@ describe("channels", () => {
     assert.deepEqual(inThere.messages.items, ["for there"]);
   });
 
-  it("keep params apart that look alike when joined to one text", async () => {
+  it("keep params apart that look alike when joined into one text", async () => {
     const [p, q] = [
       { x: "1,y:2", y: "3" },
       { x: "1", y: "2,y:3" },
@@ -174,7 +175,7 @@ describe("channels", () => {
     assert.deepEqual(messages(b), [{ type: "message", channel: "grid", params: q, data: "for q" }]);
   });
 
-  it("take params in any order of keys", async () => {
+  it("accept params in any order of keys", async () => {
     const seat = await world.client().join("grid", { x: "1", y: "2" }, null);
     await world.app.sendMessage("grid", { y: "2", x: "1" }, "found you");
     assert.deepEqual(await seat.messages.count("messages", 1), ["found you"]);
@@ -221,7 +222,7 @@ describe("errors", () => {
     });
   }
 
-  it("a message that does not fit the schema comes back with what the server says about it", async () => {
+  it("a message that does not match the schema returns with the server's error", async () => {
     const peer = world.client();
     const room = newRoom();
     const seat = await peer.join("chat", room, alice);
@@ -230,7 +231,7 @@ describe("errors", () => {
     assert.deepEqual(rest, { fault: "client", channel: "chat", params: room });
   });
 
-  it("a token that nobody issued is refused", async () => {
+  it("rejects a token that nobody issued", async () => {
     const peer = world.client();
     assert.equal(
       (await peer.errorOf(peer.client.subscribe("chat", newRoom(), "made-up", () => undefined)))
@@ -239,7 +240,7 @@ describe("errors", () => {
     );
   });
 
-  it("a token in use by another client is refused, and stays with its holder", async () => {
+  it("rejects a token in use by another client, and its holder keeps it", async () => {
     const room = newRoom();
     const [holder, thief] = [world.client(), world.client()];
     const seat = await holder.join("chat", room, alice);
@@ -257,7 +258,7 @@ describe("errors", () => {
     );
   });
 
-  it("a token of one room does not speak in another, before and after subscribing", async () => {
+  it("rejects a token used for another room, before and after subscribing", async () => {
     const peer = world.client();
     const [mine, other] = [newRoom(), newRoom()];
     const token = await peer.token("chat", mine, alice);
@@ -277,7 +278,7 @@ describe("errors", () => {
     );
   });
 
-  it("a token can be taken again after its socket has gone", async () => {
+  it("a token can be taken again after its socket has closed", async () => {
     const room = newRoom();
     const first = world.client();
     const { token } = await first.join("chat", room, alice);
@@ -285,7 +286,7 @@ describe("errors", () => {
     const closed = new Promise((resolve) => socket.addEventListener("close", resolve));
     first.client.disconnect();
     await closed;
-    await world.hasClients(0); // what comes on another socket may else be dealt with first
+    await world.hasClients(0); // messages on another socket may otherwise be handled first
 
     const second = world.client();
     await second.client.subscribe("chat", room, token, () => undefined);
@@ -298,14 +299,14 @@ describe("errors", () => {
     assert.deepEqual(heard.context, alice);
   });
 
-  it("a server with the wrong secret is told 401", async () => {
+  it("a server with the wrong secret gets 401", async () => {
     const stranger = httpServerToSidekick(world.sidekick.url, `${sidekickSecret}x`);
     assert.match((await stranger.update(["item/1"]))?.message ?? "no error", /401/);
   });
 });
 
 describe("an app server that is down", () => {
-  it("gives the sender a server fault, and the Sidekick lives on", async (t) => {
+  it("gives the sender a server fault, and the Sidekick continues", async (t) => {
     const doomed = await startWorld();
     t.after(() => doomed.stop());
     const [a, b] = [doomed.client(), doomed.client()];
@@ -334,7 +335,7 @@ describe("resources", () => {
   const isListening = (id: string) => (message: SidekickOutgoingMessage) =>
     listensTo(message, `item/${id}`);
 
-  it("changed by one client are fetched again by another that listens", async () => {
+  it("changed by one client are refetched by another that listens", async () => {
     const [watcher, writer] = [world.client(), world.client()];
     const { values } = watch(watcher, "shared");
     await watcher.received.find("listening", isListening("shared"));
@@ -348,7 +349,7 @@ describe("resources", () => {
     assert.deepEqual(await values.count("values", 2), [0, 5]);
   });
 
-  it("are announced to every listener once per mutation, and to nobody who listens to others", async () => {
+  it("are announced to every listener once per mutation, and to nobody else", async () => {
     const [a, b, other, writer] = [world.client(), world.client(), world.client(), world.client()];
     watch(a, "popular");
     watch(b, "popular");
@@ -358,7 +359,8 @@ describe("resources", () => {
     );
     await other.received.find("listening", isListening("lonely"));
     for (const by of [1, 2, 3]) await writer.client.mutate("addToItem", { id: "popular", by });
-    // The server does not wait for its announcements, so wait for the last one where it has to come.
+    // The server does not wait for its announcements, so wait for the last one where it must
+    // arrive.
     const updates = (peer: typeof a) =>
       peer.received.items.filter(({ type }) => type === "updated");
     await Promise.all(

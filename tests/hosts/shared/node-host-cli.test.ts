@@ -1,4 +1,5 @@
-// The command sidekick-serve as a process of its own, from worker/dist, or what SIDEKICK_COMMAND says: flags, environment, signals.
+// The command sidekick-serve as a child process, from worker/dist or as SIDEKICK_COMMAND says:
+// flags, environment, signals.
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn } from "node:child_process";
@@ -66,7 +67,7 @@ function run(
   };
 }
 
-test("it starts on a free port, says which, and stops with 0 on SIGTERM and on SIGINT", async () => {
+test("starts on a free port, prints it, and exits with 0 on SIGTERM and on SIGINT", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     const sidekick = run([
       "--port",
@@ -90,7 +91,7 @@ test("it starts on a free port, says which, and stops with 0 on SIGTERM and on S
   }
 });
 
-test("the environment is read, and flags go before it", async () => {
+test("reads the environment; flags override it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "limits.json");
   await writeFile(config, '{"http_body_bytes_max": 64, "auth_failure_delay_ms": 60000}');
@@ -113,7 +114,7 @@ test("the environment is read, and flags go before it", async () => {
   await rm(folder, { recursive: true });
 });
 
-test("secrets may stand in the file, which may begin with a byte order mark", async () => {
+test("secrets may be in the file, which may start with a byte order mark", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
   await writeFile(config, '\ufeff{"secrets": ["from-file"]}');
@@ -131,7 +132,7 @@ test("secrets may stand in the file, which may begin with a byte order mark", as
   await rm(folder, { recursive: true });
 });
 
-test("too few open files are said at start", { skip: process.platform !== "linux" }, async () => {
+test("reports a low open file limit at start", { skip: process.platform !== "linux" }, async () => {
   const sidekick = run(
     ["--port", "0", "--host", "127.0.0.1", "--secret", "s"],
     {},
@@ -144,7 +145,7 @@ test("too few open files are said at start", { skip: process.platform !== "linux
   await sidekick.exit;
 });
 
-test("a port in use is a clear error and exit 1", async () => {
+test("a port in use gives a clear error and exit status 1", async () => {
   const first = run(["--port", "0", "--host", "127.0.0.1", "--secret", "s"]);
   const port = await first.port();
   const second = run(["--port", String(port), "--host", "127.0.0.1", "--secret", "s"]);
@@ -155,7 +156,7 @@ test("a port in use is a clear error and exit 1", async () => {
   await first.exit;
 });
 
-test("mistakes in the call are clear errors and exit 2", async () => {
+test("usage errors are clear and give exit status 2", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = async (name: string, text: string) => {
     await writeFile(join(folder, name), text);
@@ -236,7 +237,7 @@ test("mistakes in the call are clear errors and exit 2", async () => {
   await rm(folder, { recursive: true });
 });
 
-test("--help names every flag and variable; --version is the package's", async () => {
+test("--help names every flag and variable; --version is the package's version", async () => {
   const help = run(["--help"]);
   assert.equal(await help.exit, 0);
   for (const name of [
@@ -260,7 +261,7 @@ test("--help names every flag and variable; --version is the package's", async (
   assert.match(version.output(), /^\d+\.\d+\.\d+\n$/);
 });
 
-test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobody from ending", async () => {
+test("a stalled pipe reader does not block shutdown", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const path = pipe(folder);
   const reader = openSync(path, constants.O_RDWR); // never read from
@@ -281,7 +282,7 @@ test("a pipe whose reader has fallen asleep takes what it takes, and keeps nobod
   await rm(folder, { recursive: true });
 });
 
-test("what --record has written, covenant-sidekick-replay replays; it shows the first difference, and refuses what is no trace", async () => {
+test("covenant-sidekick-replay replays what --record wrote, shows the first difference, and rejects other files", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const trace = join(folder, "trace");
   for (const resource of ["one", "two"]) {

@@ -1,5 +1,5 @@
-// A host against the real module, over real sockets: bad input, bad peers, traps, shutdown. The Node host in this process, or
-// what SIDEKICK_COMMAND starts: see support/sidekick.ts.
+// A host against the real module, over real sockets: bad input, bad peers, traps, shutdown. The
+// Node host in this process, or the one that SIDEKICK_COMMAND starts: see support/sidekick.ts.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
@@ -31,7 +31,7 @@ import { watched } from "./support/watched-hub.ts";
 
 after(closeEverything);
 
-/** A Sidekick for one test, with a bystander who must notice nothing of what the test does to it. */
+/** A Sidekick for one test, with a bystander who must not notice the test. */
 function withSidekick(
   name: string,
   options: Parameters<typeof startTestSidekick>[0],
@@ -99,7 +99,7 @@ withSidekick("many messages in one turn arrive in order and complete", {}, async
 // HTTP
 
 withSidekick(
-  "statuses are the hub's: 200, 400, 401, 404, 405 with Allow, health",
+  "the hub decides the status: 200, 400, 401, 404, 405 with Allow, health",
   {},
   async ({ port }) => {
     assert.deepEqual(
@@ -130,7 +130,7 @@ withSidekick(
   },
 );
 
-withSidekick("both of two secrets are accepted", { secrets: ["new", SECRET] }, async ({ port }) => {
+withSidekick("accepts both of two secrets", { secrets: ["new", SECRET] }, async ({ port }) => {
   for (const [secret, status] of [
     ["new", 200],
     [SECRET, 200],
@@ -143,7 +143,7 @@ withSidekick("both of two secrets are accepted", { secrets: ["new", SECRET] }, a
   }
 });
 
-test("a 401 is held back for the auth delay, others are not, and a client that leaves meanwhile harms nobody", async () => {
+test("delays a 401 but no other answer; a client that disconnects meanwhile affects nobody", async () => {
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 300 } });
   const start = performance.now();
   const refused = request(sidekick.port, "/resources", "{}", { secret: "wrong" });
@@ -187,7 +187,7 @@ withSidekick("odd request lines and headers are harmless", {}, async ({ port }) 
 });
 
 withSidekick(
-  "an upgrade elsewhere than /socket that has a body is refused with the reason",
+  "rejects an upgrade with a body outside /socket, with the reason",
   {},
   async ({ port }) => {
     for (const framing of ["Content-Length: 16", "Transfer-Encoding: chunked"]) {
@@ -205,7 +205,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a target with scheme and host is that path: /socket upgrades, others are requests",
+  "accepts targets with scheme and host: /socket upgrades, others are plain requests",
   {},
   async ({ port }) => {
     const socket = await RawConnection.connect(port);
@@ -221,7 +221,7 @@ withSidekick(
   },
 );
 
-test("who guesses secrets has one guess per connection and delay, however many are sent at once", async () => {
+test("someone who guesses secrets gets one guess per connection and delay, however many are sent at once", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 100 }, recordFile });
   const raw = await RawConnection.connect(sidekick.port);
@@ -240,7 +240,7 @@ test("who guesses secrets has one guess per connection and delay, however many a
 const requestsIn = (recordFile: string) =>
   recordedLines(recordFile).filter((line) => line.in === "http_request").length;
 
-test("requests in one packet are all answered, as long as they are few", async () => {
+test("answers all pipelined requests, as long as they are few", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ recordFile });
   const health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -256,7 +256,7 @@ test("requests in one packet are all answered, as long as they are few", async (
 });
 
 withSidekick(
-  "a connection whose request's body was not wanted ends with the answer, others stay open",
+  "closes a connection after answering a request with an unwanted body; others stay open",
   {},
   async ({ port }) => {
     for (const [options, connection] of [
@@ -274,7 +274,7 @@ withSidekick(
   },
 );
 
-withSidekick("an upgrade elsewhere than /socket is answered as a request", {}, async ({ port }) => {
+withSidekick("answers an upgrade outside /socket as a plain request", {}, async ({ port }) => {
   const raw = await RawConnection.connect(port);
   raw.write(
     "GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -283,7 +283,7 @@ withSidekick("an upgrade elsewhere than /socket is answered as a request", {}, a
   await raw.ended;
 });
 
-withSidekick("a character that is cut by a packet boundary arrives whole", {}, async ({ port }) => {
+withSidekick("a character split by a packet boundary arrives whole", {}, async ({ port }) => {
   const client = await TestClient.connect(port);
   client.send({ type: "listen", resources: ["ä€😀"] });
   await client.next();
@@ -302,7 +302,7 @@ withSidekick("a character that is cut by a packet boundary arrives whole", {}, a
   raw.socket.destroy();
 });
 
-withSidekick("without the bearer no byte of the body is waited for", {}, async ({ port }) => {
+withSidekick("answers without waiting for the body if the bearer token is missing", {}, async ({ port }) => {
   for (const framing of ["Content-Length: 8000000", "Transfer-Encoding: chunked"]) {
     const raw = await RawConnection.connect(port);
     raw.write(`POST /message HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\n`);
@@ -312,7 +312,7 @@ withSidekick("without the bearer no byte of the body is waited for", {}, async (
 });
 
 withSidekick(
-  "who goes on sending after a refusal gets the answer and is then cut off",
+  "a peer that keeps sending after a rejection gets the answer and is then disconnected",
   {},
   async ({ port }) => {
     const raw = await RawConnection.connect(port);
@@ -330,7 +330,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a body that is declared too large is refused before it is sent; the answer arrives though it is sent all the same",
+  "rejects an oversized declared body before it is sent; the answer arrives even if it is sent anyway",
   {},
   async ({ port }) => {
     const announced = await RawConnection.connect(port);
@@ -345,7 +345,7 @@ withSidekick(
 );
 
 withSidekick(
-  "Expect: 100-continue is honoured only where the body is wanted",
+  "honours Expect: 100-continue only if the body is wanted",
   {},
   async ({ port }) => {
     const head =
@@ -386,7 +386,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a request that is broken off in the middle of its body is no input",
+  "a request that breaks off within its body is not an input",
   {},
   async ({ port }) => {
     const raw = await RawConnection.connect(port);
@@ -401,7 +401,7 @@ withSidekick(
 
 // WebSockets
 
-withSidekick("malformed frames end their own socket only", {}, async ({ port }) => {
+withSidekick("malformed frames close their own socket only", {}, async ({ port }) => {
   const ping = Buffer.from('{"type":"ping"}');
   for (const frame of [
     clientFrame(1, ping, { masked: false }),
@@ -424,7 +424,7 @@ withSidekick("malformed frames end their own socket only", {}, async ({ port }) 
 });
 
 withSidekick(
-  "text, binary and fragmented frames are read alike, also with a character cut between fragments",
+  "text, binary and fragmented frames are read alike, even if a fragment ends within a character",
   {},
   async ({ port }) => {
     const client = await TestClient.connect(port);
@@ -441,14 +441,14 @@ withSidekick(
   },
 );
 
-withSidekick("invalid UTF-8 is answered with the offset", {}, async ({ port }) => {
+withSidekick("answers invalid UTF-8 with the byte offset", {}, async ({ port }) => {
   const client = await TestClient.connect(port);
   client.socket.send(Buffer.from('{"type":"\xff"}', "latin1"), { binary: false });
   assert.match((await client.next()).error.message, /\b9\b/);
 });
 
 withSidekick(
-  "a frame over the limit is an error with a clear text; one over it by more than 64 KiB is 1009",
+  "a frame over the limit gets a clear error; one more than 64 KiB over it is closed with 1009",
   { config: { frame_bytes_max: 1000 } },
   async ({ port }) => {
     const client = await TestClient.connect(port);
@@ -465,7 +465,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a socket that is half closed, reset, or gone before the handshake is forgotten",
+  "forgets a socket that is half-closed, reset, or gone before the handshake",
   {},
   async ({ port }) => {
     const half = await RawConnection.upgrade(port);
@@ -483,7 +483,7 @@ withSidekick(
 );
 
 withSidekick(
-  "100,000 levels, 1 MB frames and 10,000 resources are dealt with",
+  "handles 100,000 levels, 1 MB frames and 10,000 resources",
   {},
   async ({ port }) => {
     const client = await TestClient.connect(port);
@@ -503,7 +503,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a reader that does not read is bounded and closed, with a message of the largest size let through",
+  "a client that does not read is bounded and closed, but one message of the largest size is allowed",
   { config: { client_buffer_bytes_max: 2 ** 21, http_body_bytes_max: 2 ** 20 } },
   async ({ port, logLines }) => {
     const slow = await RawConnection.upgrade(port);
@@ -516,7 +516,8 @@ withSidekick(
     await reader.subscribe("token-reader");
     slow.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-slow"}')));
     const data = "x".repeat(500_000);
-    // Until it is more than kernel buffers, which differ, and the bound hold together. The reader takes it all.
+    // Until it exceeds kernel buffers, which differ, and the limit together. The reader takes
+    // everything.
     const closings = () => logLines.filter((line) => line.includes("reads too slowly")).length;
     let sent = 0;
     for (; closings() === 0 && sent < 400; sent++) {
@@ -536,7 +537,7 @@ withSidekick(
 );
 
 withSidekick(
-  "a socket on which a ping storm comes and nothing is read does not fill the memory",
+  "a ping storm on a socket that does not read does not fill the memory",
   {},
   async ({ port }) => {
     const raw = await RawConnection.upgrade(port);
@@ -551,22 +552,23 @@ withSidekick(
 );
 
 withSidekick(
-  "who does not read the replies to its own messages is not read either, and loses nothing",
+  "a client that does not read the replies to its own messages is not read either, and loses nothing",
   { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } },
   async ({ port }) => {
     const raw = await RawConnection.upgrade(port);
     raw.socket.pause();
-    // Each is answered by one that is as large.
+    // The answer to each is as large.
     const resources = Array.from({ length: 100 }, (_, i) => String(i).padEnd(1000, "x"));
     const listen = clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources })));
     const taken = () =>
       new Promise<boolean>((resolve) => raw.socket.write(listen, () => resolve(true)));
-    // Kernel buffers differ. Who is slow is taken for one that reads no further, which harms nothing.
+    // Kernel buffers differ. A slow peer is mistaken for one that does not read, which harms
+    // nothing.
     const countMax = 5_000;
     let count = 0;
     while (count < countMax && (await Promise.race([taken(), sleep(200, false, { ref: false })])))
       count++;
-    assert.ok(count < countMax, "it is read no further");
+    assert.ok(count < countMax, "it is not read any further");
     raw.write(clientFrame(1, Buffer.from('{"type":"ping"}')));
     raw.socket.resume();
     let tail = "";
@@ -580,7 +582,7 @@ withSidekick(
   },
 );
 
-/** A connection that has had an answer, and is kept. */
+/** A kept connection that has received an answer. */
 function askAndStay(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () =>
@@ -594,9 +596,9 @@ function askAndStay(port: number): Promise<Socket> {
 const openFilesMax = Number(execFileSync("sh", ["-c", "ulimit -n"]));
 const tooFewFiles =
   openFilesMax < 9_000 &&
-  `both ends of every connection are here, and only ${openFilesMax} files may be open`;
+  `both ends of every connection are in this process, and only ${openFilesMax} files may be open`;
 
-test("strangers who ask once and stay make room when there are too many", {
+test("idle strangers make room when there are too many", {
   skip: command !== undefined || tooFewFiles,
 }, async () => {
   const sidekick = await startTestSidekick();
@@ -606,7 +608,7 @@ test("strangers who ask once and stay make room when there are too many", {
   while (more.length < 4_200 && !first.closed) {
     more.push(...(await Promise.all(Array.from({ length: 100 }, () => askAndStay(sidekick.port)))));
   }
-  await eventually(() => first.closed); // who came first and asks nothing more is let go
+  await eventually(() => first.closed); // the oldest idle connection is closed
   client.send({ type: "ping" });
   assert.equal((await client.next()).type, "pong");
   for (const socket of more) socket.destroy();
@@ -621,7 +623,8 @@ test("clients that send thousands of small frames at once take turns", async () 
     await RawConnection.upgrade(sidekick.port),
     await RawConnection.upgrade(sidekick.port),
   ];
-  // Short, and shortly answered: both ways all of it fits into the kernel's buffers, so that nobody's turn depends on how fast this process is.
+  // Short messages with short answers: both directions fit into the kernel's buffers, so that turns
+  // do not depend on this process's speed.
   const count = 3_000;
   const pings = Array.from({ length: count }, () => clientFrame(1, Buffer.from('{"type":"ping"}')));
   const frames = Buffer.concat([
@@ -643,14 +646,15 @@ test("clients that send thousands of small frames at once take turns", async () 
   for (const raw of [a, b]) raw.socket.destroy();
 });
 
-test("a recording ends with the end of every client, of those too that answer no close", async () => {
+test("a recording contains the close of every client, even of those that answer no close frame", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   for (const isHurried of [false, true]) {
     const sidekick = await startTestSidekick({ recordFile });
     for (let i = 0; i < 20; i++) {
       const raw = await RawConnection.upgrade(sidekick.port);
       raw.socket.pause();
-      raw.write(Buffer.concat(Array<Buffer>(2000).fill(clientFrame(1, Buffer.from("{}"))))); // of which some wait in the host when it ends
+      // some of them still wait in the host when it ends
+      raw.write(Buffer.concat(Array<Buffer>(2000).fill(clientFrame(1, Buffer.from("{}")))));
     }
     const client = await TestClient.connect(sidekick.port);
     await client.settled();
@@ -665,7 +669,7 @@ test("a recording ends with the end of every client, of those too that answer no
   );
 });
 
-test("what the hub is told of the time does not follow a system clock that is set", {
+test("the hub's clock ignores changes of the system clock", {
   skip: command !== undefined,
 }, async (t) => {
   const inputs: { now: number; type: string }[] = [];
@@ -682,7 +686,8 @@ test("what the hub is told of the time does not follow a system clock that is se
   await registerToken(sidekick.port, "token-1");
   await client.subscribe("token-1");
   await client.close();
-  // Until the token has expired, for which nothing but the timer is left. It may be early, and is then set again.
+  // Waits until the token has expired, which only the timer can cause. It may fire early and is
+  // then set again.
   const closed = () => inputs.find(({ type }) => type === "client_closed")?.now ?? Infinity;
   await eventually(() => inputs.some(({ now, type }) => type === "timer_fired" && now > closed()));
   other.send({ type: "subscribe", token: "token-1" });
@@ -696,7 +701,7 @@ test("what the hub is told of the time does not follow a system clock that is se
   await sidekick.close();
 });
 
-test("the log tells opens and closes, and warns of refusals, without secrets", async () => {
+test("logs opens and closes, and warns of rejections, without secrets", async () => {
   const sidekick = await startTestSidekick({ config: { clients_max: 1 } });
   const client = await TestClient.connect(sidekick.port);
   const refused = await TestClient.connect(sidekick.port);
@@ -706,7 +711,7 @@ test("the log tells opens and closes, and warns of refusals, without secrets", a
   client.socket.close(4321);
   await client.closed;
   await eventually(() => sidekick.logLines.some((line) => line.includes("code=4321")));
-  // What was held back for 10 s, where this took so long, says how often it came.
+  // If this took longer than 10 s, the repeated warning says how often it occurred.
   const lines = sidekick.logLines
     .map((line) => line.slice(25).trimEnd())
     .filter((line) => !/the open file limit| times=\d+$/.test(line));
@@ -723,7 +728,7 @@ test("the log tells opens and closes, and warns of refusals, without secrets", a
   await sidekick.close();
 });
 
-test("a socket whose peer has silently gone is dropped after three pings; one that answers stays", async () => {
+test("drops a socket whose peer has silently gone after three pings, and keeps one that answers", async () => {
   const sidekick = await startTestSidekick({ pingSeconds: 1 });
   const gone = await RawConnection.upgrade(sidekick.port);
   const alive = await TestClient.connect(sidekick.port);
@@ -745,9 +750,10 @@ for (const [name, answer] of Object.entries({
   hangs: () => {},
   "drops the connection": (response: http.ServerResponse) => response.destroy(),
 })) {
-  test(`an app server that ${name} gives the sender an error and harms nobody else`, async () => {
+  test(`an app server that ${name} gives the sender an error and affects nobody else`, async () => {
     const app = await startAppServer(answer);
-    // Only who hangs is to meet it: long enough for the message after that one, however busy the machine is.
+    // Only the hanging app server should hit it: long enough for the next message, however busy the
+    // machine is.
     const config = { forward_timeout_ms: name === "hangs" ? 3_000 : 60_000 };
     const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s", config });
     const [sender, other] = [
@@ -784,7 +790,7 @@ for (const [name, answer] of Object.entries({
   });
 }
 
-test("an app server that is down, or not configured, gives the sender an error", async () => {
+test("an unreachable or unconfigured app server gives the sender an error", async () => {
   for (const options of [{ serverUrl: REFUSING_URL, serverSecret: "s" }, {}]) {
     const sidekick = await startTestSidekick(options);
     const sender = await TestClient.connect(sidekick.port);
@@ -797,7 +803,7 @@ test("an app server that is down, or not configured, gives the sender an error",
   }
 });
 
-test("the app server's own fault and text reach the sender", async () => {
+test("the sender gets the app server's own fault and text", async () => {
   const app = await startAppServer((response) =>
     response.writeHead(400).end('{ "fault": "client", "message": "no such room" }'),
   );
@@ -820,7 +826,7 @@ test("the app server's own fault and text reach the sender", async () => {
   await app.close();
 });
 
-test("2xx counts as soon as it is there, also where the rest of the answer hangs, never ends or breaks off", async () => {
+test("a 2xx status counts at once, even if the rest of the answer hangs, never ends or breaks off", async () => {
   const rests: Record<string, (response: http.ServerResponse) => void> = {
     hangs: (response) => response.write("beginning"),
     drips: drip,
@@ -839,11 +845,11 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
     });
     const sender = await TestClient.connect(sidekick.port);
     await registerToken(sidekick.port, "token-1");
-    // One forward of a token at a time: the next one shows that the one before was answered.
+    // One forward per token at a time: the next one shows that the previous one was answered.
     for (let data = 1; data <= 3; data++)
       sender.send({ type: "send", token: "token-1", channel: "chat", params: {}, data });
     await eventually(() => app.forwarded.length === 3);
-    await eventually(() => app.openConnections === 0); // given up, not left to hang
+    await eventually(() => app.openConnections === 0); // timed out
     await sender.settled();
     sender.socket.terminate();
     await sidekick.close();
@@ -853,7 +859,7 @@ test("2xx counts as soon as it is there, also where the rest of the answer hangs
 
 // Traps
 
-test("after a trap only the one who caused it is closed; everybody else keeps tokens, topics and resources", async () => {
+test("after a trap only its sender is closed; everyone else keeps tokens, topics and resources", async () => {
   const app = await startAppServer();
   const sidekick = await startTestSidekick({
     serverUrl: app.url,
@@ -904,7 +910,7 @@ test("after a trap only the one who caused it is closed; everybody else keeps to
   await app.close();
 });
 
-test("what a client has listened to bit by bit is all there after a trap", async () => {
+test("everything a client listened to step by step survives a trap", async () => {
   const sidekick = await startTestSidekick({ traps: { restore: false } });
   const [listener, culprit] = [
     await TestClient.connect(sidekick.port),
@@ -932,7 +938,7 @@ test("what a client has listened to bit by bit is all there after a trap", async
   await sidekick.close();
 });
 
-test("the input at which the hub trapped is the last line of that hub's recording, and the next one's begins behind it", async () => {
+test("the input that trapped the hub is the last line of its recording, and the next recording starts after it", async () => {
   const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
   const sidekick = await startTestSidekick({ recordFile, traps: { restore: false } });
   const culprit = await TestClient.connect(sidekick.port);
@@ -948,7 +954,7 @@ test("the input at which the hub trapped is the last line of that hub's recordin
   assert.equal(lines[fatal + 1].trace, 1);
 });
 
-test("when the stored records themselves trap, everybody starts afresh and the process lives", async () => {
+test("when the stored records themselves trap, the host starts empty and the process lives", async () => {
   const sidekick = await startTestSidekick({ traps: { restore: true } });
   await registerToken(sidekick.port, "token-1");
   const [culprit, other] = [
@@ -964,7 +970,7 @@ test("when the stored records themselves trap, everybody starts afresh and the p
   await sidekick.close();
 });
 
-test("answers to forwards of a hub that is no more are dropped", async () => {
+test("ignores answers to forwards of a previous hub", async () => {
   let release = () => {};
   const app = await startAppServer(
     (response) =>
@@ -996,7 +1002,7 @@ test("answers to forwards of a hub that is no more are dropped", async () => {
 
 // Shutdown, recording
 
-test("shutting down: forwards in flight finish, their errors arrive, sockets get 1001, nobody new is let in", async () => {
+test("shutdown: forwards in flight finish, their errors arrive, sockets get 1001, new connections are rejected", async () => {
   let release = () => {};
   const app = await startAppServer(
     (response) =>
@@ -1027,7 +1033,7 @@ test("shutting down: forwards in flight finish, their errors arrive, sockets get
   await app.close();
 });
 
-test("shutting down a second time ends the wait for an app server that hangs", async () => {
+test("a second shutdown ends the wait for a hanging app server", async () => {
   const app = await startAppServer(() => {});
   const sidekick = await startTestSidekick({ serverUrl: app.url, serverSecret: "s" });
   const sender = await TestClient.connect(sidekick.port);
@@ -1040,7 +1046,7 @@ test("shutting down a second time ends the wait for an app server that hangs", a
   await app.close();
 });
 
-test("a 401 that is being held back is answered at shutdown", async () => {
+test("answers a delayed 401 at shutdown", async () => {
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 60_000 } });
   const raw = await RawConnection.connect(sidekick.port);
   raw.write(
@@ -1054,7 +1060,7 @@ test("a 401 that is being held back is answered at shutdown", async () => {
   assert.match(raw.received.toString(), /^HTTP\/1\.1 401 /);
 });
 
-test("a recording begins when the server listens, and not before", async () => {
+test("a recording starts when the server listens, not before", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const recordFile = join(folder, "trace");
   const first = await startTestSidekick();
@@ -1065,7 +1071,7 @@ test("a recording begins when the server listens, and not before", async () => {
   await rm(folder, { recursive: true });
 });
 
-test("what is recorded replays byte for byte, also across a trap, and holds no secret", async () => {
+test("a recording replays byte for byte, even across a trap, and contains no secret", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const recordFile = join(folder, "trace");
   const app = await startAppServer((response) =>

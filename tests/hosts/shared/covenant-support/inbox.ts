@@ -1,6 +1,7 @@
-// Waiting for observable events instead of sleeping.
+// Waits for observable events instead of sleeping.
 
-const waitMsMax = 120_000; // only to end a test that has failed, on however slow a machine; nothing is measured with it
+// only ends a test that has failed, on however slow a machine; it measures nothing
+const waitMsMax = 120_000;
 
 export class Inbox<T> {
   readonly items: T[] = [];
@@ -11,7 +12,7 @@ export class Inbox<T> {
     for (const look of [...this.#waiting]) look();
   }
 
-  /** The first item that fits, whether it is here already or comes later. */
+  /** The first matching item, received already or later. */
   find(what: string, fits: (item: T) => boolean): Promise<T> {
     return new Promise((resolve, reject) => {
       const done = () => {
@@ -28,7 +29,7 @@ export class Inbox<T> {
         done();
         reject(
           new Error(
-            `waited in vain for ${what}; came so far: ${JSON.stringify(this.items, null, 1)}`,
+            `timed out waiting for ${what}; received: ${JSON.stringify(this.items, null, 1)}`,
           ),
         );
       }, waitMsMax);

@@ -1,5 +1,6 @@
-// Values of every ION type, each with a name for the test report. All of them survive ION.stringify, UTF-8 and ION.parse,
-// but for -0, which ION prints as 0. (Not here: half of a surrogate pair, which ION prints raw and UTF-8 cannot carry.)
+// Values of every ION type, each with a name for the test report. All survive ION.stringify, UTF-8
+// and ION.parse, except -0, which ION prints as 0. (Lone surrogates are missing: ION prints them
+// raw, and UTF-8 cannot carry them.)
 
 const deep = (levels: number): unknown =>
   levels === 0 ? "bottom" : levels % 2 ? [deep(levels - 1)] : { down: deep(levels - 1) };

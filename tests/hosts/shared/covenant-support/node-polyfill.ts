@@ -1,4 +1,5 @@
-// What the npm client expects of its platform and Node 20 lacks; browsers and Node 22 have both. Import this before it.
+// Features that the npm client expects and Node 20 lacks; browsers and Node 22 have both. Import
+// this first.
 import { WebSocket as WsWebSocket } from "ws";
 
 // Socket failures reach the client through onerror, as in a browser.

@@ -1,7 +1,8 @@
-// A Sidekick as its users run it: a process of its own, spoken to over the network. Which host it is decides the
-// environment, so that one black-box suite serves all:
+// A Sidekick as users run it: a child process, accessed over the network. The environment chooses
+// the host, so that one black-box suite serves all:
 //   SIDEKICK_COMMAND   the command, split at spaces; default: node worker/dist/node/cli.js
-// The command takes the flags of the CLI and prints http://HOST:PORT with its real port once it accepts connections.
+// The command takes the flags of the CLI and prints http://HOST:PORT with its real port once it
+// accepts connections.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -13,22 +14,24 @@ export interface SidekickOptions {
   secret: string;
   serverUrl: string;
   serverSecret: string;
-  /** Further flags, passed on as they are. */
+  /** Additional flags, passed unchanged. */
   flags?: string[];
 }
 
 export interface SidekickProcess {
   url: string;
   port: number;
-  /** What the process has printed so far, both streams. */
+  /** The output so far, both streams. */
   output(): string;
-  /** Ends the process and waits until it is gone. Rejects, with the output, when it had died on its own. */
+  /**
+   * Ends the process and waits for its exit. Rejects with the output if it had exited by itself.
+   */
   stop(): Promise<void>;
 }
 
 export const root = fileURLToPath(new URL("../../../..", import.meta.url));
 
-// Only to end a test that has failed, on however slow a machine.
+// Only ends a test that has failed, on however slow a machine.
 const startMsMax = 120_000;
 const stopMsMax = 60_000;
 
@@ -92,7 +95,7 @@ export async function startSidekick(options: SidekickOptions): Promise<SidekickP
     );
   });
 
-  // The printed host may be a wildcard; the tests speak to the loopback.
+  // The printed host may be a wildcard; the tests use the loopback address.
   const port = Number(address.port);
   const url = `http://127.0.0.1:${port}`;
   return {
@@ -102,7 +105,7 @@ export async function startSidekick(options: SidekickOptions): Promise<SidekickP
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) {
         throw new Error(
-          `the Sidekick had died before the test ended: it ${await exited}: ${described()}`,
+          `the Sidekick exited before the test ended: it ${await exited}: ${described()}`,
         );
       }
       child.kill("SIGTERM");

@@ -1,5 +1,5 @@
-// A Covenant app server, a Sidekick and any number of clients, with the packages from npm as they are: what the tests in
-// covenant.test.ts talk about. Every forward has to show the server secret.
+// A Covenant app server, a Sidekick and any number of clients, built with the unmodified npm
+// packages: the subjects of covenant.test.ts. Every forward must present the server secret.
 import "./node-polyfill.js";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -36,7 +36,7 @@ export const covenant = declareCovenant({
       clientMessage: chatMessage,
       serverMessage: z.any(),
     }),
-    /** Says nothing by itself: for params, contexts and messages of any shape. */
+    /** Sends nothing by itself: for params, contexts and messages of any shape. */
     grid: channel({
       params: ["x", "y"],
       connectionRequest: z.any(),
@@ -74,14 +74,14 @@ export async function startWorld(): Promise<World> {
   }
 }
 
-/** `heard` gets everything that reaches an onMessage. */
+/** `heard` receives everything that reaches an onMessage. */
 function createApp(sidekickUrl: string, heard: Inbox<Heard>) {
   const items = new Map<string, number>();
   const server = new CovenantServer(covenant, {
     contextGenerator: () => undefined,
     derivation: () => ({}),
     sidekickConnection: httpServerToSidekick(sidekickUrl, sidekickSecret),
-    logLevel: "slient", // spelled so in the package
+    logLevel: "slient", // the package's spelling
   });
   server.defineProcedure("getItem", {
     resources: ({ inputs }) => [`item/${inputs}`],
@@ -136,7 +136,10 @@ export class World {
     for (const peer of this.#peers.splice(0)) peer.client.disconnect();
   }
 
-  /** Until the Sidekick holds so many clients: of what two sockets bring it, neither is promised to be first. */
+  /**
+   * Waits until the Sidekick holds this many clients: messages of two sockets have no defined
+   * order.
+   */
   async hasClients(count: number): Promise<void> {
     const ask = async () =>
       (
@@ -147,7 +150,7 @@ export class World {
     let clients: number;
     for (let asked = 0; (clients = (await ask()).clients) !== count; asked++) {
       if (asked === 2_000)
-        throw new Error(`waited in vain for ${count} clients; there are ${clients}`);
+        throw new Error(`timed out waiting for ${count} clients; there are ${clients}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -162,7 +165,7 @@ export class World {
 
 type ChannelName = keyof typeof covenant.channels;
 
-/** One client from npm, and everything its Sidekick connection hands to it. */
+/** One npm client, and everything its Sidekick connection delivers. */
 export class Peer {
   readonly connection;
   readonly client;
@@ -184,7 +187,7 @@ export class Peer {
     request: unknown,
   ): Promise<string> {
     const result = await this.client.connect(name, params as never, request as never);
-    if (!result.success) throw new Error(`connect was refused: ${JSON.stringify(result.error)}`);
+    if (!result.success) throw new Error(`connect was rejected: ${JSON.stringify(result.error)}`);
     return result.token;
   }
 
@@ -211,8 +214,10 @@ export class Peer {
     );
   }
 
-  /** The error that `sending` leads to. Not how its promise ends: the client waits 100 ms for an error before it calls a
-   *  send done, so on a slow machine that is a matter of luck. */
+  /**
+   * The error that `sending` causes. Not how its promise ends: the client waits 100 ms for an error
+   * before it reports success, so on a slow machine that depends on chance.
+   */
   async errorOf(sending: Promise<unknown>) {
     const count = this.errors().length;
     sending.catch(() => undefined);
@@ -220,7 +225,7 @@ export class Peer {
     return this.errors()[count]!;
   }
 
-  /** When it returns, everything that the Sidekick had sent to this client before is here. */
+  /** When it returns, everything that the Sidekick sent to this client earlier has arrived. */
   async fence(): Promise<void> {
     const resource = `fence/${this.#fences++}`;
     this.connection.sendMessage({ type: "listen", resources: [resource] });

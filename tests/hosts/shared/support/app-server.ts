@@ -1,4 +1,4 @@
-// An app server for tests: takes forwards and answers as the test says.
+// An app server for tests: receives forwards and answers as the test says.
 import * as http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { listen } from "./left-open.ts";
@@ -15,17 +15,17 @@ export type Answer = (response: http.ServerResponse, forwarded: Forwarded) => vo
 export interface AppServer {
   readonly url: string;
   readonly forwarded: readonly Forwarded[];
-  /** How many TCP connections it has seen. */
+  /** Number of TCP connections so far. */
   readonly connections: number;
   readonly openConnections: number;
   answer: Answer;
   close(): Promise<void>;
 }
 
-/** Where nobody listens: no system gives a port under 1024 to whoever wants any. */
+/** A port without a listener: no system assigns a port below 1024 as a free one. */
 export const REFUSING_URL = "http://127.0.0.1:1/";
 
-/** Goes on with an answer without end, a byte at a time. */
+/** Continues an answer without end, one byte at a time. */
 export function drip(response: http.ServerResponse): void {
   const drops = setInterval(() => response.write("x"), 10);
   response.on("close", () => clearInterval(drops));

@@ -1,5 +1,5 @@
-// Another host than Node's, as a process of its own: SIDEKICK_COMMAND, split at spaces, takes the flags of sidekick-serve. For traps on
-// demand it must be one that was built for tests (worker/native/testing.hpp).
+// A host in a child process: SIDEKICK_COMMAND, split at spaces, takes the flags of sidekick-serve.
+// For traps on demand it must be a test build (worker/native/testing.hpp).
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -11,14 +11,14 @@ export const command: readonly string[] | undefined = process.env["SIDEKICK_COMM
   ?.split(" ")
   .filter(Boolean);
 
-/** Ours, without what would configure a Sidekick. */
+/** This process's environment, without variables that would configure a Sidekick. */
 export function environment(): Record<string, string | undefined> {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("SIDEKICK_")),
   );
 }
 
-/** @param words another command than SIDEKICK_COMMAND */
+/** @param words a command that replaces SIDEKICK_COMMAND */
 export async function startCommand(
   options: TestOptions,
   words = command ?? [],
@@ -53,7 +53,7 @@ export async function startCommand(
     stdio: ["ignore", "pipe", "pipe"],
   });
 
-  const kill = () => child.kill("SIGKILL"); // it must not outlive a test that was ended
+  const kill = () => child.kill("SIGKILL"); // it must not outlive an aborted test
   process.once("exit", kill);
 
   let printed = "";
@@ -91,7 +91,7 @@ export async function startCommand(
     logLines,
     close() {
       const end = () => isRunning() && child.kill("SIGTERM");
-      // A signal that comes while the same one is pending is lost.
+      // A signal that arrives while the same one is pending is lost.
       if (closes++ === 0) end();
       else void stopping().then(end);
       return ended;

@@ -1,10 +1,11 @@
-// What tests open, and what ends it when a test fails: so that the failure is seen and not a process that never ends.
+// Resources that tests open, and how they are released when a test fails: the failure must show,
+// not a process that never ends.
 import * as http from "node:http";
 import type { AddressInfo, Server, Socket } from "node:net";
 
 const leftOpen: (() => unknown)[] = [];
 
-/** To be done by `closeEverything`, beside whatever the test itself does in time. */
+/** Runs in `closeEverything`, in addition to what the test itself does in time. */
 export function atEnd(close: () => unknown): void {
   leftOpen.push(close);
 }
@@ -14,7 +15,10 @@ export async function closeEverything(): Promise<void> {
   await Promise.all(leftOpen.splice(0).map((close) => close()));
 }
 
-/** Starts a server of a test on 127.0.0.1, most often one that plays an app server; returns its port. It ends with its connections when everything is closed. */
+/**
+ * Starts a test's server on 127.0.0.1, usually an app server; returns its port. It closes with its
+ * connections in `closeEverything`.
+ */
 export async function listen(server: Server, port = 0): Promise<number> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
@@ -25,7 +29,8 @@ export async function listen(server: Server, port = 0): Promise<number> {
     server.close();
     for (const socket of sockets) socket.destroy();
   });
-  // Else it ends connections that are idle for 5 s. Sidekicks do before; but one that has too little time does so later, and loses a forward.
+  // Otherwise it closes connections that are idle for 5 s. Sidekicks close them earlier, but one
+  // that is starved of CPU may do so later and lose a forward.
   if (server instanceof http.Server) server.keepAliveTimeout = 0;
   await new Promise<void>((resolve, reject) =>
     server.once("error", reject).listen(port, "127.0.0.1", resolve),

@@ -1,5 +1,6 @@
-// A Sidekick on a free port for tests, and what talks to it: HTTP requests, WebSocket clients, raw bytes.
-// It is the Node host in this process, or what SIDEKICK_COMMAND starts (support/command.ts), so that one suite serves all hosts.
+// A Sidekick on a free port for tests, and its peers: HTTP requests, WebSocket clients, raw bytes.
+// It is the Node host in this process, or the one that SIDEKICK_COMMAND starts
+// (support/command.ts), so that one suite serves all hosts.
 import { readFileSync } from "node:fs";
 import * as http from "node:http";
 import * as net from "node:net";
@@ -15,25 +16,28 @@ import { trapping } from "./watched-hub.ts";
 
 export const SECRET = "test-secret";
 
-/** The module under test: SIDEKICK_MODULE, or the one the package ships. */
+/** The module under test: SIDEKICK_MODULE, or the package's module. */
 export const module = process.env["SIDEKICK_MODULE"]
   ? compileModuleSync(readFileSync(process.env["SIDEKICK_MODULE"]))
   : readDefaultModule();
 
 export interface TestOptions extends Partial<SidekickOptions> {
-  /** Any input that contains the word `trap!` is one at which the hub traps; with `restore`, the first token it is given back, too. */
+  /**
+   * Makes the hub trap on any input that contains the word `trap!`; with `restore`, also on the
+   * first restored token.
+   */
   readonly traps?: { readonly restore: boolean };
 }
 
 export interface TestSidekick extends Sidekick {
   readonly logLines: readonly string[];
-  /** After `close` has been called: resolves when nobody new is let in. */
+  /** After `close`: resolves when no new connection is accepted. */
   stopping(): Promise<void>;
-  /** The Sidekick finds all that `act` writes together: it does nothing meanwhile. */
+  /** The Sidekick finds everything that `act` writes at once: it is paused meanwhile. */
   atOnce(act: () => void): void;
 }
 
-/** On 127.0.0.1. Whatever it would log is in `logLines`. */
+/** On 127.0.0.1. Log lines go to `logLines`. */
 export async function startTestSidekick(options: TestOptions = {}): Promise<TestSidekick> {
   const config = { auth_failure_delay_ms: 0, ...options.config };
   const sidekick =
@@ -67,7 +71,7 @@ async function startHere({ traps, ...options }: TestOptions): Promise<TestSideki
   };
 }
 
-/** The lines of a recording that are whole by now. */
+/** The complete lines of a recording so far. */
 export function recordedLines(file: string): any[] {
   return readFileSync(file, "utf8")
     .split("\n")
@@ -136,7 +140,7 @@ export async function registerToken(
   if (answer.status !== 200) throw new Error(`POST /connection: ${answer.status} ${answer.body}`);
 }
 
-/** A client that keeps what comes until somebody asks for it. */
+/** A client that queues received messages. */
 export class TestClient {
   readonly socket: WebSocket;
   readonly closed: Promise<{ code: number; reason: string }>;
@@ -190,7 +194,7 @@ export class TestClient {
     return JSON.parse(await this.nextText());
   }
 
-  /** Resolves when the Sidekick has dealt with all that was sent so far, and nothing else has come. */
+  /** Resolves when the Sidekick has handled everything sent so far and no message has arrived. */
   async settled(): Promise<void> {
     this.send('{"type":"ping"}');
     const message = await this.next();
@@ -211,7 +215,7 @@ export class TestClient {
   }
 }
 
-/** A bare TCP connection: for what no well-behaved client sends. */
+/** A bare TCP connection, for bytes that no well-behaved client sends. */
 export class RawConnection {
   readonly socket: net.Socket;
   readonly ended: Promise<void>;
@@ -227,7 +231,7 @@ export class RawConnection {
     return new RawConnection(socket);
   }
 
-  /** Connected, and past the WebSocket handshake. */
+  /** Connected, with the WebSocket handshake done. */
   static async upgrade(port: number): Promise<RawConnection> {
     const raw = await RawConnection.connect(port);
     raw.write(
@@ -260,7 +264,7 @@ export class RawConnection {
     this.socket.write(bytes);
   }
 
-  /** Resolves with all that has come as soon as it contains `text`. */
+  /** Resolves with everything received as soon as it contains `text`. */
   async until(text: string): Promise<string> {
     while (!this.received.includes(text)) {
       if (this.socket.closed)
@@ -273,7 +277,7 @@ export class RawConnection {
   }
 }
 
-/** A WebSocket frame as a client sends it: masked, with a mask of zeros. */
+/** A client's WebSocket frame, masked with zeros. */
 export function clientFrame(
   opcode: number,
   payload: Buffer,
@@ -299,7 +303,10 @@ export function clientFrame(
   ]);
 }
 
-/** Waits for something another party is about to do. No timing is asserted: the test runner's own limit ends a wait in vain. */
+/**
+ * Waits for another party's action. No timing is asserted: the test runner's limit ends a wait that
+ * fails.
+ */
 export async function eventually(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -1,4 +1,5 @@
-// A hub that shows its inputs to a test before it takes them, in whichever host. What `see` throws is what the host gets.
+// A hub, of whichever host, that shows its inputs to a test first. The host receives what `see`
+// throws.
 import type { Input } from "../../../../worker/src/module/border.generated.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
 
@@ -18,8 +19,8 @@ export function watched(hub: HubLike, see: (now: number, input: Input) => unknow
 }
 
 /**
- * A hub that traps at any input with the word `trap!`, and is dead from then on.
- * @param restore at the first token it is given back, too
+ * A hub that traps on any input with the word `trap!`, and is unusable from then on.
+ * @param restore also on the first restored token
  */
 export function trapping(hub: HubLike, restore: boolean): HubLike {
   let isDead = false;
