@@ -1,95 +1,112 @@
-// The npm package as its users get it: packed, installed into an empty folder, run with no toolchain but Node.
+// The npm package: its files, its commands beside @covenant-rpc/server, its types.
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
+import {
+  appFolder,
+  bun,
+  cleanUp,
+  deno,
+  npmInstall,
+  pinned,
+  root,
+  run,
+  start,
+  tarball,
+} from "./support/installed.ts";
 
-const run = promisify(execFile);
-const root = fileURLToPath(new URL("../../..", import.meta.url));
 let folder: string;
-
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "sidekick-package-"));
-  await run("npm", ["pack", "--pack-destination", folder], { cwd: join(root, "worker") });
-  const tarball = (await readdir(folder)).find((name) => name.endsWith(".tgz"));
-  assert.ok(tarball, "npm pack left a tarball");
-  await writeFile(
-    join(folder, "package.json"),
-    JSON.stringify({ name: "empty", private: true, type: "module" }),
-  );
-  await run(
-    "npm",
-    [
-      "install",
-      "--ignore-scripts",
-      "--no-audit",
-      "--no-fund",
-      join(folder, tarball),
-      "@covenant-rpc/ion@2.1.0",
-    ],
-    { cwd: folder },
-  );
+  folder = await appFolder(npmInstall(await tarball(), pinned("@covenant-rpc/ion")));
 });
+after(cleanUp);
 
-after(() => rm(folder, { recursive: true, force: true }));
-
-test("npx covenant-sidekick starts from the installed package, answers, and stops on SIGTERM", async (t) => {
-  const sidekick = spawn("npx", ["covenant-sidekick", "--port", "0", "--host", "127.0.0.1"], {
-    cwd: folder,
-    env: { ...process.env, SIDEKICK_SECRET: "secret" },
-    stdio: ["ignore", "pipe", "inherit"],
-    detached: true, // npx puts a shell between us: the signal goes to the group
+const server = pinned("@covenant-rpc/server");
+for (const [order, install] of Object.entries({
+  "the Sidekick, then the server": async () => [npmInstall(await tarball()), npmInstall(server)],
+  "the server, then the Sidekick": async () => [npmInstall(server), npmInstall(await tarball())],
+  "both by Bun": async () => [[bun, "add", await tarball(), server]],
+})) {
+  test(`sidekick-serve runs by npx, bunx and Deno beside @covenant-rpc/server (installed: ${order})`, async () => {
+    const app = await appFolder(...(await install()));
+    for (const runner of [
+      ["npx"],
+      ["bunx"],
+      ["bunx", "--bun"],
+      [deno, "run", "-A", "npm:covenant-sidekick/sidekick-serve"],
+    ]) {
+      const command = runner.length > 2 ? runner : [...runner, "sidekick-serve"];
+      const flags = ["--port", "0", "--host", "127.0.0.1"];
+      const sidekick = start(app, [...command, ...flags], { SIDEKICK_SECRET: "secret" });
+      const [, url] = await sidekick.until(/(http:\/\/[^:]+:\d+)\n/);
+      const health = await fetch(`${url}/health`);
+      assert.deepEqual(await health.json(), { status: "ok" });
+      await sidekick.stop();
+      await assert.rejects(fetch(`${url}/health`));
+    }
   });
-  t.after(() => sidekick.stdout.closed || process.kill(-sidekick.pid!, "SIGKILL")); // what a test that fails leaves
-  let port: string | undefined;
-  for await (const line of createInterface(sidekick.stdout)) {
-    port = /http:\/\/[^:]+:(\d+)/.exec(line)?.[1];
-    if (port !== undefined) break;
-  }
-  const health = await fetch(`http://127.0.0.1:${port}/health`);
-  assert.deepEqual(await health.json(), { status: "ok" });
-  process.kill(-sidekick.pid!, "SIGTERM");
-  // Not "exit", which is npx's: the Sidekick may end after it. Its output does when all have ended.
-  await once(sidekick, "close");
-  await assert.rejects(fetch(`http://127.0.0.1:${port}/health`));
-});
+}
 
-test("the package's files are its own: no tests, no sources of the core, no path of the machine that packed it", async () => {
-  const files = (
-    await readdir(join(folder, "node_modules/covenant-sidekick"), { recursive: true })
-  ).filter((name) => !/^(bin|dist|dist\/.*|module)$/.test(name));
-  assert.ok(files.includes("module/sidekick.wasm"));
+test("the tarball holds the package's own files, without tests or paths of this machine", async () => {
+  const installed = join(folder, "node_modules/covenant-sidekick");
+  const files = await readdir(installed, { recursive: true });
   assert.deepEqual(
-    files.filter(
-      (name) =>
-        !/^(package\.json|README\.md|LICENSE|wrangler\.jsonc|bin\/[a-z-]+\.js|module\/sidekick\.wasm)$/.test(
-          name,
-        ),
-    ),
-    [],
+    files.filter((name) => !/^dist(\/.*\.(js|d\.ts)|\/[a-z]+)?$/.test(name)).sort(),
+    [
+      "LICENSE",
+      "README.md",
+      "bin",
+      "bin/covenant-sidekick-replay.js",
+      "bin/covenant-sidekick.js",
+      "bin/sidekick-serve.js",
+      "docs",
+      "docs/protocol.md",
+      "module",
+      "module/sidekick.wasm",
+      "package.json",
+      "wrangler.jsonc",
+    ],
   );
-  // As a path of its own: where the clone is in /api, an URL that goes on with /api/ is none, but for file:///api/.
+  for (const name of ["LICENSE", "docs/protocol.md"]) {
+    assert.equal(
+      await readFile(join(installed, name), "utf8"),
+      await readFile(join(root, name), "utf8"),
+    );
+  }
+  // As a path of its own: in a clone at /api, a URL that goes on with /api/ is not one.
   const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "\\$&")}`;
-  const { stdout } = await run("grep", [
-    "-rlE",
-    path,
-    join(folder, "node_modules/covenant-sidekick"),
-  ]).catch((error) => error);
+  const { stdout } = await run("grep", ["-rlE", path, installed]).catch((error) => error);
   assert.equal(stdout, "");
 });
 
-test("what a program imports from the package is typed, and runs", async () => {
+test("publint and attw find nothing wrong with the tarball", async () => {
+  const tool = (name: string) => join(root, "node_modules/.bin", name);
+  const said = (error: { stdout: string }) => assert.fail(error.stdout);
+  await run(tool("publint"), ["run", await tarball(), "--strict"]).catch(said);
+  // Its profile looks for types of the .wasm file, which has none.
+  const flags = ["--profile", "esm-only", "--exclude-entrypoints", "./sidekick.wasm"];
+  await run(tool("attw"), [await tarball(), ...flags]).catch(said);
+});
+
+const compile = (lib: string, ...flags: string[]) =>
+  run(
+    process.execPath,
+    [
+      join(root, "node_modules/typescript/bin/tsc"),
+      ...["--strict", "--target", "es2022", "--lib", lib, "--module", "nodenext"],
+      ...["--typeRoots", join(root, "node_modules/@types"), "--types", "node", ...flags],
+    ],
+    { cwd: folder },
+  ).catch((error: { stdout: string }) => assert.fail(error.stdout));
+
+test("a program that imports the package is typed, and runs", async () => {
   await writeFile(
     join(folder, "program.ts"),
     `import { InternalSidekick } from "covenant-sidekick/testing";
      import { requireSidekickSecret } from "covenant-sidekick/guard";
      import { startSidekick } from "covenant-sidekick/node";
+     import { compileModuleSync, Hub } from "covenant-sidekick/module";
      import type { Action } from "covenant-sidekick";
 
      const sidekick = new InternalSidekick();
@@ -105,34 +122,17 @@ test("what a program imports from the package is typed, and runs", async () => {
      const port: number = server.port;
      console.log(String(port > 0));
      await server.close();
+     export const create = (bytes: Uint8Array): Hub => Hub.create(compileModuleSync(bytes), "{}");
      export type Unused = Action;
 `,
   );
-  const tsc = join(root, "node_modules/typescript/bin/tsc");
-  const types = join(root, "node_modules/@types");
-  await run(
-    process.execPath,
-    [
-      tsc,
-      "--strict",
-      "--target",
-      "es2022",
-      "--lib",
-      "es2022,dom",
-      "--module",
-      "nodenext",
-      "--typeRoots",
-      types,
-      "--types",
-      "node",
-      "program.ts",
-    ],
-    { cwd: folder },
-  ).catch((error: { stdout: string }) => assert.fail(error.stdout));
+  await compile("es2022,dom", "program.ts");
   const { stdout } = await run(process.execPath, ["program.js"], { cwd: folder });
   assert.deepEqual(stdout.trim().split("\n"), [
     '{"type":"listening","resources":["todo/1"]}',
     "401",
     "true",
   ]);
+  // Also without the library DOM, and with all declarations checked, which is the default.
+  await compile("es2022", "--skipLibCheck", "false", "--noEmit", "program.ts");
 });
