@@ -1,7 +1,7 @@
-// Keeps a page connected. The client from npm opens one WebSocket and never another, so this makes
-// a new client whenever the socket is gone, and tells the page to listen and join again. Tokens
-// belong to the old Sidekick process or expire with the old socket, therefore joining again means
-// asking the app server for a new one.
+// Keeps a page connected. The npm client opens one WebSocket and never another, so this creates a
+// new client when the socket is gone and tells the page to listen and join again. For a minute
+// (token_resume_ms) a page could subscribe again with the tokens it has. This one asks the app
+// server for new tokens, which also works after a longer outage or a restart of the Sidekick.
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOutgoingMessage } from "@covenant-rpc/core/sidekick/protocol";
