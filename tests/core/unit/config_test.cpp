@@ -1,4 +1,4 @@
-// The configuration: every setting, every complaint.
+// The configuration: every setting, every error.
 #include <doctest/doctest.h>
 
 #include "scenario.hpp"
@@ -9,14 +9,14 @@ namespace {
 using namespace sidekick;
 using test::repeat;
 
-/// What decode_config says to these settings; `secrets` is added.
+/// The result of decode_config for these settings; `secrets` is added.
 std::string decode(Bytes settings) {
   Config config;
   return decode_config(
       compose({"{\"secrets\":[\"s\"]", settings.empty() ? "" : ",", settings, "}"}), config);
 }
 
-TEST_CASE("secrets alone are a configuration, and everything else has its default") {
+TEST_CASE("a configuration needs secrets only; everything else has a default") {
   Config config;
   CHECK(decode_config(R"({"secrets":["a","b"]})", config).empty());
   CHECK(config.secrets == std::vector<std::string>{"a", "b"});
@@ -24,11 +24,11 @@ TEST_CASE("secrets alone are a configuration, and everything else has its defaul
   for (const LimitEntry& limit : limits) CHECK(config.*limit.value == Config().*limit.value);
 }
 
-TEST_CASE("every limit can be set from its lowest to its highest value, and not beyond") {
+TEST_CASE("accepts every limit from its lowest to its highest value, and nothing beyond") {
   for (const LimitEntry& limit : limits) {
     CAPTURE(limit.name);
     const auto set = [&](u64 value) {
-      // The one rule between two limits is tested below.
+      // The one rule between two limits has its own test below.
       const bool is_body = limit.name == "http_body_bytes_max";
       const bool is_buffer = limit.name == "client_buffer_bytes_max";
       const Bytes other = is_body     ? ",\"client_buffer_bytes_max\":1073741824"
@@ -54,7 +54,7 @@ TEST_CASE("every limit can be set from its lowest to its highest value, and not 
   }
 }
 
-TEST_CASE("a limit that is no integer is refused with what was found") {
+TEST_CASE("rejects a limit that is not an integer and names what was found") {
   const std::string refusal =
       "invalid configuration: \"params_max\" must be an integer from 1 to 1024, found ";
   CHECK(decode(R"("params_max":"5")") == refusal + "a string");
@@ -111,7 +111,7 @@ TEST_CASE("secrets are one to sixteen non-empty strings") {
   CHECK(config.secrets == std::vector<std::string>{"sé"});
 }
 
-TEST_CASE("a setting that is unknown or set twice is refused by name") {
+TEST_CASE("rejects unknown and duplicate settings by name") {
   CHECK(decode(R"("parms_max":5)") ==
         "invalid configuration: unknown setting \"parms_max\"; see \"Limits\" in docs/protocol.md");
   CHECK(decode(R"("params_max":5,"params_max":5)") ==
@@ -129,7 +129,7 @@ TEST_CASE("a client's buffer must hold the largest message") {
         "http_body_bytes_max, to hold the largest message");
 }
 
-TEST_CASE("a text that is no configuration is refused with the byte") {
+TEST_CASE("rejects a text that is not a configuration and names the byte offset") {
   const std::string invalid = "invalid configuration: not valid JSON or ION: ";
   Config config;
   CHECK(decode_config("", config) == invalid + "expected a value, found end of text at byte 0");
@@ -143,7 +143,7 @@ TEST_CASE("a text that is no configuration is refused with the byte") {
         invalid + "expected at most 8 levels of nesting, found '[' at byte 21");
 }
 
-TEST_CASE("a refused configuration leaves what was there unchanged") {
+TEST_CASE("a rejected configuration leaves the previous one unchanged") {
   Config config;
   config.params_max = 7;
   config.secrets = {"kept"};

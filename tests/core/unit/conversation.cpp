@@ -50,7 +50,7 @@ std::string unescape(Bytes text) {
   return out;
 }
 
-/// Rows written by hand, to be found by the next restart.
+/// Rows written by hand, for the next restart.
 using Rows = std::vector<std::pair<std::string, TokenRow>>;
 
 std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
@@ -62,7 +62,7 @@ std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
   return scenario.restart(gone, written);
 }
 
-/// One input; false where it is none.
+/// Performs one input; returns false if the line is not an input.
 bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
   u64 number = 0;
   if (take(input, "after ") && take_number(input, number) && input == " ms") {

@@ -1,5 +1,4 @@
-// Conversations: text files of inputs and the actions they cause. The format stands in
-// conversations/README.md.
+// Conversations: text files of inputs and the actions they cause. Format: conversations/README.md.
 #pragma once
 
 #include <string>
@@ -13,23 +12,24 @@ struct Conversation {
   std::string title;
   std::string settings;
   u32 line = 0;                    ///< of the title
-  std::vector<std::string> lines;  ///< all that follows the title, up to the next one
+  std::vector<std::string> lines;  ///< everything between this title and the next one
 };
 
 std::vector<Conversation> parse_conversations(const std::string& text);
 
-/// Holds the conversation and returns its lines as they should be. A line that is no input gives
+/// Runs the conversation and returns its lines as they should be. A line that is not an input sets
 /// `wrong`.
 std::vector<std::string> hold(const Conversation& conversation, std::string& trace,
                               std::string& wrong);
 
-/// Whether expectations are to be rewritten (UPDATE=1).
+/// Returns whether to rewrite expectations (UPDATE=1).
 bool is_updating();
 
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, const std::string& text);
 
-/// Compares with the file, or writes it. On a difference returns where it is and what it is.
+/// Compares with the file, or writes it. Returns the first difference and its position, or an empty
+/// text.
 std::string check_golden(const std::string& path, const std::string& text);
 
 }  // namespace sidekick::test

@@ -1,5 +1,5 @@
-// Registers each conversation of conversations/*.txt as a test case with its own name, and each
-// file as one more, which keeps the file's trace in tests/core/traces.
+// Registers each conversation of conversations/*.txt as a test case with its own name, and one more
+// test case per file, which checks the file's trace in tests/core/traces.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -68,7 +68,7 @@ struct Case {
   const Conversation* conversation;  ///< null: all of them
 };
 
-/// By the name of the test case. Its keys live as long as doctest needs the names.
+/// Keyed by the name of the test case. The keys live as long as doctest needs the names.
 std::map<std::string, Case>& cases() {
   static std::map<std::string, Case> all;
   return all;
@@ -81,10 +81,10 @@ void run_case() {
 }
 
 void register_case(std::string name, const Case& the_case, u32 line) {
-  std::ranges::replace(name, ';', ',');  // ends an element in CMake's list of tests
+  std::ranges::replace(name, ';', ',');  // separates elements in CMake's list of tests
   const auto [entry, is_new] = cases().emplace(name, the_case);
-  if (!is_new) return;  // the test of the titles says so
-  // As TEST_CASE does it, which takes names from the source only.
+  if (!is_new) return;  // the test of the titles reports it
+  // Does what TEST_CASE does, which takes names only from the source.
   doctest::detail::regTest(doctest::detail::TestCase(run_case, the_case.file->path.c_str(), line,
                                                      doctest::detail::TestSuite()) *
                            entry->first.c_str());
@@ -108,7 +108,7 @@ const bool are_registered = [] {
   return true;
 }();
 
-TEST_CASE("every conversation has a title of its own") {
+TEST_CASE("every conversation has a unique title") {
   CHECK(files().size() >= 10);
   CHECK(are_registered);
   std::set<std::string> titles;

@@ -1,5 +1,5 @@
-// The module's heap, over a memory that is an array: what it gives never overlaps, what it gets
-// back joins, what is out stays out.
+// The module's heap, over an array as its memory: blocks never overlap, freed blocks merge, and
+// running out of memory does no damage.
 #include "../../wasm-bindings/runtime/heap.hpp"
 
 #include <doctest/doctest.h>
@@ -31,11 +31,11 @@ struct TestMemory {
   }
 };
 
-/// A heap over a fresh memory, and a record of what it gave.
+/// A heap over a fresh memory, with a record of its allocations.
 class Rig {
  public:
   explicit Rig(u32 seed) : random(seed), heap(std::make_unique<Heap<TestMemory>>()) {
-    std::memset(TestMemory::bytes, 0, TestMemory::used);  // as WebAssembly promises
+    std::memset(TestMemory::bytes, 0, TestMemory::used);  // as WebAssembly guarantees
     TestMemory::used = 65536;
   }
 
@@ -76,7 +76,7 @@ class Rig {
 
 }  // namespace
 
-TEST_CASE("heap: what is given never overlaps, whatever is taken and given back") {
+TEST_CASE("heap: blocks never overlap, in any order of allocating and freeing") {
   for (u32 seed = 1; seed <= 8; ++seed) {
     CAPTURE(seed);
     Rig rig(seed);
@@ -92,7 +92,7 @@ TEST_CASE("heap: what is given never overlaps, whatever is taken and given back"
   }
 }
 
-TEST_CASE("heap: when all is given back, all is one block again") {
+TEST_CASE("heap: when everything is freed, one block remains") {
   Rig rig(1);
   for (int i = 0; i < 5000; ++i) REQUIRE(rig.take(rig.random() % 3000));
   rig.give_all_back();
@@ -102,8 +102,7 @@ TEST_CASE("heap: when all is given back, all is one block again") {
   CHECK(TestMemory::used == used);
 }
 
-TEST_CASE(
-    "heap: no more memory is an answer, not damage, and what is given back can be had again") {
+TEST_CASE("heap: running out of memory does no damage, and freed memory can be allocated again") {
   Rig rig(1);
   while (rig.take(100000)) {
   }
@@ -117,7 +116,7 @@ TEST_CASE(
   CHECK(rig.given.size() == count);
 }
 
-TEST_CASE("heap: sizes at every border") {
+TEST_CASE("heap: sizes around every boundary") {
   Rig rig(1);
   for (u32 size = 0; size < 2100; ++size) REQUIRE(rig.take(size));
   for (u32 power = 12; power < 22; ++power) {
@@ -129,9 +128,9 @@ TEST_CASE("heap: sizes at every border") {
   rig.give_all_back();
 }
 
-TEST_CASE("heap: taking and giving back in many sizes does not make it grow without end") {
-  // The same 2 MB of live blocks, of sizes that change all the time, with every second one of each
-  // generation staying on for one more.
+TEST_CASE("heap: allocating and freeing in many sizes does not grow it without bound") {
+  // 2 MB of live blocks whose sizes change all the time; every second block of a generation stays
+  // for one more.
   Rig rig(7);
   for (u32 generation = 0; generation < 200; ++generation) {
     const u32 size = 16 + 37 * (generation % 97);
@@ -145,8 +144,8 @@ TEST_CASE("heap: taking and giving back in many sizes does not make it grow with
   CHECK(TestMemory::used < 4 * 2'000'000);
 }
 
-TEST_CASE("heap: a block that is grown again and again finds what it left") {
-  // As a vector does: the next, half as large again, then the old one is freed.
+TEST_CASE("heap: a block that grows repeatedly reuses the space it left") {
+  // Like a vector: allocate the next block, half as large again, then free the old one.
   Rig rig(1);
   for (int round = 0; round < 50; ++round) {
     REQUIRE(rig.take(64));
@@ -159,7 +158,7 @@ TEST_CASE("heap: a block that is grown again and again finds what it left") {
   CHECK(TestMemory::used < 4'000'000);
 }
 
-TEST_CASE("heap: the same calls give the same places") {
+TEST_CASE("heap: the same calls return the same addresses") {
   const auto run = [] {
     Rig rig(3);
     std::vector<char*> places;

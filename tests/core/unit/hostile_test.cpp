@@ -1,5 +1,4 @@
-// Input by those who mean harm: large, deep, many, in pieces. What is small enough to be read
-// stands in conversations/.
+// Hostile input: large, deep, many, in pieces. Inputs small enough to read are in conversations/.
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,7 +33,7 @@ TEST_CASE("reference: data nested 2,000 deep, or 100,000, must not end the proce
   CHECK(s.frame(1, R"({"type":"ping"})") == pong);
 }
 
-TEST_CASE("reference: a publish costs what its subscribers cost: nobody else is told") {
+TEST_CASE("reference: a publish is O(subscribers): nobody else receives anything") {
   Scenario s;
   for (ClientId client = 1; client <= 5'000; ++client) s.open(client);
   s.frame(4'321, R"({"type":"listen","resources":["r"]})");
@@ -63,8 +62,8 @@ TEST_CASE("reference: nothing remains after 3,000 cycles of connecting and closi
 }
 
 TEST_CASE(
-    "reference: a character cut by a packet boundary cannot become another: cut text is refused, "
-    "never repaired") {
+    "reference: a character split at a packet boundary must not change: truncated text is "
+    "rejected, never repaired") {
   Scenario s;
   const std::string body = R"({"channel":"c","params":{"a":"é😀"},"data":1})";
   for (std::size_t size = 0; size < body.size(); ++size) {
@@ -76,7 +75,7 @@ TEST_CASE(
 
 TEST_SUITE_END();
 
-TEST_CASE("frames of 1 MiB of anything are answered and harm nobody") {
+TEST_CASE("answers frames of 1 MiB of anything and stays usable") {
   Scenario s;
   s.open(1);
   constexpr u64 size = 1u << 20;
@@ -93,7 +92,7 @@ TEST_CASE("frames of 1 MiB of anything are answered and harm nobody") {
         std::string::npos);
 }
 
-TEST_CASE("one MiB of data is passed on byte for byte") {
+TEST_CASE("relays 1 MiB of data byte for byte") {
   Scenario s;
   s.open(1);
   s.post("/connection", R"({"token":"t","channel":"c","params":{}})");
@@ -108,7 +107,7 @@ TEST_CASE("one MiB of data is passed on byte for byte") {
   CHECK(forwarded == compose({R"({ "channel": "c", "params": {}, "data": )", data, " }"}));
 }
 
-TEST_CASE("thousands of params, members and duplicates are refused in good time") {
+TEST_CASE("rejects thousands of params, members and duplicates quickly") {
   Scenario s;
   s.open(1);
   std::string params;
@@ -124,7 +123,7 @@ TEST_CASE("thousands of params, members and duplicates are refused in good time"
             .find("duplicate member") != std::string::npos);
 }
 
-TEST_CASE("an error text is never longer than what a client can be blamed for") {
+TEST_CASE("the length of an error text is bounded") {
   Scenario s;
   s.open(1);
   const std::string long_name = repeat("n", 100'000);
@@ -138,7 +137,7 @@ TEST_CASE("an error text is never longer than what a client can be blamed for") 
   CHECK(is_short(s.post("/resources", "{\"resources\":[\"" + long_name + "\"]}")));
 }
 
-TEST_CASE("a change of a client's record costs what has changed, however long the record is") {
+TEST_CASE("the cost of a change to a client's record does not depend on the record's size") {
   Scenario s;
   s.open(1);
   std::string names;
@@ -158,7 +157,7 @@ TEST_CASE("a change of a client's record costs what has changed, however long th
   CHECK(written < toggles * 200);
 }
 
-TEST_CASE("a client's record stays in proportion to what it tells, and a restart goes on from it") {
+TEST_CASE("a client's record stays proportional to its content, and a restart continues from it") {
   Scenario s;
   s.open(1);
   for (u32 round = 0; round < 3; ++round) {
@@ -172,7 +171,7 @@ TEST_CASE("a client's record stays in proportion to what it tells, and a restart
   }
 }
 
-TEST_CASE("an error sends back little, however much it is for") {
+TEST_CASE("an error reply is small, however large the message") {
   Scenario s;
   s.open(1);
   std::string params;
@@ -185,7 +184,7 @@ TEST_CASE("an error sends back little, however much it is for") {
         s.frame(1, R"({"type":"send","token":"t","channel":"c","params":{},"data":1})"));
 }
 
-TEST_CASE("the same mistake gives the same answer on every hub, whatever its hash seed") {
+TEST_CASE("the same error gets the same answer on every hub, whatever its hash seed") {
   Scenario one;
   Scenario other(R"("params_max": 64)");
   for (const Bytes frame :
@@ -198,13 +197,13 @@ TEST_CASE("the same mistake gives the same answer on every hub, whatever its has
   }
 }
 
-/// Whether `act` ends a process by a signal.
+/// Returns whether `act` ends a process by a signal.
 template <class Act>
 bool traps(Act&& act) {
   const pid_t child = fork();
   if (child == 0) {
     for (const int signal : {SIGILL, SIGTRAP, SIGABRT})
-      std::signal(signal, SIG_DFL);  // doctest's own would report a failure
+      std::signal(signal, SIG_DFL);  // doctest's own handler would report a failure
     act();
     _exit(0);
   }
@@ -213,7 +212,7 @@ bool traps(Act&& act) {
   return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
-TEST_CASE("what only a faulty host can do traps: a client handle is opened twice") {
+TEST_CASE("traps if a faulty host opens a client handle twice") {
   CHECK_FALSE(traps([] {
     Scenario s;
     s.open(1);

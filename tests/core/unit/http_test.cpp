@@ -1,5 +1,4 @@
-// What a host asks before it reads a body, and secrets: the parts of HTTP that conversations cannot
-// show.
+// Body limits before a body is read, and secrets: the parts of HTTP that conversations cannot show.
 #include <doctest/doctest.h>
 
 #include "scenario.hpp"
@@ -10,7 +9,7 @@ namespace {
 using namespace sidekick;
 using namespace sidekick::test;
 
-TEST_CASE("a body is worth reading only with the right path, method and bearer") {
+TEST_CASE("asks for a body only with the right path, method and bearer") {
   Scenario s(R"("http_body_bytes_max": 1000)");
   for (const Bytes path : {"/connection", "/resources", "/message", "/message?x=1"}) {
     CAPTURE(path);
@@ -25,7 +24,7 @@ TEST_CASE("a body is worth reading only with the right path, method and bearer")
   CHECK(s.hub().body_bytes_max("GET", "/socket", bearer) == 0);
 }
 
-TEST_CASE("a request whose body was not worth reading gets the same answer without it") {
+TEST_CASE("a request whose body is not needed gets the same answer without it") {
   Scenario with;
   Scenario without;
   const std::string body = R"({"resources":["r"]})";
@@ -39,14 +38,14 @@ TEST_CASE("a request whose body was not worth reading gets the same answer witho
         without.request("POST", "/nowhere", bearer));
 }
 
-TEST_CASE("each of several secrets opens, and no mixture of them") {
+TEST_CASE("accepts each of several secrets, and no mixture of them") {
   Config config;
   REQUIRE(decode_config(R"({"secrets":["old secret","new","\u00e9\u0021"]})", config).empty());
   const Hub hub(config);
   CHECK(hub.is_authorized("Bearer old secret"));
   CHECK(hub.is_authorized("bearer new"));
   CHECK(hub.is_authorized("Bearer é!"));
-  CHECK_FALSE(hub.is_authorized(Bytes("Bearer\0new", 10)));  // NUL is no lower-case space
+  CHECK_FALSE(hub.is_authorized(Bytes("Bearer\0new", 10)));  // NUL is not a lower-case space
   for (const Bytes wrong : {"Bearer old", "Bearer old secretnew", "Bearer newnew", "Bearer ne",
                             "Bearer new ", "Bearer  new", "Bearer", "Bearer ", "", "new",
                             "Basic new", "Bearer\tnew", "Bearer new,Bearer new"}) {
@@ -55,7 +54,7 @@ TEST_CASE("each of several secrets opens, and no mixture of them") {
   }
 }
 
-TEST_CASE("a configured hub tells its configuration, and keeps its own copy") {
+TEST_CASE("a hub returns its configuration and keeps its own copy") {
   Config config;
   REQUIRE(decode_config(R"({"secrets":["s"],"params_max":3})", config).empty());
   const Hub hub(config);

@@ -1,4 +1,4 @@
-// ion::Value: parse, print, build, copy, destroy. The corpus and the differential tests stand in
+// ion::Value: parse, print, build, copy, destroy. The corpus and the differential tests are in
 // tests/ion.
 #include <doctest/doctest.h>
 
@@ -19,7 +19,7 @@ using sidekick::ion::parse;
 using sidekick::ion::print;
 using sidekick::ion::Value;
 
-/// What a text is printed as, or why it was refused.
+/// The printed form of a text, or the error.
 std::string reprint(Bytes text) {
   const auto parsed = parse(text);
   return parsed.ok() ? print(*parsed.value) : parsed.error.describe();
@@ -43,7 +43,7 @@ std::string repeat(Bytes part, u32 count) {
   return out;
 }
 
-TEST_CASE("a text is printed in the layout of ION.stringify") {
+TEST_CASE("prints a text in the layout of ION.stringify") {
   check({
       {"null", "null"},
       {"[]", "[]"},
@@ -60,8 +60,8 @@ TEST_CASE("a text is printed in the layout of ION.stringify") {
 }
 
 TEST_CASE(
-    "a date that is a map's key has a space before its colon, because without it no reader could "
-    "read it") {
+    "prints a space between a date as a map key and its colon: otherwise no reader could parse "
+    "it") {
   check({
       {"map{date:2026-01-27 :1}", "map { date:2026-01-27T00:00:00.000Z : 1 }"},
       {"map{1:date:2026-01-27}", "map { 1: date:2026-01-27T00:00:00.000Z }"},
@@ -69,7 +69,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("numbers are printed in JavaScript's shortest form") {
+TEST_CASE("prints numbers in JavaScript's shortest form") {
   check({
       {"0", "0"},
       {"-0", "0"},
@@ -93,7 +93,7 @@ TEST_CASE("numbers are printed in JavaScript's shortest form") {
   });
 }
 
-TEST_CASE("a number that no double can hold becomes infinity or zero") {
+TEST_CASE("a number beyond the range of a double becomes infinity or zero") {
   const std::string zeros = repeat("0", 400);
   check({
       {"1e400", "Infinity"},
@@ -114,7 +114,7 @@ TEST_CASE("a number that no double can hold becomes infinity or zero") {
   });
 }
 
-TEST_CASE("strings are escaped only where they must be, with lower-case hexadecimal digits") {
+TEST_CASE("escapes strings only where necessary, with lower-case hexadecimal digits") {
   check({
       {R"("\"\\\/\b\f\n\r\t")", R"("\"\\/\b\f\n\r\t")"},
       {R"("\u0000\u001F\u0020\u007f")", "\"\\u0000\\u001f \x7f\""},
@@ -127,7 +127,7 @@ TEST_CASE("strings are escaped only where they must be, with lower-case hexadeci
   });
 }
 
-TEST_CASE("dates are printed as toISOString does") {
+TEST_CASE("prints dates as toISOString does") {
   check({
       {"date:2026-01-27T15:30:00.000Z", "date:2026-01-27T15:30:00.000Z"},
       {"date:2026", "date:2026-01-01T00:00:00.000Z"},
@@ -144,11 +144,11 @@ TEST_CASE("dates are printed as toISOString does") {
   });
 }
 
-TEST_CASE("a date with a time but no offset is read as UTC on every machine") {
+TEST_CASE("reads a date with a time but no offset as UTC on every machine") {
   check({{"date:2026-01-27T15:30", "date:2026-01-27T15:30:00.000Z"}});
 }
 
-TEST_CASE("dates are exact milliseconds, up to the bounds and not past them") {
+TEST_CASE("dates are exact to the millisecond, up to the bounds and not beyond") {
   CHECK(parse("date:1970-01-01T00:00:00.001Z").value->as_date_ms() == 1);
   CHECK(parse("date:1969-12-31T23:59:59.999Z").value->as_date_ms() == -1);
   CHECK(parse("date:+275760-09-13").value->as_date_ms() == Value::date_ms_max);
@@ -157,9 +157,9 @@ TEST_CASE("dates are exact milliseconds, up to the bounds and not past them") {
   CHECK_FALSE(parse("date:-271821-04-19T23:59:59.999Z").ok());
 }
 
-TEST_CASE("every day from the first to the last one is printed and read back") {
+TEST_CASE("prints and reads back every day from the first to the last one") {
   constexpr std::int64_t day_ms = 86'400'000;
-  // A step of 97 days meets every day of the month and every year.
+  // Steps of 97 days reach every day of the month and every year.
   for (std::int64_t ms = -Value::date_ms_max; ms <= Value::date_ms_max; ms += 97 * day_ms + 1) {
     const std::string text = print(Value::date(ms));
     const auto parsed = parse(text);
@@ -167,7 +167,7 @@ TEST_CASE("every day from the first to the last one is printed and read back") {
   }
 }
 
-TEST_CASE("of equal keys in an object the last value wins, in the place of the first") {
+TEST_CASE("of duplicate keys in an object the last value wins, at the position of the first") {
   check({{R"({"a":1,"b":2,"a":3})", R"({ "a": 3, "b": 2 })"},
          {R"({"a":1,"\u0061":2})", R"({ "a": 2 })"}});
 }
@@ -179,7 +179,7 @@ TEST_CASE("integer keys come first and ascending, as JavaScript enumerates an ob
 }
 
 TEST_CASE(
-    "maps and sets have the keys of JavaScript's: primitives by value, everything else never "
+    "maps and sets compare keys as JavaScript does: primitives by value, everything else never "
     "equal") {
   check({
       {R"(map{"a":1,2:2,"a":3})", R"(map { "a": 3, 2: 2 })"},
@@ -197,7 +197,7 @@ TEST_CASE(
   CHECK(std::signbit(parse("[-0]").value->items()[0].as_number()));
 }
 
-TEST_CASE("a refusal says what was expected, what was found and at which byte") {
+TEST_CASE("an error names what was expected, what was found and the byte offset") {
   check({
       {"", "expected a value, found the end of the text at byte 0"},
       {"[1,]", "expected a value, found ']' at byte 3"},
@@ -221,11 +221,11 @@ TEST_CASE("a refusal says what was expected, what was found and at which byte") 
   });
 }
 
-TEST_CASE("depth is bounded exactly: n - 1 and n levels are read, n + 1 are refused") {
+TEST_CASE("depth is bounded exactly: accepts n - 1 and n levels, rejects n + 1") {
   for (const Bytes start : {"[", "{\"a\":", "map{1:", "map{", "set{"}) {
     CAPTURE(start);
     const auto nested = [&](u32 levels) { return parse(repeat(start, levels), {5}).error; };
-    // Unfinished on purpose: the fault tells how far the reader came.
+    // Unfinished on purpose: the fault shows how far the reader got.
     CHECK(nested(4).expected.find("levels") == std::string::npos);
     CHECK(nested(5).expected.find("levels") == std::string::npos);
     CHECK(nested(6).expected == "at most 5 levels");
@@ -235,7 +235,7 @@ TEST_CASE("depth is bounded exactly: n - 1 and n levels are read, n + 1 are refu
   CHECK_FALSE(parse("[]", {0}).ok());
 }
 
-TEST_CASE("100,000 levels are read, copied, printed and destroyed without recursion") {
+TEST_CASE("reads, copies, prints and destroys 100,000 levels without recursion") {
   constexpr u32 levels = 100'000;
   for (const auto& [start, end] : std::vector<std::pair<Bytes, Bytes>>{
            {"[", "]"}, {"{ \"a\": ", " }"}, {"map { 1: ", " }"}, {"set { ", " }"}}) {
@@ -251,7 +251,7 @@ TEST_CASE("100,000 levels are read, copied, printed and destroyed without recurs
   }
 }
 
-TEST_CASE("values are built in C++ with the same rules as read ones") {
+TEST_CASE("values built in C++ follow the same rules as parsed ones") {
   const Value value = Value::object({
       {"b", "text"},
       {"1", Value::array({1, 2.5, true, Value()})},
@@ -265,7 +265,7 @@ TEST_CASE("values are built in C++ with the same rules as read ones") {
   CHECK(reprint(text) == text);
 }
 
-TEST_CASE("values are looked at by kind, in order, and by name") {
+TEST_CASE("values are accessible by kind, in order, and by name") {
   const auto parsed = parse(R"({"a":{"b":[true,1.5,"x",date:1970-01-01]},"m":map{"k":1,2:3}})");
   REQUIRE(parsed.ok());
   const Value& root = *parsed.value;
@@ -283,7 +283,7 @@ TEST_CASE("values are looked at by kind, in order, and by name") {
   CHECK(list->find("a") == nullptr);
 }
 
-TEST_CASE("a copy is a value of its own, and a value may be assigned from its own inside") {
+TEST_CASE("a copy is independent, and a value may be assigned from a part of itself") {
   Value value = Value::array({Value::array({1, 2}), "x"});
   const Value copy = value;
   value = value.items()[0];
@@ -293,7 +293,7 @@ TEST_CASE("a copy is a value of its own, and a value may be assigned from its ow
   CHECK(print(moved) == "[1, 2]");
 }
 
-TEST_CASE("bytes that are not UTF-8 are printed as U+FFFD: what is printed can always be read") {
+TEST_CASE("prints bytes that are not UTF-8 as U+FFFD, so that the output can always be parsed") {
   for (const std::string bytes : {"\xff", "\xc0\x80", "\xe2\x82", "\xf4\x90\x80\x80", "a\x80z"}) {
     const std::string text = print(Value(bytes));
     CHECK(text.find("\ufffd") != std::string::npos);
@@ -303,7 +303,7 @@ TEST_CASE("bytes that are not UTF-8 are printed as U+FFFD: what is printed can a
   CHECK(print(Value("\xed\xa0\x80")) == R"("\ud800")");
 }
 
-TEST_CASE("every bit pattern of a double is printed so that it is read back exactly") {
+TEST_CASE("every bit pattern of a double is printed and read back exactly") {
   sidekick::u64 bits = 0x9E3779B97F4A7C15;
   for (int i = 0; i < 20'000; ++i) {
     bits ^= bits << 13;
@@ -319,7 +319,7 @@ TEST_CASE("every bit pattern of a double is printed so that it is read back exac
   }
 }
 
-TEST_CASE("forbidden keys are those that poison prototypes, and only those") {
+TEST_CASE("forbids the keys that pollute prototypes, and only those") {
   for (const Bytes key : {"__proto__", "constructor", "prototype"})
     CHECK(Value::is_forbidden_key(key));
   for (const Bytes key : {"", "proto", "__proto", "Constructor", "prototype "})

@@ -1,4 +1,4 @@
-// Every bound of limits.def at n-1, n and n+1. A limit without a row here fails the last test.
+// Every limit of limits.def at n-1, n and n+1. A limit without a row here fails the last test.
 #include <doctest/doctest.h>
 
 #include <functional>
@@ -11,7 +11,7 @@ namespace {
 using namespace sidekick;
 using namespace sidekick::test;
 
-/// Whether an amount is let through by a hub whose limit is `n`.
+/// Returns whether a hub whose limit is `n` accepts an amount.
 using Probe = std::function<bool(Scenario&, u64 amount)>;
 
 struct Row {
@@ -20,7 +20,7 @@ struct Row {
   Probe is_let_through;
   Bytes settings = "";
   bool is_time =
-      false;  ///< a time is over when it is reached: n is the first amount that is too much
+      false;  ///< a time expires when it is reached: n is the first amount that is too much
 };
 
 bool has_error(Bytes actions) { return actions.find("\"type\": \"error\"") != Bytes::npos; }
@@ -47,13 +47,13 @@ std::string numbered(u64 count, Bytes before, Bytes after) {
   return out;
 }
 
-/// A text of exactly `size` bytes that means the same with and without the spaces.
+/// A text of exactly `size` bytes whose meaning does not depend on the spaces.
 std::string padded(std::string text, u64 size) {
   SIDEKICK_CHECK(text.size() <= size);
   return text + repeat(" ", size - text.size());
 }
 
-/// What a message costs in the forward stores beside its text.
+/// The cost of a message in the forward stores in addition to its text.
 const u64 forward_rest =
     128 + Bytes("\"c\"{}").size() + Bytes(R"({ "channel": "c", "params": {}, "data": "" })").size();
 
@@ -99,8 +99,8 @@ const std::vector<Row> rows = {
     {"topic_store_bytes_max", 1100,
      [](Scenario& s, u64 amount) {
        s.open(1);
-       // The name counts for the topic and, as it is written there, for the listener's record; a
-       // newline takes one byte more there.
+       // The name counts for the topic and, in its stored form, for the listener's record; there a
+       // newline takes one more byte.
        const u64 rest = amount - 128 - 16 - 2 * Bytes("resource:").size() - 2;
        return !has_error(s.frame(1, listen("\"" + repeat("x", rest / 2 - rest % 2) +
                                            (rest % 2 == 1 ? "\n" : "") + "\"")));
@@ -172,14 +172,14 @@ const std::vector<Row> rows = {
        s.post("/connection", connection("t"));
        std::string last;
        for (u64 i = 0; i < amount + 1; ++i)
-         last = s.frame(1, send("t"));  // the first does not wait
+         last = s.frame(1, send("t"));  // the first one is not queued
        return !has_error(last);
      }},
     {"forward_bytes_per_token_max", 1100,
      [](Scenario& s, u64 amount) {
        s.open(1);
        s.post("/connection", connection("t"));
-       s.frame(1, send("t", quoted_x(300)));  // on its way, and counted
+       s.frame(1, send("t", quoted_x(300)));  // in flight, and counted
        return !has_error(s.frame(1, send("t", quoted_x(amount - 300 - 2 * forward_rest))));
      }},
     {"forward_store_bytes_max", 1100,
@@ -209,7 +209,7 @@ const std::vector<Row> rows = {
      "", true},
     {"forward_concurrent", 1,
      [](Scenario& s, u64 amount) {
-       // 0 or 1: with 1, a second message does not wait; there is no 2.
+       // 0 or 1: with 1, a second message is not queued; there is no 2.
        if (amount == 2) return false;
        Scenario in_turn(R"("forward_concurrent": 0)");
        Scenario& it = amount == 0 ? in_turn : s;
@@ -239,7 +239,7 @@ const std::vector<Row> rows = {
      "", true},
     {"auth_failure_delay_ms", 100,
      [](Scenario& s, u64 amount) {
-       // The answer is not to come before the delay is over: an amount is "let through" if the
+       // The answer must not come before the delay is over: an amount counts as accepted if the
        // client is still waiting then.
        s.post("/resources", R"({"resources":[]})", "Bearer wrong");
        return amount < s.actions()[0].respond.delay_ms;
@@ -289,7 +289,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a limit without a row in this table is a defect") {
+TEST_CASE("every limit has a row in this table") {
   for (const LimitEntry& limit : limits) {
     CAPTURE(limit.name);
     u32 count = 0;
@@ -300,8 +300,8 @@ TEST_CASE("a limit without a row in this table is a defect") {
 }
 
 TEST_CASE(
-    "the defaults let through what they promise: 10,000 resources in one listen, then each of them "
-    "once") {
+    "the defaults allow what they promise: 10,000 resources in one listen, then one update for "
+    "each") {
   Scenario s;
   s.open(1);
   const std::string names = numbered(10'000, "\"resource/", "\"");

@@ -29,7 +29,7 @@ std::string random_frame(Random& random) {
       return compose({"{\"type\":\"unsubscribe\",\"token\":\"", token, "\"}"});
     case 3:
     case 4: {
-      // Mostly the scope that the token has: see random_step.
+      // Mostly the scope of the token: see random_step.
       const Bytes scope =
           scopes[random.one_in(4) ? random.below(3) : static_cast<u32>(token[0] - 'a') % 3];
       return compose({"{\"type\":\"send\",\"token\":\"", token, "\",", scope,

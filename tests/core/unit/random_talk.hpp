@@ -1,5 +1,5 @@
-// Seeded random conversations over few clients, tokens, channels and resources, so that everything
-// meets everything.
+// Seeded random conversations over few clients, tokens, channels and resources, so that they
+// interact often.
 #pragma once
 
 #include <deque>
@@ -8,7 +8,7 @@
 
 namespace sidekick::test {
 
-/// A scenario whose app server answers, oldest forward first.
+/// A scenario whose app server answers the oldest forward first.
 struct TalkHost {
   explicit TalkHost(Bytes settings) : scenario(settings) {}
 
@@ -24,14 +24,14 @@ struct TalkStep {
   u32 number = 0;  ///< a status, or milliseconds
 };
 
-/// What may be said next. `open`: the clients that are open.
+/// A random next step. `open`: the clients that are open.
 TalkStep random_step(Random& random, const std::set<ClientId>& open);
 
-/// Takes the step and returns its actions without what a restored hub may do otherwise: numbers of
-/// forwards, and the timer.
+/// Performs the step and returns its actions, except for what a restored hub may do differently:
+/// ids of forwards, and the timer.
 std::string take(TalkHost& host, const TalkStep& step);
 
-/// Has the app server answer all that waits.
+/// Answers all pending forwards.
 void drain(TalkHost& host);
 
 std::set<ClientId> open_clients(const TalkHost& host);

@@ -1,5 +1,5 @@
-// The hub's ION reader: the pull calls, the faults and their offsets. What is accepted at all
-// stands in tests/ion/corpus.
+// The hub's ION reader: the pull calls, the faults and their offsets. The accepted language is
+// tested by tests/ion/corpus.
 #include <doctest/doctest.h>
 
 #include "ion/writer.hpp"
@@ -19,7 +19,7 @@ std::string verdict_of(Bytes text, u32 depth_max = 256) {
   return verdict.ok() ? "accepted" : describe(verdict, text, depth_max);
 }
 
-TEST_CASE("every fault says what was expected, what was found, and at which byte") {
+TEST_CASE("every fault names what was expected, what was found and the byte offset") {
   CHECK(verdict_of("{}") == "accepted");
   CHECK(verdict_of("") == "expected a value, found end of text at byte 0");
   CHECK(verdict_of("  \x01") == "expected a value, found byte 0x01 at byte 2");
@@ -78,7 +78,7 @@ TEST_CASE("the depth is bounded exactly, up to the ceiling") {
   CHECK(verdict_of("[]", 0) != "accepted");
 }
 
-TEST_CASE("a pull reader gives members, elements and slices, and skips what is passed on") {
+TEST_CASE("a pull reader returns members, elements and slices, and skips relayed values") {
   const Bytes text = R"( { "a" : [ 1 , "x\n" , { "deep" : [ ] } ] , "b":map { 1 : 2 } ,"c":"" } )";
   Reader reader(text, 8);
   Kind kind;
@@ -114,7 +114,7 @@ TEST_CASE("a pull reader gives members, elements and slices, and skips what is p
   CHECK(reader.finish());
 }
 
-TEST_CASE("every kind is told by its first byte, and every scalar's slice is its text") {
+TEST_CASE("the first byte determines the kind, and the slice of a scalar is its text") {
   const std::pair<Bytes, Kind> values[] = {
       {"null", Kind::null},        {"true", Kind::boolean},         {"false", Kind::boolean},
       {"-0.5e+3", Kind::number},   {"NaN", Kind::number},           {"Infinity", Kind::number},
@@ -136,7 +136,7 @@ TEST_CASE("every kind is told by its first byte, and every scalar's slice is its
   }
 }
 
-TEST_CASE("after the first fault every call is false and the verdict stays") {
+TEST_CASE("after the first fault every call returns false and the verdict stays") {
   Reader reader("[1 2]", 8);
   Slice slice;
   Kind kind;
@@ -157,7 +157,7 @@ TEST_CASE("after the first fault every call is false and the verdict stays") {
   }
 }
 
-TEST_CASE("a list that is walked is held to the same grammar as one that is skipped") {
+TEST_CASE("iterating over a list checks the same grammar as skipping it") {
   for (const Bytes text : {"[1,2]", "[]", "[ ]", "[1,]", "[,1]", "[1 2]", "[1,,2]", "[", "[1",
                            "[1,", "[1}", "[]]", "[1]x"}) {
     CAPTURE(text);
@@ -172,7 +172,7 @@ TEST_CASE("a list that is walked is held to the same grammar as one that is skip
   }
 }
 
-TEST_CASE("an object that is walked is held to the same grammar as one that is skipped") {
+TEST_CASE("iterating over an object checks the same grammar as skipping it") {
   for (const Bytes text : {"{\"a\":1,\"b\":2}", "{}", "{ }", "{\"a\":1,}", "{,\"a\":1}",
                            "{\"a\":1 \"b\":2}", "{\"a\"}", "{\"a\":}", "{", "{\"a\"", "{\"a\":1",
                            "{\"a\":1]", "{}}", "{\"prototype\":1}", "{1:1}"}) {
@@ -188,7 +188,7 @@ TEST_CASE("an object that is walked is held to the same grammar as one that is s
   }
 }
 
-TEST_CASE("a string is found whole wherever the special byte stands in its blocks") {
+TEST_CASE("finds the end of a string wherever the special byte is within a block") {
   for (u32 before = 0; before < 40; ++before) {
     for (const Bytes special : {"\"", "\\n\"", "é\"", "\\u0041\"", "\xf0\x9f\x98\x80\""}) {
       const std::string text = "\"" + repeat("x", before) + std::string(special);
@@ -207,7 +207,7 @@ std::string decoded(Bytes raw) {
   return out;
 }
 
-TEST_CASE("append_decoded reads every escape; lone surrogates become WTF-8") {
+TEST_CASE("append_decoded decodes every escape; lone surrogates become WTF-8") {
   CHECK(decoded("") == "");
   CHECK(decoded(R"(a\"\\\/\b\f\n\r\tz)") == "a\"\\/\b\f\n\r\tz");
   CHECK(decoded(R"(\u0041\u00e9\u20ac\u0000)") == std::string("Aé€\0", 7));
@@ -224,7 +224,7 @@ TEST_CASE("append_decoded reads every escape; lone surrogates become WTF-8") {
   CHECK(decoded("é") == "é");
 }
 
-TEST_CASE("what is written is read back the same, for random texts") {
+TEST_CASE("random texts are read back as written") {
   const auto [first, last] = test::seed_range(500);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
@@ -233,7 +233,7 @@ TEST_CASE("what is written is read back the same, for random texts") {
     for (u32 i = random.below(30); i > 0; --i) {
       const u32 ranges[] = {0x20, 0x80, 0x800, 0x10000, 0x110000};
       u32 code = random.below(ranges[random.below(5)]);
-      // A high and a low one would be one character.
+      // A high surrogate followed by a low one would be one character.
       if (code >= 0xDC00 && code < 0xE000) code -= 0x400;
       char escape[16];
       if (code < 0x10000) {
@@ -252,7 +252,7 @@ TEST_CASE("what is written is read back the same, for random texts") {
   }
 }
 
-TEST_CASE("is_date takes the ECMAScript date-time string format, and only days that exist") {
+TEST_CASE("is_date accepts the ECMAScript date-time string format, and only existing days") {
   for (const Bytes date :
        {"2026", "2026-01", "2026-01-27", "2026-01-27T15:30Z", "2026-01-27T15:30:00",
         "2026-01-27T15:30:00.000Z", "2026-01-27T15:30:00.000+05:45", "2026-01-27T24:00Z",
@@ -296,7 +296,7 @@ TEST_CASE("is_date takes the ECMAScript date-time string format, and only days t
   }
 }
 
-TEST_CASE("is_utf8 is exact at every edge of the table") {
+TEST_CASE("is_utf8 is exact at every boundary of the table") {
   for (const Bytes good :
        {Bytes(""), Bytes("a"), Bytes("\0", 1), Bytes("\xc2\x80"), Bytes("\xdf\xbf"),
         Bytes("\xe0\xa0\x80"), Bytes("\xed\x9f\xbf"), Bytes("\xee\x80\x80"), Bytes("\xef\xbf\xbf"),

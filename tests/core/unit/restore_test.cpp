@@ -1,7 +1,7 @@
-// A hub restored from its rows at any point of a conversation goes on as the one that was never
-// stopped. By design it may do three things otherwise: what waited for the app server is lost (so
-// here the app server has answered all of it), forwards are numbered anew, and the timer is set
-// anew. SEED=<number> repeats one conversation.
+// A hub restored from its rows at any point of a conversation continues like one that was never
+// stopped. By design it may differ in three ways: queued forwards are lost (so the app server
+// answers all of them first), forward ids start over, and the timer is set again. SEED=<number>
+// repeats one conversation.
 #include <doctest/doctest.h>
 
 #include "random_talk.hpp"
@@ -21,7 +21,7 @@ constexpr Bytes settings[] = {
     R"("clients_max": 2, "tokens_max": 3, "topics_per_client_max": 3, "tokens_per_client_max": 2)",
 };
 
-/// The conversation of this seed up to `cut`, all forwards answered.
+/// The conversation of this seed up to `cut`, with all forwards answered.
 void talk(TalkHost& host, Random& random, u32 cut) {
   for (u32 i = 0; i < cut; ++i) take(host, random_step(random, open_clients(host)));
   drain(host);
@@ -51,7 +51,7 @@ void check_same_future(TalkHost& one, TalkHost& other, Random& random) {
   CHECK(one.scenario.hub().state_hash() == other.scenario.hub().state_hash());
 }
 
-TEST_CASE("restored at any point of a conversation, a hub goes on the same") {
+TEST_CASE("a hub restored at any point of a conversation continues identically") {
   const auto [first, last] = seed_range(40);
   for (u64 seed = first; seed <= last; ++seed) {
     const Bytes with = settings[seed % std::size(settings)];
@@ -69,7 +69,7 @@ TEST_CASE("restored at any point of a conversation, a hub goes on the same") {
   }
 }
 
-TEST_CASE("a socket lost in a restart is a socket that closed at the first input after it") {
+TEST_CASE("a socket lost in a restart counts as closed at the first input after it") {
   const auto [first, last] = seed_range(40);
   for (u64 seed = first; seed <= last; ++seed) {
     const Bytes with = settings[seed % std::size(settings)];
@@ -94,7 +94,7 @@ TEST_CASE("a socket lost in a restart is a socket that closed at the first input
   }
 }
 
-TEST_CASE("the check itself: a hub restored without a row that matters is found out") {
+TEST_CASE("the check itself: notices a hub restored without a necessary row") {
   TalkHost straight(settings[0]);
   TalkHost restored(settings[0]);
   straight.scenario.open(1);

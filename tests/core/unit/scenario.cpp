@@ -38,7 +38,7 @@ std::string Scenario::trace() const {
 }
 
 std::string Scenario::open(ClientId client) {
-  client_rows_[client];  // before the input: a refused client is closed by it
+  client_rows_[client];  // before the input: it may close a client that is rejected
   return handle(input::ClientOpened{client});
 }
 
@@ -84,7 +84,7 @@ std::string Scenario::restart(const std::set<ClientId>& lost,
   }
   start_hub();
   std::string out;
-  // Copies: what is restored may itself change the rows.
+  // Copies: a restored record may itself change the rows.
   for (const auto& [key, row] : std::map(token_rows_)) out += restore_token(key, row);
   for (const auto& [client, record] : std::map(client_rows_)) out += restore_client(client, record);
   return out;
@@ -192,7 +192,7 @@ void Scenario::append_line(std::string& out, const Action& action) {
       break;
     case ActionTag::close:
       SIDEKICK_CHECK(action.close.reason.size() <=
-                     123);  // RFC 6455, 5.5: a control frame has at most 125 bytes
+                     123);  // RFC 6455 section 5.5: a control frame has at most 125 bytes
       out += compose({"close ", Digits(action.close.client), " ", Digits(action.close.code), " ",
                       printable(action.close.reason)});
       break;

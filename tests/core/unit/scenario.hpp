@@ -1,11 +1,11 @@
 // A hub with everything a test needs around it: a clock, the rows a host would store, and texts in
-// and out. Each method gives one input and returns its actions, one line an action:
+// and out. Each method passes one input and returns its actions, one per line:
 //
 //   put_token t1 { ... }      attach 1 { ... }      send 1 2 { ... }            set_timer +300000
 //   erase_token t1            close 1 1013 why      respond 200 OK              forward 1 { ... }
 //
-// A respond says `(401 after 3000 ms)`-like extras only where there are any; bytes that are not
-// printable UTF-8 stand as \xNN.
+// A respond shows extras such as `(401 after 3000 ms)` only if there are any. Bytes that are not
+// printable UTF-8 are written as \xNN.
 #pragma once
 
 #include <map>
@@ -20,7 +20,7 @@ inline constexpr Millis start_ms = 1'700'000'000'000;
 inline constexpr Bytes secret = "the secret";
 inline constexpr Bytes bearer = "Bearer the secret";
 
-/// What a host stores of a token.
+/// A token's row, as a host stores it.
 struct TokenRow {
   u32 state = 0;
   Millis expires_at = 0;
@@ -31,8 +31,8 @@ struct TokenRow {
 
 class Scenario {
  public:
-  /// settings: members for the configuration, as in `"token_ttl_ms": 5, "params_max": 2`. Wrong
-  /// ones end the test run.
+  /// `settings`: members of the configuration, such as `"token_ttl_ms": 5, "params_max": 2`.
+  /// Invalid ones end the test run.
   explicit Scenario(Bytes settings = "");
 
   std::string open(ClientId client);
@@ -48,8 +48,8 @@ class Scenario {
   void set_now(Millis now) { now_ = now; }
 
   /// A new hub from the stored rows, as after a wake. `lost`: clients whose sockets did not
-  /// survive. `written`: rows that somebody has changed meanwhile, by token or `client <id>` (of
-  /// which only the record counts).
+  /// survive. `written`: rows that were changed meanwhile, by token or `client <id>` (only its
+  /// record counts).
   std::string restart(const std::set<ClientId>& lost = {},
                       const std::vector<std::pair<std::string, TokenRow>>& written = {});
   std::string restore_token(Bytes key, const TokenRow& row);
@@ -61,12 +61,11 @@ class Scenario {
   const Actions& actions() const { return actions_; }  ///< of the last input
   Millis now() const { return now_; }
 
-  /// What a host has stored: tokens by key, and the record of every open client (empty where it has
-  /// none).
+  /// The rows of a host: tokens by key, and the record of every open client (possibly empty).
   const std::map<std::string, TokenRow>& token_rows() const { return token_rows_; }
   const std::map<ClientId, std::string>& client_rows() const { return client_rows_; }
 
-  /// The trace of all hubs this scenario has had, each with a hash at its end.
+  /// The trace of all hubs of this scenario, each with a hash at its end.
   std::string trace() const;
 
  private:
@@ -89,7 +88,7 @@ class Scenario {
 /// `text` on one line: control bytes and malformed UTF-8 as \xNN.
 std::string printable(Bytes text);
 
-/// A random number generator that is the same everywhere (splitmix64).
+/// A random number generator that is the same on every platform (splitmix64).
 struct Random {
   u64 state;
 
@@ -103,7 +102,7 @@ struct Random {
   bool one_in(u32 count) { return below(count) == 0; }
 };
 
-/// The seeds of a randomised test: the first `count`, or the one in the environment variable SEED.
+/// The seeds of a randomized test: the first `count`, or the one in the environment variable SEED.
 std::pair<u64, u64> seed_range(u64 count);
 
 std::string repeat(Bytes part, u64 count);

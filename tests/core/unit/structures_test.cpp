@@ -1,4 +1,4 @@
-// The core's containers under random operations, with the standard library's as the oracle.
+// The core's containers under random operations, with those of the standard library as the oracle.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -17,12 +17,12 @@ using namespace sidekick;
 using test::Random;
 using test::repeat;
 
-TEST_CASE("HashIndex finds what a std::map finds, through growth, shrinking and collisions") {
+TEST_CASE("HashIndex agrees with std::map through growth, shrinking and collisions") {
   const auto [first, last] = test::seed_range(20);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
     Random random{seed};
-    // Few different hashes: long probe runs, and runs that wrap around the end.
+    // Few different hashes: long probe sequences that also wrap around the end.
     const u64 hash_mask = seed % 4 == 0 ? 7 : seed % 4 == 1 ? 0xF0000000F : ~0ull;
     HashIndex index;
     std::map<u32, u64> oracle;
@@ -71,7 +71,7 @@ TEST_CASE("hash_bytes depends on the seed, on every byte and on the length") {
   }
 }
 
-TEST_CASE("Deadlines gives what is due soonest, as a sorted set does") {
+TEST_CASE("Deadlines agrees with a sorted set on the soonest deadline") {
   const auto [first, last] = test::seed_range(20);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
@@ -100,7 +100,7 @@ TEST_CASE("Deadlines gives what is due soonest, as a sorted set does") {
   }
 }
 
-TEST_CASE("a Pool gives the slot last freed first, and freed content is gone") {
+TEST_CASE("a Pool reuses the slot freed last, and destroys freed content") {
   Pool<std::string> pool;
   CHECK(pool.add() == 0);
   CHECK(pool.add() == 1);
@@ -117,7 +117,7 @@ TEST_CASE("a Pool gives the slot last freed first, and freed content is gone") {
   CHECK(pool.size() == 4);
 }
 
-TEST_CASE("texts of a TextArena stay where they are and as they are until reset") {
+TEST_CASE("texts of a TextArena neither move nor change until reset") {
   const auto [first, last] = test::seed_range(30);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
@@ -166,7 +166,7 @@ TEST_CASE("Digits writes every size of number") {
   }
 }
 
-TEST_CASE("Topics keeps who is subscribed to what, sorted, and nothing that nobody subscribes to") {
+TEST_CASE("Topics keeps the subscribers of each topic, sorted, and no topic without subscribers") {
   const auto [first, last] = test::seed_range(20);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
@@ -203,7 +203,7 @@ TEST_CASE("Topics keeps who is subscribed to what, sorted, and nothing that nobo
   }
 }
 
-TEST_CASE("a topic is marked once a round") {
+TEST_CASE("a topic is marked once per round") {
   Topics topics(0);
   const TopicId topic = topics.intern("t");
   topics.begin_marks();

@@ -1,5 +1,5 @@
-// Traces: what is written is read back, a secret is never in one, and the golden ones that no
-// conversation gives.
+// Traces: they read back as written, never contain a secret, and include the golden ones that no
+// conversation produces.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using namespace sidekick;
 using namespace sidekick::test;
 using Step = trace::Reader::Step;
 
-/// Feeds the trace's inputs to fresh hubs and gives back what they record.
+/// Passes the trace's inputs to fresh hubs and returns what they record.
 std::string replayed(const std::string& text) {
   std::istringstream stream(text);
   trace::Reader reader(stream);
@@ -98,7 +98,7 @@ TEST_CASE("golden: random conversations with restarts") {
   check_trace("random", text);
 }
 
-TEST_CASE("a trace that is read and replayed is written the same, for random conversations") {
+TEST_CASE("reading and replaying a trace of random conversations writes the same trace") {
   const auto [first, last] = seed_range(30);
   for (u64 seed = first; seed <= last; ++seed) {
     CAPTURE(seed);
@@ -116,8 +116,7 @@ std::string state_of(Hub& hub) {
 }
 
 TEST_CASE(
-    "the state's hash is the same after a restore, and after another past that led to the same "
-    "state") {
+    "the state hash is equal after a restore, and after a different history with the same state") {
   Scenario s;
   const std::string nothing = state_of(s.hub());
   s.open(1);
@@ -130,7 +129,7 @@ TEST_CASE(
   s.restart();
   s.timer();
   CHECK(state_of(s.hub()) == before);
-  s.open(3);  // takes another slot than before, and leaves it
+  s.open(3);  // takes another slot than before, and frees it
   s.frame(3, R"({"type":"listen","resources":["z","x"]})");
   CHECK(state_of(s.hub()) != before);
   s.close(3);
@@ -144,8 +143,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "the state's hash tells of every change: who holds what, in which context, until when, who "
-    "listens, what waits") {
+    "the state hash covers every change: holders, contexts, expiry, listeners, queued messages") {
   const auto hash_of = [](auto&&... step) {
     Scenario s;
     s.open(1);
@@ -195,8 +193,8 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "the line's hash is of all lines so far, and a hash is due after 1,024 inputs, or after as "
-    "many as there is state") {
+    "the lines hash covers all lines so far; a hash is due after 1,024 inputs, or more with more "
+    "state") {
   Scenario s;
   trace::Recording recording;
   std::string lines;
@@ -208,10 +206,11 @@ TEST_CASE(
   for (ClientId client = 1; client < 1'024; ++client) REQUIRE(!take(client));
   CHECK(take(1'024));
   for (ClientId client = 1'025; client < 3'000; ++client)
-    CHECK(take(client) == false);  // now 1,024 clients and more: state grows with every input
+    CHECK(take(client) ==
+          false);  // from here on more than 1,024 clients: state grows with every input
 }
 
-TEST_CASE("how much there is to hash counts subscriptions and what waits, not names alone") {
+TEST_CASE("state_size counts subscriptions and queued messages, not names alone") {
   Scenario s;
   s.open(1);
   s.open(2);
@@ -224,8 +223,7 @@ TEST_CASE("how much there is to hash counts subscriptions and what waits, not na
   const u64 one = s.hub().state_size();
   CHECK(one >= empty + 100);
   s.frame(2, listen);
-  CHECK(s.hub().state_size() >=
-        one + 40);  // of the names there is one more list, and no more names
+  CHECK(s.hub().state_size() >= one + 40);  // one more list of names, but no more names
   s.post("/connection", R"({"token":"t","channel":"c","params":{}})");
   const u64 before = s.hub().state_size();
   const std::string send =
@@ -236,8 +234,7 @@ TEST_CASE("how much there is to hash counts subscriptions and what waits, not na
   CHECK(s.hub().state_size() >= before + 1'000);
 }
 
-TEST_CASE(
-    "tokens that expire in the same millisecond go in the same order whatever the hash seed") {
+TEST_CASE("tokens due in the same millisecond expire in the same order, whatever the hash seed") {
   const auto order_with = [](Bytes hash_seed) {
     Scenario s(compose({R"("hash_seed":")", hash_seed, "\""}));
     std::string order;
@@ -256,7 +253,7 @@ TEST_CASE(
     CHECK(order_with(seed) == order);
 }
 
-TEST_CASE("a trace never holds a secret, right or wrong: only whether it was right") {
+TEST_CASE("a trace never contains a secret, right or wrong: only whether it was right") {
   Scenario s;
   s.post("/resources", R"({"resources":[]})", bearer);
   s.post("/resources", R"({"resources":[]})", "Bearer a wrong guess");
@@ -269,7 +266,7 @@ TEST_CASE("a trace never holds a secret, right or wrong: only whether it was rig
 }
 
 TEST_CASE(
-    "the first line holds the version, the hash seed and every limit with its effective value") {
+    "the first line contains the version, the hash seed and every limit with its effective value") {
   Config config;
   REQUIRE(
       decode_config(R"({"secrets":["s"],"params_max":7,"hash_seed":"00000000000000ff"})", config)
@@ -284,7 +281,7 @@ TEST_CASE(
   CHECK(header.find("secret") == std::string::npos);
 }
 
-TEST_CASE("bytes that are not UTF-8 go through a trace as base64, of every length") {
+TEST_CASE("a trace stores bytes that are not UTF-8 as base64, at every length") {
   for (const Bytes bytes : {Bytes("\xff"), Bytes("\xff\x00", 2), Bytes("\xff\xfe\xfd"),
                             Bytes("\x00\xff\x10\x80", 4), Bytes("\xed\xa0\x80")}) {
     Scenario s;
@@ -295,8 +292,7 @@ TEST_CASE("bytes that are not UTF-8 go through a trace as base64, of every lengt
   }
 }
 
-TEST_CASE(
-    "control characters, quotes and every plane of Unicode go through a trace as JSON strings") {
+TEST_CASE("a trace stores control characters, quotes and every plane of Unicode as JSON strings") {
   Scenario s;
   s.open(1);
   s.frame(1, Bytes("\0\x01\n\"\\/\x7f é€😀\xef\xbf\xbf", 21));
@@ -304,7 +300,7 @@ TEST_CASE(
   CHECK(replayed(s.trace()) == s.trace());
 }
 
-TEST_CASE("what is no trace is refused with what was expected") {
+TEST_CASE("rejects a text that is not a trace and names what was expected") {
   const std::string header = [] {
     std::string text;
     Config config;
