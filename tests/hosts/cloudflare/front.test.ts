@@ -230,7 +230,7 @@ for (const [what, env, expected] of [
       SIDEKICK_HUBS:
         '{ "a.com": { "secret": "private-secret" }, "A.com": { "secret": "private-secret" } }',
     },
-    /"a\.com" twice/,
+    /"a\.com" is listed twice/,
   ],
   [
     "trace bytes that are not a number",
