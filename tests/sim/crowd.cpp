@@ -23,7 +23,7 @@ Op Crowd::op_of(OpKind kind) const {
   return op;
 }
 
-/// Mostly a few ms; now and then a long time, or to just before, at or after what is due.
+/// Mostly a few ms; sometimes a long time, or just before, at or after the next deadline.
 void Crowd::pass_time(const Trial& trial) {
   now_ += dice_.below(swarm_.span_max_ms + 1);
   if (!dice_.chance(swarm_.jump)) return;
@@ -53,7 +53,7 @@ Op Crowd::next(const Trial& trial) {
       case OpKind::close:
         op = op_of(kind);
         if (dice_.chance(900))
-          on_the_way_[client].clear();  // else what was on its way still arrives
+          on_the_way_[client].clear();  // otherwise messages in transit still arrive
         break;
       case OpKind::lag:
         op = op_of(kind);
@@ -89,7 +89,7 @@ Op Crowd::open_or_frame(const Trial& trial, u32 client) {
     const u32 count = dice_.chance(swarm_.burst) ? dice_.between(2, swarm_.burst_max) : 1;
     const Op first = frame(trial, client);
     if (count == 1) return first;
-    // A flood of the same, or one thing after the other before the first is answered.
+    // A burst of equal messages, or several messages before the first is answered.
     const bool is_flood = dice_.chance(400);
     for (u32 i = 0; i < count; ++i) {
       on_the_way.push_back(is_flood ? first : frame(trial, client));
@@ -102,7 +102,7 @@ Op Crowd::open_or_frame(const Trial& trial, u32 client) {
   return op;
 }
 
-/// Its own, unless it attacks.
+/// Its own token, unless it attacks.
 u16 Crowd::token_for(u32 client) {
   if (dice_.chance(swarm_.attack) || client >= swarm_.tokens)
     return static_cast<u16>(dice_.below(swarm_.tokens));
@@ -137,7 +137,7 @@ void Crowd::draw_flaw(Op& op) {
 void Crowd::draw_resources(Op& op, u32 usual_max) {
   op.first = static_cast<u16>(dice_.below(swarm_.resources));
   op.count = static_cast<u16>(dice_.below(usual_max));
-  op.stride = static_cast<u16>(dice_.below(4));  // 0: the same again and again
+  op.stride = static_cast<u16>(dice_.below(4));  // 0: the same one repeatedly
   if (dice_.chance(20)) op.count = static_cast<u16>(dice_.below(40));
 }
 
@@ -151,7 +151,7 @@ Payload Crowd::payload(bool may_be_deep) {
   if (payload.shape == Shape::text && swarm_.payload_max >= 300 && dice_.chance(15)) {
     payload.size = static_cast<u16>(
         dice_.chance(500) ? dice_.between(4000, 4200)
-                          : dice_.between(8000, 9000));  // more than a chunk of text, or two
+                          : dice_.between(8000, 9000));  // larger than one or two chunks of text
   }
   if (payload.shape == Shape::nested) payload.size = static_cast<u16>(dice_.below(4));
   const u32 depth_max = swarm_.configs[0].depth_max;

@@ -1,5 +1,5 @@
-// Everybody around the hub: clients that behave, misbehave and attack, the app server, and what
-// befalls the host. Looks at the trial to know what is possible, draws what happens next, and
+// Everything around the hub: clients that behave, misbehave and attack, the app server, and
+// failures of the host. Looks at the trial to know what is possible, draws the next event, and
 // changes nothing.
 #pragma once
 
@@ -15,7 +15,7 @@ class Crowd {
 
   Op next(const Trial& trial);
 
-  /// Everybody leaves, one op at a time, until nothing can be left. Returns false when that is so.
+  /// Closes everything, one op at a time, until nothing can remain. Returns false when done.
   bool leave(const Trial& trial, Op& op);
 
  private:
@@ -37,8 +37,8 @@ class Crowd {
   Dice dice_;
   Millis now_ = 1'700'000'000'000;
   u32 serial_ = 0;
-  std::vector<std::deque<Op>>
-      on_the_way_;  ///< by client: sent, not yet arrived; what it knew then may be wrong by now
+  std::vector<std::deque<Op>> on_the_way_;  ///< by client: sent, not yet received; what the client
+                                            ///< knew then may be outdated
 };
 
 }  // namespace sidekick::sim

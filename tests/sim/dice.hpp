@@ -1,5 +1,5 @@
-// The one source of chance in the simulator (splitmix64): the same on every machine, from one seed.
-// Never asks a clock or the system.
+// The only source of randomness in the simulator (splitmix64): the same on every machine, from one
+// seed. Never uses a clock or the system.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -17,7 +17,7 @@ class Dice {
     return z ^ z >> 31;
   }
 
-  /// 0 to bound - 1; 0 where bound is 0.
+  /// 0 to bound - 1; 0 if bound is 0.
   u32 below(u32 bound) { return static_cast<u32>((next() >> 32) * bound >> 32); }
   u32 between(u32 lowest, u32 highest) { return lowest + below(highest - lowest + 1); }
   bool chance(u32 permille) { return below(1000) < permille; }

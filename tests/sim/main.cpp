@@ -1,6 +1,5 @@
 // sidekick-sim: whole worlds on virtual time. See `--help` and tests/sim/README.md. The same seed
-// gives the same bytes on stdout on every run; what depends on the machine (how fast it went) goes
-// to stderr.
+// gives the same bytes on stdout on every run; machine-dependent output (the speed) goes to stderr.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -24,16 +23,16 @@ constexpr char usage[] =
     "[--canary] [--no-shrink] [--out DIR]\n"
     "\n"
     "  --seed S          the first seed: a number, or any text such as a commit hash (1)\n"
-    "  --seeds N         how many seeds, one after the other (100)\n"
-    "  --seconds T       as many seeds as there is time for, instead\n"
-    "  --steps N         steps of each world, instead of what the seed says\n"
-    "  --canary          the simulated host forgets rows now and then: must be found\n"
-    "  --expect CHECKER  succeeds only if this checker finds something\n"
-    "  --no-shrink       a failing seed is told as it is\n"
-    "  --out DIR         where the trace of a failing seed is put (.)\n"
-    "  --verbose         tells each world\n"
+    "  --seeds N         number of seeds (100)\n"
+    "  --seconds T       as many seeds as fit into T seconds, instead\n"
+    "  --steps N         steps of each world, instead of the number the seed gives\n"
+    "  --canary          the simulated host sometimes forgets rows; must cause a finding\n"
+    "  --expect CHECKER  succeed only if this checker reports a finding\n"
+    "  --no-shrink       report a failing seed without shrinking it\n"
+    "  --out DIR         directory for the trace of a failing seed (.)\n"
+    "  --verbose         print each world\n"
     "\n"
-    "Exit status: 0 nothing found (or what was expected), 1 a finding, 2 wrong arguments.\n";
+    "Exit status: 0 no finding (or the expected one), 1 finding, 2 usage error.\n";
 
 struct Options {
   u64 seed = 1;
@@ -47,8 +46,8 @@ struct Options {
   const char* out = ".";
 };
 
-/// Whatever is a u64 is that number, so that each seed which is told can be given back; anything
-/// else is hashed (FNV-1a).
+/// A u64 is taken as a number, so that every printed seed can be passed back; anything else is
+/// hashed (FNV-1a).
 u64 seed_of(Bytes text) {
   u64 number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -94,7 +93,7 @@ void report(const Options& options, const Story& story) {
   std::printf("seed %llu failed at step %u of: %s\n",
               static_cast<unsigned long long>(story.swarm.seed), failure.step,
               story.swarm.describe().c_str());
-  std::printf("  checker:  %s: %s\n  expected: %s\n  came:     %s\n", name(failure.checker),
+  std::printf("  checker:  %s: %s\n  expected: %s\n  actual:   %s\n", name(failure.checker),
               checker_promises[static_cast<u8>(failure.checker)], failure.expected.c_str(),
               failure.came.c_str());
   if (!options.shrinks) return;
@@ -109,7 +108,7 @@ void report(const Options& options, const Story& story) {
   std::printf("shrunk to %zu steps in %u trials; the trace%s: %s\n", ops.size(), told,
               is_written ? "" : " could not be written", path.c_str());
   if (last)
-    std::printf("  expected: %s\n  came:     %s\n", last->expected.c_str(), last->came.c_str());
+    std::printf("  expected: %s\n  actual:   %s\n", last->expected.c_str(), last->came.c_str());
   constexpr std::size_t shown_max = 40;
   for (const Op& op : std::span(ops).last(std::min(ops.size(), shown_max))) {
     const bool speaks = op.kind == OpKind::frame || op.kind == OpKind::http;
@@ -167,7 +166,7 @@ int main(int argc, char** argv) {
   }
   if (options.expected != nullptr) {
     std::printf("%s %s after %llu seeds; %llu findings of other checkers before\n",
-                options.expected, status == 0 ? "speaks" : "is silent",
+                options.expected, status == 0 ? "reports a finding" : "reports nothing",
                 static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(others));
   }
   std::printf("%llu seeds, %llu inputs, digest %016llx\n", static_cast<unsigned long long>(seeds),

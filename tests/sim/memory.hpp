@@ -1,5 +1,5 @@
-// How many bytes the code under test holds: the simulator's own operator new counts what is taken
-// and given back while an Account is open.
+// Counts the bytes held by the code under test: the simulator's operator new counts allocations
+// while an Account is open.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -13,7 +13,7 @@ class Account {
   Account(const Account&) = delete;
   Account& operator=(const Account&) = delete;
 
-  /// Closes whichever is open, where its own end was never reached.
+  /// Closes an open account whose own end was never reached.
   static void close();
 };
 

@@ -1,4 +1,4 @@
-// Time, sockets, topics, and what a new hub knows.
+// Time, sockets, topics, and the state of a new hub.
 #include "model.hpp"
 
 #include <algorithm>
@@ -48,7 +48,7 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   }
 }
 
-/// The first input after a restore: who is not back has closed.
+/// The first input after a restore: clients that are not back count as closed.
 void Model::settle() {
   if (!has_unclaimed_) return;
   has_unclaimed_ = false;
@@ -112,7 +112,7 @@ void Model::close(u32 client) {
 void Model::lag(u32 client, u32 bytes) {
   if (!clients_[client].is_open || bytes <= config_->client_buffer_bytes_max) return;
   close(client);
-  add(EffectKind::attach, client).status = 1;  // forgotten
+  add(EffectKind::attach, client).status = 1;  // erased
   close_socket(client,
                "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)");
 }
@@ -125,7 +125,7 @@ void Model::close_socket(u32 client, const char* reason) {
   end_text(effect);
 }
 
-/// The socket of the one who held it is gone.
+/// The holder's socket is gone.
 void Model::free_token(u32 token) {
   TokenFacts& it = tokens_[token];
   it.is_unclaimed = false;
@@ -151,8 +151,8 @@ void Model::forget(u32 token) {
 
 namespace {
 
-/// What topic_store_bytes_max counts: a topic's name with 128 bytes, and for each listener the name
-/// once more, as it is written, with 16.
+/// The quantity that topic_store_bytes_max limits: a topic's name plus 128 bytes, and for each
+/// listener the name in its stored form plus 16.
 constexpr u32 prefix_bytes = sizeof "resource:" - 1;
 u64 topic_cost(const Word& resource) { return resource.bytes.size() + prefix_bytes + 128; }
 u64 listener_cost(const Word& resource) { return resource.literal.size() + prefix_bytes + 16; }
@@ -165,8 +165,8 @@ u64 Model::listen_cost(u32 resource) const {
          (subscriber_count(resource_topic(resource)) == 0 ? topic_cost(word) : 0);
 }
 
-/// One place per client and topic, counted: two tokens on one topic are one subscription that ends
-/// with the last.
+/// One counter per client and topic: two tokens on one topic are one subscription, which ends with
+/// the last.
 void Model::subscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (times++ != 0) return;
@@ -189,7 +189,7 @@ void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
   now_ = now;
   config_ = swarm_.configs + config;
   flights_.clear();
-  ghosts_.clear();  // forwards are numbered anew
+  ghosts_.clear();  // forward ids start over
   lanes_.clear();
   lane_count_ = client_count_ = token_count_ = topic_count_ = 0;
   forward_bytes_ = topic_bytes_ = token_bytes_ = 0;
@@ -245,8 +245,7 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
   }
 }
 
-/// { "tokens": ["t"], "resources": [] }, or one of the changes, as in { "resources_gone":
-/// ["todo/1"] }.
+/// { "tokens": ["t"], "resources": [] }, or a change such as { "resources_gone": ["todo/1"] }.
 void Model::read_line(Bytes line, ClientFacts& client) const {
   for (std::size_t at = line.find('"'); at != Bytes::npos; at = line.find('"')) {
     line.remove_prefix(at);
@@ -265,7 +264,7 @@ void Model::read_line(Bytes line, ClientFacts& client) const {
       const u16 it = static_cast<u16>(are_tokens ? words_.find_token_literal(literal)
                                                  : words_.find_resource_literal(literal));
       if (it >= (are_tokens ? tokens_.size() : words_.resources.size()))
-        continue;  // no name of this world
+        continue;  // not a name of this world
       std::erase(names, it);
       if (!name.starts_with("\"tokens_gone") && !name.starts_with("\"resources_gone"))
         names.push_back(it);

@@ -1,7 +1,7 @@
-// What must happen, by the protocol's documents (docs/protocol.md, docs/architecture.md): tokens,
-// clients, topics and lanes as plain lists of numbers. It is told what each op means and parses
-// none of it; what it reads is the records of clients, after a restart. Of the core it uses the
-// public headers: types, limits, and how texts and digits are put together.
+// The expected behavior by the protocol's documents (docs/protocol.md, docs/architecture.md):
+// tokens, clients, topics and lanes as plain lists of numbers. The model receives the meaning of
+// each op and parses nothing except the records of clients after a restart. It uses the public
+// headers of the core: types, limits, and text formatting.
 #pragma once
 
 #include <optional>
@@ -26,12 +26,12 @@ struct TokenFacts {
   u32 lane = nobody;
   Millis expires_at = 0;
   Payload context;
-  u32 cost = 0;  ///< what it counts against token_store_bytes_max
+  u32 cost = 0;  ///< its share of token_store_bytes_max
 };
 
 struct ClientFacts {
   bool is_open = false;
-  u32 generation = 0;  ///< counts the clients that have had this place
+  u32 generation = 0;  ///< counts the clients that have used this index
   std::vector<u16> tokens;
   std::vector<u16> resources;
   u64 resource_bytes = 0;
@@ -48,11 +48,11 @@ struct Message {
   u32 generation = 0;
   Payload data;
   Payload context;
-  u32 cost = 0;  ///< what it counts against the limits
+  u32 cost = 0;  ///< its share of the limits
 };
 
 struct Flight {
-  u32 id = 0;  ///< 0: the hub has not named it yet
+  u32 id = 0;  ///< 0: not assigned by the hub yet
   u32 lane = 0;
   Millis gives_up_at = 0;
   Message message;
@@ -66,7 +66,7 @@ struct Lane {
   std::vector<Message> waiting;
 };
 
-/// What a host has stored of a token, and what the simulator knows of it besides.
+/// A token's row in the host's store, and what else the simulator knows of it.
 struct TokenRow {
   bool is_there = false;
   u32 state = 0;
@@ -77,7 +77,7 @@ struct TokenRow {
   Payload context;
 };
 
-/// A message that a hub has sent to the app server and given up since: its answer may still come.
+/// A forward of a hub that has timed out: its answer may still arrive.
 struct Ghost {
   u32 serial = 0;
   u32 id = 0;
@@ -87,22 +87,20 @@ class Model {
  public:
   Model(const Swarm& swarm, const Words& words);
 
-  /// Changes the state as `op` must, and replaces the effects by what must come of it. `bytes`: the
-  /// size of its frame or body.
+  /// Changes the state as `op` demands, and replaces the effects by those it must cause. `bytes`:
+  /// the size of its frame or body.
   void step(const Op& op, u32 bytes, u32 request);
 
-  /// A new hub knows what the rows and the records of the clients that are still there tell, and
-  /// nothing else.
+  /// A new hub knows only the rows, and the records of the clients that are still connected.
   void reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
               const std::vector<std::string>& records, const std::vector<u8>& is_back);
 
   std::vector<Effect> effects;
-  u32 own_from = 0;  ///< the effects from here on are the op's own; those before come of what was
-                     ///< due, and depend on nothing
-  std::string text;  ///< what the effects' texts are parts of
+  u32 own_from = 0;  ///< effects from here on belong to the op; earlier ones come from deadlines
+  std::string text;  ///< the texts of the effects are parts of this
   Bytes text_of(const Effect& effect) const { return Bytes(text).substr(effect.text, effect.size); }
 
-  /// Why this op is to be refused, if a checker of its own cares.
+  /// The checker that explains why this op must be rejected, if there is one.
   std::optional<Checker> verdict() const { return verdict_; }
 
   Millis now() const { return now_; }
@@ -115,8 +113,8 @@ class Model {
   bool is_idle() const { return lane_count_ == 0; }
   bool is_restoring() const { return has_unclaimed_; }
 
-  /// Topics: channels first, then resources. Whether each client's place is subscribed, and how
-  /// many are.
+  /// Topics: channels first, then resources. Per client whether it is subscribed, and the number of
+  /// subscribers.
   u32 resource_topic(u32 resource) const {
     return static_cast<u32>(words_.scopes.size()) + resource;
   }
@@ -125,7 +123,7 @@ class Model {
   }
   u32 subscriber_count(u32 topic) const { return subscriber_counts_[topic]; }
 
-  /// When something is due next; 0: nothing ever.
+  /// The next deadline; 0: none.
   Millis soonest();
   /// Not later than soonest(), and cheap.
   Millis soonest_at_least() const { return soonest_; }
@@ -139,7 +137,7 @@ class Model {
 
  private:
   struct Complaint {
-    std::string text;          ///< a pattern of it; empty: none
+    std::string text;          ///< a pattern; empty: none
     bool has_channel = false;  ///< whether the channel, and the params, could be read
     bool has_params = false;
     bool is_limit = false;
@@ -159,7 +157,7 @@ class Model {
   void free_token(u32 token);
   void wait_until(Millis at) { soonest_ = soonest_ == 0 || at < soonest_ ? at : soonest_; }
 
-  // model_frames.cpp: what clients and the app server say
+  // model_frames.cpp: messages from clients
   Complaint complaint_of(const Op& op, u32 bytes) const;
   Complaint resources_complaint(const Op& op) const;
   void frame(const Op& op, u32 bytes);
@@ -174,7 +172,7 @@ class Model {
   void refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel, bool has_params);
   bool hold(const Op& op);
 
-  // model_http.cpp: what the app server says
+  // model_http.cpp: requests from the app server
   void http(const Op& op, u32 bytes, u32 request);
   void connection(const Op& op, u32 request);
   void health(u32 request, bool is_known);

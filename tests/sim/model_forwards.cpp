@@ -1,5 +1,4 @@
-// The way of a message to the app server and of its answer back: docs/protocol.md, "Sidekick to app
-// server: forwards".
+// Forwards and their answers: docs/protocol.md, "Sidekick to app server: forwards".
 #include <algorithm>
 
 #include "model.hpp"
@@ -10,8 +9,7 @@ namespace sidekick::sim {
 
 namespace {
 
-constexpr u32 each_bytes =
-    128;  // what a message counts besides its body, its channel and its params
+constexpr u32 each_bytes = 128;  // counted for a message in addition to body, channel and params
 
 }  // namespace
 
@@ -103,7 +101,7 @@ void Model::start(u32 lane, const Message& message) {
   flights_.push_back(flight);
 }
 
-/// An answer whose flight was given up concerns nobody.
+/// Ignores the answer to a flight that timed out.
 void Model::answer(const Op& op) {
   const auto flight = std::find_if(flights_.begin(), flights_.end(), [&](const Flight& it) {
     return it.message.serial == op.serial;
@@ -148,7 +146,7 @@ void Model::answer(const Op& op) {
 
 void Model::expire_flights() {
   for (;;) {
-    // The one that has waited longest; of equals the one that left first.
+    // The oldest one; among equals the one that left first.
     u32 first = nobody;
     for (u32 i = 0; i < flights_.size(); ++i) {
       if (flights_[i].gives_up_at <= now_ &&
@@ -165,7 +163,7 @@ void Model::expire_flights() {
   }
 }
 
-/// The next of its lane goes.
+/// Starts the next message of its lane.
 void Model::end_flight(u32 index) {
   const Flight flight = flights_[index];
   flights_.erase(flights_.begin() + index);
@@ -187,7 +185,7 @@ void Model::end_flight(u32 index) {
   --lane_count_;
 }
 
-/// Only who has sent it, and is still there, hears of it.
+/// Only the sender, if still connected, receives the error.
 void Model::fail(const Message& message, const char* fault, Bytes pattern) {
   const ClientFacts& sender = clients_[message.sender];
   if (!sender.is_open || sender.generation != message.generation) return;

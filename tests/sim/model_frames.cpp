@@ -1,4 +1,4 @@
-// What clients say: docs/protocol.md, "Client and Sidekick".
+// Messages from clients: docs/protocol.md, "Client and Sidekick".
 #include <algorithm>
 
 #include "model.hpp"
@@ -15,9 +15,9 @@ constexpr char invalid_token[] = "invalid token: unknown, expired, or held by an
 
 }  // namespace
 
-/// The first of the list in docs/protocol.md, "Errors", as far as the message alone decides it. The
-/// list ends at what is one member's: there what comes first is told, and of one value its type,
-/// how many there are, how long it is.
+/// The first applicable entry of the list in docs/protocol.md, "Errors", as far as the message
+/// alone decides. Within one member the first error is reported; for one value the type comes
+/// first, then the count, then the length.
 Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const Flaw flaw = flaw_of(op);
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
@@ -25,7 +25,7 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
     return {too_long("message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false,
             true};
   }
-  // The object itself is one level.
+  // The object itself counts as one level.
   const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested &&
                            op.payload.size + 1u > config_->depth_max;
   if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object))
@@ -63,8 +63,7 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
       return say(too_long("\"channel\"", scope->channel.bytes.size(), config_->channel_bytes_max,
                           "channel_bytes_max"),
                  true);
-    // What a flaw adds to the params stands behind all others; where there are no params, the
-    // others do not matter.
+    // A flaw in the params comes after all other params; without params the others do not matter.
     const bool has_others = flaw != Flaw::no_params && flaw != Flaw::params_array;
     if (!params_complaint.empty() && has_others) return say(params_complaint, true);
     const bool is_one_too_many =
@@ -136,7 +135,7 @@ void Model::take_frame(const Op& op) {
     case Verb::resources:
     case Verb::message:
     case Verb::health:
-      trap();  // not what clients say
+      trap();  // not a message of a client
   }
 }
 
@@ -174,7 +173,7 @@ void Model::take_subscribe(const Op& op) {
   say_scope(op.client, "subscribed", token.scope, token.order);
 }
 
-/// Whether the client may take one more token; then it has it.
+/// Takes a token for the client if it may have one more.
 bool Model::hold(const Op& op) {
   ClientFacts& client = clients_[op.client];
   if (client.tokens.size() >= config_->tokens_per_client_max) {
@@ -279,7 +278,7 @@ void Model::take_unlisten(const Op& op) {
   say_resources(op, "unlistening");
 }
 
-/// An error names the channel and the params of the message at fault, as far as they could be read.
+/// An error names the channel and params of the rejected message, as far as they could be read.
 void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel,
                    bool has_params) {
   begin_text();

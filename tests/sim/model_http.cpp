@@ -1,4 +1,4 @@
-// What the app server says: docs/protocol.md, "App server to Sidekick: HTTP".
+// Requests from the app server: docs/protocol.md, "App server to Sidekick: HTTP".
 #include "model.hpp"
 #include "script.hpp"
 #include "sidekick/text.hpp"
@@ -120,7 +120,7 @@ void Model::connection(const Op& op, u32 request) {
   respond(request, 200, "OK");
 }
 
-/// Open to everybody; how much there is of what only to those who know a secret.
+/// Open to everyone; counts are shown only with a secret.
 void Model::health(u32 request, bool is_known) {
   begin_text();
   text += "{\"status\":\"ok\"";
@@ -142,7 +142,7 @@ void Model::health(u32 request, bool is_known) {
   end_text(effect);
 }
 
-/// `body`: a pattern of it.
+/// `body`: a pattern.
 void Model::respond(u32 request, u32 status, Bytes body, const char* header) {
   begin_text();
   text += body;

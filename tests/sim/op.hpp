@@ -1,6 +1,6 @@
-// One thing that happens in a simulated world, as its meaning and not as bytes: so the model need
-// not parse what the core parses, and a list of them can be shrunk. Bytes are made from it by
-// script.cpp. Names are indices into the world's Words.
+// One event in a simulated world, as its meaning and not as bytes, so that the model need not parse
+// what the core parses, and a list of ops can be shrunk. script.cpp turns it into bytes. Names are
+// indices into the world's Words.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -11,7 +11,7 @@ enum class OpKind : u8 { open, close, frame, lag, http, answer, timer, restart, 
 inline constexpr const char* op_names[] = {"open",   "close", "frame",   "lag",       "http",
                                            "answer", "timer", "restart", "shut_down", "twin"};
 
-/// What a frame or a request says.
+/// The kind of a frame or request.
 enum class Verb : u8 {
   subscribe,
   unsubscribe,
@@ -28,7 +28,7 @@ inline constexpr const char* verb_names[] = {"subscribe", "unsubscribe", "send",
                                              "unlisten",  "ping",        "connection", "resources",
                                              "message",   "health"};
 
-/// How a request stands before its body is looked at.
+/// Properties of a request that are checked before its body.
 enum class Gate : u8 {
   open,
   other_secret,
@@ -41,11 +41,11 @@ enum class Gate : u8 {
   count
 };
 
-/// What is wrong with a frame or a body. flaw_facts (words.cpp) tells where each is looked at, and
-/// what is then said.
+/// The flaw of a frame or body. flaw_facts (words.cpp) says where each is checked and which error
+/// it causes.
 enum class Flaw : u8 {
   none,
-  padded,  // padded: odd spelling, extra members, and yet right
+  padded,  // padded: odd spelling, extra members, and still valid
   cut_off,
   garbage,
   bad_utf8,
@@ -70,38 +70,38 @@ enum class Flaw : u8 {
   count
 };
 
-/// How the app server answers a forward.
+/// The app server's answer to a forward.
 enum class Reply : u8 {
   done,
   client_fault,
   server_fault,
   sidekick_fault,
-  edge_fault,  // told to the sender; edge: as long as may be read
+  edge_fault,  // relayed to the sender; edge: as long as allowed
   long_fault,
   odd_fault,
   half_fault,
   number_fault,
   list,
   trailing,
-  garbage,  // not what it should be
+  garbage,  // malformed
   unreachable,
   count
 };
 
 enum class Restart : u8 {
   hibernate,  ///< memory lost, sockets kept
-  reset,      ///< all sockets lost, unseen
+  reset,      ///< all sockets lost, without a close event
   some_lost,  ///< each socket lost or not, as `serial` decides
-  trap,       ///< as hibernate, but `client` is closed and the host gives timer_fired at once
+  trap,       ///< like hibernate, but `client` is closed and the host passes timer_fired at once
 };
 
-/// Data and contexts: what they look like.
+/// The form of data and contexts.
 enum class Shape : u8 { absent, object, text, number, nested, rich };
 
 struct Payload {
   Shape shape = Shape::absent;
-  u16 size = 0;    ///< of a text in bytes; of a nested value in levels
-  u32 serial = 0;  ///< told apart by this
+  u16 size = 0;    ///< bytes of a text; levels of a nested value
+  u32 serial = 0;  ///< makes payloads distinguishable
 };
 
 inline constexpr u16 no_cut = 0xFFFF;
@@ -114,16 +114,15 @@ struct Op {
   Gate gate = Gate::open;
   Reply reply = Reply::done;
   Restart restart = Restart::hibernate;
-  u8 config = 0;     ///< of the hub that a restart makes: Swarm::configs
+  u8 config = 0;     ///< for the hub after a restart: Swarm::configs
   u8 order = 0;      ///< of the params
-  u16 cut = no_cut;  ///< the host dies after this many of the actions, and starts anew from what it
-                     ///< has stored
+  u16 cut = no_cut;  ///< the host dies after this many actions and restarts from its store
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
   u32 serial =
-      0;  ///< of a send; which send an answer is for; bytes of a lag; the seed of some_lost
+      0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of some_lost
   Payload payload;
 };
 

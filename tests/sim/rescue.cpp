@@ -18,10 +18,10 @@ constexpr bool is_sanitized = false;
 #endif
 
 bool install() {
-  if (is_sanitized) return true;  // the sanitizer tells more
+  if (is_sanitized) return true;  // the sanitizer's report says more
   struct sigaction action = {};
   action.sa_handler = leave;
-  action.sa_flags = SA_NODEFER;  // the mask is not restored on the way out
+  action.sa_flags = SA_NODEFER;  // the mask is not restored when leaving the handler
   for (const int signal : {SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGFPE, SIGABRT})
     sigaction(signal, &action, nullptr);
   return true;

@@ -1,13 +1,13 @@
-// The core traps where its own state is wrong (and may crash where it is mutated): that must be a
-// finding with a seed, not the end of the simulator. What the call held is lost: the caller must
-// not touch the hub again, nor destroy it.
+// The core traps if its own state is wrong (and may crash when mutated). That must be a finding
+// with a seed, not the end of the simulator. Memory held by the call is lost: the caller must
+// neither use the hub again nor destroy it.
 #pragma once
 
 #include "memory.hpp"
 
 namespace sidekick::sim {
 
-/// False where the call trapped or crashed.
+/// Returns false if the call trapped or crashed.
 bool survives(void (*call)(void* what), void* what);
 
 template <class Call>

@@ -6,7 +6,7 @@ namespace sidekick::sim {
 
 namespace {
 
-/// Writes `"name": ` in front of what the caller appends.
+/// Writes `"name": ` before the value that the caller appends.
 class Members {
  public:
   explicit Members(std::string& out) : out_(out) {}
@@ -107,7 +107,7 @@ void write_message(std::string& out, const Op& op, const Words& words) {
     return;
   }
   if (flaw == Flaw::garbage) {
-    out.assign("\x01\xFE{", op.serial % 4);  // also nothing at all
+    out.assign("\x01\xFE{", op.serial % 4);  // possibly empty
     return;
   }
   out = flaw == Flaw::padded ? " {\t" : "{ ";

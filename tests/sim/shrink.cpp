@@ -15,7 +15,7 @@ class Shrinker {
   }
 
   std::vector<Op> run() {
-    if (!attempt(ops_)) return ops_;  // found by the end of the story, which is not among its ops
+    if (!attempt(ops_)) return ops_;  // found at the end of the story, which is not one of its ops
     drop_clients();
     for (bool has_shrunk = true; has_shrunk && told < told_max;) has_shrunk = drop_chunks();
     simplify();
@@ -27,7 +27,7 @@ class Shrinker {
  private:
   static constexpr u32 told_max = 5000;
 
-  /// Takes the ops over if they still fail by the same checker.
+  /// Keeps the ops if they still fail with the same checker.
   bool attempt(std::vector<Op> ops) {
     ++told;
     const std::optional<Failure> failure = retell(story_, ops, is_canary_);
@@ -64,7 +64,7 @@ class Shrinker {
     return ops_.size() < before;
   }
 
-  /// Each op as plain as it may be.
+  /// Reduces each op to its simplest form.
   void simplify() {
     for (std::size_t i = 0; i < ops_.size(); ++i) {
       const auto with = [&](auto&& change) {

@@ -1,4 +1,4 @@
-// From a story that fails to a short one that fails by the same checker: delta debugging over its
+// Reduces a failing story to a short one that fails with the same checker: delta debugging over its
 // ops.
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace sidekick::sim {
 
-/// The story must have failed. `told`: how many trials it took.
+/// The story must have failed. `told`: the number of trials.
 std::vector<Op> shrink(const Story& story, bool is_canary, u32& told);
 
 }  // namespace sidekick::sim

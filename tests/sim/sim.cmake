@@ -24,9 +24,11 @@ add_executable(sidekick-sim)
 target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_core)
 add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 
-# Each checker is shown to catch its bug: the core with one small mutation, sidekick-sim-<checker>[-<which>], built for this test only:
+# Each checker is shown to catch its bug: the core with one small mutation,
+# sidekick-sim-<checker>[-<which>], built for this test only:
 #   cmake --build <dir> --target sim-mutants, then ctest -L mutants
-# A variation is no bug, but brings near what a world would hardly live to see: nothing may be found in it.
+# A variation is not a bug, but reaches states that a world would hardly live to see: it must not
+# cause a finding.
 find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
 file(GLOB mutations CONFIGURE_DEPENDS ${SIDEKICK_SIM_DIR}/mutations/*.patch ${SIDEKICK_SIM_DIR}/variations/*.patch)
@@ -57,7 +59,7 @@ foreach(mutation IN LISTS mutations)
   set_tests_properties(sim-mutant-${name} PROPERTIES LABELS mutants)
 endforeach()
 
-# What the simulator promises about itself; with a mutation, a finding all the way to its trace.
+# The simulator's own guarantees; with a mutation, from the finding to its trace.
 add_test(NAME sim-itself COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-replay>)
 foreach(name forward_order timer-endless)
   string(REGEX MATCH "^[a-z_]+" checker ${name})

@@ -1,36 +1,38 @@
 #!/bin/sh
-# The simulator's own promises. Usage: sim_test.sh <sidekick-sim> <sidekick-replay> [<sidekick-sim with a mutation> <its checker>]
+# The simulator's own guarantees. Usage: sim_test.sh <sidekick-sim> <sidekick-replay> [<sidekick-sim
+# with a mutation> <its checker>]
 set -eu
 sim=$1 replay=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 fail() { echo "$*" >&2; exit 1; }
 
-# The same seed, the same bytes; a commit hash is a seed.
+# The same seed gives the same bytes; a commit hash is a seed.
 "$sim" --seed 0123abcd --seeds 20 --verbose >"$folder/one" 2>/dev/null
 "$sim" --seed 0123abcd --seeds 20 --verbose >"$folder/other" 2>/dev/null
 cmp "$folder/one" "$folder/other" || fail "expected the same output from the same seed"
 "$sim" --seed 0123abce --seeds 20 --verbose >"$folder/other" 2>/dev/null
-! cmp -s "$folder/one" "$folder/other" || fail "expected another seed to make another world"
+! cmp -s "$folder/one" "$folder/other" || fail "expected another seed to give another world"
 head -n 1 "$folder/one" | grep -q '^first seed: ' || fail "expected the seed in the first line"
-# Tables that had just doubled, each kind at another time, and one input that sent many messages on: no leaks.
+# Tables that have just doubled, each kind at another time, and one input that sends many messages:
+# no leaks.
 for seed in 16381667787441676004 11009234648871619595; do
-  "$sim" --seed $seed --seeds 1 >/dev/null 2>&1 || fail "expected nothing to be found in the world of seed $seed"
+  "$sim" --seed $seed --seeds 1 >/dev/null 2>&1 || fail "expected no finding in the world of seed $seed"
 done
-# Whatever seed it tells can be given back: also one of 20 digits.
+# Every printed seed can be passed back, also one of 20 digits.
 for seed in 0 18446744073709551615; do
-  "$sim" --seed $seed --seeds 1 2>/dev/null | grep -qx "first seed: $seed" || fail "expected the seed $seed to be taken as a number"
+  "$sim" --seed $seed --seeds 1 2>/dev/null | grep -qx "first seed: $seed" || fail "expected the seed $seed to be parsed as a number"
 done
 
-# A host that forgets rows is found out, and shrunk to a trace.
-! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null || fail "expected the canary to be found"
-grep -q 'checker:  rows' "$folder/canary" || fail "expected the checker rows to speak: $(cat "$folder/canary")"
-"$sim" --canary --out "$folder/nowhere" 2>/dev/null | grep -q 'could not be written' || fail "expected to be told that the trace could not be written"
+# A host that forgets rows is detected, and shrunk to a trace.
+! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null || fail "expected a finding with --canary"
+grep -q 'checker:  rows' "$folder/canary" || fail "expected a finding of the checker rows: $(cat "$folder/canary")"
+"$sim" --canary --out "$folder/nowhere" 2>/dev/null | grep -q 'could not be written' || fail "expected an error for a trace that cannot be written"
 
-# Nothing but what is known.
-! "$sim" --wrong 2>/dev/null || fail "expected wrong arguments to be refused"
+# Rejects unknown arguments.
+! "$sim" --wrong 2>/dev/null || fail "expected an error for unknown arguments"
 
-# A finding becomes a short trace that the right core answers otherwise.
+# A finding becomes a short trace that the correct core answers differently.
 if [ $# -gt 2 ]; then
   "$3" --expect "$4" --out "$folder" >/dev/null 2>&1
   trace=$(echo "$folder"/sim-*-"$4".jsonl)

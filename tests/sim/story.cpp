@@ -9,8 +9,8 @@ bool live(const Swarm& swarm, Crowd& crowd, Trial& trial, std::vector<Op>& ops) 
     ops.push_back(crowd.next(trial));
     if (!trial.take(ops.back())) return false;
   }
-  // With the last socket closed and the timers fired, the hub must be as new. A hub that was just
-  // restored sets its timer at the first input.
+  // After the last socket has closed and the timers have fired, the hub must be like a new one. A
+  // hub that was just restored sets its timer at the first input.
   do {
     Op op;
     while (crowd.leave(trial, op)) {

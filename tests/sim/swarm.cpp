@@ -8,7 +8,7 @@ namespace sidekick::sim {
 
 namespace {
 
-/// One limit in so many is tiny, else it stays as it is.
+/// One limit in so many is tiny; the others keep their default.
 void draw_limits(Dice& dice, const Swarm& swarm, Config& config) {
   const u32 tiny = dice.one_of<u32>({0, 150, 400, 700});
   const auto draw = [&](u32& limit, u32 lowest, u32 highest) {
@@ -58,7 +58,7 @@ void draw_spans(Dice& dice, Swarm& swarm) {
   swarm.jump_max_ms = dice.one_of<u32>({10, 1000, 100000});
 }
 
-/// Each rate is off, as it is, or much higher.
+/// Each rate is zero, unchanged, or much higher.
 void draw_rates(Dice& dice, Swarm& swarm) {
   const auto vary = [&](u32 usual) { return usual * dice.one_of<u32>({0, 1, 1, 1, 4}); };
   const auto essential = [&](u32 usual) { return usual * dice.one_of<u32>({1, 1, 2, 5}) / 2; };
@@ -120,8 +120,8 @@ void draw_size(Dice& dice, Swarm& swarm) {
   }
 }
 
-/// An app server that hangs while tokens come and go: hardly a message has room, and what is
-/// refused all the time must leave nothing.
+/// An app server that stalls while tokens come and go: hardly a message finds room, and rejected
+/// ones must leave nothing behind.
 void hang(Swarm& swarm) {
   for (Config& config : swarm.configs) {
     config.forward_store_bytes_max = 1024;
@@ -158,7 +158,7 @@ Swarm draw_swarm(u64 seed, u32 steps) {
   swarm.deep_every = dice.one_of<u32>({32, 256, 1024});
   swarm.is_long = dice.chance(100);
   if (swarm.clients >= 500) {
-    // Long enough to fill it; what looks at all of it, seldom.
+    // Long enough to fill it; deep checks are rare.
     swarm.steps = steps != 0 ? steps : 20000;
     swarm.deep_every = 4096;
     swarm.op_weight[1] /= 4;
@@ -166,7 +166,7 @@ Swarm draw_swarm(u64 seed, u32 steps) {
     swarm.cut = 0;
     swarm.is_long = false;
   }
-  if (swarm.is_long) swarm.op_weight[7] = swarm.cut = 0;  // one hub from beginning to end
+  if (swarm.is_long) swarm.op_weight[7] = swarm.cut = 0;  // one hub from start to end
   if (swarm.is_long && dice.chance(300)) hang(swarm);
   return swarm;
 }

@@ -1,6 +1,6 @@
-// What one seed's world is like: how large, which faults it has and how often, which limits are
-// tiny. Drawn anew for every seed, so that rare states are reached by worlds in which something is
-// missing or in excess (swarm testing).
+// The properties of one seed's world: its size, its faults and their rates, its tiny limits. Drawn
+// for every seed, so that worlds in which something is missing or in excess reach rare states
+// (swarm testing).
 #pragma once
 
 #include <string>
@@ -13,17 +13,17 @@ namespace sidekick::sim {
 
 struct Swarm {
   u64 seed = 0;
-  /// A restart may come with other limits: then what is stored may be more than may be.
+  /// A restart may change the limits: then more may be stored than the limits allow.
   Config configs[2];
 
   u16 clients = 4, tokens = 8, scopes = 4, resources = 6;
   u32 steps = 5000;
 
-  u32 op_weight[10] = {};    ///< by OpKind
-  u32 frame_weight[6] = {};  ///< by Verb
+  u32 op_weight[10] = {};    ///< indexed by OpKind
+  u32 frame_weight[6] = {};  ///< indexed by Verb
   u32 http_weight[4] = {};   ///< connection, resources, message, health
   u32 reply_weight[static_cast<u32>(Reply::count)] = {};
-  u32 restart_weight[4] = {};  ///< by Restart
+  u32 restart_weight[4] = {};  ///< indexed by Restart
 
   // Per thousand.
   u32 flaw = 20, gate = 20, attack = 100, cut = 0, burst = 50, time_back = 5, timer_late = 200,
@@ -35,8 +35,7 @@ struct Swarm {
   bool reuses_handles = true;
   bool has_odd_names = true;
   u32 deep_every = 256;  ///< steps between deep checks
-  bool is_long =
-      false;  ///< many lives of one hub, each ending with nothing left: does memory grow?
+  bool is_long = false;  ///< several lives of one hub, each ending empty: does memory grow?
 
   std::string describe() const;
 };

@@ -1,4 +1,4 @@
-// What a host does: docs/architecture.md, "Hosts" and "Records".
+// The duties of a host: docs/architecture.md, "Hosts" and "Records".
 #include "trial.hpp"
 
 #include <algorithm>
@@ -72,8 +72,7 @@ bool Trial::take(const Op& op) {
   return steps_ % swarm_.deep_every != 0 || (check_rows() && check_twin_hash());
 }
 
-/// Nothing where the op cannot happen now: a list of ops from which some are left out must still
-/// make sense.
+/// Nothing if the op cannot happen now: a list of ops must still make sense with some left out.
 std::optional<Input> Trial::input_of(const Op& op) {
   switch (op.kind) {
     case OpKind::open:
@@ -83,7 +82,7 @@ std::optional<Input> Trial::input_of(const Op& op) {
       ++generations_[op.client];
       return input::ClientOpened{handle_of(op.client)};
     case OpKind::close:
-      // Also where the hub itself has closed it.
+      // Also if the hub itself has closed it.
       if (generations_[op.client] == 0) return std::nullopt;
       sockets_[op.client] = 0;
       records_[op.client].clear();
@@ -120,7 +119,7 @@ std::optional<Input> Trial::input_of(const Op& op) {
 }
 
 input::HttpRequest Trial::request_of(const Op& op) {
-  // All that is right, or wrong, in the same way.
+  // Every part is valid, or wrong in the same way.
   static constexpr Bytes wrong_secrets[] = {"Bearer the secrets",
                                             "Bearer the secreT",
                                             "Bearer she secret",
@@ -176,14 +175,14 @@ input::HttpRequest Trial::request_of(const Op& op) {
       trap();
   }
   if (http.body_bytes == 0) http.body_bytes = static_cast<u32>(http.body.size());
-  // A host reads only as much of a body as is worth reading.
+  // A host reads only as much of a body as the hub asks for.
   const bool is_worth_reading =
       !is_health &&
       (op.gate == Gate::open || op.gate == Gate::other_secret || op.gate == Gate::too_large);
   const u32 worth = is_worth_reading ? config().http_body_bytes_max : 0;
   const u32 came = hub_->body_bytes_max(http.method, http.path, http.authorization);
   if (came != worth)
-    fail(Checker::answers, compose({Digits(worth), " bytes of a body to be read"}),
+    fail(Checker::answers, compose({Digits(worth), " bytes of the body to read"}),
          compose({Digits(came)}));
   if (http.body.size() > came) http.body = "";
   return http;
@@ -202,7 +201,7 @@ bool Trial::hand(Millis now, const Input& input) {
   return true;
 }
 
-/// Nobody knows in which state it is: it and what it was writing are left where they are.
+/// Its state is unknown: abandon it together with what it was writing.
 bool Trial::lose_hub(const char* what) {
   static_cast<void>(hub_.release());
   static_cast<void>(twin_.release());
@@ -219,8 +218,8 @@ bool Trial::take_input(const Op& op) {
   model_.step(op, static_cast<u32>(bytes_.size()), request_);
   if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
   if (op.cut >= actions_.size()) return true;
-  // What could not be stored is not confirmed: the host drops the hub and goes on from what is
-  // stored. Who has caused it is closed.
+  // A change that could not be stored is not confirmed: the host drops the hub and continues from
+  // the store. The client that caused it is closed.
   Op after = op;
   after.kind = OpKind::restart;
   after.restart = Restart::trap;
@@ -252,21 +251,21 @@ bool Trial::check_actions(const Op& op) {
   return check_all_met() && (op.cut < actions_.size() || check_timer());
 }
 
-/// What is restored has no consequences yet.
+/// Restored state has no consequences yet.
 bool Trial::restore(Millis now, const Input& input) {
   const Bytes record = input.tag == InputTag::restore_token ? input.restore_token.record
                                                             : input.restore_client.record;
   peak_text_bytes_ =
       std::max(peak_text_bytes_,
-               static_cast<long long>(record.size()));  // what is read of it may be written anew
+               static_cast<long long>(record.size()));  // the record as read may be rewritten
   if (!hand(now, input)) return false;
   if (actions_.empty()) return true;
   return fail(Checker::rows, "no action while records are restored", show(actions_[0]));
 }
 
 bool Trial::restart(const Op& op) {
-  // Rows of a host that died half-way tell something between before and after; else they must tell
-  // what holds.
+  // Rows of a host that died half-way show a state between before and after; otherwise they must
+  // show the current state.
   if (op.kind == OpKind::restart && op.cut == no_cut && !check_rows()) return false;
   if (!check_twin_hash()) return false;
   twin_.reset();
@@ -292,7 +291,7 @@ bool Trial::restart(const Op& op) {
   config_ = op.config;
   start_hub();
   const u64 restored_from = inputs_;
-  // In no order in particular.
+  // In no particular order.
   const u32 start = dice.below(swarm_.tokens);
   for (u32 i = 0; i < swarm_.tokens; ++i) {
     const u32 token = (start + i) % swarm_.tokens;
@@ -308,7 +307,7 @@ bool Trial::restart(const Op& op) {
         !restore(op.now, input::RestoreClient{handle_of(client), records_[client]}))
       return false;
   }
-  // A hub that was told nothing has seen no time.
+  // A hub without input has seen no time.
   model_.reload(inputs_ > restored_from ? op.now : 0, config_, rows_, records_, sockets_);
   Op next;
   next.now = op.now;

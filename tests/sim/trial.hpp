@@ -1,6 +1,6 @@
-// One hub on trial: takes ops, hands them to the hub as a host does, performs its actions in list
-// order, and holds every one against the model. Owns the hub, what the host has stored, and its
-// twin; makes no ops itself, so any list of ops can be tried again.
+// One hub on trial: takes ops, passes them to the hub as a host does, performs its actions in list
+// order, and compares each with the model. Owns the hub, the host's store, and the twin. Makes no
+// ops itself, so any list of ops can be run again.
 #pragma once
 
 #include <array>
@@ -13,20 +13,20 @@ namespace sidekick::sim {
 
 struct Failure {
   Checker checker;
-  u32 step = 0;  ///< the number of the op, from 0
+  u32 step = 0;  ///< the index of the op
   std::string expected;
   std::string came;
 };
 
 class Trial {
  public:
-  /// `trace`: where to write the trace of all hubs; may be null. `is_canary`: the host forgets a
-  /// row now and then, to test the checkers.
+  /// `trace`: receives the trace of all hubs; may be null. `is_canary`: the host sometimes forgets
+  /// a row, to test the checkers.
   Trial(const Swarm& swarm, const Words& words, std::string* trace = nullptr,
         bool is_canary = false);
   ~Trial();
 
-  /// False at the first failure; then there is nothing more to be tried.
+  /// Returns false at the first failure; then the trial is over.
   bool take(const Op& op);
 
   const std::optional<Failure>& failure() const { return failure_; }
@@ -36,16 +36,16 @@ class Trial {
   u64 inputs() const { return inputs_; }
   u64 digest() const { return digest_; }
 
-  /// What the hub holds, in bytes, and a bound of what it may hold while nothing is left in it.
+  /// The memory of the hub in bytes, and an upper bound for it while the hub is empty.
   long long held_bytes() const { return held_bytes_; }
   bool check_memory();
   bool check_rows();
 
  private:
-  /// Notes what is wrong, if nothing was before. Returns false, for the caller to return.
+  /// Records the first failure. Returns false, for the caller to return.
   bool fail(Checker checker, std::string expected, std::string came);
 
-  // trial.cpp: what a host does
+  // trial.cpp: the duties of a host
   void start_hub();
   bool take_input(const Op& op);
   std::optional<Input> input_of(const Op& op);
@@ -59,7 +59,7 @@ class Trial {
   u32 handle_of(u32 client) const {
     return first_handle_ + client + (reuses_handles_ ? 0 : generations_[client] * swarm_.clients);
   }
-  /// The place of the open client with this handle, or nobody.
+  /// Returns the index of the open client with this handle, or nobody.
   u32 client_of(u32 handle) const;
   bool is_performed() const { return performed_ < cut_; }
 
@@ -91,7 +91,7 @@ class Trial {
   const Swarm& swarm_;
   const Words& words_;
   Model model_;
-  u8 config_ = 0;  ///< which of the swarm's two
+  u8 config_ = 0;  ///< index into the swarm's two configs
   std::unique_ptr<Hub> hub_;
   Actions actions_;
   std::string* trace_;
@@ -99,7 +99,7 @@ class Trial {
   const bool reuses_handles_;
   const u32 first_handle_;
 
-  // What the host has.
+  // The host's store.
   std::vector<TokenRow> rows_;
   std::vector<std::string> records_;
   std::vector<u8> sockets_;
@@ -108,12 +108,12 @@ class Trial {
   u32 request_ = 0;
   bool is_stopping_ = false;
 
-  Model reader_;  ///< reads what is stored, in check_rows
+  Model reader_;  ///< reads the store in check_rows
 
   std::unique_ptr<Hub> twin_;
   Actions twin_actions_;
   std::unordered_map<u32, u32>
-      twin_flights_;  ///< the first hub's name for a flight, the twin's; looked up, never iterated
+      twin_flights_;  ///< flight ids of the first hub and of the twin; looked up, never iterated
 
   std::optional<Failure> failure_;
   u32 steps_ = 0;
@@ -121,9 +121,9 @@ class Trial {
   u64 digest_ = 0xcbf29ce484222325;
   long long held_bytes_ = 0;
   long long twin_bytes_ = 0;
-  std::array<u32, 4> peaks_{};  ///< the most that this hub had at once of clients, tokens, topics,
-                                ///< forwards in flight
-  long long peak_text_bytes_ = 0;  ///< and the most that it wrote for one input
+  std::array<u32, 4>
+      peaks_{};  ///< the largest counts of this hub: clients, tokens, topics, forwards in flight
+  long long peak_text_bytes_ = 0;  ///< the largest output for one input
   std::size_t first_open_ = 0;     ///< effects before this one are met
   u32 performed_ = 0;
   u32 cut_ = no_cut;
@@ -133,10 +133,10 @@ class Trial {
   u32 publish_ = 0;
 };
 
-/// Appends to a digest of all that a hub does.
+/// Updates a digest of everything the hub does.
 u64 digest_of(u64 digest, const Action& action);
 
-/// How many bytes the action points to.
+/// The number of bytes the action points to.
 long long text_bytes_of(const Action& action);
 
 }  // namespace sidekick::sim

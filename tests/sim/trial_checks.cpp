@@ -1,6 +1,6 @@
-// Every action against the effects that the model demands. An action is held against the first
-// effect of its kind and of whom it concerns that is not met yet; a visible one may only come when
-// all durable ones before it have.
+// Compares every action with the effects that the model demands. An action is compared with the
+// first unmet effect of its kind and target. A visible effect may only come after all durable
+// effects before it.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -22,7 +22,7 @@ bool is_row(EffectKind kind) {
 }
 
 constexpr Bytes error_end = "\" } }";
-constexpr std::size_t reason_bytes_max = 123;  // RFC 6455, 5.5
+constexpr std::size_t reason_bytes_max = 123;  // RFC 6455 section 5.5
 
 }  // namespace
 
@@ -48,20 +48,20 @@ bool Trial::check(const Action& action) {
       if (action.set_timer.at_ms <= model_.now())
         return fail(Checker::timer, "a timer in the future", show(action));
       if (timer_at_ != 0 && action.set_timer.at_ms >= timer_at_)
-        return fail(Checker::timer, "a timer set anew only where it is earlier", show(action));
+        return fail(Checker::timer, "a new timer only if it is earlier", show(action));
       timer_at_ = action.set_timer.at_ms;
       if (timer_at_ == model_.soonest()) return true;
-      // So there is an end of timers, once everybody has gone.
+      // So the timers end once everyone has left.
       return fail(Checker::timer,
-                  compose({"a timer for what is due next, at ", Digits(model_.soonest()),
+                  compose({"a timer for the next deadline, at ", Digits(model_.soonest()),
                            " (0: nothing ever)"}),
                   show(action));
   }
   trap();
 }
 
-/// The first effect not yet met of this kind and for this one. Rows are one stream for each token,
-/// whatever is done with them.
+/// The first unmet effect of this kind and target. Rows are one stream per token, whatever the
+/// operation.
 Effect* Trial::find(EffectKind kind, u32 who) {
   for (std::size_t i = first_open_; i < model_.effects.size(); ++i) {
     Effect& effect = model_.effects[i];
@@ -71,8 +71,8 @@ Effect* Trial::find(EffectKind kind, u32 who) {
   return nullptr;
 }
 
-/// What is the op's own comes in the order of the model, but that durable ones may come in any
-/// order among themselves; an answer to a request comes last of all.
+/// The op's own effects come in the order of the model, except that durable ones may come in any
+/// order among themselves; the answer to a request comes last.
 bool Trial::meet(Effect& effect) {
   if (!effect.is_durable()) {
     const std::size_t from = effect.kind == EffectKind::respond
@@ -105,7 +105,7 @@ bool matches(Bytes pattern, Bytes text, bool is_quoted) {
   constexpr std::size_t words_bytes_max = 100;
   const auto has = [pattern](char c) { return pattern.find(c) != Bytes::npos; };
   if (!has('#') && !has('*') && !(is_quoted && (has('"') || has('\\'))))
-    return text == pattern;  // most of them
+    return text == pattern;  // the common case
   for (std::size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
     if (c == '#') {
@@ -131,14 +131,14 @@ bool matches(Bytes pattern, Bytes text, bool is_quoted) {
   return text.empty();
 }
 
-/// An action that nothing demands, or not like this.
+/// An action that matches no effect.
 bool Trial::miss(const Effect* effect, const Action& action, Checker otherwise) {
   std::string came = show(action);
   const bool is_refusal_by_limit = came.find("_max)") != std::string::npos ||
                                    came.find("(frames_per_second)") != std::string::npos;
   const Checker checker = is_refusal_by_limit ? Checker::limits : blame(otherwise);
   if (effect != nullptr) return fail(checker, show(*effect), std::move(came));
-  std::string expected = "nothing of the kind";
+  std::string expected = "no such action";
   for (const Effect& other : model_.effects) {
     if (!other.is_met) expected = show(other);
     if (!other.is_met) break;
@@ -147,7 +147,7 @@ bool Trial::miss(const Effect* effect, const Action& action, Checker otherwise) 
 }
 
 bool Trial::check_row(const Action& action, Bytes key) {
-  // Mostly the next in line.
+  // Mostly the next one.
   const Effect* next = first_open_ < model_.effects.size() ? &model_.effects[first_open_] : nullptr;
   const bool is_next =
       next != nullptr && is_row(next->kind) && words_.tokens[next->who].bytes == key;
@@ -175,7 +175,7 @@ bool Trial::check_row(const Action& action, Bytes key) {
                                touch.expires_at == effect->expires_at;
       if (!is_demanded) return miss(effect, action, otherwise);
       if (!row.is_there && is_performed() && !is_canary_)
-        return fail(Checker::contract, "touch_token for a row that is there", show(action));
+        return fail(Checker::contract, "touch_token for an existing row", show(action));
       if (is_kept) row.state = touch.state;
       if (is_kept) row.expires_at = touch.expires_at;
       break;
@@ -188,8 +188,8 @@ bool Trial::check_row(const Action& action, Bytes key) {
   return meet(*effect);
 }
 
-/// docs/architecture.md, "Records": the whole is written anew when the changes have grown to half
-/// of it, and 1 KiB.
+/// docs/architecture.md, "Records": the record is rewritten when its changes outgrow half of it
+/// plus 1 KiB.
 bool Trial::is_append_due(u32 client, std::size_t change_bytes) const {
   constexpr std::size_t changes_bytes_min = 1024;
   const std::string& record = records_[client];
@@ -224,7 +224,8 @@ bool Trial::check_attach(const Action& action) {
 
 bool Trial::check_send(const Action& action) {
   const action::Send& send = action.send;
-  if (send.clients.empty()) return fail(Checker::contract, "a send to somebody", show(action));
+  if (send.clients.empty())
+    return fail(Checker::contract, "a send with at least one client", show(action));
   const bool is_published = send.text.starts_with("{ \"type\": \"message\"") ||
                             send.text.starts_with("{ \"type\": \"updated\"");
   if (is_published) {
@@ -252,7 +253,7 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
     const u32 client = client_of(handle);
     if (client == nobody || !model_.is_subscribed(effect.who, client)) {
       return fail(Checker::subscribed_only,
-                  compose({"nothing to client ", Digits(handle), ", who is not subscribed"}),
+                  compose({"nothing to client ", Digits(handle), ", which is not subscribed"}),
                   show(action));
     }
     if (seen_in_[client] == publish_)
@@ -294,7 +295,7 @@ bool Trial::check_forward(const Action& action) {
     if (forward.body != model_.text_of(effect)) continue;
     for (const Flight& flight : model_.flights()) {
       if (flight.id == forward.forward)
-        return fail(Checker::contract, "a name for a forward that no other has", show(action));
+        return fail(Checker::contract, "a unique forward id", show(action));
     }
     if (forward.forward == 0 || forward.timeout_ms != config().forward_timeout_ms)
       return miss(&effect, action, Checker::contract);
@@ -302,7 +303,7 @@ bool Trial::check_forward(const Action& action) {
     return meet(effect);
   }
   if (first == nullptr) return miss(nullptr, action, Checker::forward_order);
-  // Right up to its context? Then it is the context that is wrong.
+  // Correct up to its context? Then the context is wrong.
   const Bytes demanded = model_.text_of(*first);
   const std::size_t context = std::min(demanded.find(", \"context\": "), demanded.size() - 2);
   const bool is_context = forward.body.substr(0, context) == demanded.substr(0, context);
@@ -347,7 +348,7 @@ bool Trial::check_all_met() {
   return true;
 }
 
-/// Late, early and twice are harmless; never is not.
+/// Early, late and repeated timers are harmless; a missing one is not.
 bool Trial::check_timer() {
   const Millis at_least = model_.soonest_at_least();
   if (at_least == 0 || (timer_at_ != 0 && timer_at_ <= at_least)) return true;
@@ -357,7 +358,7 @@ bool Trial::check_timer() {
               compose({"one at ", Digits(timer_at_)}));
 }
 
-/// What a host has stored, against what holds. Costly, so not after every step.
+/// Compares the host's store with the current state. Expensive, so not after every step.
 bool Trial::check_rows() {
   for (u32 token = 0; token < swarm_.tokens; ++token) {
     const TokenFacts& facts = model_.tokens()[token];
@@ -379,7 +380,7 @@ bool Trial::check_rows() {
                 compose({"a row of token ", words_.tokens[token].literal, ": ", holds}),
                 tell(row.is_there, row.state, row.expires_at, row.record));
   }
-  // The records tell what a new model reads from them.
+  // The records must contain what a new model reads from them.
   reader_.reload(model_.now(), config_, rows_, records_, sockets_);
   for (u32 client = 0; client < swarm_.clients; ++client) {
     const ClientFacts& is = reader_.clients()[client];
@@ -389,15 +390,15 @@ bool Trial::check_rows() {
     whole_.clear();
     model_.append_client_record(whole_, client);
     return fail(Checker::rows,
-                compose({"a record of client ", Digits(handle_of(client)), " that tells ", whole_}),
+                compose({"a record of client ", Digits(handle_of(client)), " with ", whole_}),
                 records_[client]);
   }
   return true;
 }
 
-/// Asked where nothing is left in the hub. What it keeps for later is in proportion to the places
-/// it ever needed at once, of each kind for itself, since tables grow by doubling and do not
-/// shrink; and to the longest texts it has written.
+/// Called while the hub is empty. What it keeps is proportional to the largest number of objects of
+/// each kind that it ever held, since tables grow by doubling and do not shrink, and to its longest
+/// texts.
 bool Trial::check_memory() {
   constexpr long long empty_bytes_max = 28 << 10;
   constexpr long long place_bytes_max = 512;
@@ -407,7 +408,7 @@ bool Trial::check_memory() {
   if (held_bytes_ <= most) return true;
   const Digits bytes(static_cast<u64>(most));
   return fail(Checker::memory,
-              compose({"at most ", bytes, " bytes held with nothing left, after at most ",
+              compose({"at most ", bytes, " bytes held by the empty hub, after at most ",
                        Digits(places), " places in use"}),
               compose({Digits(static_cast<u64>(held_bytes_))}));
 }

@@ -1,6 +1,5 @@
-// A second hub, restored from what the host has stored while the first goes on: both must give the
-// same bytes from then on. By design they differ in how they number forwards and in when they set
-// their timers.
+// A second hub, restored from the host's store while the first goes on: from then on both must give
+// the same bytes. By design they differ in forward ids and in when they set their timers.
 #include <algorithm>
 
 #include "rescue.hpp"
@@ -34,7 +33,7 @@ bool is_same(const Action& one, const Action& other) {
   if (one.tag != other.tag) return false;
   for (const Field* field = find_action_shape(static_cast<u32>(one.tag))->fields;
        field->kind != FieldKind::end; ++field) {
-    if (field->name == "forward") continue;  // its number
+    if (field->name == "forward") continue;  // its id
     if (!is_same_field(*field, fields_of(one), fields_of(other))) return false;
   }
   return true;
@@ -42,11 +41,11 @@ bool is_same(const Action& one, const Action& other) {
 
 }  // namespace
 
-/// Only while nothing waits for the app server, for that is lost in a restart; nor with a limit of
-/// frames, for that starts afresh.
+/// Only while no forward is queued or in flight, since a restart loses those; and not with a frame
+/// rate limit, since its credit starts afresh.
 void Trial::start_twin(Millis now) {
   if (!model_.is_idle() || config().frames_per_second != 0) return;
-  // Nor while the first is being restored itself, and what is due not yet over.
+  // Also not while the first hub is being restored and expired deadlines are pending.
   if (model_.is_restoring() || (model_.soonest() != 0 && model_.soonest() <= now)) return;
   twin_ = std::make_unique<Hub>(config());
   twin_flights_.clear();
@@ -59,7 +58,7 @@ void Trial::start_twin(Millis now) {
   for (u32 client = swarm_.clients; client-- > 0;) {
     if (sockets_[client] != 0) give(input::RestoreClient{handle_of(client), records_[client]});
   }
-  give(input::TimerFired{});  // ends the restore, and tells the time where there was nothing to
+  give(input::TimerFired{});  // ends the restore, and passes the time if there was nothing to
                               // restore
   if (is_stopping_) give(input::ShuttingDown{});
 }
@@ -69,8 +68,7 @@ bool Trial::compare_twin(Millis now, Input input) {
   if (input.tag == InputTag::forward_done) {
     const auto flight = twin_flights_.find(input.forward_done.forward);
     const bool is_known = flight != twin_flights_.end();
-    input.forward_done.forward =
-        is_known ? flight->second : 0;  // 0: a flight of before the twin concerns nobody
+    input.forward_done.forward = is_known ? flight->second : 0;  // 0: a flight older than the twin
     if (is_known) twin_flights_.erase(flight);
   }
   if (!survives([&] { twin_->handle(now, input, twin_actions_); }))
@@ -100,8 +98,8 @@ bool Trial::check_twin_hash() {
   const u64 is = hub_->state_hash();
   const u64 came = twin_->state_hash();
   if (is == came) return true;
-  return fail(Checker::restore_same, compose({"the state's hash of the first hub: ", Digits(is)}),
-              compose({"of the restored one: ", Digits(came)}));
+  return fail(Checker::restore_same, compose({"state hash of the first hub: ", Digits(is)}),
+              compose({"of the restored hub: ", Digits(came)}));
 }
 
 long long text_bytes_of(const Action& action) {

@@ -33,7 +33,7 @@ const FlawFacts flaw_facts[] = {
     {Stage::params, "duplicate param \"zz\" at byte #"},
     {Stage::resources, "missing member \"resources\"; expected an array"},
     {Stage::resources, "\"resources\" must be an array, found an object at byte #"},
-    {Stage::resources, ""},  // depends on where: Model::resources_complaint
+    {Stage::resources, ""},  // depends on the position: Model::resources_complaint
 };
 
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {
@@ -50,7 +50,7 @@ namespace {
 
 constexpr char hex_digits[] = "0123456789abcdef";
 
-/// As JSON.stringify has it; lone surrogates (three bytes from ED A0 on) as escapes.
+/// As JSON.stringify prints it; lone surrogates (three bytes from ED A0 on) as escapes.
 std::string quoted(const std::string& bytes) {
   std::string out = "\"";
   for (std::size_t at = 0; at < bytes.size(); ++at) {
@@ -93,7 +93,7 @@ std::string token_name(Dice& dice, u32 index, const Swarm& swarm) {
     case 1:
       return "\xC3\xA9\xF0\x9F\x98\x80-" + number;
     case 2: {
-      // At the limit, or one over it.
+      // At the limit, or one above it.
       std::string name = "edge-" + number + "-";
       name.resize(
           std::max<std::size_t>(name.size(), swarm.configs[0].token_bytes_max + dice.below(2)),
@@ -132,7 +132,7 @@ std::string resource_name(Dice& dice, u32 index, const Swarm& swarm) {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-/// What looks alike and is not, and what looks different and is the same topic.
+/// Names that look alike but differ, and names that look different but are the same topic.
 const std::pair<std::string, Pairs> alike[] = {
     {"chat", {}},
     {"chat", {{"a", "1,b:2"}}},
@@ -230,7 +230,7 @@ Words::Words(const Swarm& swarm) {
     }
     scopes.push_back(make_scope("room", params, swarm));
   }
-  // Views into strings that stay where they are from now on.
+  // Views into strings that do not move from now on.
   for (u32 i = 0; i < tokens.size(); ++i) {
     token_index_.emplace(tokens[i].bytes, i);
     token_literal_index_.emplace(tokens[i].literal, i);

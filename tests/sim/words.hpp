@@ -1,6 +1,5 @@
-// The names of one world: tokens, channels with their params, resources; how each is spelled, and
-// how long it is. And what is said of each flaw. Made once per world from its swarm; constant from
-// then on.
+// The names of one world: tokens, channels with their params, resources; the spelling and length of
+// each; and the error for each flaw. Built once per world from its swarm, constant from then on.
 #pragma once
 
 #include <string>
@@ -14,29 +13,29 @@ namespace sidekick::sim {
 struct Word {
   std::string bytes;    ///< decoded
   std::string literal;  ///< as ION.stringify writes it, with its quotes
-  std::string alias;    ///< the same string spelled otherwise
+  std::string alias;    ///< the same string in another spelling
 };
 
 Word make_word(std::string bytes);
 
-/// A channel and its params. The texts exist once for each order in which the params may stand.
+/// A channel and its params, with one text for each order of the params.
 struct ScopeWords {
   Word channel;
   std::vector<std::pair<Word, Word>> params;
-  std::vector<std::string> params_text;          ///< { "a": "1", "b": "2" }
-  std::vector<std::string> params_complaint[2];  ///< by config: what an error about them says (see
-                                                 ///< `matches`); empty: all is well
+  std::vector<std::string> params_text;  ///< { "a": "1", "b": "2" }
+  std::vector<std::string>
+      params_complaint[2];  ///< by config: the error about the params (see `matches`); empty: none
   u32 topic_bytes = 0;
 
   u32 order_of(u32 order) const { return order % static_cast<u32>(params_text.size()); }
 };
 
-/// Where a flaw is looked at, in this order: docs/protocol.md, "Errors".
+/// Where a flaw is checked, in this order: docs/protocol.md, "Errors".
 enum class Stage : u8 { none, syntax, object, twice, type, token, channel, params, resources };
 
 struct FlawFacts {
   Stage stage;
-  const char* complaint;  ///< what the error says: see `matches`
+  const char* complaint;  ///< the error: see `matches`
 };
 
 extern const FlawFacts flaw_facts[static_cast<u32>(Flaw::count)];
@@ -50,7 +49,7 @@ class Words {
   std::vector<ScopeWords> scopes;
 
   /// The index of the token or resource with these bytes or this literal; `tokens.size()` or
-  /// `resources.size()` where there is none.
+  /// `resources.size()` if there is none.
   u32 find_token(Bytes bytes) const { return find(token_index_, bytes, tokens.size()); }
   u32 find_token_literal(Bytes literal) const {
     return find(token_literal_index_, literal, tokens.size());
@@ -73,7 +72,7 @@ class Words {
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit);
 std::string too_many_params(const Config& config);
 
-/// Appends `data` or `context` as a peer writes it. Nothing for Shape::absent.
+/// Appends `data` or `context` as a peer writes it. Appends nothing for Shape::absent.
 void append_payload(std::string& out, const Payload& payload);
 
 }  // namespace sidekick::sim
