@@ -22,7 +22,7 @@ struct sidekick_hub {
 
   Hub hub;
   Actions actions;
-  std::vector<uint32_t> words;  // the actions, flat
+  std::vector<uint32_t> words;  // the actions, as flat words
   bool is_recording = false;
   std::string recorded;
   trace::Recording recording;
@@ -32,14 +32,14 @@ struct sidekick_hub {
 
 namespace {
 
-// One instance, one thread: these belong to the instance.
+// Owned by the instance: one instance, one thread.
 std::unique_ptr<u64[]> buffer;  // u64 for its alignment
 u32 buffer_words = 0;
 std::string error;
 sidekick_text error_text;
 
-// Whose lines of the latest input, which is still in the buffer, are not written yet: a recording
-// must not hold back what came of it.
+// The hub whose trace lines of the latest input (still in the buffer) are not written yet:
+// recording must not delay its actions.
 sidekick_hub* unwritten = nullptr;
 TimedInput latest{0, sidekick::input::TimerFired{}};
 
@@ -60,7 +60,7 @@ const sidekick_text* view(sidekick_text& text, const std::string& from) {
   return &text;
 }
 
-/// Takes words, then bytes, off an input block.
+/// Takes words, then bytes, from an input block.
 class BlockReader {
  public:
   explicit BlockReader(u32 size) : words_(buffer_bytes(size)), size_(size) {}
@@ -88,7 +88,7 @@ class BlockReader {
   u32 at_ = 0;
 };
 
-/// Words first, then the bytes they announced: two walks over the fields.
+/// Words first, then the bytes they announced: two passes over the fields.
 TimedInput decode_input(u32 size) {
   BlockReader reader(size);
   const u32 tag = reader.word();
@@ -97,7 +97,7 @@ TimedInput decode_input(u32 size) {
   const Shape* shape = find_input_shape(tag);
   SIDEKICK_CHECK(shape != nullptr);
 
-  Input input = sidekick::input::HttpRequest{};  // the largest: all of the union is initialised
+  Input input = sidekick::input::HttpRequest{};  // the largest member: initializes all of the union
   input.tag = static_cast<InputTag>(tag);
   char* fields = fields_of(input);
   u32 lengths[8];
@@ -128,8 +128,8 @@ TimedInput decode_input(u32 size) {
   return {now, input};
 }
 
-// Addresses as the border has them. Native builds (tests) have longer ones and must not come here
-// with them.
+// Addresses as 32-bit words of the border. Native builds (tests) have longer addresses and must not
+// use this.
 u32 address(const void* pointer) {
   const auto value = reinterpret_cast<std::uintptr_t>(pointer);
   if constexpr (sizeof(void*) > 4) SIDEKICK_CHECK(value <= 0xFFFFFFFF);
@@ -172,11 +172,11 @@ uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
 
 uint8_t* sidekick_buffer(uint32_t size) {
   write_lines();
-  // A hub that once got a large body does not keep its buffer for ever.
+  // A hub that received one large body does not keep its buffer forever.
   constexpr u32 kept_words_max = (1u << 20) / sizeof(u64);
   const u32 words = size / 8 + 1;
   if (words > buffer_words || (buffer_words > kept_words_max && words <= kept_words_max)) {
-    buffer.reset();  // first: nothing in it is worth copying
+    buffer.reset();  // first: its content is not needed
     buffer_words = words < 512 ? 512 : words;
     buffer.reset(new u64[buffer_words]);
   }
@@ -204,7 +204,7 @@ const sidekick_text* sidekick_describe(sidekick_hub* hub) {
 }
 
 const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size) {
-  unwritten = nullptr;  // of a host that wrote over the last input without sidekick_buffer
+  unwritten = nullptr;  // for a host that overwrote the last input without sidekick_buffer
   hub->recorded.clear();
   latest = decode_input(size);
   hub->hub.handle(latest.now, latest.input, hub->actions);

@@ -1,5 +1,5 @@
-// Configurations: refused with a printable reason and no change, or accepted, within every bound,
-// and told again by the trace header.
+// Configurations: either rejected with a printable reason and without a change, or accepted within
+// every bound and repeated by the trace header.
 #include <nlohmann/json.hpp>
 #include <string>
 

@@ -1,5 +1,6 @@
-# The fuzz targets, twice: as plain programs that replay files (every compiler; run by ctest), and with libFuzzer (clang, SIDEKICK_FUZZERS).
-# Expects the targets sidekick_core and sidekick_ion_value, and nlohmann_json.
+# The fuzz targets, twice: as plain programs that replay files (every compiler; run by ctest), and
+# with libFuzzer (clang, SIDEKICK_FUZZERS). Expects the targets sidekick_core and
+# sidekick_ion_value, and nlohmann_json.
 
 set(SIDEKICK_FUZZ_DIR ${CMAKE_SOURCE_DIR}/tests/fuzz)
 set(SIDEKICK_FUZZ_SEEDS_ion ${CMAKE_SOURCE_DIR}/tests/ion/corpus)
@@ -7,7 +8,7 @@ set(SIDEKICK_FUZZ_SEEDS_config ${SIDEKICK_FUZZ_DIR}/seeds/config)
 set(SIDEKICK_FUZZ_SEEDS_hub ${SIDEKICK_FUZZ_DIR}/seeds/hub)
 
 if(SIDEKICK_FUZZERS)
-  # The code under test tells the fuzzer which of its edges were taken.
+  # The code under test reports the edges it took to the fuzzer.
   target_compile_options(sidekick_core PRIVATE -fsanitize=fuzzer-no-link)
   target_compile_options(sidekick_ion_value PRIVATE -fsanitize=fuzzer-no-link)
 endif()
@@ -26,7 +27,7 @@ foreach(name ion config hub)
     target_link_libraries(${program} PRIVATE sidekick_core sidekick_ion_value nlohmann_json::nlohmann_json)
   endforeach()
 
-  # Findings of the past, the seeds, and thousands of mutations of them, the same every time.
+  # Earlier findings, the seeds, and thousands of mutations of them, the same every time.
   set(regressions ${SIDEKICK_FUZZ_DIR}/regressions/${name})
   if(NOT EXISTS ${regressions})
     set(regressions)

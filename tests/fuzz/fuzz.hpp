@@ -1,5 +1,5 @@
-// What every fuzz target shares. A target is a pure function of its bytes: libFuzzer's main drives
-// it (clang, SIDEKICK_FUZZERS), or replay.cpp does, which any compiler builds.
+// Shared by all fuzz targets. A target is a pure function of its bytes: libFuzzer's main drives it
+// (clang, SIDEKICK_FUZZERS), or replay.cpp does with any compiler.
 #pragma once
 
 #include <cstddef>
@@ -23,8 +23,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace fuzz {
 
-/// A copy in an allocation of exactly its size: AddressSanitizer sees the first byte read past its
-/// end (a std::string has one more).
+/// A copy in an allocation of exactly its size: AddressSanitizer detects a read of the first byte
+/// past its end (a std::string has one more).
 class Exact {
  public:
   explicit Exact(std::string_view bytes) : bytes_(new char[bytes.size()]), size_(bytes.size()) {

@@ -1,9 +1,10 @@
-// Bytes become a conversation: clients, an app server, a host that restarts at any moment. A model
-// of the host performs every action and checks what any host may rely on; a twin hub, fed the same,
-// must write the same trace. At the end everybody leaves, time passes, and nothing may remain.
+// Bytes become a conversation: clients, an app server, a host that may restart at any moment. A
+// model of the host performs every action and checks what any host may rely on. A twin hub with the
+// same input must write the same trace. At the end everybody leaves, time passes, and nothing may
+// remain.
 //
 // One byte chooses a step, the following bytes its details: names from small alphabets, so that
-// steps meet, or raw bytes.
+// steps interact, or raw bytes.
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -21,7 +22,7 @@ using fuzz::Exact;
 
 namespace {
 
-/// What is left of the fuzzer's bytes. Zeros when they are used up.
+/// The remaining bytes of the fuzzer; zeros after the end.
 class Choices {
  public:
   explicit Choices(Bytes bytes) : bytes_(bytes) {}
@@ -44,7 +45,7 @@ class Choices {
     return taken;
   }
 
-  /// Mostly one of the first two, so that steps meet; the oddities stand behind them.
+  /// Mostly one of the first two, so that steps interact; odd names come after them.
   template <std::size_t count>
   Bytes one_of(const Bytes (&alphabet)[count]) {
     const u8 choice = byte();
@@ -135,7 +136,7 @@ std::string resource_list(Choices& choices) {
   return list + "]";
 }
 
-/// A frame or body with every member that its kind may have, most of the time.
+/// A frame or body, mostly with every member that its kind may have.
 std::string message(Choices& choices, Bytes type) {
   std::string text = "{ ";
   const u32 left_out = choices.below(64);  // mostly none
@@ -194,7 +195,7 @@ Config small_config(Choices& choices) {
 
 bool is_valid_ion(Bytes text) { return ion::validate(text, ion::depth_ceiling).ok(); }
 
-/// Plays the host: keeps what a host keeps, does what the actions say, and checks them.
+/// Plays the host: stores what a host stores, performs the actions, and checks them.
 class Host {
  public:
   explicit Host(const Config& config) : config_(config) { start(); }
@@ -223,7 +224,7 @@ class Host {
   Counts counts();
   void check_counts();
 
-  /// A client on a channel, at least at the time.
+  /// A client on a channel, at this time.
   struct Member {
     u32 client;
     Bytes token;
@@ -239,7 +240,7 @@ class Host {
   std::string twin_lines_;
 
   Millis now_ = 1'700'000'000'000;
-  Millis latest_ = 0;  // what the hub has seen
+  Millis latest_ = 0;  // as seen by the hub
   Millis timer_at_ = 0;
   u32 request_ = 0;
   bool is_answered_ = false;
@@ -343,7 +344,7 @@ void Host::perform(const Action& action) {
     case ActionTag::close:
       FUZZ_CHECK(open_.erase(action.close.client) == 1);
       FUZZ_CHECK(ion::is_utf8(action.close.reason) &&
-                 action.close.reason.size() <= 123);  // RFC 6455, 5.5
+                 action.close.reason.size() <= 123);  // RFC 6455 section 5.5
       attached_.erase(action.close.client);
       break;
     case ActionTag::set_timer:
@@ -363,7 +364,7 @@ void Host::step(Choices& choices) {
     case 2:
     case 3: {
       const u32 type = choices.byte();
-      if (type < 200) open(client);  // else perhaps one that is closed
+      if (type < 200) open(client);  // otherwise perhaps a closed one
       give_frame(client, message(choices, types[type % std::size(types)]));
       break;
     }
@@ -383,7 +384,7 @@ void Host::step(Choices& choices) {
       break;
     case 5:
       if (open_.erase(client) == 0 && choices.below(2) == 0)
-        break;  // now and then one the hub does not know
+        break;  // sometimes one the hub does not know
       attached_.erase(client);
       give(input::ClientClosed{client});
       break;
@@ -434,7 +435,7 @@ void Host::step(Choices& choices) {
     case 13:
       if (client < 3) {
         restart(choices.byte());
-        // Rows that no hub wrote: damaged, or another version's.
+        // Rows that no hub wrote: damaged, or of another version.
         if (choices.below(4) == 0) give_restore_token(choices);
         if (choices.below(4) == 0 && open_.insert(client).second) {
           is_tampered_ = true;
@@ -453,7 +454,7 @@ void Host::open(u32 client) {
   if (open_.insert(client).second) give(input::ClientOpened{client});
 }
 
-/// The way every real client takes.
+/// The sequence of every real client.
 void Host::join(u32 client, Choices& choices) {
   open(client);
   Member member{client, tokens[choices.below(4)], {}};
@@ -469,8 +470,8 @@ void Host::join(u32 client, Choices& choices) {
   joined_.push_back(std::move(member));
 }
 
-/// A few messages one after the other, so that they have to wait for the app server; or one the
-/// other way.
+/// A few messages in a row, so that they are queued for the app server; or one in the other
+/// direction.
 void Host::talk(Choices& choices) {
   if (joined_.empty()) return;
   const Member& member = joined_[choices.below(static_cast<u32>(joined_.size()))];
@@ -497,7 +498,7 @@ void Host::give_restore_token(Choices& choices) {
 }
 
 void Host::restore_token(Bytes key, u32 state, Millis expires_at, Bytes record) {
-  // Rows have one record for each key, and a hub is told of them once.
+  // The host has one record per key and passes it to a hub once.
   if (!stored_.emplace(key, TokenRow{state, expires_at, std::string(record)}).second) return;
   give(input::RestoreToken{state, expires_at, Exact(key), Exact(record)});
 }
@@ -518,14 +519,14 @@ void Host::restart(u8 returning) {
   attached_.clear();
   for (const auto& [key, row] : rows) {
     restore_token(key, row.state, row.expires_at, row.record);
-    FUZZ_CHECK(stored_.count(key) == 1);  // what a hub has written or accepted, a hub can read
+    FUZZ_CHECK(stored_.count(key) == 1);  // a hub can read what a hub has written or accepted
   }
   for (const u32 client : sockets) {
     if ((returning >> client & 1) == 0) continue;
     open_.insert(client);
     restore_client(client, records[client]);
   }
-  // Where every client comes back, everybody is subscribed to what they were.
+  // If every client comes back, all subscriptions are restored.
   if (open_ == sockets && !is_tampered_) FUZZ_CHECK(counts().topics == topics);
 }
 
@@ -551,7 +552,7 @@ void Host::check_counts() {
   const Counts found = counts();
   FUZZ_CHECK(found.clients == open_.size());
   FUZZ_CHECK(found.tokens == stored_.size());
-  FUZZ_CHECK(found.forwards <= in_flight_.size());  // the hub may have given some up
+  FUZZ_CHECK(found.forwards <= in_flight_.size());  // some may have timed out
 }
 
 void Host::leave_nothing() {
@@ -562,7 +563,7 @@ void Host::leave_nothing() {
     give(input::ClientClosed{client});
   }
   FUZZ_CHECK(counts().topics == 0);
-  // The timer alone must be enough: each one it fires is later than the one before.
+  // The timer alone must be enough: each one fires later than the one before.
   while (timer_at_ != 0) {
     now_ = std::max(now_, timer_at_);
     timer_at_ = 0;

@@ -1,6 +1,5 @@
-// The hub's ION reader against the independent one of ion::Value: the same verdict for every text,
-// and what is accepted survives printing. The pull interface, walked member by member, must see
-// what validate() sees.
+// The hub's ION reader against the independent reader of ion::Value: the same verdict for every
+// text, and printing preserves accepted texts. The pull interface must agree with validate().
 #include <string>
 
 #include "fuzz.hpp"
@@ -24,8 +23,7 @@ bool is_utf8_by_the_book(Bytes bytes) {
   return true;
 }
 
-/// Decoding agrees with ion::Value, and what the writer makes of the result is read as the same
-/// string.
+/// Decoding agrees with ion::Value, and the printed result is read as the same string.
 void check_string(const ion::Slice& slice) {
   FUZZ_CHECK(slice.escaped == (slice.raw.find('\\') != Bytes::npos));
   std::string decoded;
@@ -96,6 +94,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fuzz::Exact text(std::string_view(reinterpret_cast<const char*>(data), size));
   FUZZ_CHECK(ion::is_utf8(text) == is_utf8_by_the_book(text));
   check(text, 256);
-  check(text, static_cast<u32>(size % 8));  // the edge of the depth, without texts of 256 levels
+  check(text, static_cast<u32>(size % 8));  // the depth limit, without texts of 256 levels
   return 0;
 }

@@ -1,6 +1,7 @@
 // Runs a fuzz target over files, without libFuzzer: findings that became tests, and a smoke test
-// under every compiler. PROGRAM [--mutations N] FILE_OR_FOLDER...   N seeded mutations of each file
-// are run too (default 0)
+// with every compiler.
+//
+// PROGRAM [--mutations N] FILE_OR_FOLDER...   also runs N seeded mutations of each file (default 0)
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -32,7 +33,7 @@ void run(const std::string& bytes) {
   LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
 }
 
-/// mt19937 alone, no distributions: those differ between standard libraries.
+/// mt19937 only, no distributions: those differ between standard libraries.
 std::string mutate(std::string bytes, std::mt19937& random) {
   for (std::uint32_t rounds = 1 + random() % 4; rounds > 0; --rounds) {
     const std::size_t at = bytes.empty() ? 0 : random() % bytes.size();

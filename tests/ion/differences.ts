@@ -1,5 +1,5 @@
-// The written list of intended differences: texts that the npm reference reads and we refuse (docs/ion.md says why).
-// Nothing else may differ, and there is no text that we read and the reference refuses.
+// The list of intended differences: texts that the npm reference accepts and we reject (docs/ion.md
+// gives the reasons). Nothing else may differ, and we accept no text that the reference rejects.
 
 export const differences = {
   utf8: "bytes that are not UTF-8, which the reference reads as U+FFFD",
@@ -13,12 +13,12 @@ export type Difference = keyof typeof differences;
 
 export const depthMax = 256;
 
-// The tokens as the reference scans them; of \u it skips the next four characters, whatever they are.
+// The tokens as the reference scans them; after \u it skips four characters, whatever they are.
 const tokenPattern =
   /"(?:[^"\\]|\\u[^]{4}|\\[^u])*"|date:[^ \t\r\n,}\]]*|-Infinity|(?=[-0-9])-?(?:0|[1-9][0-9]*)?(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?|[{}[\]]/g;
 const numberPattern = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 
-/** Why we refuse a text that the reference accepts; empty: we must accept it too. */
+/** Why we reject a text that the reference accepts; empty: we must accept it, too. */
 export function intendedDifferences(bytes: Uint8Array): Set<Difference> {
   const found = new Set<Difference>();
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
@@ -66,7 +66,7 @@ function isStrictDate(text: string): boolean {
     (Number(offset.slice(1, 3)) > 23 || Number(offset.slice(4)) > 59)
   )
     return false;
-  // Local time must be a date in every time zone: a day inside the bounds. (Tests run in UTC.)
+  // A local time must be a date in every time zone: one day inside the bounds. (Tests run in UTC.)
   const isLocal = text.includes("T") && offset === undefined;
   return Math.abs(Date.parse(text)) <= 8.64e15 - (isLocal ? 86_400_000 : 0);
 }
@@ -75,7 +75,10 @@ function daysIn(year: number, month: number): number {
   return new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
 }
 
-/** A reference text as `ion::print` writes it: lone surrogates escaped, and a space after a date that is a map's key. */
+/**
+ * Converts a reference text to the form that `ion::print` writes: lone surrogates escaped, and a
+ * space after a date that is a map key.
+ */
 export function asWePrint(text: string): string {
   return text
     .replace(/\p{Surrogate}/gu, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)

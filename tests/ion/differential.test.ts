@@ -1,5 +1,5 @@
-// Our two readers and our printer against `@covenant-rpc/ion` from npm, on generated values and on spoiled texts.
-// ION_SEED=<number> and ION_COUNT=<number> repeat or lengthen a run.
+// Our two readers and our printer against `@covenant-rpc/ion` from npm, on generated values and on
+// mutated texts. ION_SEED=<number> and ION_COUNT=<number> repeat or lengthen a run.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import { generateValue, mutate } from "./generate.js";
 import { type Answer, checkNatively } from "./native.js";
 import { Random } from "./random.js";
 
-process.env["TZ"] = "UTC"; // dates without an offset are local time to the reference
+process.env["TZ"] = "UTC"; // the reference reads dates without an offset as local time
 
 const seed = Number(process.env["ION_SEED"] ?? 1);
 const count = Number(process.env["ION_COUNT"] ?? 20_000);
@@ -22,7 +22,7 @@ const corpus = readdirSync(corpusFolder)
   .filter((name) => name.endsWith(".ion"))
   .map((name) => ({ name, bytes: readFileSync(new URL(name, corpusFolder)) }));
 
-/** What the reference prints of what it reads; undefined: it refuses the text. */
+/** What the reference prints after reading the text; undefined: it rejects the text. */
 function referenceReprint(bytes: Uint8Array): string | undefined {
   let value: unknown;
   try {
@@ -33,7 +33,7 @@ function referenceReprint(bytes: Uint8Array): string | undefined {
   return ION.stringify(value);
 }
 
-/** The whole contract for one text. Returns why we differ, if we do and may. */
+/** The whole contract for one text. Returns the reason if we differ and are allowed to. */
 function compare(
   bytes: Uint8Array,
   answer: Answer,
@@ -116,7 +116,7 @@ test("on spoiled texts we accept what the reference accepts, with the same value
     for (const reason of reasons) ++seenReasons[reason];
   });
   t.diagnostic(`${JSON.stringify(seen)} intended differences: ${JSON.stringify(seenReasons)}`);
-  // A run that only sees one side tests nothing.
+  // A run in which only one side accepts or rejects tests nothing.
   assert.ok(seen.accepted > count / 20 && seen.refused > count / 20, JSON.stringify(seen));
 });
 

@@ -1,4 +1,4 @@
-// Makes values for ION to carry, and spoils texts.
+// Generates values that ION can carry, and mutates texts.
 import type { Random } from "./random.js";
 
 const dateMsMax = 8.64e15;
@@ -132,7 +132,7 @@ function generateKey(random: Random): string {
   const key = random.onceIn(3)
     ? generateString(random)
     : random.pick(["a", "b", "type", "data", "params"]);
-  return key === "__proto__" ? "proto" : key; // refused by both sides
+  return key === "__proto__" ? "proto" : key; // rejected by both sides
 }
 
 function generateDate(random: Random): Date {
@@ -159,7 +159,7 @@ function generateDate(random: Random): Date {
   }
 }
 
-/** Texts that change meaning where they land, more often than random bytes do. */
+/** Texts that change the meaning where they are inserted, more often than random bytes do. */
 const tokens = [
   "{",
   "}",
@@ -264,7 +264,7 @@ const badBytes = [
 
 const replaceable = /"(?:[^"\\]|\\.)*"|date:[^ ,}\]]*|[-+.0-9eE]+|[A-Za-z]+|[{}[\],:]/g;
 
-/** `text` with one to four small changes; `other` is what a splice takes its end from. */
+/** `text` with one to four small changes; `other` supplies the end for a splice. */
 export function mutate(random: Random, text: Buffer, other: Buffer): Buffer {
   let bytes = text;
   for (let i = random.pick([1, 1, 1, 1, 2, 3, 4]); i > 0; --i)
@@ -288,7 +288,7 @@ function mutateOnce(random: Random, bytes: Buffer, other: Buffer): Buffer {
     case 4:
       return put(bytes.subarray(at, at + 1 + random.below(30)));
     case 5: {
-      // Deeper by a level, or to about where depth_max is.
+      // One level deeper, or to about depth_max.
       const [start, end] = random.pick([
         ["[", "]"],
         ["map { 1: ", " }"],
@@ -303,7 +303,7 @@ function mutateOnce(random: Random, bytes: Buffer, other: Buffer): Buffer {
       ]);
     }
     default: {
-      // One token for another: what comes out is often still a document.
+      // Replaces one token by another: the result is often still a document.
       const found = [...bytes.toString("latin1").matchAll(replaceable)];
       if (found.length === 0) return put(random.pick(tokens));
       const token = random.pick(found);

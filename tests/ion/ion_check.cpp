@@ -1,7 +1,9 @@
 // Answers for the differential tests: one ION document per line of stdin, in hexadecimal digits,
 // one answer per line:
-//   <the hub's reader> TAB <ion::Value's reader> TAB <the value as ion::Value prints it; nothing
-//   where refused>
+//
+//   <the hub's reader> TAB <ion::Value's reader> TAB <the value as ion::Value prints it, or
+//   nothing>
+//
 // A reader's answer is `accept` or `reject: <why>`.
 #include <cstdio>
 #include <iostream>

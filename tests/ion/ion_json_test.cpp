@@ -1,4 +1,4 @@
-// The JSON subset of ION against nlohmann_json, on spoiled JSON texts. ION_SEED=<number> and
+// The JSON subset of ION against nlohmann_json, on mutated JSON texts. ION_SEED=<number> and
 // ION_COUNT=<number> repeat or lengthen a run.
 #include <doctest/doctest.h>
 
@@ -47,7 +47,7 @@ const std::vector<std::string> documents = {
     "\"text\"",
 };
 
-// No words that only ION has: `map`, `set`, `date:`, `NaN`, `Infinity`.
+// No words that exist only in ION: `map`, `set`, `date:`, `NaN`, `Infinity`.
 const std::vector<std::string> tokens = {
     "{",
     "}",
@@ -122,13 +122,13 @@ std::string mutate(Random& random) {
   return text;
 }
 
-/// Where nlohmann_json and ION disagree on purpose, or nlohmann_json has a way of its own.
+/// Cases in which nlohmann_json and ION disagree on purpose, or nlohmann_json deviates from JSON.
 bool is_known_difference(Bytes text) {
   const auto has = [&](Bytes part) { return text.find(part) != Bytes::npos; };
-  if (text.find('\0') != Bytes::npos) return true;  // nlohmann_json: the end of the text
+  if (text.find('\0') != Bytes::npos) return true;  // nlohmann_json: end of text
   if (text.starts_with("\xEF\xBB\xBF"))
-    return true;               // a byte order mark: nlohmann_json skips it, ION refuses it
-  for (const char c : text) {  // inside a string: ION reads what its reference reads
+    return true;               // a byte order mark: nlohmann_json skips it, ION rejects it
+  for (const char c : text) {  // inside a string: ION accepts what its reference accepts
     if (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') return true;
   }
   u32 depth = 0;
@@ -150,15 +150,14 @@ bool is_known_difference(Bytes text) {
   }
   if (deepest > depth_max) return true;  // nlohmann_json has no limit
   if (has("\\ud") || has("\\uD"))
-    return true;  // a lone surrogate: ION keeps it, nlohmann_json refuses it
+    return true;  // a lone surrogate: ION keeps it, nlohmann_json rejects it
   if (has("__proto__") || has("constructor") || has("prototype")) return true;
   const auto parsed =
-      ion::parse(text, {depth_max});  // 1e400: infinity in ION, refused by nlohmann_json
+      ion::parse(text, {depth_max});  // 1e400: infinity in ION, rejected by nlohmann_json
   return parsed.ok() && ion::print(*parsed.value).find("Infinity") != Bytes::npos;
 }
 
-/// nlohmann_json keeps whole numbers as 64-bit integers, ION knows doubles: up to 15 digits both
-/// are exact.
+/// nlohmann_json keeps integers as 64-bit integers, ION as doubles: up to 15 digits both are exact.
 bool has_long_number(Bytes text) {
   std::size_t run = 0;
   for (const char c : text) {
@@ -196,7 +195,7 @@ TEST_CASE(
     }
     ++(expected ? accepted : refused);
     if (!expected || has_long_number(text)) continue;
-    // The same value too: what we print is JSON for the same data.
+    // The same value, too: what we print is JSON for the same data.
     const std::string printed = ion::print(*ion::parse(text, {depth_max}).value);
     if (json::parse(printed) != json::parse(text)) {
       CAPTURE(text);

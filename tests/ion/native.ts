@@ -1,4 +1,4 @@
-// Asks the native program `ion_check`, which holds both of our readers.
+// Queries the native program `ion_check`, which contains both of our readers.
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -8,11 +8,11 @@ const program =
   fileURLToPath(new URL("../../build/native/ion_check", import.meta.url));
 
 export interface Answer {
-  /** `accept` or `reject: why`: the reader that the hub uses. */
+  /** `accept` or `reject: why`: the reader of the hub. */
   core: string;
-  /** The same of `ion::Value`. */
+  /** The same for `ion::Value`. */
   value: string;
-  /** What `ion::print` makes of the value; empty where it was refused. */
+  /** The value as `ion::print` prints it; empty if it was rejected. */
   printed: string;
 }
 

@@ -7,7 +7,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A whole number in [0, 2^32): mulberry32, good enough to choose test cases. */
+  /** An integer in [0, 2^32): mulberry32, good enough to choose test cases. */
   u32(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -16,7 +16,7 @@ export class Random {
     return (t ^ (t >>> 14)) >>> 0;
   }
 
-  /** A whole number in [0, limit). */
+  /** An integer in [0, limit). */
   below(limit: number): number {
     return Math.floor((this.u32() / 2 ** 32) * limit);
   }

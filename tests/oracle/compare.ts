@@ -1,19 +1,19 @@
-// Plays a conversation to both sides, finds the first step they differ in, and makes a conversation that differs short.
+// Plays a conversation to both sides, finds the first step at which they differ, and shrinks it.
 import { all, type Difference } from "./differences.ts";
 import { type Deliver, Ours } from "./ours.ts";
 import { Reference } from "./reference.ts";
 import { type Step, show } from "./script.ts";
 
 export interface Options {
-  /** What the reference is corrected by; all that is on the list, unless said otherwise. */
+  /** The allowed corrections of the reference; all of the list unless given. */
   readonly allowed?: readonly Difference[];
-  /** Makes what stands between our module and its clients, anew for each conversation. */
+  /** Creates the stage between our module and its clients, for each conversation. */
   readonly deliver?: () => Deliver;
-  /** The limits of our module that are not to have their default. */
+  /** Limits of our module that differ from their defaults. */
   readonly limits?: Readonly<Record<string, number>>;
-  /** In place of our module. */
+  /** Replaces our module. */
   readonly module?: WebAssembly.Module;
-  /** Counts, per difference, how often it came up. */
+  /** Counts how often each difference occurred. */
   readonly met?: Map<Difference, number>;
 }
 
@@ -23,7 +23,7 @@ export interface Finding {
   readonly ours: string;
 }
 
-/** undefined: both sides were the same from beginning to end. */
+/** undefined: both sides were equal from beginning to end. */
 export async function compare(
   steps: readonly Step[],
   { allowed = all, deliver, limits, module, met }: Options = {},
@@ -40,7 +40,7 @@ export async function compare(
   return finding;
 }
 
-/** Drops steps, in ever smaller pieces, as long as the two sides differ without them. */
+/** Drops steps, in ever smaller pieces, while the two sides still differ. */
 export async function shrink(steps: readonly Step[], options: Options = {}): Promise<Step[]> {
   let kept = [...steps];
   for (let size = kept.length; size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
@@ -59,7 +59,7 @@ export async function shrink(steps: readonly Step[], options: Options = {}): Pro
   return kept;
 }
 
-/** A conversation that differs, for a reader. */
+/** Formats a conversation that differs, for a reader. */
 export function explain(steps: readonly Step[], { at, reference, ours }: Finding): string {
   const played = steps
     .slice(0, at + 1)

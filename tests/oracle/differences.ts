@@ -1,9 +1,11 @@
-// The written list of intended differences between the reference Sidekick (`@covenant-rpc/server` 2.3) and ours, each with its reason.
-// Nothing else may differ. The reference of the oracle (reference.ts) is npm's code; where an entry stands in `allowed`, and only there, it is corrected to what
-// the entry says. So an entry is exact: with it the two sides are equal, without it they are not (oracle.test.ts shows both, for each).
+// The list of intended differences between the reference Sidekick (`@covenant-rpc/server` 2.3) and
+// ours, each with its reason. Nothing else may differ. The oracle's reference (reference.ts) is
+// npm's code. Where an entry in `allowed` applies, and only there, the reference is corrected to
+// what the entry says. So an entry is exact: with it the two sides are equal, without it they are
+// not (oracle.test.ts shows both, for each).
 
 export const differences = {
-  // What is read.
+  // Input.
   strictIon:
     "what docs/ion.md lists as refused by us (numbers, escapes, dates, depth) is a malformed message",
   resourcesIon:
@@ -16,7 +18,7 @@ export const differences = {
   tokenText: "a token that is empty, or holds half a surrogate pair, is refused",
   ping: "a ping is answered; to the reference it is a malformed message",
 
-  // What is told.
+  // Output.
   wording: "errors are worded to be understood: what was expected, what came, where",
   unknownChannel:
     '"unknown" is what an error names without a channel, everywhere; the reference has "???unknown", too',

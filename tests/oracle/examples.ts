@@ -1,4 +1,4 @@
-// For each intended difference one conversation whose last step shows it, and nothing else.
+// One conversation for each intended difference. Its last step shows this difference and no other.
 import type { Difference } from "./differences.ts";
 import type { Step } from "./script.ts";
 

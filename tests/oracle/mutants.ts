@@ -1,5 +1,6 @@
-// Our module with a bug in its core: one of the simulator's mutations (tests/sim/mutations), built as scripts/build builds the module for WASI
-// hosts, but for the one changed file. What else it links is what that build has left in build/wasi.
+// Our module with a bug in its core: one of the simulator's mutations (tests/sim/mutations), built
+// as scripts/build builds the module for WASI hosts, except for the one changed file. Everything
+// else is linked from build/wasi.
 import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,7 +14,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const build = join(root, "build/wasi");
 const run = promisify(execFile);
 
-/** How ninja makes the module: a command line each. */
+/** The commands with which ninja builds the module, one per line. */
 async function commands(): Promise<string[]> {
   const { stdout } = await run("ninja", ["-C", build, "--quiet", "-t", "commands", "sidekick"], {
     maxBuffer: 1 << 24,
@@ -21,15 +22,16 @@ async function commands(): Promise<string[]> {
   return stdout.trim().split("\n");
 }
 
-/** The module with `tests/sim/mutations/<name>.patch` applied. */
+/** Builds the module with `tests/sim/mutations/<name>.patch` applied. */
 export async function mutant(name: string): Promise<WebAssembly.Module> {
   const patch = join(root, "tests/sim/mutations", `${name}.patch`);
   const source = /^--- a\/(.*)$/m.exec(readFileSync(patch, "utf8"))![1]!;
   const all = await commands();
-  // By the end of its path: CMake keeps the one that the clone was entered by, which may have a link in it.
+  // By the end of its path: CMake keeps the path by which the clone was entered, which may contain
+  // a link.
   const compile = all.find((command) => command.endsWith(`/${source}`))!;
   const object = / -o (\S+) -c /.exec(compile)![1]!;
-  const link = all.at(-1)!.split(" && ")[1]!; // what follows makes it small, and checks it
+  const link = all.at(-1)!.split(" && ")[1]!; // the commands that follow shrink and check it
   const folder = mkdtempSync(join(tmpdir(), "sidekick-mutant-"));
   try {
     const mutated = join(folder, basename(source));

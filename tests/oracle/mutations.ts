@@ -1,10 +1,13 @@
-// Bugs put between our module and everybody else, to see that the oracle is not blind. A bug strikes rarely, so that it has to be looked for.
+// Bugs injected between our module and everything else, to show that the oracle detects them. A bug
+// strikes rarely, so that it takes a search to find it.
 import type { Deliver, Sent } from "./ours.ts";
 
-/** One message in so many. */
+/** One message in this many. */
 const rarity = 20;
 
-/** A bug that does to a message, now and then, what `strike` says; `last` is the message before it, of whatever step. */
+/**
+ * A bug that sometimes applies `strike` to a message; `last` is the previous message, of any step.
+ */
 function nowAndThen(
   strike: (message: Sent, last: Sent | undefined) => readonly Sent[],
 ): () => Deliver {
@@ -27,7 +30,7 @@ function replaced(message: Sent, from: RegExp, to: string): Sent {
   };
 }
 
-/** Each makes the bug anew, for one conversation. */
+/** Each function creates the bug for one conversation. */
 export const mutations: Readonly<Record<string, () => Deliver>> = {
   "drops a message": nowAndThen(() => []),
   "doubles a message": nowAndThen((message) => [message, message]),

@@ -1,5 +1,5 @@
-// The numbers of docs/protocol.md that the reference is corrected to. Written out, and not taken from what is generated from limits.def: a
-// default that is wrong there must be seen here.
+// The numbers of docs/protocol.md to which the reference is corrected. Written out instead of
+// generated from limits.def, so that a wrong default there is detected here.
 export const NUMBERS = {
   token_bytes_max: 256,
   channel_bytes_max: 256,

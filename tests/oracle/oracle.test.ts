@@ -1,4 +1,5 @@
-// The oracle itself, briefly: equal conversations, each difference shown to be one, and bugs of ours caught. Long runs: run.ts.
+// The oracle itself, briefly: equal conversations, a proof for each difference, and detection of
+// our bugs. Long runs: run.ts.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -77,7 +78,7 @@ for (const [name, deliver] of Object.entries(mutations)) {
     isCaught({ deliver }));
 }
 
-// The module itself with other rules than those the reference is corrected to.
+// The module with other limits than those the reference is corrected to.
 const otherRules = [
   { token_resume_ms: 0 },
   { token_resume_ms: 60_010 },
@@ -95,7 +96,8 @@ for (const limits of otherRules) {
   test(`a module with ${JSON.stringify(limits)} is caught`, () => isCaught({ limits }));
 }
 
-// The module with a bug inside: mutations of the core that the simulator catches, too (tests/sim/mutations).
+// The module with a bug inside: mutations of the core that the simulator detects, too
+// (tests/sim/mutations).
 for (const name of ["subscribed_only", "own_context", "forward_order", "one_holder"]) {
   test(`a module whose core has the bug ${name} is caught, and the conversation becomes short`, async () =>
     isCaught({ module: await mutant(name) }));

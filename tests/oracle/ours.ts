@@ -1,4 +1,4 @@
-// Our side: the module and the smallest host there can be, on a clock that only the conversation moves.
+// Our side: the module and a minimal host, on a clock that only the conversation moves.
 import { readFileSync } from "node:fs";
 import type { Action, Input } from "../../worker/src/module/index.ts";
 import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
@@ -6,12 +6,15 @@ import { readDefaultModule } from "../../worker/src/node/server.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
 
-/** SIDEKICK_MODULE, or the module that the package ships. */
+/** SIDEKICK_MODULE, or the module in the package. */
 const path = process.env["SIDEKICK_MODULE"];
 const ordinary = path === undefined ? readDefaultModule() : compileModuleSync(readFileSync(path));
 const secret = "oracle";
 
-/** The kinds of error that both sides have, each worded in its own way; what is not here is the app server's own text. */
+/**
+ * The errors that both sides have, worded differently by each; any other text is the app server's
+ * own.
+ */
 const wordings: readonly (readonly [RegExp, string])[] = [
   [/^invalid token: /, "<invalid token>"],
   [/^the token was issued for another channel or other params$/, "<other channel>"],
@@ -29,7 +32,10 @@ export interface Sent {
   readonly bytes: Uint8Array;
 }
 
-/** What stands between our module and everybody else, for the messages of one step: where a bug is put in, to see whether it is caught. */
+/**
+ * The stage between our module and everything else, for the messages of one step: bugs are injected
+ * here.
+ */
 export type Deliver = (messages: readonly Sent[]) => readonly Sent[];
 
 export class Ours {
@@ -42,7 +48,7 @@ export class Ours {
   #seen = new Seen();
   #sent: Sent[] = [];
 
-  /** @param limits those that are not to have their default, as in docs/protocol.md */
+  /** @param limits limits that differ from their defaults, as in docs/protocol.md */
   constructor(
     deliver: Deliver = (messages) => messages,
     limits: Readonly<Record<string, number>> = {},
@@ -58,7 +64,7 @@ export class Ours {
   play(step: Step): string {
     this.#seen = new Seen();
     this.#sent = [];
-    // No two steps at once: what is due at the same time has no order that anybody promised.
+    // Never two steps at the same time: the order of simultaneous deadlines is unspecified.
     this.#now += step.do === "wait" ? step.ms + 1 : 1;
     if (step.do === "close" && this.#clients.delete(step.client))
       this.#handle({ type: "client_closed", client: step.client });
@@ -96,7 +102,7 @@ export class Ours {
     return this.#seen.text();
   }
 
-  /** Fires the timer, and gives up on forwards, as a host does. */
+  /** Fires the timer and times out forwards, as a host does. */
   #expire(): void {
     const stillOpen = this.#open.filter(({ deadline }) => deadline > this.#now);
     this.#open.splice(0, Infinity, ...stillOpen);

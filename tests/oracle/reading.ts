@@ -1,4 +1,5 @@
-// What the entries of differences.ts about reading come down to: which texts and names we refuse that the reference takes.
+// The entries of differences.ts about input: the texts and names that we reject and the reference
+// accepts.
 import ION from "@covenant-rpc/ion";
 
 import { intendedDifferences } from "../ion/differences.ts";
@@ -9,7 +10,7 @@ export interface Room {
   readonly params: Readonly<Record<string, string>>;
 }
 
-/** Any message of either wire, as far as it is one. */
+/** Any message of either wire, as far as it is a message. */
 export interface Message extends Partial<Room> {
   readonly type?: string;
   readonly token?: string;
@@ -17,7 +18,10 @@ export interface Message extends Partial<Room> {
   readonly resources?: readonly string[];
 }
 
-/** A function that remembers what it has said of the latest texts: a message goes to many clients, and shrinking repeats everything. */
+/**
+ * A function that caches its results for the latest texts: a message goes to many clients, and
+ * shrinking repeats everything.
+ */
 function remembering<T>(ask: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>();
   return (text) => {
@@ -30,7 +34,7 @@ function remembering<T>(ask: (text: string) => T): (text: string) => T {
   };
 }
 
-/** What npm's reader reads; nobody may change the value. */
+/** The result of npm's reader; callers must not change it. */
 export const ionOf = remembering((text): { value: unknown } | { error: unknown } => {
   try {
     return { value: ION.parse(text) };
@@ -39,12 +43,14 @@ export const ionOf = remembering((text): { value: unknown } | { error: unknown }
   }
 });
 
-/** For a text that the reference reads; tests/ion holds the same list against our readers. */
+/** For a text that the reference reads; tests/ion checks our readers against the same list. */
 export const isIonToUs = remembering((text) => intendedDifferences(Buffer.from(text)).size === 0);
 
 const known = ["type", "token", "channel", "params", "data", "context", "resources"];
 
-/** Whether a known member of the object that a text is stands twice in it, or a param in its params. */
+/**
+ * Returns whether a known member of the object in the text is duplicate, or a param in its params.
+ */
 export const hasTwice = remembering((text): { member: boolean; param: boolean } => {
   const members: string[] = [];
   const params: string[] = [];

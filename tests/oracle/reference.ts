@@ -1,6 +1,7 @@
-// The reference's side: `Sidekick` and `httpSidekickToServer` as npm ships them, in a host that does what its own webserver does with frames
-// and bodies (webserver.test.ts holds it against that webserver), with the allowed differences corrected at its edges. All state that decides
-// anything is the reference's own; what is kept here beside it is what the reference forgets: who holds a token, since when, and its queue.
+// The reference's side: npm's `Sidekick` and `httpSidekickToServer`, in a host that handles frames
+// and bodies as npm's own webserver does (webserver.test.ts compares it with that webserver), with
+// the allowed differences corrected at its edges. All deciding state is the reference's own. This
+// file adds only what the reference forgets: who holds a token, since when, and its queue.
 import { STATUS_CODES } from "node:http";
 
 import { channelConnectionPayload, serverMessageSchema } from "@covenant-rpc/core/channel";
@@ -47,7 +48,7 @@ interface Flight {
 
 interface Client {
   readonly number: number;
-  /** Per topic the tokens it is subscribed with; "" stands for a resource. */
+  /** Per topic the tokens subscribed to it; "" stands for a resource. */
   readonly topics: Map<string, Set<string>>;
 }
 
@@ -83,7 +84,7 @@ const nobodysToken = "\0nobody's";
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Reference {
-  /** How often each difference came up, allowed or not. */
+  /** Counts how often each difference occurred, allowed or not. */
   readonly met = new Map<Difference, number>();
   readonly #allowed: ReadonlySet<Difference>;
   readonly #sidekick: Sidekick;
@@ -94,7 +95,7 @@ export class Reference {
   readonly #open: Flight[] = [];
   #now = 1_700_000_000_000;
   #seen = new Seen();
-  /** The token and the room that the reference is at work on: its callbacks do not say. */
+  /** The token and the room that the reference is working on: its callbacks do not say. */
   #token: Token | undefined;
   #room: Room | undefined;
 
@@ -105,7 +106,7 @@ export class Reference {
       async (topic, message) => this.#publish(topic, message as Told),
       toAppServer as never,
       "slient" as never,
-    ); // its spelling
+    ); // as spelled
     this.#state = (this.#sidekick as unknown as { state: State }).state;
   }
 
@@ -123,22 +124,22 @@ export class Reference {
     return this.#seen.text();
   }
 
-  /** Whether a difference is at work here, and allowed: then the reference is corrected. */
+  /** Whether a difference applies here and is allowed: then the reference is corrected. */
   #as(difference: Difference, isAtWork: boolean): boolean {
     if (!isAtWork) return false;
     this.met.set(difference, (this.met.get(difference) ?? 0) + 1);
     return this.#allowed.has(difference);
   }
 
-  // Reading: what the reference's webserver does with a frame or a body.
+  // Input: what the reference's webserver does with a frame or a body.
 
-  /** undefined: not readable. */
+  /** undefined: unreadable. */
   #parsed(text: string): unknown {
     const read = ionOf(text);
     return "error" in read || this.#as("strictIon", !isIonToUs(text)) ? undefined : read.value;
   }
 
-  /** Whether we refuse a message that the reference reads. */
+  /** Returns whether we reject a message that the reference accepts. */
   #isRefused(text: string, message: Message): boolean {
     const { token, params } = message;
     if (
@@ -161,7 +162,7 @@ export class Reference {
       return this.#tell(client, { type: "pong" });
     const message = v.parseSafe(parsed as Message, sidekickIncomingMessageSchema) as Message | null;
     if (message === null) return this.#refuse(client, parsed, text);
-    // What a kind of message does not need is not looked at, whatever it is.
+    // Members that a kind of message does not need are not checked.
     const needed: Message =
       message.type === "send"
         ? message
@@ -335,7 +336,7 @@ export class Reference {
     }
   }
 
-  // The reference at work, and what it calls.
+  // The reference at work, and its callbacks.
 
   #hand(client: Client, message: Message, token?: Token): void {
     this.#token = token;
@@ -437,7 +438,7 @@ export class Reference {
     return own !== undefined && this.#as("ownWords", true) ? { channel, params, ...own } : result;
   }
 
-  /** The reference calls the global fetch as soon as it is told to send, and it has no other way out. */
+  /** The reference calls the global fetch as soon as it is told to send; it has no other output. */
   #fetching<T>(body: () => T): T {
     const real = globalThis.fetch;
     globalThis.fetch = ((_url: string, init: { body: string }) =>
@@ -469,7 +470,7 @@ export class Reference {
       });
   }
 
-  /** What has waited too long: forwards in the order in which they went, and free tokens. */
+  /** Everything due: forwards in the order in which they were sent, and free tokens. */
   async #expire(): Promise<void> {
     for (;;) {
       const due = this.#open.find((flight) => flight.deadline <= this.#now);

@@ -1,5 +1,6 @@
-// Random conversations through the reference and through our module, for as long as is asked:
-//   node --import tsx tests/oracle/run.ts --seeds 100000 [--from 1] [--findings 3]      SEED=17 node --import tsx tests/oracle/run.ts
+// Random conversations through the reference and through our module, for as long as requested:
+//   node --import tsx tests/oracle/run.ts --seeds 100000 [--from 1] [--findings 3]
+//   SEED=17 node --import tsx tests/oracle/run.ts
 import { parseArgs } from "node:util";
 
 import { compare, explain, shrink } from "./compare.ts";

@@ -1,6 +1,7 @@
-// A conversation: what clients and the app server do, step by step, and a generator of them. One seed gives one conversation.
-// It guesses who holds which token, but knows nothing of what either Sidekick answers: a step that makes no sense (a frame of a closed client) is skipped by both sides,
-// so that any step may be dropped while a conversation is shrunk.
+// A conversation: the steps of clients and the app server, and a generator for them. One seed gives
+// one conversation. The generator guesses who holds which token, but knows nothing of either
+// Sidekick's answers. Both sides skip a step that makes no sense (such as a frame of a closed
+// client), so that shrinking can drop any step.
 import ION from "@covenant-rpc/ion";
 
 import { asWePrint } from "../ion/differences.ts";
@@ -11,7 +12,10 @@ export type Step =
   | { readonly do: "open" | "close"; readonly client: number }
   | { readonly do: "frame"; readonly client: number; readonly text: string }
   | { readonly do: "post"; readonly path: string; readonly body: string }
-  /** The app server answers one of the forwards it has not answered yet, counted from the longest waiting; status 0: it breaks off. */
+  /**
+   * The app server answers one of its unanswered forwards, counted from the oldest; status 0: it
+   * closes the connection.
+   */
   | {
       readonly do: "answer";
       readonly forward: number;
@@ -43,7 +47,7 @@ interface Room {
 }
 
 const channels = ["chat", "chat", "chat", "news", "a/b", "é", ""];
-// Some are the same but for their order, some are written alike where nothing is escaped.
+// Some differ only in order; some look alike if nothing is escaped.
 const paramSets: readonly Params[] = [
   {},
   { room: "1" },
@@ -74,10 +78,10 @@ const answers: readonly (readonly [status: number, body: string])[] = [
   [503, `{ "message": "asleep", "fault": "sidekick" }`],
 ];
 
-/** Just before something is due, and just after: some steps come in between, a millisecond each. */
+/** Just before a deadline, and just after: some steps come in between, one millisecond each. */
 const waits = [1000, 29_990, 30_000, 59_990, 60_000, 299_990, 300_000];
 
-/** What the reference reads, and we read only in part: docs/ion.md. */
+/** ION that the reference accepts and we accept only in part: docs/ion.md. */
 const looseValues = [
   "1.",
   "-",
@@ -90,7 +94,10 @@ const looseValues = [
   "date:2024-02-29",
 ];
 
-/** How often each kind of step comes; drawn anew for each conversation, so that some do much of one thing and none of another. */
+/**
+ * The frequency of each kind of step; drawn for each conversation, so that some have much of one
+ * kind and none of another.
+ */
 type Kind =
   | "subscribe"
   | "unsubscribe"
@@ -123,7 +130,7 @@ class Generator {
 
   constructor(seed: number) {
     this.#random = new Random(seed);
-    // Mulberry's first numbers of neighbouring seeds are well apart; each weight is often 0.
+    // Mulberry's first numbers for neighboring seeds are far apart; each weight is often 0.
     const weight = (usual: number): number =>
       this.#random.pick([0, usual, usual, usual, 3 * usual]);
     this.#weights = {
@@ -246,7 +253,7 @@ class Generator {
     };
   }
 
-  /** Mostly by the client that used the token before, so that conversations get somewhere. */
+  /** Mostly by the client that used the token before, so that conversations make progress. */
   #use(message: { readonly type: string; readonly token: string } & Partial<Room>): Step {
     const user = this.#users.get(message.token);
     const client =
@@ -270,7 +277,7 @@ class Generator {
     };
   }
 
-  /** What no Covenant client sends. */
+  /** Messages that no Covenant client sends. */
   #odd(): Step {
     const random = this.#random;
     const message: Record<string, unknown> = random.pick([
@@ -328,7 +335,10 @@ class Generator {
     return { do: "frame", client: this.#client(), text };
   }
 
-  /** Often as the npm client writes it, sometimes as JSON.stringify does, or with its members in another order. */
+  /**
+   * Often as the npm client prints it, sometimes as JSON.stringify does, or with its members in
+   * another order.
+   */
   #written(value: Record<string, unknown>): string {
     const entries = Object.entries(value);
     if (this.#random.onceIn(4)) entries.reverse();
@@ -360,11 +370,12 @@ class Generator {
   #token(): string {
     if (this.#random.onceIn(40))
       return this.#random.pick(["nobody's", "", "t\ud800", "t".repeat(256), "t".repeat(257)]);
-    // The first is taken as often as all others together: what happens to one token often is where the trouble is.
+    // The first token is used as often as all others together: problems show when much happens to
+    // one token.
     return this.#random.onceIn(2) ? "t1" : this.#random.pick(tokens);
   }
 
-  /** Mostly one that is believed to be registered, or nearly all would be refused. */
+  /** Mostly a token that is probably registered; otherwise nearly all would be rejected. */
   #registered(): string {
     return this.#rooms.size === 0 || this.#random.onceIn(8)
       ? this.#token()

@@ -1,11 +1,15 @@
-// What is seen of a Sidekick after one step, written so that equal texts mean the same to whoever receives it.
-// Members of messages and params are sorted, for their order says nothing; data and context are printed as they were read.
+// The observable result of one step, normalized so that equal texts mean the same to the receiver.
+// Members of messages and params are sorted, since their order has no meaning; data and context are
+// printed as they were read.
 import ION from "@covenant-rpc/ion";
 
 import { asWePrint } from "../ion/differences.ts";
 import { ionOf } from "./reading.ts";
 
-/** What one step brought: per client its messages in order, what the app server got in order, and how a POST was answered. */
+/**
+ * The result of one step: per client its messages in order, the app server's requests in order, and
+ * the answer to a POST.
+ */
 export class Seen {
   readonly #lines = new Map<string, string[]>();
 
@@ -23,7 +27,7 @@ export class Seen {
   }
 }
 
-/** A message or a forward as it came over the wire. */
+/** A message or a forward as received from the wire. */
 export function readable(
   bytes: Uint8Array,
   wording: (text: string) => string = (text) => text,

@@ -1,5 +1,6 @@
-// The oracle's reference runs in this process and on a clock of its own. Here it is held against the webserver that npm ships, over real
-// sockets: without corrections both must be the same, or the oracle compares with something that nobody uses.
+// The oracle's reference runs in this process and on its own clock. This test compares it with the
+// webserver that npm ships, over real sockets. Without corrections both must be equal; otherwise
+// the oracle would compare with something that nobody uses.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import * as http from "node:http";
@@ -53,7 +54,8 @@ class Webserver {
   }
 
   async stop(): Promise<void> {
-    // A forward that breaks off would be an unhandled rejection: the reference does not catch it.
+    // A forward whose connection breaks would be an unhandled rejection: the reference does not
+    // catch it.
     for (const response of this.#open) response.writeHead(204).end();
     for (const { ws } of this.#sockets.values()) ws.terminate();
     await new Promise((resolve) => this.#appServer.close(resolve));
@@ -61,7 +63,7 @@ class Webserver {
     await new Promise((resolve) => this.#sidekick.close(resolve));
   }
 
-  /** As Reference.play; `expected` is only how it knows what to wait for. */
+  /** Like Reference.play; `expected` only tells it what to wait for. */
   async play(step: Step, expected: string): Promise<string> {
     const seen = new Seen();
     if (step.do === "open") await this.#openSocket(step.client);
@@ -93,7 +95,7 @@ class Webserver {
     return seen.text();
   }
 
-  /** All that has come before the answer to a frame that is certain to be answered. */
+  /** Everything received before the answer to a frame that is certain to be answered. */
   async #received({ ws, received }: Socket): Promise<Buffer[]> {
     const before = received.length;
     ws.send("{{{");
@@ -118,7 +120,7 @@ class Webserver {
   }
 }
 
-/** Bounded, so that what never comes is seen as a difference; generously, for a busy machine. */
+/** Bounded, so that a missing message shows as a difference; generously, for a busy machine. */
 async function until(isTrue: () => boolean): Promise<void> {
   for (const end = performance.now() + 60_000; !isTrue() && performance.now() < end; )
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -127,7 +129,7 @@ async function until(isTrue: () => boolean): Promise<void> {
 test("the oracle's reference, uncorrected, does what npm's own webserver does", async (t) => {
   t.mock.method(console, "log", () => {}); // its log cannot be turned off
   for (let seed = first; seed < first + 12; ++seed) {
-    // An app server that breaks off would end the process that this test runs in.
+    // A broken connection of the app server would end the process that runs this test.
     const steps = generate(seed)
       .filter((step) => step.do !== "answer" || step.status !== 0)
       .slice(0, 60);

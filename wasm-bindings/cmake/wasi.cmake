@@ -1,5 +1,6 @@
-# Toolchain file for WASI. With WASI_SDK_PREFIX set (wasi-sdk's own convention) the sdk is used, otherwise clang-19 and wasi-libc from
-# Debian. CMake 3.25 has no Platform/WASI.cmake, so the system is declared generic.
+# Toolchain file for WASI. Uses the wasi-sdk if WASI_SDK_PREFIX is set (its own convention),
+# otherwise clang-19 and wasi-libc from Debian. CMake 3.25 has no Platform/WASI.cmake, so the system
+# is declared generic.
 set(CMAKE_SYSTEM_NAME Generic)
 set(CMAKE_SYSTEM_PROCESSOR wasm32)
 if(DEFINED ENV{WASI_SDK_PREFIX})

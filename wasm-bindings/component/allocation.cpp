@@ -1,5 +1,5 @@
-// The raw module's heap (allocator.cpp) under the names that the generated code and a component's
-// callers use.
+// Exposes the raw module's heap (allocator.cpp) under the names that the generated code and a
+// component's callers use.
 #include <cstddef>
 #include <cstring>
 #include <new>
@@ -10,8 +10,8 @@ extern "C" {
 void* malloc(std::size_t size) { return operator new(size); }
 void free(void* memory) { operator delete(memory); }
 
-// Takes the place of the generated one, which is weak and does not pass on the old size: our heap
-// has no realloc.
+// Replaces the generated one, which is weak and does not pass the old size on: our heap has no
+// realloc.
 __attribute__((export_name("cabi_realloc"))) void* cabi_realloc(void* old, std::size_t old_size,
                                                                 std::size_t alignment,
                                                                 std::size_t size) {

@@ -1,6 +1,6 @@
-// The border as a WIT interface (wit/sidekick.wit): translates between what wit-bindgen made of it
-// and the core's types. Decides nothing. Every text is copied, as the component model wants it: the
-// raw module (sidekick_abi.h) is for whoever counts microseconds.
+// The border as a WIT interface (wit/sidekick.wit): translates between wit-bindgen's types and the
+// core's. Decides nothing. Every text is copied, as the component model requires; for less overhead
+// use the raw module (sidekick_abi.h).
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -42,7 +42,7 @@ Bytes view(const sidekick_string_t& text) {
   return Bytes(reinterpret_cast<const char*>(text.ptr), text.len);
 }
 
-/// A copy for the caller, who frees it by way of the generated code. Empty lists have no memory.
+/// A copy for the caller, who frees it through the generated code. Empty lists have no memory.
 template <class T>
 T* copied(const T* from, std::size_t count) {
   if (count == 0) return nullptr;
@@ -62,7 +62,7 @@ void give(sidekick_list_u32_t& to, std::span<const u32> ids) {
 }
 
 Input decode_input(const WIT(input_t) & from_wit) {
-  // A case without fields has no member in the union: only a dependent name may be asked for.
+  // A case without fields has no member in the union: only a dependent name may refer to it.
   auto decode = [](const auto& cases, u8 number) -> Input {
     switch (static_cast<InputCase>(number)) {
 #define SIDEKICK_U32(field) it.field = from.field;
@@ -103,8 +103,8 @@ void encode_action(WIT(action_t) & to_wit, const Action& action) {
 
 }  // namespace
 
-// The generated code insists on an object file with the world's type, which scripts/make-component
-// adds from the WIT text instead.
+// The generated code requires an object file with the world's type; scripts/make-component adds it
+// from the WIT text instead.
 extern "C" void __component_type_object_force_link_sidekick() {}
 
 bool WIT(static_hub_open)(sidekick_string_t* config_text, WIT(own_hub_t) * hub,
@@ -135,7 +135,8 @@ void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) *
   *to = {nullptr, self->actions.size()};
   if (to->len > 0) to->ptr = static_cast<WIT(action_t)*>(std::malloc(to->len * sizeof *to->ptr));
   for (u32 i = 0; i < to->len; ++i) encode_action(to->ptr[i], self->actions[i]);
-  WIT(input_free)(from);  // last: a callee owns what it is given, and the actions may point into it
+  WIT(input_free)(
+      from);  // last: the callee owns its arguments, and the actions may point into them
 }
 
 uint32_t WIT(method_hub_body_bytes_max)(WIT(borrow_hub_t) self, sidekick_list_u8_t* method,

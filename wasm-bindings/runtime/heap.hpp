@@ -1,8 +1,8 @@
-// The module's heap. Blocks lie side by side; a freed block joins its free neighbours at once, and
-// free blocks are listed by size, eight steps to each doubling, so both verbs take constant time.
-// Why our own: the toolchains' allocators are several times this size and differ from each other,
-// and a hub should use the same memory on every host. Knows no addresses, only offsets into a
-// Memory, so that tests can run it over a memory of theirs.
+// The module's heap. Blocks are adjacent; a freed block merges with free neighbors at once. Free
+// blocks are listed by size, eight lists per doubling, so both operations take constant time.
+// Reason for our own: the toolchains' allocators are several times larger and differ from each
+// other, and a hub should use the same memory on every host. Uses offsets into a Memory instead of
+// addresses, so that tests can run it over their own memory.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -10,22 +10,21 @@
 namespace sidekick {
 
 /// Memory has static members: `char* at(u32)`, `u32 begin()` (of the heap), `u32 end()` (a multiple
-/// of 16), and `bool grow(u32 bytes)`, which moves end() by at least that much or does nothing. It
-/// is zero where nobody wrote.
+/// of 16), and `bool grow(u32 bytes)`, which moves end() by at least that much or does nothing.
+/// Unwritten memory is zero.
 template <class Memory>
 class Heap {
  public:
-  /// Memory for `bytes`, 16-aligned, or nullptr where there is no more.
+  /// Allocates `bytes`, 16-aligned; nullptr if memory is exhausted.
   void* allocate(u32 bytes) {
     if (bytes > bytes_max) return nullptr;
-    const u32 size = (bytes + sizeof(u32) + 15) & ~15u;  // never 0: the block's own word is in it
+    const u32 size = (bytes + sizeof(u32) + 15) & ~15u;  // never 0: includes the block's own word
     u32 block = find(size);
     if (block == 0) block = extend(size);
     if (block == 0) return nullptr;
     unlink(block);
     const u32 rest = size_of(block) - size;
-    at(block).word =
-        size;  // in use; and so is its left neighbour, or the two would have been joined
+    at(block).word = size;  // in use; so is its left neighbor, or the two would have been merged
     if (rest == 0) {
       at(block + size).word &= ~left_is_free;
     } else {
@@ -34,7 +33,7 @@ class Heap {
     return Memory::at(block + header_bytes);
   }
 
-  /// Traps on what is free already.
+  /// Traps on a double free.
   void release(void* memory) {
     const u32 block = static_cast<u32>(static_cast<char*>(memory) - Memory::at(0)) - header_bytes;
     SIDEKICK_CHECK((at(block).word & is_free) == 0);
@@ -43,10 +42,9 @@ class Heap {
 
  private:
   struct Block {
-    u32 left_size;  // the left neighbour's last word: its size while it is free, its content while
-                    // it is not
+    u32 left_size;  // the left neighbor's last word: its size while it is free, else its content
     u32 word;       // size and flags
-    u32 next, previous;  // in the list of its size while it is free, its content while it is not
+    u32 next, previous;  // in the list of its size while it is free, else content
   };
   static constexpr u32 header_bytes = 8;
   static constexpr u32 bytes_max = 1u << 30;
@@ -57,7 +55,8 @@ class Heap {
   static Block& at(u32 block) { return *reinterpret_cast<Block*>(Memory::at(block)); }
   static u32 size_of(u32 block) { return at(block).word & ~15u; }
 
-  /// Up to 8 units of 16 bytes each size has its list, then a list is an eighth of a doubling.
+  /// Up to 8 units of 16 bytes each size has its own list; beyond that a list covers an eighth of a
+  /// doubling.
   static u32 list_of(u32 size) {
     const u32 units = size / 16;
     if (units < 8) return units;
@@ -65,8 +64,8 @@ class Heap {
     return shift * 8 + (units >> shift);
   }
 
-  /// The first of its own list if that happens to be large enough, else the first of the next list:
-  /// every block there is.
+  /// The first of its own list if that is large enough, else the first of the next list with
+  /// blocks.
   u32 find(u32 size) const {
     const u32 own = list_of(size);
     if (heads_[own] != 0 && size_of(heads_[own]) >= size) return heads_[own];
@@ -78,8 +77,7 @@ class Heap {
     return 0;
   }
 
-  /// Makes what is in use free, together with what is free beside it; returns where the whole
-  /// begins.
+  /// Frees a block and merges it with free neighbors; returns the start of the merged block.
   u32 join(u32 block) {
     u32 size = size_of(block);
     if ((at(block).word & left_is_free) != 0) {
@@ -121,8 +119,8 @@ class Heap {
     if (next == 0) listed_[list / 64] &= ~(u64{1} << list % 64);
   }
 
-  /// Adds a free block of at least `size` at the end, where a block of no size, always in use,
-  /// stops join().
+  /// Adds a free block of at least `size` at the end. A block of size zero that is always in use
+  /// stops join() there.
   u32 extend(u32 size) {
     if (last_ == 0) last_ = ((Memory::begin() + 15) & ~15u) + header_bytes;
     const u32 end = last_ + size + header_bytes;
@@ -135,7 +133,7 @@ class Heap {
   }
 
   u32 heads_[list_count] = {};
-  u64 listed_[list_count / 64] = {};  // a bit for each list that is not empty
+  u64 listed_[list_count / 64] = {};  // one bit per non-empty list
   u32 last_ = 0;
 };
 

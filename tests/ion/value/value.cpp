@@ -7,8 +7,7 @@
 namespace sidekick::ion {
 namespace {
 
-/// Two keys are the same key if and only if they have the same identity; nothing: it equals no
-/// other.
+/// Two keys are equal if and only if they have the same identity; nothing: equal to no other key.
 std::optional<std::string> key_identity(const Value& key) {
   switch (key.kind()) {
     case Value::Kind::null:
@@ -26,8 +25,8 @@ std::optional<std::string> key_identity(const Value& key) {
   trap();
 }
 
-/// Where JavaScript puts this key of an object: by number before all others, or (nothing) as it
-/// came.
+/// JavaScript's position of this key in an object: sorted by number before all others, or (nothing)
+/// in insertion order.
 std::optional<u32> integer_key(Bytes key) {
   u32 number = 0;
   const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), number);
@@ -37,17 +36,17 @@ std::optional<u32> integer_key(Bytes key) {
   return number;
 }
 
-/// Where the parts of one entry stand in a list of items; a set's entries are keys only.
+/// The positions of an entry's parts in a list of items; entries of a set are keys only.
 struct Entry {
   std::size_t key;
   std::size_t value;
 };
 
-/// The entries that remain when later ones have overwritten earlier ones of the same key.
+/// The entries that remain after later ones have overwritten earlier ones with the same key.
 std::vector<Entry> distinct_entries(const std::vector<Value>& items, std::size_t width) {
   std::vector<Entry> entries;
   std::map<std::string, std::size_t>
-      seen;  // not a hash table: keys may come from somebody who knows the hash
+      seen;  // not a hash table: an attacker may choose the keys and know the hash
   for (std::size_t i = 0; i < items.size(); i += width) {
     const Entry entry{i, i + width - 1};
     if (const auto identity = key_identity(items[i])) {
@@ -72,7 +71,7 @@ void sort_as_javascript(std::vector<Entry>& entries, const std::vector<Value>& i
 
 }  // namespace
 
-/// Makes a container of `items` as they came: drops what is overwritten, then orders.
+/// Makes a container of `items`: drops overwritten entries, then sorts.
 Value Value::container(Kind kind, std::vector<Value> items) {
   Value result;
   result.kind_ = kind;
@@ -164,7 +163,7 @@ Value& Value::operator=(Value other) noexcept {
   return *this;
 }
 
-/// Takes the tree apart from the top: whatever is destroyed has no items any more.
+/// Destroys the tree from the top, without recursion: a destroyed value has no items any more.
 Value::~Value() {
   std::vector<Value> pending = std::move(items_);
   while (!pending.empty()) {

@@ -1,8 +1,7 @@
-// ION values in memory: parse a text, look at it, build one, print it. For C++ users, tools and
-// tests. Not used by the hub, which passes payloads on as raw slices, and not part of the WASM
-// modules. It has its own reader and so checks the hub's: both must accept and refuse the same
-// texts. Nothing here recurses: how deep a value may nest is a matter of memory and of
-// `ParseOptions`, never of the stack.
+// ION values in memory: parse a text, inspect it, build one, print it. For C++ users, tools and
+// tests. The hub does not use it, since it relays payloads as raw slices; it is not part of the
+// WASM modules. It has its own reader and so checks the hub's: both must accept and reject the same
+// texts. Nothing here recurses: memory and `ParseOptions` bound the nesting, never the stack.
 #pragma once
 
 #include <concepts>
@@ -19,15 +18,15 @@ namespace sidekick::ion {
 
 /// One ION value, with the meaning it has for a JavaScript reader.
 ///
-/// Numbers are doubles. Strings are UTF-8, where a lone surrogate (JavaScript strings may hold one)
-/// stands as its three WTF-8 bytes. Dates are milliseconds since the Unix epoch, at most
-/// `date_ms_max` away from it.
+/// Numbers are doubles. Strings are UTF-8, with a lone surrogate (possible in JavaScript strings)
+/// as its three WTF-8 bytes. Dates are milliseconds since the Unix epoch, at most `date_ms_max`
+/// away from it.
 ///
 /// Objects keep the order in which JavaScript enumerates: integer keys from 0 to 4294967294 first,
-/// ascending, then the others as they came. Of equal keys the last value wins, in the place of the
-/// first. Maps keep the order they came in; equal keys are those of JavaScript's Map: null,
-/// booleans, numbers and strings by value (NaN equals NaN, -0 becomes 0), everything else by
-/// identity, hence never. Sets likewise.
+/// ascending, then the others in insertion order. Of duplicate keys the last value wins, at the
+/// position of the first. Maps and sets keep insertion order. Their keys are equal as in
+/// JavaScript's Map: null, booleans, numbers and strings by value (NaN equals NaN, -0 becomes 0),
+/// everything else by identity, hence never.
 class Value {
  public:
   enum class Kind : u8 { null, boolean, number, string, date, array, object, map, set };
@@ -39,18 +38,18 @@ class Value {
   Value(double value) : kind_(Kind::number), number_(value) {}
   Value(int value) : Value(static_cast<double>(value)) {}
   Value(const char* text) : Value(std::string(text)) {}
-  /// text: WTF-8. Bytes that are not are printed as U+FFFD.
+  /// `text`: WTF-8. Other bytes are printed as U+FFFD.
   Value(std::string text) : kind_(Kind::string), text_(std::move(text)) {}
 
-  /// ms: traps beyond ±`date_ms_max`, which JavaScript cannot hold.
+  /// `ms`: traps beyond ±`date_ms_max`, the range of JavaScript dates.
   static Value date(std::int64_t ms);
   static Value array(std::vector<Value> items);
   static Value set(std::vector<Value> items);
   static Value map(std::vector<std::pair<Value, Value>> entries);
-  /// Traps on a key that `is_forbidden_key`: no reader would take what is printed.
+  /// Traps on a key that `is_forbidden_key`: no reader would accept the printed text.
   static Value object(std::vector<std::pair<std::string, Value>> members);
 
-  /// `__proto__`, `constructor` and `prototype`: readers refuse objects that have them.
+  /// `__proto__`, `constructor` and `prototype`: readers reject objects with these keys.
   static bool is_forbidden_key(Bytes key);
 
   Value(const Value& other);
@@ -65,11 +64,10 @@ class Value {
   const std::string& as_string() const;
   std::int64_t as_date_ms() const;
 
-  /// The items of an array or set; key, value, key, value, ... of an object or map; nothing of any
+  /// The items of an array or set; key, value, key, value, ... of an object or map; nothing for any
   /// other kind.
   const std::vector<Value>& items() const { return items_; }
-  /// The value of an object's member or of a map's entry with this string as its key; null where
-  /// there is none.
+  /// The value of the member or map entry with this string as its key, or null.
   const Value* find(Bytes key) const;
 
  private:
@@ -87,13 +85,13 @@ class Value {
 };
 
 struct ParseOptions {
-  /// How many arrays, objects, maps and sets may be open at once. The default is that of
-  /// `depth_max` in limits.def.
+  /// The maximum nesting of arrays, objects, maps and sets. The default is that of `depth_max` in
+  /// limits.def.
   u32 depth_max = 256;
 };
 
 struct ParseError {
-  u64 offset = 0;  ///< in bytes, of the first byte that cannot stand where it stands
+  u64 offset = 0;  ///< byte offset of the first wrong byte
   std::string expected;
   std::string found;
 
@@ -101,7 +99,7 @@ struct ParseError {
   std::string describe() const;
 };
 
-/// Either a value or the reason why there is none.
+/// Either a value or the reason for its absence.
 struct ParseResult {
   std::optional<Value> value;
   ParseError error;
@@ -111,13 +109,13 @@ struct ParseResult {
 
 /// Reads one ION document. The result owns everything; `text` is not needed afterwards.
 ///
-/// A date with a time but no offset is local time to JavaScript, so two of its readers may differ;
-/// here it is UTC, so that a text has one value on every machine.
+/// A date with a time but no offset is local time in JavaScript, so two readers may disagree. Here
+/// it is UTC, so that a text has the same value on every machine.
 ParseResult parse(Bytes text, ParseOptions options = {});
 
-/// The text that `ION.stringify` gives, which `parse` and every ION reader read as the same value
-/// (-0 as 0). It is always valid UTF-8: lone surrogates are printed as escapes. One difference: a
-/// date as a map's key has a space before the colon, without which no reader could read it.
+/// The text that `ION.stringify` prints. `parse` and every ION reader read it as the same value (-0
+/// as 0). It is always valid UTF-8: lone surrogates are printed as escapes. One difference: a date
+/// as a map key is followed by a space, because no reader could parse it otherwise.
 std::string print(const Value& value);
 
 }  // namespace sidekick::ion

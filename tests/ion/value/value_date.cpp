@@ -20,8 +20,7 @@ constexpr std::int64_t floor_divide(std::int64_t a, std::int64_t b) {
   return a / b - (a % b < 0 ? 1 : 0);
 }
 
-/// Days from 1970-01-01 to January 1st of `year`, in the Gregorian calendar carried on to both
-/// sides.
+/// Days from 1970-01-01 to January 1st of `year`, in the proleptic Gregorian calendar.
 constexpr std::int64_t days_to_year(std::int64_t year) {
   const std::int64_t before = year - 1;
   return 365 * (year - 1970) +
@@ -30,7 +29,7 @@ constexpr std::int64_t days_to_year(std::int64_t year) {
 
 static_assert(days_to_year(1970) == 0 && days_to_year(1973) == 1096 && days_to_year(2000) == 10957);
 
-/// Reads on from the left; what was demanded but not there sets `failed`.
+/// Reads from left to right; a missing part sets `failed`.
 struct Scanner {
   Bytes rest;
   bool failed = false;
@@ -63,12 +62,12 @@ std::int64_t scan_year(Scanner& scan) {
   if (scan.take('+')) return scan.digits(6);
   if (!scan.take('-')) return scan.digits(4);
   const std::int64_t year = scan.digits(6);
-  if (year == 0) scan.failed = true;  // -000000 is no year: +000000 is
+  if (year == 0) scan.failed = true;  // -000000 is not a year; +000000 is
   return -year;
 }
 
 struct Time {
-  std::int64_t ms = 0;  ///< since midnight, less what the offset is ahead of UTC
+  std::int64_t ms = 0;  ///< since midnight, minus the offset from UTC
   bool is_local = false;
 };
 
@@ -122,8 +121,8 @@ std::optional<std::int64_t> date_from_text(Bytes text) {
   std::int64_t days = days_to_year(year) + day - 1;
   for (std::int64_t m = 1; m < month; ++m) days += days_of_month(year, m);
   const std::int64_t ms = days * day_ms + time.ms;
-  // A reader's own time zone moves a local time by less than a day: it must be a date in each of
-  // them.
+  // A reader's time zone moves a local time by less than a day: it must be a date in each time
+  // zone.
   const std::int64_t bound = Value::date_ms_max - (time.is_local ? day_ms : 0);
   if (ms < -bound || ms > bound) return std::nullopt;
   return ms;

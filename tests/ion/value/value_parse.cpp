@@ -1,5 +1,5 @@
-// The reader of ion::Value. It shares nothing with the hub's reader on purpose: the two check each
-// other.
+// The reader of ion::Value. It deliberately shares no code with the hub's reader: the two check
+// each other.
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -18,19 +18,19 @@ class ValueReader {
   ParseResult read();
 
  private:
-  /// A container whose end has not come yet.
+  /// A container that is still open.
   struct Open {
     Value::Kind kind;
     std::vector<Value> items;
 
     bool is_keyed() const { return kind == Value::Kind::object || kind == Value::Kind::map; }
-    /// After a key, and as long as its value has not come.
+    /// The pending key, until its value has been read.
     bool needs_value() const { return is_keyed() && items.size() % 2 == 1; }
     char end() const { return kind == Value::Kind::array ? ']' : '}'; }
   };
   enum class Next : u8 { item, after_item, done };
 
-  // Each reads from `at_`, and says what may stand there next, or fails.
+  // Each reads from `at_`, and returns what may follow, or fails.
   Next read_item();
   Next read_after_item();
   Next open(Value::Kind kind, Bytes word);
@@ -161,7 +161,7 @@ ValueReader::Next ValueReader::fail(std::size_t offset, std::string_view expecte
 
 namespace {
 
-/// What a number becomes that no double can hold: infinity, or 0 where it is too small.
+/// The value of a number outside the range of a double: infinity, or 0 if it is too small.
 double nearest_limit(Bytes number) {
   const std::size_t e = number.find_first_of("eE");
   const Bytes mantissa = number.substr(0, e);
@@ -182,7 +182,7 @@ double nearest_limit(Bytes number) {
 
 }  // namespace
 
-/// JSON's grammar and no more: the reference takes `1.`, `-` and `1e` too.
+/// JSON's grammar, strictly: the reference also accepts `1.`, `-` and `1e`.
 ValueReader::Next ValueReader::read_number() {
   const std::size_t start = at_;
   const auto take_digits = [&] {
@@ -239,7 +239,7 @@ ValueReader::Next ValueReader::read_string() {
   return deliver(std::move(content));
 }
 
-/// Appends what an escape stands for. Takes nothing where it is wrong.
+/// Appends the character of an escape. Consumes nothing if the escape is invalid.
 bool ValueReader::read_escape(std::string& out) {
   constexpr Bytes letters = "\"\\/bfnrt";
   constexpr Bytes meanings = "\"\\/\b\f\n\r\t";
@@ -290,7 +290,7 @@ void ValueReader::skip_space() {
   at_ = std::min(text_.find_first_not_of(" \t\r\n", at_), text_.size());
 }
 
-/// A piece of the text, fit for one line of a message.
+/// An excerpt of the text that fits on one line of a message.
 std::string ValueReader::quote(std::size_t first, std::size_t size) const {
   constexpr std::size_t size_max = 60;
   std::string out = "'";

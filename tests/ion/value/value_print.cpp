@@ -12,7 +12,7 @@ namespace {
 void print_number(std::string& out, double number);
 void print_string(std::string& out, Bytes text);
 
-/// Prints a scalar whole, and of a container the beginning.
+/// Prints a scalar, or the start of a container.
 void print_start(std::string& out, const Value& value) {
   switch (value.kind()) {
     case Value::Kind::null:
@@ -76,11 +76,11 @@ void print_separator(std::string& out, const Value& container, std::size_t next)
     return;
   }
   const bool is_date =
-      container.items()[next - 1].kind() == Value::Kind::date;  // `date:` would swallow the colon
+      container.items()[next - 1].kind() == Value::Kind::date;  // the date would include the colon
   out += is_date ? " : " : ": ";
 }
 
-/// Number::toString of ECMAScript, where only the layout differs from what to_chars gives.
+/// Number::toString of ECMAScript; only the layout differs from the result of to_chars.
 void print_number(std::string& out, double number) {
   if (std::isnan(number)) {
     out += "NaN";

@@ -17,14 +17,14 @@ constexpr bool is_surrogate(u32 code_point) { return code_point >= 0xD800 && cod
 
 struct Utf8 {
   u32 code_point = 0;
-  u32 size = 0;  ///< 0: what stands here is not UTF-8
+  u32 size = 0;  ///< 0: not UTF-8
 };
 
-/// UTF-8 has none; WTF-8, our form in memory, has lone ones.
+/// Not valid in UTF-8; lone ones are valid in WTF-8, our form in memory.
 enum class Surrogates : u8 { refused, allowed };
 
-/// Decodes the code point that `text`, which is not empty, begins with. Refuses overlong forms and
-/// what lies beyond U+10FFFF.
+/// Decodes the first code point of `text`, which must not be empty. Rejects overlong forms and
+/// values above U+10FFFF.
 constexpr Utf8 decode_utf8(Bytes text, Surrogates surrogates) {
   const auto byte = [&](u32 i) { return static_cast<u8>(text[i]); };
   const u8 lead = byte(0);
@@ -42,7 +42,7 @@ constexpr Utf8 decode_utf8(Bytes text, Surrogates surrogates) {
   return {code_point, size};
 }
 
-/// A surrogate gets its three WTF-8 bytes.
+/// Encodes a surrogate as its three WTF-8 bytes.
 inline void append_utf8(std::string& out, u32 code_point) {
   const auto append = [&](u32 byte) { out += static_cast<char>(byte); };
   if (code_point < 0x80) {
