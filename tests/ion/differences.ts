@@ -5,7 +5,7 @@ export const differences = {
   utf8: "bytes that are not UTF-8, which the reference reads as U+FFFD",
   number: "a number outside JSON's grammar: `-`, `1.`, `1e`",
   hexDigits: "\\u without four hexadecimal digits",
-  date: "a date outside the ECMAScript date-time string format, or one the calendar does not have",
+  date: "a date outside the ECMAScript date-time string format, or not in the calendar",
   depth: "nesting beyond depth_max",
 } as const;
 

@@ -57,7 +57,7 @@ function compare(
   return { accepted: core, reasons };
 }
 
-test("what the reference prints, we read and print as the same bytes", () => {
+test("reads what the reference prints, and prints the same bytes", () => {
   const random = new Random(seed);
   const texts = Array.from({ length: count / 4 }, () =>
     asWePrint(ION.stringify(generateValue(random))),
@@ -70,7 +70,7 @@ test("what the reference prints, we read and print as the same bytes", () => {
   });
 });
 
-test("white space between tokens changes nothing", () => {
+test("white space between tokens does not matter", () => {
   const random = new Random(seed + 1);
   const space = (): string => random.pick(["", "", " ", "\n", "\r\n\t", "   "]);
   const texts = Array.from({ length: count / 4 }, () =>
@@ -88,7 +88,7 @@ test("white space between tokens changes nothing", () => {
   });
 });
 
-test("a lone surrogate that UTF-8 made U+FFFD is U+FFFD to both", () => {
+test("both read a lone surrogate that UTF-8 turned into U+FFFD as U+FFFD", () => {
   const random = new Random(seed + 2);
   const texts = Array.from({ length: count / 10 }, () =>
     Buffer.from(ION.stringify(generateValue(random))),
@@ -97,7 +97,7 @@ test("a lone surrogate that UTF-8 made U+FFFD is U+FFFD to both", () => {
   for (const [i, text] of texts.entries()) compare(text, answers[i]!);
 });
 
-test("on spoiled texts we accept what the reference accepts, with the same value, but for the intended differences", (t) => {
+test("accepts the mutated texts that the reference accepts, with the same value, except for the intended differences", (t) => {
   const random = new Random(seed + 3);
   const pool = corpus.map(({ bytes }) => bytes).filter((bytes) => bytes.length < 400);
   for (let i = 0; i < 1000; ++i)
@@ -120,7 +120,7 @@ test("on spoiled texts we accept what the reference accepts, with the same value
   assert.ok(seen.accepted > count / 20 && seen.refused > count / 20, JSON.stringify(seen));
 });
 
-test("every corpus file has the verdict that the reference and the intended differences give it", () => {
+test("every corpus file has the verdict of the reference and the intended differences", () => {
   const answers = checkNatively(corpus.map(({ bytes }) => bytes));
   corpus.forEach(({ name, bytes }, i) => {
     assert.equal(compare(bytes, answers[i]!).accepted, name.startsWith("accept_"), name);
@@ -157,7 +157,7 @@ for (const [reason, text] of intended) {
   });
 }
 
-test("the comparison notices a reader that is wrong", () => {
+test("the comparison detects a wrong reader", () => {
   const accept: Answer = { core: "accept", value: "accept", printed: "1" };
   const refuse: Answer = { core: "reject: x", value: "reject: x", printed: "" };
   assert.throws(() => compare(Buffer.from("1"), refuse), /the reference accepts/);

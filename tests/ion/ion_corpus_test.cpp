@@ -60,7 +60,7 @@ TEST_CASE("ion::parse gives every corpus file the verdict of its name") {
   }
 }
 
-TEST_CASE("what ion::print makes of an accepted corpus file reads as the same value") {
+TEST_CASE("ion::print preserves the value of an accepted corpus file") {
   for (const auto& file : read_corpus()) {
     if (!file.is_accepted) continue;
     CAPTURE(file.name);

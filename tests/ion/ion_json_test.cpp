@@ -170,8 +170,7 @@ bool has_long_number(Bytes text) {
 bool accepts_core(Bytes text) { return ion::validate(text, depth_max).ok(); }
 bool accepts_value(Bytes text) { return ion::parse(text, {depth_max}).ok(); }
 
-TEST_CASE(
-    "spoiled JSON is accepted or refused as nlohmann_json does, but for the known differences") {
+TEST_CASE("accepts the mutated JSON that nlohmann_json accepts, except for the known differences") {
   const u64 seed = setting("ION_SEED", 1);
   const u64 count = setting("ION_COUNT", 50'000);
   MESSAGE("ION_SEED=" << seed << " ION_COUNT=" << count);
@@ -208,7 +207,7 @@ TEST_CASE(
   CHECK(refused > count / 20);
 }
 
-TEST_CASE("the known differences to nlohmann_json are real") {
+TEST_CASE("the known differences from nlohmann_json exist") {
   const std::string deep = std::string(depth_max + 1, '[') + std::string(depth_max + 1, ']');
   struct Row {
     std::string text;

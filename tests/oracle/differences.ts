@@ -7,49 +7,47 @@
 export const differences = {
   // Input.
   strictIon:
-    "what docs/ion.md lists as refused by us (numbers, escapes, dates, depth) is a malformed message",
+    "a message with ION that only the reference accepts (docs/ion.md: numbers, escapes, dates, depth) is malformed",
   resourcesIon:
-    "POST /resources takes ION, not JSON alone; what JSON alone reads (a member __proto__) is refused there, too",
-  memberOnce:
-    "a member or a param that stands twice is refused: readers disagree about which of them counts",
+    "POST /resources accepts ION, not only JSON; it rejects what only JSON accepts (a member __proto__)",
+  memberOnce: "a duplicate member or param is rejected: readers disagree about which one counts",
   paramsAreAnObject:
-    "params that are an array, a map, a set or a date are refused; the reference reads the array as an object, the others as {}",
-  limits: "names over their limit are refused; the reference has no limits",
-  tokenText: "a token that is empty, or holds half a surrogate pair, is refused",
-  ping: "a ping is answered; to the reference it is a malformed message",
+    "params that are an array, map, set or date are rejected; the reference reads an array as an object, the others as {}",
+  limits: "names over their limit are rejected; the reference has no limits",
+  tokenText: "an empty token, or one with a lone surrogate, is rejected",
+  ping: "a ping is answered; the reference treats it as malformed",
 
   // Output.
-  wording: "errors are worded to be understood: what was expected, what came, where",
+  wording: "errors say what was expected, what came and where",
   unknownChannel:
-    '"unknown" is what an error names without a channel, everywhere; the reference has "???unknown", too',
-  namesChannel:
-    "an error names the channel and params of a malformed message, where they can be read",
+    'an error without a channel names "unknown" everywhere; the reference sometimes names "???unknown"',
+  namesChannel: "an error names the channel and params of a malformed message if they can be read",
   byteForByte:
-    "data and context pass as they came; the reference's printer loses half surrogate pairs and breaks maps whose keys are dates",
+    "data and context are relayed unchanged; the reference's printer loses lone surrogates and breaks maps whose keys are dates",
   ownMembers:
-    "only channel, params and data of a POST /message reach the clients; the reference passes on all members, and lets them override the type",
-  updatedOnce: "a resource named twice in one update is told once",
+    "only channel, params and data of a POST /message reach the clients; the reference relays all members and lets them override the type",
+  updatedOnce: "a resource named twice in one update is sent once",
 
   // Tokens.
   sendTakes:
-    "a token is held from its first send on; to the reference any number of clients may send with it until one subscribes",
-  subscribeAgain: "subscribing again with one's own token is confirmed again",
-  unsubscribeUnused: "a token can be given up before it has been subscribed with",
+    "the first send takes a token; in the reference any number of clients may send with it until one subscribes",
+  subscribeAgain: "a repeated subscribe with one's own token is confirmed again",
+  unsubscribeUnused: "a token can be erased before it was used to subscribe",
   heldStays:
-    "a token in use is not registered again (409); the reference swaps its context and channel",
+    "a held token cannot be registered again (409); the reference swaps its context and channel",
   tokenResume:
-    "a token is free again when its client has closed; the reference keeps it for a client that never comes back",
+    "a token is free again after its client closed; the reference keeps it for a client that never comes back",
   tokenExpiry: "a free token expires",
-  scope: "a send must name the channel and the params of its token",
-  ownContext: "each token has its own context; the reference has one for each client and topic",
-  lastTokenEnds: "delivery goes on until the last token of a client for a topic is gone",
+  scope: "a send must name the channel and params of its token",
+  ownContext: "each token has its own context; the reference has one per client and topic",
+  lastTokenEnds: "delivery continues until the last token of a client for a topic is gone",
   topicNames: "topics do not depend on the order of params, and no two channels share one",
 
   // Forwards.
-  oneInFlight: "messages of one token reach the app server one after the other",
-  forwardTimeout: "a forward that is not answered is given up, and its sender is told",
+  oneInFlight: "messages of one token reach the app server one at a time",
+  forwardTimeout: "a forward without an answer times out, and its sender gets an error",
   unreachable:
-    "an app server that cannot be reached is an error for the sender; it ends the reference's process",
+    "an unreachable app server is an error for the sender; it ends the reference's process",
   ownWords:
     'the app server\'s { fault, message } is relayed; the reference says "Failed to send message to server"',
 } as const;

@@ -34,19 +34,19 @@ function replaced(message: Sent, from: RegExp, to: string): Sent {
 export const mutations: Readonly<Record<string, () => Deliver>> = {
   "drops a message": nowAndThen(() => []),
   "doubles a message": nowAndThen((message) => [message, message]),
-  "sends a message to somebody else": nowAndThen((message, last) => [
+  "sends a message to another receiver": nowAndThen((message, last) => [
     { ...message, to: last?.to ?? message.to },
   ]),
-  "blames the wrong one": nowAndThen((message) => [
+  "names the wrong fault": nowAndThen((message) => [
     replaced(message, /"fault": "client"/, '"fault": "server"'),
   ]),
-  "breaks a value that it passes on": () => (messages) =>
+  "corrupts a value that it relays": () => (messages) =>
     messages.map((message) => replaced(message, /"data": (true|null)/, '"data": false')),
   "loses a forward": () => (messages) =>
     messages.filter(
       ({ to, bytes }) => to !== "app server" || !Buffer.from(bytes).includes('"data": null'),
     ),
-  "mixes contexts up": () => {
+  "mixes up contexts": () => {
     let last: string | undefined;
     return (messages) =>
       messages.map((message) => {

@@ -12,9 +12,9 @@ import { generate } from "./script.ts";
 
 const first = Number(process.env["SEED"] ?? 1);
 const count = process.env["SEED"] === undefined ? 200 : 1;
-console.log(`SEED=${first}, and ${count - 1} after it`);
+console.log(`SEED=${first} and the next ${count - 1} seeds`);
 
-test("random conversations look the same through the reference and through our module, but for the intended differences", async (t) => {
+test("random conversations have the same result in the reference and in our module, except for the intended differences", async (t) => {
   const met = new Map<Difference, number>();
   for (let seed = first; seed < first + count; ++seed) {
     const steps = generate(seed);
@@ -27,11 +27,11 @@ test("random conversations look the same through the reference and through our m
     assert.deepEqual(
       all.filter((name) => !met.has(name)),
       [],
-      "each difference comes up in random conversations, or it is none",
+      "each difference occurs in random conversations",
     );
 });
 
-test("with forward_concurrent we forward as the reference does", async () => {
+test("with forward_concurrent our module forwards as the reference does", async () => {
   const options: Options = {
     allowed: all.filter((name) => name !== "oneInFlight"),
     limits: { forward_concurrent: 1 },
@@ -42,19 +42,27 @@ test("with forward_concurrent we forward as the reference does", async () => {
   }
 });
 
-test("one seed is one conversation", () => {
+test("one seed gives one conversation", () => {
   assert.deepEqual(generate(7), generate(7));
   assert.notDeepEqual(generate(7), generate(8));
 });
 
 for (const name of all) {
-  test(`the difference ${name} is one, and all that its example shows`, async () => {
+  test(`the difference ${name} exists, and is the only one in its example`, async () => {
     const steps = examples[name];
     const met = new Map<Difference, number>();
-    assert.equal(await compare(steps, { met }), undefined, "with all differences allowed");
+    assert.equal(
+      await compare(steps, { met }),
+      undefined,
+      "expected equality with all differences allowed",
+    );
     assert.ok(met.has(name));
     const finding = await compare(steps, { allowed: all.filter((other) => other !== name) });
-    assert.equal(finding?.at, steps.length - 1, "without this one, the last step differs");
+    assert.equal(
+      finding?.at,
+      steps.length - 1,
+      "expected the last step to differ without this difference",
+    );
   });
 }
 
@@ -62,19 +70,19 @@ async function isCaught(options: Options): Promise<void> {
   for (let seed = first; seed < first + 300; ++seed) {
     const steps = generate(seed);
     if ((await compare(steps, options)) === undefined) continue;
-    assert.equal(await compare(steps), undefined, "the same conversation without the bug");
+    assert.equal(await compare(steps), undefined, "expected equality without the bug");
     const short = await shrink(steps, options);
     assert.ok(
       (await compare(short, options)) !== undefined && short.length <= 30,
-      `${short.length} steps are left of ${steps.length}`,
+      `expected a short conversation, got ${short.length} of ${steps.length} steps`,
     );
     return;
   }
-  assert.fail("not caught in 300 conversations");
+  assert.fail("expected a difference within 300 conversations");
 }
 
 for (const [name, deliver] of Object.entries(mutations)) {
-  test(`a Sidekick that ${name} is caught, and the conversation becomes short`, () =>
+  test(`detects a Sidekick that ${name}, and shrinks the conversation`, () =>
     isCaught({ deliver }));
 }
 
@@ -93,12 +101,12 @@ const otherRules = [
   { param_value_bytes_max: 1025 },
 ];
 for (const limits of otherRules) {
-  test(`a module with ${JSON.stringify(limits)} is caught`, () => isCaught({ limits }));
+  test(`detects a module with ${JSON.stringify(limits)}`, () => isCaught({ limits }));
 }
 
 // The module with a bug inside: mutations of the core that the simulator detects, too
 // (tests/sim/mutations).
 for (const name of ["subscribed_only", "own_context", "forward_order", "one_holder"]) {
-  test(`a module whose core has the bug ${name} is caught, and the conversation becomes short`, async () =>
+  test(`detects a module whose core has the bug ${name}, and shrinks the conversation`, async () =>
     isCaught({ module: await mutant(name) }));
 }

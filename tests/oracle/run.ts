@@ -17,7 +17,7 @@ const { values } = parseArgs({
 const only = process.env["SEED"];
 const first = Number(only ?? values.from);
 const count = only === undefined ? Number(values.seeds) : 1;
-console.log(`SEED=${first}, and ${count - 1} after it`);
+console.log(`SEED=${first} and the next ${count - 1} seeds`);
 
 const met = new Map<Difference, number>();
 const started = performance.now();
@@ -31,7 +31,7 @@ for (; seed < first + count && findings < Number(values.findings); ++seed) {
   ++findings;
   const short = await shrink(conversation);
   console.log(
-    `\nSEED=${seed} differs; what is left of ${conversation.length} steps:\n${explain(short, (await compare(short))!)}`,
+    `\nSEED=${seed} differs; shrunk from ${conversation.length} steps to:\n${explain(short, (await compare(short))!)}`,
   );
 }
 
@@ -43,5 +43,5 @@ console.log(
 console.log(all.map((name) => `  ${name} ${met.get(name) ?? 0}`).join("\n"));
 const unmet = all.filter((name) => !met.has(name));
 if (unmet.length > 0 && count >= 1000)
-  console.log(`never met, so not a difference: ${unmet.join(", ")}`);
+  console.log(`differences that never occurred: ${unmet.join(", ")}`);
 process.exitCode = findings > 0 || (unmet.length > 0 && count >= 1000) ? 1 : 0;

@@ -126,7 +126,7 @@ async function until(isTrue: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-test("the oracle's reference, uncorrected, does what npm's own webserver does", async (t) => {
+test("the oracle's uncorrected reference behaves like npm's own webserver", async (t) => {
   t.mock.method(console, "log", () => {}); // its log cannot be turned off
   for (let seed = first; seed < first + 12; ++seed) {
     // A broken connection of the app server would end the process that runs this test.
