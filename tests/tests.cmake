@@ -4,16 +4,16 @@ find_package(doctest REQUIRED)
 include(doctest)
 option(SIDEKICK_FUZZERS "Build the libFuzzer targets (clang)" OFF)
 
-# An ION reader and writer of its own, which shares no code with the core's: the second opinion of the tests.
+# The tests' own ION reader and writer, which shares no code with the core's: a second opinion.
 add_library(sidekick_ion_value STATIC
   tests/ion/value/value.cpp tests/ion/value/value_date.cpp tests/ion/value/value_parse.cpp tests/ion/value/value_print.cpp)
 target_include_directories(sidekick_ion_value PUBLIC core/include tests/ion)
 
-# One ION document a line: what tests/ion compares with the reference.
+# Reads one ION document per line: tests/ion compares its answers with the reference.
 add_executable(ion_check tests/ion/ion_check.cpp)
 target_link_libraries(ion_check PRIVATE sidekick_ion_value sidekick_core)
 
-# The hub under test with its clock and rows, for unit tests and fuzzers.
+# The hub under test with a clock and rows, for unit tests and fuzzers.
 add_library(sidekick_scenario STATIC tests/core/unit/scenario.cpp tests/core/unit/random_talk.cpp)
 target_include_directories(sidekick_scenario PUBLIC core/include tests/core/unit)
 
@@ -42,13 +42,13 @@ target_compile_definitions(sidekick-unit-tests PRIVATE
   SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
 target_link_libraries(sidekick-unit-tests PRIVATE
   sidekick_scenario sidekick_trace_reader sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
-# Each conversation is a test of its own: ctest -R conversation.tokens
+# Each conversation is a separate test: ctest -R conversation.tokens
 add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")
 file(GLOB conversations CONFIGURE_DEPENDS tests/core/conversations/*.txt)
 set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversations}")  # lists them anew
 doctest_discover_tests(sidekick-unit-tests TEST_SPEC "conversation.*")
 
-# The golden traces through the command that a user has.
+# The golden traces, through the command that users have.
 add_test(NAME replay COMMAND sh -c "exec \"$1\" \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
 

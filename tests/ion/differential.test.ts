@@ -51,7 +51,7 @@ function compare(
   assert.equal(
     core,
     expected,
-    `we say ${answer.core}, the reference ${reference === undefined ? "refuses" : "accepts"}, intended: ${[...reasons].join() || "nothing"}; ${shown}`,
+    `we say ${answer.core}, the reference ${reference === undefined ? "rejects" : "accepts"}, intended: ${[...reasons].join() || "nothing"}; ${shown}`,
   );
   if (reference !== undefined && core) assert.equal(answer.printed, asWePrint(reference), shown);
   return { accepted: core, reasons };
@@ -161,7 +161,7 @@ test("the comparison detects a wrong reader", () => {
   const accept: Answer = { core: "accept", value: "accept", printed: "1" };
   const refuse: Answer = { core: "reject: x", value: "reject: x", printed: "" };
   assert.throws(() => compare(Buffer.from("1"), refuse), /the reference accepts/);
-  assert.throws(() => compare(Buffer.from("[1,]"), accept), /the reference refuses/);
+  assert.throws(() => compare(Buffer.from("[1,]"), accept), /the reference rejects/);
   assert.throws(() => compare(Buffer.from("1."), accept), /intended: number/);
   assert.throws(() => compare(Buffer.from("2"), accept));
   assert.throws(() => compare(Buffer.from("1"), { ...accept, value: "reject: x" }), /disagree/);

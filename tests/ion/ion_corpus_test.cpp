@@ -1,4 +1,4 @@
-// Every file of tests/ion/corpus through both readers; the verdict stands in its name.
+// Runs every file of tests/ion/corpus through both readers; its name carries the verdict.
 // SIDEKICK_ION_CORPUS (set by the build) is the folder.
 #include <doctest/doctest.h>
 
