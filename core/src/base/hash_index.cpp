@@ -40,7 +40,7 @@ u64 hash_bytes(u64 seed, Bytes bytes) {
   const char* at = bytes.data();
   std::size_t left = bytes.size();
   for (; left >= 8; left -= 8, at += 8) {
-    u64 word;
+    u64 word = 0;
     std::memcpy(&word, at, 8);  // all supported targets are little-endian
     state.absorb(word);
   }
@@ -57,7 +57,7 @@ u64 hash_bytes(u64 seed, Bytes bytes) {
 
 void HashIndex::add(u64 hash, u32 id) {
   // Load factor of at most three quarters.
-  if ((count_ + 1) * 4 > entries_.size() * 3)
+  if (std::size_t{4} * (count_ + 1) > entries_.size() * 3)
     resize(entries_.empty() ? 16 : static_cast<u32>(entries_.size()) * 2);
   place(Entry{static_cast<u32>(hash >> 32), static_cast<u32>(hash), id});
   ++count_;
@@ -79,7 +79,7 @@ void HashIndex::remove(u64 hash, u32 id) {
   }
   entries_[hole] = Entry{};
   --count_;
-  if (entries_.size() > 64 && count_ * 8 < entries_.size())
+  if (entries_.size() > 64 && std::size_t{8} * count_ < entries_.size())
     resize(static_cast<u32>(entries_.size()) / 2);
 }
 

@@ -99,7 +99,7 @@ class ConfigDecoder {
   }
 
   bool read_secrets() {
-    ion::Kind kind;
+    ion::Kind kind = ion::Kind::null;
     bool is_right = reader_.peek(kind) && kind == ion::Kind::array;
     if (is_right) reader_.enter_array();
     while (is_right && reader_.next_element()) {

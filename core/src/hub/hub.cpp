@@ -117,7 +117,7 @@ void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out)
 
 /// Only the tokens of a closed client remain, free for the time in which it may come back.
 void Hub::State::drop_client(ClientSlot slot, Actions& out) {
-  Client& client = clients[slot];
+  const Client& client = clients[slot];
   for (const TokenId id : client.tokens) {
     if (tokens[id].state() == TokenState::subscribed) {
       if (topics.unsubscribe(tokens[id].topic_id, client.id))

@@ -14,7 +14,7 @@ struct ServerError {
 
 bool decode_server_error(Bytes body, u32 depth_max, ServerError& out) {
   ion::Reader reader(body, depth_max);
-  ion::Kind kind;
+  ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::object) return false;
   reader.enter_object();
   ion::Slice key;
@@ -87,7 +87,7 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
 
 /// Starts the next message of the lane, or closes the lane.
 void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
-  Forwards::Lane& lane = forwards.lane(flight.lane);
+  const Forwards::Lane& lane = forwards.lane(flight.lane);
   while (!lane.waiting.empty() && lane.in_flight < in_flight_max()) {
     Forward next = forwards.take_waiting(flight.lane);
     const Bytes body = out.text().copy(next.body);

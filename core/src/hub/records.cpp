@@ -26,7 +26,7 @@ Bytes read_text(const ion::Slice& slice, TextArena& scratch) {
 }
 
 bool read_strings(ion::Reader& reader, TextArena& scratch, std::vector<Bytes>& out) {
-  ion::Kind kind;
+  ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::array || !reader.enter_array()) return false;
   while (reader.next_element()) {
     ion::Slice value;
@@ -37,7 +37,7 @@ bool read_strings(ion::Reader& reader, TextArena& scratch, std::vector<Bytes>& o
 }
 
 bool read_params(ion::Reader& reader, TextArena& scratch, Scope& scope) {
-  ion::Kind kind;
+  ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::object || !reader.enter_object()) return false;
   ion::Slice key;
   while (reader.next_member(key)) {
@@ -83,7 +83,7 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
 
 bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
   ion::Reader reader(record, ion::depth_ceiling);
-  ion::Kind kind;
+  ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::object) return false;
   reader.enter_object();
   ion::Slice key;
@@ -107,7 +107,7 @@ bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
 
 bool decode_client_line(Bytes line, TextArena& scratch, ClientLine& out) {
   ion::Reader reader(line, ion::depth_ceiling);
-  ion::Kind kind;
+  ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::object) return false;
   reader.enter_object();
   ion::Slice key;

@@ -107,6 +107,7 @@ Verdict validate(Bytes text, u32 depth_max) {
   return reader.verdict();
 }
 
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): a frame is written when it is entered
 Reader::Reader(Bytes text, u32 depth_max)
     : begin_(text.data()),
       at_(text.data()),

@@ -73,7 +73,7 @@ void append_string(Out& out, Bytes text) {
   char escapes[240];  // escapes are batched: a peer may send nothing but escapes
   std::size_t at = 0;
   while (at < text.size()) {
-    std::size_t start = at;
+    const std::size_t start = at;
     while (at < text.size() && is_plain(static_cast<u8>(text[at])) && !is_surrogate_at(text, at))
       ++at;
     out.append(text.substr(start, at - start));

@@ -63,7 +63,7 @@ bool Topics::is_subscribed(TopicId topic, u32 client) const {
 }
 
 void Topics::release_if_idle(TopicId topic) {
-  Topic& it = topics_[topic];
+  const Topic& it = topics_[topic];
   if (!it.subscribers.empty()) return;
   store_bytes_ -= topic_cost(it.name);
   index_.remove(hash(it.name), topic);

@@ -52,7 +52,8 @@ Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
   follows_cut_ = false;
   if (!read_line()) return has_header_ ? Step::end : fail(first_line);
-  if (!(error_ = wrong_with_line(line_)).empty()) return Step::broken;
+  error_ = wrong_with_line(line_);
+  if (!error_.empty()) return Step::broken;
   const Document document{json::parse(line_, nullptr, false)};
   if (!document.value.is_object()) return has_header_ ? pass_torn_line() : fail("a JSON object");
   if (document.find("trace") != nullptr) return read_header(document);
@@ -77,7 +78,8 @@ Reader::Step Reader::pass_torn_line() {
   std::string torn = line_;
   const u64 number = line_number_;
   const bool has_next = read_line();
-  if (has_next && !(error_ = wrong_with_line(line_)).empty()) return Step::broken;
+  if (has_next) error_ = wrong_with_line(line_);
+  if (!error_.empty()) return Step::broken;
   const Document next{has_next ? json::parse(line_, nullptr, false) : json()};
   if (next.value.is_object() && next.find("trace") != nullptr) {
     follows_cut_ = true;

@@ -167,7 +167,7 @@ bool MessageDecoder::read_type() {
                                           "listen",    "unlisten",    "ping"};
   if (!require(Field::type, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::type].value);
-  for (u8 at = 0; at < std::size(names); ++at) {
+  for (std::size_t at = 0; at < std::size(names); ++at) {
     if (name != names[at]) continue;
     message_.type = static_cast<MessageType>(at);
     return true;

@@ -77,7 +77,7 @@ class Witness final : public Onlooker {
   static std::size_t bytes_of(const Entry& entry) {
     std::size_t bytes = sizeof entry + entry.text.size() + entry.about.clients.size() * sizeof(u32);
     for (const auto* texts : {&entry.about.tokens, &entry.about.topics}) {
-      for (const std::string& text : *texts) bytes += sizeof text + text.size();
+      for (const std::string& text : *texts) bytes += sizeof(std::string) + text.size();
     }
     return bytes;
   }

@@ -47,6 +47,7 @@ class Busiest {
  private:
   void forget() {
     std::vector<u64> counts;
+    counts.reserve(counts_.size());
     for (const auto& [name, count] : counts_) counts.push_back(count);
     std::nth_element(counts.begin(), counts.begin() + names_max / 2, counts.end());
     const u64 rare = counts[names_max / 2];
