@@ -1,6 +1,6 @@
 // The daily work of a module through its C ABI: the work of core_work.hpp, with the same texts. Each
 // work leaves its hub as it was, so that any number of rounds can follow.
-import { type Block, ModuleHub } from "./border.js";
+import type { Block, ModuleHub } from "./border.js";
 
 /** Runs one round and returns how many inputs it applied. */
 export type Round = () => number;

@@ -175,11 +175,7 @@ const registerTokenAt = async (port: number, Host: string, token: string) =>
 
 for (const [what, env, expected] of [
   ["no secret", { SIDEKICK_SECRET: "" }, /SIDEKICK_SECRET: a secret is required/],
-  [
-    "an unknown limit",
-    { SIDEKICK_LIMITS: '{"frame_bytes_maximum": 7}' },
-    /frame_bytes_maximum/,
-  ],
+  ["an unknown limit", { SIDEKICK_LIMITS: '{"frame_bytes_maximum": 7}' }, /frame_bytes_maximum/],
   ["a limit out of range", { SIDEKICK_LIMITS: '{"clients_max": -1}' }, /clients_max/],
   [
     "limits that are not JSON",

@@ -338,7 +338,11 @@ describe("the module", { skip: !isWasmtime }, () => {
     await appendFile(wasm, Buffer.from([0, 2, 1, 0x78]));
     await serves(["--module", wasm], says("of another module"));
     await serves(["--module", wasm], quiet);
-    assert.deepEqual((await readdir(folder)).sort(), ["m.cwasm", "m.wasm"], "no temporary files remain");
+    assert.deepEqual(
+      (await readdir(folder)).sort(),
+      ["m.cwasm", "m.wasm"],
+      "no temporary files remain",
+    );
   });
 
   test("an unwritable cache, or one that is a pipe, does not matter", async () => {

@@ -217,9 +217,7 @@ test("with too many requests in flight, connections wait until some have ended, 
     isAnswered = true;
     return status;
   });
-  await eventually(() =>
-    server.output().includes("too many connections that are not WebSockets"),
-  );
+  await eventually(() => server.output().includes("too many connections that are not WebSockets"));
   await client.settled();
   assert.equal(isAnswered, false);
   for (const { socket } of busy) socket.destroy();

@@ -429,7 +429,10 @@ test("rejects an invalid server URL with a clear text", () => {
       url,
     );
   }
-  assert.throws(() => forwarder("http://user:word@localhost/"), /remove them and use the server secret/);
+  assert.throws(
+    () => forwarder("http://user:word@localhost/"),
+    /remove them and use the server secret/,
+  );
 });
 
 test("a recording is appended to, readable by its owner only, and complete when closed", async () => {

@@ -305,7 +305,6 @@ class Crowd {
     await request(this.#live.port, path, body, { secret: SECRET, ...options }).catch(() => {});
   }
 
-
   async #settled(): Promise<void> {
     await Promise.all(this.there().map((visitor) => visitor.settled()));
   }

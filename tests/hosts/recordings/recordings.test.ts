@@ -161,7 +161,6 @@ test("a difference before the truncation is still found, with its line", async (
   }
 });
 
-
 function folderOf(name: string): string {
   const own = join(folder, name);
   mkdirSync(own);

@@ -122,7 +122,6 @@ async function picture(page: Page): Promise<void> {
   if (path) await page.screenshot({ path });
 }
 
-
 describe("the demo in two tabs", () => {
   it("shares the todo list: one tab's additions, ticks and deletions show in the other", async () => {
     const [left, right] = [await openTab(), await openTab()];

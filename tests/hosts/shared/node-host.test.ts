@@ -302,14 +302,18 @@ withSidekick("a character split by a packet boundary arrives whole", {}, async (
   raw.socket.destroy();
 });
 
-withSidekick("answers without waiting for the body if the bearer token is missing", {}, async ({ port }) => {
-  for (const framing of ["Content-Length: 8000000", "Transfer-Encoding: chunked"]) {
-    const raw = await RawConnection.connect(port);
-    raw.write(`POST /message HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\n`);
-    assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
-    raw.socket.destroy();
-  }
-});
+withSidekick(
+  "answers without waiting for the body if the bearer token is missing",
+  {},
+  async ({ port }) => {
+    for (const framing of ["Content-Length: 8000000", "Transfer-Encoding: chunked"]) {
+      const raw = await RawConnection.connect(port);
+      raw.write(`POST /message HTTP/1.1\r\nHost: x\r\n${framing}\r\n\r\n`);
+      assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
+      raw.socket.destroy();
+    }
+  },
+);
 
 withSidekick(
   "a peer that keeps sending after a rejection gets the answer and is then disconnected",
@@ -344,24 +348,20 @@ withSidekick(
   },
 );
 
-withSidekick(
-  "honours Expect: 100-continue only if the body is wanted",
-  {},
-  async ({ port }) => {
-    const head =
-      "POST /resources HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n";
-    const wanted = await RawConnection.connect(port);
-    wanted.write(`${head}Authorization: Bearer ${SECRET}\r\n\r\n`);
-    await wanted.until("100 Continue");
-    wanted.write('{"resources":[]}');
-    await wanted.until("200 OK");
-    wanted.socket.destroy();
-    const unwanted = await RawConnection.connect(port);
-    unwanted.write(`${head}\r\n`);
-    assert.match(await unwanted.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
-    await unwanted.ended;
-  },
-);
+withSidekick("honours Expect: 100-continue only if the body is wanted", {}, async ({ port }) => {
+  const head =
+    "POST /resources HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 16\r\n";
+  const wanted = await RawConnection.connect(port);
+  wanted.write(`${head}Authorization: Bearer ${SECRET}\r\n\r\n`);
+  await wanted.until("100 Continue");
+  wanted.write('{"resources":[]}');
+  await wanted.until("200 OK");
+  wanted.socket.destroy();
+  const unwanted = await RawConnection.connect(port);
+  unwanted.write(`${head}\r\n`);
+  assert.match(await unwanted.until("\r\n\r\n"), /^HTTP\/1\.1 401 /);
+  await unwanted.ended;
+});
 
 withSidekick(
   "a body of n-1, n and n+1 bytes, with and without a declared length",
@@ -385,19 +385,15 @@ withSidekick(
   },
 );
 
-withSidekick(
-  "a request that breaks off within its body is not an input",
-  {},
-  async ({ port }) => {
-    const raw = await RawConnection.connect(port);
-    raw.write(
-      `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`,
-    );
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    raw.socket.resetAndDestroy();
-    await raw.ended;
-  },
-);
+withSidekick("a request that breaks off within its body is not an input", {}, async ({ port }) => {
+  const raw = await RawConnection.connect(port);
+  raw.write(
+    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  raw.socket.resetAndDestroy();
+  await raw.ended;
+});
 
 // WebSockets
 
@@ -482,25 +478,21 @@ withSidekick(
   },
 );
 
-withSidekick(
-  "handles 100,000 levels, 1 MB frames and 10,000 resources",
-  {},
-  async ({ port }) => {
-    const client = await TestClient.connect(port);
-    client.send("[".repeat(100_000));
-    assert.equal((await client.next()).type, "error");
-    client.send(
-      `{"type":"send","token":"t","channel":"c","params":{},"data":"${"x".repeat(1_000_000)}"}`,
-    );
-    assert.equal((await client.next()).type, "error");
-    client.send({
-      type: "listen",
-      resources: Array.from({ length: 10_000 }, (_, i) => `resource/${i}`),
-    });
-    assert.equal((await client.next()).resources.length, 10_000);
-    await client.settled();
-  },
-);
+withSidekick("handles 100,000 levels, 1 MB frames and 10,000 resources", {}, async ({ port }) => {
+  const client = await TestClient.connect(port);
+  client.send("[".repeat(100_000));
+  assert.equal((await client.next()).type, "error");
+  client.send(
+    `{"type":"send","token":"t","channel":"c","params":{},"data":"${"x".repeat(1_000_000)}"}`,
+  );
+  assert.equal((await client.next()).type, "error");
+  client.send({
+    type: "listen",
+    resources: Array.from({ length: 10_000 }, (_, i) => `resource/${i}`),
+  });
+  assert.equal((await client.next()).resources.length, 10_000);
+  await client.settled();
+});
 
 withSidekick(
   "a client that does not read is bounded and closed, but one message of the largest size is allowed",
