@@ -1045,7 +1045,7 @@ test("answers a delayed 401 at shutdown", async () => {
     "POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
   );
   await eventually(() =>
-    sidekick.logLines.some((line) => line.includes("wrong secret was refused")),
+    sidekick.logLines.some((line) => line.includes("missing or wrong secret")),
   );
   await sidekick.close();
   await raw.ended;
