@@ -5,12 +5,12 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # Downloads and slow builds are kept once per machine, in a cache that all clones share.
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
 
-# wasmtime: the machine's own where WASMTIME_PREFIX names one, else what scripts/wasmtime builds. The name tells from what.
-wasmtime_crates=$root/worker/native/wasmtime
-wasmtime_version=$(sed -n 's/^wasmtime-c-api-impl = { version = "=\([^"]*\)".*/\1/p' "$wasmtime_crates/c-api/Cargo.toml")
-wasmtime_command_features=run,cranelift
-wasmtime_cached=$sidekick_cache/wasmtime-$wasmtime_version-$(
-  { echo "$wasmtime_command_features" && grep -hv '^#' "$wasmtime_crates"/{Cargo.toml,Cargo.lock,c-api/Cargo.toml}; } | sha256sum | cut -c1-12
+# wasmtime: the machine's own where WASMTIME_PREFIX names one, otherwise what scripts/wasmtime
+# downloads, into a folder whose name changes with the pinned files.
+wasmtime_pins=$root/worker/native/runtime/requirements.txt
+wasmtime_version=$(sed -n 's/^wasmtime==\([^ ]*\).*/\1/p' "$wasmtime_pins")
+wasmtime_cached=$sidekick_cache/wasmtime-wheel-$wasmtime_version-$(uname -m)-$(
+  grep -v '^#' "$wasmtime_pins" | sha256sum | cut -c1-12
 )
 export WASMTIME_PREFIX=${WASMTIME_PREFIX:-$wasmtime_cached}
 

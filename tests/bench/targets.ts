@@ -74,14 +74,14 @@ export const flags = (port: number, appServer: string, limits: string | undefine
   ...(limits ? ["--config", limits] : []),
 ];
 
-const engine = (name: "wasmtime" | "native", files: string[]): Target => ({
+const runtime = (name: "wasmtime" | "native", files: string[]): Target => ({
   id: name,
   label: `Sidekick, ${name}`,
   collects: false,
   missing: () => firstMissing(files),
   command: (port, appServer, limits) => [
     server,
-    "--engine",
+    "--runtime",
     name,
     ...flags(port, appServer, limits),
   ],
@@ -95,8 +95,8 @@ const plain: Target[] = [
     missing: () => firstMissing([cli, module]),
     command: (port, appServer, limits) => [...node, cli, ...flags(port, appServer, limits)],
   },
-  engine("wasmtime", [server, "build/sidekick.wasi.wasm"]),
-  engine("native", [server]),
+  runtime("wasmtime", [server, "build/sidekick.wasi.wasm"]),
+  runtime("native", [server]),
   {
     id: "reference",
     label: "reference, Node",

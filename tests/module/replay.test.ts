@@ -32,6 +32,10 @@ const players: readonly Player[] = [
     command: [`${build}/native/sidekick-replay-wasmtime`, `${build}/sidekick.wasi.wasm`],
   },
   {
+    name: "wasi-sdk's module in wasmtime, by the example in C++",
+    command: [`${build}/native/sidekick-replay-example`, `${build}/sidekick.wasi.wasm`],
+  },
+  {
     name: "Emscripten's module in wasmtime, from C++",
     command: [`${build}/native/sidekick-replay-wasmtime`, `${build}/sidekick.emscripten.wasm`],
   },

@@ -1,13 +1,27 @@
-# What runs the module in wasmtime through its C API: the example of docs/embedding.md, and a replay with that example's own code.
-include(worker/native/wasmtime/wasmtime.cmake)
-if(NOT TARGET wasmtime::wasmtime)
-  return()
+# What runs the module in wasmtime through its C API: a replay with the code of the product, and the
+# example of docs/embedding.md, once as it is shown and once replaying traces.
+include(worker/native/runtime/wasmtime.cmake)
+
+add_executable(sidekick-replay-wasmtime tests/module/replay_wasmtime.cpp)
+target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)
+
+# What the compiler makes of the declarations in runtime/include, and of the official header.
+add_executable(wasmtime-api tests/module/wasmtime_api.cpp)
+target_include_directories(wasmtime-api PRIVATE worker/native worker/native/runtime/include)
+if(EXISTS "${WASMTIME_PREFIX}/include/wasmtime.h")
+  add_executable(wasmtime-api-official tests/module/wasmtime_api.cpp)
+  target_include_directories(wasmtime-api-official PRIVATE worker/native)
+  target_include_directories(wasmtime-api-official SYSTEM PRIVATE "${WASMTIME_PREFIX}/include")
 endif()
 
+if(NOT TARGET wasmtime::wasmtime)
+  message(STATUS "the example in C++ is not built: scripts/wasmtime downloads its library")
+  return()
+endif()
 add_executable(sidekick-conversation docs/examples/cpp/conversation.cpp)
-add_executable(sidekick-replay-wasmtime tests/module/replay_wasmtime.cpp)
-target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)  # worker/trace
-foreach(target sidekick-conversation sidekick-replay-wasmtime)
+add_executable(sidekick-replay-example tests/module/replay_example.cpp)
+target_link_libraries(sidekick-replay-example PRIVATE sidekick_trace_reader sidekick_core)
+foreach(target sidekick-conversation sidekick-replay-example)
   target_compile_options(${target} PRIVATE -fexceptions -frtti)
   target_include_directories(${target} PRIVATE core/include wasm-bindings docs/examples/cpp)
   target_link_libraries(${target} PRIVATE wasmtime::wasmtime)

@@ -135,7 +135,7 @@ test("what is no module is refused", async () => {
   assert.match(ran.stderr, /random\.jsonl: expected a WebAssembly module of Sidekick: /);
 });
 
-test("the WASI command passes the same tests, and refuses what needs processes or an engine", async () => {
+test("the WASI command passes the same tests, and refuses what needs processes or a runtime", async () => {
   const command = [
     process.execPath,
     "--no-warnings",
@@ -150,5 +150,5 @@ test("the WASI command passes the same tests, and refuses what needs processes o
   assert.match(shrink.stderr, /needs child processes, .* use the native sidekick-trace/);
   const check = await run(node!, [...args, "upgrade-check", "a", "b", "c"]);
   assert.equal(check.status, 2);
-  assert.match(check.stderr, /has no engine for modules: use a native build with wasmtime/);
+  assert.match(check.stderr, /has no runtime for modules: use a native build with wasmtime/);
 });

@@ -10,8 +10,8 @@
 
 #include "errors.hpp"
 #include "http/server_url.hpp"
-#include "runtime/engine.hpp"
-#include "runtime/wasmtime_engine.hpp"
+#include "runtime/runtime.hpp"
+#include "runtime/wasmtime_runtime.hpp"
 #include "server.hpp"
 #include "sidekick/base.hpp"
 #include "store/file.hpp"
@@ -44,8 +44,12 @@ Usage: sidekick-server --secret SECRET [options]
       --data DIR           keep tokens in this folder (SIDEKICK_DATA), so that they outlive the process; without, in memory
       --tls-cert FILE      serve https and wss with this certificate (PEM, followed by those between it and the root) ...
       --tls-key FILE       ... and its private key (SIDEKICK_TLS_CERT, SIDEKICK_TLS_KEY)
-      --engine NAME        what runs the core: wasmtime, the module in its sandbox (default), or native, linked in (SIDEKICK_ENGINE)
-      --module FILE        the module for wasmtime (SIDEKICK_MODULE, default: the one that was built with this command)
+      --runtime NAME       what runs the core: wasmtime, as a module in its sandbox (default), or native, linked in
+                           (SIDEKICK_RUNTIME)
+      --module FILE        the module for wasmtime (SIDEKICK_MODULE, default: the one built with this command)
+      --wasmtime-library FILE
+                           wasmtime's C API (SIDEKICK_WASMTIME_LIBRARY, default: lib/libwasmtime.so in WASMTIME_PREFIX
+                           if that is set, otherwise libwasmtime.so beside this command or where the build had it)
   -h, --help               this text
   -v, --version            the version
 
@@ -74,8 +78,10 @@ constexpr FlagName flag_names[] = {
     {"data", "SIDEKICK_DATA"},
     {"tls-cert", "SIDEKICK_TLS_CERT"},
     {"tls-key", "SIDEKICK_TLS_KEY"},
-    {"engine", "SIDEKICK_ENGINE"},
+    {"runtime", "SIDEKICK_RUNTIME"},
+    {"engine", "SIDEKICK_ENGINE"},  // what --runtime was called
     {"module", "SIDEKICK_MODULE"},
+    {"wasmtime-library", "SIDEKICK_WASMTIME_LIBRARY"},
     {"help", nullptr, 'h', false},
     {"version", nullptr, 'v', false},
 };
@@ -158,7 +164,7 @@ LogLevel log_level(const std::string& value) {
 }
 
 /// Checked by itself, independently of flags and variables, so that the error names the file.
-Json read_config(const std::string& path, const CreateEngine& create) {
+Json read_config(const std::string& path, const CreateRuntime& create) {
   const auto wrong = [&](const std::string& reason) {
     return UsageError("--config " + path + ": " + reason);
   };
@@ -196,7 +202,7 @@ std::string hash_seed() {
   return text;
 }
 
-Json settle_config(const Settings& settings, const CreateEngine& create) {
+Json settle_config(const Settings& settings, const CreateRuntime& create) {
   const auto path = settings.get("config");
   Json config = path ? read_config(*path, create) : Json::object();
   if (settings.has("secret"))
@@ -223,6 +229,54 @@ std::string shown_host(const std::optional<std::string>& host) {
   return host->find(':') == host->npos ? *host : "[" + *host + "]";
 }
 
+enum class RuntimeName { wasmtime, native };
+
+std::optional<RuntimeName> find_runtime(std::string_view name) {
+  if (name == "wasmtime") return RuntimeName::wasmtime;
+  if (name == "native") return RuntimeName::native;
+  return std::nullopt;
+}
+
+/// --engine and SIDEKICK_ENGINE are what --runtime and SIDEKICK_RUNTIME were called. Their two
+/// values are still understood; all others belong to a setting that is yet to come.
+std::optional<RuntimeName> find_old_runtime(std::string_view name, std::string_view new_name,
+                                            const std::optional<std::string>& value, Log& log) {
+  if (!value) return std::nullopt;
+  const auto runtime = find_runtime(*value);
+  if (!runtime) {
+    throw UsageError(std::string(name) + ": unknown value " + quote_text(*value) + ": " +
+                     std::string(name) + " is reserved for a later version; " +
+                     std::string(new_name) + " selects wasmtime or native");
+  }
+  log.warn("an old name of a setting is in use, which a later version will refuse",
+           {{"old", name}, {"new", new_name}});
+  return runtime;
+}
+
+RuntimeName choose_runtime(const Settings& settings, Log& log) {
+  const auto find = [](const std::optional<std::string>& value) -> std::optional<RuntimeName> {
+    if (!value) return std::nullopt;
+    if (const auto runtime = find_runtime(*value)) return runtime;
+    throw UsageError("--runtime (SIDEKICK_RUNTIME): expected wasmtime or native, got " +
+                     quote_text(*value));
+  };
+  const auto flag = [&](std::string_view name) {
+    const std::vector<std::string> all = settings.all(name);
+    return all.empty() ? std::nullopt : std::optional<std::string>(all.back());
+  };
+  // All four are checked, whichever of them decides.
+  const std::optional<RuntimeName> by_precedence[] = {
+      find(flag("runtime")),
+      find_old_runtime("--engine", "--runtime", flag("engine"), log),
+      find(Settings::variable("runtime")),
+      find_old_runtime("SIDEKICK_ENGINE", "SIDEKICK_RUNTIME", Settings::variable("engine"), log),
+  };
+  for (const auto& runtime : by_precedence) {
+    if (runtime) return *runtime;
+  }
+  return RuntimeName::wasmtime;
+}
+
 void run(const Settings& settings) {
   ServerOptions options;
   options.port = static_cast<unsigned short>(
@@ -237,13 +291,11 @@ void run(const Settings& settings) {
   if (options.tls_cert_file.has_value() != options.tls_key_file.has_value())
     throw UsageError("--tls-cert and --tls-key: expected both, got one");
   Log log(log_level(settings.get("log-level").value_or("info")));
-  const std::string engine = settings.get("engine").value_or("wasmtime");
-  if (engine != "wasmtime" && engine != "native")
-    throw UsageError("--engine: expected wasmtime or native, got " + quote_text(engine));
-
-  const CreateEngine create = for_testing(
-      engine == "native" ? native_engine() : wasmtime_engine(settings.get("module"), log));
-  options.create_engine = [create, config = settle_config(settings, create)]() mutable {
+  const WasmtimeOptions wasmtime{settings.get("wasmtime-library"), settings.get("module")};
+  const bool is_native = choose_runtime(settings, log) == RuntimeName::native;
+  const CreateRuntime create =
+      for_testing(is_native ? native_runtime() : wasmtime_runtime(wasmtime, log));
+  options.create_runtime = [create, config = settle_config(settings, create)]() mutable {
     config["hash_seed"] = hash_seed();
     return create(config.dump());
   };

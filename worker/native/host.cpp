@@ -44,12 +44,12 @@ std::vector<std::shared_ptr<ClientSocket>> Clients::all() const {
   return sockets;
 }
 
-Host::Host(Loop& loop, std::unique_ptr<Engine> engine, HostOptions options)
+Host::Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options)
     : loop_(loop),
       options_(std::move(options)),
       log_(options_.log),
-      engine_(std::move(engine)),
-      limits_(limits_of(*engine_)),
+      runtime_(std::move(runtime)),
+      limits_(limits_of(*runtime_)),
       rules_{*this, limits_.frame_bytes_max + frame_bytes_over_max,
              limits_.client_buffer_bytes_max},
       timer_(loop.context().get_executor()),
@@ -77,7 +77,7 @@ void Host::apply(const Input& input, Sender sender) {
   sender_ = std::move(sender);
   const Millis at = now_ms();
   try {
-    perform(engine_->handle(at, input));
+    perform(runtime_->handle(at, input));
     write_recorded();
   } catch (const Trap& trap) {
     recover(trap.what(), at, &input, sender_);
@@ -87,7 +87,7 @@ void Host::apply(const Input& input, Sender sender) {
 
 u32 Host::body_bytes_max(Bytes method, Bytes path, Bytes authorization) {
   try {
-    return engine_->body_bytes_max(method, path, authorization);
+    return runtime_->body_bytes_max(method, path, authorization);
   } catch (const Trap& trap) {
     recover(trap.what(), now_ms(), nullptr, {});
     return 0;
@@ -320,15 +320,15 @@ void Host::ping_some() {
 
 void Host::start_recording() {
   if (options_.recorder == nullptr || !options_.recorder->is_active()) return;
-  options_.recorder->write(engine_->describe());
+  options_.recorder->write(runtime_->describe());
   options_.recorder->write("\n");
-  engine_->record(true);
+  runtime_->record(true);
 }
 
 /// After the actions: the next call on the hub invalidates their views.
 void Host::write_recorded() {
   if (options_.recorder != nullptr && options_.recorder->is_active())
-    options_.recorder->write(engine_->recorded());
+    options_.recorder->write(runtime_->recorded());
 }
 
 /// The hub trapped. Closes the client that sent the input, and continues with a new hub restored
@@ -348,7 +348,7 @@ void Host::recover(const std::string& why, Millis at, const Input* input, const 
 void Host::remake(Millis at, const Input* input) {
   timer_.cancel();
   ++generation_;
-  engine_ = options_.create_engine();
+  runtime_ = options_.create_runtime();
   if (restore(at, input)) return;
   // The records themselves cause the trap. Dropping all state is better than serving nobody.
   log_.error("the stored records cannot be restored: dropping all tokens and closing all sockets");
@@ -356,14 +356,14 @@ void Host::remake(Millis at, const Input* input) {
   loop_.end_turn_later();
   for (const auto& socket : clients_.all()) socket->end(close_internal_error, "internal error");
   ++generation_;
-  engine_ = options_.create_engine();
+  runtime_ = options_.create_runtime();
   if (!restore(at, nullptr)) throw StartError("a fresh hub trapped immediately; giving up");
 }
 
 bool Host::restore(Millis at, const Input* input) {
   unsigned dropped = 0;
   const auto tell = [&](const Input& it) {
-    const auto actions = engine_->handle(at, it);
+    const auto actions = runtime_->handle(at, it);
     perform(actions);
     const bool has_erased = std::any_of(actions.begin(), actions.end(), [](const Action& action) {
       return action.tag == ActionTag::erase_token;
@@ -373,7 +373,7 @@ bool Host::restore(Millis at, const Input* input) {
   };
   try {
     if (input != nullptr && options_.recorder != nullptr)
-      options_.recorder->write(engine_->record_input(at, *input));
+      options_.recorder->write(runtime_->record_input(at, *input));
     start_recording();
     for (const StoredToken& token : options_.tokens.all()) {
       const bool is_over = token.state == token_free && token.expires_at <= at;

@@ -14,14 +14,14 @@
 #include "net/client_socket.hpp"
 #include "net/loop.hpp"
 #include "recorder.hpp"
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 #include "store/tokens.hpp"
 
 namespace sidekick::host {
 
 struct HostOptions {
   /// Creates a hub at the start, and another one after a trap.
-  std::function<std::unique_ptr<Engine>()> create_engine;
+  std::function<std::unique_ptr<Runtime>()> create_runtime;
   TokenStore& tokens;
   Forwarder* forwarder;
   Recorder* recorder;
@@ -31,7 +31,7 @@ struct HostOptions {
 
 class Host final : public SocketTaker, public RequestTaker {
  public:
-  Host(Loop& loop, std::unique_ptr<Engine> engine, HostOptions options);
+  Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options);
   ~Host();
 
   /// Call once, before the first input: restores what is stored.
@@ -89,7 +89,7 @@ class Host final : public SocketTaker, public RequestTaker {
   Loop& loop_;
   HostOptions options_;
   Log& log_;
-  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<Runtime> runtime_;
   /// Number of hubs created so far: answers to forwards of a previous hub are ignored.
   u64 generation_ = 0;
   Limits limits_;

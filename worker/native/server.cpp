@@ -60,8 +60,8 @@ class Server {
         signals_(loop_.context(), SIGINT, SIGTERM),
         retry_(loop_.context().get_executor()),
         wait_(loop_.context().get_executor()) {
-    auto engine = options.create_engine();
-    const Limits limits = limits_of(*engine);
+    auto runtime = options.create_runtime();
+    const Limits limits = limits_of(*runtime);
     raise_open_files(log, limits.clients_max, options.server_url.has_value());
     if (options.server_url)
       forwarder_.emplace(loop_, *options.server_url, options.server_secret,
@@ -70,8 +70,8 @@ class Server {
     if (options.record_file) recorder_.emplace(*options.record_file, log);
     listen(options);
     tokens_ = options.data_directory ? sqlite_tokens(*options.data_directory) : memory_tokens();
-    host_.emplace(loop_, std::move(engine),
-                  HostOptions{options.create_engine, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
+    host_.emplace(loop_, std::move(runtime),
+                  HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
                               recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});
     host_->start();
     acceptor_.listen(connections_waiting_max);

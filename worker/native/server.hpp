@@ -10,7 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "log.hpp"
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 
 namespace sidekick::host {
 
@@ -18,7 +18,7 @@ struct ServerOptions {
   unsigned short port = 3000;  ///< 0 chooses any free port
   std::optional<std::string> host;
   /// Creates a hub with these secrets and limits.
-  std::function<std::unique_ptr<Engine>()> create_engine;
+  std::function<std::unique_ptr<Runtime>()> create_runtime;
   std::optional<std::string> server_url;
   std::string server_secret;
   std::optional<std::string> record_file;

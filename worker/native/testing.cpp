@@ -17,9 +17,9 @@ bool has_fault(std::string_view name) {
 
 /// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first
 /// restored token.
-class TrappingEngine final : public Engine {
+class TrappingRuntime final : public Runtime {
  public:
-  explicit TrappingEngine(std::unique_ptr<Engine> inner) : inner_(std::move(inner)) {}
+  explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) {}
 
   std::span<const Action> handle(Millis now, const Input& input) override {
     if (is_fatal(input)) {
@@ -42,6 +42,7 @@ class TrappingEngine final : public Engine {
   Bytes record_input(Millis now, const Input& input) override {
     return inner_->record_input(now, input);
   }
+  Bytes hash() override { return inner_->hash(); }
 
  private:
   static bool is_fatal(const Input& input) {
@@ -58,14 +59,14 @@ class TrappingEngine final : public Engine {
     }
   }
 
-  std::unique_ptr<Engine> inner_;
+  std::unique_ptr<Runtime> inner_;
   ClientId open_client_ = 0;
 };
 
 }  // namespace
 
-CreateEngine for_testing(CreateEngine create) {
-  return [create](Bytes config) { return std::make_unique<TrappingEngine>(create(config)); };
+CreateRuntime for_testing(CreateRuntime create) {
+  return [create](Bytes config) { return std::make_unique<TrappingRuntime>(create(config)); };
 }
 
 /// With the fault `accept`, fails every second connection.

@@ -4,16 +4,16 @@
 // long, or have two addresses.
 #pragma once
 
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 
 namespace sidekick::host {
 
 #ifdef SIDEKICK_TESTING
-CreateEngine for_testing(CreateEngine create);
+CreateRuntime for_testing(CreateRuntime create);
 unsigned ping_seconds_for_testing(unsigned otherwise);
 std::function<void()> accepted_for_testing();
 #else
-inline CreateEngine for_testing(CreateEngine create) { return create; }
+inline CreateRuntime for_testing(CreateRuntime create) { return create; }
 inline unsigned ping_seconds_for_testing(unsigned otherwise) { return otherwise; }
 inline std::function<void()> accepted_for_testing() {
   return [] {};

@@ -45,9 +45,7 @@ if(SIDEKICK_IS_MODULE)
 endif()
 
 find_package(nlohmann_json REQUIRED)
-if(NOT SIDEKICK_QUICK)
-  include(worker/native/wasmtime/wasmtime.cmake)
-endif()
+include(worker/native/runtime/wasmtime.cmake)
 
 # Reading and replaying traces: for the commands, the tests and the fuzzers.
 add_library(sidekick_trace_reader STATIC ${SIDEKICK_TRACE_READER_SOURCES})
@@ -62,16 +60,9 @@ add_library(sidekick_trace_tool OBJECT ${SIDEKICK_TRACE_SOURCES}
   ${SIDEKICK_TRACE_DIR}/shrink/parties.cpp ${SIDEKICK_TRACE_DIR}/shrink/shrink.cpp)
 target_link_libraries(sidekick_trace_tool PUBLIC sidekick_trace_reader PRIVATE nlohmann_json::nlohmann_json)
 
-if(TARGET wasmtime::wasmtime)
-  add_library(sidekick_wasmtime_hub STATIC ${SIDEKICK_TRACE_DIR}/wasmtime_hub.cpp)
-  target_compile_options(sidekick_wasmtime_hub PRIVATE -fexceptions -frtti)
-  target_include_directories(sidekick_wasmtime_hub PUBLIC ${SIDEKICK_TRACE_DIR} PRIVATE wasm-bindings docs/examples/cpp)
-  target_link_libraries(sidekick_wasmtime_hub PUBLIC sidekick_trace_reader wasmtime::wasmtime)
-else()
-  add_library(sidekick_wasmtime_hub STATIC ${SIDEKICK_TRACE_DIR}/no_wasmtime_hub.cpp)
-  target_include_directories(sidekick_wasmtime_hub PUBLIC ${SIDEKICK_TRACE_DIR})
-  target_link_libraries(sidekick_wasmtime_hub PUBLIC sidekick_trace_reader)
-endif()
+add_library(sidekick_wasmtime_hub STATIC ${SIDEKICK_TRACE_DIR}/wasmtime_hub.cpp)
+target_compile_options(sidekick_wasmtime_hub PRIVATE -fexceptions -frtti)
+target_link_libraries(sidekick_wasmtime_hub PUBLIC sidekick_trace_reader PRIVATE sidekick_module_runtime)
 
 add_executable(sidekick-trace)
 target_link_libraries(sidekick-trace PRIVATE sidekick_trace_tool sidekick_core sidekick_wasmtime_hub)

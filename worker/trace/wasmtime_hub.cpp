@@ -4,9 +4,9 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <optional>
 
-#include "sidekick_module.hpp"
+#include "errors.hpp"
+#include "runtime/module_runtime.hpp"
 
 namespace sidekick::trace {
 
@@ -28,18 +28,18 @@ std::string in_one_line(const std::exception& error) {
 
 class WasmtimeHub final : public ReplayedHub {
  public:
-  /// Throws where it is no module of ours: it must make a hub.
-  explicit WasmtimeHub(const std::vector<std::uint8_t>& wasm)
-      : engine_(SidekickModule::make_engine()), module_(compiled(engine_, wasm)) {
-    SidekickModule(engine_, module_, R"({"hash_seed":"0000000000000000","secrets":["x"]})");
+  /// Throws if it is no module of ours: it must create a hub.
+  explicit WasmtimeHub(std::string_view wasm)
+      : engine_(host::new_wasm_engine()), module_(host::compile_module(*engine_, wasm)) {
+    host::module_runtime(*engine_, *module_, R"({"hash_seed":"0000000000000000","secrets":["x"]})");
   }
 
-  /// Nothing is thrown at a caller, who may be built without exceptions.
+  /// Throws nothing: the caller may be compiled without exceptions.
   void open(const std::string& config_text, const Config&) override {
     hub_.reset();
     wrong_.clear();
     try {
-      hub_.emplace(engine_, module_, config_text);
+      hub_ = host::module_runtime(*engine_, *module_, config_text);
       hub_->record(true);
     } catch (const std::exception& error) {
       hub_.reset();
@@ -54,13 +54,13 @@ class WasmtimeHub final : public ReplayedHub {
     }
     try {
       hub_->handle(now, input);
-      const std::string_view lines = hub_->recorded();
+      const Bytes lines = hub_->recorded();
       out +=
           lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
-    } catch (const SidekickTrap& trap) {
+    } catch (const host::Trap& trap) {
       wrong_ = in_one_line(trap);
-      out += in_brackets("the module trapped: " +
-                         wrong_);  // a difference, unless the recording hub trapped as well
+      // A difference, unless the recording hub trapped as well.
+      out += in_brackets("the module trapped: " + wrong_);
     }
   }
 
@@ -68,7 +68,7 @@ class WasmtimeHub final : public ReplayedHub {
     if (!hub_) return in_brackets(wrong_);
     try {
       return std::string(hub_->hash());
-    } catch (const SidekickTrap& trap) {
+    } catch (const host::Trap& trap) {
       wrong_ = in_one_line(trap);
       return in_brackets("the module trapped: " + wrong_);
     }
@@ -82,22 +82,15 @@ class WasmtimeHub final : public ReplayedHub {
       for (const Action& action : hub_->handle(0, health_request())) {
         if (action.tag == ActionTag::respond) return std::string(action.respond.body);
       }
-    } catch (const SidekickTrap&) {
+    } catch (const host::Trap&) {
     }
     return "silent";
   }
 
  private:
-  static wasmtime::Module compiled(wasmtime::Engine& engine,
-                                   const std::vector<std::uint8_t>& wasm) {
-    auto module = wasmtime::Module::compile(engine, const_cast<std::vector<std::uint8_t>&>(wasm));
-    if (!module) throw std::runtime_error(module.err().message());
-    return module.ok();
-  }
-
-  wasmtime::Engine engine_;
-  wasmtime::Module module_;
-  std::optional<SidekickModule> hub_;
+  host::WasmEnginePtr engine_;
+  host::ModulePtr module_;
+  std::unique_ptr<host::Runtime> hub_;
   std::string wrong_;  // why there is none, or none any more
 };
 
@@ -110,8 +103,11 @@ std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::str
     return nullptr;
   }
   try {
-    return std::make_unique<WasmtimeHub>(
-        std::vector<std::uint8_t>{std::istreambuf_iterator<char>(file), {}});
+    host::load_wasmtime();
+    return std::make_unique<WasmtimeHub>(std::string(std::istreambuf_iterator<char>(file), {}));
+  } catch (const host::WasmtimeMissing& missing) {
+    error = std::string("needs wasmtime to run: ") + missing.what();
+    return nullptr;
   } catch (const std::exception& wrong) {
     error = std::string("expected a WebAssembly module of Sidekick: ") + in_one_line(wrong);
     return nullptr;

@@ -54,7 +54,7 @@ export const hosts: readonly Host[] = [
       startProcess(
         [
           "build/native/sidekick-server",
-          "--engine",
+          "--runtime",
           "wasmtime",
           "--data",
           join(options.folder, "data"),

@@ -3,7 +3,7 @@
 #include <bit>
 #include <cstring>
 
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 
 namespace sidekick::host {
 

@@ -1,4 +1,4 @@
-// Replays traces against whatever can play the hub: the core itself, or a module in some engine.
+// Replays traces against whatever can play the hub: the core itself, or a module in some runtime.
 // Owns no hub.
 #pragma once
 

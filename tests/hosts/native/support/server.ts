@@ -15,6 +15,9 @@ const root = fileURLToPath(new URL("../../../..", import.meta.url));
 const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests")
   .split(" ")
   .filter(Boolean);
+const withoutRuntime = words.filter(
+  (word, index) => word !== "--runtime" && words[index - 1] !== "--runtime",
+);
 /** The sandboxed module, if that is what is tested. */
 export const isWasmtime = !words.includes("native");
 export const moduleFile = join(root, "build/sidekick.wasi.wasm");
@@ -76,11 +79,16 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
   /** Shell commands to run before it, such as `ulimit -f 100; `. */
   readonly before?: string;
+  /** Leave out the `--runtime` of SIDEKICK_COMMAND. */
+  readonly anyRuntime?: boolean;
 }
 
 /** On a free port of 127.0.0.1 unless the flags say otherwise. */
-export function run(flags: readonly string[], { env = {}, before = "" }: RunOptions = {}): Run {
-  const [file = "", ...first] = words;
+export function run(
+  flags: readonly string[],
+  { env = {}, before = "", anyRuntime = false }: RunOptions = {},
+): Run {
+  const [file = "", ...first] = anyRuntime ? withoutRuntime : words;
   assert.ok(
     existsSync(join(root, file)) || existsSync(file),
     `${file} is missing: run scripts/build`,

@@ -13,15 +13,15 @@
 
 namespace sidekick::host {
 
-/// A bug of the module: this engine is broken, drop it.
+/// A bug of the module: this runtime is broken, drop it.
 struct Trap : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 /// One hub. Whatever it returns is good until the next call on it. Any call may throw Trap.
-class Engine {
+class Runtime {
  public:
-  virtual ~Engine() = default;
+  virtual ~Runtime() = default;
 
   virtual std::span<const Action> handle(Millis now, const Input& input) = 0;
   virtual u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) = 0;
@@ -33,12 +33,14 @@ class Engine {
   /// input's bytes are still there, once.
   virtual Bytes recorded() = 0;
   virtual Bytes record_input(Millis now, const Input& input) = 0;
+  /// A trace line with the hashes of the recorded lines and of all that the hub knows.
+  virtual Bytes hash() = 0;
 };
 
 /// Makes a hub from a configuration text. Throws ConfigError when it is refused.
-using CreateEngine = std::function<std::unique_ptr<Engine>(Bytes config)>;
+using CreateRuntime = std::function<std::unique_ptr<Runtime>(Bytes config)>;
 
-CreateEngine native_engine();
+CreateRuntime native_runtime();
 
 /// What the host must know of the limits, read from describe().
 struct Limits {
@@ -48,6 +50,6 @@ struct Limits {
   u32 forward_answer_bytes_max;
 };
 
-Limits limits_of(Engine& engine);
+Limits limits_of(Runtime& runtime);
 
 }  // namespace sidekick::host

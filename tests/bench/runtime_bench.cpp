@@ -1,13 +1,13 @@
 // What the sandbox costs per input, without sockets: the same calls on the core linked in and on
-// the module in wasmtime, in turns. One line per input and round, in ns per call: engine_bench
+// the module in wasmtime, in turns. One line per input and round, in ns per call: runtime_bench
 // [MODULE].
 #include <chrono>
 #include <cstdio>
 #include <string>
 
-#include "engine.hpp"
 #include "log.hpp"
-#include "wasmtime_engine.hpp"
+#include "runtime/runtime.hpp"
+#include "runtime/wasmtime_runtime.hpp"
 
 using namespace sidekick;
 using namespace sidekick::host;
@@ -32,8 +32,8 @@ input::HttpRequest post(u32 request, Bytes path, Bytes body) {
   return {request, static_cast<u32>(body.size()), "POST", path, "Bearer x", body};
 }
 
-struct Engines {
-  std::unique_ptr<Engine> native, wasmtime;
+struct Runtimes {
+  std::unique_ptr<Runtime> native, wasmtime;
 
   template <class Call>
   void compare(const char* name, u32 count, Call call) {
@@ -48,27 +48,28 @@ struct Engines {
 
 int main(int count, char** arguments) {
   Log log(LogLevel::error);
-  const auto module = count > 1 ? std::optional<std::string>(arguments[1]) : std::nullopt;
+  WasmtimeOptions options;
+  if (count > 1) options.module_file = arguments[1];
   const char config[] = R"({"secrets":["x"],"hash_seed":"0123456789abcdef"})";
-  Engines engines{native_engine()(config), wasmtime_engine(module, log)(config)};
+  Runtimes runtimes{native_runtime()(config), wasmtime_runtime(options, log)(config)};
   for (unsigned round = 0; round < rounds; ++round) {
-    engines.compare("nothing (timer_fired)", 100'000, [](Engine& engine, u32) {
-      return engine.handle(now, input::TimerFired{}).size();
+    runtimes.compare("nothing (timer_fired)", 100'000, [](Runtime& runtime, u32) {
+      return runtime.handle(now, input::TimerFired{}).size();
     });
-    engines.compare("how much body is wanted", 100'000, [](Engine& engine, u32) {
-      return engine.body_bytes_max("POST", "/connection", "Bearer x");
+    runtimes.compare("how much body is wanted", 100'000, [](Runtime& runtime, u32) {
+      return runtime.body_bytes_max("POST", "/connection", "Bearer x");
     });
-    engines.compare("POST /resources", 100'000, [](Engine& engine, u32 i) {
-      return engine.handle(now, post(i + 1, "/resources", R"({ "resources": ["todo/1-1"] })"))
+    runtimes.compare("POST /resources", 100'000, [](Runtime& runtime, u32 i) {
+      return runtime.handle(now, post(i + 1, "/resources", R"({ "resources": ["todo/1-1"] })"))
           .size();
     });
-    engines.compare("POST /connection", 10'000, [&](Engine& engine, u32 i) {
+    runtimes.compare("POST /connection", 10'000, [&](Runtime& runtime, u32 i) {
       char body[200];
       const int size = std::snprintf(
           body, sizeof body,
           R"({ "token": "00000000-0000-4000-8000-%04u%08u", "channel": "bench", "params": { "room": "0" }, "context": { "user": "u-1234" } })",
           round, i);
-      return engine
+      return runtime
           .handle(now, post(i + 1, "/connection", Bytes(body, static_cast<std::size_t>(size))))
           .size();
     });

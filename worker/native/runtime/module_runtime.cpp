@@ -1,99 +1,78 @@
-#include "runtime/wasmtime_engine.hpp"
+#include "runtime/module_runtime.hpp"
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <vector>
-
-#include <wasmtime.h>
 
 #include "errors.hpp"
 #include "runtime/flat_border.hpp"
-#include "runtime/module_cache.hpp"
 #include "sidekick_abi.h"
 
 namespace sidekick::host {
 
 namespace {
 
-/// As the module declares it: far above what the default limits can fill. Beyond, the module traps.
+/// As the module declares it: far above what the default limits can fill. Beyond it, the module
+/// traps.
 constexpr std::int64_t memory_bytes_max = std::int64_t{1} << 30;
-/// As much as the module's buffer has at least.
+/// The module's buffer has at least this size.
 constexpr u64 room_bytes_min = 4096;
 
-struct FreeEngine {
-  void operator()(wasm_engine_t* engine) const { wasm_engine_delete(engine); }
-};
 struct FreeStore {
-  void operator()(wasmtime_store_t* store) const { wasmtime_store_delete(store); }
+  void operator()(wasmtime_store_t* store) const { wasmtime_api.wasmtime_store_delete(store); }
 };
-
-/// What all hubs of a process share.
-struct Sandbox {
-  std::unique_ptr<wasm_engine_t, FreeEngine> engine;
-  ModulePtr module;
-  std::string file;
-};
-
-wasm_engine_t* new_engine() {
-  wasm_config_t* config = wasm_config_new();
-  // The same bytes on every machine.
-  wasmtime_config_cranelift_nan_canonicalization_set(config, true);
-  wasmtime_config_wasm_relaxed_simd_set(config, false);
-  return wasm_engine_new_with_config(config);
-}
 
 std::string take_trap_message(wasm_trap_t* trap) {
   wasm_message_t text;
-  wasm_trap_message(trap, &text);
-  std::string message(
-      text.data, text.size > 0 && text.data[text.size - 1] == '\0' ? text.size - 1 : text.size);
-  wasm_byte_vec_delete(&text);
-  wasm_trap_delete(trap);
+  wasmtime_api.wasm_trap_message(trap, &text);
+  const bool has_nul = text.size > 0 && text.data[text.size - 1] == '\0';
+  std::string message(text.data, has_nul ? text.size - 1 : text.size);
+  wasmtime_api.wasm_byte_vec_delete(&text);
+  wasmtime_api.wasm_trap_delete(trap);
   return message;
 }
 
 /// An instance of the module, and its exports.
 class Instance {
  public:
-  explicit Instance(const Sandbox& sandbox)
-      : store_(wasmtime_store_new(sandbox.engine.get(), nullptr, nullptr)), file_(sandbox.file) {
-    wasmtime_store_limiter(store_.get(), memory_bytes_max, -1, 1, -1, 1);
+  Instance(wasm_engine_t& engine, wasmtime_module_t& module)
+      : store_(wasmtime_api.wasmtime_store_new(&engine, nullptr, nullptr)) {
+    wasmtime_api.wasmtime_store_limiter(store_.get(), memory_bytes_max, -1, 1, -1, 1);
     wasm_trap_t* trap = nullptr;
     wasmtime_error_t* error =
-        wasmtime_instance_new(context(), sandbox.module.get(), nullptr, 0, &instance_, &trap);
-    if (error != nullptr)
-      throw StartError("--module " + file_ + ": it cannot be instantiated: " + take_message(error));
-    if (trap != nullptr)
-      throw StartError("--module " + file_ +
-                       ": it traps when instantiated: " + take_trap_message(trap));
+        wasmtime_api.wasmtime_instance_new(context(), &module, nullptr, 0, &instance_, &trap);
+    if (error != nullptr) throw ModuleError("it cannot be instantiated: " + take_message(error));
+    if (trap != nullptr) {
+      throw ModuleError("it traps when instantiated: " + take_trap_message(trap));
+    }
     memory_ = find("memory", WASMTIME_EXTERN_MEMORY).of.memory;
     call(function("_initialize", 0, 0));
     const u32 version = call(function("sidekick_abi_version", 0));
     if (version != SIDEKICK_ABI_VERSION) {
-      throw StartError("--module " + file_ + ": it speaks version " + std::to_string(version) +
-                       " of the border, this host version " + std::to_string(SIDEKICK_ABI_VERSION) +
-                       ": build both from the same source");
+      throw ModuleError("it speaks version " + std::to_string(version) +
+                        " of the border, this host version " +
+                        std::to_string(SIDEKICK_ABI_VERSION) + ": build both from the same source");
     }
   }
 
-  /// Every parameter and result of the border is an i32. call() does not look at types: one with
-  /// others is refused here.
+  /// Every parameter and result of the border is an i32. call() does not look at types: a function
+  /// with others is refused here.
   wasmtime_func_t function(const char* name, std::size_t parameters, std::size_t results = 1) {
     const wasmtime_func_t function = find(name, WASMTIME_EXTERN_FUNC).of.func;
-    wasm_functype_t* type = wasmtime_func_type(context(), &function);
+    wasm_functype_t* type = wasmtime_api.wasmtime_func_type(context(), &function);
     const auto are_words = [](const wasm_valtype_vec_t& types, std::size_t count) {
       const auto is_word = [](const wasm_valtype_t* it) {
-        return wasm_valtype_kind(it) == WASM_I32;
+        return wasmtime_api.wasm_valtype_kind(it) == WASM_I32;
       };
       return types.size == count && std::all_of(types.data, types.data + types.size, is_word);
     };
-    const bool is_right = are_words(*wasm_functype_params(type), parameters) &&
-                          are_words(*wasm_functype_results(type), results);
-    wasm_functype_delete(type);
-    if (!is_right)
-      throw StartError("--module " + file_ + ": it is no Sidekick module: " + name +
-                       " has other parameters or results");
+    const bool is_right = are_words(*wasmtime_api.wasm_functype_params(type), parameters) &&
+                          are_words(*wasmtime_api.wasm_functype_results(type), results);
+    wasmtime_api.wasm_functype_delete(type);
+    if (!is_right) {
+      throw ModuleError(std::string("it is no Sidekick module: ") + name +
+                        " has other parameters or results");
+    }
     return function;
   }
 
@@ -103,17 +82,17 @@ class Instance {
     u32 count = 0;
     ((values[count++].i32 = static_cast<std::int32_t>(arguments)), ...);
     wasm_trap_t* trap = nullptr;
-    wasmtime_error_t* error =
-        wasmtime_func_call_unchecked(context(), &function, values, sizeof...(arguments) + 1, &trap);
+    wasmtime_error_t* error = wasmtime_api.wasmtime_func_call_unchecked(
+        context(), &function, values, sizeof...(arguments) + 1, &trap);
     if (error != nullptr) throw Trap(take_message(error));
     if (trap != nullptr) throw Trap(take_trap_message(trap));
     return static_cast<u32>(values[0].i32);
   }
 
-  /// Taken afresh after every call: memory may have grown.
+  /// Valid until the next call: memory may have grown then.
   std::span<char> memory() {
-    return {reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)),
-            wasmtime_memory_data_size(context(), &memory_)};
+    return {reinterpret_cast<char*>(wasmtime_api.wasmtime_memory_data(context(), &memory_)),
+            wasmtime_api.wasmtime_memory_data_size(context(), &memory_)};
   }
   std::span<char> part(u32 address, u64 size) {
     const std::span<char> all = memory();
@@ -122,36 +101,36 @@ class Instance {
   }
 
  private:
-  wasmtime_context_t* context() { return wasmtime_store_context(store_.get()); }
+  wasmtime_context_t* context() { return wasmtime_api.wasmtime_store_context(store_.get()); }
 
   wasmtime_extern_t find(const char* name, wasmtime_extern_kind_t kind) {
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(context(), &instance_, name, std::strlen(name), &item) ||
-        item.kind != kind) {
-      throw StartError("--module " + file_ + ": it is no Sidekick module: it does not export " +
-                       name);
+    const bool is_there = wasmtime_api.wasmtime_instance_export_get(context(), &instance_, name,
+                                                                    std::strlen(name), &item);
+    if (!is_there || item.kind != kind) {
+      throw ModuleError(std::string("it is no Sidekick module: it does not export ") + name);
     }
     return item;
   }
 
   std::unique_ptr<wasmtime_store_t, FreeStore> store_;
-  std::string file_;
   wasmtime_instance_t instance_;
   wasmtime_memory_t memory_;
 };
 
-class WasmtimeEngine final : public Engine {
+class ModuleRuntime final : public Runtime {
  public:
-  WasmtimeEngine(const Sandbox& sandbox, Bytes config)
-      : instance_(sandbox),
+  ModuleRuntime(wasm_engine_t& engine, wasmtime_module_t& module, Bytes config)
+      : instance_(engine, module),
         buffer_(instance_.function("sidekick_buffer", 1)),
         handle_(instance_.function("sidekick_handle", 2)),
         body_bytes_max_(instance_.function("sidekick_body_bytes_max", 4)),
         recorded_(instance_.function("sidekick_recorded", 1)) {
     put({config});
     hub_ = instance_.call(instance_.function("sidekick_create", 1), config.size());
-    if (hub_ == 0)
+    if (hub_ == 0) {
       throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error", 0)))));
+    }
   }
 
   std::span<const Action> handle(Millis now, const Input& input) override {
@@ -176,6 +155,9 @@ class WasmtimeEngine final : public Engine {
   Bytes record_input(Millis now, const Input& input) override {
     const u32 size = put_input(now, input);
     return text(instance_.call(instance_.function("sidekick_record_input", 2), hub_, size));
+  }
+  Bytes hash() override {
+    return text(instance_.call(instance_.function("sidekick_hash", 1), hub_));
   }
 
  private:
@@ -214,27 +196,39 @@ class WasmtimeEngine final : public Engine {
   std::vector<Action> actions_;
 };
 
-/// Beside this command, or where a checkout has it.
-std::string default_module() {
-  const std::filesystem::path folder =
-      std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  for (const auto& file : {folder / "sidekick.wasm", folder.parent_path() / "sidekick.wasi.wasm"}) {
-    if (std::filesystem::exists(file)) return file.string();
-  }
-  throw StartError(
-      "the module was not found beside this command: give it with --module FILE (in a checkout "
-      "scripts/build makes it)");
-}
-
 }  // namespace
 
-CreateEngine wasmtime_engine(const std::optional<std::string>& module_file, Log& log) {
-  const auto sandbox = std::make_shared<Sandbox>();
-  sandbox->file = module_file ? *module_file : default_module();
-  sandbox->engine.reset(new_engine());
-  sandbox->module = load_module(*sandbox->engine, sandbox->file, log);
-  const Instance probe(*sandbox);  // what is wrong with the module is said at once
-  return [sandbox](Bytes config) { return std::make_unique<WasmtimeEngine>(*sandbox, config); };
+WasmEnginePtr new_wasm_engine() {
+  wasm_config_t* config = wasmtime_api.wasm_config_new();
+  wasmtime_api.wasmtime_config_cranelift_nan_canonicalization_set(config, true);
+  wasmtime_api.wasmtime_config_wasm_relaxed_simd_set(config, false);
+  return WasmEnginePtr(wasmtime_api.wasm_engine_new_with_config(config));
+}
+
+ModulePtr compile_module(wasm_engine_t& engine, std::string_view wasm) {
+  wasmtime_module_t* module = nullptr;
+  wasmtime_error_t* error = wasmtime_api.wasmtime_module_new(
+      &engine, reinterpret_cast<const std::uint8_t*>(wasm.data()), wasm.size(), &module);
+  if (error != nullptr) {
+    throw ModuleError("expected a WebAssembly module: " + take_message(error));
+  }
+  return ModulePtr(module);
+}
+
+void check_module(wasm_engine_t& engine, wasmtime_module_t& module) { Instance(engine, module); }
+
+std::unique_ptr<Runtime> module_runtime(wasm_engine_t& engine, wasmtime_module_t& module,
+                                        Bytes config) {
+  return std::make_unique<ModuleRuntime>(engine, module, config);
+}
+
+std::string take_message(wasmtime_error_t* error) {
+  wasm_name_t text;
+  wasmtime_api.wasmtime_error_message(error, &text);
+  std::string message(text.data, text.size);
+  wasmtime_api.wasm_byte_vec_delete(&text);
+  wasmtime_api.wasmtime_error_delete(error);
+  return message;
 }
 
 }  // namespace sidekick::host

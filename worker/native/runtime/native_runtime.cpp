@@ -1,16 +1,16 @@
 // The core linked in: for measuring what the sandbox costs, and for running the whole server under
 // sanitizers. A trap of this one ends the process.
 #include "errors.hpp"
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 #include "sidekick/trace.hpp"
 
 namespace sidekick::host {
 
 namespace {
 
-class NativeEngine final : public Engine {
+class NativeRuntime final : public Runtime {
  public:
-  explicit NativeEngine(Config config) : hub_(std::move(config)) {}
+  explicit NativeRuntime(Config config) : hub_(std::move(config)) {}
 
   std::span<const Action> handle(Millis now, const Input& input) override {
     hub_.handle(now, input, actions_);
@@ -41,6 +41,11 @@ class NativeEngine final : public Engine {
     trace::append_input(recorded_, hub_, now, input);
     return recorded_;
   }
+  Bytes hash() override {
+    recorded_.clear();
+    recording_.append_hash(recorded_, hub_);
+    return recorded_;
+  }
 
  private:
   Hub hub_;
@@ -54,12 +59,12 @@ class NativeEngine final : public Engine {
 
 }  // namespace
 
-CreateEngine native_engine() {
-  return [](Bytes text) -> std::unique_ptr<Engine> {
+CreateRuntime native_runtime() {
+  return [](Bytes text) -> std::unique_ptr<Runtime> {
     Config config;
     const std::string wrong = decode_config(text, config);
     if (!wrong.empty()) throw ConfigError(wrong);
-    return std::make_unique<NativeEngine>(std::move(config));
+    return std::make_unique<NativeRuntime>(std::move(config));
   };
 }
 

@@ -1,11 +1,11 @@
-#include "runtime/engine.hpp"
+#include "runtime/runtime.hpp"
 
 #include <nlohmann/json.hpp>
 
 namespace sidekick::host {
 
-Limits limits_of(Engine& engine) {
-  const auto config = nlohmann::json::parse(engine.describe()).at("config");
+Limits limits_of(Runtime& runtime) {
+  const auto config = nlohmann::json::parse(runtime.describe()).at("config");
   return {
       .frame_bytes_max = config.at("frame_bytes_max"),
       .clients_max = config.at("clients_max"),

@@ -1,0 +1,114 @@
+// Which runtime the server chooses, and what it says about the wasmtime library.
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { cleanUp, newFolder, type RunOptions, run } from "./support/server.ts";
+
+after(cleanUp);
+
+const inWasmtime =
+  /info {2}the core runs in wasmtime version="(\d+)" library="[^"]+" build="[^"]+"/;
+const deprecation = /warn {2}an old name of a setting is in use.* old="([^"]+)" new="([^"]+)"/;
+
+/** Starts it, stops it, and returns what it said. */
+async function output(flags: string[], options: RunOptions = {}): Promise<string> {
+  const server = run(flags, { anyRuntime: true, ...options });
+  await server.port();
+  assert.equal(await server.kill("SIGTERM"), 0);
+  return server.output();
+}
+
+/** It ends with this status and one line that says why. */
+async function refuses(
+  flags: string[],
+  status: number,
+  expected: RegExp,
+  options: RunOptions = {},
+): Promise<void> {
+  const server = run(flags, { anyRuntime: true, ...options });
+  assert.equal(await server.exit, status, server.output());
+  const lines = server.output().match(/^sidekick-server: .*$/gm) ?? [];
+  assert.equal(lines.length, 1, server.output());
+  assert.match(lines[0]!, expected);
+}
+
+test("runs the core in wasmtime by default and logs the version and the library", async () => {
+  assert.match(await output([]), inWasmtime);
+});
+
+test("--runtime and SIDEKICK_RUNTIME choose the runtime; the flag takes precedence", async () => {
+  const env = { SIDEKICK_RUNTIME: "native" };
+  assert.doesNotMatch(await output(["--runtime", "native"]), inWasmtime);
+  assert.doesNotMatch(await output([], { env }), inWasmtime);
+  assert.match(await output(["--runtime", "wasmtime"], { env }), inWasmtime);
+  assert.doesNotMatch(await output([], { env }), deprecation);
+});
+
+test("rejects a runtime that does not exist", async () => {
+  const expected = /--runtime \(SIDEKICK_RUNTIME\): expected wasmtime or native, got "v8"/;
+  await refuses(["--runtime", "v8"], 2, expected);
+  await refuses([], 2, expected, { env: { SIDEKICK_RUNTIME: "v8" } });
+});
+
+test("still accepts --engine and SIDEKICK_ENGINE for the two runtimes, with a warning", async () => {
+  const byFlag = await output(["--engine", "native"]);
+  assert.deepEqual(deprecation.exec(byFlag)?.slice(1), ["--engine", "--runtime"]);
+  assert.doesNotMatch(byFlag, inWasmtime);
+  const byVariable = await output([], { env: { SIDEKICK_ENGINE: "native" } });
+  assert.deepEqual(deprecation.exec(byVariable)?.slice(1), ["SIDEKICK_ENGINE", "SIDEKICK_RUNTIME"]);
+  assert.doesNotMatch(byVariable, inWasmtime);
+  assert.match(await output(["--engine", "wasmtime"]), inWasmtime);
+  // Flags come before variables, new names before old ones.
+  assert.match(
+    await output(["--engine=wasmtime"], { env: { SIDEKICK_RUNTIME: "native" } }),
+    inWasmtime,
+  );
+  assert.doesNotMatch(await output(["--engine", "wasmtime", "--runtime", "native"]), inWasmtime);
+});
+
+test("rejects any other value of --engine, which is reserved", async () => {
+  const flag = /--engine: unknown value "redis:\/\/a": --engine is reserved .*--runtime selects/;
+  const variable = /SIDEKICK_ENGINE: unknown value "b": .* is reserved .*SIDEKICK_RUNTIME selects/;
+  await refuses(["--engine", "redis://a"], 2, flag);
+  await refuses(["--runtime", "native", "--engine", "redis://a"], 2, flag);
+  await refuses([], 2, variable, { env: { SIDEKICK_ENGINE: "b" } });
+});
+
+test("says where it looked for the wasmtime library; --runtime native needs none", async () => {
+  const env = { WASMTIME_PREFIX: "/nowhere" };
+  const library = String.raw`/nowhere/lib/libwasmtime\.so`;
+  const expected = new RegExp(
+    `--runtime wasmtime: the wasmtime library is missing, looked for ${library}; ` +
+      "run scripts/wasmtime or set SIDEKICK_WASMTIME_LIBRARY, or use --runtime native$",
+  );
+  await refuses([], 1, expected, { env });
+  assert.doesNotMatch(await output(["--runtime", "native"], { env }), inWasmtime);
+});
+
+test("rejects a wasmtime library that cannot be loaded or is something else", async () => {
+  const none = join(await newFolder(), "none.so");
+  const missing = /cannot load the wasmtime library: .*none\.so: .*No such file or directory; run/;
+  await refuses(["--wasmtime-library", none], 1, missing);
+  await refuses([], 1, missing, { env: { SIDEKICK_WASMTIME_LIBRARY: none } });
+  await refuses(
+    ["--wasmtime-library", import.meta.filename],
+    1,
+    /cannot load .*: invalid ELF header; run/,
+  );
+  const { sharedObjects } = process.report.getReport() as { sharedObjects: string[] };
+  const other = sharedObjects.find((file) => file.includes("libm."))!;
+  await refuses(
+    ["--wasmtime-library", other],
+    1,
+    /libm\.so.*: expected the C API of wasmtime \d+, found no wasm_\w+; run/,
+  );
+});
+
+test("loads the library that --wasmtime-library or SIDEKICK_WASMTIME_LIBRARY names", async () => {
+  const [, found = ""] = /library="([^"]+)"/.exec(await output([])) ?? [];
+  assert.ok(found.endsWith("/libwasmtime.so"), found);
+  const env = { WASMTIME_PREFIX: "/nowhere" };
+  assert.match(await output(["--wasmtime-library", found], { env }), inWasmtime);
+  const both = { ...env, SIDEKICK_WASMTIME_LIBRARY: found };
+  assert.match(await output([], { env: both }), inWasmtime);
+});

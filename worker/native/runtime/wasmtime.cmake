@@ -1,0 +1,59 @@
+# wasmtime for the native server and sidekick-trace. WASMTIME_PREFIX (a variable of CMake or of the
+# environment; scripts/env.sh sets it to what scripts/wasmtime downloads) names a folder with lib/
+# and, where it is an official release of the C API, include/.
+#   sidekick_module_runtime  runs the module. It loads libwasmtime.so when it is needed, and
+#                            compiles without wasmtime: runtime/include declares what it calls.
+#   wasmtime::wasmtime       the library to link against, as the example in the docs does. Missing
+#                            where there is no library.
+# With SIDEKICK_WASMTIME_LINKED the library is linked into whatever uses sidekick_module_runtime:
+# with the official libwasmtime.a, the server is one file.
+include_guard(GLOBAL)
+find_package(Threads REQUIRED)
+option(SIDEKICK_WASMTIME_LINKED "Link wasmtime into the commands, from WASMTIME_PREFIX" OFF)
+# What is found is not cached, since the prefix moves with its version; the prefix is, since ninja
+# configures again in shells that do not have it.
+if(NOT "$ENV{WASMTIME_PREFIX}" STREQUAL "")
+  set(WASMTIME_PREFIX "$ENV{WASMTIME_PREFIX}" CACHE PATH "A folder with wasmtime's lib/" FORCE)
+endif()
+
+set(wasmtime_include ${CMAKE_CURRENT_LIST_DIR}/include)
+if(EXISTS "${WASMTIME_PREFIX}/include/wasmtime.h")
+  set(wasmtime_include "${WASMTIME_PREFIX}/include")
+endif()
+
+if(SIDEKICK_WASMTIME_LINKED)
+  set(wasmtime_names libwasmtime.a libwasmtime.so)
+else()
+  set(wasmtime_names libwasmtime.so libwasmtime.a)
+endif()
+find_library(wasmtime_library NAMES ${wasmtime_names} PATHS "${WASMTIME_PREFIX}/lib"
+  NO_DEFAULT_PATH NO_CACHE)
+if(wasmtime_library)
+  add_library(wasmtime::wasmtime UNKNOWN IMPORTED)
+  set_target_properties(wasmtime::wasmtime PROPERTIES
+    IMPORTED_LOCATION "${wasmtime_library}"
+    IMPORTED_NO_SONAME ON
+    INTERFACE_INCLUDE_DIRECTORIES "${wasmtime_include}"
+    INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
+elseif(SIDEKICK_WASMTIME_LINKED)
+  message(FATAL_ERROR "SIDEKICK_WASMTIME_LINKED: no wasmtime library in '${WASMTIME_PREFIX}/lib'; "
+    "set WASMTIME_PREFIX to the folder of wasmtime's official C API")
+endif()
+
+add_library(sidekick_module_runtime STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/flat_border.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/module_runtime.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/wasmtime_library.cpp)
+target_include_directories(sidekick_module_runtime
+  PUBLIC core/include worker/native PRIVATE wasm-bindings)
+target_include_directories(sidekick_module_runtime SYSTEM PUBLIC ${wasmtime_include})
+target_compile_options(sidekick_module_runtime PRIVATE -fexceptions -frtti $<$<CONFIG:Release>:-O2>)
+if(SIDEKICK_WASMTIME_LINKED)
+  target_compile_definitions(sidekick_module_runtime PRIVATE SIDEKICK_WASMTIME_LINKED)
+  target_link_libraries(sidekick_module_runtime PUBLIC wasmtime::wasmtime)
+else()
+  # Only this file: a prefix that moves compiles nothing else again.
+  set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/wasmtime_library.cpp PROPERTIES
+    COMPILE_DEFINITIONS "SIDEKICK_WASMTIME_FOLDER=\"${WASMTIME_PREFIX}/lib\"")
+  target_link_libraries(sidekick_module_runtime PUBLIC ${CMAKE_DL_LIBS})
+endif()

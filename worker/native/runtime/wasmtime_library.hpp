@@ -1,0 +1,37 @@
+// The wasmtime library: found, loaded and checked at run time, so that `--runtime native` needs
+// none. A build with SIDEKICK_WASMTIME_LINKED has it linked in and looks for nothing.
+#pragma once
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <wasmtime.h>
+
+namespace sidekick::host {
+
+/// No library was found, or the one found cannot be used. The text says where and what to do.
+struct WasmtimeMissing : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// wasmtime's C API. Null until load_wasmtime() has returned.
+struct WasmtimeApi {
+#define SIDEKICK_WASMTIME_FUNCTION(name) decltype(&::name) name;
+#include "runtime/wasmtime_functions.def"
+};
+extern WasmtimeApi wasmtime_api;
+
+struct WasmtimeLibrary {
+  std::string version;  // "50": as much as the library tells
+  std::string file;     // its path, or "linked in"
+  std::string build;    // differs between any two builds; empty where the linker wrote no build id
+};
+
+/// Loads the library once; later calls return what is loaded. `file`: this one and no other.
+/// Otherwise the first that is set or there: SIDEKICK_WASMTIME_LIBRARY (a file), WASMTIME_PREFIX
+/// (lib/libwasmtime.so in it), libwasmtime.so beside this command, and where scripts/wasmtime had
+/// put it when this command was built. Throws WasmtimeMissing.
+const WasmtimeLibrary& load_wasmtime(const std::optional<std::string>& file = std::nullopt);
+
+}  // namespace sidekick::host

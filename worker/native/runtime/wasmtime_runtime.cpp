@@ -1,0 +1,58 @@
+#include "runtime/wasmtime_runtime.hpp"
+
+#include <filesystem>
+
+#include "errors.hpp"
+#include "runtime/module_cache.hpp"
+#include "runtime/module_runtime.hpp"
+
+namespace sidekick::host {
+
+namespace {
+
+/// Shared by all hubs of a process.
+struct Sandbox {
+  WasmEnginePtr engine;
+  ModulePtr module;
+};
+
+/// Beside this command, or where a checkout has it.
+std::string default_module() {
+  const std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  for (const auto& file : {folder / "sidekick.wasm", folder.parent_path() / "sidekick.wasi.wasm"}) {
+    if (std::filesystem::exists(file)) return file.string();
+  }
+  throw StartError(
+      "the module was not found beside this command: give it with --module FILE (in a checkout "
+      "scripts/build makes it)");
+}
+
+const WasmtimeLibrary& loaded_wasmtime(const std::optional<std::string>& file) try {
+  return load_wasmtime(file);
+} catch (const WasmtimeMissing& missing) {
+  throw StartError(std::string("--runtime wasmtime: ") + missing.what() +
+                   ", or use --runtime native");
+}
+
+}  // namespace
+
+CreateRuntime wasmtime_runtime(const WasmtimeOptions& options, Log& log) {
+  const std::string file = options.module_file ? *options.module_file : default_module();
+  const WasmtimeLibrary& library = loaded_wasmtime(options.library_file);
+  log.info("the core runs in wasmtime",
+           {{"version", library.version}, {"library", library.file}, {"build", library.build}});
+  const auto sandbox = std::make_shared<Sandbox>();
+  sandbox->engine = new_wasm_engine();
+  try {
+    sandbox->module = load_module(*sandbox->engine, file, library.build, log);
+    check_module(*sandbox->engine, *sandbox->module);  // so that a wrong one is reported at once
+  } catch (const ModuleError& error) {
+    throw StartError("--module " + file + ": " + error.what());
+  }
+  return [sandbox](Bytes config) {
+    return module_runtime(*sandbox->engine, *sandbox->module, config);
+  };
+}
+
+}  // namespace sidekick::host
