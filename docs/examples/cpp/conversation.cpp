@@ -45,11 +45,10 @@ input::HttpRequest post(RequestId request, Bytes path, Bytes body) {
 
 void talk(const char* path) {
   std::ifstream file(path, std::ios::binary);
-  std::vector<std::uint8_t> bytes((std::istreambuf_iterator<char>(file)), {});
-  wasmtime::Engine engine = SidekickModule::make_engine();
-  auto module = wasmtime::Module::compile(engine, bytes);
-  if (!module) throw std::runtime_error(std::string(path) + ": " + module.err().message());
-  SidekickModule hub(engine, module.ok(),
+  const std::string wasm((std::istreambuf_iterator<char>(file)), {});
+  const auto engine = SidekickModule::make_engine();
+  const auto module = SidekickModule::compile(*engine, wasm);
+  SidekickModule hub(*engine, *module,
                      R"({"secrets": ["the-secret"], "hash_seed": "0123456789abcdef"})");
 
   Millis now_ms = 1'790'000'000'000;

@@ -1,46 +1,64 @@
-// One Sidekick hub in wasmtime: inputs in, actions out. To be copied into a C++ host. It owns an
-// instance and no socket, clock or file, and decides nothing. Needs wasmtime's C++ header and
-// library, and of Sidekick border.hpp (types only: nothing to link) and sidekick_abi.h.
+// One Sidekick hub in wasmtime: inputs in, actions out. Copy it into your C++ host. It owns an
+// instance and no socket, clock or file, and decides nothing. It needs wasmtime's C API and, of
+// Sidekick, border.hpp (types only: nothing to link) and sidekick_abi.h.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
-#include <optional>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include <wasmtime.hh>
+#include <wasmtime.h>
 
 #include "sidekick/border.hpp"
 #include "sidekick_abi.h"
 
-/// The module stopped at a failed check. The hub is dead: make another, restore it from the
-/// records, do not replay the input.
+/// Frees what wasmtime's C API hands out.
+struct WasmtimeDelete {
+  void operator()(wasm_engine_t* it) const { wasm_engine_delete(it); }
+  void operator()(wasmtime_module_t* it) const { wasmtime_module_delete(it); }
+  void operator()(wasmtime_store_t* it) const { wasmtime_store_delete(it); }
+};
+template <class T>
+using WasmtimeOwned = std::unique_ptr<T, WasmtimeDelete>;
+
+/// The module stopped at a failed check. The hub is dead: create another, restore it from the
+/// records, and do not replay the input.
 struct SidekickTrap : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
 class SidekickModule {
  public:
-  /// The same bytes on every machine: a NaN has one pattern only.
-  static wasmtime::Engine make_engine() {
-    wasmtime::Config config;
-    config.cranelift_nan_canonicalization(true);
-    return wasmtime::Engine(std::move(config));
+  static WasmtimeOwned<wasm_engine_t> make_engine() {
+    wasm_config_t* config = wasm_config_new();
+    // The same bytes on every machine: a NaN has one pattern only.
+    wasmtime_config_cranelift_nan_canonicalization_set(config, true);
+    return WasmtimeOwned<wasm_engine_t>(wasm_engine_new_with_config(config));
+  }
+
+  /// Compile once; every hub can use the result.
+  static WasmtimeOwned<wasmtime_module_t> compile(wasm_engine_t& engine, std::string_view wasm) {
+    wasmtime_module_t* module = nullptr;
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(wasm.data());
+    check(wasmtime_module_new(&engine, bytes, wasm.size(), &module), nullptr);
+    return WasmtimeOwned<wasmtime_module_t>(module);
   }
 
   /// config: JSON with `secrets` (required), `hash_seed` (16 hex digits, random) and limits by
   /// name. memory_bytes_max: a hub that needs more traps.
-  SidekickModule(wasmtime::Engine& engine, const wasmtime::Module& module, std::string_view config,
+  SidekickModule(wasm_engine_t& engine, const wasmtime_module_t& module, std::string_view config,
                  std::int64_t memory_bytes_max = 1 << 30)
-      : store_(engine) {
-    store_.limiter(memory_bytes_max, -1, -1, -1, -1);
-    instance_ = got(wasmtime::Instance::create(store_, module, {}));  // no imports: no I/O
-    memory_ = std::get<wasmtime::Memory>(exported("memory"));
+      : store_(wasmtime_store_new(&engine, nullptr, nullptr)) {
+    wasmtime_store_limiter(store_.get(), memory_bytes_max, -1, -1, -1, -1);
+    wasm_trap_t* trap = nullptr;
+    // No imports: no I/O.
+    check(wasmtime_instance_new(context(), &module, nullptr, 0, &instance_, &trap), trap);
+    memory_ = exported("memory", WASMTIME_EXTERN_MEMORY).memory;
     call("_initialize");  // wasmtime does not call it by itself
     const std::uint32_t version = call("sidekick_abi_version");
     if (version != SIDEKICK_ABI_VERSION) {
@@ -50,9 +68,10 @@ class SidekickModule {
     }
     fill_buffer(config);
     hub_ = call("sidekick_create", static_cast<std::uint32_t>(config.size()));
-    if (hub_ == 0)
+    if (hub_ == 0) {
       throw std::runtime_error("Sidekick: " + std::string(text_at(call("sidekick_error"))));
-    handle_ = std::get<wasmtime::Func>(exported("sidekick_handle"));
+    }
+    handle_ = exported("sidekick_handle", WASMTIME_EXTERN_FUNC).func;
   }
 
   /// Applies one input. The actions are to be performed in order; what they point to is good until
@@ -129,11 +148,11 @@ class SidekickModule {
   }
 
   // The memory may have grown, and moved, in any call: no view of it is kept across one.
-  const char* memory_at(std::uint32_t address, std::uint64_t size) {
-    const auto bytes = memory_->data(store_);
-    if (address + size > bytes.size())
+  char* memory_at(std::uint32_t address, std::uint64_t size) {
+    if (address + size > wasmtime_memory_data_size(context(), &memory_)) {
       throw std::runtime_error("Sidekick module: an address beyond its memory");
-    return reinterpret_cast<const char*>(bytes.data()) + address;
+    }
+    return reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)) + address;
   }
   std::uint32_t next_word() {
     std::uint32_t value;
@@ -159,38 +178,56 @@ class SidekickModule {
 
   void fill_buffer(std::string_view bytes) {
     const std::uint32_t address = call("sidekick_buffer", static_cast<std::uint32_t>(bytes.size()));
-    std::memcpy(const_cast<char*>(memory_at(address, bytes.size())), bytes.data(), bytes.size());
+    std::memcpy(memory_at(address, bytes.size()), bytes.data(), bytes.size());
   }
 
   template <class... Words>
-  std::uint32_t call(std::string_view name, Words... words) {
-    return call(std::get<wasmtime::Func>(exported(name)), words...);
+  std::uint32_t call(const char* name, Words... words) {
+    return call(exported(name, WASMTIME_EXTERN_FUNC).func, words...);
   }
+  /// Every parameter and result of the module is an i32. wasmtime does not check that here: the ABI
+  /// version does.
   template <class... Words>
-  std::uint32_t call(const std::optional<wasmtime::Func>& function, Words... words) {
-    const auto results =
-        got(function->call(store_, {wasmtime::Val(static_cast<std::int32_t>(words))...}));
-    return results.empty() ? 0 : static_cast<std::uint32_t>(results[0].i32());
+  std::uint32_t call(const wasmtime_func_t& function, Words... words) {
+    wasmtime_val_raw_t values[sizeof...(words) + 1] = {{static_cast<std::int32_t>(words)}...};
+    wasm_trap_t* trap = nullptr;
+    check(wasmtime_func_call_unchecked(context(), &function, values, std::size(values), &trap),
+          trap);
+    return static_cast<std::uint32_t>(values[0].i32);
   }
 
-  wasmtime::Extern exported(std::string_view name) {
-    auto found = instance_->get(store_, name);
-    if (!found)
-      throw std::runtime_error("no export " + std::string(name) +
+  wasmtime_extern_union_t exported(const char* name, wasmtime_extern_kind_t kind) {
+    wasmtime_extern_t found;
+    if (!wasmtime_instance_export_get(context(), &instance_, name, std::strlen(name), &found) ||
+        found.kind != kind) {
+      throw std::runtime_error(std::string("no export ") + name +
                                ": this file is not a Sidekick module");
-    return *found;
+    }
+    return found.of;
   }
 
-  template <class T>
-  static T got(wasmtime::TrapResult<T> result) {
-    if (!result) throw SidekickTrap(result.err().message());
-    return result.ok();
+  wasmtime_context_t* context() { return wasmtime_store_context(store_.get()); }
+
+  static void check(wasmtime_error_t* error, wasm_trap_t* trap) {
+    if (error == nullptr && trap == nullptr) return;
+    wasm_byte_vec_t text;
+    if (error != nullptr) {
+      wasmtime_error_message(error, &text);
+      wasmtime_error_delete(error);
+    } else {
+      wasm_trap_message(trap, &text);
+      wasm_trap_delete(trap);
+    }
+    const std::string message(text.data, text.size);
+    wasm_byte_vec_delete(&text);
+    if (error != nullptr) throw std::runtime_error(message);
+    throw SidekickTrap(message.substr(0, message.find('\0')));
   }
 
-  wasmtime::Store store_;
-  std::optional<wasmtime::Instance> instance_;
-  std::optional<wasmtime::Memory> memory_;
-  std::optional<wasmtime::Func> handle_;
+  WasmtimeOwned<wasmtime_store_t> store_;
+  wasmtime_instance_t instance_;
+  wasmtime_memory_t memory_;
+  wasmtime_func_t handle_;
   std::uint32_t hub_ = 0;
   std::uint32_t at_ = 0;  // where next_word() reads
   std::string block_;     // the input under construction
