@@ -1,10 +1,11 @@
 // scripts/bench: every server under test side by side in one run. Rounds are interleaved (A B C A B C), medians are taken,
 // and what counts is the ratio to the reference in the same run: seconds change with the machine, ratios hold.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
+import { compile } from "./compile.js";
 import { ionTable } from "./ion-table.js";
 import {
   type MemoryScenario,
@@ -95,16 +96,8 @@ async function main(): Promise<void> {
 
 function build(): void {
   progress("building the load generator, the floors and the reference");
-  mkdirSync(built, { recursive: true });
-  for (const [source, program] of [
-    ["tests/bench/load.cpp", `${built}/load`],
-    ["tests/bench/floor.cpp", `${built}/floor_cpp`],
-  ] as const) {
-    if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) continue;
-    execFileSync("g++", ["-std=c++20", "-O2", "-Wall", "-Wextra", "-o", program, source], {
-      stdio: "inherit",
-    });
-  }
+  compile("tests/bench/load.cpp", `${built}/load`);
+  compile("tests/bench/floor.cpp", `${built}/floor_cpp`);
   for (const name of ["reference", "floor", "ion"]) {
     buildSync({
       entryPoints: [`tests/bench/${name}.ts`],

@@ -148,7 +148,11 @@ export class Rig {
     private readonly port: number,
   ) {}
 
-  static async start(target: Target, limits?: Record<string, number>): Promise<Rig> {
+  static async start(
+    target: Target,
+    limits?: Record<string, number>,
+    core: number | null = 0,
+  ): Promise<Rig> {
     const load = new Child("load generator", [`${built}/load`], { core: 1, talks: true });
     const { app_port } = JSON.parse(await load.line()) as { app_port: number };
     const port = await freePort();
@@ -158,12 +162,21 @@ export class Rig {
     const server = new Child(
       target.label,
       target.command(port, `http://127.0.0.1:${app_port}/api/covenant`, config),
-      { core: 0 },
+      { core },
     );
-    await server.accepts(port);
     const rig = new Rig(target, server, load, port);
-    await rig.run(`target ${port} ${server.pid} ${secret}`);
+    try {
+      await server.accepts(port);
+      await rig.run(`target ${port} ${server.pid} ${secret}`);
+    } catch (error) {
+      await rig.end();
+      throw error;
+    }
     return rig;
+  }
+
+  get pid(): number {
+    return this.server.pid;
   }
 
   async run(command: string): Promise<Measured> {
@@ -215,10 +228,10 @@ export class Child {
   constructor(
     name: string,
     command: string[],
-    { core, talks = false }: { core?: number | undefined; talks?: boolean },
+    { core, talks = false }: { core?: number | null; talks?: boolean },
   ) {
     this.name = name;
-    const isPinned = core !== undefined && availableParallelism() > 1;
+    const isPinned = core != null && availableParallelism() > 1;
     const pin = isPinned ? ["taskset", "-c", `${core}`] : [];
     this.process = spawn("setpriv", ["--pdeathsig", "KILL", ...pin, ...command], {
       stdio: [talks ? "pipe" : "ignore", talks ? "pipe" : "ignore", "pipe"],
@@ -271,7 +284,7 @@ export class Child {
   }
 
   async accepts(port: number): Promise<void> {
-    for (let tries = 0; tries < 300 && !this.gone; tries++) {
+    for (let tries = 0; tries < 1200 && !this.gone; tries++) {
       const open = await new Promise<boolean>((resolve) => {
         const socket = connect(port, "127.0.0.1");
         socket.once("connect", () => {

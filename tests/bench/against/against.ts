@@ -3,13 +3,26 @@
 import { cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
+import { compile } from "../compile.js";
 import { built, endAll } from "../targets.js";
 import { missingCallgrind } from "./callgrind.js";
 import { commitSide, headOf, isDirty, type Product, type Side, thisTree } from "./commit.js";
 import { countCore, timeCore } from "./core.js";
-import { counted, judgement, measured, type Result, tables } from "./report.js";
-import { type CoreArea, coreAreas, coreNames, type RowId, textOf } from "./rows.js";
-import { confidence, medianInterval } from "./statistics.js";
+import { countHost, hostProblem, hostProducts, measureHost } from "./hosts.js";
+import { counted, type Judgement, judgement, measured, type Result, tables } from "./report.js";
+import {
+  type CoreArea,
+  coreAreas,
+  coreNames,
+  type HostArea,
+  hostAreas,
+  hostRows,
+  type Measure,
+  memoryRows,
+  type RowId,
+  textOf,
+} from "./rows.js";
+import { confidence } from "./statistics.js";
 
 const usage = `Usage: scripts/bench --against COMMIT [options]
 
@@ -69,7 +82,7 @@ interface Group {
   /** A program that this machine lacks: an error, not a reason to leave rows out. */
   missingTool?(): string | undefined;
   /** Why it cannot be measured, if so. */
-  missing?(sides: Sides): string | undefined;
+  missing?(sides: Sides): Promise<string | undefined>;
   run(sides: Sides, rows: readonly RowId[]): Promise<Result[]>;
 }
 type Sides = { readonly before: Side; readonly now: Side };
@@ -123,7 +136,46 @@ function coreGroups(area: CoreArea): Group[] {
   ];
 }
 
-const groups: Group[] = coreAreas.flatMap(coreGroups);
+function hostGroups(area: HostArea): Group[] {
+  const rowsOf = (measure: Measure, names: readonly string[]) =>
+    names.map((name): RowId => ({ area, measure, name }));
+  const timed: Group = {
+    rows: [...rowsOf("CPU", [...hostRows.keys()]), ...rowsOf("memory", memoryRows)],
+    products: hostProducts[area],
+    missing: async ({ before, now }) =>
+      (await hostProblem(before, area)) ?? (await hostProblem(now, area)),
+    run: async (sides, rows) => {
+      const pairs = new Map(rows.map((row) => [row.name, [] as { before: number; now: number }[]]));
+      for (let pair = 1; pair <= options.pairs; pair++) {
+        progress(`${area}: pair ${pair} of ${options.pairs}`);
+        const figures = await measureHost(sides, area, new Set(pairs.keys()), pair % 2 === 0);
+        for (const [name, figure] of figures) pairs.get(name)!.push(figure);
+      }
+      return rows.map((row) =>
+        measured(row, hostRows.get(row.name) ?? "connection", pairs.get(row.name)!),
+      );
+    },
+  };
+  if (area !== "native server") return [timed];
+  // User space alone: the kernel's share is the same for both.
+  const counting: Group = {
+    rows: rowsOf("instructions", [...hostRows.keys()]),
+    products: hostProducts[area],
+    missingTool: missingCallgrind,
+    run: async ({ before, now }, rows) => {
+      progress(`${area}: counting instructions`);
+      const names = new Set(rows.map((row) => row.name));
+      const [old, fresh] = await Promise.all([
+        countHost(before, area, names),
+        countHost(now, area, names),
+      ]);
+      return rows.map((row) => counted(row, old.get(row.name)!, fresh.get(row.name)!));
+    },
+  };
+  return [counting, timed];
+}
+
+const groups: Group[] = [...coreAreas.flatMap(coreGroups), ...hostAreas.flatMap(hostGroups)];
 
 async function main(): Promise<void> {
   const chosen = groups
@@ -131,17 +183,16 @@ async function main(): Promise<void> {
     .filter(({ rows }) => rows.length > 0);
   if (options.list) return console.log(chosen.flatMap(({ rows }) => rows.map(textOf)).join("\n"));
   if (chosen.length === 0)
-    throw new Error(
-      `--rows: no row matches ${options.rows!.join(" or ")}; see scripts/bench --against COMMIT --list`,
-    );
+    throw new Error(`--rows: no row matches ${options.rows!.join(" or ")}; --list prints them all`);
   if (options.against === undefined) throw new Error(`--against: expected a commit\n${usage}`);
 
   const products = new Set(chosen.flatMap(({ group }) => group.products));
   const now = thisTree(progress);
-  now.build(products);
+  await now.build(products);
   if (now.missing.size > 0) throw new Error(`this tree: ${[...now.missing.values()].join("; ")}`);
   const before = commitSide(options.against, progress);
-  before.build(products);
+  await before.build(products);
+  compile("tests/bench/load.cpp", `${built}/load`);
   buildSync({
     entryPoints: ["tests/bench/against/module-driver.ts"],
     outfile: `${built}/module-driver.mjs`,
@@ -159,9 +210,9 @@ async function main(): Promise<void> {
     const product = group.products.find((product) => before.missing.has(product));
     const reason = product
       ? `${product} of the commit: ${before.missing.get(product)}`
-      : group.missing?.(sides);
+      : await group.missing?.(sides);
     if (reason === undefined) results.push(...(await group.run(sides, rows)));
-    else without.push(...rows.map((row) => `${textOf(row)}: not measured: ${reason}`));
+    else without.push(`Not measured: ${rows.map(textOf).join("; ")}. Reason: ${reason}`);
   }
   console.log(
     [
@@ -177,45 +228,44 @@ async function main(): Promise<void> {
 }
 
 function heading(before: Side): string {
-  const tree = `${headOf()}${isDirty() ? " with changes" : ""}`;
-  const load = loadavg().map((value) => value.toFixed(1));
-  return (
-    `\`scripts/bench ${process.argv.slice(2).join(" ")}\`: before ${before.commit}, now ${tree}. ${cpus().length} cores ${cpus()[0]!.model.trim()}, ` +
-    `Linux ${release()}, Node ${process.versions.node}; load average at the end ${load[0]}.`
-  );
+  const command = ["scripts/bench", ...process.argv.slice(2)].join(" ");
+  return [
+    `\`${command}\`: before ${before.commit}, now ${headOf()}${isDirty() ? " with changes" : ""}.`,
+    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()},`,
+    `Node ${process.versions.node}; load average at the end ${loadavg()[0]!.toFixed(1)}.`,
+  ].join(" ");
 }
 
 function conclusion(results: readonly Result[], notes: readonly string[]): string {
+  const { gate, pairs } = options;
   const lines = [...notes];
-  const names = (wanted: string) =>
-    results.filter((result) => judgement(result, options.gate) === wanted).map(textOf);
-  const timed = results.filter((result) => result.interval !== undefined);
-  if (timed.length > 0) {
-    const { coverage } = medianInterval(
-      timed[0]!.interval ? Array.from({ length: timed[0]!.pairs! }, () => 1) : [1],
-    );
+  const names = (wanted: Judgement) =>
+    results.filter((result) => judgement(result, gate) === wanted).map(textOf);
+  const intervals = results.flatMap((result) => result.interval ?? []);
+  if (intervals.length > 0) {
+    const { coverage } = intervals[0]!;
+    const percent = (100 * coverage).toFixed(1);
+    const few = coverage < confidence ? `; too few pairs for ${100 * confidence} %` : "";
     lines.push(
-      `Ratios of CPU and memory are medians of ${timed[0]!.pairs} pairs; the interval is the distribution-free one of a median (order statistics, ` +
-        `${(100 * coverage).toFixed(1)} %${coverage < confidence ? `: too few pairs for ${100 * confidence} %` : ""}).`,
+      `CPU and memory: medians of the ratios of ${pairs} pairs, with distribution-free intervals ` +
+        `of the median (order statistics, ${percent} %${few}).`,
     );
-    const outside = timed.filter(
-      (result) => result.interval!.low > 1 || result.interval!.high < 1,
-    ).length;
+    const outside = intervals.filter(({ low, high }) => low > 1 || high < 1).length;
+    const expected = ((1 - coverage) * intervals.length).toFixed(1);
     lines.push(
-      `${outside} of ${timed.length} intervals do not contain 1; equal commits give ${((1 - coverage) * timed.length).toFixed(1)} on average.`,
+      `${outside} of ${intervals.length} intervals do not contain 1; ` +
+        `for equal commits ${expected} are expected by chance.`,
+    );
+  }
+  const undecided = names("undecided");
+  if (undecided.length > 0) {
+    lines.push(
+      `Undecided: the interval contains ${gate}; more --pairs narrow it: ${undecided.join("; ")}.`,
     );
   }
   const worse = names("worse");
-  const undecided = names("undecided");
-  if (undecided.length > 0)
-    lines.push(
-      `Undecided, since the interval contains ${options.gate} (more --pairs narrow it): ${undecided.join("; ")}.`,
-    );
-  lines.push(
-    worse.length > 0
-      ? `WORSE than ${options.gate}: ${worse.join("; ")}.`
-      : `No row is worse than ${options.gate}.`,
-  );
+  if (worse.length > 0) lines.push(`WORSE than ${gate}: ${worse.join("; ")}.`);
+  else lines.push(`No row is worse than ${gate}.`);
   return lines.join("\n\n");
 }
 

@@ -1,6 +1,6 @@
-// Talks to a Sidekick module through its C ABI (wasm-bindings/sidekick_abi.h), without the host's own
-// code, so that one driver can run the modules of two commits. It knows only the inputs it needs, by
-// the version of the ABI: add a new version to `layouts`, and keep the old ones.
+// Talks to a Sidekick module through its C ABI (wasm-bindings/sidekick_abi.h), without the host's
+// code, so that one driver can run the modules of two commits. It knows only the inputs it needs,
+// by the version of the ABI: add a new version to `layouts`, and keep the old ones.
 import { readFileSync } from "node:fs";
 
 interface Exports {

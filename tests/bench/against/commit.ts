@@ -1,5 +1,5 @@
-// The two sides of a comparison and their products: this tree, and a commit in a worktree of its own
-// (build/against/COMMIT). The worktree is kept for the next run; an interrupted build resumes.
+// The two sides of a comparison and their products: this tree, and a commit in a worktree of its
+// own (build/against/COMMIT). The worktree is kept for the next run; an interrupted build resumes.
 //
 // Products are reached through interfaces that stay when folders move: CMake presets and targets,
 // the C ABI, the flags of the commands, the files of the npm package. The bench's own programs are
@@ -19,7 +19,16 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-export type Product = "module" | "wasm_bench" | "core_bench" | "package" | "server" | "wasi_module";
+import { bundle } from "../../../worker/workerd/workerd.js";
+
+export type Product =
+  | "module"
+  | "wasm_bench"
+  | "core_bench"
+  | "package"
+  | "server"
+  | "wasi_module"
+  | "worker";
 
 const files: Record<Product, string> = {
   module: "build/emscripten/sidekick.wasm",
@@ -28,6 +37,7 @@ const files: Record<Product, string> = {
   package: "worker/dist/node/cli.js",
   server: "build/native/sidekick-server",
   wasi_module: "build/wasi/sidekick.wasm",
+  worker: "build/worker.js",
 };
 
 const root = process.cwd();
@@ -55,7 +65,7 @@ export class Side {
   }
 
   /** Builds what is not up to date. What fails is left out, with the reason in `missing`. */
-  build(products: ReadonlySet<Product>): void {
+  async build(products: ReadonlySet<Product>): Promise<void> {
     rmSync(this.log, { force: true });
     for (const product of [
       "module",
@@ -64,17 +74,18 @@ export class Side {
       "core_bench",
       "server",
       "package",
+      "worker",
     ] as const) {
       if (!products.has(product)) continue;
       this.progress(`${this.label}: building ${product.replace("_", " ")}`);
-      const reason = this.#build(product);
+      const reason = await this.#build(product);
       if (reason !== undefined) this.missing.set(product, reason);
       else if (!existsSync(this.file(product)))
         this.missing.set(product, `the build makes no ${files[product]}`);
     }
   }
 
-  #build(product: Product): string | undefined {
+  async #build(product: Product): Promise<string | undefined> {
     switch (product) {
       case "module":
         return this.#cmake("emscripten", "sidekick") ?? this.#ship();
@@ -92,6 +103,11 @@ export class Side {
       case "package":
         installPackages(this.tree, this.progress);
         return this.#run("node_modules/.bin/tsc", "-p", "worker");
+      case "worker":
+        return bundle(join(this.tree, "worker/src/cloudflare/index.ts"), this.file(product)).then(
+          () => undefined,
+          (error: Error) => error.message,
+        );
     }
   }
 
@@ -113,7 +129,7 @@ export class Side {
     return failed ?? this.#run("cmake", "--build", "--preset", preset, "--target", target);
   }
 
-  /** Puts this tree's bench programs over the commit's; its own are used where these do not fit its core. */
+  /** Puts this tree's bench programs over the commit's; uses its own if they do not compile. */
   #withBenchSources(build: () => string | undefined): string | undefined {
     if (this.tree === root) return build();
     const folder = join(this.tree, benchSources);
@@ -128,7 +144,7 @@ export class Side {
     const own = build();
     if (own !== undefined) return failed;
     const note =
-      `${this.label}: this tree's ${benchSources}/core_* does not compile with the commit's core. ` +
+      `The commit's core does not compile with ${benchSources}/core_* of this tree. ` +
       "It was measured with its own, which may do other work.";
     if (!this.notes.includes(note)) this.notes.push(note);
     return undefined;

@@ -1,5 +1,5 @@
-// The core of two commits: natively, in WASM, and as the module that ships. Each runs in a process of
-// its own that takes commands (core_driven.hpp, module-driver.ts).
+// The core of two commits: natively, in WASM, and as the module that ships. Each runs in a process
+// of its own that takes commands (core_driven.hpp, module-driver.ts).
 import { existsSync } from "node:fs";
 import { built, Child } from "../targets.js";
 import { countInstructions, forgetCallgrind, underCallgrind } from "./callgrind.js";
@@ -43,7 +43,7 @@ class Driver {
     const child = new Child(
       `${area} (${side.label})`,
       counted ? underCallgrind(command) : command,
-      { core: counted ? undefined : 0, talks: true },
+      { core: counted ? null : 0, talks: true },
     );
     return new Driver(`${area} (${side.label})`, child);
   }

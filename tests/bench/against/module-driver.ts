@@ -1,6 +1,6 @@
-// Runs the work of one commit's WASM on command, as `core_bench --driven` does natively; core_driven.hpp
-// lists the commands. Each module has a process of its own: an engine that has seen two modules calls
-// both of them more slowly.
+// Runs the work of one commit's WASM on command, as `core_bench --driven` does natively;
+// core_driven.hpp lists the commands. Each module has a process of its own: an engine that has seen
+// two modules calls both of them more slowly.
 //   module-driver.ts module MODULE.wasm   the module that ships, through its C ABI
 //   module-driver.ts core BENCH.wasm      the core alone in WASM (core_bench_wasm.cpp)
 import { readSync, writeSync } from "node:fs";
@@ -76,16 +76,18 @@ function coreRuns(): Map<string, () => Run> {
 
 /** The texts of core_bench.cpp. */
 function texts(): Record<string, string> {
-  const token = "00000000-0000-4000-8000-000000000001";
   const todo = (id: number) =>
     `{ "id": ${id}, "title": "Water the plants on floor ${id % 17}", "done": ${id % 3 === 0}, ` +
     `"tags": ["home", "weekly"], "owner": { "name": "Ada Lovelace", "age": 36.5 } }`;
+  const todos = Array.from({ length: 8000 }, (_, id) => todo(id));
+  const named = todos.slice(0, 80).map((text, id) => `"todo-${id}": ${text}`);
   return {
     "read small message":
-      `{ "type": "send", "token": "${token}", "channel": "chat", ` +
-      `"params": { "room": "lobby" }, "data": { "text": "hello, everybody", "at": 1738000000000 } }`,
-    "read 10 KB object": `{ ${Array.from({ length: 80 }, (_, i) => `"todo-${i}": ${todo(i)}`).join(", ")} }`,
-    "read 1 MB of objects": `[${Array.from({ length: 8000 }, (_, i) => todo(i)).join(", ")}]`,
+      `{ "type": "send", "token": "00000000-0000-4000-8000-000000000001", "channel": "chat", ` +
+      `"params": { "room": "lobby" }, ` +
+      `"data": { "text": "hello, everybody", "at": 1738000000000 } }`,
+    "read 10 KB object": `{ ${named.join(", ")} }`,
+    "read 1 MB of objects": `[${todos.join(", ")}]`,
   };
 }
 

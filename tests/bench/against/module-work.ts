@@ -1,5 +1,5 @@
-// The daily work of a module through its C ABI: the work of core_work.hpp, with the same texts. Each
-// work leaves its hub as it was, so that any number of rounds can follow.
+// The daily work of a module through its C ABI: the work of core_work.hpp, with the same texts.
+// Each work leaves its hub as it was, so that any number of rounds can follow.
 import type { Block, ModuleHub } from "./border.js";
 
 /** Runs one round and returns how many inputs it applied. */
@@ -34,13 +34,11 @@ function send(hub: ModuleHub): Round {
     hub.quietly(layout.open(start, client));
     subscribe(hub, client);
   }
-  const frames = clients.map((client) =>
-    layout.frame(
-      start,
-      client,
-      `{ "type": "send", "token": "${token(client)}", ${scope}, "data": { "text": "hello, everybody", "at": 1738000000000 } }`,
-    ),
-  );
+  const data = `{ "text": "hello, everybody", "at": 1738000000000 }`;
+  const frames = clients.map((client) => {
+    const text = `{ "type": "send", "token": "${token(client)}", ${scope}, "data": ${data} }`;
+    return layout.frame(start, client, text);
+  });
   const answers = clients.map(() => layout.answer(start, 0));
   return () => {
     for (const client of clients) {

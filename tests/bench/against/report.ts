@@ -2,7 +2,7 @@
 
 import type { RowId } from "./rows.js";
 import type { Interval } from "./statistics.js";
-import { judge, median, medianInterval } from "./statistics.js";
+import { confidence, judge, median, medianInterval } from "./statistics.js";
 
 export interface Result extends RowId {
   readonly unit: string;
@@ -38,7 +38,7 @@ export function measured(
 /** Gates below this need instructions: clocks are not that exact. */
 const clockGate = 1.05;
 
-export type Judgement = "ok" | "worse" | "undecided" | "";
+export type Judgement = "ok" | "worse" | "undecided" | "too few pairs" | "";
 
 /** "": this row cannot judge the gate, an instruction row of the same work does. */
 export function judgement(result: Result, gate: number): Judgement {
@@ -46,6 +46,7 @@ export function judgement(result: Result, gate: number): Judgement {
   const hasCounts =
     result.area === "core, native" || result.area === "core in WASM" || result.area === "module";
   if (hasCounts && gate < clockGate) return "";
+  if (result.interval.coverage < confidence) return "too few pairs";
   const verdict = judge(result.interval, gate);
   return verdict === "met" ? "ok" : verdict === "missed" ? "worse" : "undecided";
 }
@@ -61,9 +62,8 @@ export function tables(results: readonly Result[], gate: number): string {
       r.ratio.toFixed(4),
       judgement(r, gate),
     ]);
-    parts.push(
-      `### Instructions per operation\n\n${table(["", "before", "now", "now / before", `at most ${gate}`], rows)}`,
-    );
+    const head = ["", "before", "now", "now / before", `at most ${gate}`];
+    parts.push(`### Instructions per operation\n\n${table(head, rows)}`);
   }
   for (const [measure, title] of [
     ["CPU", "CPU time per operation, us"],
@@ -83,10 +83,8 @@ export function tables(results: readonly Result[], gate: number): string {
           judgement(r, gate),
         ];
       });
-    if (rows.length > 0)
-      parts.push(
-        `### ${title}\n\n${table(["", "of one", "before", "now", "now / before", "interval", `at most ${gate}`], rows)}`,
-      );
+    const head = ["", "of one", "before", "now", "now / before", "interval", `at most ${gate}`];
+    if (rows.length > 0) parts.push(`### ${title}\n\n${table(head, rows)}`);
   }
   const wasm = wasmTable(results);
   if (wasm !== "") parts.push(wasm);

@@ -50,6 +50,9 @@ export const coreRounds = new Map(coreWork.map(({ name, rounds }) => [name, roun
 export const coreNames = (area: Area) =>
   coreWork.filter((work) => work.areas.includes(area)).map((work) => work.name);
 
+export const hostAreas = ["node", "native server", "wasmtime server", "workerd"] as const;
+export type HostArea = (typeof hostAreas)[number];
+
 /** One step of a pair of servers: commands of load.cpp. */
 export type Step =
   | { readonly setup: string }
@@ -69,12 +72,17 @@ export type Step =
 
 const sockets = 1000;
 
+/** Name and unit of each row of CPU. */
+export const hostRows = new Map<string, string>();
+export const memoryRows: string[] = [];
+
 /** `share`: of the usual counts, for hosts that are slower or simulated. */
 export function hostSteps(share: number, inflight: number): Step[] {
   const n = (count: number) => Math.max(1, Math.round(count * share));
   const messages = Math.max(2, n(48));
+  const requests = inflight + n(2000);
   return [
-    { name: "connect storm", unit: "new socket", command: `open ${n(800)} 64`, after: "close" },
+    // First of all: heaps that have grown hide what a connection adds.
     {
       memory: "idle connection",
       unit: "connection",
@@ -91,14 +99,21 @@ export function hostSteps(share: number, inflight: number): Step[] {
     {
       name: "sparse publish, 1,000 sockets x 10 resources",
       unit: "POST",
-      command: `invalidate ${inflight + n(2000)} ${inflight}`,
+      command: `invalidate ${requests} ${inflight}`,
     },
     { name: "token registration", unit: "POST", command: `register ${n(3000)} ${inflight}` },
     { setup: "subscribe own" },
     {
       name: "send-forward",
       unit: "forward",
-      command: `send ${n(2000)} ${Math.min(16, 2 * inflight)}`,
+      command: `send ${n(2000)} ${inflight === 1 ? 1 : 16}`,
     },
+    { setup: "close" },
+    { name: "connect storm", unit: "new socket", command: `open ${n(800)} 64`, after: "close" },
   ];
+}
+
+for (const step of hostSteps(1, 8)) {
+  if ("name" in step) hostRows.set(step.name, step.unit);
+  if ("memory" in step) memoryRows.push(step.memory);
 }
