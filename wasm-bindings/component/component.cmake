@@ -9,7 +9,7 @@ add_executable(sidekick_component
 set_target_properties(sidekick_component PROPERTIES SUFFIX ".core.wasm")
 target_include_directories(sidekick_component PRIVATE wasm-bindings/component)
 target_link_libraries(sidekick_component PRIVATE sidekick_core)
-target_compile_options(sidekick_component PRIVATE -Oz -flto -msimd128 -fvisibility=hidden)
+target_compile_options(sidekick_component PRIVATE -O2 -flto -msimd128 -fvisibility=hidden)
 set_source_files_properties(wasm-bindings/component/bindings/sidekick.c PROPERTIES COMPILE_OPTIONS -w)
 set_source_files_properties(wasm-bindings/component/allocation.cpp PROPERTIES COMPILE_OPTIONS "-fno-builtin;-fno-lto")
 target_link_options(sidekick_component PRIVATE $<TARGET_PROPERTY:sidekick,LINK_OPTIONS>)

@@ -36,6 +36,18 @@ void* memmove(void* to, const void* from, std::size_t size) {
   }
   return to;
 }
+int memcmp(const void* left, const void* right, std::size_t size) {
+  const auto* a = static_cast<const unsigned char*>(left);
+  const auto* b = static_cast<const unsigned char*>(right);
+  // The C libraries compare byte by byte.
+  for (; size >= 8; size -= 8, a += 8, b += 8) {
+    if (reinterpret_cast<const Word*>(a)->bytes != reinterpret_cast<const Word*>(b)->bytes) break;
+  }
+  for (; size > 0; --size, ++a, ++b) {
+    if (*a != *b) return *a - *b;
+  }
+  return 0;
+}
 void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
 #if defined(__EMSCRIPTEN__)

@@ -113,7 +113,7 @@ class Actions {
     list_.clear();
     text_.reset();
   }
-  void add(const Action& action);
+  void add(const Action& action) { list_.push_back(action); }
 
   TextArena& text() { return text_; }
 

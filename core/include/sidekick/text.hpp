@@ -2,10 +2,12 @@
 // point to.
 #pragma once
 
+#include <cstring>
 #include <initializer_list>
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "sidekick/base.hpp"
@@ -29,14 +31,12 @@ std::string compose(std::initializer_list<Bytes> parts);
 /// The value for a placeholder of a Form: a text, or a number that is written in decimal. The bytes
 /// belong to the caller.
 struct Part {
-  Part(const char* literal) : text(literal), number(literal_size) {}
-  Part(Bytes bytes) : text(bytes.data() == nullptr ? "" : bytes.data()), number(bytes.size()) {}
-  Part(u64 value) : text(nullptr), number(value) {}
+  Part(Bytes bytes) : text(bytes) {}
+  Part(u64 value) : number(value), is_number(true) {}
 
-  static constexpr u64 literal_size = ~u64{0};
-
-  const char* text;
-  u64 number;  ///< the size of the text if there is one
+  Bytes text;
+  u64 number = 0;
+  bool is_number = false;
 };
 
 /// A text with one placeholder per part: `%` is replaced verbatim, `$` by a quoted and truncated
@@ -53,12 +53,13 @@ struct Form {
 
 void append_form(std::string& out, const char* form, const Part* parts);
 
-/// Appends the form with its parts. For error texts: the form stays readable, and one call per text
-/// keeps the module small.
+/// Appends the form with its parts. For error texts: the source shows each one as a peer reads it,
+/// the compiler counts the parts, and `$` is the only way to quote a text from a peer. std::format
+/// would do, but GCC 12 and the libc++ of Emscripten 3.1.6 do not have it.
 template <class... Parts>
 void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form,
                  const Parts&... parts) {
-  const Part list[] = {Part(parts)..., Part("")};
+  const Part list[] = {Part(parts)..., Part(u64{0})};
   append_form(out, form.text, static_cast<const Part*>(list));
 }
 
@@ -66,13 +67,30 @@ void append_form(std::string& out, Form<std::type_identity_t<Parts>...> form,
 /// reset() or destruction.
 class TextArena {
  public:
-  TextArena& append(Bytes bytes);
-  TextArena& append(
-      const char* text);  // one argument word for a literal instead of two: keeps the module small
-  TextArena& append_number(u64 number);
+  TextArena() = default;
+  TextArena(TextArena&& from) noexcept { *this = std::move(from); }
+  TextArena& operator=(TextArena&& from) noexcept {
+    chunks_ = std::move(from.chunks_);
+    start_ = std::exchange(from.start_, nullptr);
+    at_ = std::exchange(from.at_, nullptr);
+    end_ = std::exchange(from.end_, nullptr);
+    return *this;
+  }
+
+  TextArena& append(Bytes bytes) {
+    if (bytes.size() > static_cast<std::size_t>(end_ - at_)) grow(bytes.size());
+    if (!bytes.empty()) std::memcpy(at_, bytes.data(), bytes.size());
+    at_ += bytes.size();
+    return *this;
+  }
+  TextArena& append_number(u64 number) { return append(Digits(number)); }
 
   /// Ends the text under construction and returns it.
-  Bytes finish();
+  Bytes finish() {
+    const Bytes text(start_, static_cast<std::size_t>(at_ - start_));
+    start_ = at_;
+    return text;
+  }
 
   /// Returns a finished copy of `bytes`.
   Bytes copy(Bytes bytes) { return append(bytes).finish(); }
@@ -91,13 +109,16 @@ class TextArena {
   };
 
   void grow(u64 needed);
+  void use(const Chunk& chunk);
 
   static constexpr u32 chunk_bytes_min = 4096;
   static constexpr u32 kept_bytes_max = 1u << 20;
 
   std::vector<Chunk> chunks_;
-  u32 start_ = 0;  // of the text under construction, in the last chunk
-  u32 at_ = 0;     // its end
+  // In the last chunk; all three are null while there is none.
+  char* start_ = nullptr;  // of the text under construction
+  char* at_ = nullptr;     // its end
+  char* end_ = nullptr;    // of the chunk
 };
 
 }  // namespace sidekick

@@ -1,7 +1,6 @@
 #include "sidekick/text.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 #include "ion/writer.hpp"
 
@@ -29,13 +28,11 @@ void append_form(std::string& out, const char* form, const Part* parts) {
       continue;
     }
     const Part& part = *parts++;
-    if (part.text == nullptr) {
+    if (part.is_number) {
       out += Digits(part.number);
       continue;
     }
-    const Bytes text = part.number == Part::literal_size
-                           ? Bytes(part.text)
-                           : Bytes(part.text, static_cast<std::size_t>(part.number));
+    const Bytes text = part.text;
     if (!is_strangers) {
       out += text;
       continue;
@@ -48,59 +45,52 @@ void append_form(std::string& out, const char* form, const Part* parts) {
   }
 }
 
-TextArena& TextArena::append(Bytes bytes) {
-  if (chunks_.empty() || chunks_.back().size - at_ < bytes.size()) grow(bytes.size());
-  if (!bytes.empty()) std::memcpy(chunks_.back().bytes.get() + at_, bytes.data(), bytes.size());
-  at_ += static_cast<u32>(bytes.size());
-  return *this;
-}
-
-TextArena& TextArena::append(const char* text) { return append(Bytes(text)); }
-
-TextArena& TextArena::append_number(u64 number) { return append(Digits(number)); }
-
-Bytes TextArena::finish() {
-  if (start_ == at_) return {};
-  const Bytes text(chunks_.back().bytes.get() + start_, at_ - start_);
-  start_ = at_;
-  return text;
-}
-
 u32* TextArena::words(u32 count) {
   SIDEKICK_CHECK(start_ == at_);
-  const u64 size = static_cast<u64>(count) * 4 + 3;
-  if (chunks_.empty() || chunks_.back().size - at_ < size) grow(size);
-  const u32 padding = (4 - (at_ & 3)) & 3;
-  char* address = chunks_.back().bytes.get() + at_ + padding;
-  at_ += padding + count * 4;
+  constexpr std::size_t padding_max = 3;
+  const u64 size = static_cast<u64>(count) * 4;
+  if (size + padding_max > static_cast<std::size_t>(end_ - at_)) grow(size + padding_max);
+  at_ += -reinterpret_cast<std::uintptr_t>(at_) & padding_max;
+  u32* words = reinterpret_cast<u32*>(at_);
+  at_ += size;
   start_ = at_;
-  return reinterpret_cast<u32*>(address);
+  return words;
 }
 
 void TextArena::reset() {
-  start_ = at_ = 0;
+  if (chunks_.empty()) return;
   if (chunks_.size() > 1) {
     // The last chunk is the largest.
     chunks_.front() = std::move(chunks_.back());
     while (chunks_.size() > 1) chunks_.pop_back();
   }
-  if (!chunks_.empty() && chunks_.front().size > kept_bytes_max) chunks_.clear();
+  if (chunks_.front().size > kept_bytes_max) {
+    chunks_.clear();
+    start_ = at_ = end_ = nullptr;
+    return;
+  }
+  use(chunks_.front());
 }
 
 /// Starts a chunk with room for the text under construction and `needed` more bytes, and moves that
 /// text to it.
 void TextArena::grow(u64 needed) {
-  const u32 partial = at_ - start_;
+  const Bytes partial(start_, static_cast<std::size_t>(at_ - start_));
   u64 size = chunks_.empty() ? chunk_bytes_min : static_cast<u64>(chunks_.back().size) * 2;
-  while (size < partial + needed) size *= 2;
+  while (size < partial.size() + needed) size *= 2;
   SIDEKICK_CHECK(size <= (1u << 31));
   Chunk chunk;
   chunk.bytes = std::unique_ptr<char[]>(new char[size]);
   chunk.size = static_cast<u32>(size);
-  if (partial != 0) std::memcpy(chunk.bytes.get(), chunks_.back().bytes.get() + start_, partial);
+  use(chunk);
+  append(partial);
   chunks_.push_back(std::move(chunk));
-  start_ = 0;
-  at_ = partial;
+}
+
+/// Makes an empty chunk the one that is written to.
+void TextArena::use(const Chunk& chunk) {
+  start_ = at_ = chunk.bytes.get();
+  end_ = start_ + chunk.size;
 }
 
 }  // namespace sidekick

@@ -6,7 +6,7 @@ namespace sidekick {
 
 namespace {
 
-const char* name_of(Blame blame) {
+Bytes name_of(Blame blame) {
   switch (blame) {
     case Blame::client:
       return "client";
@@ -97,10 +97,6 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
   Bytes params = text.finish();
   if (params.size() > echoed_bytes_max) params = "{}";
   emit_error(clients[slot].id, blame, channel, params, message, out);
-}
-
-void Hub::State::emit_respond(RequestId request, u32 status, const char* body, Actions& out) {
-  emit_respond(request, status, Bytes(body), out);
 }
 
 void Hub::State::emit_respond(RequestId request, u32 status, Bytes body, Actions& out) {

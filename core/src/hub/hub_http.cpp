@@ -12,9 +12,9 @@ namespace {
 enum class Route : u8 { connection, resources, message, health, socket, unknown };
 
 struct RouteEntry {
-  const char* path;
+  Bytes path;
   Route route;
-  const char* allow;  // as listed in an Allow header
+  Bytes allow;  // as listed in an Allow header
 };
 
 constexpr RouteEntry routes[] = {
@@ -51,8 +51,10 @@ bool is_equal_in_constant_time(Bytes given, Bytes secret) {
   // Touches every byte of `given` whatever the secret: the time reveals only the length of the
   // guess.
   u32 difference = static_cast<u32>(given.size() ^ secret.size());
-  for (std::size_t i = 0; i < given.size(); ++i)
-    difference |= static_cast<u8>(given[i]) ^ static_cast<u8>(secret[i % secret.size()]);
+  for (std::size_t i = 0, at = 0; i < given.size(); ++i) {
+    difference |= static_cast<u8>(given[i]) ^ static_cast<u8>(secret[at]);
+    at = at + 1 < secret.size() ? at + 1 : 0;
+  }
   return difference == 0;
 }
 

@@ -102,7 +102,6 @@ struct Hub::State {
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
   void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
   void emit_unauthorized(RequestId request, Actions& out);
-  void emit_respond(RequestId request, u32 status, const char* body, Actions& out);
 };
 
 }  // namespace sidekick

@@ -3,6 +3,12 @@
 
 #include <cstring>
 
+#if defined(__wasm_simd128__)
+#include <wasm_simd128.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace sidekick::ion {
 
 namespace {
@@ -14,9 +20,21 @@ constexpr bool is_hex_digit(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-// 16 bytes at a time on every target: SSE2 natively, simd128 in WASM, plain words elsewhere.
 using Block = u8 __attribute__((vector_size(16)));
-using BlockWords = u64 __attribute__((vector_size(16)));
+using BlockMask = signed char __attribute__((vector_size(16)));  // each byte 0 or -1
+
+/// A bit for each byte of the mask.
+u32 bits_of(BlockMask mask) {
+#if defined(__wasm_simd128__)
+  return wasm_i8x16_bitmask(reinterpret_cast<v128_t>(mask));
+#elif defined(__SSE2__)
+  return static_cast<u32>(_mm_movemask_epi8(reinterpret_cast<__m128i>(mask)));
+#else
+  u32 bits = 0;
+  for (u32 i = 0; i < 16; ++i) bits |= (mask[i] & 1u) << i;
+  return bits;
+#endif
+}
 
 /// Returns the first byte in [at, end) that needs attention inside a string: '"', '\' or the start
 /// of a multi-byte character.
@@ -24,13 +42,8 @@ const char* find_special(const char* at, const char* end) {
   while (end - at >= 16) {
     Block block;
     std::memcpy(&block, at, 16);
-    const auto special = (block == '"') | (block == '\\') | (block >= 0x80);
-    BlockWords words;
-    std::memcpy(&words, &special, 16);
-    if ((words[0] | words[1]) != 0) {
-      if (words[0] != 0) return at + (__builtin_ctzll(words[0]) >> 3);
-      return at + 8 + (__builtin_ctzll(words[1]) >> 3);
-    }
+    const u32 special = bits_of((block == '"') | (block == '\\') | (block >= 0x80));
+    if (special != 0) return at + __builtin_ctz(special);
     at += 16;
   }
   while (at < end && *at != '"' && *at != '\\' && static_cast<u8>(*at) < 0x80) ++at;

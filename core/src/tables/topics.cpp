@@ -39,10 +39,7 @@ bool Topics::subscribe(TopicId topic, u32 client) {
   // Client ids mostly ascend, so this is mostly an append.
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at != subscribers.end() && *at == client) return false;
-  const auto index = at - subscribers.begin();
-  subscribers.push_back(client);  // not insert(), which adds 300 bytes to the module
-  std::move_backward(subscribers.begin() + index, subscribers.end() - 1, subscribers.end());
-  subscribers[static_cast<std::size_t>(index)] = client;
+  subscribers.insert(at, client);
   store_bytes_ += subscription_cost(topics_[topic].name);
   return true;
 }

@@ -47,6 +47,4 @@ const Shape* find(std::span<const Shape> shapes, u32 tag) {
 const Shape* find_input_shape(u32 tag) { return find(input_shapes, tag); }
 const Shape* find_action_shape(u32 tag) { return find(action_shapes, tag); }
 
-void Actions::add(const Action& action) { list_.push_back(action); }
-
 }  // namespace sidekick

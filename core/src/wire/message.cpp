@@ -1,5 +1,6 @@
 #include "wire/message.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 #include "ion/writer.hpp"
@@ -8,14 +9,18 @@ namespace sidekick {
 
 namespace {
 
-constexpr const char* field_names[] = {"type", "token",   "channel",  "params",
-                                       "data", "context", "resources"};
+constexpr Bytes field_names[] = {"type", "token",   "channel",  "params",
+                                 "data", "context", "resources"};
 
 void append_escaped(std::string& out, Bytes name) {
-  for (const char c : name) {
-    if (c == ',' || c == ':' || c == '/' || c == '\\') out += '\\';
-    out += c;
+  const auto needs_escape = [](char c) { return c == ',' || c == ':' || c == '/' || c == '\\'; };
+  auto start = name.begin();  // of what is not appended yet
+  for (auto at = start; at != name.end(); ++at) {
+    if (!needs_escape(*at)) continue;
+    out.append(start, at).append(1, '\\');
+    start = at;
   }
+  out.append(start, name.end());
 }
 
 }  // namespace
@@ -57,16 +62,18 @@ void name_channel_topic(std::string& out, const Scope& scope) {
       append('/', scope.params.front());
       return;
     default: {
-      // Insertion sort: params are few, bounded by params_max, and std::sort would be a twentieth
-      // of the module.
-      std::vector<const Scope::Param*> sorted(scope.params.size());
-      for (std::size_t i = 0; i < sorted.size(); ++i) {
-        std::size_t at = i;
-        for (; at > 0 && scope.params[i].name < sorted[at - 1]->name; --at)
-          sorted[at] = sorted[at - 1];
-        sorted[at] = &scope.params[i];
+      const auto is_before = [](const Scope::Param* a, const Scope::Param* b) {
+        return a->name < b->name;
+      };
+      std::vector<const Scope::Param*> sorted;
+      sorted.reserve(scope.params.size());
+      for (const Scope::Param& param : scope.params)
+        sorted.insert(std::upper_bound(sorted.begin(), sorted.end(), &param, is_before), &param);
+      char separator = '/';
+      for (const Scope::Param* param : sorted) {
+        append(separator, *param);
+        separator = ',';
       }
-      for (const Scope::Param* param : sorted) append(param == sorted.front() ? '/' : ',', *param);
     }
   }
 }
@@ -163,8 +170,8 @@ bool MessageDecoder::read_members(Bytes text) {
 }
 
 bool MessageDecoder::read_type() {
-  static constexpr const char* names[] = {"subscribe", "unsubscribe", "send",
-                                          "listen",    "unlisten",    "ping"};
+  static constexpr Bytes names[] = {"subscribe", "unsubscribe", "send",
+                                    "listen",    "unlisten",    "ping"};
   if (!require(Field::type, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::type].value);
   for (std::size_t at = 0; at < std::size(names); ++at) {
