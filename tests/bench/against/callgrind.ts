@@ -17,7 +17,7 @@ export function missingCallgrind(): string | undefined {
     execFileSync("callgrind_control", ["--version"], { stdio: "ignore" });
     return undefined;
   } catch {
-    return "valgrind is not installed (apt-get install valgrind)";
+    return "valgrind is not installed: run scripts/setup bench";
   }
 }
 
