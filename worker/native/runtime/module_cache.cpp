@@ -52,7 +52,7 @@ ModulePtr read_cache(wasm_engine_t& engine, const std::string& path, const Origi
     return nullptr;
   };
   if (file.size() < head_bytes || !file.starts_with(magic))
-    return unusable("it is damaged, or something else");
+    return unusable("it is damaged, or another file");
   const std::string_view compiled = std::string_view(file).substr(head_bytes);
   const std::string expected = head_for(origin, compiled);
   const auto is_same = [&](std::size_t at) {
