@@ -10,7 +10,7 @@ target_link_libraries(sidekick PRIVATE sidekick_core)
 foreach(target sidekick sidekick_core)
   target_compile_options(${target} PRIVATE -O2 -flto -msimd128 -fvisibility=hidden)
 endforeach()
-# memory.copy for what is large: runtime.cpp says why only there.
+# memory.copy for large copies only: runtime.cpp gives the reason.
 set_source_files_properties(wasm-bindings/runtime/runtime.cpp PROPERTIES
   COMPILE_OPTIONS "-mbulk-memory;-fno-builtin;-fno-lto"
   COMPILE_DEFINITIONS "SIDEKICK_MEMORY_BYTES_MAX=${SIDEKICK_MEMORY_BYTES_MAX}")
@@ -24,8 +24,9 @@ else()
     -Wl,--max-memory=${SIDEKICK_MEMORY_BYTES_MAX} -Wl,-z,stack-size=${SIDEKICK_STACK_BYTES} -Wl,--stack-first)
 endif()
 
-# Both toolchains run wasm-opt themselves, but at their own level. Emscripten 3.1.6 gains a third from this pass, clang 19 a twentieth.
-# --low-memory-unused: no data below 1024, as both linkers lay it out.
+# Both toolchains run wasm-opt themselves, but at their own level. With Emscripten 3.1.6 this pass
+# gains a third, with clang 19 a twentieth. --low-memory-unused: both linkers place no data below
+# 1024.
 find_program(WASM_OPT wasm-opt)
 if(WASM_OPT)
   add_custom_command(TARGET sidekick POST_BUILD VERBATIM
@@ -33,7 +34,8 @@ if(WASM_OPT)
             $<TARGET_FILE:sidekick> -o $<TARGET_FILE:sidekick>)
 endif()
 
-# Removes what the toolchain exports beside our header, then refuses a module with an import, another export list, or too large.
+# Removes exports of the toolchain that are not in our header, then rejects a module with an import,
+# a different export list, or too large a size.
 add_custom_command(TARGET sidekick POST_BUILD
   COMMAND ${CMAKE_SOURCE_DIR}/scripts/check-module --trim $<TARGET_FILE:sidekick> ${CMAKE_SOURCE_DIR}/wasm-bindings/sidekick_abi.h
   VERBATIM)

@@ -1,5 +1,5 @@
-// What the C++ runtime would otherwise import or drag in: ways to die that need no stream. With
-// these the module imports nothing, which the build checks.
+// Replaces parts of the C++ runtime that would need imports or much code: terminating the program
+// without streams, for example. With these the module imports nothing; the build checks that.
 #include <cstddef>
 
 #include "sidekick/base.hpp"
@@ -14,11 +14,11 @@ extern "C" {
 void abort() { sidekick::trap(); }
 [[noreturn]] void __cxa_pure_virtual() { sidekick::trap(); }
 
-// Nothing is ever torn down: an instance is dropped as a whole.
+// Nothing is destroyed at exit: an instance is dropped as a whole.
 int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
 
-// Most copies here are a few dozen bytes, for which memory.copy costs engines a call out of the
-// module; large ones it does best.
+// Most copies are a few dozen bytes. For these, memory.copy is slow, because engines call out of
+// the module for it; for large copies it is fastest.
 void* memmove(void* to, const void* from, std::size_t size) {
   auto* out = static_cast<unsigned char*>(to);
   const auto* in = static_cast<const unsigned char*>(from);
@@ -51,8 +51,8 @@ int memcmp(const void* left, const void* right, std::size_t size) {
 void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
 #if defined(__EMSCRIPTEN__)
-// Emscripten's own versions of these would tell JavaScript that memory has grown, or ask it for the
-// time: imports. Nothing here calls them (allocator.cpp grows the memory), but its libraries name
+// Emscripten's own versions would report memory growth to JavaScript, or ask it for the time:
+// imports. Nothing here calls them (allocator.cpp grows the memory), but its libraries refer to
 // them.
 double emscripten_get_now() { sidekick::trap(); }
 int emscripten_resize_heap(std::size_t) { sidekick::trap(); }
@@ -63,7 +63,7 @@ void emscripten_memcpy_big(void* to, const void* from, std::size_t size) {
 #endif
 }
 
-// libc++ names its versions by an inline namespace.
+// libc++ puts its versions into an inline namespace.
 namespace std {
 inline namespace _LIBCPP_ABI_NAMESPACE {
 [[noreturn]] void __libcpp_verbose_abort(const char*, ...) { sidekick::trap(); }
