@@ -41,7 +41,7 @@ target_compile_definitions(sidekick-unit-tests PRIVATE
   SIDEKICK_TRACES="${SIDEKICK_TRACES}"
   SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
 target_link_libraries(sidekick-unit-tests PRIVATE
-  sidekick_scenario sidekick_trace_reader sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
+  sidekick_scenario sidekick_trace sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
 # Each conversation is a separate test: ctest -R conversation.tokens
 add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")
 file(GLOB conversations CONFIGURE_DEPENDS tests/core/conversations/*.txt)
@@ -49,8 +49,8 @@ set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversatio
 doctest_discover_tests(sidekick-unit-tests TEST_SPEC "conversation.*")
 
 # The golden traces, through the command that users have.
-add_test(NAME replay COMMAND sh -c "exec \"$1\" \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
-add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-replay>" "${SIDEKICK_TRACES}")
+add_test(NAME replay COMMAND sh -c "exec \"$1\" replay \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
+add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
 
 include(tests/sim/sim.cmake)
 if(SIDEKICK_QUICK)

@@ -29,7 +29,7 @@ for (const { name, command } of examples) {
     const [file, ...args] = command;
     const ran = await run(
       file,
-      args.map((arg) => (arg === module ? "build/sidekick-replay.wasm" : arg)),
+      args.map((arg) => (arg === module ? "build/sidekick-trace.wasm" : arg)),
     );
     assert.equal(ran.status, 1);
     assert.match(ran.stderr, /import/); // this module has imports, and gets none

@@ -16,7 +16,7 @@ const build = `${root}build`;
 const players: readonly Player[] = [
   {
     name: "the WASI command in wasmtime",
-    command: [wasmtime, "run", "--dir", ".", `${build}/sidekick-replay.wasm`],
+    command: [wasmtime, "run", "--dir", ".", `${build}/sidekick-trace.wasm`, "replay"],
   },
   {
     name: "the WASI command in node:wasi",
@@ -24,7 +24,8 @@ const players: readonly Player[] = [
       process.execPath,
       "--no-warnings",
       `${root}tests/module/node-wasi.mjs`,
-      `${build}/sidekick-replay.wasm`,
+      `${build}/sidekick-trace.wasm`,
+      "replay",
     ],
   },
   {
@@ -126,7 +127,7 @@ test("the WASI command shows both sides and the hub's state, and rejects other f
     );
     for (const [name, text] of [
       ["torn", "expected a JSON object"],
-      ["empty", "expected the first line of a trace"],
+      ["empty", "is empty; expected a trace"],
       ["none", "cannot be opened"],
     ] as const) {
       const ran = await replay(player, [`${name}.jsonl`], folder);

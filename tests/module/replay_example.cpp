@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "replay/replay.hpp"
+#include "replay_files.hpp"
 #include "sidekick_module.hpp"
 
 namespace {

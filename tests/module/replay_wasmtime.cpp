@@ -2,6 +2,7 @@
 // its C API.
 #include <cstdio>
 
+#include "replay_files.hpp"
 #include "wasmtime_hub.hpp"
 
 int main(int argc, char** argv) {

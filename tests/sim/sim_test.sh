@@ -1,8 +1,8 @@
 #!/bin/sh
-# The simulator's own guarantees. Usage: sim_test.sh <sidekick-sim> <sidekick-replay> [<sidekick-sim
+# The simulator's own guarantees. Usage: sim_test.sh <sidekick-sim> <sidekick-trace> [<sidekick-sim
 # with a mutation> <its checker>]
 set -eu
-sim=$1 replay=$2
+sim=$1 tool=$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 fail() { echo "$*" >&2; exit 1; }
@@ -39,6 +39,6 @@ if [ $# -gt 2 ]; then
   inputs=$(grep -c '^{"in"' "$trace")
   [ "$inputs" -le 12 ] || fail "expected at most 12 inputs in the shrunk trace, found $inputs"
   status=0
-  "$replay" "$trace" >/dev/null 2>&1 || status=$?
+  "$tool" replay "$trace" >/dev/null 2>&1 || status=$?
   [ "$status" -eq 1 ] || fail "expected the replay to find a difference (1), got $status"
 fi

@@ -10,7 +10,8 @@ const players: Readonly<Record<string, readonly string[]>> = {
     "run",
     "--dir",
     ".",
-    `${root}build/sidekick-replay.wasm`,
+    `${root}build/sidekick-trace.wasm`,
+    "replay",
   ],
   "a module in wasmtime": [
     `${root}build/native/sidekick-replay-wasmtime`,

@@ -11,7 +11,7 @@ import tempfile
 folder, tool = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
 replay = [os.path.abspath(word) if os.path.isfile(word) else word for word in sys.argv[3:]]
 has_tool = sys.argv[2] != "none"
-is_wasi = replay[-1].endswith(".wasm")
+is_wasi = any(word.endswith(".wasm") for word in replay)
 header = open(f"{folder}/tokens.jsonl").readline().rstrip("\n")
 timer = '{"in":"timer_fired","now":1790000000000}'
 opened = '{"in":"client_opened","now":1790000000000,"client":1}'
@@ -132,7 +132,7 @@ with tempfile.TemporaryDirectory() as work:
             commands.append([*replay, file])
         for command in commands:
             ran = subprocess.run(command, capture_output=True, timeout=600)  # only ends what hangs
-            is_meant = command[1] in by.split() if by else command[1] in plain or command[0] == replay[0]
+            is_meant = command[1] in by.split() if by else command[1] in plain or command[: len(replay)] == replay
             check(name, command, said if is_meant else "", ran)
 for failure in failures:
     print(failure)

@@ -2,7 +2,7 @@
 set(SIDEKICK_TRACE_TOOL_TESTS ${CMAKE_CURRENT_LIST_DIR})
 add_test(NAME trace-tool COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/trace_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-tool-memory COMMAND sh ${SIDEKICK_TRACE_TOOL_TESTS}/memory_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
-add_test(NAME trace-tool-hostile COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/hostile_test.py ${SIDEKICK_TRACES} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-replay>)
+add_test(NAME trace-tool-hostile COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/hostile_test.py ${SIDEKICK_TRACES} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-trace> replay)
 add_test(NAME trace-tool-redact COMMAND python3 ${SIDEKICK_TRACE_TOOL_TESTS}/redact_test.py $<TARGET_FILE:sidekick-trace>)
 
 if(NOT SIDEKICK_PATCH)

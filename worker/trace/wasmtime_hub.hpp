@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "replay/replay.hpp"
+#include "trace/replay.hpp"
 
 namespace sidekick::trace {
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# sidekick-replay must find what was changed in a trace, and must refuse what is no trace: replay_test.sh REPLAY TRACE_FOLDER
-replay=$1
+# sidekick-trace replay must find what was changed in a trace, and must refuse what is no trace: replay_test.sh SIDEKICK_TRACE TRACE_FOLDER
+tool=$1
 trace=$2/channels.jsonl
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -8,7 +8,7 @@ failed=0
 
 # expect STATUS PATTERN FILE
 expect() {
-  "$replay" "$3" >"$work/out" 2>&1
+  "$tool" replay "$3" >"$work/out" 2>&1
   status=$?
   if [ "$status" != "$1" ] || ! grep -q -- "$2" "$work/out"; then
     echo "expected status $1 and \"$2\", got status $status and:"
@@ -36,7 +36,7 @@ expect 2 'torn.jsonl:5: expected a JSON object' "$work/torn.jsonl"
 sed '1d' "$trace" >"$work/headless.jsonl"
 expect 2 'expected the first line of a trace' "$work/headless.jsonl"
 sed '1s/"trace":1/"trace":99/' "$trace" >"$work/newer.jsonl"
-expect 2 'expected trace format 1' "$work/newer.jsonl"
+expect 2 'expected a trace of format 1, found format 99' "$work/newer.jsonl"
 sed '1s/"depth_max"/"depth_min"/' "$trace" >"$work/setting.jsonl"
 expect 2 'unknown setting' "$work/setting.jsonl"
 sed '2s/"in":"[a-z_]*"/"in":"earthquake"/' "$trace" >"$work/input.jsonl"
@@ -51,7 +51,7 @@ expect 2 'windows.jsonl:1: expected a line that ends with' "$work/windows.jsonl"
 } >"$work/trap.jsonl"
 expect 1 'trap.jsonl:3: the core trapped at the input of this line' "$work/trap.jsonl"
 if [ -w /dev/full ]; then
-  "$replay" "$trace" >/dev/full 2>"$work/out"
+  "$tool" replay "$trace" >/dev/full 2>"$work/out"
   status=$?
   [ "$status" = 2 ] && grep -q 'cannot be written to' "$work/out" || { echo "expected to be told of a full disk, got status $status and: $(cat "$work/out")"; failed=1; }
 fi

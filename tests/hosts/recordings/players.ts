@@ -23,7 +23,6 @@ const build = `${root}build`;
 
 export function players(workerd: WorkerdSidekick): readonly Player[] {
   return [
-    command("native: sidekick-replay", [`${build}/native/sidekick-replay`]),
     command("native: sidekick-trace replay", [`${build}/native/sidekick-trace`, "replay"]),
     command("Node: covenant-sidekick-replay", [
       process.execPath,
@@ -36,13 +35,6 @@ export function players(workerd: WorkerdSidekick): readonly Player[] {
       `${build}/sidekick.wasi.wasm`,
     ]),
     { name: "workerd", replay: (files, folder) => inWorkerd(workerd, files, folder) },
-    command("wasmtime: the WASI command sidekick-replay", [
-      wasmtime,
-      "run",
-      "--dir",
-      ".",
-      `${build}/sidekick-replay.wasm`,
-    ]),
     command("wasmtime: the WASI command sidekick-trace replay", [
       wasmtime,
       "run",
@@ -59,11 +51,12 @@ export function players(workerd: WorkerdSidekick): readonly Player[] {
       `${build}/native/sidekick-replay-wasmtime`,
       `${build}/sidekick.emscripten.wasm`,
     ]),
-    command("node:wasi: the WASI command sidekick-replay", [
+    command("node:wasi: the WASI command sidekick-trace replay", [
       process.execPath,
       "--no-warnings",
       `${root}tests/module/node-wasi.mjs`,
-      `${build}/sidekick-replay.wasm`,
+      `${build}/sidekick-trace.wasm`,
+      "replay",
     ]),
   ];
 }

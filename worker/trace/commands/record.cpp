@@ -2,8 +2,8 @@
 
 #include "command.hpp"
 #include "files.hpp"
-#include "replay/core_hub.hpp"
 #include "sidekick/text.hpp"
+#include "trace/core_hub.hpp"
 #include "trap_place.hpp"
 #include "wasmtime_hub.hpp"
 

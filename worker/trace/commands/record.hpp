@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "replay/replay.hpp"
+#include "trace/replay.hpp"
 
 namespace sidekick::trace {
 

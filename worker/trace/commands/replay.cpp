@@ -1,5 +1,5 @@
-// replay: the replay that sidekick-replay has, and at a difference the inputs before it that were
-// about the same.
+// replay: replays on this build's core and shows, at a difference, the inputs before it that were
+// about the same clients, tokens or topics.
 #include <cstdio>
 #include <deque>
 
@@ -8,15 +8,16 @@
 #include "about.hpp"
 #include "command.hpp"
 #include "files.hpp"
-#include "replay/core_hub.hpp"
+#include "replay_files.hpp"
 #include "timeline.hpp"
+#include "trace/core_hub.hpp"
 #include "trap_place.hpp"
 
 namespace sidekick::trace {
 
 namespace {
 
-class Witness final : public Onlooker {
+class Past final : public Witness {
  public:
   void on_header(u64) override {
     follower_.open();
@@ -43,12 +44,11 @@ class Witness final : public Onlooker {
     forget();
   }
 
-  void on_difference(const std::string& expected, const std::string& got,
-                     const std::string& hash) override {
+  void on_difference(const ReplayResult& result, const std::string& hash) override {
     if (!hash.empty()) std::fprintf(stderr, "  its hash: %s", hash.c_str());
     if (past_.empty()) return;
     About about = past_.back().about;
-    for (const std::string& side : {expected, got}) {
+    for (const std::string& side : {result.expected, result.got}) {
       const nlohmann::json action = nlohmann::json::parse(side, nullptr, false);
       if (action.is_object() && action.contains("out")) about.add(follower_.follow(action));
     }
@@ -104,8 +104,8 @@ int replay(const Told& told) {
   for (char* file : told.files) {
     if (!can_read(file)) return 2;
     CoreHub hub;
-    Witness witness;
-    const int status = replay_files(1, &file, hub, &witness);
+    Past past;
+    const int status = replay_files(1, &file, hub, &past);
     if (status > worst) worst = status;
   }
   return worst;

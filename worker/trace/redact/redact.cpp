@@ -13,8 +13,8 @@
 #include "command.hpp"
 #include "files.hpp"
 #include "redact/redacted.hpp"
-#include "replay/core_hub.hpp"
 #include "sidekick/text.hpp"
+#include "trace/core_hub.hpp"
 #include "trap_place.hpp"
 
 namespace sidekick::trace {

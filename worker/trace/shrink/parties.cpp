@@ -15,9 +15,9 @@
 
 #include "commands/record.hpp"
 #include "file_input.hpp"
-#include "replay/core_hub.hpp"
 #include "shrink/answer_check.hpp"
 #include "sidekick/text.hpp"
+#include "trace/core_hub.hpp"
 
 namespace sidekick::trace {
 

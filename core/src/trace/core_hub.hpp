@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "replay/replay.hpp"
 #include "sidekick/trace.hpp"
+#include "trace/replay.hpp"
 
 namespace sidekick::trace {
 

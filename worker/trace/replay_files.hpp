@@ -1,0 +1,19 @@
+// Replays files and prints how it went, for the command `replay` and for the tests of modules.
+#pragma once
+
+#include "trace/replay.hpp"
+
+namespace sidekick::trace {
+
+/// Tells more about a difference than the replay itself.
+class Witness : public Onlooker {
+ public:
+  /// The end of the report. `hash`: the hub's hash line, empty where it has had no input.
+  virtual void on_difference(const ReplayResult& result, const std::string& hash) = 0;
+};
+
+/// Replays each file and prints the outcome, and where a recording was cut off. Returns the exit
+/// status: 0 the same, 1 a difference, 2 a trace that cannot be read.
+int replay_files(int count, char** paths, ReplayedHub& hub, Witness* witness = nullptr);
+
+}  // namespace sidekick::trace
