@@ -3,7 +3,14 @@
 # sidekick_ion_value, and nlohmann_json.
 
 set(SIDEKICK_FUZZ_DIR ${CMAKE_SOURCE_DIR}/tests/fuzz)
-set(SIDEKICK_FUZZ_SEEDS_ion ${CMAKE_SOURCE_DIR}/tests/ion/corpus)
+set(SIDEKICK_FUZZ_SEEDS_ion ${CMAKE_BINARY_DIR}/ion-corpus)
+set(corpus ${CMAKE_SOURCE_DIR}/tests/ion/corpus)
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/ion-corpus.made
+  COMMAND python3 ${corpus}.py ${CMAKE_BINARY_DIR}/ion-corpus
+  COMMAND ${CMAKE_COMMAND} -E touch ${CMAKE_BINARY_DIR}/ion-corpus.made
+  DEPENDS ${corpus}.py ${corpus}/accept.txt ${corpus}/reject.txt
+  VERBATIM)
+add_custom_target(ion_corpus ALL DEPENDS ${CMAKE_BINARY_DIR}/ion-corpus.made)
 set(SIDEKICK_FUZZ_SEEDS_config ${SIDEKICK_FUZZ_DIR}/seeds/config)
 set(SIDEKICK_FUZZ_SEEDS_hub ${SIDEKICK_FUZZ_DIR}/seeds/hub)
 
