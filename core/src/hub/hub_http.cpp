@@ -130,15 +130,15 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
 }
 
-/// Answers what is wrong with a body, if anything is.
-bool Hub::State::is_good(const std::string& wrong, RequestId request, Actions& out) {
-  if (wrong.empty()) return true;
+/// Responds with 400 where the body is wrong; returns whether it has.
+bool Hub::State::reject_if_wrong(const std::string& wrong, RequestId request, Actions& out) {
+  if (wrong.empty()) return false;
   emit_respond(request, 400, out.text().append("Bad Request: ").append(wrong).finish(), out);
-  return false;
+  return true;
 }
 
 void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
-  if (!is_good(decoder.decode_connection(in.body), in.request, out)) return;
+  if (reject_if_wrong(decoder.decode_connection(in.body), in.request, out)) return;
   const Message& message = decoder.message();
   const Bytes context = message.context.value_or(Bytes());
   name_channel_topic(topic_name, message.scope);
@@ -172,7 +172,7 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 }
 
 void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
-  if (!is_good(decoder.decode_resources(in.body), in.request, out)) return;
+  if (reject_if_wrong(decoder.decode_resources(in.body), in.request, out)) return;
   topics.begin_marks();
   for (const Bytes resource : decoder.message().resources) {
     name_resource_topic(topic_name, resource);
@@ -187,7 +187,7 @@ void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
 }
 
 void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) {
-  if (!is_good(decoder.decode_channel_message(in.body), in.request, out)) return;
+  if (reject_if_wrong(decoder.decode_channel_message(in.body), in.request, out)) return;
   const Message& message = decoder.message();
   name_channel_topic(topic_name, message.scope);
   const TopicId topic = topics.find(topic_name);

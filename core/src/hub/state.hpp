@@ -74,7 +74,7 @@ struct Hub::State {
 
   // hub_http.cpp: requests from the app server
   void on_http_request(const input::HttpRequest& in, Actions& out);
-  bool is_good(const std::string& wrong, RequestId request, Actions& out);
+  bool reject_if_wrong(const std::string& wrong, RequestId request, Actions& out);
   void on_connection(const input::HttpRequest& in, Actions& out);
   void on_resources(const input::HttpRequest& in, Actions& out);
   void on_channel_message(const input::HttpRequest& in, Actions& out);
