@@ -14,6 +14,13 @@ wasmtime_cached=$sidekick_cache/wasmtime-wheel-$wasmtime_version-$(uname -m)-$(
 )
 export WASMTIME_PREFIX=${WASMTIME_PREFIX:-$wasmtime_cached}
 
+# Git refuses a clone that belongs to another user, as it does for root in a container.
+if [[ -z ${GIT_CONFIG_COUNT:-} ]]; then
+  export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory
+  GIT_CONFIG_VALUE_0=$(cd -- "$root" && pwd -P)
+  export GIT_CONFIG_VALUE_0
+fi
+
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 fail() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
