@@ -304,7 +304,7 @@ void run(const Settings& settings) {
   if (options.server_url && options.server_secret.empty()) {
     log.warn(
         "--server-url without --server-secret: the app server cannot tell the Sidekick from a "
-        "stranger's");
+        "stranger");
   }
   serve(options, log, [&](unsigned short port) {
     const std::string s = options.tls_cert_file ? "s" : "";
