@@ -41,7 +41,8 @@ class Heap {
   }
 
  private:
-  struct Block {
+  // Overlays what objects were, so its stores must not be moved past theirs.
+  struct __attribute__((may_alias)) Block {
     u32 left_size;  // the left neighbor's last word: its size while it is free, else its content
     u32 word;       // size and flags
     u32 next, previous;  // in the list of its size while it is free, else content
