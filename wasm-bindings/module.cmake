@@ -28,11 +28,15 @@ endif()
 # gains a third, with clang 19 a twentieth. --low-memory-unused: both linkers place no data below
 # 1024.
 find_program(WASM_OPT wasm-opt)
-if(WASM_OPT)
-  add_custom_command(TARGET sidekick POST_BUILD VERBATIM
-    COMMAND ${WASM_OPT} -O3 --low-memory-unused --converge --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
-            $<TARGET_FILE:sidekick> -o $<TARGET_FILE:sidekick>)
-endif()
+function(sidekick_run_wasm_opt target)
+  if(WASM_OPT)
+    add_custom_command(TARGET ${target} POST_BUILD VERBATIM
+      COMMAND ${WASM_OPT} -O3 --low-memory-unused --converge --enable-simd --enable-bulk-memory
+              --enable-sign-ext --enable-mutable-globals --enable-nontrapping-float-to-int
+              $<TARGET_FILE:${target}> -o $<TARGET_FILE:${target}>)
+  endif()
+endfunction()
+sidekick_run_wasm_opt(sidekick)
 
 # Removes exports of the toolchain that are not in our header, then rejects a module with an import,
 # a different export list, or too large a size.

@@ -5,9 +5,32 @@
 #include "sidekick/base.hpp"
 
 namespace {
-struct __attribute__((packed, may_alias)) Word {
-  unsigned long long bytes;
+
+using u64 = unsigned long long;
+using Block = unsigned char __attribute__((vector_size(16)));
+
+template <class T>
+struct __attribute__((packed, may_alias)) Unaligned {
+  T value;
 };
+template <class T>
+T load(const unsigned char* at) {
+  return reinterpret_cast<const Unaligned<T>*>(at)->value;
+}
+template <class T>
+void store(unsigned char* at, T value) {
+  reinterpret_cast<Unaligned<T>*>(at)->value = value;
+}
+
+/// Copies n to 2n bytes, n being the size of T. Loads before it stores: the two may overlap.
+template <class T>
+void copy_ends(unsigned char* out, const unsigned char* in, std::size_t size) {
+  const T first = load<T>(in);
+  const T last = load<T>(in + size - sizeof(T));
+  store(out, first);
+  store(out + size - sizeof(T), last);
+}
+
 }  // namespace
 
 extern "C" {
@@ -25,30 +48,47 @@ void* memmove(void* to, const void* from, std::size_t size) {
   constexpr std::size_t small_bytes_max = 64;
   if (size > small_bytes_max)
     return __builtin_memmove(to, from, size);  // one instruction with -mbulk-memory
-  if (out <= in) {
-    for (; size >= 8; size -= 8, out += 8, in += 8)
-      *reinterpret_cast<Word*>(out) = *reinterpret_cast<const Word*>(in);
-    for (; size > 0; --size) *out++ = *in++;
-  } else {
-    for (; size >= 8; size -= 8)
-      *reinterpret_cast<Word*>(out + size - 8) = *reinterpret_cast<const Word*>(in + size - 8);
-    for (; size > 0; --size) out[size - 1] = in[size - 1];
+  if (size > 32) {
+    const Block second = load<Block>(in + 16);
+    const Block third = load<Block>(in + size - 32);
+    copy_ends<Block>(out, in, size);
+    store(out + 16, second);
+    store(out + size - 32, third);
+  } else if (size >= 16) {
+    copy_ends<Block>(out, in, size);
+  } else if (size >= 8) {
+    copy_ends<u64>(out, in, size);
+  } else if (size >= 4) {
+    copy_ends<unsigned>(out, in, size);
+  } else if (size > 0) {
+    const unsigned char middle = in[size / 2];
+    copy_ends<unsigned char>(out, in, size);
+    out[size / 2] = middle;
   }
   return to;
 }
+void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
+
+// The C libraries compare byte by byte.
 int memcmp(const void* left, const void* right, std::size_t size) {
   const auto* a = static_cast<const unsigned char*>(left);
   const auto* b = static_cast<const unsigned char*>(right);
-  // The C libraries compare byte by byte.
   for (; size >= 8; size -= 8, a += 8, b += 8) {
-    if (reinterpret_cast<const Word*>(a)->bytes != reinterpret_cast<const Word*>(b)->bytes) break;
+    const u64 x = load<u64>(a);
+    const u64 y = load<u64>(b);
+    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+  }
+  if (size >= 4) {
+    const unsigned x = load<unsigned>(a);
+    const unsigned y = load<unsigned>(b);
+    if (x != y) return __builtin_bswap32(x) < __builtin_bswap32(y) ? -1 : 1;
+    size -= 4, a += 4, b += 4;
   }
   for (; size > 0; --size, ++a, ++b) {
     if (*a != *b) return *a - *b;
   }
   return 0;
 }
-void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
 #if defined(__EMSCRIPTEN__)
 // Emscripten's own versions would report memory growth to JavaScript, or ask it for the time:

@@ -219,7 +219,6 @@ bool Reader::skip_tail(u32 base) {
 /// Reads a whole scalar, or the start of a container (`opened`).
 bool Reader::begin_value(Slice& value, bool& opened) {
   opened = false;
-  skip_space();
   if (!peek(value.kind)) return false;
   switch (value.kind) {
     case Kind::string:
