@@ -50,13 +50,13 @@ struct ReplayResult {
 
   Outcome outcome = Outcome::same;
   u64 inputs = 0;
-  u64 line = 0;            ///< of the difference, of what is no trace, or the last one
-  u64 input_line = 0;      ///< of the last input; 0: there was none
-  bool is_cut = false;     ///< the trace ends in the middle of a line or of an input's actions
-  std::size_t due = 0;     ///< then: how many lines are missing for its last input
-  std::string expected{};  ///< different: the line of the trace
-  std::string got{};       ///< different: the line of the hub
-  std::string error{};     ///< broken: why it is no trace, or why the hub did not open
+  u64 line = 0;          ///< of the difference, of what is no trace, or the last one
+  u64 input_line = 0;    ///< of the last input; 0: there was none
+  bool is_cut = false;   ///< the trace ends in the middle of a line or of an input's actions
+  std::size_t due = 0;   ///< then: how many lines are missing for its last input
+  std::string expected;  ///< different: the line of the trace
+  std::string got;       ///< different: the line of the hub
+  std::string error;     ///< broken: why it is no trace, or why the hub did not open
 };
 
 /// Feeds the inputs of the recordings in `stream` to the hub and compares what they record with the
