@@ -1,7 +1,6 @@
 // docs/getting-started.md and docs/write-a-host.md: what they show is compiled and run.
 import assert from "node:assert/strict";
 import { readFile, symlink, writeFile } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -47,12 +46,18 @@ before(async () => {
 });
 after(cleanUp);
 
+/** Below the ports that the system gives to other sockets: it stays free until it is used. */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 20000 + Math.floor(Math.random() * 10000);
+    const server = createServer().listen(port);
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once("listening", () => resolve(true)).once("error", () => resolve(false));
+    });
+    if (!isFree) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 test("the files of getting-started.md compile", async () => {
