@@ -78,7 +78,7 @@ class Instance {
 
   template <class... Arguments>
   u32 call(const wasmtime_func_t& function, Arguments... arguments) {
-    wasmtime_val_raw_t values[sizeof...(arguments) + 1];
+    wasmtime_val_raw_t values[sizeof...(arguments) + 1]{};  // not every function has a result
     u32 count = 0;
     ((values[count++].i32 = static_cast<std::int32_t>(arguments)), ...);
     wasm_trap_t* trap = nullptr;
