@@ -4,18 +4,20 @@
 //
 // It takes one command per line on stdin and answers each with one line of JSON; the end of stdin
 // ends it. A server that answers anything unexpected ends it too, with a message on stderr: a
-// figure for wrong answers would be worthless.
+// figure for wrong answers would be worthless. The first line printed, before any command, is
+// {"app_port":N}.
 //
-//   target PORT PID SECRET     the server under test (first line printed before any command:
-//   {"app_port":N}) open COUNT INFLIGHT        WebSockets, kept open                        unit: a
-//   socket subscribe room|own         a token and a subscription for each socket   unit: a socket
-//   listen COUNT               COUNT resources of its own for each socket   unit: a socket
-//   publish COUNT INFLIGHT     POST /message to the room                    unit: a delivered
-//   message invalidate COUNT INFLIGHT  POST /resources, one listener each           unit: a POST
-//   register COUNT INFLIGHT    POST /connection                             unit: a POST
-//   send COUNT INFLIGHT        `send` frames, one in flight per socket      unit: a forward that
-//   reached the app server cycle COUNT INFLIGHT       token, connect, subscribe, listen, close
-//   unit: a cycle close                      all WebSockets, with a handshake
+//   target PORT PID SECRET      the server under test
+//   open COUNT INFLIGHT         WebSockets, kept open                     unit: a socket
+//   subscribe room|own [COUNT]  a token and a subscription for each of    unit: a socket
+//                               the first COUNT sockets (default: all)
+//   listen COUNT                COUNT resources of its own per socket     unit: a socket
+//   publish COUNT INFLIGHT      POST /message to the room                 unit: a delivered message
+//   invalidate COUNT INFLIGHT   POST /resources, one listener each        unit: a POST
+//   register COUNT INFLIGHT     POST /connection                          unit: a POST
+//   send COUNT INFLIGHT         `send` frames, one in flight per socket   unit: a forward received
+//   cycle COUNT INFLIGHT        token, connect, subscribe, listen, close  unit: a cycle
+//   close                       all WebSockets, with a handshake
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -130,8 +132,8 @@ class Load {
         fail("no process " + std::to_string(pid_));
       std::puts("{}");
     } else if (verb == "subscribe") {
-      words >> mode;
-      subscribe(mode == "own");
+      if (!(words >> mode >> count)) count = u32(sockets_.size());
+      subscribe(mode == "own", std::min(count, u32(sockets_.size())));
     } else if (verb == "listen") {
       words >> count;
       listen_to(count);
@@ -184,10 +186,10 @@ class Load {
     });
   }
 
-  void subscribe(bool own) {
+  void subscribe(bool own, u32 count) {
     Measure m;
     measured(m, [&] {
-      post_all("/connection", u32(sockets_.size()), 8, [&](u32 i) {
+      post_all("/connection", count, 8, [&](u32 i) {
         sockets_[i]->token = new_token();
         return token_body(sockets_[i]->token, own ? std::to_string(i) : "0");
       });
@@ -195,9 +197,9 @@ class Load {
         expect(text, "\"subscribed\"");
         m.units++;
       };
-      for (auto& c : sockets_)
-        write_frame(*c, R"({"type":"subscribe","token":")" + c->token + "\"}");
-      run_until([&] { return m.units == sockets_.size(); }, "subscribe");
+      for (u32 i = 0; i < count; i++)
+        write_frame(*sockets_[i], R"({"type":"subscribe","token":")" + sockets_[i]->token + "\"}");
+      run_until([&] { return m.units == count; }, "subscribe");
     });
   }
 

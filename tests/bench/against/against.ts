@@ -93,6 +93,9 @@ const coreProduct: Record<CoreArea, Product> = {
   module: "module",
 };
 
+const pairsOf = (rows: readonly RowId[]) =>
+  new Map(rows.map((row) => [row.name, [] as { before: number; now: number }[]]));
+
 function coreGroups(area: CoreArea): Group[] {
   const rows = (measure: "instructions" | "CPU") =>
     coreNames(area).map((name) => ({ area, measure, name }));
@@ -117,7 +120,7 @@ function coreGroups(area: CoreArea): Group[] {
       products: [coreProduct[area]],
       run: async ({ before, now }, rows) => {
         const names = rows.map((row) => row.name);
-        const pairs = new Map(names.map((name) => [name, [] as { before: number; now: number }[]]));
+        const pairs = pairsOf(rows);
         for (let pair = 1; pair <= options.pairs; pair++) {
           progress(`${area}: pair ${pair} of ${options.pairs}`);
           const isSwapped = pair % 2 === 0;
@@ -145,7 +148,7 @@ function hostGroups(area: HostArea): Group[] {
     missing: async ({ before, now }) =>
       (await hostProblem(before, area)) ?? (await hostProblem(now, area)),
     run: async (sides, rows) => {
-      const pairs = new Map(rows.map((row) => [row.name, [] as { before: number; now: number }[]]));
+      const pairs = pairsOf(rows);
       for (let pair = 1; pair <= options.pairs; pair++) {
         progress(`${area}: pair ${pair} of ${options.pairs}`);
         const figures = await measureHost(sides, area, new Set(pairs.keys()), pair % 2 === 0);
@@ -157,19 +160,24 @@ function hostGroups(area: HostArea): Group[] {
     },
   };
   if (area !== "native server") return [timed];
-  // User space alone: the kernel's share is the same for both.
   const counting: Group = {
     rows: rowsOf("instructions", [...hostRows.keys()]),
     products: hostProducts[area],
     missingTool: missingCallgrind,
     run: async ({ before, now }, rows) => {
-      progress(`${area}: counting instructions`);
       const names = new Set(rows.map((row) => row.name));
-      const [old, fresh] = await Promise.all([
-        countHost(before, area, names),
-        countHost(now, area, names),
-      ]);
-      return rows.map((row) => counted(row, old.get(row.name)!, fresh.get(row.name)!));
+      const pairs = pairsOf(rows);
+      for (let pair = 1; pair <= options.pairs; pair++) {
+        progress(`${area}: counting instructions, pair ${pair} of ${options.pairs}`);
+        const [old, fresh] = await Promise.all([
+          countHost(before, area, names),
+          countHost(now, area, names),
+        ]);
+        for (const [name, list] of pairs) {
+          list.push({ before: old.get(name)!, now: fresh.get(name)! });
+        }
+      }
+      return rows.map((row) => measured(row, hostRows.get(row.name)!, pairs.get(row.name)!));
     },
   };
   return [counting, timed];
@@ -247,8 +255,8 @@ function conclusion(results: readonly Result[], notes: readonly string[]): strin
     const percent = (100 * coverage).toFixed(1);
     const few = coverage < confidence ? `; too few pairs for ${100 * confidence} %` : "";
     lines.push(
-      `CPU and memory: medians of the ratios of ${pairs} pairs, with distribution-free intervals ` +
-        `of the median (order statistics, ${percent} %${few}).`,
+      `Rows with an interval: the median of the ratios of ${pairs} pairs, and its ` +
+        `distribution-free interval (order statistics, ${percent} %${few}).`,
     );
     const outside = intervals.filter(({ low, high }) => low > 1 || high < 1).length;
     const expected = ((1 - coverage) * intervals.length).toFixed(1);

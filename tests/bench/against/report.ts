@@ -15,7 +15,7 @@ export interface Result extends RowId {
 }
 
 export function counted(row: RowId, before: number, now: number): Result {
-  return { ...row, unit: "instructions", before, now, ratio: now / before };
+  return { ...row, unit: "unit", before, now, ratio: now / before };
 }
 
 export function measured(
@@ -53,36 +53,19 @@ export function judgement(result: Result, gate: number): Judgement {
 
 export function tables(results: readonly Result[], gate: number): string {
   const parts: string[] = [];
-  const counts = results.filter((result) => result.interval === undefined);
-  if (counts.length > 0) {
-    const rows = counts.map((r) => [
-      `${r.area}: ${r.name}`,
-      figure(r.before),
-      figure(r.now),
-      r.ratio.toFixed(4),
-      judgement(r, gate),
-    ]);
-    const head = ["", "before", "now", "now / before", `at most ${gate}`];
-    parts.push(`### Instructions per operation\n\n${table(head, rows)}`);
-  }
   for (const [measure, title] of [
+    ["instructions", "Instructions per operation"],
     ["CPU", "CPU time per operation, us"],
     ["memory", "Resident memory, KB"],
   ] as const) {
-    const rows = results
-      .filter((r) => r.measure === measure)
-      .map((r) => {
-        const { low, high } = r.interval!;
-        return [
-          `${r.area}: ${r.name}`,
-          r.unit,
-          figure(r.before),
-          figure(r.now),
-          r.ratio.toFixed(3),
-          `${low.toFixed(3)} to ${high.toFixed(3)}`,
-          judgement(r, gate),
-        ];
-      });
+    const chosen = results.filter((result) => result.measure === measure);
+    const digits = measure === "instructions" ? 4 : 3;
+    const rows = chosen.map((result) => {
+      const { area, name, unit, before, now, ratio, interval } = result;
+      const ends = interval ? [interval.low, interval.high].map((end) => end.toFixed(3)) : [];
+      const shown = [figure(before), figure(now), ratio.toFixed(digits), ends.join(" to ")];
+      return [`${area}: ${name}`, unit, ...shown, judgement(result, gate)];
+    });
     const head = ["", "of one", "before", "now", "now / before", "interval", `at most ${gate}`];
     if (rows.length > 0) parts.push(`### ${title}\n\n${table(head, rows)}`);
   }

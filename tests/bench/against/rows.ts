@@ -102,7 +102,7 @@ export function hostSteps(share: number, inflight: number): Step[] {
       command: `invalidate ${requests} ${inflight}`,
     },
     { name: "token registration", unit: "POST", command: `register ${n(3000)} ${inflight}` },
-    { setup: "subscribe own" },
+    { setup: "subscribe own 16" },
     {
       name: "send-forward",
       unit: "forward",
