@@ -13,6 +13,7 @@ export function bytesMax(value: Bytes): number {
 
 const HEADER_WORDS = 3; // tag, now_low, now_high
 const TWO_TO_32 = 2 ** 32;
+const SHORT_TEXT_MAX = 64;
 const encoder = new TextEncoder();
 
 /** Writes inputs and other texts into the module's single input buffer. */
@@ -68,13 +69,26 @@ export class InputWriter {
   #append(value: Bytes): number {
     let size: number;
     if (typeof value === "string") {
-      size = encoder.encodeInto(value, this.#bytes.subarray(this.#byte)).written;
+      size =
+        this.#appendShort(value) ??
+        encoder.encodeInto(value, this.#bytes.subarray(this.#byte)).written;
     } else {
       this.#bytes.set(value, this.#byte);
       size = value.byteLength;
     }
     this.#byte += size;
     return size;
+  }
+
+  /** Writes a method, path or bearer token faster than encodeInto does; long or not ASCII: undefined. */
+  #appendShort(value: string): number | undefined {
+    if (value.length > SHORT_TEXT_MAX) return undefined;
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code > 0x7f) return undefined;
+      this.#bytes[this.#byte + i] = code;
+    }
+    return value.length;
   }
 
   #reserve(size: number): void {
