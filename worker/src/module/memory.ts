@@ -80,7 +80,7 @@ export class InputWriter {
     return size;
   }
 
-  /** Writes a method, path or bearer token faster than encodeInto does; long or not ASCII: undefined. */
+  /** For methods, paths and secrets: faster than encodeInto. Undefined: too long, or not ASCII. */
   #appendShort(value: string): number | undefined {
     if (value.length > SHORT_TEXT_MAX) return undefined;
     for (let i = 0; i < value.length; i++) {
