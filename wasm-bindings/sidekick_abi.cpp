@@ -1,4 +1,4 @@
-// The border: translates between flat words and the core's types. Decides nothing.
+// The border: translates between flat words and the core's types. Makes no decisions.
 #include "sidekick_abi.h"
 
 #include <cstring>

@@ -1,5 +1,6 @@
-// scripts/bench: every server under test side by side in one run. Rounds are interleaved (A B C A B C), medians are taken,
-// and what counts is the ratio to the reference in the same run: seconds change with the machine, ratios hold.
+// scripts/bench: every server under test side by side in one run. Rounds are interleaved (ABCABC)
+// and medians are taken. The result is the ratio to the reference in the same run: seconds depend
+// on the machine, ratios do not.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
@@ -16,9 +17,11 @@ import {
 } from "./scenarios.js";
 import { built, endAll, type Measured, Rig, type Target, targets } from "./targets.js";
 
-const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N] [--write] [--list]
+const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N]
+                     [--write] [--list]
   --quick    smaller counts and fewer rounds: about 2 minutes instead of 7
-  --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm, memory, leak, ion)
+  --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm,
+             memory, leak, ion)
   --target   only these servers: ${targets.map((t) => t.id).join(", ")}
              (those that record run only when named, and show what recording adds)
   --write    put the tables into docs/performance.md
@@ -77,9 +80,9 @@ async function main(): Promise<void> {
   const running = targets
     .filter((t) => (options.target ? options.target.includes(t.id) : t.beside === undefined))
     .filter(isThere);
-  if (running.length === 0) throw new Error("none of the servers asked for can run here");
+  if (running.length === 0) throw new Error("none of the requested servers can run here");
   const parts: string[] = [];
-  // At once: what fails later must not cost what has been measured.
+  // Prints at once: a later failure must not lose these figures.
   const show = (part: string) => console.log(`${parts.push(part) > 1 ? "\n" : ""}${part}`);
   show(facts());
   const figures: Figure[] = [];
@@ -107,7 +110,9 @@ function build(): void {
       format: "esm",
       // ws and commander are CommonJS and call require()
       banner: {
-        js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);',
+        js:
+          'import { createRequire } from "node:module"; ' +
+          "const require = createRequire(import.meta.url);",
       },
     });
   }
@@ -233,11 +238,9 @@ function cpuTable(figures: Figure[], running: Target[]): string {
     });
     const verdicts = Object.entries(row.aims ?? {}).flatMap(([id, aim]) => {
       const got = ratio(byId(id), reference);
-      return got === undefined
-        ? []
-        : [
-            `${id === "ours" ? "Node" : id} ${aim} ${got <= aim ? "met" : `missed by ${(got - aim).toFixed(2)}`}`,
-          ];
+      if (got === undefined) return [];
+      const verdict = got <= aim ? "met" : `missed by ${(got - aim).toFixed(2)}`;
+      return [`${id === "ours" ? "Node" : id} ${aim} ${verdict}`];
     });
     const sandbox = ratio(wasmtime, native);
     if (sandbox !== undefined) ratios.push(sandbox);
@@ -259,18 +262,23 @@ function cpuTable(figures: Figure[], running: Target[]): string {
   const sandbox =
     ratios.length === 0
       ? ""
-      : `\n\nOn the whole server wasmtime costs ${geometricMean(ratios).toFixed(2)} of native (geometric mean of all rows; aim: at most 1.2).`;
+      : `\n\nOver the whole server, wasmtime costs ${geometricMean(ratios).toFixed(2)} of native ` +
+        "(geometric mean of all rows; aim: at most 1.2).";
   const recorded = recording.map(
     (pair) =>
-      `\n\nRecording: ${pair.with.label} costs ${geometricMean(pair.ratios).toFixed(2)} of the same without (geometric mean of all rows).`,
+      `\n\nRecording: ${pair.with.label} costs ${geometricMean(pair.ratios).toFixed(2)} of the same ` +
+      "without (geometric mean of all rows).",
   );
-  return `### CPU of the server, us per unit of work (share of the reference in Node)\n\n${table(head, rows)}${sparseGrowth(figures, ours)}${sandbox}${recorded.join("")}`;
+  return (
+    `### CPU of the server, us per unit of work (share of the reference in Node)\n\n` +
+    `${table(head, rows)}${sparseGrowth(figures, ours)}${sandbox}${recorded.join("")}`
+  );
 }
 
 const geometricMean = (values: number[]) =>
   Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
 
-/** A sparse publish should cost the same however many others are connected. */
+/** A sparse publish should cost the same however many other clients are connected. */
 function sparseGrowth(figures: Figure[], ours: Target | undefined): string {
   const at = (sockets: number) =>
     ours &&
@@ -281,7 +289,8 @@ function sparseGrowth(figures: Figure[], ours: Target | undefined): string {
       ?.by.get(ours)?.cpu_us;
   const [few, many] = [at(10), at(5000)];
   return few && many
-    ? `\n\nA sparse publish of the Node host at 5,000 sockets costs ${(many / few).toFixed(2)} of one at 10 sockets (aim: no dearer).`
+    ? `\n\nA sparse publish of the Node host at 5,000 sockets costs ` +
+        `${(many / few).toFixed(2)} of one at 10 sockets (aim: at most 1).`
     : "";
 }
 
@@ -293,7 +302,8 @@ function latencyTable(figures: Figure[], running: Target[]): string {
     ),
     `${Math.round(100 * Math.max(...[...by.values()].map((m) => m.load_share)))} %`,
   ]);
-  return `### Latency, us, p50 / p99, seen by the load generator\n\n${table(["", ...running.map((t) => t.label), "generator busy at most"], rows)}`;
+  const head = ["", ...running.map((t) => t.label), "generator busy at most"];
+  return `### Latency, us, p50 / p99, seen by the load generator\n\n${table(head, rows)}`;
 }
 
 function memoryTable(held: Held[], running: Target[]): string {
@@ -303,7 +313,8 @@ function memoryTable(held: Held[], running: Target[]): string {
     ...running.map((t) => kilobytes.get(t)?.toFixed(2) ?? ""),
     scenario.aim,
   ]);
-  return `### Memory, resident after a full garbage collection\n\n${table(["", "unit", ...running.map((t) => t.label), "aim"], rows)}`;
+  const head = ["", "unit", ...running.map((t) => t.label), "aim"];
+  return `### Memory, resident after a full garbage collection\n\n${table(head, rows)}`;
 }
 
 function table(head: string[], rows: string[][]): string {
@@ -323,8 +334,10 @@ function facts(): string {
     ? ""
     : `, Bun ${execFileSync("node_modules/.bin/bun", ["--version"]).toString().trim()}`;
   return (
-    `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ${new Date().toISOString().slice(0, 10)}: ` +
-    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, Node ${process.versions.node}${bun}; medians of ${rounds} rounds.`
+    `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ` +
+    `${new Date().toISOString().slice(0, 10)}: ` +
+    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, ` +
+    `Node ${process.versions.node}${bun}; medians of ${rounds} rounds.`
   );
 }
 

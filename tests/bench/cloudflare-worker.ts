@@ -1,5 +1,6 @@
-// What tests/bench/cloudflare.ts measures in workerd: the Worker as deployed; a Durable Object that does the same with Maps, and JSON,
-// as one would write it by hand; and beside them `/bench/...`, which puts an object to sleep or repeats one step of a wake.
+// The Worker that tests/bench/cloudflare.ts measures in workerd: the Worker as deployed; a Durable
+// Object that does the same with Maps and JSON, as one would write it by hand; and `/bench/...`,
+// which puts an object to sleep or repeats one step of a wake.
 import { DurableObject } from "cloudflare:workers";
 import unsafe from "workerd:unsafe";
 import wasm from "../../worker/module/sidekick.wasm";
@@ -19,7 +20,10 @@ interface Env extends RealEnv {
 const CONFIG = '{"secrets":["x"],"hash_seed":"0123456789abcdef"}';
 
 export class SidekickObject extends RealObject {
-  /** Does one part of a wake `times` times. The clock stands still meanwhile: whoever calls looks at its own. */
+  /**
+   * Does one part of a wake `times` times. The Worker's clock stands still meanwhile: the caller
+   * uses its own.
+   */
   repeat(step: string, times: number): void {
     const sockets = this.ctx.getWebSockets();
     const record =
@@ -76,7 +80,7 @@ interface Registered {
   readonly params: Record<string, string>;
 }
 
-/** The simplest one that keeps its clients through sleep. It checks nothing that a peer could get wrong. */
+/** The simplest one that keeps its clients through hibernation. It does not validate input. */
 export class PlainObject extends DurableObject<Env> {
   readonly #topics = new Map<string, Set<WebSocket>>();
   readonly #tokens = new Map<string, Registered>();
@@ -84,7 +88,8 @@ export class PlainObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     ctx.storage.sql.exec(
-      "CREATE TABLE IF NOT EXISTS token (token TEXT PRIMARY KEY, registered TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE IF NOT EXISTS token " +
+        "(token TEXT PRIMARY KEY, registered TEXT NOT NULL) WITHOUT ROWID",
     );
     for (const row of ctx.storage.sql.exec<{ token: string; registered: string }>(
       "SELECT * FROM token",

@@ -1,6 +1,9 @@
-// What the Cloudflare Worker costs, in workerd on this machine, beside a Durable Object that does the same with Maps.
-//   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps] [--wake-only]
-// CPU is that of the workerd process. The clock of a Worker stands still while it computes, so everything is timed from outside.
+// The cost of the Cloudflare Worker, in workerd on this machine, compared with a Durable Object
+// that does the same with Maps.
+//   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps]
+//     [--wake-only]
+// CPU time is that of the workerd process. A Worker's clock stands still while it computes, so
+// everything is timed from outside.
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
@@ -23,7 +26,10 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** workerd opens each connection twice over (it duplicates the descriptor), and gets from Node the hard limit of this process. */
+/**
+ * workerd duplicates the descriptor of each connection, and inherits the hard limit of this process
+ * from Node.
+ */
 const openFilesMax = Number(
   /^Max open files +\d+ +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? Infinity,
 );
@@ -32,16 +38,23 @@ const socketsMax = Math.floor((openFilesMax - OTHER_FILES) / 2);
 const counts = flags.sockets.split(",").map((count) => Math.min(Number(count), socketsMax));
 if (flags.sockets !== counts.join()) {
   console.log(
-    `At most ${socketsMax} sockets: workerd takes two file descriptors for each, and a process may have ${openFilesMax} here (ulimit -Hn).`,
+    `At most ${socketsMax} sockets: workerd needs two file descriptors for each, ` +
+      `and this process may have ${openFilesMax} (ulimit -Hn).`,
   );
-  console.log("To raise that takes CAP_SYS_RESOURCE; do it in the shell that starts this.\n");
+  console.log("Raising that requires CAP_SYS_RESOURCE; do it in the shell that starts this.\n");
 }
 const rounds = Number(flags.rounds);
 
-/** As the Host of a request says it: the Worker, the same while it records, and the Durable Object with Maps. */
+/**
+ * By the Host header of a request: the Worker, the same while it records, and the Durable Object
+ * with Maps.
+ */
 type Target = "sidekick" | "recording" | "plain";
 const targets: readonly Target[] = ["sidekick", "recording", "plain"];
-/** workerd drops a connection that has been idle for five seconds, perhaps just as it is used again. */
+/**
+ * workerd drops a connection that has been idle for five seconds, possibly just when it is used
+ * again.
+ */
 const agent = new Agent({ keepAlive: true, timeout: 2_000, maxSockets: 10 });
 
 function post(workerd: Workerd, target: Target, path: string, body: unknown): Promise<void> {
@@ -120,10 +133,10 @@ class Crowd {
     return socket;
   }
 
-  /** Resolves when `messages` have come to all of them together. */
+  /** Resolves when all sockets together have received `messages`. */
   async expect(messages: number, cause: () => unknown, alone = false): Promise<void> {
     if (alone) {
-      cause(); // others wait as well: whoever joins does not count
+      cause(); // other requests wait too: do not count connecting
       return;
     }
     const reached = new Promise<void>((resolve) => (this.#reached = resolve));
@@ -218,7 +231,10 @@ interface Figures {
   readonly fan: { wall: number; cpu: number };
 }
 
-/** One after the other, each in a process of its own: so many sockets at once are more than a process may have open. */
+/**
+ * One after the other, each in a process of its own: together they would need more open files than
+ * a process may have.
+ */
 async function measure(target: Target): Promise<Figures[]> {
   const workerd = await startWorkerd({
     main,
@@ -245,7 +261,7 @@ async function measure(target: Target): Promise<Figures[]> {
         flags["wake-only"] === true
           ? Promise.resolve({ wall: NaN, cpu: NaN })
           : measureFanOut(workerd, target, crowd);
-      await measureFan(); // to warm up
+      await measureFan(); // warm-up
       for (let round = 0; round < rounds; round++) {
         wake.push(await measureWake(workerd, target, crowd));
         fan.push(await measureFan());
@@ -267,9 +283,8 @@ async function measure(target: Target): Promise<Figures[]> {
 
 const notes: string[] = [];
 async function measureSteps(workerd: Workerd): Promise<void> {
-  notes.push(
-    `Instance of the module, with its hub: ${((await measureStep(workerd, "instantiate", 200)) * 1000).toFixed(0)} us`,
-  );
+  const instantiate = (await measureStep(workerd, "instantiate", 200)) * 1000;
+  notes.push(`Instance of the module, with its hub: ${instantiate.toFixed(0)} us`);
   if (flags.steps !== true) return;
   for (const step of [
     "raw-instance",
@@ -291,14 +306,16 @@ const results = {
   plain: await measure("plain"),
 };
 console.log(
-  "\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n| ---: | --- | ---: | ---: | ---: | ---: |",
+  "\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n" +
+    "| ---: | --- | ---: | ---: | ---: | ---: |",
 );
 for (const [i, count] of counts.entries()) {
   for (const target of targets) {
     const { wake, fan } = results[target][i]!;
-    console.log(
-      `| ${count} | ${target} | ${[wake.wall, wake.cpu, fan.wall, fan.cpu].map((value) => (Number.isNaN(value) ? "" : value.toFixed(2))).join(" | ")} |`,
+    const cells = [wake.wall, wake.cpu, fan.wall, fan.cpu].map((value) =>
+      Number.isNaN(value) ? "" : value.toFixed(2),
     );
+    console.log(`| ${count} | ${target} | ${cells.join(" | ")} |`);
   }
 }
 console.log(`\n${notes.join("\n")}`);

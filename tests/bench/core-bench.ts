@@ -1,5 +1,6 @@
-// The core's daily work in WASM, as core_bench shows it natively, and what is added by the way through the JavaScript border.
-// core-bench.ts [BENCH.wasm [MODULE.wasm]]   prints one line of JSON per figure
+// The core's daily work in WASM, as core_bench measures it natively, and the cost that the
+// JavaScript border adds. core-bench.ts [BENCH.wasm [MODULE.wasm]]   prints one line of JSON per
+// figure
 import { existsSync, readFileSync } from "node:fs";
 import { compileModuleSync, Hub } from "../../worker/src/module/index.js";
 
@@ -16,7 +17,10 @@ const elapsed = (work: () => void): number => {
 };
 const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0);
 
-/** ns per input of each phase, taken from the best of some tries; the phases run in turn, `batch` inputs each. */
+/**
+ * ns per input of each phase: the best of several tries; the phases run in turn, `batch` inputs
+ * each.
+ */
 function measure(batch: number, phases: (() => void)[]): number[] {
   const spend = (rounds: number): number[] => {
     const spent = phases.map(() => 0);
@@ -24,7 +28,8 @@ function measure(batch: number, phases: (() => void)[]): number[] {
       for (const [at, phase] of phases.entries()) spent[at]! += elapsed(phase);
     return spent;
   };
-  for (const start = Date.now(); Date.now() - start < warmUpMs; ) spend(1); // engines compile in the background, while it runs
+  // engines compile in the background meanwhile
+  for (const start = Date.now(); Date.now() - start < warmUpMs; ) spend(1);
   let rounds = 1;
   while (sum(spend(rounds)) < spanNs) rounds *= 2;
   const best = Array.from({ length: tries }, () => spend(rounds)).reduce((a, b) =>
@@ -73,7 +78,10 @@ function measureInside(file: string): void {
   }
 }
 
-/** The same `send` and publish as in core_work.hpp, with frames and bodies that start as JavaScript's bytes. */
+/**
+ * The same `send` and publish as in core_work.hpp, with frames and bodies that start as JavaScript
+ * bytes.
+ */
 function measureThroughHub(file: string): void {
   const hub = Hub.create(
     compileModuleSync(readFileSync(file)),
@@ -105,7 +113,8 @@ function measureThroughHub(file: string): void {
   const forwards = clients.map(() => 0);
   const frames = clients.map((client) =>
     bytes(
-      `{ "type": "send", "token": "${token(client)}", ${scope}, "data": { "text": "hello, everybody", "at": 1738000000000 } }`,
+      `{ "type": "send", "token": "${token(client)}", ${scope}, ` +
+        `"data": { "text": "hello, everybody", "at": 1738000000000 } }`,
     ),
   );
   const none = new Uint8Array(0);

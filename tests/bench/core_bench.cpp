@@ -1,9 +1,8 @@
-// The core alone, natively: how fast it reads ION, and what its daily work costs.
-// docs/performance.md says how to read the figures.
+// The core alone, natively: how fast it reads ION, and the cost of its daily work.
+// docs/performance.md explains the figures.
 //   core_bench [--json] [FOLDER]  a table, or one line of JSON per figure; with a folder always
-//   JSON,
-//                                 and its NAME.ion texts are read too
-//   core_bench --driven           does what stdin says: see core_driven.hpp
+//                                 JSON, and its NAME.ion texts are read too
+//   core_bench --driven           takes commands from stdin: see core_driven.hpp
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -40,7 +39,7 @@ double nanoseconds() {
 }
 
 constexpr double span_ns = 40e6;  // of one measurement
-constexpr int tries = 7;          // the best of them counts: the others were disturbed
+constexpr int tries = 7;          // the best one counts: the others were disturbed
 
 std::map<std::string, std::string> make_texts() {
   const auto todo = [](u32 id) {
@@ -64,7 +63,8 @@ std::map<std::string, std::string> make_texts() {
     object.append(i == 0 ? "" : ", ").append("\"todo-" + std::to_string(i) + "\": " + todo(i));
   return {
       {"small message",
-       R"({ "type": "send", "token": "00000000-0000-4000-8000-000000000001", "channel": "chat", "params": { "room": "lobby" }, )"
+       R"({ "type": "send", "token": "00000000-0000-4000-8000-000000000001", "channel": "chat", )"
+       R"("params": { "room": "lobby" }, )"
        R"("data": { "text": "hello, everybody", "at": 1738000000000 } })"},
       {"10 KB object", object + " }"},
       {"1 MB of objects", list(8000, todo)},
@@ -135,7 +135,7 @@ void measure_work(core_work::Work& work) {
   std::vector<double> best;
   u32 rounds = 0;
   for (int i = -1; i < tries;
-       ++i) {  // the first warms up, and finds out how many rounds fill the span
+       ++i) {  // the first warms up and determines how many rounds fill the span
     std::vector<double> spent(phase_count);
     if (i < 0) {
       for (; total(spent) < span_ns; ++rounds) round(spent);
@@ -164,7 +164,7 @@ int main(int argc, char** argv) {
     std::printf("%s\n\n", argv[0]);
     for (const auto& [name, text] : texts)
       std::printf("%s: %zu bytes\n", name.c_str(), text.size());
-    std::printf("\none send frame: with the answer that ends it\n\n");
+    std::printf("\none send frame: including the answer that ends it\n\n");
   }
   for (const auto& [name, text] : texts) {
     if (!measure_reading(name, text)) return 1;

@@ -1,5 +1,5 @@
-// The core's work as a WASM module that ships nowhere: the host has the clock. Driven by ion.ts and
-// core-bench.ts.
+// The core's work as a WASM module that is never shipped: the host has the clock. Driven by ion.ts
+// and core-bench.ts.
 #include "core_work.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -9,7 +9,7 @@ using namespace sidekick;
 
 namespace {
 
-// Made on first use and never destroyed: a module has no end.
+// Created on first use and never destroyed: a module has no shutdown.
 core_work::Work& work(u32 index) {
   static core_work::Work* works[core_work::work_count] = {};
   if (works[index] == nullptr) works[index] = core_work::make_work(index).release();
@@ -26,14 +26,14 @@ void run_rounds(core_work::Work& it, u32 times) {
 
 BENCH_EXPORT(sidekick_buffer) char* sidekick_buffer(u32 size) { return new char[size]; }
 
-/// 0 when the text was accepted every time.
+/// 0 if the text was accepted every time.
 BENCH_EXPORT(bench_ion) u32 bench_ion(const char* text, u32 size, u32 times) {
   u32 refused = 0;
   for (u32 i = 0; i < times; ++i) refused += ion::validate(Bytes(text, size), 256).ok() ? 0 : 1;
   return refused;
 }
 
-/// So many `send` frames, each with the answer that ends it.
+/// Handles `times` `send` frames, each with the answer that ends it.
 BENCH_EXPORT(bench_send) void bench_send(u32 times) { run_rounds(work(0), times); }
 BENCH_EXPORT(bench_publish) void bench_publish(u32 times) { run_rounds(work(1), times); }
 

@@ -1,11 +1,10 @@
-// The core's work on command, for `scripts/bench --against`: another process chooses what runs, and
+// The core's work on command, for `scripts/bench --against`: another process chooses the work, and
 // counts instructions or compares clocks around it. One command per line, one line of JSON back:
 //
 //   list             the names
-//   run ROUNDS NAME  {"units":N,"cpu_us":T}: inputs applied (or texts read), and the CPU time of
-//   each
+//   run ROUNDS NAME  {"units":N,"cpu_us":T}: inputs applied (or texts read); their CPU time
 //
-// The end of stdin ends it. An unknown command ends it with status 2.
+// It exits at the end of stdin, and with status 2 on an unknown command.
 #pragma once
 
 #include <time.h>
@@ -108,7 +107,7 @@ class Driver {
     return *works_[index];
   }
 
-  /// A work of several phases has a name of its own here: they are measured together.
+  /// A work of several phases has one name here: they are measured together.
   std::string name_of(u32 index) {
     const auto& phases = work_of(index).phases;
     if (phases[0] == "send frame alone") return "one send frame";

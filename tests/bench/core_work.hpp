@@ -1,9 +1,9 @@
 // The core's daily work, to be timed: natively by core_bench.cpp, in WASM by core_bench_wasm.cpp.
-// No clock in here.
+// This file has no clock.
 //
 // A work is a hub in a steady state and one to three kinds of inputs (phases) that lead from it
-// back to it. `batch` inputs of the first phase, then as many of the second, ...: so each phase can
-// be timed alone, and any number of rounds leaves the hub as it was.
+// back to it: `batch` inputs of the first phase, then as many of the second, and so on. So each
+// phase can be timed alone, and any number of rounds leaves the hub in the same state.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ class Work {
   virtual void run(u32 phase, u32 index) = 0;
 
   u32 batch = 64;
-  std::vector<std::string> phases;  ///< what one input of each is called
+  std::vector<std::string> phases;  ///< the name of one input of each
 
  protected:
   Work() : hub(config()) {}
@@ -44,7 +44,7 @@ class Work {
       if (action.tag == ActionTag::respond && action.respond.status != 200) trap();
     }
   }
-  /// As long as the npm server's: a UUID.
+  /// As long as a token of the npm server: a UUID.
   static std::string token(u32 number) {
     std::string digits = std::to_string(number);
     return "00000000-0000-4000-8000-" + std::string(12 - digits.size(), '0') + digits;
@@ -72,9 +72,9 @@ class Send : public Work {
     forwards.resize(batch);
     for (u32 client = 0; client < batch; ++client) {
       join(client);
-      frames.push_back(
-          "{ \"type\": \"send\", \"token\": \"" + token(client) +
-          R"(", "channel": "chat", "params": { "room": "lobby" }, "data": { "text": "hello, everybody", "at": 1738000000000 } })");
+      frames.push_back("{ \"type\": \"send\", \"token\": \"" + token(client) +
+                       R"(", "channel": "chat", "params": { "room": "lobby" }, )"
+                       R"("data": { "text": "hello, everybody", "at": 1738000000000 } })");
     }
   }
   void run(u32 phase, u32 index) override {
@@ -97,7 +97,8 @@ class Publish : public Work {
   explicit Publish(u32 subscribers, Bytes name) : count(subscribers) {
     phases = {std::string(name)};
     for (u32 client = 0; client < subscribers; ++client) join(client);
-    body = R"({ "channel": "chat", "params": { "room": "lobby" }, "data": { "text": ")" +
+    body = R"({ "channel": "chat", "params": { "room": "lobby" }, )"
+           R"("data": { "text": ")" +
            std::string(150, 'x') + "\" } }";
   }
   void run(u32, u32) override {
@@ -135,7 +136,7 @@ class Invalidate : public Work {
   std::vector<std::string> bodies;
 };
 
-/// A token comes and, since time goes on, another one expires: 5,000 of them at any time.
+/// Each round registers a token and, since time advances, another one expires: 5,000 at any time.
 class Register : public Work {
  public:
   Register() {

@@ -1,6 +1,6 @@
 // The floor in C++: one send(2) of a ready frame per subscriber, one recv(2) and one send(2) per
-// request, in a bare loop. It understands just enough of its input for the same load generator to
-// drive it, and nothing of the protocol: floor_cpp PORT APP_SERVER_PORT.
+// request, in a bare loop. It parses just enough input for the same load generator to drive it, and
+// implements nothing of the protocol: floor_cpp PORT APP_SERVER_PORT.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -33,7 +33,7 @@ std::vector<int> idle_apps;
 void put(int fd, string_view bytes) {
   if (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) !=
       static_cast<ssize_t>(bytes.size()))
-    std::fprintf(stderr, "floor_cpp: a write did not go out whole\n");
+    std::fprintf(stderr, "floor_cpp: a write was incomplete\n");
 }
 
 void watch(int fd) {

@@ -1,6 +1,6 @@
-// The floor in Node: the same bytes through node:http and bare sockets, one socket.write() per subscriber, with no
-// WebSocket library, no validation, no state and no protocol. What it cannot do, a real server must pay for on top.
-// floor.ts PORT APP_SERVER_URL
+// The floor in Node: the same bytes through node:http and bare sockets, one socket.write() per
+// subscriber, with no WebSocket library, no validation, no state and no protocol. A real server
+// pays for these on top. floor.ts PORT APP_SERVER_URL
 import { Agent, createServer, request } from "node:http";
 import type { Socket } from "node:net";
 

@@ -1,5 +1,5 @@
-// Loaded ahead of every measured server that collects garbage: SIGUSR2 collects all of it, so that what is resident
-// afterwards is what is held.
+// Loaded first into every measured server that collects garbage: SIGUSR2 runs a full collection, so
+// that the resident memory afterwards is memory in use.
 process.on("SIGUSR2", () => {
   if (globalThis.Bun) globalThis.Bun.gc(true);
   else for (let i = 0; i < 3; i++) globalThis.gc();

@@ -1,10 +1,14 @@
-// The table of ION reading speeds. The figures come from processes of their own (ion.mjs, core_bench), pinned like a server.
+// The table of ION reading speeds. The figures come from separate processes (ion.ts, core_bench),
+// pinned like a server.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { built } from "./targets.js";
 
-/** One line of either program. `name` is a text of the corpus (unit MB/s) or a piece of the core's work (unit ns). */
+/**
+ * One line of either program. `name` is a text of the corpus (unit MB/s) or a work of the core
+ * (unit ns).
+ */
 interface Reading {
   name: string;
   reader: string;
@@ -36,9 +40,7 @@ export function ionTable(quick: boolean, progress: (text: string) => void): stri
   const names = [...new Set(readings.map((r) => r.name))];
   const cell = (name: string, reader: string) => {
     const reading = readings.find((r) => r.name === name && r.reader === reader);
-    return reading
-      ? `${reading.value >= 10 ? reading.value.toFixed(0) : reading.value.toFixed(2)} ${reading.unit}`
-      : "";
+    return reading ? `${reading.value.toFixed(reading.value >= 10 ? 0 : 2)} ${reading.unit}` : "";
   };
   const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
   return [

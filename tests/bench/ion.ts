@@ -1,6 +1,6 @@
-// How fast the readers read: JSON.parse, the reference's ION.parse and, where it is built, our reader in WASM, all over the
-// same texts, which it also writes to a folder (NAME.ion) for the native program. Prints one line of JSON per figure.
-// ion.ts FOLDER WASM MILLISECONDS
+// How fast the readers are: JSON.parse, the reference's ION.parse and, if built, our reader in
+// WASM, all on the same texts, which it also writes to a folder (NAME.ion) for the native program.
+// Prints one line of JSON per figure. ion.ts FOLDER WASM MILLISECONDS
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import ION from "@covenant-rpc/ion";
 
@@ -32,7 +32,10 @@ function report(name: string, reader: string, value: number, unit: string): void
   console.log(JSON.stringify({ name, reader, value, unit }));
 }
 
-/** Calls `work(times)` in growing portions for the given span after as long a warm-up; returns ns per time, the best of five. */
+/**
+ * Calls `work(times)` in growing portions for the given span after an equally long warm-up; returns
+ * ns per time, the best of five.
+ */
 function nanoseconds(work: (times: number) => void): number {
   const span = Number(milliseconds) * 1e6;
   let times = 1;
@@ -49,9 +52,9 @@ type Bench = {
   memory: WebAssembly.Memory;
   _initialize?(): void;
   sidekick_buffer(size: number): number;
-  /** Reads the text so many times; returns 0, or anything else if it refused it. */
+  /** Reads the text `times` times; returns 0, or another number if it is rejected. */
   bench_ion(at: number, size: number, times: number): number;
-  /** Optional: so many `send` frames through a hub; so many publishes to one subscriber. */
+  /** Optional: handles `times` `send` frames; publishes `times` times to one subscriber. */
   bench_send?(times: number): void;
   bench_publish?(times: number): void;
 };
@@ -99,7 +102,7 @@ for (const [name, value] of Object.entries(texts)) {
   new Uint8Array(bench.memory.buffer, at, bytes.length).set(bytes);
   const ns = nanoseconds((times) => {
     if (bench.bench_ion(at, bytes.length, times) !== 0)
-      throw new Error(`our reader refused ${folder}/${name}.ion`);
+      throw new Error(`our reader rejected ${folder}/${name}.ion`);
   });
   report(name, "WASM", speed(ns), "MB/s");
 }

@@ -1,6 +1,6 @@
 // The load generator of scripts/bench: raw sockets, one thread, one epoll. It plays all clients,
 // and the app server at both its ends (POSTs in, forwards out), and reads the CPU clock of the
-// server it drives at the edges of each measured stretch.
+// server it drives before and after each measured stretch.
 //
 // It takes one command per line on stdin and answers each with one line of JSON; the end of stdin
 // ends it. A server that answers anything unexpected ends it too, with a message on stderr: a
@@ -59,7 +59,7 @@ constexpr u64 stall_ns = 20'000'000'000;
 u64 now_ns(clockid_t clock = CLOCK_MONOTONIC) {
   timespec t{};
   if (clock_gettime(clock, &t) != 0)
-    fail(string("clock_gettime: ") + std::strerror(errno) + "; has the server ended?");
+    fail(string("clock_gettime: ") + std::strerror(errno) + "; has the server exited?");
   return u64(t.tv_sec) * 1'000'000'000 + u64(t.tv_nsec);
 }
 
@@ -71,8 +71,7 @@ string digits(u32 n) {
   return text;
 }
 
-/// The eight digits behind the first '#': how a message, a forward or a resource says which one it
-/// is.
+/// The eight digits after the first '#': they identify a message, a forward or a resource.
 u32 sequence_of(string_view text) {
   const size_t at = text.find('#');
   if (at == string_view::npos || at + 9 > text.size())
@@ -89,14 +88,14 @@ struct Connection {
   Kind kind = Kind::post;
   bool upgraded = false;
   bool closing = false;
-  u32 index = 0;    // place in its list
-  u64 started = 0;  // what is in flight began then
+  u32 index = 0;    // index in its list
+  u64 started = 0;  // start of the request in flight
   string token;
-  string in;   // an incomplete rest
-  string out;  // what the kernel has not taken yet
+  string in;   // an incomplete message
+  string out;  // not yet accepted by the kernel
 };
 
-/// What one command measures: CPU of the server and of this process, wall time, and a latency per
+/// The figures of one command: CPU of the server and of this process, wall time, and a latency per
 /// unit or per delivery.
 struct Measure {
   u64 units = 0;
@@ -221,8 +220,8 @@ class Load {
   }
 
   void publish(u32 count, u32 inflight) {
-    // A slot is free again when its POST is answered and its message has reached everyone: no queue
-    // builds up anywhere.
+    // A slot is free again once its POST is answered and all have its message: no queue builds up
+    // anywhere.
     struct Message {
       u64 started = 0;
       u32 missing = 0;
@@ -262,7 +261,7 @@ class Load {
     };
     on_answer_ = [&](Connection& post) { step(post.index); };
     if (count <= inflight)
-      fail("publish: COUNT must be above INFLIGHT, the first ones only warm the connections");
+      fail("publish: COUNT must be above INFLIGHT, since the first ones only warm the connections");
     open_posts(inflight);
     for (auto& post : posts_) start(*post);
     run_until([&] { return finished == inflight; }, "publish");
@@ -344,7 +343,7 @@ class Load {
       Connection& c = *sockets_[socket];
       started++;
       c.started = now_ns();
-      // The number names the socket, so that the forward says who may go on.
+      // The number identifies the socket, so that the forward shows which one may send again.
       write_frame(c, R"({"type":"send","token":")" + c.token +
                          R"(","channel":"bench","params":{"room":")" + std::to_string(socket) +
                          R"("},"data":"#)" + digits(socket) + string(64, 'x') + "\"}");
@@ -354,7 +353,7 @@ class Load {
     };
     on_forward_ = [&](string_view body) {
       const u32 socket = sequence_of(body.substr(body.find("\"data\"")));
-      if (socket >= sockets_.size()) fail("a forward of nobody: " + string(body));
+      if (socket >= sockets_.size()) fail("a forward without a sender: " + string(body));
       finished++;
       m.latency_us.push_back(since(sockets_[socket]->started));
       if (started < goal) start(socket);
@@ -418,7 +417,7 @@ class Load {
     sockets_.clear();
   }
 
-  // ---- what commands share ----
+  // ---- shared by commands ----
 
   template <class Body>
   void measured(Measure& m, Body body) {
@@ -556,7 +555,7 @@ class Load {
     if (text.size() < 126) {
       frame += char(0x80 | text.size());
     } else {
-      if (text.size() > 65535) fail("a client frame above 64 KiB is not needed here");
+      if (text.size() > 65535) fail("a client frame above 64 KiB is not supported");
       frame += char(0x80 | 126);
       frame += char(text.size() >> 8);
       frame += char(text.size() & 255);
@@ -604,12 +603,12 @@ class Load {
       if (take_events(1000))
         last = now_ns();
       else if (now_ns() - last > stall_ns)
-        fail(string(what) + ": nothing came for 20 s");
+        fail(string(what) + ": received nothing for 20 s");
     }
   }
 
-  /// Deals with what has come since the last command, such as pings: it is no part of what is
-  /// measured next.
+  /// Handles what has arrived since the last command, such as pings: it must not count towards the
+  /// next measurement.
   void settle() {
     while (take_events(10)) {
     }
@@ -692,7 +691,7 @@ class Load {
       if (rest.size() < head + 4 + length) return used;
       used += head + 4 + length;
       write(c, "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
-      if (!on_forward_) fail("a forward that nobody asked for");
+      if (!on_forward_) fail("unexpected forward");
       on_forward_(rest.substr(head + 4, length));
     }
   }
@@ -736,9 +735,10 @@ class Load {
           fail("the server closed a WebSocket that should stay open, code " +
                std::to_string(size >= 2 ? u8(text[0]) << 8 | u8(text[1]) : 0));
       } else if (opcode == 9) {
-        if (!c.closing) write_frame(c, text, 10);  // who is silent for three pings is dropped
+        // a server drops a client that misses three pings
+        if (!c.closing) write_frame(c, text, 10);
       } else if (opcode == 1) {
-        if (!on_frame_) fail("a message that nobody asked for: " + string(text));
+        if (!on_frame_) fail("unexpected message: " + string(text));
         on_frame_(c, text);
       }
     }

@@ -1,7 +1,7 @@
-// The reference: the server that @covenant-rpc/server ships, started as its own command starts it, but for its logging.
-// Its logger cannot be configured from outside, so console.log is silenced: the log lines are still built, never written,
-// which favours the reference.
-// reference.ts PORT SECRET APP_SERVER_URL
+// The reference: the server that @covenant-rpc/server ships, started as its own command starts it,
+// except for its logging. Its logger cannot be configured from outside, so console.log is silenced:
+// the log lines are still built but never written, which favours the reference. reference.ts PORT
+// SECRET APP_SERVER_URL
 import { httpSidekickToServer } from "@covenant-rpc/server/interfaces/http";
 import { startSidekickServer } from "@covenant-rpc/server/sidekick/webserver";
 

@@ -1,5 +1,5 @@
-// What the sandbox costs per input, without sockets: the same calls on the core linked in and on
-// the module in wasmtime, in turns. One line per input and round, in ns per call: runtime_bench
+// The sandbox's cost per input, without sockets: the same calls on the linked-in core and on the
+// module in wasmtime, in turns. One line per input and round, in ns per call: runtime_bench
 // [MODULE].
 #include <chrono>
 #include <cstdio>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr unsigned rounds = 5;
 constexpr Millis now = 1'000'000;
-/// Whatever is measured must have been looked at.
+/// The compiler must not remove a measured result.
 std::size_t seen = 0;
 
 template <class Call>
@@ -56,7 +56,7 @@ int main(int count, char** arguments) {
     runtimes.compare("nothing (timer_fired)", 100'000, [](Runtime& runtime, u32) {
       return runtime.handle(now, input::TimerFired{}).size();
     });
-    runtimes.compare("how much body is wanted", 100'000, [](Runtime& runtime, u32) {
+    runtimes.compare("how much of the body to read", 100'000, [](Runtime& runtime, u32) {
       return runtime.body_bytes_max("POST", "/connection", "Bearer x");
     });
     runtimes.compare("POST /resources", 100'000, [](Runtime& runtime, u32 i) {
@@ -65,10 +65,11 @@ int main(int count, char** arguments) {
     });
     runtimes.compare("POST /connection", 10'000, [&](Runtime& runtime, u32 i) {
       char body[200];
-      const int size = std::snprintf(
-          body, sizeof body,
-          R"({ "token": "00000000-0000-4000-8000-%04u%08u", "channel": "bench", "params": { "room": "0" }, "context": { "user": "u-1234" } })",
-          round, i);
+      const int size =
+          std::snprintf(body, sizeof body,
+                        R"({ "token": "00000000-0000-4000-8000-%04u%08u", "channel": "bench", )"
+                        R"("params": { "room": "0" }, "context": { "user": "u-1234" } })",
+                        round, i);
       return runtime
           .handle(now, post(i + 1, "/connection", Bytes(body, static_cast<std::size_t>(size))))
           .size();

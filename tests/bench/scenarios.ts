@@ -1,12 +1,16 @@
-// What is measured, as commands to the load generator. A quick run has smaller counts, never another shape.
+// The scenarios, as commands to the load generator. A quick run has smaller counts but the same
+// steps.
 
-/** One figure: the command that is repeated and measured, and the command that puts everything back afterwards. */
+/**
+ * One figure: the command that is repeated and measured, and the command that restores the state
+ * afterwards.
+ */
 export interface Row {
   name: string;
   unit: string;
   command: string;
   after?: string;
-  /** By target: the share of the reference in Node it is to stay under. */
+  /** By target: the largest share of the reference in Node that meets the aim. */
   aims?: Record<string, number>;
 }
 
@@ -20,13 +24,13 @@ export interface MemoryScenario {
   name: string;
   unit: string;
   aim: string;
-  /** Run before the first reading, so that code and heaps have their size. */
+  /** Run before the first reading, so that code and heaps have reached their size. */
   warm: string[];
-  /** What must not cost (much) memory, and how many times it is read on one and the same server. */
+  /** The commands whose memory is measured, and how many times it is read on the same server. */
   commands: string[];
   count: number;
   readings: number;
-  /** How many fresh servers are measured so. */
+  /** How many fresh servers are measured. */
   rounds: number;
   limits?: Record<string, number>;
 }
@@ -54,7 +58,8 @@ export function scenarios(quick: boolean): Scenario[] {
       ],
     };
   };
-  // The aims are for servers with many connections, where a publish must not touch those who do not listen.
+  // The aims are for servers with many connections, where a publish must not touch clients that do
+  // not listen.
   const sparse = (sockets: number, resources: number): Scenario => {
     const aims = sockets >= 5000 ? { aims: { ours: 0.25, wasmtime: 0.1 } } : {};
     const name = `sparse publish, ${sockets} sockets x ${resources} resources`;
@@ -154,13 +159,15 @@ export function memoryScenarios(quick: boolean): MemoryScenario[] {
       name: `leak, ${cycles} connect-subscribe-listen-close cycles`,
       unit: "KB per cycle",
       aim: "none",
-      // Even the bare floor in Node grows by 20 MB until some 9,000 connections have come and gone, and then no more.
+      // Even the bare floor in Node grows by 20 MB during the first 9,000 connections, and then no
+      // more.
       warm: Array<string>(quick ? 2 : 3).fill(`cycle ${cycles} 16`),
       commands: [`cycle ${cycles} 16`],
       count: cycles,
       readings: quick ? 1 : 3,
       rounds: 1,
-      // A token outlives its socket on purpose, so that a dropped client can come back: here that span must have passed.
+      // A token outlives its socket by design, so that a dropped client can return: here that span
+      // must have passed.
       limits: { token_resume_ms: 100 },
     },
   ];

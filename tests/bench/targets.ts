@@ -1,5 +1,5 @@
-// The servers under test and the processes around them: how each is started, driven, and ended. Whatever is started here
-// ends with this process, however that ends (setpriv --pdeathsig).
+// The servers under test and their processes: how each is started, driven and ended. Every process
+// started here ends with this one, however it ends (setpriv --pdeathsig).
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 export const built = "build/bench";
 export const secret = "bench-secret";
 
-/** What the generator answers to a measuring command; times in us. */
+/** The generator's answer to a measuring command; times in us. */
 export interface Measured {
   units: number;
   cpu_us: number;
@@ -22,11 +22,11 @@ export interface Measured {
 export interface Target {
   id: string;
   label: string;
-  /** Runs only where it is asked for by name: `id` with what it costs beyond this other target. */
+  /** Runs only if requested by name: `id` with its extra cost compared with this other target. */
   beside?: string;
-  /** Collects garbage on SIGUSR2 (gc.mjs); the others have none, and end on it. */
+  /** Collects garbage on SIGUSR2 (gc.mjs); the others have no collector, and SIGUSR2 ends them. */
   collects: boolean;
-  /** Why it cannot run here, if so. */
+  /** The reason it cannot run here, if any. */
   missing(): string | undefined;
   command(port: number, appServer: string, limits: string | undefined): string[];
 }
@@ -42,7 +42,7 @@ const always = () => undefined;
 const firstMissing = (files: string[]) =>
   files
     .filter((file) => !existsSync(file))
-    .map((file) => `${file} is not there: run scripts/build`)[0];
+    .map((file) => `${file} is missing: run scripts/build`)[0];
 
 /** Where the recording targets write; deleted with the server. */
 const recordings = `${built}/recordings`;
@@ -139,7 +139,10 @@ export const targets: Target[] = plain.flatMap((target) =>
   ["ours", "wasmtime", "native"].includes(target.id) ? [target, recording(target)] : [target],
 );
 
-/** One server with its own generator: servers on the first core, generators on the second, where there are two. */
+/**
+ * One server with its own generator: servers on the first core, generators on the second, if there
+ * is one.
+ */
 export class Rig {
   private constructor(
     readonly target: Target,
@@ -184,12 +187,16 @@ export class Rig {
       return JSON.parse(await this.load.ask(command)) as Measured;
     } catch (error) {
       throw new Error(
-        `${this.target.label}: "${command}" failed: ${(error as Error).message}\n${this.server.complaints}`,
+        `${this.target.label}: "${command}" failed: ${(error as Error).message}\n` +
+          `${this.server.complaints}`,
       );
     }
   }
 
-  /** Resident bytes of the server's own (heaps, not files) once all garbage is collected, where there is any. */
+  /**
+   * Resident bytes of the server's own (heaps, not files) after a full garbage collection, if it
+   * has a collector.
+   */
   async heldBytes(): Promise<number> {
     for (let i = 0; i < 2 && this.target.collects; i++) {
       this.server.process.kill("SIGUSR2");
@@ -224,7 +231,7 @@ export class Child {
   private gone = false;
   complaints = "";
 
-  /** `talks`: it answers a line with a line; otherwise its output goes nowhere. */
+  /** `talks`: it answers each line with a line; otherwise its output is discarded. */
   constructor(
     name: string,
     command: string[],
@@ -241,7 +248,7 @@ export class Child {
       "data",
       (bytes: Buffer) => (this.complaints = (this.complaints + bytes.toString()).slice(-4000)),
     );
-    this.process.stdin?.on("error", () => {}); // its end is reported below
+    this.process.stdin?.on("error", () => {}); // its exit is reported below
     if (this.process.stdout) {
       createInterface({ input: this.process.stdout }).on("line", (line) => {
         this.lines.push(line);
@@ -279,7 +286,7 @@ export class Child {
     if (line !== undefined && this.wanted) this.wanted.resolve(line);
     else if (line !== undefined) this.lines.unshift(line);
     else if (this.gone)
-      this.wanted?.reject(new Error(`the ${this.name} ended: ${this.complaints.trim()}`));
+      this.wanted?.reject(new Error(`the ${this.name} exited: ${this.complaints.trim()}`));
     if (line !== undefined || this.gone) this.wanted = undefined;
   }
 

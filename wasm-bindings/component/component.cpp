@@ -1,6 +1,6 @@
 // The border as a WIT interface (wit/sidekick.wit): translates between wit-bindgen's types and the
-// core's. Decides nothing. Every text is copied, as the component model requires; for less overhead
-// use the raw module (sidekick_abi.h).
+// core's. Makes no decisions. Every text is copied, as the component model requires; for less
+// overhead use the raw module (sidekick_abi.h).
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -42,7 +42,7 @@ Bytes view(const sidekick_string_t& text) {
   return Bytes(reinterpret_cast<const char*>(text.ptr), text.len);
 }
 
-/// A copy for the caller, who frees it through the generated code. Empty lists have no memory.
+/// A copy for the caller, which frees it through the generated code. Empty lists have no memory.
 template <class T>
 T* copied(const T* from, std::size_t count) {
   if (count == 0) return nullptr;

@@ -1,5 +1,5 @@
-// The command: reads flags, environment and files, starts the server, and says clearly what is
-// wrong where it cannot.
+// The command `sidekick-server`: reads flags, environment and files, starts the server, and reports
+// usage errors.
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -24,38 +24,43 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr char help_text[] =
-    R"(sidekick-server: holds the WebSockets of a Covenant app, and carries its channels and resource updates
+    R"(sidekick-server: WebSocket server for a Covenant app: channels and resource updates
 
 Usage: sidekick-server --secret SECRET [options]
 
-  -p, --port NUMBER        port to listen on; 0: any free one (SIDEKICK_PORT, default 3000)
-      --host ADDRESS       address to listen on (SIDEKICK_HOST, default all)
-  -s, --secret SECRET      what the app server presents as its Bearer token (SIDEKICK_SECRET, required); repeat the flag
-                           to accept several while one is being replaced
-      --auth-delay MS      wait before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
-      --server-url URL     where messages of clients are sent, e.g. http://localhost:3000/api/covenant
-                           (SIDEKICK_SERVER_URL); needed for channels, not for resources. Without user and password
-      --server-secret TEXT what the Sidekick presents to the app server (SIDEKICK_SERVER_SECRET)
-      --config FILE        JSON file with limits, e.g. {"frame_bytes_max": 65536}; see docs/protocol.md. It may also hold
-                           "secrets", a list: they count where neither the flag nor the variable gives any
-      --record FILE        append a trace of everything that goes in and out. It contains messages, contexts and tokens:
-                           keep it as you keep those
-      --log-level LEVEL    silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
-      --data DIR           keep tokens in this folder (SIDEKICK_DATA), so that they outlive the process; without, in memory
-      --tls-cert FILE      serve https and wss with this certificate (PEM, followed by those between it and the root) ...
-      --tls-key FILE       ... and its private key (SIDEKICK_TLS_CERT, SIDEKICK_TLS_KEY)
-      --runtime NAME       what runs the core: wasmtime, as a module in its sandbox (default), or native, linked in
-                           (SIDEKICK_RUNTIME)
-      --module FILE        the module for wasmtime (SIDEKICK_MODULE, default: the one built with this command)
+  -p, --port NUMBER         port to listen on; 0: any free port (SIDEKICK_PORT, default 3000)
+      --host ADDRESS        address to listen on (SIDEKICK_HOST, default all)
+  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
+                            repeat the flag to accept several during a rotation
+      --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
+                            and password (SIDEKICK_SERVER_URL); required for channels
+      --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
+                            docs/protocol.md. It may also hold "secrets", a list, used if neither
+                            the flag nor the variable is set
+      --record FILE         append a trace of everything that goes in and out; the file
+                            contains messages, contexts and tokens
+      --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
+      --data DIR            keep tokens in this folder across restarts (SIDEKICK_DATA, default: in
+                            memory)
+      --tls-cert FILE       serve https and wss: PEM, the certificate followed by its intermediates
+                            (SIDEKICK_TLS_CERT)
+      --tls-key FILE        its private key (SIDEKICK_TLS_KEY)
+      --runtime NAME        runtime of the core: wasmtime, a module in a sandbox (default), or
+                            native, linked in (SIDEKICK_RUNTIME)
+      --module FILE         the module for wasmtime (SIDEKICK_MODULE, default: the one built with
+                            this command)
       --wasmtime-library FILE
-                           wasmtime's C API (SIDEKICK_WASMTIME_LIBRARY, default: lib/libwasmtime.so in WASMTIME_PREFIX
-                           if that is set, otherwise libwasmtime.so beside this command or where the build had it)
-  -h, --help               this text
-  -v, --version            the version
+                            wasmtime's C API (SIDEKICK_WASMTIME_LIBRARY, default:
+                            lib/libwasmtime.so in WASMTIME_PREFIX if that is set, otherwise
+                            libwasmtime.so beside this command or where it was built)
+  -h, --help                this text
+  -v, --version             the version
 
-A flag goes before its environment variable, and that before the file.
-Stops on SIGTERM or SIGINT: lets forwards in flight finish, closes sockets with 1001. A second signal stops at once,
-but for a recording, which is written to its end.
+Precedence: flag, environment variable, config file.
+On SIGTERM or SIGINT it stops accepting, lets forwards in flight finish and closes sockets with
+1001. On a second signal it exits at once, after flushing an active recording.
 )";
 
 struct FlagName {
@@ -79,7 +84,7 @@ constexpr FlagName flag_names[] = {
     {"tls-cert", "SIDEKICK_TLS_CERT"},
     {"tls-key", "SIDEKICK_TLS_KEY"},
     {"runtime", "SIDEKICK_RUNTIME"},
-    {"engine", "SIDEKICK_ENGINE"},  // what --runtime was called
+    {"engine", "SIDEKICK_ENGINE"},  // the old name of --runtime
     {"module", "SIDEKICK_MODULE"},
     {"wasmtime-library", "SIDEKICK_WASMTIME_LIBRARY"},
     {"help", nullptr, 'h', false},
@@ -105,7 +110,7 @@ class Settings {
       }
       const FlagName& flag = find(argument);
       if (flag.takes_value && !value) {
-        if (++i == count) throw UsageError(std::string(argument) + ": expected a value behind it");
+        if (++i == count) throw UsageError(std::string(argument) + ": expected a value after it");
         value = arguments[i];
       }
       if (!flag.takes_value && value)
@@ -121,7 +126,7 @@ class Settings {
     return has(name) ? flags_.at(name) : std::vector<std::string>{};
   }
 
-  /// The last flag's, or else the variable's where it is not empty.
+  /// The last flag's value, else the variable's if it is not empty.
   std::optional<std::string> get(std::string_view name) const {
     if (has(name)) return flags_.at(name).back();
     return variable(name);
@@ -237,8 +242,8 @@ std::optional<RuntimeName> find_runtime(std::string_view name) {
   return std::nullopt;
 }
 
-/// --engine and SIDEKICK_ENGINE are what --runtime and SIDEKICK_RUNTIME were called. Their two
-/// values are still understood; all others belong to a setting that is yet to come.
+/// --engine and SIDEKICK_ENGINE are the old names of --runtime and SIDEKICK_RUNTIME. Their two
+/// values still work; all others are reserved for a later setting.
 std::optional<RuntimeName> find_old_runtime(std::string_view name, std::string_view new_name,
                                             const std::optional<std::string>& value, Log& log) {
   if (!value) return std::nullopt;
@@ -248,7 +253,7 @@ std::optional<RuntimeName> find_old_runtime(std::string_view name, std::string_v
                      std::string(name) + " is reserved for a later version; " +
                      std::string(new_name) + " selects wasmtime or native");
   }
-  log.warn("an old name of a setting is in use, which a later version will refuse",
+  log.warn("deprecated setting: a later version will reject the old name",
            {{"old", name}, {"new", new_name}});
   return runtime;
 }
@@ -264,7 +269,7 @@ RuntimeName choose_runtime(const Settings& settings, Log& log) {
     const std::vector<std::string> all = settings.all(name);
     return all.empty() ? std::nullopt : std::optional<std::string>(all.back());
   };
-  // All four are checked, whichever of them decides.
+  // All four are validated, even those that do not decide.
   const std::optional<RuntimeName> by_precedence[] = {
       find(flag("runtime")),
       find_old_runtime("--engine", "--runtime", flag("engine"), log),

@@ -1,5 +1,6 @@
-// conversation SIDEKICK.wasm: one conversation with a Sidekick, every socket and request played by
-// hand. A real host has events where this one has a list, and does where this one prints.
+// conversation SIDEKICK.wasm: one conversation with a Sidekick, with every socket and request
+// simulated. A real host has events instead of this list, and performs the actions instead of
+// printing them.
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -30,7 +31,7 @@ void perform(const Action& action) {
       std::printf("close client %u: %u %.*s\n", action.close.client, action.close.code,
                   size(action.close.reason), action.close.reason.data());
       break;
-    case ActionTag::put_token:  // rows, for a host that outlives a restart
+    case ActionTag::put_token:  // records, for a host that must survive a restart
     case ActionTag::touch_token:
     case ActionTag::erase_token:
     case ActionTag::attach_client:

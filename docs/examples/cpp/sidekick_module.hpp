@@ -1,6 +1,6 @@
 // One Sidekick hub in wasmtime: inputs in, actions out. Copy it into your C++ host. It owns an
-// instance and no socket, clock or file, and decides nothing. It needs wasmtime's C API and, of
-// Sidekick, border.hpp (types only: nothing to link) and sidekick_abi.h.
+// instance but no socket, clock or file, and makes no decisions. It needs wasmtime's C API and,
+// from Sidekick, border.hpp (types only: nothing to link) and sidekick_abi.h.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@
 #include "sidekick/border.hpp"
 #include "sidekick_abi.h"
 
-/// Frees what wasmtime's C API hands out.
+/// Frees what wasmtime's C API returns.
 struct WasmtimeDelete {
   void operator()(wasm_engine_t* it) const { wasm_engine_delete(it); }
   void operator()(wasmtime_module_t* it) const { wasmtime_module_delete(it); }
@@ -36,12 +36,12 @@ class SidekickModule {
  public:
   static WasmtimeOwned<wasm_engine_t> make_engine() {
     wasm_config_t* config = wasm_config_new();
-    // The same bytes on every machine: a NaN has one pattern only.
+    // The same bytes on every machine: one pattern for NaN.
     wasmtime_config_cranelift_nan_canonicalization_set(config, true);
     return WasmtimeOwned<wasm_engine_t>(wasm_engine_new_with_config(config));
   }
 
-  /// Compile once; every hub can use the result.
+  /// Compile once; all hubs can use the result.
   static WasmtimeOwned<wasmtime_module_t> compile(wasm_engine_t& engine, std::string_view wasm) {
     wasmtime_module_t* module = nullptr;
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(wasm.data());
@@ -59,7 +59,7 @@ class SidekickModule {
     // No imports: no I/O.
     check(wasmtime_instance_new(context(), &module, nullptr, 0, &instance_, &trap), trap);
     memory_ = exported("memory", WASMTIME_EXTERN_MEMORY).memory;
-    call("_initialize");  // wasmtime does not call it by itself
+    call("_initialize");  // wasmtime does not call it itself
     const std::uint32_t version = call("sidekick_abi_version");
     if (version != SIDEKICK_ABI_VERSION) {
       throw std::runtime_error("Sidekick module: expected ABI version " +
@@ -74,8 +74,7 @@ class SidekickModule {
     handle_ = exported("sidekick_handle", WASMTIME_EXTERN_FUNC).func;
   }
 
-  /// Applies one input. The actions are to be performed in order; what they point to is good until
-  /// the next call.
+  /// Applies one input. Perform the actions in order; their data is valid until the next call.
   const std::vector<sidekick::Action>& handle(sidekick::Millis now_ms,
                                               const sidekick::Input& input) {
     encode(now_ms, input);
@@ -84,16 +83,15 @@ class SidekickModule {
     return actions_;
   }
 
-  /// While on, recorded() gives the trace lines of the latest input.
+  /// While recording is on, recorded() returns the trace lines of the latest input.
   void record(bool on) { call("sidekick_record", hub_, on ? 1u : 0u); }
   std::string_view recorded() { return text_at(call("sidekick_recorded", hub_)); }
 
-  /// A trace line of what the hub has come to: hubs with the same state hash know the same,
-  /// wherever they run.
+  /// A trace line with the state hash: hubs with equal hashes have equal state, on any host.
   std::string_view hash() { return text_at(call("sidekick_hash", hub_)); }
 
  private:
-  // Words, then the bytes they announce: border.def has the order of the fields.
+  // Words, then the bytes they announce, with the fields in the order of border.def.
   void encode(sidekick::Millis now_ms, const sidekick::Input& input) {
     block_.clear();
     tail_.clear();
@@ -136,7 +134,7 @@ class SidekickModule {
 #include "sidekick/border.def"
       }
       throw std::runtime_error("Sidekick module: unknown action tag " + std::to_string(tag) +
-                               "; module and host are of different age");
+                               ": module and host have different versions");
     }
   }
 
@@ -147,10 +145,10 @@ class SidekickModule {
     block_.append(reinterpret_cast<const char*>(&value), sizeof value);
   }
 
-  // The memory may have grown, and moved, in any call: no view of it is kept across one.
+  // Any call may grow and move the memory: do not keep a view of it across calls.
   char* memory_at(std::uint32_t address, std::uint64_t size) {
     if (address + size > wasmtime_memory_data_size(context(), &memory_)) {
-      throw std::runtime_error("Sidekick module: an address beyond its memory");
+      throw std::runtime_error("Sidekick module: address outside its memory");
     }
     return reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)) + address;
   }
@@ -229,7 +227,7 @@ class SidekickModule {
   wasmtime_memory_t memory_;
   wasmtime_func_t handle_;
   std::uint32_t hub_ = 0;
-  std::uint32_t at_ = 0;  // where next_word() reads
+  std::uint32_t at_ = 0;  // read position of next_word()
   std::string block_;     // the input under construction
   std::string tail_;      // its bytes, which follow its words
   std::vector<sidekick::Action> actions_;

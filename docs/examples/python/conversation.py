@@ -1,6 +1,7 @@
-"""conversation.py SIDEKICK.wasm BORDER.json: one conversation with a Sidekick, every socket and request played by hand.
+"""conversation.py SIDEKICK.wasm BORDER.json: one conversation with a Sidekick.
 
-A real host has events where this one has a list, and does where this one prints.
+Every socket and request is simulated. A real host has events instead of this list, and performs the
+actions instead of printing them.
 """
 
 import sys
@@ -21,7 +22,11 @@ def frame(client: int, text: bytes) -> tuple[str, dict]:
 
 
 INPUTS = [
-    post(1, b"/connection", b'{"token":"t1","channel":"chat","params":{"room":"7"},"context":{"user":"ada"}}'),
+    post(
+        1,
+        b"/connection",
+        b'{"token":"t1","channel":"chat","params":{"room":"7"},"context":{"user":"ada"}}',
+    ),
     ("client_opened", {"client": 1}),
     frame(1, b'{"type":"subscribe","token":"t1"}'),
     frame(1, b'{"type":"listen","resources":["todo/1"]}'),
@@ -40,12 +45,14 @@ def perform(action: dict) -> None:
             for client in action["clients"]:
                 print(f"to client {client}: {action['text'].decode()}")
         case "respond":
-            print(f"answer to request {action['request']}: {action['status']} {action['body'].decode()}")
+            body = action["body"].decode()
+            print(f"answer to request {action['request']}: {action['status']} {body}")
         case "forward":
             print(f"to the app server, as forward {action['forward']}: {action['body'].decode()}")
         case "close":
             print(f"close client {action['client']}: {action['code']} {action['reason'].decode()}")
-        # put_token, touch_token, erase_token, attach_client: rows, for a host that outlives a restart; set_timer: for one with a clock
+        # put_token, touch_token, erase_token, attach_client: records, for a host that must survive
+        # a restart; set_timer: for a host with a clock
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""One Sidekick hub in wasmtime: inputs in, actions out. To be copied into a Python host, with border.json of Sidekick.
+"""One Sidekick hub in wasmtime: inputs in, actions out.
 
-It owns an instance and no socket, clock or file, and decides nothing.
+Copy it into your Python host, with border.json of Sidekick. It owns an instance but no socket,
+clock or file, and makes no decisions.
 """
 
 import json
@@ -16,9 +17,17 @@ def make_engine() -> Engine:
 
 
 class SidekickModule:
-    """`module` is compiled once, all hubs are made from it. `border`: the content of border.json, which lists inputs, actions and their fields."""
+    """`module` is compiled once and shared by all hubs. `border`: the content of border.json, which
+    lists inputs, actions and their fields."""
 
-    def __init__(self, engine: Engine, module: Module, border: str, config: dict, memory_bytes_max: int = 1 << 30):
+    def __init__(
+        self,
+        engine: Engine,
+        module: Module,
+        border: str,
+        config: dict,
+        memory_bytes_max: int = 1 << 30,
+    ):
         self._border = json.loads(border)
         self._inputs = {entry["name"]: entry for entry in self._border["inputs"]}
         self._actions = {entry["tag"]: entry for entry in self._border["actions"]}
@@ -27,18 +36,23 @@ class SidekickModule:
         self._store.set_limits(memory_size=memory_bytes_max)
         self._exports = Instance(self._store, module, []).exports(self._store)  # no imports: no I/O
         self._memory = self._exports["memory"]
-        self._call("_initialize")  # wasmtime does not call it by itself
+        self._call("_initialize")  # wasmtime does not call it itself
         version = self._call("sidekick_abi_version")
         if version != self._border["abi_version"]:
-            raise RuntimeError(f"Sidekick module: expected ABI version {self._border['abi_version']}, found {version}")
+            expected = self._border["abi_version"]
+            raise RuntimeError(
+                f"Sidekick module: expected ABI version {expected}, found {version}"
+            )
         self._hub = self._call("sidekick_create", self._fill_buffer(json.dumps(config).encode()))
         if self._hub == 0:
             raise ValueError(f"Sidekick: {self._text(self._call('sidekick_error')).decode()}")
 
     def handle(self, now_ms: int, name: str, **fields) -> list[dict]:
-        """Applies one input: its name and fields, bytes as bytes. Returns the actions, to be performed in order.
+        """Applies one input: its name and fields, bytes as bytes. Returns the actions; perform them
+        in order.
 
-        A wasmtime.Trap means that the hub is dead: make another, restore it from the records, do not replay the input.
+        A wasmtime.Trap means that the hub is dead: create another, restore it from the records, and
+        do not replay the input.
         """
         entry = self._inputs[name]
         words, tail = struct.pack("<IQ", entry["tag"], now_ms), b""
@@ -50,17 +64,18 @@ class SidekickModule:
                 words += struct.pack("<I" if kind == "u32" else "<Q", value)
         if fields:
             raise TypeError(f"{name}: unknown fields {', '.join(fields)}")
-        return self._decode(self._call("sidekick_handle", self._hub, self._fill_buffer(words + tail)))
+        size = self._fill_buffer(words + tail)
+        return self._decode(self._call("sidekick_handle", self._hub, size))
 
     def record(self, on: bool) -> None:
-        """While on, recorded() gives the trace lines of the latest input."""
+        """While recording is on, recorded() returns the trace lines of the latest input."""
         self._call("sidekick_record", self._hub, int(on))
 
     def recorded(self) -> bytes:
         return self._text(self._call("sidekick_recorded", self._hub))
 
     def hash(self) -> bytes:
-        """A trace line of what the hub has come to: hubs with the same state hash know the same, wherever they run."""
+        """A trace line with the state hash: equal hashes mean equal state, on any host."""
         return self._text(self._call("sidekick_hash", self._hub))
 
     def _decode(self, at: int) -> list[dict]:

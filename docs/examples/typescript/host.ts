@@ -45,7 +45,7 @@ export function startHost(hub: Hub, port: number, serverUrl: string, serverSecre
     const { authorization = "" } = incoming.headers;
     const request = ++lastId;
     responses.set(request, response);
-    const bytesMax = hub.bodyBytesMax(method, path, authorization); // 0: no body is wanted
+    const bytesMax = hub.bodyBytesMax(method, path, authorization); // 0: no body is needed
     let body = Buffer.alloc(0);
     let body_bytes = 0;
     incoming.on("data", (chunk: Buffer) => {

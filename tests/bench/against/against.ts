@@ -1,5 +1,5 @@
-// scripts/bench --against COMMIT: the products of a commit and of this tree, side by side. What is
-// counted is exact; what is measured is the median ratio of pairs, with its interval.
+// scripts/bench --against COMMIT: compares the products of a commit with those of this tree, side
+// by side. Counted rows are exact; measured rows give the median ratio of pairs, with its interval.
 import { cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
@@ -79,9 +79,9 @@ function readOptions() {
 interface Group {
   readonly rows: readonly RowId[];
   readonly products: readonly Product[];
-  /** A program that this machine lacks: an error, not a reason to leave rows out. */
+  /** A missing program is an error, not a reason to leave rows out. */
   missingTool?(): string | undefined;
-  /** Why it cannot be measured, if so. */
+  /** The reason it cannot be measured here, if any. */
   missing?(sides: Sides): Promise<string | undefined>;
   run(sides: Sides, rows: readonly RowId[]): Promise<Result[]>;
 }
@@ -107,7 +107,7 @@ function coreGroups(area: CoreArea): Group[] {
       run: async ({ before, now }, rows) => {
         progress(`${area}: counting instructions`);
         const names = rows.map((row) => row.name);
-        // At once: a count does not depend on what else runs.
+        // In parallel: a count does not depend on other load.
         const [old, fresh] = await Promise.all([
           countCore(before, area, names),
           countCore(now, area, names),

@@ -1,6 +1,6 @@
-// Talks to a Sidekick module through its C ABI (wasm-bindings/sidekick_abi.h), without the host's
-// code, so that one driver can run the modules of two commits. It knows only the inputs it needs,
-// by the version of the ABI: add a new version to `layouts`, and keep the old ones.
+// Calls a Sidekick module through its C ABI (wasm-bindings/sidekick_abi.h), without the host's
+// code, so that one driver can run the modules of two commits. It has only the inputs it needs, by
+// ABI version: add a new version to `layouts`, and keep the old ones.
 import { readFileSync } from "node:fs";
 
 interface Exports {
@@ -12,13 +12,13 @@ interface Exports {
   sidekick_handle(hub: number, size: number): number;
 }
 
-/** An input as the module's buffer wants it. Its words can be changed in place. */
+/** An input in the layout of the module's buffer. Its words can be changed in place. */
 export interface Block {
   readonly bytes: Uint8Array;
   readonly words: Uint32Array;
 }
 
-/** How one version of the ABI lays out what the bench says. */
+/** How one version of the ABI lays out the bench's inputs. */
 interface Layout {
   open(now: number, client: number): Block;
   frame(now: number, client: number, text: string): Block;
@@ -118,7 +118,7 @@ export class ModuleHub {
     return this.#words[index]!;
   }
 
-  /** For inputs that cause nothing. */
+  /** For inputs without actions. */
   quietly(input: Block): void {
     if (this.#bytes.length === 0) this.#look();
     this.#bytes.set(input.bytes, this.#buffer);

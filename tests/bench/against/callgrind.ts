@@ -1,6 +1,6 @@
-// Counts the instructions that a process executes in user space between two moments, with the
-// callgrind tool of valgrind. It simulates them one by one, so the count needs no hardware counters
-// (virtual machines often have none) and does not depend on what else runs. About 50 times slower.
+// Counts the instructions that a process executes in user space between two moments, with
+// valgrind's callgrind. It simulates them one by one, so it needs no hardware counters (virtual
+// machines often have none) and other load does not affect the count. About 50 times slower.
 import { execFile, execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { resolve } from "node:path";
@@ -11,7 +11,7 @@ const run = promisify(execFile);
 /** Where callgrind_control finds the process. */
 const prefix = `--vgdb-prefix=${resolve(built)}/vgdb`;
 
-/** Why instructions cannot be counted here, if so. */
+/** The reason instructions cannot be counted here, if any. */
 export function missingCallgrind(): string | undefined {
   try {
     execFileSync("callgrind_control", ["--version"], { stdio: "ignore" });
@@ -23,7 +23,7 @@ export function missingCallgrind(): string | undefined {
 
 export function underCallgrind(command: string[]): string[] {
   mkdirSync(built, { recursive: true });
-  // smc-check: Node and wasmtime write code as they run.
+  // smc-check: Node and wasmtime generate code while they run.
   const flags = [
     "--tool=callgrind",
     "--callgrind-out-file=/dev/null",
@@ -51,7 +51,7 @@ export async function countInstructions<T>(
   return { instructions, result };
 }
 
-/** Removes what a process that was killed has left. */
+/** Removes the files of a process that was killed. */
 export function forgetCallgrind(pid: number): void {
   for (const name of readdirSync(built)) {
     if (name.startsWith("vgdb-") && name.includes(`-${pid}-`))

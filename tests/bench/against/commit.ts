@@ -1,9 +1,10 @@
 // The two sides of a comparison and their products: this tree, and a commit in a worktree of its
 // own (build/against/COMMIT). The worktree is kept for the next run; an interrupted build resumes.
 //
-// Products are reached through interfaces that stay when folders move: CMake presets and targets,
-// the C ABI, the flags of the commands, the files of the npm package. The bench's own programs are
-// compiled from this tree's sources with the commit's core, so that both sides do the same work.
+// Products are reached through interfaces that survive a move of folders: CMake presets and
+// targets, the C ABI, the flags of the commands, the files of the npm package. The bench's own
+// programs are compiled from this tree's sources with the commit's core, so that both sides do the
+// same work.
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   closeSync,
@@ -45,9 +46,9 @@ const benchSources = "tests/bench";
 const isBenchSource = (name: string) => /^core_.*\.[ch]pp$/.test(name);
 
 export class Side {
-  /** Why a product is not there. */
+  /** The reason a product is missing. */
   readonly missing = new Map<Product, string>();
-  /** What a reader of the report must know. */
+  /** Remarks for the reader of the report. */
   readonly notes: string[] = [];
 
   constructor(
@@ -64,7 +65,7 @@ export class Side {
     return join(this.tree, files[product]);
   }
 
-  /** Builds what is not up to date. What fails is left out, with the reason in `missing`. */
+  /** Builds outdated products. A product that fails is left out, with the reason in `missing`. */
   async build(products: ReadonlySet<Product>): Promise<void> {
     rmSync(this.log, { force: true });
     for (const product of [
@@ -81,7 +82,7 @@ export class Side {
       const reason = await this.#build(product);
       if (reason !== undefined) this.missing.set(product, reason);
       else if (!existsSync(this.file(product)))
-        this.missing.set(product, `the build makes no ${files[product]}`);
+        this.missing.set(product, `the build does not produce ${files[product]}`);
     }
   }
 
@@ -123,13 +124,15 @@ export class Side {
   #cmake(preset: string, target: string): string | undefined {
     const wrapper = preset === "emscripten" ? ["emcmake"] : [];
     const isNew = !existsSync(join(this.tree, "build", preset, "build.ninja"));
-    // Natively each time: libraries may have come since.
+    // Natively each time: libraries may have been installed since.
     const failed =
       isNew || preset === "native" ? this.#run(...wrapper, "cmake", "--preset", preset) : undefined;
     return failed ?? this.#run("cmake", "--build", "--preset", preset, "--target", target);
   }
 
-  /** Puts this tree's bench programs over the commit's; uses its own if they do not compile. */
+  /**
+   * Copies this tree's bench programs over the commit's; uses the commit's if they do not compile.
+   */
   #withBenchSources(build: () => string | undefined): string | undefined {
     if (this.tree === root) return build();
     const folder = join(this.tree, benchSources);
@@ -145,15 +148,18 @@ export class Side {
     if (own !== undefined) return failed;
     const note =
       `The commit's core does not compile with ${benchSources}/core_* of this tree. ` +
-      "It was measured with its own, which may do other work.";
+      "It was measured with its own, which may do different work.";
     if (!this.notes.includes(note)) this.notes.push(note);
     return undefined;
   }
 
-  /** Runs a command in the tree with the environment of its own scripts. Returns why it failed. */
+  /**
+   * Runs a command in the tree with the environment of its own scripts. Returns the reason if it
+   * fails.
+   */
   #run(...command: string[]): string | undefined {
     const log = openSync(this.log, "a");
-    // Each tree has its own wasmtime, unless the caller has named one.
+    // Each tree has its own wasmtime, unless the caller chose one.
     const { WASMTIME_PREFIX: _, BENCH_WASMTIME_PREFIX: given, ...rest } = process.env;
     const env = { ...rest, ...(given ? { WASMTIME_PREFIX: given } : {}) };
     const { status, error } = spawnSync(
@@ -188,7 +194,7 @@ export function commitSide(commit: string, progress: (text: string) => void): Si
   if (!existsSync(complete) || !existsSync(tree)) {
     progress(`before: checking ${short} out into build/against/${short}`);
     rmSync(folder, { recursive: true, force: true });
-    git("worktree", "prune"); // forgets one whose folder has been deleted
+    git("worktree", "prune"); // drops one whose folder has been deleted
     mkdirSync(folder, { recursive: true });
     git("worktree", "add", "--quiet", "--force", "--detach", tree, full);
     writeFileSync(complete, `${full}\n`);
@@ -208,8 +214,8 @@ function installPackages(tree: string, progress: (text: string) => void): void {
     renameSync(part, wanted); // all of it or nothing
     return;
   }
-  progress("before: npm ci (another package-lock.json)");
-  // npm 9 fails where a command of a workspace is not built yet.
+  progress("before: npm ci (package-lock.json differs)");
+  // npm 9 fails if a command of a workspace is not built yet.
   const { bin } = JSON.parse(readFileSync(join(tree, "worker/package.json"), "utf8")) as {
     bin?: Record<string, string>;
   };
@@ -222,7 +228,7 @@ function installPackages(tree: string, progress: (text: string) => void): void {
   try {
     execFileSync("npm", install, { cwd: tree, stdio: ["ignore", "ignore", "inherit"] });
   } catch (error) {
-    rmSync(wanted, { recursive: true, force: true }); // npm has half of it there
+    rmSync(wanted, { recursive: true, force: true }); // npm has created half of it
     throw error;
   }
 }

@@ -12,16 +12,16 @@ interface Reply {
 }
 
 const slices = 5;
-/** So many counts; their median leaves out those in which Node collected garbage or compiled. */
+/** Number of counts; their median leaves out those in which Node collected garbage or compiled. */
 const counts = 4;
-/** The middle two of them must not differ by more. */
+/** Largest difference allowed between the middle two. */
 const steady = 0.01;
 const attempts = 5;
 
 export function coreCommand(side: Side, area: CoreArea, counted = false): string[] {
   if (area === "core, native") return [side.file("core_bench"), "--driven"];
-  // One thread, so that CPU time is that of the work. Counted: the optimising compiler alone, so
-  // that the code is the same from the start.
+  // One thread, so that CPU time is the work's. When counting, only the optimising compiler runs,
+  // so that the code is the same from the start.
   const flags = [
     "--single-threaded",
     ...(counted ? ["--no-liftoff", "--no-wasm-tier-up", "--predictable"] : []),
@@ -39,7 +39,7 @@ class Driver {
 
   static async start(side: Side, area: CoreArea, counted = false): Promise<Driver> {
     const command = coreCommand(side, area, counted);
-    if (!existsSync(command[0]!)) throw new Error(`${command[0]} is not there`);
+    if (!existsSync(command[0]!)) throw new Error(`${command[0]} does not exist`);
     const child = new Child(
       `${area} (${side.label})`,
       counted ? underCallgrind(command) : command,
@@ -63,7 +63,7 @@ class Driver {
   }
 }
 
-/** Instructions of one unit of each work, warmed up. */
+/** Instructions of one unit of each work, after warm-up. */
 export async function countCore(
   side: Side,
   area: CoreArea,
@@ -91,10 +91,12 @@ async function steadyCount(driver: Driver, name: string): Promise<number> {
     const [low, high] = [all[counts / 2 - 1]!, all[counts / 2]!];
     if (high - low <= steady * low) return (low + high) / 2;
   }
-  throw new Error(`${driver.name}: ${name}: expected steady counts, got ${all.join(", ")}`);
+  throw new Error(`${driver.name}: ${name}: expected stable counts, got ${all.join(", ")}`);
 }
 
-/** One pair, in us per unit: fresh processes, slices in turn, the fastest slice of each side. */
+/**
+ * One pair, in us per unit: fresh processes, alternating slices, the fastest slice of each side.
+ */
 export async function timeCore(
   sides: readonly Side[],
   area: CoreArea,

@@ -1,4 +1,4 @@
-// The hosts of two commits under the load of load.cpp, one fresh server of each per pair.
+// The hosts of two commits under the load of load.cpp, with one fresh server of each per pair.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -15,11 +15,11 @@ export const hostProducts: Record<HostArea, readonly Product[]> = {
   workerd: ["module", "worker"],
 };
 
-/** For each row, what one unit costs on each side: us of CPU, or KB. */
+/** For each row, the cost of one unit on each side: us of CPU, or KB. */
 export type Pair = Map<string, { before: number; now: number }>;
 type Sides = { readonly before: Side; readonly now: Side };
 
-/** Smaller counts where a request is dearer. */
+/** Smaller counts where a request costs more. */
 const share: Record<HostArea, number> = {
   node: 1,
   "native server": 2,
@@ -31,7 +31,9 @@ const inflight = 8;
 const countedShare = 0.1;
 const counts = 2;
 
-/** One pair: both servers side by side, each step on one and then on the other. */
+/**
+ * One pair: both servers run side by side, and each step runs first on one and then on the other.
+ */
 export async function measureHost(
   sides: Sides,
   area: HostArea,
@@ -55,7 +57,8 @@ export async function measureHost(
       if ("setup" in step) {
         await inTurn((rig) => runAll(rig, [step.setup]));
       } else if ("memory" in step) {
-        await inTurn((rig) => runAll(rig, ["open 100 64", "close"])); // code and heaps get their size
+        // code and heaps reach their size
+        await inTurn((rig) => runAll(rig, ["open 100 64", "close"]));
         const isWanted = names.has(step.memory);
         const before = isWanted ? await heldBytes() : [];
         await inTurn((rig) => runAll(rig, step.commands));
@@ -63,7 +66,7 @@ export async function measureHost(
         const added = after.map((bytes, i) => (bytes - before[i]!) / 1024 / step.count);
         if (isWanted) record(step.memory, added);
       } else if (names.has(step.name)) {
-        await inTurn((rig) => runStep(rig, step)); // warms up
+        await inTurn((rig) => runStep(rig, step)); // warm-up
         record(step.name, await inTurn((rig) => runStep(rig, step)));
       }
     }
@@ -118,7 +121,7 @@ export async function countHost(
   return leasts;
 }
 
-/** Why the commit's host does not run here, if so. */
+/** The reason the commit's host does not run here, if any. */
 export async function hostProblem(side: Side, area: HostArea): Promise<string | undefined> {
   try {
     const rig = await start(side, area);
@@ -140,7 +143,7 @@ function start(side: Side, area: HostArea, counted = false): Promise<Rig> {
       return counted ? underCallgrind(command) : command;
     },
   };
-  // A simulated server takes any core: its count is the same.
+  // A simulated server may use any core: its count is the same.
   return Rig.start(target, undefined, counted ? null : 0);
 }
 
@@ -160,7 +163,7 @@ function hostCommand(side: Side, area: HostArea, port: number, appServer: string
   }
 }
 
-/** Its name was --engine once. */
+/** It was called --engine. */
 function runtimeFlag(side: Side): string {
   const help = execFileSync(side.file("server"), ["--help"], { encoding: "utf8" });
   return help.includes("--runtime ") ? "--runtime" : "--engine";
@@ -175,7 +178,7 @@ const workerdPath = (createRequire(import.meta.url)("workerd") as { default: str
 function workerdCommand(side: Side, port: number, appServer: string): string[] {
   const folder = `${workerdFolder}/${side.label}-${port}`;
   mkdirSync(`${folder}/storage`, { recursive: true });
-  // It embeds only what is below its configuration.
+  // workerd embeds only files below its configuration.
   copyFileSync(side.file("worker"), `${folder}/worker.js`);
   copyFileSync(side.file("module"), `${folder}/sidekick.wasm`);
   const wrangler = readFileSync(resolve(side.tree, "worker/wrangler.jsonc"), "utf8");

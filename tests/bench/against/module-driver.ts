@@ -1,6 +1,6 @@
 // Runs the work of one commit's WASM on command, as `core_bench --driven` does natively;
-// core_driven.hpp lists the commands. Each module has a process of its own: an engine that has seen
-// two modules calls both of them more slowly.
+// core_driven.hpp lists the commands. Each module has a process of its own: an engine that has
+// loaded two modules calls both more slowly.
 //   module-driver.ts module MODULE.wasm   the module that ships, through its C ABI
 //   module-driver.ts core BENCH.wasm      the core alone in WASM (core_bench_wasm.cpp)
 import { readSync, writeSync } from "node:fs";
@@ -91,7 +91,7 @@ function texts(): Record<string, string> {
   };
 }
 
-/** CPU time of this process; Node runs with --single-threaded, so it is that of the work. */
+/** CPU time of this process; Node runs with --single-threaded, so it is the work's. */
 function cpuMicroseconds(): number {
   const { user, system } = process.cpuUsage();
   return user + system;

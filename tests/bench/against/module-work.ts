@@ -1,5 +1,5 @@
 // The daily work of a module through its C ABI: the work of core_work.hpp, with the same texts.
-// Each work leaves its hub as it was, so that any number of rounds can follow.
+// Each work restores its hub to the state before, so that any number of rounds can follow.
 import type { Block, ModuleHub } from "./border.js";
 
 /** Runs one round and returns how many inputs it applied. */
@@ -71,7 +71,7 @@ function publish(subscribers: number, data: string, times: number): (hub: Module
 
 const text = `{ "text": "${"x".repeat(150)}" }`;
 
-/** About 100 KB: what reading and copying ION costs. */
+/** About 100 KB: the cost of reading and copying ION. */
 const objects = `[${counted(800)
   .map(
     (id) =>
@@ -101,7 +101,9 @@ function invalidate(hub: ModuleHub): Round {
   };
 }
 
-/** A token comes and, since time goes on, another one expires: 5,000 of them at any time. */
+/**
+ * Each round registers a token and, since time advances, another one expires: 5,000 at any time.
+ */
 function register(hub: ModuleHub): Round {
   const { layout } = hub;
   const step = 300_000 / 5000; // token_ttl_ms

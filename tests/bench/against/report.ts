@@ -9,7 +9,7 @@ export interface Result extends RowId {
   readonly before: number;
   readonly now: number;
   readonly ratio: number;
-  /** Of measured rows; counted ones are exact. */
+  /** Of measured rows; counts are exact. */
   readonly interval?: Interval;
   readonly pairs?: number;
 }
@@ -35,12 +35,12 @@ export function measured(
   };
 }
 
-/** Gates below this need instructions: clocks are not that exact. */
+/** Gates below this need instructions: clocks are not precise enough. */
 const clockGate = 1.05;
 
 export type Judgement = "ok" | "worse" | "undecided" | "too few pairs" | "";
 
-/** "": this row cannot judge the gate, an instruction row of the same work does. */
+/** "": this row cannot judge the gate, but an instruction row of the same work does. */
 export function judgement(result: Result, gate: number): Judgement {
   if (result.interval === undefined) return result.ratio <= gate ? "ok" : "worse";
   const hasCounts =
@@ -74,7 +74,7 @@ export function tables(results: readonly Result[], gate: number): string {
   return parts.join("\n\n");
 }
 
-/** The same work in WASM and natively. */
+/** The same work in WASM, compared with native. */
 function wasmTable(results: readonly Result[]): string {
   const rows: string[][] = [];
   for (const native of results.filter((r) => r.area === "core, native")) {

@@ -1,4 +1,4 @@
-// What `scripts/bench --against` measures, by name, and how much of it.
+// The rows of `scripts/bench --against`, by name, and their amount of work.
 
 export type Area =
   | "core, native"
@@ -19,7 +19,7 @@ export interface RowId {
 
 export const textOf = ({ area, measure, name }: RowId) => `${area}: ${name}, ${measure}`;
 
-/** The work of the core. The rounds take some milliseconds (some 50 million instructions). */
+/** The work of the core. The rounds take a few milliseconds (about 50 million instructions). */
 const coreWork: readonly { name: string; rounds: number; areas: readonly Area[] }[] = [
   { name: "one send frame", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
   { name: "one publish", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
@@ -62,7 +62,7 @@ export type Step =
       readonly command: string;
       readonly after?: string;
     }
-  /** How much the commands add to the resident memory, for each of `count`. */
+  /** Growth of the resident memory, divided by `count`. */
   | {
       readonly memory: string;
       readonly unit: string;
@@ -76,13 +76,13 @@ const sockets = 1000;
 export const hostRows = new Map<string, string>();
 export const memoryRows: string[] = [];
 
-/** `share`: of the usual counts, for hosts that are slower or simulated. */
+/** `share`: of the usual counts, for slower or simulated hosts. */
 export function hostSteps(share: number, inflight: number): Step[] {
   const n = (count: number) => Math.max(1, Math.round(count * share));
   const messages = Math.max(2, n(48));
   const requests = inflight + n(2000);
   return [
-    // First of all: heaps that have grown hide what a connection adds.
+    // First, since heaps that have grown hide the memory that a connection adds.
     {
       memory: "idle connection",
       unit: "connection",

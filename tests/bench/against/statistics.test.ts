@@ -10,7 +10,7 @@ test("the median of an even count is the mean of the middle two", () => {
   assert.equal(median([9, 1, 5, 4]), 4.5);
 });
 
-test("the median does not reorder the values it is given", () => {
+test("the median does not reorder its argument", () => {
   const values = [3, 1, 2];
   median(values);
   medianInterval(values);
@@ -34,7 +34,7 @@ for (const [count, wanted, low, high, coverage] of [
   });
 }
 
-test("too few values for the coverage give their range, and the coverage it has", () => {
+test("too few values for the coverage give their range, with the coverage it has", () => {
   assert.deepEqual(medianInterval([2, 1, 3]), { low: 1, high: 3, coverage: 0.75 });
   assert.deepEqual(medianInterval([7]), { low: 7, high: 7, coverage: 0 });
 });
@@ -44,7 +44,7 @@ test("no values are an error", () => {
   assert.throws(() => medianInterval([]), /at least one/);
 });
 
-test("the interval of skewed noise covers its median as often as it says", () => {
+test("the interval of skewed noise covers its median at the stated rate", () => {
   let state = 1; // a fixed sequence: the test is the same each time
   const random = () => (state = (state * 48271) % 2147483647) / 2147483647;
   const trials = 4000;
@@ -57,7 +57,7 @@ test("the interval of skewed noise covers its median as often as it says", () =>
   assert.ok(covered / trials > 0.985, `covered ${covered} of ${trials}`);
 });
 
-test("a gate is met below the interval's end, missed above its beginning, open within", () => {
+test("a gate is met below the interval's end, missed above its beginning, undecided within", () => {
   assert.equal(judge({ low: 0.98, high: 1.04 }, 1.05), "met");
   assert.equal(judge({ low: 0.98, high: 1.05 }, 1.05), "met");
   assert.equal(judge({ low: 1.04, high: 1.06 }, 1.05), "open");

@@ -8,7 +8,7 @@
 namespace sidekick::host {
 
 static_assert(std::endian::native == std::endian::little,
-              "the module's words are read as they are");
+              "the module's words are read without conversion");
 
 namespace {
 
@@ -60,7 +60,8 @@ class BlockReader {
 
  private:
   const char* part(u64 address, u64 size) const {
-    if (address + size > memory_.size()) throw Trap("the module's actions point out of its memory");
+    if (address + size > memory_.size())
+      throw Trap("the module's actions point outside its memory");
     return memory_.data() + address;
   }
 
@@ -111,9 +112,8 @@ void decode_actions(std::span<const char> memory, u32 address, std::vector<Actio
   BlockReader reader(memory, address);
   for (u32 left = reader.word(); left > 0; --left) {
     const Shape* shape = find_action_shape(reader.word());
-    if (shape == nullptr)
-      throw Trap("the module has emitted an action that this host does not know");
-    Action action = action::Respond{};  // the largest: all of the union is initialised
+    if (shape == nullptr) throw Trap("the module emitted an unknown action");
+    Action action = action::Respond{};  // the largest member: initializes all of the union
     action.tag = static_cast<ActionTag>(shape->tag);
     char* fields = const_cast<char*>(fields_of(action));
     for (const Field* field = shape->fields; field->kind != FieldKind::end; ++field) {

@@ -1,5 +1,5 @@
-// The flat blocks of sidekick_abi.h, in and out: walks the shapes that are made from border.def,
-// and names no field itself. Trusts nothing that the module says about its own memory.
+// The flat blocks of sidekick_abi.h, in and out: walks the shapes generated from border.def, and
+// names no field itself. Validates every address and length from the module.
 #pragma once
 
 #include <span>
@@ -9,14 +9,14 @@
 
 namespace sidekick::host {
 
-/// How many bytes the block of an input takes.
+/// Size of an input's block in bytes.
 u64 input_block_bytes(const Input& input);
 
-/// Writes that block; `out` has exactly as many bytes.
+/// Writes that block; `out` has exactly that size.
 void encode_input(Millis now, const Input& input, char* out);
 
-/// Replaces `actions` with what the block at `address` holds; they point into `memory`. Throws Trap
-/// where it leaves the memory.
+/// Replaces `actions` with those of the block at `address`; they point into `memory`. Throws Trap
+/// if an address is outside the memory.
 void decode_actions(std::span<const char> memory, u32 address, std::vector<Action>& actions);
 
 }  // namespace sidekick::host

@@ -30,7 +30,7 @@ const std::uint8_t* as_bytes(std::string_view text) {
   return reinterpret_cast<const std::uint8_t*>(text.data());
 }
 
-/// What a module was compiled from and by.
+/// The source and the compiler of a compiled module.
 struct Origin {
   std::string_view wasm;
   std::string_view build;
@@ -40,7 +40,7 @@ std::string head_for(const Origin& origin, std::string_view compiled) {
   return std::string(magic) + digest(origin.wasm) + digest(origin.build) + digest(compiled);
 }
 
-/// Nothing where there is none, or none that can be used.
+/// Null if there is no usable file.
 ModulePtr read_cache(wasm_engine_t& engine, const std::string& path, const Origin& origin,
                      Log& log) {
   const File found = read_file(path, true);
@@ -58,8 +58,9 @@ ModulePtr read_cache(wasm_engine_t& engine, const std::string& path, const Origi
   const auto is_same = [&](std::size_t at) {
     return file.compare(at, digest_bytes, expected, at, digest_bytes) == 0;
   };
-  if (!is_same(magic.size())) return unusable("it is of another module");
-  if (!is_same(magic.size() + digest_bytes)) return unusable("it is of another build of wasmtime");
+  if (!is_same(magic.size())) return unusable("it belongs to another module");
+  if (!is_same(magic.size() + digest_bytes))
+    return unusable("it belongs to another build of wasmtime");
   if (!file.starts_with(expected)) return unusable("it is damaged");
   wasmtime_module_t* module = nullptr;
   if (wasmtime_error_t* error = wasmtime_api.wasmtime_module_deserialize(
@@ -73,11 +74,11 @@ void write_cache(wasmtime_module_t& module, const std::string& path, const Origi
                  Log& log) {
   wasm_byte_vec_t bytes;
   if (wasmtime_error_t* error = wasmtime_api.wasmtime_module_serialize(&module, &bytes))
-    return log.warn("the compiled module could not be kept", {{"reason", take_message(error)}});
+    return log.warn("the compiled module could not be stored", {{"reason", take_message(error)}});
   const std::string compiled(bytes.data, bytes.size);
   wasmtime_api.wasm_byte_vec_delete(&bytes);
   const std::string file = head_for(origin, compiled) + compiled;
-  // Under another name first, one that nobody else has: who starts at the same time never sees half
+  // Writes a unique file, then renames it: a process that starts at the same time never reads half
   // a file.
   std::string draft = path + ".XXXXXX";
   const int fd = ::mkostemp(draft.data(), O_CLOEXEC);
@@ -92,7 +93,7 @@ void write_cache(wasmtime_module_t& module, const std::string& path, const Origi
   if (fd >= 0) ::close(fd);
   if (fd >= 0 && !is_written) ::unlink(draft.c_str());
   if (!is_written)
-    log.debug("the compiled module could not be kept",
+    log.debug("the compiled module could not be stored",
               {{"file", path}, {"reason", errno_text(error)}});
 }
 

@@ -1,6 +1,6 @@
-// The module compiled ahead of time, kept in a file beside it. A cache that is damaged, of another
-// module or of another build of wasmtime is replaced; it is never trusted before its digest has
-// been checked, since wasmtime does not check the code it loads.
+// The module compiled ahead of time, stored in a file beside it. A cache file that is damaged, or
+// belongs to another module or another build of wasmtime, is replaced. Its digest is checked first,
+// since wasmtime does not check the code it loads.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 namespace sidekick::host {
 
 /// `build`: of the wasmtime library. Another one may compile differently, e.g. with a bug fixed.
-/// Throws StartError if the file cannot be read, and ModuleError if it is no module.
+/// Throws StartError if the file cannot be read, and ModuleError if it is not a module.
 ModulePtr load_module(wasm_engine_t& engine, const std::string& file, std::string_view build,
                       Log& log);
 

@@ -12,10 +12,10 @@ namespace sidekick::host {
 
 namespace {
 
-/// As the module declares it: far above what the default limits can fill. Beyond it, the module
+/// As the module declares it: far more than the default limits can fill. Beyond it, the module
 /// traps.
 constexpr std::int64_t memory_bytes_max = std::int64_t{1} << 30;
-/// The module's buffer has at least this size.
+/// Smallest size of the module's buffer.
 constexpr u64 room_bytes_min = 4096;
 
 struct FreeStore {
@@ -41,22 +41,22 @@ class Instance {
     wasm_trap_t* trap = nullptr;
     wasmtime_error_t* error =
         wasmtime_api.wasmtime_instance_new(context(), &module, nullptr, 0, &instance_, &trap);
-    if (error != nullptr) throw ModuleError("it cannot be instantiated: " + take_message(error));
+    if (error != nullptr) throw ModuleError("cannot instantiate it: " + take_message(error));
     if (trap != nullptr) {
-      throw ModuleError("it traps when instantiated: " + take_trap_message(trap));
+      throw ModuleError("trap at instantiation: " + take_trap_message(trap));
     }
     memory_ = find("memory", WASMTIME_EXTERN_MEMORY).of.memory;
     call(function("_initialize", 0, 0));
     const u32 version = call(function("sidekick_abi_version", 0));
     if (version != SIDEKICK_ABI_VERSION) {
-      throw ModuleError("it speaks version " + std::to_string(version) +
-                        " of the border, this host version " +
-                        std::to_string(SIDEKICK_ABI_VERSION) + ": build both from the same source");
+      throw ModuleError("ABI version: expected " + std::to_string(SIDEKICK_ABI_VERSION) +
+                        ", found " + std::to_string(version) +
+                        "; build module and server from the same source");
     }
   }
 
-  /// Every parameter and result of the border is an i32. call() does not look at types: a function
-  /// with others is refused here.
+  /// Every parameter and result of the border is an i32. call() does not check types, so other
+  /// functions are rejected here.
   wasmtime_func_t function(const char* name, std::size_t parameters, std::size_t results = 1) {
     const wasmtime_func_t function = find(name, WASMTIME_EXTERN_FUNC).of.func;
     wasm_functype_t* type = wasmtime_api.wasmtime_func_type(context(), &function);
@@ -89,14 +89,14 @@ class Instance {
     return static_cast<u32>(values[0].i32);
   }
 
-  /// Valid until the next call: memory may have grown then.
+  /// Valid until the next call, which may grow the memory.
   std::span<char> memory() {
     return {reinterpret_cast<char*>(wasmtime_api.wasmtime_memory_data(context(), &memory_)),
             wasmtime_api.wasmtime_memory_data_size(context(), &memory_)};
   }
   std::span<char> part(u32 address, u64 size) {
     const std::span<char> all = memory();
-    if (address + size > all.size()) throw Trap("the module's text is out of its memory");
+    if (address + size > all.size()) throw Trap("the module's text is outside its memory");
     return all.subspan(address, size);
   }
 
@@ -172,8 +172,7 @@ class ModuleRuntime final : public Runtime {
     encode_input(now, input, room(size));
     return static_cast<u32>(size);
   }
-  /// The module's buffer stays where it is until it is asked for again: most inputs fit into the
-  /// one that is there.
+  /// The module's buffer stays in place until the next request for it, and most inputs fit into it.
   char* room(u64 size) {
     const u64 bytes = std::max(size, room_bytes_min);
     if (bytes != room_bytes_) room_ = instance_.call(buffer_, bytes);

@@ -1,5 +1,5 @@
 // The core as a WebAssembly module in wasmtime: a bug in it is a trap, which ends neither this
-// process nor anything else in it. Knows no files and no flags. load_wasmtime() comes first.
+// process nor anything else in it. Knows no files and no flags. Call load_wasmtime() first.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@
 
 namespace sidekick::host {
 
-/// This is no Sidekick module, or one for another version of the border. The text says why.
+/// The file is not a Sidekick module, or has another ABI version. The text says which.
 struct ModuleError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -28,20 +28,20 @@ struct FreeModule {
 };
 using ModulePtr = std::unique_ptr<wasmtime_module_t, FreeModule>;
 
-/// wasmtime, set up so that a module computes the same bytes on every machine.
+/// wasmtime, configured so that a module computes the same bytes on every machine.
 WasmEnginePtr new_wasm_engine();
 
 /// Throws ModuleError.
 ModulePtr compile_module(wasm_engine_t& engine, std::string_view wasm);
 
-/// Makes an instance and drops it. Throws ModuleError if it is no Sidekick module.
+/// Creates an instance and drops it. Throws ModuleError if it is not a Sidekick module.
 void check_module(wasm_engine_t& engine, wasmtime_module_t& module);
 
 /// A hub of its own in a new instance. Throws ConfigError and ModuleError.
 std::unique_ptr<Runtime> module_runtime(wasm_engine_t& engine, wasmtime_module_t& module,
                                         Bytes config);
 
-/// The message of an error, which it frees.
+/// Returns the message of an error, and frees it.
 std::string take_message(wasmtime_error_t* error);
 
 }  // namespace sidekick::host

@@ -1,5 +1,5 @@
-// The core linked in: for measuring what the sandbox costs, and for running the whole server under
-// sanitizers. A trap of this one ends the process.
+// The core linked in: to measure the cost of the sandbox, and to run the whole server under
+// sanitizers. A trap ends the process.
 #include "errors.hpp"
 #include "runtime/runtime.hpp"
 #include "sidekick/trace.hpp"
@@ -53,7 +53,7 @@ class NativeRuntime final : public Runtime {
   bool is_recording_ = false;
   trace::Recording recording_;
   Millis latest_at_ = 0;
-  Input latest_ = input::TimerFired{};  // what it points to is the caller's
+  Input latest_ = input::TimerFired{};  // the caller owns the data it points to
   std::string recorded_;
 };
 

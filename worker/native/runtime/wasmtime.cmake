@@ -1,17 +1,17 @@
 # wasmtime for the native server and sidekick-trace. WASMTIME_PREFIX (a variable of CMake or of the
-# environment; scripts/env.sh sets it to what scripts/wasmtime downloads) names a folder with lib/
-# and, where it is an official release of the C API, include/.
-#   sidekick_module_runtime  runs the module. It loads libwasmtime.so when it is needed, and
-#                            compiles without wasmtime: runtime/include declares what it calls.
-#   wasmtime::wasmtime       the library to link against, as the example in the docs does. Missing
-#                            where there is no library.
-# With SIDEKICK_WASMTIME_LINKED the library is linked into whatever uses sidekick_module_runtime:
+# environment; scripts/env.sh sets it to the folder of scripts/wasmtime) names a folder with lib/
+# and, if it is an official release of the C API, include/.
+#   sidekick_module_runtime  runs the module. It loads libwasmtime.so when needed, and compiles
+#                            without wasmtime: runtime/include declares the functions it calls.
+#   wasmtime::wasmtime       the library to link against, as the example in the docs does. Not
+#                            defined if there is no library.
+# With SIDEKICK_WASMTIME_LINKED the library is linked into every user of sidekick_module_runtime:
 # with the official libwasmtime.a, the server is one file.
 include_guard(GLOBAL)
 find_package(Threads REQUIRED)
 option(SIDEKICK_WASMTIME_LINKED "Link wasmtime into the commands, from WASMTIME_PREFIX" OFF)
-# What is found is not cached, since the prefix moves with its version; the prefix is, since ninja
-# configures again in shells that do not have it.
+# Paths that were found are not cached, since the prefix changes with the version. The prefix is
+# cached, since ninja configures again in shells that do not set it.
 if(NOT "$ENV{WASMTIME_PREFIX}" STREQUAL "")
   set(WASMTIME_PREFIX "$ENV{WASMTIME_PREFIX}" CACHE PATH "A folder with wasmtime's lib/" FORCE)
 endif()
@@ -52,7 +52,7 @@ if(SIDEKICK_WASMTIME_LINKED)
   target_compile_definitions(sidekick_module_runtime PRIVATE SIDEKICK_WASMTIME_LINKED)
   target_link_libraries(sidekick_module_runtime PUBLIC wasmtime::wasmtime)
 else()
-  # Only this file: a prefix that moves compiles nothing else again.
+  # Only for this file: another prefix recompiles nothing else.
   set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/wasmtime_library.cpp PROPERTIES
     COMPILE_DEFINITIONS "SIDEKICK_WASMTIME_FOLDER=\"${WASMTIME_PREFIX}/lib\"")
   target_link_libraries(sidekick_module_runtime PUBLIC ${CMAKE_DL_LIBS})

@@ -26,8 +26,8 @@ WasmtimeLibrary open_library(const std::optional<std::string>&) {
 
 #else
 
-/// The section of compiled code that tells which wasmtime compiled it: a byte for the format, the
-/// length of the version, the version. wasmtime checks it before it loads such code.
+/// The section of compiled code that identifies the wasmtime that compiled it: a byte for the
+/// format, the length of the version, the version. wasmtime checks it before it loads such code.
 std::string version_in(std::string_view elf) {
   const auto is_inside = [&](std::uint64_t at, std::uint64_t size) {
     return at <= elf.size() && size <= elf.size() - at;
@@ -57,8 +57,8 @@ std::string version_in(std::string_view elf) {
   return "";
 }
 
-/// The C API has no function that tells the version: an empty module, compiled, does. Calls only
-/// what has not changed in any version.
+/// The C API has no function that returns the version, so this compiles an empty module and reads
+/// it there. It calls only functions that are the same in all versions.
 std::string version_of_library() {
   constexpr std::uint8_t empty_module[] = {0, 'a', 's', 'm', 1, 0, 0, 0};
   wasm_engine_t* engine = wasmtime_api.wasm_engine_new_with_config(wasmtime_api.wasm_config_new());
@@ -160,7 +160,7 @@ void find_function(void* library, const char* name, Function*& function, const s
 
 WasmtimeLibrary open_library(const std::optional<std::string>& given) {
   std::string file = given ? *given : find_library();
-  if (file.find('/') == file.npos) file = "./" + file;  // a path, not a name to be searched for
+  if (file.find('/') == file.npos) file = "./" + file;  // a path, not a name to search for
   void* const library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) fail(std::string("cannot load the wasmtime library: ") + ::dlerror());
 #define SIDEKICK_WASMTIME_FUNCTION(name) find_function(library, #name, wasmtime_api.name, file);

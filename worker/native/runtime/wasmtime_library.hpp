@@ -10,7 +10,7 @@
 
 namespace sidekick::host {
 
-/// No library was found, or the one found cannot be used. The text says where and what to do.
+/// No library was found, or the one found cannot be used. The text says where, and how to fix it.
 struct WasmtimeMissing : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -23,15 +23,15 @@ struct WasmtimeApi {
 extern WasmtimeApi wasmtime_api;
 
 struct WasmtimeLibrary {
-  std::string version;  // "50": as much as the library tells
+  std::string version;  // "50": the part that the library reports
   std::string file;     // its path, or "linked in"
-  std::string build;    // differs between any two builds; empty where the linker wrote no build id
+  std::string build;    // differs between any two builds; empty if the linker wrote no build id
 };
 
-/// Loads the library once; later calls return what is loaded. `file`: this one and no other.
-/// Otherwise the first that is set or there: SIDEKICK_WASMTIME_LIBRARY (a file), WASMTIME_PREFIX
-/// (lib/libwasmtime.so in it), libwasmtime.so beside this command, and where scripts/wasmtime had
-/// put it when this command was built. Throws WasmtimeMissing.
+/// Loads the library once; later calls return the same one. `file`: loads only this one. Otherwise
+/// loads the first that is set or exists: SIDEKICK_WASMTIME_LIBRARY (a file), WASMTIME_PREFIX
+/// (lib/libwasmtime.so in it), libwasmtime.so beside this command, and the path of scripts/wasmtime
+/// when this command was built. Throws WasmtimeMissing.
 const WasmtimeLibrary& load_wasmtime(const std::optional<std::string>& file = std::nullopt);
 
 }  // namespace sidekick::host

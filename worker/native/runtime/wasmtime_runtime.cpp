@@ -16,7 +16,7 @@ struct Sandbox {
   ModulePtr module;
 };
 
-/// Beside this command, or where a checkout has it.
+/// Beside this command, or in a checkout.
 std::string default_module() {
   const std::filesystem::path folder =
       std::filesystem::read_symlink("/proc/self/exe").parent_path();
@@ -24,8 +24,8 @@ std::string default_module() {
     if (std::filesystem::exists(file)) return file.string();
   }
   throw StartError(
-      "the module was not found beside this command: give it with --module FILE (in a checkout "
-      "scripts/build makes it)");
+      "the module was not found beside this command: set --module FILE (in a checkout "
+      "scripts/build builds it)");
 }
 
 const WasmtimeLibrary& loaded_wasmtime(const std::optional<std::string>& file) try {
@@ -46,7 +46,7 @@ CreateRuntime wasmtime_runtime(const WasmtimeOptions& options, Log& log) {
   sandbox->engine = new_wasm_engine();
   try {
     sandbox->module = load_module(*sandbox->engine, file, library.build, log);
-    check_module(*sandbox->engine, *sandbox->module);  // so that a wrong one is reported at once
+    check_module(*sandbox->engine, *sandbox->module);  // so that a bad module is reported at once
   } catch (const ModuleError& error) {
     throw StartError("--module " + file + ": " + error.what());
   }

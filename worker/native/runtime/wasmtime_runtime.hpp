@@ -1,5 +1,5 @@
 // The core as the WebAssembly module in wasmtime, for the server: finds the library, the module and
-// its compiled form, and reports what is wrong with them.
+// its compiled form, and reports errors in them.
 #pragma once
 
 #include <optional>

@@ -1,11 +1,13 @@
-/* The part of wasmtime's C API that this project calls, declared here so that no official header is
- * needed: the PyPI wheel that scripts/wasmtime downloads has the library and no headers.
+/*
+ * The part of wasmtime's C API that this project calls, declared here so that no official header is
+ * needed: the PyPI wheel that scripts/wasmtime downloads has the library but no headers.
  *
  * Names, types and layouts are those of the official wasmtime.h of the version below, so either
- * header compiles the same sources; CMake prefers the official one of WASMTIME_PREFIX.
- * tests/module/wasmtime-api.test.ts compares every declaration with the bindings of the
- * pinned wheel, and with the official header where there is one. The official documentation says
- * what each function does. */
+ * header compiles the same sources; CMake prefers the official one in WASMTIME_PREFIX.
+ * tests/module/wasmtime-api.test.ts compares every declaration with the bindings of the pinned
+ * wheel, and with the official header if there is one. The official documentation describes each
+ * function.
+ */
 #ifndef WASMTIME_API_H
 #define WASMTIME_API_H
 
@@ -17,7 +19,7 @@
 extern "C" {
 #endif
 
-/* Layouts may differ in another major version: the loader refuses one. */
+/* Layouts may differ in another major version: the loader rejects it. */
 #define WASMTIME_VERSION_MAJOR 50
 
 typedef struct wasm_config_t wasm_config_t;
@@ -67,7 +69,7 @@ typedef uint8_t wasmtime_extern_kind_t;
 #define WASMTIME_EXTERN_FUNC 0
 #define WASMTIME_EXTERN_MEMORY 3
 
-/* The kinds that are left out (global, table, shared memory, tag) are not larger. */
+/* The omitted kinds (global, table, shared memory, tag) are not larger. */
 typedef union wasmtime_extern_union {
   wasmtime_func_t func;
   wasmtime_memory_t memory;
@@ -89,7 +91,7 @@ wasm_config_t* wasm_config_new(void);
 void wasmtime_config_cranelift_nan_canonicalization_set(wasm_config_t*, bool on);
 void wasmtime_config_wasm_relaxed_simd_set(wasm_config_t*, bool on);
 
-/* Takes the configuration. */
+/* Takes ownership of the configuration. */
 wasm_engine_t* wasm_engine_new_with_config(wasm_config_t*);
 void wasm_engine_delete(wasm_engine_t*);
 
@@ -120,13 +122,15 @@ const wasm_valtype_vec_t* wasm_functype_results(const wasm_functype_t*);
 void wasm_functype_delete(wasm_functype_t*);
 wasm_valkind_t wasm_valtype_kind(const wasm_valtype_t*);
 
-/* Arguments in, results out, in one array that has room for the longer of the two. Checks no types.
+/*
+ * Arguments in, results out, in one array with room for the longer of the two. Does not check
+ * types.
  */
 wasmtime_error_t* wasmtime_func_call_unchecked(wasmtime_context_t*, const wasmtime_func_t*,
                                                wasmtime_val_raw_t* values, size_t value_count,
                                                wasm_trap_t** trap);
 
-/* Good until the memory grows. */
+/* Valid until the memory grows. */
 uint8_t* wasmtime_memory_data(wasmtime_context_t*, const wasmtime_memory_t*);
 size_t wasmtime_memory_data_size(const wasmtime_context_t*, const wasmtime_memory_t*);
 
