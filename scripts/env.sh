@@ -1,12 +1,12 @@
-# Sourced by the other scripts: paths, messages, and how they stay safe to stop and to start again.
+# Sourced by the other scripts: paths, messages, locks, and marks that make them safe to interrupt.
 # Changes nothing on disk.
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Downloads and slow builds are kept once per machine, in a cache that all clones share.
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
 
-# wasmtime: the machine's own where WASMTIME_PREFIX names one, otherwise what scripts/wasmtime
-# downloads, into a folder whose name changes with the pinned files.
+# wasmtime: the machine's own if WASMTIME_PREFIX is set, otherwise the download of scripts/wasmtime,
+# in a folder whose name changes with the pinned files.
 wasmtime_pins=$root/worker/native/runtime/requirements.txt
 wasmtime_version=$(sed -n 's/^wasmtime==\([^ ]*\).*/\1/p' "$wasmtime_pins")
 wasmtime_cached=$sidekick_cache/wasmtime-wheel-$wasmtime_version-$(uname -m)-$(
@@ -32,7 +32,7 @@ misuse() { # the caller defines usage
   exit 2
 }
 
-# apt-get and others handle Ctrl-C themselves, and bash alone would go on after them.
+# apt-get and others handle Ctrl-C themselves; without this trap, bash would continue after them.
 trap 'exit 130' INT
 
 # One script at a time installs and builds in this clone. The scripts that it calls share its lock.
@@ -54,13 +54,13 @@ wait_for_lock() { # descriptor, holder
   flock -n "$1" || { echo "waiting for a script of $2" >&2 && flock "$1"; }
 }
 
-# Marks: a step that writes many files writes, last of all, a file with the hash of its inputs.
-# After Ctrl-C the mark is missing, after a change it differs: in both cases the step runs again.
+# Marks: a step that writes many files finally writes a file with the hash of its inputs. After
+# Ctrl-C the mark is missing, after a change it differs: in both cases the step runs again.
 hash_of() { sha256sum "$@" | sha256sum | cut -c1-16; }
 is_made() { [[ -f $1 && $(<"$1") == "$2" ]]; }
 
-# Configures a preset. The cache of the last time is removed, since it keeps what was missing or has
-# moved since; objects stay. Takes a second or two.
+# Configures a preset. First removes CMake's cache, which remembers missing and moved files; objects
+# stay. Takes a second or two.
 configure() {
   local preset=$1 wrapper=()
   [[ $preset != emscripten ]] || wrapper=(emcmake)
@@ -72,7 +72,7 @@ has_node() {
   command -v npm >/dev/null &&
     node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null
 }
-# The Node that scripts/setup installs where the machine's is missing or too old.
+# The Node that scripts/setup installs if the machine's is missing or too old.
 node_version=22.20.0
 node_cached=$sidekick_cache/node-$node_version
 use_cached_node() { has_node || [[ ! -d $node_cached ]] || PATH=$node_cached/bin:$PATH; }

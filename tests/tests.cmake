@@ -4,9 +4,10 @@ find_package(doctest REQUIRED)
 include(doctest)
 option(SIDEKICK_FUZZERS "Build the libFuzzer targets (clang)" OFF)
 
-# The tests' own ION reader and writer, which shares no code with the core's: a second opinion.
+# The tests' own ION reader and writer, independent of the core's.
 add_library(sidekick_ion_value STATIC
-  tests/ion/value/value.cpp tests/ion/value/value_date.cpp tests/ion/value/value_parse.cpp tests/ion/value/value_print.cpp)
+  tests/ion/value/value.cpp tests/ion/value/value_date.cpp tests/ion/value/value_parse.cpp
+  tests/ion/value/value_print.cpp)
 target_include_directories(sidekick_ion_value PUBLIC core/include tests/ion)
 
 # Reads one ION document per line: tests/ion compares its answers with the reference.
@@ -45,10 +46,10 @@ target_link_libraries(sidekick-unit-tests PRIVATE
 # Each conversation is a separate test: ctest -R conversation.tokens
 add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")
 file(GLOB conversations CONFIGURE_DEPENDS tests/core/conversations/*.txt)
-set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversations}")  # lists them anew
+set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversations}")  # discovers them again
 doctest_discover_tests(sidekick-unit-tests TEST_SPEC "conversation.*")
 
-# The golden traces, through the command that users have.
+# The golden traces, through the command that users run.
 add_test(NAME replay COMMAND sh -c "exec \"$1\" replay \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
 add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
 

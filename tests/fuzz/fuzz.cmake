@@ -22,7 +22,8 @@ endif()
 
 foreach(name ion config hub)
   set(programs fuzz_replay_${name})
-  add_executable(fuzz_replay_${name} ${SIDEKICK_FUZZ_DIR}/${name}_fuzz.cpp ${SIDEKICK_FUZZ_DIR}/replay.cpp)
+  add_executable(fuzz_replay_${name}
+    ${SIDEKICK_FUZZ_DIR}/${name}_fuzz.cpp ${SIDEKICK_FUZZ_DIR}/replay.cpp)
   if(SIDEKICK_FUZZERS)
     add_executable(${name}_fuzz ${SIDEKICK_FUZZ_DIR}/${name}_fuzz.cpp)
     target_compile_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
@@ -31,7 +32,8 @@ foreach(name ion config hub)
   endif()
   foreach(program IN LISTS programs)
     target_include_directories(${program} PRIVATE core/src ${SIDEKICK_FUZZ_DIR})
-    target_link_libraries(${program} PRIVATE sidekick_core sidekick_ion_value nlohmann_json::nlohmann_json)
+    target_link_libraries(${program} PRIVATE
+      sidekick_core sidekick_ion_value nlohmann_json::nlohmann_json)
   endforeach()
 
   # Earlier findings, the seeds, and thousands of mutations of them, the same every time.
@@ -39,5 +41,6 @@ foreach(name ion config hub)
   if(NOT EXISTS ${regressions})
     set(regressions)
   endif()
-  add_test(NAME fuzz_${name} COMMAND fuzz_replay_${name} --mutations 100 ${SIDEKICK_FUZZ_SEEDS_${name}} ${regressions})
+  add_test(NAME fuzz_${name} COMMAND fuzz_replay_${name} --mutations 100
+    ${SIDEKICK_FUZZ_SEEDS_${name}} ${regressions})
 endforeach()

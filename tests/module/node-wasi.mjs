@@ -1,4 +1,5 @@
-// node-wasi.mjs COMMAND.wasm ARGUMENT...: runs a WASI preview 1 command in this folder, as `wasmtime run --dir . COMMAND.wasm ARGUMENT...` does.
+// node-wasi.mjs COMMAND.wasm ARGUMENT...: runs a WASI preview 1 command in this folder, like
+// `wasmtime run --dir . COMMAND.wasm ARGUMENT...`.
 import { readFileSync } from "node:fs";
 import { WASI } from "node:wasi";
 

@@ -1,11 +1,11 @@
-# What runs the module in wasmtime through its C API: a replay with the code of the product, and the
-# example of docs/embedding.md, once as it is shown and once replaying traces.
+# Programs that run the module in wasmtime through its C API: a replay with the product's code, and
+# the example of docs/embedding.md, once as it is shown and once replaying traces.
 include(worker/native/runtime/wasmtime.cmake)
 
 add_executable(sidekick-replay-wasmtime tests/module/replay_wasmtime.cpp worker/trace/replay_files.cpp)
 target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)
 
-# What the compiler makes of the declarations in runtime/include, and of the official header.
+# Prints the layouts that the compiler derives from runtime/include, and from the official header.
 add_executable(wasmtime-api tests/module/wasmtime_api.cpp)
 target_include_directories(wasmtime-api PRIVATE worker/native worker/native/runtime/include)
 if(EXISTS "${WASMTIME_PREFIX}/include/wasmtime.h")

@@ -18,20 +18,22 @@ add_library(sidekick_sim OBJECT
   ${SIDEKICK_SIM_DIR}/trial_checks.cpp
   ${SIDEKICK_SIM_DIR}/twin.cpp
   ${SIDEKICK_SIM_DIR}/words.cpp)
-target_include_directories(sidekick_sim PUBLIC core/include)  # and not core/src: the model shares nothing with the core
+# Not core/src: the model shares nothing with the core.
+target_include_directories(sidekick_sim PUBLIC core/include)
 
 add_executable(sidekick-sim)
 target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_core)
 add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 
-# Each checker is shown to catch its bug: the core with one small mutation,
+# Proves that each checker catches its bug: the core with one small mutation,
 # sidekick-sim-<checker>[-<which>], built for this test only:
 #   cmake --build <dir> --target sim-mutants, then ctest -L mutants
-# A variation is not a bug, but reaches states that a world would hardly live to see: it must not
-# cause a finding.
+# A variation is not a bug, but reaches states that are otherwise too rare: it must not cause a
+# finding.
 find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
-file(GLOB mutations CONFIGURE_DEPENDS ${SIDEKICK_SIM_DIR}/mutations/*.patch ${SIDEKICK_SIM_DIR}/variations/*.patch)
+file(GLOB mutations CONFIGURE_DEPENDS
+  ${SIDEKICK_SIM_DIR}/mutations/*.patch ${SIDEKICK_SIM_DIR}/variations/*.patch)
 foreach(mutation IN LISTS mutations)
   get_filename_component(name ${mutation} NAME_WE)
   string(REGEX MATCH "^[a-z_]+" checker ${name})
@@ -41,14 +43,16 @@ foreach(mutation IN LISTS mutations)
   set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
   add_custom_command(OUTPUT ${mutated}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}
-    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated} ${CMAKE_SOURCE_DIR}/${source} ${mutation}
+    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated}
+            ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     COMMENT "mutating ${file}: ${name}"
     VERBATIM)
   string(REPLACE "." "[.]" pattern "/${source}")
-  add_executable(sidekick-sim-${name} EXCLUDE_FROM_ALL ${mutated} $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
+  add_executable(sidekick-sim-${name} EXCLUDE_FROM_ALL ${mutated}
+    $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
   target_include_directories(sidekick-sim-${name} PRIVATE core/include core/src)
-  target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # what a mutation leaves unused is no news
+  target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # a mutation may leave unused code
   target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim)
   add_dependencies(sim-mutants sidekick-sim-${name})
   set(asked --expect ${checker} --no-shrink)

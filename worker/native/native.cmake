@@ -1,11 +1,12 @@
 # sidekick-server: the host in C++, with the core as a module in wasmtime's sandbox or linked in.
-# Built if Boost, OpenSSL and SQLite are there.
+# Built if Boost, OpenSSL and SQLite are installed.
 find_package(Boost 1.81 QUIET)
 find_package(OpenSSL 3.0 QUIET)
 find_package(SQLite3 QUIET)
 find_package(Threads REQUIRED)
 if(NOT (Boost_FOUND AND OpenSSL_FOUND AND SQLite3_FOUND))
-  message(STATUS "sidekick-server is not built: libboost1.81-dev, libssl-dev or libsqlite3-dev is missing (scripts/setup installs them)")
+  message(STATUS "sidekick-server is not built: libboost1.81-dev, libssl-dev or libsqlite3-dev is "
+    "missing (scripts/setup installs them)")
   return()
 endif()
 include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
@@ -13,27 +14,35 @@ include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 set(SIDEKICK_SERVER_SOURCES
   host.cpp log.cpp recorder.cpp server.cpp
   http/forwarder.cpp http/http_session.cpp http/server_url.cpp
-  net/client_socket.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp net/websocket.cpp net/wire.cpp
-  runtime/module_cache.cpp runtime/native_runtime.cpp runtime/runtime.cpp runtime/wasmtime_runtime.cpp
+  net/client_socket.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp net/websocket.cpp
+  net/wire.cpp runtime/module_cache.cpp runtime/native_runtime.cpp runtime/runtime.cpp
+  runtime/wasmtime_runtime.cpp
   store/memory_tokens.cpp store/sqlite_tokens.cpp)
 list(TRANSFORM SIDEKICK_SERVER_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
-# The second one is for tests: testing.hpp says what it can do. All but one file are compiled once for both.
+# The second one is for tests: see testing.hpp. Both share the object files of this library.
 add_library(sidekick_server_parts OBJECT ${SIDEKICK_SERVER_SOURCES})
 target_precompile_headers(sidekick_server_parts PRIVATE ${CMAKE_CURRENT_LIST_DIR}/host.hpp)
 add_executable(sidekick-server ${CMAKE_CURRENT_LIST_DIR}/cli.cpp)
-add_executable(sidekick-server-for-tests ${CMAKE_CURRENT_LIST_DIR}/cli.cpp ${CMAKE_CURRENT_LIST_DIR}/testing.cpp)
+add_executable(sidekick-server-for-tests
+  ${CMAKE_CURRENT_LIST_DIR}/cli.cpp ${CMAKE_CURRENT_LIST_DIR}/testing.cpp)
 target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
-# What the sandbox costs: cmake --build --preset native --target runtime_bench && build/native/runtime_bench
+# Measures the sandbox's cost:
+#   cmake --build --preset native --target runtime_bench && build/native/runtime_bench
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
 foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests runtime_bench)
-  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_SOURCE_DIR}/wasm-bindings)
+  target_include_directories(${target} PRIVATE
+    ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_SOURCE_DIR}/wasm-bindings)
   target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
   # Boost has exceptions and run-time types; the core, linked in, has neither.
   target_compile_options(${target} PRIVATE -fexceptions -frtti $<$<CONFIG:Release>:-O2>)
-  target_compile_definitions(${target} PRIVATE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_VISIBILITY BOOST_BEAST_USE_STD_STRING_VIEW BOOST_URL_NO_LIB)
-  target_link_libraries(${target} PRIVATE sidekick_core sidekick_module_runtime nlohmann_json::nlohmann_json OpenSSL::SSL OpenSSL::Crypto SQLite::SQLite3 Threads::Threads)
+  target_compile_definitions(${target} PRIVATE
+    BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_VISIBILITY BOOST_BEAST_USE_STD_STRING_VIEW
+    BOOST_URL_NO_LIB)
+  target_link_libraries(${target} PRIVATE
+    sidekick_core sidekick_module_runtime nlohmann_json::nlohmann_json OpenSSL::SSL OpenSSL::Crypto
+    SQLite::SQLite3 Threads::Threads)
 endforeach()
 target_link_libraries(sidekick-server PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-server-for-tests PRIVATE sidekick_server_parts)
