@@ -51,7 +51,9 @@ function compare(
   bytes: Uint8Array,
   answer: Answer,
 ): { accepted: boolean; reasons: Set<Difference> } {
-  const shown = `seed ${seed}, text ${JSON.stringify(Buffer.from(bytes).toString("latin1"))} (bytes as Latin-1)`;
+  const shown =
+    `seed ${seed}, text ${JSON.stringify(Buffer.from(bytes).toString("latin1"))} ` +
+    "(bytes as Latin-1)";
   const core = answer.core === "accept";
   assert.equal(
     core,
@@ -64,7 +66,9 @@ function compare(
   assert.equal(
     core,
     expected,
-    `we say ${answer.core}, the reference ${reference === undefined ? "rejects" : "accepts"}, intended: ${[...reasons].join() || "nothing"}; ${shown}`,
+    `we say ${answer.core}, the reference ` +
+      `${reference === undefined ? "rejects" : "accepts"}, intended: ` +
+      `${[...reasons].join() || "nothing"}; ${shown}`,
   );
   if (reference !== undefined && core) assert.equal(answer.printed, asWePrint(reference), shown);
   return { accepted: core, reasons };

@@ -19,14 +19,16 @@ export interface Answer {
 export function checkNatively(texts: readonly Uint8Array[]): Answer[] {
   if (!existsSync(program)) {
     throw new Error(
-      `expected the program ion_check at ${program}, found nothing: run scripts/build, or set ION_CHECK to its path`,
+      `expected the program ion_check at ${program}, found nothing: run scripts/build, or ` +
+        "set ION_CHECK to its path",
     );
   }
   const input = texts.map((text) => `${Buffer.from(text).toString("hex")}\n`).join("");
   const run = spawnSync(program, { input, maxBuffer: 2 ** 30 });
   if (run.status !== 0) {
     throw new Error(
-      `expected ion_check to end with status 0, found ${run.status ?? run.signal ?? run.error}: ${run.stderr}`,
+      "expected ion_check to end with status 0, found " +
+        `${run.status ?? run.signal ?? run.error}: ${run.stderr}`,
     );
   }
   const lines = run.stdout.toString("utf8").split("\n").slice(0, -1);

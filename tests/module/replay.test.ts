@@ -109,7 +109,8 @@ for (const player of players) {
     assert.match(
       short.stdout,
       new RegExp(
-        `^short\\.jsonl: \\d+ inputs, the same\nshort\\.jsonl:${changedLine - 1}: the recording was cut off here; \\d more lines are due`,
+        `^short\\.jsonl: \\d+ inputs, the same\nshort\\.jsonl:${changedLine - 1}: the ` +
+          "recording was cut off here; \\d more lines are due",
         "m",
       ),
     );
@@ -172,6 +173,7 @@ test("the component frees what it borrows and returns, and rejects a wrong confi
   assert.equal(ran.status, 0);
   assert.equal(
     ran.stdout,
-    'open: invalid configuration: "secrets" must be an array of 1 to 16 non-empty strings\nnothing leaks\n',
+    'open: invalid configuration: "secrets" must be an array of 1 to 16 non-empty ' +
+      "strings\nnothing leaks\n",
   );
 });

@@ -175,7 +175,8 @@ export class Reference {
 
   #refuse(client: Client, parsed: unknown, text: string): void {
     const message =
-      "Failed to parse last message as an incoming message. This is a bug in covenant's client code.";
+      "Failed to parse last message as an incoming message. This is a bug in covenant's " +
+      "client code.";
     const error: ChannelError = { fault: "client", message, params: {}, channel: "unknown" };
     const scope = scopeOf(parsed, text);
     const isNamed = scope.channel !== "unknown" || Object.keys(scope.params).length > 0;

@@ -31,14 +31,16 @@ for (; seed < first + count && findings < Number(values.findings); ++seed) {
   ++findings;
   const short = await shrink(conversation);
   console.log(
-    `\nSEED=${seed} differs; shrunk from ${conversation.length} steps to:\n${explain(short, (await compare(short))!)}`,
+    `\nSEED=${seed} differs; shrunk from ${conversation.length} steps ` +
+      `to:\n${explain(short, (await compare(short))!)}`,
   );
 }
 
 const seconds = (performance.now() - started) / 1000;
 const perSecond = Math.round((seed - first) / seconds);
 console.log(
-  `${seed - first} conversations, ${steps} steps, ${seconds.toFixed(1)} s: ${perSecond} conversations per second, ${findings} findings`,
+  `${seed - first} conversations, ${steps} steps, ${seconds.toFixed(1)} s: ${perSecond} ` +
+    `conversations per second, ${findings} findings`,
 );
 console.log(all.map((name) => `  ${name} ${met.get(name) ?? 0}`).join("\n"));
 const unmet = all.filter((name) => !met.has(name));

@@ -31,7 +31,8 @@ function readOptions() {
     throw new Error(`--port: expected 0 to 65535, got ${JSON.stringify(values.port)}`);
   if (!URL.canParse(values["sidekick-url"])) {
     throw new Error(
-      `--sidekick-url: expected a URL such as http://localhost:3001, got ${JSON.stringify(values["sidekick-url"])}`,
+      "--sidekick-url: expected a URL such as http://localhost:3001, got " +
+        `${JSON.stringify(values["sidekick-url"])}`,
     );
   }
   const sidekickSecret = values["sidekick-secret"] ?? process.env["SIDEKICK_SECRET"];
@@ -54,7 +55,8 @@ async function main() {
   server.on("error", (error: NodeJS.ErrnoException) => {
     fail(
       error.code === "EADDRINUSE"
-        ? `port ${port} is in use: stop the process that listens there, or choose another with --port`
+        ? `port ${port} is in use: stop the process that listens there, or choose another ` +
+            "with --port"
         : error.message,
     );
   });

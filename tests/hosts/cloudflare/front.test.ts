@@ -93,7 +93,8 @@ test("never negotiates compression: a small frame could expand past the size che
   const raw = await RawConnection.connect(port);
   raw.write(
     "GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n",
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: " +
+      "permessage-deflate; client_max_window_bits\r\n\r\n",
   );
   const head = await raw.until("\r\n\r\n");
   assert.match(head, /^HTTP\/1\.1 101 /);

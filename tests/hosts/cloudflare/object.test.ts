@@ -79,7 +79,8 @@ test("rejects a client over clients_max with the reason, and accepts one again a
   await assert.rejects(TestClient.connect(port), /503/);
   const raw = await RawConnection.connect(port);
   raw.write(
-    "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   assert.match(await raw.until("clients_max"), /^HTTP\/1\.1 503 /);
   assert.deepEqual(await settle(first), []);

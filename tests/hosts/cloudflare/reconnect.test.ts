@@ -9,7 +9,8 @@ import { sidekickSecret, startWorld } from "../shared/covenant-support/world.js"
 import { request } from "./support/sidekick.ts";
 
 process.env["SIDEKICK_COMMAND"] =
-  "node --import tsx worker/workerd/run-worker.ts --main tests/hosts/cloudflare/support/test-worker.ts";
+  "node --import tsx worker/workerd/run-worker.ts --main " +
+  "tests/hosts/cloudflare/support/test-worker.ts";
 
 let world: World;
 before(async () => void (world = await startWorld()));

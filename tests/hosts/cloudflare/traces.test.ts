@@ -22,7 +22,8 @@ for (const name of traces) {
     assert.equal(
       difference,
       undefined,
-      `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ${difference?.actual}`,
+      `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ` +
+        `${difference?.actual}`,
     );
     assert.ok(inputs > 0);
   });

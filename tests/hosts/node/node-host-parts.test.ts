@@ -93,7 +93,8 @@ test("too few open files for clients_max produce a warning that says what to do"
   const lines: string[] = [];
   const log = createLog("info", (line) => lines.push(line));
   const limits = (files: string) =>
-    `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                4096                 files\n`;
+    `Limit Soft Limit Hard Limit Units\nMax open files            ${files}                ` +
+    "4096                 files\n";
   for (const enough of [limits("1064"), limits("unlimited"), ""])
     warnOfOpenFiles(log, 1000, enough);
   assert.deepEqual(lines, []);
@@ -370,7 +371,8 @@ test("rejections by an app server are logged with their status and without the q
   await app.close();
   assert.equal((await answerOf(forwards)).status, 0);
   assert.deepEqual(lines.slice(0, 3), [
-    `warn  the app server rejected a message url=${url} status=307 hint="redirects are not followed: set --server-url to the final address"`,
+    `warn  the app server rejected a message url=${url} status=307 hint="redirects are not ` +
+      'followed: set --server-url to the final address"',
     `warn  the app server rejected a message url=${url} status=401`,
     `warn  the app server rejected a message url=${url} status=500`,
   ]);

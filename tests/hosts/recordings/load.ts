@@ -154,7 +154,8 @@ class Crowd {
       if ((await health(this.#live.port)).clients < before) return;
     }
     throw new Error(
-      `a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still connected`,
+      `a client that has not read ${LARGE_MESSAGES_MAX} messages of 60,000 bytes is still ` +
+        "connected",
     );
   }
 

@@ -35,7 +35,10 @@ export function describeRecording({ bytes, lines, inputs, hubs, hashes }: Record
   const each = [...inputs]
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]) => `${count} ${name}`);
-  return `${lines.length} lines, ${all} inputs, ${bytes} bytes, ${hubs} hubs, ${hashes} hashes; ${each.join(", ")}`;
+  return (
+    `${lines.length} lines, ${all} inputs, ${bytes} bytes, ${hubs} hubs, ${hashes} ` +
+    `hashes; ${each.join(", ")}`
+  );
 }
 
 /** The bytes in a field of a line. */

@@ -340,7 +340,8 @@ function assertSame(
   const shown = (texts: readonly string[], i: number) => texts[i]?.slice(0, 300) ?? "nothing more";
   if (at >= 0)
     assert.fail(
-      `${what}, ${at + 1} of ${other.length}:\n  recorded: ${shown(one, at)}\n  real:     ${shown(other, at)}`,
+      `${what}, ${at + 1} of ${other.length}:\n  recorded: ${shown(one, at)}\n  real:     ` +
+        `${shown(other, at)}`,
     );
   assert.equal(
     one.length,

@@ -176,7 +176,8 @@ withSidekick("odd request lines and headers are harmless", {}, async ({ port }) 
     "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "GET // HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-    "POST /message HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n{}",
+    "POST /message HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n" +
+      "Content-Length: 2\r\n\r\n{}",
   ]) {
     const raw = await RawConnection.connect(port);
     raw.write(Buffer.from(head, "latin1"));
@@ -193,7 +194,8 @@ withSidekick(
     for (const framing of ["Content-Length: 16", "Transfer-Encoding: chunked"]) {
       const raw = await RawConnection.connect(port);
       raw.write(
-        `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n${framing}\r\n\r\n{"resources":[]}`,
+        `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n` +
+          `Connection: Upgrade\r\nUpgrade: h2c\r\n${framing}\r\n\r\n{"resources":[]}`,
       );
       assert.match(
         await raw.until("without"),
@@ -210,7 +212,9 @@ withSidekick(
   async ({ port }) => {
     const socket = await RawConnection.connect(port);
     socket.write(
-      "GET http://host:1/socket?x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+      "GET http://host:1/socket?x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: " +
+        "websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
+        "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     assert.match(await socket.until("\r\n\r\n"), /^HTTP\/1\.1 101 /);
     socket.socket.destroy();
@@ -277,7 +281,8 @@ withSidekick(
 withSidekick("answers an upgrade outside /socket as a plain request", {}, async ({ port }) => {
   const raw = await RawConnection.connect(port);
   raw.write(
-    "GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    "GET /sockets HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   assert.match(await raw.until("\r\n\r\n"), /^HTTP\/1\.1 404 /);
   await raw.ended;
@@ -291,7 +296,8 @@ withSidekick("a character split by a packet boundary arrives whole", {}, async (
   const raw = await RawConnection.connect(port);
   raw.socket.setNoDelay(true);
   raw.write(
-    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: ${body.byteLength}\r\n\r\n`,
+    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n` +
+      `Content-Length: ${body.byteLength}\r\n\r\n`,
   );
   for (const byte of body) {
     raw.write(Buffer.from([byte]));
@@ -334,12 +340,14 @@ withSidekick(
 );
 
 withSidekick(
-  "rejects an oversized declared body before it is sent; the answer arrives even if it is sent anyway",
+  "rejects an oversized declared body before it is sent; the answer arrives even if it is " +
+    "sent anyway",
   {},
   async ({ port }) => {
     const announced = await RawConnection.connect(port);
     announced.write(
-      `POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 9000000000\r\n\r\n`,
+      `POST /message HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n` +
+        "Content-Length: 9000000000\r\n\r\n",
     );
     assert.match(await announced.until("\r\n\r\n"), /^HTTP\/1\.1 413 /);
     announced.socket.destroy();
@@ -388,7 +396,8 @@ withSidekick(
 withSidekick("a request that breaks off within its body is not an input", {}, async ({ port }) => {
   const raw = await RawConnection.connect(port);
   raw.write(
-    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\nContent-Length: 29\r\n\r\n{"resources":["bystander"]`,
+    `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n` +
+      'Content-Length: 29\r\n\r\n{"resources":["bystander"]',
   );
   await new Promise((resolve) => setTimeout(resolve, 20));
   raw.socket.resetAndDestroy();
@@ -472,7 +481,8 @@ withSidekick(
     reset.socket.resetAndDestroy();
     const early = await RawConnection.connect(port);
     early.write(
-      "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+      "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     early.socket.resetAndDestroy();
   },
@@ -495,7 +505,8 @@ withSidekick("handles 100,000 levels, 1 MB frames and 10,000 resources", {}, asy
 });
 
 withSidekick(
-  "a client that does not read is bounded and closed, but one message of the largest size is allowed",
+  "a client that does not read is bounded and closed, but one message of the largest size is " +
+    "allowed",
   { config: { client_buffer_bytes_max: 2 ** 21, http_body_bytes_max: 2 ** 20 } },
   async ({ port, logLines }) => {
     const slow = await RawConnection.upgrade(port);
@@ -544,7 +555,8 @@ withSidekick(
 );
 
 withSidekick(
-  "a client that does not read the replies to its own messages is not read either, and loses nothing",
+  "a client that does not read the replies to its own messages is not read either, and loses " +
+    "nothing",
   { config: { client_buffer_bytes_max: 2 ** 20, http_body_bytes_max: 2 ** 16 } },
   async ({ port }) => {
     const raw = await RawConnection.upgrade(port);
@@ -1042,7 +1054,8 @@ test("answers a delayed 401 at shutdown", async () => {
   const sidekick = await startTestSidekick({ config: { auth_failure_delay_ms: 60_000 } });
   const raw = await RawConnection.connect(sidekick.port);
   raw.write(
-    "POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "POST /message HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nGET /health HTTP/1.1\r\n" +
+      "Host: x\r\n\r\n",
   );
   await eventually(() =>
     sidekick.logLines.some((line) => line.includes("missing or wrong secret")),

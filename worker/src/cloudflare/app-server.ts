@@ -55,7 +55,8 @@ export class AppServer extends WorkerEntrypoint<Env> {
       return { status: response.status, body: NO_ANSWER.body };
     } catch (error) {
       logOnce(
-        `forwards fail (logged once until one succeeds): ${error instanceof Error ? error.message : String(error)}`,
+        "forwards fail (logged once until one succeeds): " +
+          `${error instanceof Error ? error.message : String(error)}`,
       );
       return NO_ANSWER;
     }

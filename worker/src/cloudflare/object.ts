@@ -425,7 +425,8 @@ class Awake {
    */
   #recover(error: unknown, now: number, input: Input): void {
     console.error(
-      `the hub trapped at ${input.type} and is restored from storage; please report this: ${described(error)}`,
+      `the hub trapped at ${input.type} and is restored from storage; please report this: ` +
+        `${described(error)}`,
     );
     if ("client" in input) this.#end(input.client, CLOSE_INTERNAL_ERROR, "internal error");
     if (this.#isRecording) this.#recordLast(now, input);
@@ -458,7 +459,8 @@ class Awake {
       }
       // The records themselves cause the trap. Dropping all state is better than serving nobody.
       console.error(
-        `the stored records cannot be restored: dropping all tokens and closing all sockets: ${described(error)}`,
+        "the stored records cannot be restored: dropping all tokens and closing all sockets: " +
+          `${described(error)}`,
       );
       this.#store.tokens.eraseAll();
       for (const socket of this.#ctx.getWebSockets()) {

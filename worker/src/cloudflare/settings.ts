@@ -75,7 +75,8 @@ function hubsOf(env: Env): Map<string, unknown> {
     const name = URL.canParse(url) ? new URL(url).hostname : "";
     if (name === "" || /[^\w.\-\u0080-\uffff]/.test(hostname)) {
       throw new ConfigError(
-        `SIDEKICK_HUBS: expected hostnames like "chat.example.com", without scheme, port or path; got ${JSON.stringify(hostname)}`,
+        'SIDEKICK_HUBS: expected hostnames like "chat.example.com", without scheme, port or ' +
+          `path; got ${JSON.stringify(hostname)}`,
       );
     }
     if (hubs.has(name))
@@ -125,13 +126,15 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
   );
   if (textOf("secret") === undefined) {
     throw new ConfigError(
-      `${named("secret")}: a secret is required${where === "" ? "; set it with: npx wrangler secret put SIDEKICK_SECRET" : ""}`,
+      `${named("secret")}: a secret is ` +
+        `required${where === "" ? "; set it with: npx wrangler secret put SIDEKICK_SECRET" : ""}`,
     );
   }
   const traceBytes = Number(given["trace_bytes"] ?? 0);
   if (!Number.isSafeInteger(traceBytes) || traceBytes < 0) {
     throw new ConfigError(
-      `${named("trace_bytes")}: expected a number of bytes, got ${JSON.stringify(given["trace_bytes"])}`,
+      `${named("trace_bytes")}: expected a number of bytes, got ` +
+        `${JSON.stringify(given["trace_bytes"])}`,
     );
   }
   return {
@@ -149,7 +152,8 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
       .map((origin) => {
         if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
         throw new ConfigError(
-          `${named("allowed_origins")}: expected origins like https://app.example.com, without a trailing slash; got ${JSON.stringify(origin)}`,
+          `${named("allowed_origins")}: expected origins like https://app.example.com, ` +
+            `without a trailing slash; got ${JSON.stringify(origin)}`,
         );
       }),
     traceBytesMax: traceBytes,

@@ -186,7 +186,8 @@ export class TraceRing {
     this.#waiting = []; // otherwise the next recording would start with them
     this.#waitingBytes = 0;
     console.error(
-      `the recording ends here, because it cannot be stored: ${error instanceof Error ? error.message : String(error)}`,
+      "the recording ends here, because it cannot be stored: " +
+        `${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }

@@ -57,7 +57,8 @@ export function checkModule(module: WasmModule): WasmModule {
   if (imports.length > 0) {
     const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
     throw new Error(
-      `Sidekick module: expected no imports, found ${names}; load the file that scripts/build creates`,
+      `Sidekick module: expected no imports, found ${names}; load the file that ` +
+        "scripts/build creates",
     );
   }
   if (!WebAssembly.Module.exports(module).some((entry) => entry.name === "sidekick_handle")) {
@@ -112,7 +113,8 @@ export class Hub implements HubLike {
     const version = this.#exports.sidekick_abi_version();
     if (version !== ABI_VERSION) {
       throw new Error(
-        `Sidekick module: expected ABI version ${ABI_VERSION}, found ${version}; build host and module together`,
+        `Sidekick module: expected ABI version ${ABI_VERSION}, found ${version}; build host ` +
+          "and module together",
       );
     }
     this.#writer = new InputWriter(this.#exports.memory, this.#exports.sidekick_buffer);

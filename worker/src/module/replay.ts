@@ -203,7 +203,8 @@ export class Replayer {
 
   #error(expected: string, found: string | undefined): Error {
     return new Error(
-      `trace line ${this.#line}: ${expected}, found ${printable((found ?? "nothing").slice(0, 200))}`,
+      `trace line ${this.#line}: ${expected}, found ` +
+        `${printable((found ?? "nothing").slice(0, 200))}`,
     );
   }
 }
@@ -221,7 +222,10 @@ export function printable(text: string): string {
 /** Checks a line before it is parsed. Returns what was expected and what came, or nothing. */
 function wrongWith(line: string): string | undefined {
   if (line.endsWith("\r"))
-    return "expected lines that end with \\n, found \\r\\n: the line endings were converted; transfer the file in binary mode";
+    return (
+      "expected lines that end with \\n, found \\r\\n: the line endings were converted; " +
+      "transfer the file in binary mode"
+    );
   let depth = 0;
   for (let at = 0; at < line.length; at++) {
     const character = line[at];

@@ -97,7 +97,8 @@ async function main(): Promise<void> {
   process.stderr.on("error", () => {});
   if (serverUrl !== undefined && serverSecret === undefined) {
     log.warn(
-      "--server-url without --server-secret: the app server cannot tell the Sidekick from a stranger",
+      "--server-url without --server-secret: the app server cannot tell the Sidekick from a " +
+        "stranger",
     );
   }
   const options: SidekickOptions = {

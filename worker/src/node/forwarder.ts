@@ -219,7 +219,8 @@ function parseServerUrl(text: string): URL {
   }
   if (url.username !== "" || url.password !== "") {
     throw new ConfigError(
-      "server URL: a user name and password in it are not sent; remove them and use the server secret",
+      "server URL: a user name and password in it are not sent; remove them and use the " +
+        "server secret",
     );
   }
   return url;

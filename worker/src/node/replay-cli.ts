@@ -60,7 +60,8 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
   for (const { line, linesDue } of replayer.cuts) {
     console.log(
-      `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for its last input`,
+      `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for ` +
+        "its last input",
     );
   }
   return 0;

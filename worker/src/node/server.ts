@@ -64,7 +64,8 @@ export function readDefaultModule(): WasmModule {
     bytes = readFileSync(file);
   } catch (error) {
     throw new Error(
-      "module/sidekick.wasm cannot be read: run scripts/build in a checkout, or reinstall the package",
+      "module/sidekick.wasm cannot be read: run scripts/build in a checkout, or reinstall " +
+        "the package",
       { cause: error },
     );
   }

@@ -30,7 +30,8 @@ const folders: string[] = [];
 export function sql(data: string, statement: string): void {
   execFileSync("python3", [
     "-c",
-    `import sqlite3, sys, time\nwith sqlite3.connect(sys.argv[1] + "/tokens.sqlite") as db: db.execute(${statement})`,
+    'import sqlite3, sys, time\nwith sqlite3.connect(sys.argv[1] + "/tokens.sqlite") as db: ' +
+      `db.execute(${statement})`,
     data,
   ]);
 }

@@ -68,7 +68,8 @@ export async function startSidekick(options: SidekickOptions): Promise<SidekickP
       child.kill("SIGKILL");
       reject(
         new Error(
-          `the Sidekick did not start: ${why}: ${described()}\nHas everything been built? (scripts/build)`,
+          `the Sidekick did not start: ${why}: ${described()}\nHas everything been built? ` +
+            "(scripts/build)",
         ),
       );
     };

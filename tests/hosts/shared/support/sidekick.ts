@@ -269,7 +269,8 @@ export class RawConnection {
     while (!this.received.includes(text)) {
       if (this.socket.closed)
         throw new Error(
-          `the connection ended before ${JSON.stringify(text)} came: ${JSON.stringify(this.received.toString())}`,
+          `the connection ended before ${JSON.stringify(text)} came: ` +
+            `${JSON.stringify(this.received.toString())}`,
         );
       await new Promise<void>((resolve) => (this.#waiting = resolve));
     }
