@@ -35,23 +35,28 @@ add_executable(sidekick-unit-tests
   tests/core/unit/trace_test.cpp
   tests/ion/ion_corpus_test.cpp
   tests/ion/ion_json_test.cpp)
-target_include_directories(sidekick-unit-tests PRIVATE core/src)  # the structures have tests of their own
+# core/src: the structures have tests of their own.
+target_include_directories(sidekick-unit-tests PRIVATE core/src)
 target_compile_definitions(sidekick-unit-tests PRIVATE
   DOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS
   SIDEKICK_CONVERSATIONS="${CMAKE_CURRENT_SOURCE_DIR}/tests/core/conversations"
   SIDEKICK_TRACES="${SIDEKICK_TRACES}"
   SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
 target_link_libraries(sidekick-unit-tests PRIVATE
-  sidekick_scenario sidekick_trace sidekick_ion_value sidekick_core doctest::doctest nlohmann_json::nlohmann_json)
+  sidekick_scenario sidekick_trace sidekick_ion_value sidekick_core doctest::doctest
+  nlohmann_json::nlohmann_json)
 # Each conversation is a separate test: ctest -R conversation.tokens
 add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")
 file(GLOB conversations CONFIGURE_DEPENDS tests/core/conversations/*.txt)
-set_target_properties(sidekick-unit-tests PROPERTIES LINK_DEPENDS "${conversations}")  # discovers them again
+set_target_properties(sidekick-unit-tests PROPERTIES
+  LINK_DEPENDS "${conversations}")  # discovers them again
 doctest_discover_tests(sidekick-unit-tests TEST_SPEC "conversation.*")
 
 # The golden traces, through the command that users run.
-add_test(NAME replay COMMAND sh -c "exec \"$1\" replay \"$2\"/*.jsonl" sh "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
-add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh" "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
+add_test(NAME replay COMMAND sh -c "exec \"$1\" replay \"$2\"/*.jsonl" sh
+  "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
+add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh"
+  "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
 
 include(tests/sim/sim.cmake)
 if(SIDEKICK_QUICK)

@@ -1,5 +1,7 @@
-"""component_memory.py COMPONENT.wasm: what callers lend to the component and what it gives them is freed. More goes through than its memory
-may hold, so a leak traps. Also: a refused configuration comes back as an error, not as a trap.
+"""component_memory.py COMPONENT.wasm: the component frees its arguments, and callers its results.
+
+More data goes through than the memory may hold, so that a leak traps. Also: a rejected
+configuration is an error, not a trap.
 """
 
 import sys
@@ -23,10 +25,12 @@ def main() -> None:
     except ValueError as error:
         print(error)
 
-    hub = ComponentHub(engine, component, "", {"secrets": ["s"], "hash_seed": "0123456789abcdef"}, MEMORY_BYTES_MAX)
+    config = {"secrets": ["s"], "hash_seed": "0123456789abcdef"}
+    hub = ComponentHub(engine, component, "", config, MEMORY_BYTES_MAX)
 
     def post(path: bytes, body: bytes) -> list[dict]:
-        head = {"request": 1, "body_bytes": len(body), "method": b"POST", "path": path, "authorization": b"Bearer s"}
+        head = {"request": 1, "body_bytes": len(body), "method": b"POST", "path": path}
+        head["authorization"] = b"Bearer s"
         return hub.handle(1, "http_request", **head, body=body)
 
     post(b"/connection", b'{"token":"t","channel":"c","params":{}}')
@@ -38,7 +42,7 @@ def main() -> None:
         hub.recorded()
         sent_bytes += len(send["text"])
     if sent_bytes <= 2 * MEMORY_BYTES_MAX:
-        sys.exit(f"expected more than {2 * MEMORY_BYTES_MAX} bytes to have been sent, got {sent_bytes}")
+        sys.exit(f"expected more than {2 * MEMORY_BYTES_MAX} bytes sent, got {sent_bytes}")
     print("nothing leaks")
 
 

@@ -1,6 +1,9 @@
-"""replay.py module|component FILE.wasm TRACE...: replays golden traces in wasmtime from Python, on the raw module by the example of
-docs/examples/python, or on the component through its typed interface. Every recorded line must come back byte for byte, and every action's
-fields must be those of its line. What was cut off is replayed as far as it goes. Exit status: 0 the same, 1 a difference.
+"""replay.py module|component FILE.wasm TRACE...: replays golden traces in wasmtime from Python.
+
+Runs the raw module through the example of docs/examples/python, or the component through its typed
+interface. Every recorded line must be reproduced byte for byte, and every action must have the
+fields of its line. A trace that was cut off is replayed up to its end. Exit status: 0 the same,
+1 a difference.
 """
 
 import base64
@@ -24,7 +27,14 @@ ACTIONS = {entry["name"]: entry["fields"] for entry in BORDER["actions"]}
 class ComponentHub:
     """SidekickModule's interface on top of the component's."""
 
-    def __init__(self, engine, component: Component, _border: str, config: dict, memory_bytes_max: int = 1 << 30):
+    def __init__(
+        self,
+        engine,
+        component: Component,
+        _border: str,
+        config: dict,
+        memory_bytes_max: int = 1 << 30,
+    ):
         self._store = Store(engine)
         self._store.set_limits(memory_size=memory_bytes_max)
         # Nothing is defined in the linker: the component imports nothing.
@@ -38,7 +48,8 @@ class ComponentHub:
 
     def _function(self, name: str):
         interface = self._instance.get_export_index(self._store, "sidekick:core/hub-api@0.1.0")
-        function = self._instance.get_func(self._store, self._instance.get_export_index(self._store, name, interface))
+        index = self._instance.get_export_index(self._store, name, interface)
+        function = self._instance.get_func(self._store, index)
 
         def call(*values):
             result = function(self._store, *values)
@@ -56,7 +67,8 @@ class ComponentHub:
         variant = Variant(name.replace("_", "-"), payload)
         actions = []
         for action in self._handle(self._hub, now_ms, variant):
-            fields = {field.replace("-", "_"): value for field, value in vars(action.payload).items()}
+            values = vars(action.payload).items()
+            fields = {field.replace("-", "_"): value for field, value in values}
             actions.append({"type": action.tag.replace("-", "_"), **fields})
         return actions
 
@@ -78,7 +90,8 @@ def input_fields(line: dict) -> dict:
     fields = {}
     for field, kind in INPUTS[line["in"]]:
         if field == "authorization":
-            fields[field] = {True: b"Bearer replay", False: b"Bearer another", None: b""}[line["authorized"]]
+            texts = {True: b"Bearer replay", False: b"Bearer another", None: b""}
+            fields[field] = texts[line["authorized"]]
         else:
             fields[field] = content(line[field]) if kind == "bytes" else line[field]
     return fields
@@ -87,7 +100,10 @@ def input_fields(line: dict) -> dict:
 def action_of(line: dict) -> dict:
     """The action as its trace line describes it."""
     kinds = ACTIONS[line["out"]]
-    return {"type": line["out"], **{field: content(line[field]) if kind == "bytes" else line[field] for field, kind in kinds}}
+    fields = {
+        field: content(line[field]) if kind == "bytes" else line[field] for field, kind in kinds
+    }
+    return {"type": line["out"], **fields}
 
 
 def replay(new_hub, path: str) -> None:
@@ -96,7 +112,7 @@ def replay(new_hub, path: str) -> None:
     for number, line in enumerate(lines + [rest] * bool(rest), 1):
         parsed = parsed_line(line)
         if parsed is None and hub is not None and (torn is None or number > len(lines)):
-            torn = number # of a killed host: acceptable at the end of a recording
+            torn = number  # of a killed host: acceptable at the end of a recording
             continue
         if parsed is None or (torn is not None and "trace" not in parsed):
             sys.exit(f"{path}:{torn or number}: expected a JSON object")
@@ -115,9 +131,10 @@ def replay(new_hub, path: str) -> None:
             inputs, last_input = inputs + 1, number
             actions = hub.handle(parsed["now"], parsed["in"], **input_fields(parsed))
             # The trace determines where hashes are compared.
-            pending = [said for said in hub.recorded().splitlines() if not said.startswith(b'{"hash"')]
+            recorded = hub.recorded().splitlines()
+            pending = [it for it in recorded if not it.startswith(b'{"hash"')]
             if len(pending) != len(actions) + 1:
-                sys.exit(f"{path}:{number}: {len(actions)} actions, but {len(pending) - 1} lines for them")
+                sys.exit(f"{path}:{number}: {len(actions)} actions in {len(pending) - 1} lines")
         elif "hash" in parsed:
             pending = hub.hash().splitlines()
         elif actions and actions.pop(0) != action_of(parsed):
@@ -140,13 +157,17 @@ def parsed_line(line: bytes) -> dict | None:
 
 
 def print_cut(path: str, number: int, pending: list) -> None:
-    print(f"{path}:{number}: the recording was cut off here; {len(pending)} more lines are due for its last input")
+    print(
+        f"{path}:{number}: the recording was cut off here; {len(pending)} more lines are due for "
+        "its last input"
+    )
 
 
 def main() -> None:
     if len(sys.argv) < 4 or sys.argv[1] not in ("module", "component"):
         sys.exit("usage: replay.py module|component FILE.wasm TRACE...")
-    hub_type, compiled_type = (SidekickModule, Module) if sys.argv[1] == "module" else (ComponentHub, Component)
+    types = {"module": (SidekickModule, Module), "component": (ComponentHub, Component)}
+    hub_type, compiled_type = types[sys.argv[1]]
     engine = make_engine()
     compiled = compiled_type(engine, Path(sys.argv[2]).read_bytes())
     for path in sys.argv[3:]:

@@ -2,7 +2,8 @@
 # the example of docs/embedding.md, once as it is shown and once replaying traces.
 include(worker/native/runtime/wasmtime.cmake)
 
-add_executable(sidekick-replay-wasmtime tests/module/replay_wasmtime.cpp worker/trace/replay_files.cpp)
+add_executable(sidekick-replay-wasmtime
+  tests/module/replay_wasmtime.cpp worker/trace/replay_files.cpp)
 target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)
 
 # Prints the layouts that the compiler derives from runtime/include, and from the official header.
@@ -19,10 +20,12 @@ if(NOT TARGET wasmtime::wasmtime)
   return()
 endif()
 add_executable(sidekick-conversation docs/examples/cpp/conversation.cpp)
-add_executable(sidekick-replay-example tests/module/replay_example.cpp worker/trace/replay_files.cpp)
+add_executable(sidekick-replay-example
+  tests/module/replay_example.cpp worker/trace/replay_files.cpp)
 target_link_libraries(sidekick-replay-example PRIVATE sidekick_trace sidekick_core)
 foreach(target sidekick-conversation sidekick-replay-example)
   target_compile_options(${target} PRIVATE -fexceptions -frtti)
-  target_include_directories(${target} PRIVATE core/include wasm-bindings worker/trace docs/examples/cpp)
+  target_include_directories(${target} PRIVATE
+    core/include wasm-bindings worker/trace docs/examples/cpp)
   target_link_libraries(${target} PRIVATE wasmtime::wasmtime)
 endforeach()

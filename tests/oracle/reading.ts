@@ -126,5 +126,6 @@ const escaped = (text: string): string => text.replace(/[,:/\\]/g, "\\$&");
 /** docs/protocol.md, "Topics". */
 export function sidekickTopic({ channel, params }: Room): string {
   const pairs = Object.keys(params).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  return `channel:${escaped(channel)}/${pairs.map((name) => `${escaped(name)}:${escaped(params[name]!)}`).join(",")}`;
+  const shown = pairs.map((name) => `${escaped(name)}:${escaped(params[name]!)}`);
+  return `channel:${escaped(channel)}/${shown.join(",")}`;
 }

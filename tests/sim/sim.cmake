@@ -64,11 +64,13 @@ foreach(mutation IN LISTS mutations)
 endforeach()
 
 # The simulator's own guarantees; with a mutation, from the finding to its trace.
-add_test(NAME sim-itself COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-trace>)
+add_test(NAME sim-itself COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh
+  $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-trace>)
 foreach(name forward_order timer-endless)
   string(REGEX MATCH "^[a-z_]+" checker ${name})
   add_test(NAME sim-mutant-shrinks-${name}
-    COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-trace>
+    COMMAND sh ${SIDEKICK_SIM_DIR}/sim_test.sh
+  $<TARGET_FILE:sidekick-sim> $<TARGET_FILE:sidekick-trace>
             $<TARGET_FILE:sidekick-sim-${name}> ${checker})
   set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants)
 endforeach()

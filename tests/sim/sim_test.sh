@@ -17,17 +17,22 @@ head -n 1 "$folder/one" | grep -q '^first seed: ' || fail "expected the seed in 
 # Tables that have just doubled, each kind at another time, and one input that sends many messages:
 # no leaks.
 for seed in 16381667787441676004 11009234648871619595; do
-  "$sim" --seed $seed --seeds 1 >/dev/null 2>&1 || fail "expected no finding in the world of seed $seed"
+  "$sim" --seed $seed --seeds 1 >/dev/null 2>&1 ||
+  fail "expected no finding in the world of seed $seed"
 done
 # Every printed seed can be passed back, also one of 20 digits.
 for seed in 0 18446744073709551615; do
-  "$sim" --seed $seed --seeds 1 2>/dev/null | grep -qx "first seed: $seed" || fail "expected the seed $seed to be parsed as a number"
+  "$sim" --seed $seed --seeds 1 2>/dev/null | grep -qx "first seed: $seed" ||
+  fail "expected the seed $seed to be parsed as a number"
 done
 
 # A host that forgets rows is detected, and shrunk to a trace.
-! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null || fail "expected a finding with --canary"
-grep -q 'checker:  rows' "$folder/canary" || fail "expected a finding of the checker rows: $(cat "$folder/canary")"
-"$sim" --canary --out "$folder/nowhere" 2>/dev/null | grep -q 'could not be written' || fail "expected an error for a trace that cannot be written"
+! "$sim" --canary --out "$folder" >"$folder/canary" 2>/dev/null ||
+  fail "expected a finding with --canary"
+grep -q 'checker:  rows' "$folder/canary" ||
+  fail "expected a finding of the checker rows: $(cat "$folder/canary")"
+"$sim" --canary --out "$folder/nowhere" 2>/dev/null | grep -q 'could not be written' ||
+  fail "expected an error for a trace that cannot be written"
 
 # Rejects unknown arguments.
 ! "$sim" --wrong 2>/dev/null || fail "expected an error for unknown arguments"

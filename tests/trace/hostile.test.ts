@@ -1,4 +1,5 @@
-// The traces of hostile_test.py through the replay commands that are no native programs. Needs what scripts/build builds.
+// The traces of hostile_test.py through the replay commands that are not native programs. Needs the
+// products of scripts/build.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { root, run, wasmtime } from "../module/support.ts";

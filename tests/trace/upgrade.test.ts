@@ -1,4 +1,5 @@
-// sidekick-trace with modules: upgrade-check and record --module natively, and what the WASI command refuses. Needs what scripts/build builds.
+// sidekick-trace with modules: upgrade-check and record --module natively, and the errors of the
+// WASI command. Needs the products of scripts/build.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -14,22 +14,26 @@ using namespace sidekick;
 using trace::Told;
 
 constexpr char usage[] =
-    R"(sidekick-trace COMMAND: what can be done with the recording of a Sidekick (docs/replay.md). A TRACE may be - for stdin.
+    R"(sidekick-trace COMMAND: tools for the recordings of a Sidekick (docs/replay.md)
 
-  replay TRACE...                            demands the recorded actions of this build's core; shows the first difference and what led to it
+  replay TRACE...                        compare this build's core with the recording; show the
+                                         first difference and the inputs before it
   show TRACE [--client N] [--topic NAME] [--token KEY]
-                                             who said what, and what came of it; filters combine
-  stat TRACE                                 counts, rates, sizes, errors, the busiest
-  compare A B                                where two recordings of the same inputs went apart
-  shrink TRACE -o OUT --until trap           the shortest trace on which this build's core traps
-  shrink TRACE -o OUT --until says:TEXT      the shortest trace on which it says TEXT
-  shrink TRACE -o OUT --against COMMAND      the shortest trace on which it differs from what COMMAND records
-         [--trials N]                        how many candidates are tried at most (20000)
-  redact TRACE -o OUT [--key TEXT]           tokens, payloads, names and texts replaced by stand-ins; the same key gives the same stand-ins
-  record TRACE [--module FILE]               makes the recording anew from the inputs, on this build's core or a module
-  upgrade-check OLD.wasm NEW.wasm TRACE      what another module would have done otherwise
+                                         timeline of inputs and actions; filters combine
+  stat TRACE                             counts, rates, sizes, errors, the busiest
+  compare A B                            first difference of two recordings of the same inputs
+  shrink TRACE -o OUT --until trap       shortest trace on which this build's core traps
+  shrink TRACE -o OUT --until says:TEXT  shortest trace on which it says TEXT
+  shrink TRACE -o OUT --against COMMAND  shortest trace with another recording than COMMAND's
+         [--trials N]                    limit of candidates (default 20000)
+  redact TRACE -o OUT [--key TEXT]       replace tokens, payloads, names and texts by stand-ins; the
+                                         same key gives the same stand-ins
+  record TRACE [--module FILE]           record the inputs again, on this build's core or a module
+  upgrade-check OLD.wasm NEW.wasm TRACE  compare the answers of two modules to the inputs
 
-Exit status: 0 well, 1 a difference, 2 a trace or a wish that cannot be used, 130 shrink was interrupted (OUT is the shortest found so far, if any).
+TRACE may be - for stdin.
+Exit status: 0 success, 1 difference, 2 usage or input error, 130 shrink was interrupted (OUT is the
+shortest found so far, if any).
 )";
 
 struct Command {

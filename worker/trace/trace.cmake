@@ -20,13 +20,14 @@ set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/redact/stand_in.cpp)
 
 if(SIDEKICK_IS_MODULE)
-  # Optional in the build of the module: whoever only wants that needs no JSON library.
-  find_path(SIDEKICK_NLOHMANN_JSON nlohmann/json.hpp PATHS /usr/include /usr/local/include NO_CMAKE_FIND_ROOT_PATH)
+  # Optional, so that building only the module needs no JSON library.
+  find_path(SIDEKICK_NLOHMANN_JSON nlohmann/json.hpp
+    PATHS /usr/include /usr/local/include NO_CMAKE_FIND_ROOT_PATH)
   if(NOT SIDEKICK_NLOHMANN_JSON)
     message(STATUS "no nlohmann/json.hpp: sidekick-trace.wasm is not built")
     return()
   endif()
-  # Its folder, /usr/include as a rule, holds the machine's libc as well: only what is wanted is let in.
+  # Its folder, usually /usr/include, also has the machine's libc, so it gets a folder of its own.
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
   file(CREATE_LINK ${SIDEKICK_NLOHMANN_JSON}/nlohmann ${CMAKE_BINARY_DIR}/include/nlohmann SYMBOLIC)
 
@@ -54,7 +55,8 @@ add_library(sidekick_trace_tool OBJECT ${SIDEKICK_TRACE_SOURCES}
   ${SIDEKICK_TRACE_DIR}/shrink/answer_check.cpp ${SIDEKICK_TRACE_DIR}/shrink/lighten.cpp
   ${SIDEKICK_TRACE_DIR}/shrink/parties.cpp ${SIDEKICK_TRACE_DIR}/shrink/shrink.cpp)
 target_include_directories(sidekick_trace_tool PUBLIC ${SIDEKICK_TRACE_DIR})
-target_link_libraries(sidekick_trace_tool PUBLIC sidekick_trace PRIVATE nlohmann_json::nlohmann_json)
+target_link_libraries(sidekick_trace_tool PUBLIC sidekick_trace
+  PRIVATE nlohmann_json::nlohmann_json)
 
 add_library(sidekick_wasmtime_hub STATIC ${SIDEKICK_TRACE_DIR}/wasmtime_hub.cpp)
 target_compile_options(sidekick_wasmtime_hub PRIVATE -fexceptions -frtti)
@@ -62,4 +64,5 @@ target_include_directories(sidekick_wasmtime_hub PUBLIC ${SIDEKICK_TRACE_DIR})
 target_link_libraries(sidekick_wasmtime_hub PUBLIC sidekick_trace PRIVATE sidekick_module_runtime)
 
 add_executable(sidekick-trace)
-target_link_libraries(sidekick-trace PRIVATE sidekick_trace_tool sidekick_core sidekick_wasmtime_hub)
+target_link_libraries(sidekick-trace PRIVATE
+  sidekick_trace_tool sidekick_core sidekick_wasmtime_hub)

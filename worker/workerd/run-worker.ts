@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { startWorkerd } from "./workerd.ts";
 
-const HELP = `scripts/run worker: the Cloudflare Worker in workerd on this machine; its storage is temporary
+const HELP = `scripts/run worker: the Cloudflare Worker in workerd, locally, with temporary storage
 
 Usage: scripts/run worker --secret SECRET [options]
 

@@ -148,15 +148,17 @@ function configuration(
   const namespaces = classes.map(
     ([, name]) => `(className = ${text(name)}, uniqueKey = ${text(name)}, enableSql = true)`,
   );
+  const address = `${options.host ?? "127.0.0.1"}:${options.port ?? 0}`;
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "sidekick", worker = .sidekick),
     (name = "storage", disk = (path = ${text(storage)}, writable = true)),
-    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "internet", network =
+      (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
-  sockets = [(name = "http", address = ${text(`${options.host ?? "127.0.0.1"}:${options.port ?? 0}`)}, http = (), service = "sidekick")],
+  sockets = [(name = "http", address = ${text(address)}, http = (), service = "sidekick")],
 );
 
 const sidekick :Workerd.Worker = (

@@ -25,7 +25,8 @@ async function sendThrough(server: Run): Promise<TestClient> {
 }
 
 test("shutdown does not wait for a name lookup", async () => {
-  const server = run(["--server-url", "http://slow.test:9/", "--server-secret", "s"]); // takes a minute: worker/native/testing.cpp
+  // The lookup takes a minute: worker/native/testing.cpp
+  const server = run(["--server-url", "http://slow.test:9/", "--server-secret", "s"]);
   const client = await sendThrough(server);
   await client.settled();
   process.kill(server.pid, "SIGTERM");

@@ -38,7 +38,8 @@ async function startAnswering() {
             .writeHead(400)
             .end(JSON.stringify({ fault: "client", message: `answer for ${name}` }), resolve),
         );
-        await new Promise((resolve) => setTimeout(resolve, 100)); // so that the Sidekick sees them in this order
+        // So that the Sidekick sees them in this order.
+        await new Promise((resolve) => setTimeout(resolve, 100));
       }
     },
   };

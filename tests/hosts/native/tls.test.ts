@@ -286,7 +286,8 @@ test("sends nothing to an app server whose name is too long for TLS", async () =
   );
   app.on("tlsClientError", () => {});
   const appPort = await listen(app);
-  const name = `${"x".repeat(256)}.long.test`; // TLS has room for 255 bytes. worker/native/testing.cpp looks it up
+  // TLS has room for 255 bytes. worker/native/testing.cpp looks it up.
+  const name = `${"x".repeat(256)}.long.test`;
   const flags = ["--server-secret", "s", "--server-url", `https://${name}:${appPort}/`];
   const server = run(flags, { env: { SSL_CERT_FILE: certFile } });
   await assertForwardFails(await server.port());

@@ -115,7 +115,8 @@ test("a program that imports the package is typed, and runs", async () => {
      client.sendMessage({ type: "listen", resources: ["todo/1"] });
      console.log(JSON.stringify(await seen));
 
-     const refusal: Response | null = requireSidekickSecret(new Request("http://app/?type=channel"), "secret");
+     const request = new Request("http://app/?type=channel");
+     const refusal: Response | null = requireSidekickSecret(request, "secret");
      console.log(String(refusal?.status)); // as text: numbers may be coloured
 
      const server = await startSidekick({ port: 0, host: "127.0.0.1", secrets: ["s"] });

@@ -95,7 +95,8 @@ async function inWorkerd(
     if (difference === undefined) {
       stdout += `${file}: ${inputs} inputs, the same\n`;
       for (const { line, linesDue } of cuts)
-        stdout += `${file}:${line}: the recording was cut off here; ${linesDue} more lines are due\n`;
+        stdout +=
+          `${file}:${line}: the recording was cut off here; ` + `${linesDue} more lines are due\n`;
     } else {
       status = 1;
       stderr += `${file}:${difference.line}: ${JSON.stringify(difference)}\n`;

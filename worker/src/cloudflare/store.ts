@@ -9,9 +9,10 @@ import { TraceRing } from "./trace-ring.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS token (key BLOB, part INTEGER, state INTEGER NOT NULL, expires_at INTEGER NOT NULL, record BLOB NOT NULL,
-    PRIMARY KEY (key, part)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS client (client INTEGER, part INTEGER, record BLOB NOT NULL, PRIMARY KEY (client, part)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS token (key BLOB, part INTEGER, state INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (key, part)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS client (client INTEGER, part INTEGER, record BLOB NOT NULL,
+    PRIMARY KEY (client, part)) WITHOUT ROWID;
 `;
 
 /** A row holds at most 2 MB. A larger record takes several rows. */
@@ -141,7 +142,8 @@ export class ClientRows {
     // Appends to the last row while that is short: each row is deleted one day, and the deletion is
     // billed.
     const added = this.#sql.exec(
-      `UPDATE client SET record = CAST(record || ?2 AS BLOB) WHERE client = ?1 AND length(record) + length(?2) <= ?3
+      `UPDATE client SET record = CAST(record || ?2 AS BLOB)
+         WHERE client = ?1 AND length(record) + length(?2) <= ?3
          AND part = (SELECT max(part) FROM client WHERE client = ?1)`,
       client,
       blob(more),

@@ -242,7 +242,7 @@ export function decodeActions(reader: ActionReader): Action[] {
         actions.push({ type: "touch_token", state: reader.u32(), expires_at: reader.u64(), key: reader.bytes() });
         break;
       default:
-        throw new Error(`Sidekick module: unknown action tag ${tag} at action ${i} of ${count}; module and host are of different age`);
+        throw new Error(`Sidekick module: unknown action tag ${tag} at action ${i} of ${count}; module and host have different versions`);
     }
   }
   return actions;

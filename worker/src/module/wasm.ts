@@ -1,5 +1,5 @@
-// Types of WebAssembly for the public signatures. TypeScript declares them in the library "DOM" only,
-// and whoever imports this package under Node may not have that.
+// Types of WebAssembly for the public signatures. TypeScript declares them only in the library
+// "DOM", which a program for Node may not use.
 
 /** WebAssembly.Module where the program has that type. */
 export type WasmModule = typeof globalThis extends {

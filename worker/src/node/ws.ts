@@ -1,5 +1,5 @@
-// The package `ws`. Bun replaces an import of that name by a server of its own, which knows neither the
-// turn-taking of `ws` nor its limits on fragments, stops no client that does not read, and counts no
+// The package `ws`. Bun replaces an import of that name with its own server, which lacks the turns
+// of `ws` and its limits on fragments, does not stop clients that do not read, and does not count
 // bytes. So under Bun the package is loaded by its path.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";

@@ -9,7 +9,7 @@ import { readDefaultModule } from "../node/server.js";
 
 type Params = Record<string, string>;
 type MaybePromise<T> = T | Promise<T>;
-// biome-ignore lint/suspicious/noExplicitAny: as in `@covenant-rpc/core`, whose handlers name the type they expect.
+// biome-ignore lint/suspicious/noExplicitAny: as in `@covenant-rpc/core`: handlers name types.
 type Anything = any;
 
 /** The result of an app server's `onMessage`: null, or the error. */

@@ -391,7 +391,8 @@ class Conversation {
       ...tokens.filter(({ state }) => state === 0).map(({ expires_at }) => expires_at),
     );
     const alarmAt = (await this.#rig.sidekick.test(`alarm-at?hub=${this.#hub}`)) ?? Infinity;
-    return `${JSON.stringify(tokens)}, ${inRows} in rows, alarm ${alarmAt <= firstDue ? "in time" : `at ${alarmAt}, too late for ${firstDue}`}`;
+    const alarm = alarmAt <= firstDue ? "in time" : `at ${alarmAt}, too late for ${firstDue}`;
+    return `${JSON.stringify(tokens)}, ${inRows} in rows, alarm ${alarm}`;
   }
 
   #pick<T>(items: readonly T[]): T {

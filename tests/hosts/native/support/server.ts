@@ -39,7 +39,8 @@ export function sql(data: string, statement: string): void {
 /** CPU time that a process has used so far, in ms. */
 async function cpuMs(pid: number): Promise<number> {
   const fields = (await readFile(`/proc/${pid}/stat`, "utf8")).replace(/^.*\) /s, "").split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10; // utime and stime, in ticks of 10 ms: proc(5)
+  // utime and stime, in ticks of 10 ms: proc(5)
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /**
