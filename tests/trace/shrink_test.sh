@@ -23,7 +23,7 @@ short_enough "$work/different.jsonl"
 "$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay what it said itself"
 status_of "$differs" replay "$work/different.jsonl"
 [ "$status" = 1 ] || fail "expected the buggy build to differ, got status $status"
-grep -q 'what led to it' "$work/out" || fail "expected what led to it: $(cat "$work/out")"
+grep -q 'earlier inputs about' "$work/out" || fail "expected earlier inputs about: $(cat "$work/out")"
 
 # It is as short as it can be: without any one of its inputs the difference is gone.
 inputs=$(grep -c '^{"in"' "$work/different.jsonl")
@@ -83,7 +83,7 @@ status_of "$differs" replay "$work/interrupted.jsonl"
 [ "$status" = 1 ] || fail "expected what was found until the interrupt to differ, got status $status"
 [ "$(wc -l <"$work/interrupted.jsonl")" -lt "$(wc -l <"$work/long.jsonl")" ] || fail "expected something shorter"
 interrupted 1 SIGTERM 130
-grep -q 'interrupted; nothing is found yet, and nothing written' "$work/out" || fail "expected to be told that there is nothing: $(cat "$work/out")"
+grep -q 'interrupted; nothing found yet, nothing written' "$work/out" || fail "expected to be told that there is nothing: $(cat "$work/out")"
 [ ! -e "$work/interrupted.jsonl" ] || fail "expected no file where nothing was found"
 interrupted 3 SIGKILL 137
 
@@ -105,9 +105,9 @@ refuses 2 'expected trap or says:TEXT' -o "$work/none.jsonl" --until dawn
 refuses 2 'expected no --against' -o "$work/none.jsonl" --until trap --against true
 refuses 2 'expected -o OUT' --until trap
 refuses 2 'expected another file' -o "$work/trap.jsonl" --until trap
-refuses 2 'expected a number from 1 to 4294967295 behind --trials, found many' -o "$work/none.jsonl" --until trap --trials many
-refuses 2 'expected a number from 1 to 4294967295 behind --trials, found nothing' -o "$work/none.jsonl" --until trap --trials
-refuses 2 'expected a file that can be written behind -o, found .*nowhere' -o "$work/nowhere/out.jsonl" --until trap
+refuses 2 'expected a number from 1 to 4294967295 after --trials, found many' -o "$work/none.jsonl" --until trap --trials many
+refuses 2 'expected a number from 1 to 4294967295 after --trials, found nothing' -o "$work/none.jsonl" --until trap --trials
+refuses 2 'expected a file that can be written after -o, found .*nowhere' -o "$work/nowhere/out.jsonl" --until trap
 # Whatever answers, there is an end: nothing of ours, no end of anything, a part, too much, other inputs.
 head -n 2 "$work/trap.jsonl" >"$work/beginning"
 not_repeated='did not repeat the header and the inputs'

@@ -43,7 +43,7 @@ same stat 0 "$@" stat random.jsonl
 } >torn.jsonl # of a host that was killed while it wrote
 same show-torn 0 "$@" show torn.jsonl
 
-# replay: the first difference and what led to it; a torn end; a silent hub; what is no trace
+# replay: the first difference and earlier inputs about; a torn end; a silent hub; what is no trace
 same replay 0 "$@" replay channels.jsonl tokens.jsonl
 sed '0,/\\"updated\\"/s//\\"uploaded\\"/' random.jsonl >changed.jsonl
 same replay-changed 1 "$@" replay changed.jsonl
@@ -148,7 +148,7 @@ same same-out 2 "$@" redact first.jsonl -o first.jsonl
 ln first.jsonl same.jsonl
 for out in ./first.jsonl same.jsonl; do
   "$@" redact first.jsonl -o $out >out 2>&1 && fails "expected $out to be refused"
-  grep -q 'expected another file behind -o than the trace itself' out || fails "expected to be told of $out: $(cat out)"
+  grep -q 'expected another file after -o than the trace itself' out || fails "expected to be told of $out: $(cat out)"
   [ "$(wc -l <first.jsonl)" = 25 ] || fails "expected the trace to be left alone"
 done
 same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
@@ -172,7 +172,7 @@ if [ $# = 1 ]; then # a runtime has its own mode for new files
   done
 fi
 "$@" redact first.jsonl -o - >out 2>&1 && fails "expected -o - to be refused"
-grep -q 'expected a file behind -o, found -' out || fails "expected to be told of -o -: $(cat out)"
+grep -q 'expected a file after -o, found -' out || fails "expected to be told of -o -: $(cat out)"
 [ ! -e ./- ] || fails "expected no file of the name -"
 same show-nobody 0 "$@" show first.jsonl --client 99
 same show-no-token 0 "$@" show first.jsonl --token nosuch

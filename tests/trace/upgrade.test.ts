@@ -29,7 +29,7 @@ test("upgrade-check of two builds of the same source finds nothing", async () =>
   const ran = await run(tool, ["upgrade-check", wasi, emscripten, trace]);
   assert.deepEqual(ran, {
     status: 0,
-    stdout: "508 inputs, 0 of them answered otherwise\n",
+    stdout: "508 inputs, 0 of them with different answers\n",
     stderr: "",
   });
 });
@@ -44,7 +44,7 @@ test("upgrade-check tells how many inputs of each kind a new module answers othe
   assert.equal(ran.status, 1);
   assert.match(
     ran.stdout,
-    /^508 inputs, 9 of them answered otherwise\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/,
+    /^508 inputs, 9 of them with different answers\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/,
   );
 });
 
@@ -65,7 +65,7 @@ test("upgrade-check says what is wrong with a trace as the other commands do, an
     ]);
     return `${status} ${stdout}${stderr.replace(folder, "")}`;
   };
-  assert.equal(await check(header), "0 0 inputs, 0 of them answered otherwise\n");
+  assert.equal(await check(header), "0 0 inputs, 0 of them with different answers\n");
   assert.equal(
     await check(""),
     '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":1,...}\n',
@@ -107,16 +107,16 @@ test("a module that is none of ours, or that refuses the configuration, is named
   assert.equal(`${recorded.status} ${recorded.stdout}`, "2 ");
   assert.match(
     recorded.stderr,
-    /random\.jsonl:1: the module refuses this configuration: .*frame_bytes_max.*\n$/,
+    /random\.jsonl:1: the module rejects this configuration: .*frame_bytes_max.*\n$/,
   );
   const replayed = await run(replay, [older, trace]);
   assert.equal(`${replayed.status} ${replayed.stdout}`, "2 ");
-  assert.match(replayed.stderr, /random\.jsonl:1: the module refuses this configuration: /);
+  assert.match(replayed.stderr, /random\.jsonl:1: the module rejects this configuration: /);
   const checked = await run(tool, ["upgrade-check", wasi, older, trace]);
   assert.equal(`${checked.status} ${checked.stdout}`, "2 ");
   assert.match(
     checked.stderr,
-    /changed\.wasm: refuses the configuration of .*random\.jsonl:1: .*frame_bytes_max.*\n$/,
+    /changed\.wasm: rejects the configuration of .*random\.jsonl:1: .*frame_bytes_max.*\n$/,
   );
 });
 

@@ -33,8 +33,8 @@ std::string decoded(const ion::Slice& slice) {
   return text;
 }
 
-/// The strings of an array, or keys and values of an object, decoded; what is of another kind is
-/// left out.
+/// The strings of an array, or keys and values of an object, decoded; members of other kinds are
+/// skipped.
 std::vector<std::string> strings_of(const ion::Slice& container) {
   std::vector<std::string> strings;
   ion::Reader reader(container.raw, ion::depth_ceiling);
@@ -102,7 +102,7 @@ const About& Follower::follow(Millis now, const Input& input) {
   input_ = {};
   now_ = now;
   while (!forwards_.empty() && forwards_.begin()->second.timeout_at <= now)
-    forwards_.erase(forwards_.begin());  // given up; ids rise
+    forwards_.erase(forwards_.begin());  // dropped; ids rise
   switch (input.tag) {
     case InputTag::client_opened:
       input_.clients = {input.client_opened.client};
@@ -174,8 +174,8 @@ const About& Follower::follow(const json& action) {
   if (name == "respond") action_ = input_;
   if (name == "forward") {
     read_text(plain_text_of(action, "body"), action_);
-    // What sent it, or what of the same token was answered just before; something else where a
-    // timeout made way for it.
+    // Its sender, or the last request answered for the same token; something else if a timeout
+    // freed its place.
     if (!action_.topics.empty() && has(input_.topics, action_.topics.front())) action_.add(input_);
     forwards_[static_cast<u32>(number_of(action, "forward"))] = {
         action_, now_ + number_of(action, "timeout_ms")};
@@ -183,7 +183,7 @@ const About& Follower::follow(const json& action) {
   return action_;
 }
 
-/// Of a message, a body or a line of a record; of an error what is in it.
+/// Of a message, a body or a line of a record; of an error, of its content.
 void Follower::read_text(Bytes text, About& about) const {
   if (!ion::validate(text, ion::depth_ceiling).ok()) return;
   ion::Reader reader(text, ion::depth_ceiling);
@@ -214,7 +214,7 @@ void Follower::read_text(Bytes text, About& about) const {
   if (!has(about.topics, topic)) about.topics.push_back(topic);
 }
 
-/// A token, and the topic that it stands for.
+/// A token, and the topic of its subscription.
 void Follower::add_token(Bytes key, About& about) const {
   if (about.has_token(key)) return;
   about.tokens.emplace_back(key);

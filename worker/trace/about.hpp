@@ -1,6 +1,5 @@
-// Whom and what the lines of a trace are about: clients, tokens, topics. Follows a trace line by
-// line; holds what is alive (tokens, forwards), never what was. Judges nothing: what cannot be read
-// is about nobody.
+// The subjects of a trace's lines: clients, tokens, topics. Follows a trace line by line; holds
+// only live tokens and forwards. Judges nothing: a line that cannot be parsed has no subjects.
 #pragma once
 
 #include <map>
@@ -13,7 +12,7 @@
 
 namespace sidekick::trace {
 
-/// Topics by the names that the hub gives them: channel:chat/roomId:7, resource:todo/1.
+/// Topics by the hub's names: channel:chat/roomId:7, resource:todo/1.
 struct About {
   std::vector<u32> clients;
   std::vector<std::string> tokens;
@@ -22,10 +21,10 @@ struct About {
   void add(const About& other);
   bool has_client(u32 client) const;
   bool has_token(Bytes token) const;
-  /// name: as the hub has it, without what stands before the colon, or of a channel its name alone
-  /// (then with any params).
+  /// name: the hub's name without the part up to the colon, or the name of a channel alone (then
+  /// with any params).
   bool has_topic(Bytes name) const;
-  /// Whether both are about a client, a token or a topic.
+  /// Whether both share a client, a token or a topic.
   bool meets(const About& other) const;
 };
 
@@ -47,7 +46,7 @@ class Follower {
   void add_token(Bytes key, About& about) const;
 
   std::map<std::string, std::string, std::less<>> topic_of_token_;
-  std::map<u32, Forward> forwards_;  // on their way
+  std::map<u32, Forward> forwards_;  // in flight
   Millis now_ = 0;
   About input_;
   About action_;

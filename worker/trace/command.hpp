@@ -1,6 +1,6 @@
-// The commands of sidekick-trace and what they are told. Each returns the exit status: 0 well, 1 a
-// difference (or nothing found that was looked for), 2 what it was told or given cannot be used;
-// then stderr has said what was expected, what came, and where.
+// The commands of sidekick-trace and their arguments. Each returns the exit status: 0 success, 1 a
+// difference (or nothing found), 2 a usage or input error; then stderr has the reason: what was
+// expected, what came, and where.
 #pragma once
 
 #include <optional>
@@ -33,7 +33,7 @@ int redact(const Told& told);
 int shrink(const Told& told);
 int upgrade_check(const Told& told);
 
-/// Says where and what is wrong, and returns 2.
+/// Prints where and what is wrong, and returns 2.
 int unreadable(const char* path, const Reader& reader);
 int unusable(const std::string& subject, const std::string& what);
 

@@ -1,4 +1,4 @@
-// A file as a std::istream, 64 KiB at a time: std::ifstream for a C++ library that has no file
+// A file as a std::istream, 64 KiB at a time: replaces std::ifstream for a C++ library without file
 // streams (Debian's for WASI).
 #pragma once
 
@@ -14,7 +14,7 @@ namespace sidekick::trace {
 
 class FileInput : private std::streambuf, public std::istream {
  public:
-  /// "-": what comes in at stdin.
+  /// "-": stdin.
   explicit FileInput(const char* path)
       : std::istream(this), file_(Bytes(path) == "-" ? stdin : std::fopen(path, "rb")) {
     if (file_ == nullptr) setstate(std::ios::failbit);
@@ -23,14 +23,14 @@ class FileInput : private std::streambuf, public std::istream {
     if (file_ != nullptr && file_ != stdin) std::fclose(file_);
   }
 
-  /// Whether reading ended for another reason than the end of the file.
+  /// Whether reading ended before the end of the file.
   bool has_failed() const { return file_ == nullptr || has_failed_; }
 
  private:
   using Traits = std::streambuf::traits_type;
 
   Traits::int_type underflow() override {
-    // Not fread, which waits until it has all of it: at stdin somebody may wait for an answer.
+    // Not fread, which waits for a full buffer: the writer at stdin may wait for an answer.
     const auto size = file_ == nullptr ? 0 : ::read(::fileno(file_), bytes_, sizeof bytes_);
     has_failed_ |= size < 0;
     setg(bytes_, bytes_, bytes_ + (size < 0 ? 0 : size));

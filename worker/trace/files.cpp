@@ -32,7 +32,7 @@ bool can_read(const char* path) {
   std::FILE* file = ::stat(path, &about) == 0 ? std::fopen(path, "rb") : nullptr;
   if (file == nullptr) return is_wrong(compose({"cannot be opened: ", std::strerror(errno)}));
   char begin[64] = {};
-  // Of a pipe nothing may be taken.
+  // A pipe must not lose any bytes.
   const std::size_t size =
       S_ISREG(about.st_mode) ? std::fread(begin, 1, sizeof begin - 1, file) : 1;
   std::fclose(file);
@@ -52,7 +52,8 @@ bool can_read(const char* path) {
 
 namespace {
 
-/// Tried before there is anything to write: shrink may take long. Leaves no file behind, and errno.
+/// Checked before there is anything to write, since shrink may take long. Leaves no file behind;
+/// sets errno.
 bool can_write(const char* path) {
   struct stat about = {};
   const bool is_there = ::stat(path, &about) == 0;
@@ -69,19 +70,19 @@ bool can_write(const char* path) {
 std::string wrong_with_out(const Told& told) {
   if (told.out.empty()) return "expected -o OUT, the file to write";
   if (told.out == "-")
-    return "expected a file behind -o, found -; stdout is /dev/stdout, a file of that name ./-";
+    return "expected a file after -o, found -; stdout is /dev/stdout, a file of that name ./-";
   struct stat in = {};
   struct stat out = {};
   const bool are_there = ::stat(told.files[0], &in) == 0 && ::stat(told.out.c_str(), &out) == 0;
   if (told.out == told.files[0] ||
       (are_there && in.st_dev == out.st_dev && in.st_ino == out.st_ino)) {
-    return compose({"expected another file behind -o than the trace itself, found ", told.out});
+    return compose({"expected another file after -o than the trace itself, found ", told.out});
   }
   if (are_there && S_ISDIR(out.st_mode))
-    return compose({"expected a file behind -o, found the folder ", told.out});
+    return compose({"expected a file after -o, found the folder ", told.out});
   return can_write(told.out.c_str())
              ? ""
-             : compose({"expected a file that can be written behind -o, found ", told.out, ": ",
+             : compose({"expected a file that can be written after -o, found ", told.out, ": ",
                         std::strerror(errno)});
 }
 

@@ -1,5 +1,4 @@
-// Files that commands are told: what can be wrong with them is said here, the same way by every
-// command, and before anything is done.
+// The files of commands: checks them the same way for every command, before any work.
 #pragma once
 
 #include "command.hpp"
@@ -7,14 +6,15 @@
 
 namespace sidekick::trace {
 
-/// Says why the file cannot be read as a trace, if it cannot: not there, a folder, empty, of
-/// another format.
+/// Returns why the file cannot be read as a trace: it does not exist, is a folder, is empty, has
+/// another format. Empty if it can.
 bool can_read(const char* path);
 
-/// Empty, or what is wrong with -o; also that it cannot be written.
+/// Empty, or the error in -o, including a file that cannot be written.
 std::string wrong_with_out(const Told& told);
 
-/// For the owner alone, as recordings are: it holds what users said. Null, and errno says why.
+/// For the owner alone, like recordings: it contains what users said. Null with errno set on
+/// failure.
 std::FILE* create_file(const std::string& path);
 
 /// run: (Reader&) -> exit status.

@@ -1,5 +1,5 @@
-// sidekick-trace: what can be done with a recording. Native, and as a WASI command. This file knows
-// the command line and nothing else.
+// sidekick-trace: tools for recordings. Native, and as a WASI command. This file contains only the
+// command line.
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -72,7 +72,7 @@ int refuse(const std::string& what) {
   return 2;
 }
 
-/// value: null where there is none.
+/// value: null if there is none.
 bool read_number(const char* value, u32& number) {
   if (value == nullptr || *value < '0' || *value > '9') return false;
   char* end = nullptr;
@@ -82,26 +82,26 @@ bool read_number(const char* value, u32& number) {
   return *end == '\0' && errno == 0 && read <= 0xFFFFFFFF;
 }
 
-/// Returns an empty text, or what is wrong with the option.
+/// Returns an empty text, or the error in the option.
 std::string take_option(const Command& command, Bytes name, const char* value, Told& told) {
   const Bytes chosen = command.name;
   if (name == "--client" && chosen == "show") {
     u32 number = 0;
     if (!read_number(value, number))
-      return compose({"expected a client's number behind --client, found ",
+      return compose({"expected a client's number after --client, found ",
                       value == nullptr ? "nothing" : value});
     told.client = number;
     return "";
   }
   if (name == "--trials" && chosen == "shrink") {
     if (read_number(value, told.trials) && told.trials > 0) return "";
-    return compose({"expected a number from 1 to 4294967295 behind --trials, found ",
+    return compose({"expected a number from 1 to 4294967295 after --trials, found ",
                     value == nullptr ? "nothing" : value});
   }
   for (const TextOption& option : text_options) {
     if (name != option.name || chosen != option.command) continue;
     if (value == nullptr || *value == '\0')
-      return compose({"expected something behind ", name, ", found nothing"});
+      return compose({"expected a value after ", name, ", found nothing"});
     told.*option.value = value;
     return "";
   }

@@ -1,5 +1,5 @@
-// Members of a trace's line by their type. A trace comes from anywhere: a member may be of another
-// kind, or not there.
+// Members of a trace's line by their type. Traces are untrusted: a member may be of another kind,
+// or missing.
 #pragma once
 
 #include <string>
@@ -10,13 +10,13 @@
 
 namespace sidekick::trace {
 
-/// 0 where it is no natural number.
+/// 0 if it is not a natural number.
 u64 number_of(const nlohmann::json& line, const char* name);
 
-/// The JSON itself where it is no text ({"base64":...}), empty where it is not there.
+/// The JSON itself if it is not a string ({"base64":...}), empty if it is missing.
 std::string text_of(const nlohmann::json& line, const char* name);
 
-/// Empty where it is no text. Valid as long as the line.
+/// Empty if it is not a string. Valid as long as the line.
 Bytes plain_text_of(const nlohmann::json& line, const char* name);
 
 }  // namespace sidekick::trace

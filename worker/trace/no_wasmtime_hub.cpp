@@ -5,7 +5,7 @@ namespace sidekick::trace {
 std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string&, std::string& error) {
   error =
       "this build of sidekick-trace has no runtime for modules: use a native build with wasmtime "
-      "(scripts/setup brings it), or covenant-sidekick-replay --module FILE TRACE";
+      "(scripts/setup installs it), or covenant-sidekick-replay --module FILE TRACE";
   return nullptr;
 }
 

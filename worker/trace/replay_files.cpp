@@ -20,7 +20,7 @@ void print_cut(const char* path, u64 line, std::size_t due) {
       number(line), due);
 }
 
-/// Prints what it must before the replay ends, and passes everything on to the witness.
+/// Prints first, then passes everything on to the witness.
 class Reporter final : public Onlooker {
  public:
   Reporter(const char* path, Witness* witness) : path_(path), witness_(witness) {}
@@ -49,7 +49,7 @@ void print_difference(const char* path, const ReplayResult& result, ReplayedHub&
                printable(result.got).c_str());
   const std::string hash = witness == nullptr || result.input_line == 0
                                ? ""
-                               : hub.hash_line();  // before the hub is asked anything else
+                               : hub.hash_line();  // before any other question to the hub
   std::fprintf(stderr, "  after the input of line %llu the hub is: %s\n", number(result.input_line),
                printable(hub.state()).c_str());
   if (witness != nullptr) witness->on_difference(result, hash);

@@ -1,14 +1,14 @@
-// Replays files and prints how it went, for the command `replay` and for the tests of modules.
+// Replays files and prints the results, for the command `replay` and for the tests of modules.
 #pragma once
 
 #include "trace/replay.hpp"
 
 namespace sidekick::trace {
 
-/// Tells more about a difference than the replay itself.
+/// Adds details to the report of a difference.
 class Witness : public Onlooker {
  public:
-  /// The end of the report. `hash`: the hub's hash line, empty where it has had no input.
+  /// The end of the report. `hash`: the hub's hash line, empty before its first input.
   virtual void on_difference(const ReplayResult& result, const std::string& hash) = 0;
 };
 

@@ -1,5 +1,5 @@
-// Inputs and actions as a human reads them: one line each, what is long is cut. Owns the time of
-// the first input.
+// Inputs and actions in readable form: one line each; long text is cut. Owns the time of the first
+// input.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace sidekick::trace {
 
 class Timeline {
  public:
-  /// "+120 ms  client 1 says (37 bytes) {...}". The first input's time is where ms begin.
+  /// "+120 ms  client 1 says (37 bytes) {...}". Times count from the first input.
   std::string describe(Millis now, const Input& input);
   /// "-> send to client 1 (74 bytes) {...}". `action` is its line.
   std::string describe(const nlohmann::json& action) const;

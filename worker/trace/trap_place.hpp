@@ -1,5 +1,5 @@
-// Where in which trace a replay is, told when the core traps. One for the process, which a trap
-// ends. In WASI the runtime ends it.
+// The current place of a replay, printed when the core traps. One per process, which a trap ends.
+// In WASI the runtime ends it.
 #pragma once
 
 #include "sidekick/text.hpp"
@@ -24,7 +24,7 @@ inline void set_trap_place(u64) {}
 inline char trap_file[512];
 inline volatile u64 trap_line;
 
-/// Only what a signal handler may do.
+/// Async-signal-safe calls only.
 inline void on_trap(int) {
   const auto write_text = [](Bytes text) {
     [[maybe_unused]] const auto written = ::write(2, text.data(), text.size());
@@ -36,7 +36,7 @@ inline void on_trap(int) {
   ::_exit(1);
 }
 
-/// From now on a trap tells the place and exits with status 1.
+/// From now on a trap prints the place and exits with status 1.
 inline void catch_traps() {
   std::signal(SIGILL, on_trap);
   std::signal(SIGTRAP, on_trap);

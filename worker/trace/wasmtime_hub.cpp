@@ -14,7 +14,7 @@ namespace {
 
 std::string in_brackets(const std::string& text) { return "(" + text + ")\n"; }
 
-/// wasmtime's errors have several.
+/// wasmtime's errors have several lines.
 std::string in_one_line(const std::exception& error) {
   std::string line;
   for (const char c : std::string_view(error.what())) {
@@ -28,7 +28,7 @@ std::string in_one_line(const std::exception& error) {
 
 class WasmtimeHub final : public ReplayedHub {
  public:
-  /// Throws if it is no module of ours: it must create a hub.
+  /// Throws if it is not a Sidekick module: it must create a hub.
   explicit WasmtimeHub(std::string_view wasm)
       : engine_(host::new_wasm_engine()), module_(host::compile_module(*engine_, wasm)) {
     host::module_runtime(*engine_, *module_, R"({"hash_seed":"0000000000000000","secrets":["x"]})");
@@ -56,7 +56,8 @@ class WasmtimeHub final : public ReplayedHub {
       hub_->handle(now, input);
       const Bytes lines = hub_->recorded();
       out +=
-          lines.substr(0, lines.find("{\"hash\":{"));  // the trace says where hashes are compared
+          // the trace determines where hashes are compared
+          lines.substr(0, lines.find("{\"hash\":{"));
     } catch (const host::Trap& trap) {
       wrong_ = in_one_line(trap);
       // A difference, unless the recording hub trapped as well.
@@ -91,7 +92,7 @@ class WasmtimeHub final : public ReplayedHub {
   host::WasmEnginePtr engine_;
   host::ModulePtr module_;
   std::unique_ptr<host::Runtime> hub_;
-  std::string wrong_;  // why there is none, or none any more
+  std::string wrong_;  // why there is no hub
 };
 
 }  // namespace

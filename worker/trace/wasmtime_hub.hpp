@@ -1,4 +1,4 @@
-// A module in wasmtime under replay, where this build has wasmtime.
+// A module in wasmtime under replay, in builds with wasmtime.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace sidekick::trace {
 
-/// Null where the file is no module that runs, or there is no wasmtime in this build; then `error`
-/// says so.
+/// Null if the file is not a usable module, or if this build has no wasmtime; then `error` has the
+/// reason.
 std::unique_ptr<ReplayedHub> make_wasmtime_hub(const std::string& path, std::string& error);
 
 }  // namespace sidekick::trace

@@ -1,5 +1,5 @@
-// What a trace says, as it may be shown: a trace comes from anywhere, and a terminal acts on what
-// it is given.
+// Text of a trace in a form that is safe to print: traces are untrusted, and terminals interpret
+// control characters.
 #pragma once
 
 #include <cstdio>
@@ -9,7 +9,7 @@
 
 namespace sidekick::trace {
 
-/// How many bytes the character at `at` has, and its code; 1 and the byte where it is not UTF-8.
+/// Size in bytes and code of the character at `at`; 1 and the byte if it is not UTF-8.
 inline std::size_t read_character(Bytes text, std::size_t at, u32& code) {
   const u8 first = static_cast<u8>(text[at]);
   code = first;
@@ -23,8 +23,8 @@ inline std::size_t read_character(Bytes text, std::size_t at, u32& code) {
   return size;
 }
 
-/// With \x1b or \u202e for what a terminal would act on: control characters, what turns the
-/// direction of writing, what is not UTF-8. What is longer than about `bytes_max` is cut.
+/// Escapes as \x1b or \u202e: control characters, characters that change the writing direction, and
+/// bytes that are not UTF-8. Cuts text longer than about `bytes_max`.
 inline std::string printable(Bytes text, std::size_t bytes_max = Bytes::npos) {
   std::string out;
   u32 code = 0;

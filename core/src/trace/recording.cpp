@@ -42,8 +42,8 @@ void append_hex(std::string& out, u64 number) {
   for (int shift = 60; shift >= 0; shift -= 4) out += "0123456789abcdef"[number >> shift & 15];
 }
 
-/// Every field of border.def by its name and kind, and the end of the line. `hub` judges what must
-/// not be written down.
+/// Writes every field of border.def by its name and kind, and the end of the line. `hub` decides
+/// what must not be written.
 void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
   for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
     if (field->name == "authorization") {

@@ -21,21 +21,21 @@ class Replay {
     for (;;) {
       switch (reader_.next()) {
         case Step::header:
-          // A recording that ends with an input alone ends with a trap. Any other that is not whole
-          // is one of a host that was killed.
+          // A recording that ends with an input alone ends with a trap. Any other incomplete
+          // recording is of a host that was killed.
           if (reader_.follows_cut() || (!due_.empty() && result_.input_line != line() - 1))
             onlooker_.on_cut(line() - 1, due_.size());
           due_.clear();
           onlooker_.on_header(line());
           hub_.open(reader_.config_text(), reader_.config());
           if (!hub_.wrong().empty()) {
-            return broken(compose({"the module refuses this configuration: ", hub_.wrong()}));
+            return broken(compose({"the module rejects this configuration: ", hub_.wrong()}));
           }
           break;
         case Step::input:
           if (!due_.empty()) return different();
           take_input();
-          [[fallthrough]];  // the recording of the input must come out the same, too
+          [[fallthrough]];  // the recording of the input must be the same, too
         case Step::action:
           if (due_.empty() || due_.front() != reader_.line()) return different();
           due_.pop_front();
@@ -81,8 +81,8 @@ class Replay {
     return std::move(result_);
   }
 
-  /// A recording may be cut off anywhere, in a line or between two: as far as it goes it is the
-  /// same, then.
+  /// A recording may be cut off anywhere, in a line or between two: then it is compared up to
+  /// there.
   ReplayResult same() {
     result_.is_cut = reader_.is_cut() || !due_.empty();
     result_.due = due_.size();
@@ -103,7 +103,7 @@ class Replay {
   Reader reader_;
   ReplayedHub& hub_;
   Onlooker& onlooker_;
-  std::deque<std::string> due_;  // lines that the hub has given and the trace has not yet shown
+  std::deque<std::string> due_;  // lines of the hub that the trace has not shown yet
   ReplayResult result_;
 };
 

@@ -1,5 +1,5 @@
-// Replays traces against whatever can play the hub: the core itself, or a module in some runtime.
-// Owns no hub.
+// Replays traces against any implementation of the hub: the core itself, or a module in some
+// runtime. Owns no hub.
 #pragma once
 
 #include <string>
@@ -17,23 +17,23 @@ class ReplayedHub {
   /// decoded.
   virtual void open(const std::string& config_text, const Config& config) = 0;
 
-  /// Empty, or why there is no hub: a module refuses the configuration, or has trapped.
+  /// Empty, or the reason there is no hub: the module rejected the configuration, or trapped.
   virtual std::string wrong() const { return ""; }
 
-  /// Applies the input and appends the lines that a recording of it has, each ended by a newline.
+  /// Applies the input and appends the lines of its recording, each with a newline.
   virtual void append_lines(std::string& out, Millis now, const Input& input) = 0;
 
-  /// What Recording::append_hash gives for it.
+  /// The result of Recording::append_hash for it.
   virtual std::string hash_line() = 0;
 
-  /// What GET /health says. Asked last: the hub is not used any more.
+  /// The answer to GET /health. Called last: the hub is not used afterwards.
   virtual std::string state() = 0;
 };
 
 /// That request, with the right bearer.
 Input health_request();
 
-/// Sees each step of a replay before its consequences. The defaults do nothing.
+/// Observes each step of a replay before its consequences. The defaults do nothing.
 class Onlooker {
  public:
   virtual ~Onlooker() = default;
@@ -41,7 +41,7 @@ class Onlooker {
   /// Before the hub gets it.
   virtual void on_input(u64, Millis, const Input&) {}
   virtual void on_action(const std::string&) {}
-  /// A host that was killed left a recording cut off after this line, and another one follows.
+  /// The recording of a killed host ends after this line, and another one follows.
   virtual void on_cut(u64, std::size_t) {}
 };
 
@@ -50,18 +50,18 @@ struct ReplayResult {
 
   Outcome outcome = Outcome::same;
   u64 inputs = 0;
-  u64 line = 0;          ///< of the difference, of what is no trace, or the last one
+  u64 line = 0;          ///< of the difference or the error, or the last one
   u64 input_line = 0;    ///< of the last input; 0: there was none
   bool is_cut = false;   ///< the trace ends in the middle of a line or of an input's actions
   std::size_t due = 0;   ///< then: how many lines are missing for its last input
   std::string expected;  ///< different: the line of the trace
   std::string got;       ///< different: the line of the hub
-  std::string error;     ///< broken: why it is no trace, or why the hub did not open
+  std::string error;     ///< broken: why it is not a trace, or why the hub did not open
 };
 
-/// Feeds the inputs of the recordings in `stream` to the hub and compares what they record with the
-/// trace, byte for byte. Stops at the first difference; then the hub is as it was there, and may be
-/// asked for its hash line and its state. Holds the lines of one input, never the whole trace.
+/// Feeds the inputs of the recordings in `stream` to the hub and compares its recording with the
+/// trace, byte for byte. Stops at the first difference; the hub then keeps its state there, for its
+/// hash line and its health. Holds the lines of one input, never the whole trace.
 ReplayResult replay(std::istream& stream, ReplayedHub& hub, Onlooker& onlooker);
 
 }  // namespace sidekick::trace

@@ -1,4 +1,4 @@
-// What must hold of a line before it is parsed, whoever reads it.
+// Conditions that every reader checks before it parses a line.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace sidekick::trace {
 
-/// Far above what any line has; whoever writes, compares or copies JSON recurses.
+/// Far more than any line has; code that writes, compares or copies JSON recurses.
 inline constexpr std::size_t line_depth_max = 64;
 
 /// Brackets in strings do not count.
@@ -28,8 +28,8 @@ inline bool is_too_deep(Bytes line) {
 /// Empty, or what was expected and what came.
 inline std::string wrong_with_line(Bytes line) {
   if (line.ends_with('\r'))
-    return "expected a line that ends with \\n, found \\r\\n: something has changed the line ends; "
-           "bring the file over as it is (binary)";
+    return "expected a line that ends with \\n, found \\r\\n: the line endings were converted; "
+           "transfer the file in binary mode";
   if (is_too_deep(line))
     return compose({"expected JSON of at most ", Digits(line_depth_max), " levels, found more"});
   return "";

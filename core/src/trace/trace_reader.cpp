@@ -41,7 +41,7 @@ bool decode_base64(Bytes text, std::string& out) {
 struct Reader::Document {
   json value;
 
-  /// Null where there is no such member.
+  /// Null if there is no such member.
   const json* find(Bytes name) const {
     const auto at = value.find(std::string(name));
     return at == value.end() ? nullptr : &*at;
@@ -71,8 +71,8 @@ bool Reader::read_line() {
   return true;
 }
 
-/// A host that was killed leaves half a line, at the end, or with the recording of its successor in
-/// the next line.
+/// A host that was killed leaves half a line: at the end, or followed by its successor's recording
+/// in the next line.
 Reader::Step Reader::pass_torn_line() {
   if (is_cut_) return Step::end;
   std::string torn = line_;
@@ -146,7 +146,7 @@ bool Reader::read_number(const Document& document, Bytes name, Number& number) {
   return true;
 }
 
-/// Valid UTF-8 stands as a JSON string, everything else as {"base64":"..."}.
+/// Valid UTF-8 is a JSON string, everything else {"base64":"..."}.
 bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
   SIDEKICK_CHECK(fields_.size() < byte_fields_max);
   std::string& text = fields_.emplace_back();

@@ -12,26 +12,26 @@
 
 namespace sidekick::trace {
 
-/// The secret of a replaying hub: a trace tells of a bearer only whether it was right.
+/// The secret of a replaying hub: a trace only has whether a bearer was right.
 inline constexpr Bytes replay_secret = "replay";
 
 class Reader {
  public:
   enum class Step : u8 {
-    header,  ///< config() is that of the hub to make
-    input,   ///< now() and input() are to be given to the hub
-    action,  ///< line() is what the hub should have said
-    hash,    ///< line() is what Recording::append_hash should have said
-    end,     ///< is_cut() tells of what kind
-    broken,  ///< error() says what was expected and what came; nothing more can be read
+    header,  ///< config() is that of the hub to create
+    input,   ///< pass now() and input() to the hub
+    action,  ///< line() is the expected line of the hub
+    hash,    ///< line() is the expected result of Recording::append_hash
+    end,     ///< is_cut() has the kind
+    broken,  ///< error() has what was expected and what came; nothing more can be read
   };
 
   explicit Reader(std::istream& stream) : stream_(stream) {}
 
   Step next();
 
-  /// The line last read, without its newline, and its number (from 1). Valid, like all below, until
-  /// the next call of next().
+  /// The line last read, without its newline, and its number (from 1). Valid, like everything
+  /// below, until the next call of next().
   const std::string& line() const { return line_; }
   u64 line_number() const { return line_number_; }
 
@@ -43,10 +43,10 @@ class Reader {
   const Input& input() const { return *input_; }
   const std::string& error() const { return error_; }
 
-  /// Whether the last line was cut off while it was written: it is left out where it is no JSON.
+  /// Whether the last line was cut off while it was written: it is skipped if it is not JSON.
   bool is_cut() const { return is_cut_; }
 
-  /// At a header: whether the line above it was cut off. It is left out.
+  /// At a header: whether the line above it was cut off. It is skipped.
   bool follows_cut() const { return follows_cut_; }
 
  private:

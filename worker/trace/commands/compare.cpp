@@ -1,5 +1,5 @@
-// compare: two recordings of the same inputs, side by side. Hash lines may stand at different
-// places in both, or be all there is.
+// compare: two recordings of the same inputs, side by side. Their hash lines may be at different
+// places, or be the only lines.
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -29,8 +29,8 @@ class Side {
  public:
   explicit Side(const char* name) : path(name), stream_(name) {}
 
-  /// The next line that is no hash, empty at the end and where it cannot be read on; the hashes
-  /// before it go into `hashes`.
+  /// The next line that is not a hash, empty at the end or on an error; hashes before it are added
+  /// to `hashes`.
   const std::string& next() {
     while (error_.empty() && std::getline(stream_, line_)) {
       ++number;
@@ -96,7 +96,7 @@ class Comparison {
       if (!hashes_agree()) return report_state();
       if (a_.line().empty() && b_.line().empty()) break;
       if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
-        std::printf("the same for %llu lines; there one ends\n",
+        std::printf("the same for %llu lines; then one ends\n",
                     static_cast<unsigned long long>(lines));
         return 0;
       }
@@ -115,7 +115,7 @@ class Comparison {
            other.line().starts_with(one.line());
   }
 
-  /// Another hub's hash seed is no difference; of another version the reader is told.
+  /// Different hash seeds are no difference; different versions are reported.
   bool are_headers() const {
     if (!a_.line().starts_with(header_begin) || !b_.line().starts_with(header_begin)) return false;
     const nlohmann::json a = nlohmann::json::parse(a_.line(), nullptr, false);
@@ -129,8 +129,8 @@ class Comparison {
     return a["config"] == b["config"];
   }
 
-  /// Takes hashes that stand after equally many inputs of the same hub; one that the other has no
-  /// partner for says nothing.
+  /// Compares hashes after equally many inputs of the same hub; ignores hashes without a
+  /// counterpart.
   bool hashes_agree() {
     std::size_t i = 0;
     std::size_t j = 0;
@@ -152,8 +152,7 @@ class Comparison {
         return false;
       }
     }
-    // What is behind can have no partner any more once both have gone on; one side's may still wait
-    // for the other's.
+    // Drops hashes that can no longer have a counterpart, because both sides are past them.
     a_.hashes.erase(a_.hashes.begin(), a_.hashes.begin() + static_cast<std::ptrdiff_t>(i));
     b_.hashes.erase(b_.hashes.begin(), b_.hashes.begin() + static_cast<std::ptrdiff_t>(j));
     if (a_.hashes.size() > 1) a_.hashes.erase(a_.hashes.begin(), a_.hashes.end() - 1);
@@ -163,7 +162,7 @@ class Comparison {
 
   void report_agreed() const {
     if (compared_ == 0) {
-      std::printf("no hash before that is in both\n");
+      std::printf("no earlier hash is in both\n");
     } else {
       std::printf("the last hash that agrees: after input %llu, %s:%llu and %s:%llu\n",
                   static_cast<unsigned long long>(agreed_a_.inputs), a_.path,

@@ -21,7 +21,7 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
         hub.open(reader.config_text(), reader.config());
         if (!hub.wrong().empty())
           return unusable(place(),
-                          compose({"the module refuses this configuration: ", hub.wrong()}));
+                          compose({"the module rejects this configuration: ", hub.wrong()}));
         text = reader.line() + "\n";
         break;
       case Reader::Step::input:

@@ -1,4 +1,4 @@
-// The recording of inputs anew, as `record` does it and as shrink has it done in a child process.
+// Records inputs again, for `record` and for shrink's child processes.
 #pragma once
 
 #include <cstdio>
@@ -7,9 +7,9 @@
 
 namespace sidekick::trace {
 
-/// Writes each header and input that comes, and what the hub says to it. At a hash line it writes
-/// its own and everything is flushed: whoever asks with one waits for it. Returns 0, or 2 after an
-/// error was told.
+/// Writes each header and input that comes, and the hub's actions. At a hash line it writes its own
+/// and flushes everything, since the sender waits for it. Returns 0, or 2 after it printed an
+/// error.
 int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHub& hub);
 
 }  // namespace sidekick::trace

@@ -1,5 +1,5 @@
-// replay: replays on this build's core and shows, at a difference, the inputs before it that were
-// about the same clients, tokens or topics.
+// replay: replays on this build's core and shows, at a difference, the earlier inputs about the
+// same clients, tokens or topics.
 #include <cstdio>
 #include <deque>
 
@@ -56,8 +56,7 @@ class Past final : public Witness {
     for (auto entry = past_.rbegin(); entry != past_.rend() && shown.size() < shown_max; ++entry) {
       if (entry == past_.rbegin() || entry->about.meets(about)) shown.push_front(&*entry);
     }
-    std::fprintf(stderr,
-                 "  what led to it, as far as it is about the same clients, tokens or topics:\n");
+    std::fprintf(stderr, "  earlier inputs about the same clients, tokens or topics:\n");
     for (const Entry* entry : shown)
       std::fprintf(stderr, "  %8llu  %s\n", static_cast<unsigned long long>(entry->line),
                    entry->text.c_str());

@@ -1,4 +1,4 @@
-// show: the timeline, of all or of some. Holds a line, and the input that the line belongs to.
+// show: the timeline, complete or filtered. Holds one line, and the input that the line belongs to.
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -51,8 +51,7 @@ class Show {
           break;
         case Reader::Step::end:
           if (reader.is_cut()) print_cut(line_);
-          if (!has_shown_ && !wants({}))
-            std::fprintf(stderr, "%s: nothing in it is about that\n", path);
+          if (!has_shown_ && !wants({})) std::fprintf(stderr, "%s: no matching input\n", path);
           return 0;
         case Reader::Step::broken:
           return unreadable(path, reader);
@@ -72,7 +71,7 @@ class Show {
            (told_.topic.empty() || about.has_topic(told_.topic));
   }
 
-  /// Once, however much of what came of it is shown.
+  /// Once, however many of its actions are shown.
   void print_input() {
     if (input_.empty()) return;
     print_header();
@@ -81,7 +80,7 @@ class Show {
     has_shown_ = true;
   }
 
-  /// Before the first that is shown of its hub.
+  /// Before the first line shown of its hub.
   void print_header() {
     if (!header_.empty())
       std::printf("%8llu  %s\n", static_cast<unsigned long long>(header_line_), header_.c_str());

@@ -1,5 +1,5 @@
-// stat: numbers of a whole trace. Holds counts, never lines; of names and texts the most frequent,
-// so that no trace is too large.
+// stat: numbers of a whole trace. Holds counts, never lines; only the most frequent names and
+// texts, so that no trace is too large.
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -20,8 +20,7 @@ namespace {
 
 using nlohmann::json;
 
-/// How often each name came. Beyond names_max the rare ones are forgotten, and a count may be too
-/// low.
+/// How often each name occurs. Beyond names_max rare names are dropped, and a count may be too low.
 class Busiest {
  public:
   void add(const std::string& name) {
@@ -143,7 +142,7 @@ class Stat {
     }
     const std::string name = text_of(action, "out");
     std::string kind = shortened("out " + name);
-    if (sizes_.size() >= kinds_max && !sizes_.contains(kind)) kind = "out of other kinds";
+    if (sizes_.size() >= kinds_max && !sizes_.contains(kind)) kind = "also counts other kinds";
     sizes_[kind].add(size);
     follower_.follow(action);
     if (name == "send") {
@@ -198,8 +197,7 @@ class Stat {
     tokens_.print("busiest tokens, inputs about them");
   }
 
-  /// Room for all that there are and for those of a newer core; a trace may name as many as it
-  /// likes.
+  /// Room for all known kinds and those of a newer core; a trace may name any number.
   static constexpr std::size_t kinds_max = 64;
 
   Follower follower_;

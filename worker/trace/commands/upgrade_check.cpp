@@ -1,5 +1,5 @@
-// upgrade-check: the inputs of a recording through two modules side by side. What the recording
-// says came of them plays no part.
+// upgrade-check: the inputs of a recording through two modules side by side. Ignores the recorded
+// actions.
 #include <cstdio>
 #include <map>
 
@@ -40,7 +40,7 @@ class Check {
           for (const auto& [hub, module] :
                {std::pair(&old_, told_.files[0]), std::pair(&new_, told_.files[1])}) {
             if (!hub->wrong().empty())
-              return unusable(module, compose({"refuses the configuration of ", path, ":",
+              return unusable(module, compose({"rejects the configuration of ", path, ":",
                                                Digits(reader.line_number()), ": ", hub->wrong()}));
           }
           timeline_ = {};
@@ -81,7 +81,7 @@ class Check {
   int report() const {
     u64 different = 0;
     for (const auto& [kind, count] : counts_) different += count;
-    std::printf("%llu inputs, %llu of them answered otherwise\n",
+    std::printf("%llu inputs, %llu of them with different answers\n",
                 static_cast<unsigned long long>(inputs_),
                 static_cast<unsigned long long>(different));
     for (const auto& [kind, first] : firsts_) {

@@ -98,7 +98,7 @@ Place read_character(Bytes text) {
   return {code, kind_of(code), static_cast<u8>(size), false};
 }
 
-/// Whether \uXXXX stands at the beginning, and which.
+/// Whether the text begins with \uXXXX, and its code.
 bool read_unicode_escape(Bytes text, u32& code) {
   if (text.size() < 6 || text[0] != '\\' || text[1] != 'u') return false;
   code = 0;
@@ -109,7 +109,7 @@ bool read_unicode_escape(Bytes text, u32& code) {
   return true;
 }
 
-/// What stands at a backslash; of a wrong escape all that makes it one.
+/// The character after a backslash; of an invalid escape, all of it.
 void append_escape(std::vector<Place>& out, Bytes text) {
   const char name = text.size() > 1 ? text[1] : '\0';
   u32 code = 0;
@@ -151,8 +151,8 @@ void append_text(std::vector<Place>& out, Bytes written, bool has_escapes) {
   }
 }
 
-/// A number that begins with 0 must not begin with another digit, and the other way round, unless
-/// it is the only one before the point.
+/// A number that begins with 0 must not begin with another digit, and vice versa, unless it is the
+/// only one before the point.
 void append_number(std::vector<Place>& out, Bytes written) {
   for (std::size_t at = 0; at < written.size(); ++at) {
     const bool is_first = at == 0 || (at == 1 && written[0] == '-');
@@ -164,8 +164,7 @@ void append_number(std::vector<Place>& out, Bytes written) {
   }
 }
 
-/// Tens by what they may be at most; what is no date all the same (February 30) is for the caller
-/// to refuse.
+/// Tens within their maximum; the caller rejects impossible dates such as February 30.
 void append_date(std::vector<Place>& out, Bytes written) {
   const bool is_long_year = written[0] == '+' || written[0] == '-';
   const std::size_t year_end = is_long_year ? 7 : 4;
@@ -190,7 +189,7 @@ void append_date(std::vector<Place>& out, Bytes written) {
   }
 }
 
-/// Digits stay digits and letters letters, since it decides what the text is refused for.
+/// Digits stay digits and letters stay letters, since they decide the error.
 void append_word(std::vector<Place>& out, Bytes written) {
   const std::size_t before = out.size();
   append_text(out, written, false);

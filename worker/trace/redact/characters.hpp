@@ -1,6 +1,6 @@
-// The characters of a text that must not be told, and which others may stand where each stands: as
-// long however it is written (raw, escaped, in a record, in a topic's name), and alike in all that
-// the hub decides by. Knows no key.
+// The characters of a private text, and the possible replacements for each: of the same length in
+// every notation (raw, escaped, in a record, in a topic's name), and equal in everything the hub
+// decides by. Knows no key.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 namespace sidekick::trace {
 
 enum class Kind : u8 {
-  fixed,  // " \ , : / and line breaks and tabs: others would be longer or shorter elsewhere
+  fixed,  // " \ , : / and line breaks and tabs: others would have another length elsewhere
   alphanumeric,
   sign,
   control,
@@ -22,8 +22,7 @@ enum class Kind : u8 {
   four_bytes,
   high_surrogate,
   low_surrogate,
-  // where it matters what is a digit, a letter or an escape: in numbers, dates, and texts that are
-  // no ION
+  // where digits, letters and escapes matter: in numbers, dates, and texts that are not ION
   digit,
   first_digit,
   up_to_1,
@@ -37,31 +36,31 @@ enum class Kind : u8 {
   no_utf8,
 };
 
-/// What stands in one place of a text.
+/// One place of a text.
 struct Place {
-  u32 code;  ///< Unicode; of a byte that is no UTF-8 the byte
+  u32 code;  ///< Unicode; for a byte that is not UTF-8, the byte
   Kind kind;
-  u8 size;         ///< in bytes, as it is written
-  bool is_escape;  ///< \uXXXX, two of them beyond U+FFFF
+  u8 size;         ///< in bytes, as written
+  bool is_escape;  ///< \uXXXX, twice beyond U+FFFF
 };
 
 enum class Writing : u8 {
-  fixed,   ///< stays
+  fixed,   ///< unchanged
   plain,   ///< decoded
-  string,  ///< between the quotes of an ION string; its escapes may be wrong
+  string,  ///< between the quotes of an ION string; its escapes may be invalid
   number,  ///< of ION
   date,    ///< of ION, without date:
-  word,    ///< outside the strings of a text that is no ION
+  word,    ///< outside the strings of a text that is not ION
 };
 
 void append_places(std::vector<Place>& out, Bytes written, Writing writing);
 
-/// How many characters there are of a kind, and which; a fixed one is the only one of its kind.
+/// The characters of a kind, and their number; a fixed one is the only one of its kind.
 u32 count_of(Kind kind);
 u32 index_of(const Place& place);
 u32 code_at(Kind kind, u32 index);
 
-/// Writes `code` as what stands at `place` is written.
+/// Writes `code` in the notation of `place`.
 void append_code(std::string& out, const Place& place, u32 code);
 
 }  // namespace sidekick::trace

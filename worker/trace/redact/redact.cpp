@@ -1,7 +1,8 @@
-// redact: the same recording with stand-ins for all that users and app servers said. The inputs are
-// changed, and what the core says to them is recorded anew, so the copy replays like any recording.
-// Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names. Says where
-// this build answers otherwise than the recording, or the copy otherwise than the original.
+// redact: the same recording with stand-ins for everything that users and app servers said. The
+// inputs are changed, and the core's actions recorded again, so the copy replays like any
+// recording. Kept: numbers (clients, times, sizes), structure, lengths, the protocol's own names.
+// Reports where this build answers differently from the recording, or the copy differently from the
+// original.
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -45,8 +46,8 @@ class HeldInput {
   std::string texts_[byte_fields_max];
 };
 
-/// What an answer is but for its texts: what is done, to how many, how long it is. Not the order:
-/// tokens that expire at once go by their hash.
+/// An answer without its texts: actions, number of receivers, lengths. Not the order: tokens that
+/// expire together are ordered by hash.
 using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
 
 Outline outline_of(const Actions& actions) {
@@ -80,7 +81,7 @@ Outline outline_of(const Actions& actions) {
   return outline;
 }
 
-/// How many inputs something is true of, and the first.
+/// Number of matching inputs, and the first of them.
 struct Count {
   void add(u64 line) {
     if (inputs++ == 0) first_line = line;
@@ -93,8 +94,8 @@ class Redaction {
  public:
   Redaction(Bytes key, std::FILE* out) : redacted_(key), out_(out) {}
 
-  /// An input is recorded once the next line is known: on one that nothing follows the hub may have
-  /// trapped.
+  /// An input is recorded once the next line is known: the hub may have trapped at an input without
+  /// a next line.
   int run(const char* path, Reader& reader) {
     for (;;) {
       const Reader::Step step = reader.next();
@@ -120,7 +121,7 @@ class Redaction {
  private:
   void open(Config config) {
     original_hub_ = std::make_unique<Hub>(config);
-    config.hash_seed = 0;  // the live hub's is nobody's business
+    config.hash_seed = 0;  // the live hub's seed is private
     std::string line;
     append_header(line, config);
     write(line + "\n");
@@ -166,7 +167,7 @@ class Redaction {
     return true;
   }
 
-  /// The same input, of stand-ins; what it points to is valid until the next call.
+  /// The same input with stand-ins; the bytes it points to are valid until the next call.
   Input redacted(Input input) {
     switch (input.tag) {
       case InputTag::client_frame:
@@ -177,7 +178,7 @@ class Redaction {
         in.method = method_ = redacted_.method(in.method);
         in.path = path_ = redacted_.path(in.path);
         in.body = text_ = redacted_.document(in.body);
-        break;  // of its authorization nothing is recorded but whether it was right
+        break;  // the recording only has whether its authorization was right
       }
       case InputTag::forward_done:
         input.forward_done.body = text_ = redacted_.document(input.forward_done.body);
@@ -199,21 +200,21 @@ class Redaction {
     return input;
   }
 
-  /// Without a word of what was said: this may be passed on as well.
+  /// Contains nothing that users said, so that it may be passed on too.
   void report(const char* path) const {
     const auto say = [&](const Count& count, const char* what) {
       if (count.inputs == 0) return;
-      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, this the first, %s\n", path,
+      std::fprintf(stderr, "%s:%llu: %llu of %llu inputs, starting here, %s\n", path,
                    static_cast<unsigned long long>(count.first_line),
                    static_cast<unsigned long long>(count.inputs),
                    static_cast<unsigned long long>(inputs_), what);
     };
     say(unlike_recording_,
-        "come to something else in this build than the recording says. The copy holds what this "
-        "build says, so what the recording shows may be "
+        "have other answers in this build than in the recording. The copy has this build's "
+        "answers, so the bug that the recording shows may be "
         "gone: redact with the build that recorded it (replay shows the difference)");
     say(unlike_original_,
-        "come to something else with stand-ins: it depends on what their texts say, so what you "
+        "have other answers with stand-ins: they depend on the texts, so the bug that you "
         "want to show may be gone: replay the copy");
   }
 
@@ -232,10 +233,10 @@ class Redaction {
   u64 line_ = 0;
   u64 inputs_ = 0;
   std::optional<HeldInput> input_;
-  std::vector<std::string> recorded_;  // what came of it
+  std::vector<std::string> recorded_;  // its actions
   Count unlike_recording_;
   Count unlike_original_;
-  std::string text_, method_, path_;  // what a redacted input points to
+  std::string text_, method_, path_;  // the bytes a redacted input points to
 };
 
 std::string random_key() {

@@ -27,7 +27,7 @@ std::string decoded(Bytes raw) {
   return text;
 }
 
-/// Where the string that begins before `at` has its closing quote, or the end.
+/// Position of the closing quote of the string that begins before `at`, or the end.
 std::size_t end_of_string(Bytes text, std::size_t at) {
   while (at < text.size() && text[at] != '"') at += text[at] == '\\' ? 2 : 1;
   return std::min(at, text.size());
@@ -44,8 +44,7 @@ std::string Redacted::method(Bytes method) {
   return is_method(method) ? std::string(method) : text(method);
 }
 
-/// A path that there is stays; what follows it, and the host before it, does not. As Hub::State
-/// reads paths.
+/// Keeps a known path; replaces the rest, and the host before it. Reads paths as Hub::State does.
 std::string Redacted::path(Bytes path) {
   const std::size_t scheme =
       path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
@@ -109,7 +108,7 @@ std::string Redacted::document(Bytes text) {
   return out;
 }
 
-/// A valid value, as one text, or with `apart` each string and number for itself.
+/// A valid value, as one text, or with `apart` each string and number separately.
 void Redacted::add_values(Bytes text, std::string* apart) {
   const auto add = [&](Bytes part, Writing writing) {
     stand_in_.add(part, writing);
@@ -141,8 +140,8 @@ void Redacted::add_values(Bytes text, std::string* apart) {
   add(text.substr(kept), Writing::fixed);
 }
 
-/// What it is refused for stays as far as it can: ION's punctuation and words, wrong escapes, names
-/// that are forbidden.
+/// Keeps the reason of the error where possible: ION's punctuation and words, invalid escapes,
+/// forbidden names.
 std::string Redacted::refused(Bytes text) {
   for (std::size_t at = 0; at < text.size();) {
     std::size_t end = at + 1;

@@ -1,6 +1,6 @@
-// Whole inputs with stand-ins: which part of a message, a record, an answer or a path is told,
-// which has a stand-in of its own because the hub compares it, and which are one text. Whatever is
-// not known to be told is not told.
+// Whole inputs with stand-ins: decides which part of a message, a record, an answer or a path is
+// kept, which gets a stand-in of its own because the hub compares it, and which are one text.
+// Unknown parts are never kept.
 #pragma once
 
 #include "redact/stand_in.hpp"

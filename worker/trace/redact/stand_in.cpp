@@ -20,7 +20,7 @@ constexpr Bytes methods[] = {"GET",    "HEAD",    "POST",    "PUT",  "PATCH",
                              "DELETE", "OPTIONS", "CONNECT", "TRACE"};
 constexpr std::size_t name_bytes_max = 14;
 constexpr u32 attempts_max =
-    2000;  // more are needed only for words that no other word can stand for, as in [truex]
+    2000;  // more are needed only for words without an alternative, as in [truex]
 
 bool is_one_of(Bytes text, const auto& list) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);
@@ -34,7 +34,7 @@ u64 hash_numbers(u64 key, u64 first, u64 second) {
 }
 
 /// The swap-or-not shuffle (Hoang, Morris, Rogaway 2012): a permutation of the numbers below
-/// `count`, however few they are.
+/// `count`, for any count.
 u64 shuffled(u64 key, u64 number, u64 count) {
   u64 rounds = 32;
   for (u64 left = count; left > 0; left /= 2) rounds += 5;
@@ -80,8 +80,7 @@ std::string StandIn::finish() {
   return text;
 }
 
-/// How many texts there are of the same kinds of characters; false where they are so many that it
-/// does not matter.
+/// Number of texts with the same kinds of characters; false if it is too large to matter.
 bool StandIn::count_texts(u64& count) const {
   constexpr u64 texts_max = u64{1} << 59;
   for (const Place& place : places_) {
@@ -92,8 +91,7 @@ bool StandIn::count_texts(u64& count) const {
   return true;
 }
 
-/// What stays is part of it, so that a stand-in tells nothing of that of a text where something
-/// else stays.
+/// Includes the kept parts, so that a stand-in reveals nothing about a text with other kept parts.
 u64 StandIn::hash_places(bool has_codes) const {
   std::string bytes;
   bytes.reserve(places_.size() * 5);
@@ -105,7 +103,7 @@ u64 StandIn::hash_places(bool has_codes) const {
   return hash_bytes(key_, bytes);
 }
 
-/// From one text to another until it is one that may stand here: a permutation of those that may.
+/// Steps from text to text until one is permitted: a permutation of the permitted texts.
 void StandIn::permute(u64 count) {
   const u64 key = hash_places(false);
   u64 number = 0;
@@ -125,7 +123,7 @@ void StandIn::permute(u64 count) {
   }
 }
 
-/// Signs become letters and digits as well, so that no words can be seen.
+/// Signs become letters and digits too, so that word boundaries are hidden.
 void StandIn::draw() {
   const u64 seed = hash_places(true);
   u32 word_attempts_left = 10000;  // strangers choose the texts
@@ -149,8 +147,8 @@ void StandIn::draw(const Part& part, u64 seed, u32 attempt) {
   }
 }
 
-/// Whether the part is as good as what it stands for: another date, a word that is refused for the
-/// same reason, no name of the protocol.
+/// Whether the part is equivalent to the original: another date, a word with the same error, no
+/// name of the protocol.
 bool StandIn::may_stand(const Part& part) const {
   switch (part.writing) {
     case Writing::fixed:

@@ -1,7 +1,7 @@
-// Stand-ins for what must not be told. Each belongs to a whole text: other texts of the same length
-// and kinds of characters have unrelated ones, so there is no table of letters that could be
-// guessed. For one key the same text always has the same stand-in. Of short texts no two have the
-// same (a permutation, which needs no memory), of others nearly never.
+// Stand-ins for private text. Each belongs to a whole text: other texts of the same length and
+// kinds of characters have unrelated stand-ins, so there is no table of letters to guess. For one
+// key, the same text always has the same stand-in. Two short texts never share one (a permutation,
+// which needs no memory), others almost never.
 #pragma once
 
 #include <string>
@@ -15,9 +15,9 @@ class StandIn {
  public:
   explicit StandIn(Bytes key);
 
-  /// Parts of one text, in their order. What they show depends on all of them.
+  /// Parts of one text, in their order. Their stand-ins depend on all of them.
   void add(Bytes written, Writing writing);
-  /// The text with stand-ins, and forgets it.
+  /// Returns the text with stand-ins, and forgets it.
   std::string finish();
 
  private:
@@ -39,10 +39,10 @@ class StandIn {
   u64 key_;
   std::vector<Part> parts_;
   std::vector<Place> places_;
-  std::vector<u32> codes_;  // what stands in the places instead
+  std::vector<u32> codes_;  // the replacements in those places
 };
 
-/// Names that have a meaning to the hub, or to those that read ION: no stand-in is one of them.
+/// Names with a meaning to the hub or to ION readers: no stand-in is one of them.
 bool is_member_name(Bytes text);
 bool is_meaning(Bytes text);
 bool is_forbidden_key(Bytes text);

@@ -12,7 +12,7 @@ constexpr Bytes input = "{\"in\":";
 constexpr Bytes action = "{\"out\":";
 constexpr Bytes hash = "{\"hash\":";
 
-/// A line that has not come whole may still become one.
+/// An incomplete line may still become one.
 bool may_be(Bytes line, Bytes kind) { return kind.starts_with(line.substr(0, kind.size())); }
 
 }  // namespace

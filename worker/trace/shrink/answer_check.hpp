@@ -1,5 +1,5 @@
-// An answer of shrink's parties, looked at as it comes: it must repeat the header and each input,
-// and come to an end. Judges no more of it.
+// Checks an answer of shrink's child processes as it arrives: it must repeat the header and each
+// input, and end. Checks nothing else.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ class AnswerCheck {
  public:
   explicit AnswerCheck(u64 inputs_asked) : inputs_asked_(inputs_asked) {}
 
-  /// text: all that has come. Returns an empty text, or what is wrong.
+  /// text: everything received so far. Returns an empty text, or the error.
   std::string look(Bytes text);
 
   /// At the hash line that ends it.
@@ -23,7 +23,7 @@ class AnswerCheck {
 
   u64 inputs_asked_;
   u64 inputs_ = 0;
-  std::size_t at_ = 0;        // the first line that is not whole yet
+  std::size_t at_ = 0;        // the first incomplete line
   std::size_t input_at_ = 0;  // the last input
 };
 

@@ -17,7 +17,7 @@ struct Cut {
   std::string text;
 };
 
-/// The whole of a value, with the quotes that a slice of a string lacks.
+/// The whole value, with the quotes that a slice of a string lacks.
 Bytes whole(const ion::Slice& slice) {
   return slice.kind == ion::Kind::string ? Bytes(slice.raw.data() - 1, slice.raw.size() + 2)
                                          : slice.raw;

@@ -1,4 +1,4 @@
-// shrink where there are no processes.
+// shrink on systems without processes.
 #include "command.hpp"
 
 namespace sidekick::trace {

@@ -35,7 +35,7 @@ constexpr Bytes answer_begin = "{\"hash\":";
   ::_exit(record_stream(stream, "a candidate of shrink", stdout, hub));
 }
 
-/// Where the last line begins, if it is whole and the awaited one.
+/// Start of the last line, if it is complete and the awaited one.
 std::size_t find_end(const std::string& text) {
   if (text.empty() || text.back() != '\n') return std::string::npos;
   const std::size_t before =
@@ -74,13 +74,13 @@ void Party::start() {
   pid_ = ::fork();
   SIDEKICK_CHECK(pid_ >= 0);
   if (pid_ == 0) {
-    ::setpgid(0, 0);  // a command may be a pipeline: it is stopped as a whole
+    ::setpgid(0, 0);  // a command may be a pipeline: stop all of it
     const rlimit none = {0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
     for (const int signal : {SIGILL, SIGTRAP, SIGPIPE, SIGINT, SIGTERM, SIGHUP})
       std::signal(signal, SIG_DFL);
 #ifdef __linux__
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // whatever ends the parent
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // even if the parent is killed
 #endif
     ::dup2(in[0], 0);
     ::dup2(out[1], 1);
@@ -123,7 +123,7 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text,
   for (std::size_t open = parties.size(); open > 0;) {
     if (was_interrupted()) {
       for (Party* party : parties)
-        party->stop();  // what they still have to say answers nothing that is asked later
+        party->stop();  // their remaining output answers no later question
       return "interrupted";
     }
     std::vector<pollfd> waits;
@@ -137,14 +137,15 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text,
     if (ready == 0 && silent_ms < silence_ms_max) continue;
     if (ready == 0) {
       return "expected a line {\"hash\":...} in answer to one, as `sidekick-trace record -` gives "
-             "it; nothing came for 60 s";
+             "it, received nothing for 60 s";
     }
     for (std::size_t i = 0; i < parties.size(); ++i) {
       Party& party = *parties[i];
       if (waits[2 * i + 1].revents != 0) {
         const auto size = ::write(party.to_, asked.data() + sent[i], asked.size() - sent[i]);
         sent[i] = size < 0 ? asked.size()
-                           : sent[i] + static_cast<std::size_t>(size);  // who is gone reads no more
+                           // a process that ended reads no more
+                           : sent[i] + static_cast<std::size_t>(size);
       }
       if (waits[2 * i].revents == 0) continue;
       char bytes[65536];
@@ -164,7 +165,7 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text,
         continue;
       }
       if (!party.command_.empty() && !party.has_answered_ && answers[i].text.empty()) {
-        return compose({"the command of --against ended and never answered: ", party.command_});
+        return compose({"the command of --against exited without an answer: ", party.command_});
       }
       answers[i].has_trapped = true;
       party.stop();

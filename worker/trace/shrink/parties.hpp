@@ -1,6 +1,6 @@
-// Those who record candidates for shrink, each a process of its own: a trap is an answer, not the
-// end. They are asked as `record` reads a trace, one trace after the other through one pipe; a hash
-// line asks for all that is due, and theirs ends it. POSIX only.
+// The child processes that record candidates for shrink: a trap is an answer, not the end. They
+// read candidates like `record` reads a trace, one after the other through one pipe; a hash line
+// requests all pending output, and their hash line ends it. POSIX only.
 #pragma once
 
 #include <string>
@@ -11,8 +11,9 @@
 namespace sidekick::trace {
 
 struct Answer {
-  std::string text;  ///< the recording, header first, without the last hash; of one that trapped
-                     ///< what had come by then
+  /// the recording, header first, without the last hash; also of one that trapped
+  std::string text;
+  ///< the output up to then
   bool has_trapped = false;
 };
 
@@ -36,16 +37,16 @@ class Party {
   int to_ = -1;
   int from_ = -1;
   bool has_answered_ =
-      false;  // once at least: what never did does not know how, rather than that it traps
+      false;  // at least once: a command that never did is unsuitable, rather than trapped
 };
 
-/// All at once. text: a header line and input lines. Returns an empty text, or what is wrong with a
+/// All at once. text: a header line and input lines. Returns an empty text, or the error of a
 /// party.
 std::string ask(const std::vector<Party*>& parties, const std::string& text,
                 std::vector<Answer>& answers);
 
-/// From now on SIGINT, SIGTERM and SIGHUP end what is asked, with an error, instead of this
-/// process: whoever asks then has all that was answered.
+/// From now on SIGINT, SIGTERM and SIGHUP end the question, with an error, instead of this process:
+/// the caller keeps all answers so far.
 void catch_interrupts();
 bool was_interrupted();
 void forget_interrupt();

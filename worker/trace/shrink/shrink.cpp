@@ -1,7 +1,7 @@
-// shrink: from a long trace to the shortest found that still shows the same. A candidate is some of
-// the inputs; what comes of them is recorded anew each time, so two must be asked where a
-// difference is looked for: this build's core, and the command that stands for the other build.
-// Holds the inputs of one hub.
+// shrink: from a long trace to the shortest found that shows the same. A candidate is a subset of
+// the inputs; its actions are recorded again each time, so finding a difference needs two
+// recordings: of this build's core, and of the command for the other build. Holds the inputs of one
+// hub.
 #include <algorithm>
 #include <cstdio>
 #include <set>
@@ -28,10 +28,10 @@ struct Item {
   bool is_closing = false;
 };
 
-/// What a candidate shows. Only one of the same kind is taken for the same.
+/// The result of a candidate. Only results of the same kind are equal.
 struct Finding {
   std::string kind;       // empty: nothing
-  std::size_t index = 0;  // of the input, where it is known; else the last
+  std::size_t index = 0;  // of the input if it is known; else the last
 };
 
 Bytes member_of(Bytes line, Bytes begin) {
@@ -42,7 +42,7 @@ Bytes member_of(Bytes line, Bytes begin) {
 
 int told_of_interrupt(const char* path, const char* what) {
   std::fprintf(stderr, "%s: interrupted; %s\n", path, what);
-  return 130;  // as a shell has it
+  return 130;  // like a shell
 }
 
 class Shrinker {
@@ -52,13 +52,13 @@ class Shrinker {
     if (!told.against.empty()) parties_.push_back(&other_);
   }
 
-  /// The exit status, or -1 where this hub shows nothing.
+  /// The exit status, or -1 if this hub shows nothing.
   int run(const std::string& header, std::vector<Item> items) {
     header_ = header;
     const std::size_t before = items.size();
     const Finding whole = find(items);
     if (was_interrupted())
-      return told_of_interrupt(told_.files[0], "nothing is found yet, and nothing written");
+      return told_of_interrupt(told_.files[0], "nothing found yet, nothing written");
     if (!error_.empty()) return unusable("shrink", error_);
     if (whole.kind.empty()) return -1;
     kind_ = whole.kind;
@@ -72,7 +72,7 @@ class Shrinker {
     const bool is_interrupted = was_interrupted();
     if (is_interrupted) {
       error_.clear();
-      forget_interrupt();  // another one ends the writing
+      forget_interrupt();  // a second signal ends the writing
     }
     if (!error_.empty()) return unusable("shrink", error_);
     const int status = write(before);
@@ -89,8 +89,8 @@ class Shrinker {
   }
 
  private:
-  /// Without what a host must never do: open a client that is open. (The whole trace is tried as it
-  /// is.)
+  /// Leaves out what a host must never do: opening a client that is open. (The whole trace is tried
+  /// unchanged.)
   static std::vector<Item> lawful(const std::vector<Item>& items) {
     std::set<u32> open;
     std::vector<Item> kept;
@@ -132,7 +132,7 @@ class Shrinker {
     if (answers_[0].has_trapped && answers_[1].has_trapped) return {};
     if (answers_[0].has_trapped || answers_[1].has_trapped)
       return {answers_[0].has_trapped ? "this build traps" : "the other traps", last};
-    // The headers may differ: each tells of its version.
+    // The headers may differ: each contains its version.
     Bytes one = Bytes(answers_[0].text).substr(answers_[0].text.find('\n') + 1);
     Bytes other = Bytes(answers_[1].text).substr(answers_[1].text.find('\n') + 1);
     std::size_t inputs = 0;
@@ -146,8 +146,8 @@ class Shrinker {
                             printable(line, 200), ", found ", printable(other_line, 200)});
           return {};
         }
-        // Not by what was said: a publish that reaches one too many may shrink to one that reaches
-        // one instead of nobody.
+        // Not by text: a publish that reaches one receiver too many may shrink to one that reaches
+        // one instead of none.
         const std::string kind(member_of(input, "{\"in\":\""));
         return {kind, inputs == 0 ? 0 : inputs - 1};
       }
@@ -161,7 +161,7 @@ class Shrinker {
     return {};
   }
 
-  /// Takes the candidate over if it shows the same.
+  /// Adopts the candidate if it shows the same.
   bool attempt(std::vector<Item> candidate) {
     if (is_over()) return false;
     if (trials_ >= told_.trials) {
@@ -176,7 +176,7 @@ class Shrinker {
     return true;
   }
 
-  /// A trap tells no place: the shortest beginning that has it.
+  /// A trap has no place: finds the shortest beginning that traps.
   void cut_tail() {
     if (!is_trap()) return;
     for (std::size_t low = 0; low + 1 < items_.size();) {
@@ -186,8 +186,8 @@ class Shrinker {
     }
   }
 
-  /// A guess that is often right, and saves most of the trials: what is about the same clients,
-  /// tokens or topics, or about those of these.
+  /// A guess that is often right and saves most trials: the inputs about the same clients, tokens
+  /// or topics, or about related ones.
   void keep_what_concerns_the_last() {
     if (items_.empty()) return;
     About about = items_.back().about;
@@ -221,7 +221,7 @@ class Shrinker {
     return items_.size() < before && !is_over();
   }
 
-  /// Messages with fewer resources and less in them.
+  /// Messages with fewer resources and less content.
   void lighten_each() {
     for (std::size_t i = 0; i < items_.size() && !is_over(); ++i) {
       for (u32 way = 0; i < items_.size() && !is_over();) {
@@ -241,7 +241,7 @@ class Shrinker {
     find(items_);
     std::string text = answers_[parties_.size() - 1].text;
     if (is_trap()) {
-      // What was said before it, and the input itself.
+      // The inputs before it, and the input itself.
       const std::string last = items_.back().line;
       items_.pop_back();
       find(items_);
@@ -275,22 +275,22 @@ class Shrinker {
   bool has_tried_all_ = false;
 };
 
-/// A text for what cannot be meant.
+/// An error for options that cannot be combined.
 std::string wrong_of(const Told& told) {
   if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
   if (told.until.empty()) {
     if (!told.against.empty()) return "";
     return "expected --against COMMAND, which records as the other build does "
            "(\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
-           "what the trace itself says came of all inputs together and is no answer to fewer. Or "
+           "the recorded actions belong to all inputs and do not answer fewer. Or "
            "--until trap, or --until says:TEXT";
   }
   if (told.until != "trap" && !(told.until.starts_with("says:") && told.until.size() > 5)) {
-    return compose({"expected trap or says:TEXT behind --until, found ", told.until});
+    return compose({"expected trap or says:TEXT after --until, found ", told.until});
   }
   return told.against.empty() ? ""
                               : compose({"expected no --against with --until ", told.until,
-                                         ", which is about this build alone"});
+                                         ", which tests only this build"});
 }
 
 Item item_of(const Reader& reader, Follower& follower) {
@@ -306,7 +306,7 @@ Item item_of(const Reader& reader, Follower& follower) {
   return item;
 }
 
-/// Each hub for itself; the first that shows something is the one.
+/// Each hub separately; the first one that shows something is used.
 int shrink_trace(const Told& told, Reader& reader) {
   Shrinker shrinker(told);
   Follower follower;
@@ -322,7 +322,7 @@ int shrink_trace(const Told& told, Reader& reader) {
       items = {};
     }
     if (was_interrupted())
-      return told_of_interrupt(told.files[0], "nothing is found yet, and nothing written");
+      return told_of_interrupt(told.files[0], "nothing found yet, nothing written");
     if (step == Reader::Step::end) break;
     if (step == Reader::Step::header) {
       header = reader.line() + "\n";
