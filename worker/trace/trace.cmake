@@ -51,11 +51,11 @@ add_library(sidekick_trace STATIC ${SIDEKICK_TRACE_LIBRARY_SOURCES})
 target_include_directories(sidekick_trace PUBLIC core/include core/src)
 target_link_libraries(sidekick_trace PRIVATE nlohmann_json::nlohmann_json)
 
-add_library(sidekick_trace_tool OBJECT ${SIDEKICK_TRACE_SOURCES}
+add_library(sidekick_trace_commands OBJECT ${SIDEKICK_TRACE_SOURCES}
   ${SIDEKICK_TRACE_DIR}/shrink/answer_check.cpp ${SIDEKICK_TRACE_DIR}/shrink/lighten.cpp
   ${SIDEKICK_TRACE_DIR}/shrink/parties.cpp ${SIDEKICK_TRACE_DIR}/shrink/shrink.cpp)
-target_include_directories(sidekick_trace_tool PUBLIC ${SIDEKICK_TRACE_DIR})
-target_link_libraries(sidekick_trace_tool PUBLIC sidekick_trace
+target_include_directories(sidekick_trace_commands PUBLIC ${SIDEKICK_TRACE_DIR})
+target_link_libraries(sidekick_trace_commands PUBLIC sidekick_trace
   PRIVATE nlohmann_json::nlohmann_json)
 
 add_library(sidekick_wasmtime_hub STATIC ${SIDEKICK_TRACE_DIR}/wasmtime_hub.cpp)
@@ -65,4 +65,4 @@ target_link_libraries(sidekick_wasmtime_hub PUBLIC sidekick_trace PRIVATE sideki
 
 add_executable(sidekick-trace)
 target_link_libraries(sidekick-trace PRIVATE
-  sidekick_trace_tool sidekick_core sidekick_wasmtime_hub)
+  sidekick_trace_commands sidekick_core sidekick_wasmtime_hub)
