@@ -1,5 +1,6 @@
 #!/bin/sh
-# The five commands of docs/replay.md, as they stand there: docs_test.sh ROOT TRACE_TOOL TRACE_TOOL_THAT_DIFFERS
+# Runs the five commands of docs/replay.md as the page shows them:
+# docs_test.sh ROOT TRACE_TOOL TRACE_TOOL_THAT_DIFFERS
 set -u
 root=$1 tool=$2 differs=$3
 work=$(mktemp -d)
@@ -19,5 +20,5 @@ while read -r command; do
   expected=0
   [ "$number" -lt 5 ] || expected=1
   [ "$status" = "$expected" ] || { echo "expected status $expected of \"$command\", got $status: $(cat "out$number")"; exit 1; }
-  [ -s "out$number" ] || [ "$number" = 4 ] || { echo "expected \"$command\" to say something"; exit 1; }
+  [ -s "out$number" ] || [ "$number" = 4 ] || { echo "expected output from \"$command\""; exit 1; }
 done <commands

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Traces that nobody recorded: hostile_test.py TRACES_FOLDER TRACE_TOOL REPLAY... Whatever a file holds, every command ends by itself with
-status 0, 1 or 2, says what is wrong with it where it cannot be used, and prints nothing that a terminal acts on. TRACE_TOOL: none to leave
-it out. REPLAY: a command, then a trace is appended; under a WASI runtime a trap of the core has the runtime's own status."""
+"""Hostile traces: hostile_test.py TRACES_FOLDER TRACE_TOOL REPLAY...
+
+For any file, every command ends by itself with status 0, 1 or 2, says why a file cannot be used,
+and prints nothing that a terminal acts on. TRACE_TOOL: "none" leaves it out. REPLAY: a command to
+which a trace is appended; under a WASI runtime a trap of the core has the runtime's own status."""
 import json
 import os
 import subprocess
@@ -30,7 +32,7 @@ def nested(opening, closing, depth):
 
 
 deep = "JSON of at most 64 levels"
-# name: the lines, and what must be said of it by which command (empty: by all)
+# name: the lines, the expected text, and the commands that must print it (empty: all)
 traces = {
     "config-deep": ([with_setting('"x":' + nested("[", "]", 1_000_000)), timer], deep, ""),
     "config-65": ([with_setting('"x":' + nested("[", "]", 65)), timer], deep, ""),
@@ -102,18 +104,18 @@ def check(name, command, said, ran):
     if ran.returncode not in (0, 1, 2):
         fails("expected status 0, 1 or 2")
     if ran.returncode == 2 and not ran.stderr:
-        fails("expected a word of what is wrong")
+        fails("expected an error text")
     if command[1] == "stat" and text.count("\n") > 200:
         fails("expected a summary")
     if "runtime error" in text or "Sanitizer" in text or "node:internal" in text or "terminate called" in text:
         fails("expected no finding of a sanitizer, and no exception")
     if said and (said not in text or ran.returncode not in (1, 2)):
-        fails(f"expected to be told \"{said}\"")
+        fails(f"expected the text \"{said}\"")
     shown = ran.stderr.decode("utf-8", "replace") if command[1] in shown_raw else output.decode("utf-8", "replace")
     if any((ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\ufffd" for c in shown):
         fails("expected nothing that a terminal acts on")
     if any(len(line) > 20_000 for line in shown.split("\n")):
-        fails("expected no endless line")
+        fails("expected no line without end")
 
 
 with tempfile.TemporaryDirectory() as work:
@@ -131,7 +133,7 @@ with tempfile.TemporaryDirectory() as work:
         if not is_wasi or name != "opened-twice":
             commands.append([*replay, file])
         for command in commands:
-            ran = subprocess.run(command, capture_output=True, timeout=600)  # only ends what hangs
+            ran = subprocess.run(command, capture_output=True, timeout=600)  # for a command that hangs
             is_meant = command[1] in by.split() if by else command[1] in plain or command[: len(replay)] == replay
             check(name, command, said if is_meant else "", ran)
 for failure in failures:

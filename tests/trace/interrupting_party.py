@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""A command for `shrink --against` that interrupts shrink: interrupting_party.py TOOL FOLDER QUESTION SIGNAL. Answers as `TOOL record -` does, but at that question
-(from 1) it writes down shrink's children, sends the signal, and says nothing more. Started anew it answers everything."""
+"""A command for `shrink --against` that interrupts shrink:
+interrupting_party.py TOOL FOLDER QUESTION SIGNAL
+
+Answers as `TOOL record -` does. At that question (counted from 1) it lists shrink's children in
+FOLDER/children, sends the signal to shrink, and is silent from then on. When started again, it
+answers every question."""
 import os
 import signal
 import subprocess

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the inputs of a busy hub as a trace, without what came of them (`sidekick-trace record` adds it): make_trace.py HEADER_TRACE INPUTS [PADDING_BYTES [all]]
-all: also a hub that is restored at the beginning, messages to an app server that answers few of them in time, and listens of many names."""
+"""Writes the inputs of a busy hub as a trace:
+make_trace.py HEADER_TRACE INPUTS [PADDING_BYTES [all]]
+
+`sidekick-trace record` adds the actions. all: also restores the hub at the beginning, sends
+messages to an app server that answers few of them in time, and listens to many names at once."""
 import json
 import random
 import sys
@@ -8,7 +11,7 @@ import sys
 header, inputs, padding = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0
 has_all = sys.argv[4:] == ["all"]
 draw = random.Random(5)
-draw_more = random.Random(6)  # the rest stays as it is
+draw_more = random.Random(6)  # leaves the other draws unchanged
 print(open(header).readline(), end="")
 now, clients, tokens, held, requests = 1700000000000, [], [], [], 0
 
@@ -29,7 +32,7 @@ def frame(client, message):
 
 
 def restore():
-    """Each client has a token and listens; ids beyond those of the others."""
+    """Each client has a token and listens; its id is above those of the others."""
     for number in range(1, 101):
         room = f'{{ "channel": "chat", "params": {{ "roomId": "{number % 20}" }}, "context": {{ "user": "old-{number}" }} }}'
         say("restore_token", state=2, expires_at=0, key=f"old-{number}", record=room)
@@ -37,7 +40,7 @@ def restore():
 
 
 def talk_to_app_server(number):
-    """Most forwards are never answered: the hub gives them up, and who follows it must forget them, too."""
+    """Most forwards are never answered: they time out, and a tool must then drop them, too."""
     restored = draw_more.randrange(1, 101)
     client, token, params = 1_000_000 + restored, f"old-{restored}", {"roomId": str(restored % 20)}
     if tokens and clients and draw_more.random() < 0.5:

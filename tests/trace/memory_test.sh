@@ -1,6 +1,7 @@
 #!/bin/sh
-# Memory does not grow with the trace: memory_test.sh ROOT TRACE_TOOL. 100 MB of one hub that gets all kinds of inputs and forgets most of
-# them: at most 20 MiB, and not 1 MiB more than a fifth of it takes.
+# The memory of sidekick-trace does not grow with the trace: memory_test.sh ROOT TRACE_TOOL
+# The trace has 100 MB and one hub that receives all kinds of inputs and forgets most of them. Each
+# command may use 20 MiB, and 1 MiB more than for a fifth of the trace.
 set -eu
 root=$1 tool=$2
 work=$(mktemp -d)

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""redact as a property: redact_test.py TRACE_TOOL [SEED]. Secrets in every field that holds bytes (border.def), in every place of a message and in many
-encodings: nothing of them survives, the copy replays, every line is as long as it was, what the hub compares stays equal, and no table of letters explains
-the stand-ins. Deterministic: the seed is printed, the key is fixed."""
+"""A property test of redact: redact_test.py TRACE_TOOL [SEED]
+
+Puts secrets into every field that holds bytes (border.def), in every place of a message and in many
+encodings. None of them survives, the copy replays, every line keeps its length, texts that the hub
+compares stay equal, and no substitution of letters explains the stand-ins. Deterministic: the seed
+is printed, the key is fixed."""
 import base64
 import collections
 import json
@@ -29,7 +32,8 @@ def run(*args, status=0):
     return ran
 
 
-# A text is a list of pieces: bytes that may be told, and secrets, each a tuple (what it tests, its characters as they are written).
+# A text is a list of pieces: public bytes, and secrets, each a tuple (what it tests, its characters
+# as written).
 def some(characters, low, high):
     return "".join(draw.choice(characters) for _ in range(draw.randint(low, high)))
 
@@ -56,7 +60,7 @@ ENCODINGS = {
     "half a pair": ("\ud83d\ud801\ud9aa\udbff", lambda c: b"\\u%04x" % ord(c)),
     "controls": ("\x01\x02\x0b\x1e\x1f\x00", lambda c: b"\\u%04x" % ord(c)),
 }
-BROKEN = {  # only in texts that are refused
+BROKEN = {  # only in texts that the hub rejects
     "latin-1": ("äöüßéèñøåç", lambda c: c.encode("latin-1")),
     "utf-16": (alnum, lambda c: c.encode("utf-16-le")),
     "wrong escape": ("acdeghijklmopqsvwxyzACDEFGHIJK0123456789", lambda c: b"\\" + c.encode()),
@@ -142,7 +146,7 @@ def nonsense(where):
     return draw.choice(forms)()
 
 
-lines, masks = [], []  # masks: of each line its fields with their pieces
+lines, masks = [], []  # masks: per line its fields with their pieces
 now, handles = 1700000000000, 1
 
 
@@ -219,7 +223,7 @@ with open(path("inputs"), "w") as out:
         print(json.dumps(line), file=out)
 open(path("original"), "wb").write(run("record", path("inputs")).stdout)
 ran = run("redact", path("original"), "-o", path("copy"), "--key", "k")
-assert ran.stderr == b"", f"expected the copy to come to the same, found {ran.stderr.decode()}"
+assert ran.stderr == b"", f"expected no message about the copy, found {ran.stderr.decode()}"
 run("replay", path("copy"))
 
 
@@ -229,10 +233,10 @@ def bytes_of(value):
 
 original, copy = (open(path(name), "rb").read().split(b"\n") for name in ("original", "copy"))
 for before, after in zip(original[1:], copy[1:]):
-    assert len(before) == len(after), f"expected every line to be as long as it was:\n{before.decode()}\n{after.decode()}"
+    assert len(before) == len(after), f"expected every line to keep its length:\n{before.decode()}\n{after.decode()}"
 assert len(original) == len(copy)
 
-# Nothing survives: character by character, against chance.
+# No character survives more often than by chance.
 came, survived = collections.Counter(), collections.Counter()
 inputs = [json.loads(line) for line in copy if line.startswith(b'{"in"')]
 assert len(inputs) == len(lines)
@@ -254,14 +258,14 @@ for name in sorted(came):
     assert survived[name] <= bound + 4 * bound**0.5 + 3, f"{name}: of {came[name]} characters {survived[name]} survived"
 print(sum(came.values()), "secret characters,", sum(survived.values()), "stand for themselves by chance;", len(came), "kinds")
 
-# No long word anywhere in the copy, however it is written.
+# No long word remains anywhere in the copy, in any spelling.
 def unescaped(text):
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text.decode("utf-8", "replace"))
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
 
 
 def told(trace):
-    """All the texts of a trace, as they are written and as they are meant."""
+    """All texts of a trace, as written and decoded."""
     values = [value for line in trace[1:-1] for name, value in json.loads(line).items() if isinstance(value, str) or name in ("bytes", "body") or isinstance(value, dict)]
     texts = b"\n".join(bytes_of(value) for value in values if isinstance(value, str) or "base64" in value)
     return texts + unescaped(texts)
@@ -275,7 +279,7 @@ for word in words:
     assert word not in told_after, f'expected nothing of "{word.decode()}" in the copy'
 
 
-# What the hub compares: equal stays equal, however it is written, and different stays different.
+# Texts that the hub compares: equal ones stay equal in any spelling, different ones stay different.
 def redacted(texts, form='{"type":"listen","resources":["%s"]}'):
     with open(path("texts"), "w") as out:
         for line in [header, {"in": "client_opened", "now": 1, "client": 1}]:
@@ -300,7 +304,7 @@ for form in ('{"type":"subscribe","token":"%s"}', '{"type":"send","token":"t","c
     for frame, text in zip(redacted(plain, form), stand_ins):
         assert json.dumps(text, ensure_ascii=False)[1:-1] in frame, f"expected {text} in {frame}"
 
-# No table of letters, not even for the last or the only one.
+# No substitution of letters, not even for the last or the only letter.
 def is_shift(texts, at):
     return len({(ord(text[at]) - i) % 26 for i, text in enumerate(texts)}) == 1
 
@@ -311,9 +315,10 @@ for form, at in (("%s", 0), ("prefix%s", 6), ("prefix %s", 7), ("%ssuffix", 0), 
     assert not is_shift(texts, at), f"expected no shifted alphabet: {texts}"
     assert len(set(texts)) == 26
 texts = [resource_of(frame) for frame in redacted(["q" + some(alnum, 5, 12) for _ in range(400)])]
-assert len({text[0] for text in texts}) > 40, "expected words that begin alike to have stand-ins that do not"
+assert len({text[0] for text in texts}) > 40, "expected words with a common beginning to have stand-ins without one"
 
-# A payload is one text: the same has the same, a word in it has not the same stand-in as elsewhere, and small ones can be told apart.
+# A payload is one text: equal payloads have equal stand-ins, a word in one has another stand-in
+# elsewhere, and small payloads stay distinguishable.
 form = '{"type":"send","token":"t","channel":"c","params":{},"data":{"%s}}'
 same = redacted(['name":"annabella","n":1'] * 2 + ['name":"annabella","n":2'], form)
 assert same[0] == same[1] != same[2] and same[0][-30:-10] != same[2][-30:-10]

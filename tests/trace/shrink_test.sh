@@ -1,5 +1,6 @@
 #!/bin/sh
-# shrink against builds with a planted bug: shrink_test.sh ROOT TRACE_TOOL TRACE_TOOL_THAT_DIFFERS TRACE_TOOL_THAT_TRAPS
+# Runs shrink on builds with a planted bug:
+# shrink_test.sh ROOT TRACE_TOOL TRACE_TOOL_THAT_DIFFERS TRACE_TOOL_THAT_TRAPS
 set -eu
 root=$1 tool=$2 differs=$3 traps=$4
 work=$(mktemp -d)
@@ -7,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 fail() { echo "$*" >&2; exit 1; }
 status_of() { status=0; "$@" >"$work/out" 2>&1 || status=$?; }
 
-# More than 100,000 lines, in which the bugs show somewhere.
+# A trace of more than 100,000 lines that shows both bugs somewhere.
 python3 "$root/tests/trace/make_trace.py" "$root/tests/core/traces/channels.jsonl" 40000 >"$work/inputs.jsonl"
 "$tool" record "$work/inputs.jsonl" >"$work/long.jsonl"
 [ "$(wc -l <"$work/long.jsonl")" -gt 100000 ] || fail "expected more than 100,000 lines, found $(wc -l <"$work/long.jsonl")"
@@ -16,16 +17,17 @@ short_enough() {
   [ "$lines" -lt 20 ] || fail "expected fewer than 20 lines, found $lines: $(cat "$1")"
 }
 
-# What the good build and the buggy one disagree on. The short trace holds what the good one says: a failing test for the buggy one.
+# A difference between the good build and the buggy one. The short trace contains the actions of the
+# good one, so it is a failing test for the buggy one.
 "$differs" shrink "$work/long.jsonl" -o "$work/different.jsonl" --against "'$tool' record -"
 short_enough "$work/different.jsonl"
 [ "$(stat -c %a "$work/different.jsonl")" = 600 ] || fail "expected a file for its owner alone, found $(stat -c %a "$work/different.jsonl")"
-"$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay what it said itself"
+"$tool" replay "$work/different.jsonl" >/dev/null || fail "expected the good build to replay its own actions"
 status_of "$differs" replay "$work/different.jsonl"
 [ "$status" = 1 ] || fail "expected the buggy build to differ, got status $status"
 grep -q 'earlier inputs about' "$work/out" || fail "expected earlier inputs about: $(cat "$work/out")"
 
-# It is as short as it can be: without any one of its inputs the difference is gone.
+# The result is minimal: without any one of its inputs the difference is gone.
 inputs=$(grep -c '^{"in"' "$work/different.jsonl")
 for left_out in $(seq 1 "$inputs"); do
   awk -v out="$left_out" '/^\{"in"/ && ++n == out { next } !/^\{"out"/' "$work/different.jsonl" >"$work/fewer.jsonl"
@@ -37,31 +39,32 @@ done
 # A trap, in a child process; the short trace ends with the input of the trap.
 "$traps" shrink "$work/long.jsonl" -o "$work/trap.jsonl" --until trap
 short_enough "$work/trap.jsonl"
-"$tool" replay "$work/trap.jsonl" >/dev/null || fail "expected the good build to go through"
+"$tool" replay "$work/trap.jsonl" >/dev/null || fail "expected the good build not to trap"
 status_of "$traps" replay "$work/trap.jsonl"
 [ "$status" = 1 ] || fail "expected status 1 of a replay that traps, got $status"
 last=$(wc -l <"$work/trap.jsonl")
 grep -q "trap.jsonl:$last: the core trapped" "$work/out" || fail "expected the trap in line $last: $(cat "$work/out")"
-# And can be redacted by the build that traps: nothing is asked of the hub that it did not survive.
+# The build that traps can redact it: redact asks nothing of a hub that has trapped.
 "$traps" redact "$work/trap.jsonl" -o "$work/redacted-trap.jsonl"
 status_of "$traps" replay "$work/redacted-trap.jsonl"
 grep -q "redacted-trap.jsonl:$last: the core trapped" "$work/out" || fail "expected the trap in the redacted trace, too: $(cat "$work/out")"
 
-# What this build says.
+# A text that this build sends.
 "$tool" shrink "$work/long.jsonl" -o "$work/says.jsonl" --until 'says:held by another connection'
 short_enough "$work/says.jsonl"
 grep -q '^{"out":"send".*held by another connection' "$work/says.jsonl" || fail "expected the text in $(cat "$work/says.jsonl")"
 
-# Too few trials: what there is by then, and a word about it; and from there it goes on.
+# Too few trials: it writes the shortest trace so far and says so; a second run continues from it.
 "$differs" shrink "$work/long.jsonl" -o "$work/early.jsonl" --against "'$tool' record -" --trials 12 2>"$work/err"
-grep -q 'early.jsonl: stopped after 12 trials, .*--trials N' "$work/err" || fail "expected to be told of the early end: $(cat "$work/err")"
+grep -q 'early.jsonl: stopped after 12 trials, .*--trials N' "$work/err" || fail "expected a message about the early end: $(cat "$work/err")"
 status_of "$differs" replay "$work/early.jsonl"
 [ "$status" = 1 ] || fail "expected what was found in 12 trials to differ, got status $status"
 "$differs" shrink "$work/early.jsonl" -o "$work/later.jsonl" --against "'$tool' record -" 2>"$work/err"
 short_enough "$work/later.jsonl"
-[ ! -s "$work/err" ] || fail "expected no word of an early end: $(cat "$work/err")"
+[ ! -s "$work/err" ] || fail "expected no message about an early end: $(cat "$work/err")"
 
-# Interrupted: the shortest by then, or a word that there is none, and no child is left. Killed: no child is left.
+# Interrupted: it writes the shortest trace so far, or says that there is none, and leaves no child.
+# Killed: it leaves no child.
 interrupted() { # QUESTION SIGNAL STATUS
   rm -f "$work/children" "$work/interrupted.jsonl"
   status_of "$differs" shrink "$work/long.jsonl" -o "$work/interrupted.jsonl" --against "exec python3 '$root/tests/trace/interrupting_party.py' '$tool' '$work' $1 $2"
@@ -69,7 +72,7 @@ interrupted() { # QUESTION SIGNAL STATUS
   [ "$(wc -w <"$work/children")" = 3 ] || fail "expected three children, found $(cat "$work/children")"
   for child in $(cat "$work/children"); do
     tries=0
-    # Not a corpse that nobody has buried.
+    # Zombies do not count.
     while grep -q '^State:.[^ZX]' "/proc/$child/status" 2>/dev/null; do
       tries=$((tries + 1))
       [ $tries -lt 300 ] || fail "expected no child to be left after $2, found $child"
@@ -78,19 +81,19 @@ interrupted() { # QUESTION SIGNAL STATUS
   done
 }
 interrupted 12 SIGINT 130
-grep -q 'interrupted.jsonl: interrupted; is the shortest found until then' "$work/out" || fail "expected to be told of the interrupt: $(cat "$work/out")"
+grep -q 'interrupted.jsonl: interrupted; this is the shortest found so far' "$work/out" || fail "expected a message about the interrupt: $(cat "$work/out")"
 status_of "$differs" replay "$work/interrupted.jsonl"
 [ "$status" = 1 ] || fail "expected what was found until the interrupt to differ, got status $status"
 [ "$(wc -l <"$work/interrupted.jsonl")" -lt "$(wc -l <"$work/long.jsonl")" ] || fail "expected something shorter"
 interrupted 1 SIGTERM 130
-grep -q 'interrupted; nothing found yet, nothing written' "$work/out" || fail "expected to be told that there is nothing: $(cat "$work/out")"
+grep -q 'interrupted; nothing found yet, nothing written' "$work/out" || fail "expected a message that nothing was found: $(cat "$work/out")"
 [ ! -e "$work/interrupted.jsonl" ] || fail "expected no file where nothing was found"
 interrupted 3 SIGKILL 137
 
-# Nothing there, and what cannot be meant.
+# Nothing to shrink, and invalid options.
 head -n 1 "$work/long.jsonl" >"$work/zero.jsonl"
 status_of "$tool" shrink "$work/zero.jsonl" -o "$work/none.jsonl" --until trap
-if [ "$status" != 1 ] || ! grep -q 'it has no inputs' "$work/out"; then fail "expected to be told that there is nothing, got $status: $(cat "$work/out")"; fi
+if [ "$status" != 1 ] || ! grep -q 'it has no inputs' "$work/out"; then fail "expected a message that there are no inputs, got $status: $(cat "$work/out")"; fi
 refuses() {
   expected=$1 text=$2
   shift 2
@@ -108,7 +111,8 @@ refuses 2 'expected another file' -o "$work/trap.jsonl" --until trap
 refuses 2 'expected a number from 1 to 4294967295 after --trials, found many' -o "$work/none.jsonl" --until trap --trials many
 refuses 2 'expected a number from 1 to 4294967295 after --trials, found nothing' -o "$work/none.jsonl" --until trap --trials
 refuses 2 'expected a file that can be written after -o, found .*nowhere' -o "$work/nowhere/out.jsonl" --until trap
-# Whatever answers, there is an end: nothing of ours, no end of anything, a part, too much, other inputs.
+# shrink ends with any COMMAND: foreign output, endless output, part of an answer, too many actions,
+# other inputs.
 head -n 2 "$work/trap.jsonl" >"$work/beginning"
 not_repeated='did not repeat the header and the inputs'
 refuses 2 "$not_repeated.*expected the header, found y" -o "$work/none.jsonl" --against yes
@@ -119,5 +123,5 @@ refuses 2 "$not_repeated.*inputs, found more" -o "$work/none.jsonl" --against "h
 refuses 2 "$not_repeated.*bytes of actions" -o "$work/none.jsonl" --against "cat '$work/beginning'; yes '{\"out\":\"send\"}'"
 refuses 2 "$not_repeated.*inputs, found 0" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; echo '{\"hash\":{}}'; cat"
 refuses 2 "$not_repeated: expected" -o "$work/none.jsonl" --against "sed -u 's/\"client\":/\"klient\":/; /^{\"out\"/d'"
-refuses 2 'never answered' -o "$work/none.jsonl" --against 'exit 3'
+refuses 2 'exited without an answer' -o "$work/none.jsonl" --against 'exit 3'
 [ ! -e "$work/none.jsonl" ] || fail "expected no file where nothing was found"

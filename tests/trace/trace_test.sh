@@ -1,6 +1,6 @@
 #!/bin/sh
-# sidekick-trace as a user has it: trace_test.sh ROOT COMMAND... (the tool, or a runtime and the tool). Expected outputs stand in
-# tests/trace/expected; UPDATE=1 rewrites them, and the change is to be read.
+# Runs sidekick-trace as a user does: trace_test.sh ROOT COMMAND... (the tool, or a runtime and the
+# tool). tests/trace/expected holds the expected outputs; UPDATE=1 rewrites them: review the diff.
 set -u
 root=$1
 shift
@@ -11,7 +11,7 @@ failed=0
 cp "$root"/tests/core/traces/*.jsonl "$work"
 cd "$work" || exit 1
 
-# same NAME STATUS ARGUMENT...: the whole output, and the status
+# same NAME STATUS COMMAND...: compares the whole output and the status
 same() {
   name=$1 expected=$2
   shift 2
@@ -40,10 +40,10 @@ same stat 0 "$@" stat random.jsonl
   head -n 4 channels.jsonl
   echo '{"in":"client_fr'
   head -n 2 channels.jsonl
-} >torn.jsonl # of a host that was killed while it wrote
+} >torn.jsonl # as a host leaves it that is killed while it writes
 same show-torn 0 "$@" show torn.jsonl
 
-# replay: the first difference and earlier inputs about; a torn end; a silent hub; what is no trace
+# replay: the first difference and related earlier inputs; a torn end; a silent hub; not a trace
 same replay 0 "$@" replay channels.jsonl tokens.jsonl
 sed '0,/\\"updated\\"/s//\\"uploaded\\"/' random.jsonl >changed.jsonl
 same replay-changed 1 "$@" replay changed.jsonl
@@ -53,7 +53,7 @@ whole=$(wc -c <channels.jsonl)
 for size in 1501 2000 2345 5000 10000 $((whole - 1)); do
   head -c "$size" channels.jsonl >cut.jsonl
   "$@" replay cut.jsonl >out 2>&1 || fails "expected a recording cut after $size bytes to replay: $(cat out)"
-  grep -q 'was cut off here' out || fails "expected to be told of the cut after $size bytes: $(cat out)"
+  grep -q 'was cut off here' out || fails "expected a message about the cut after $size bytes: $(cat out)"
 done
 head -n 4 channels.jsonl >lines.jsonl
 same replay-cut-between-lines 0 "$@" replay lines.jsonl
@@ -61,9 +61,9 @@ sed '5s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
 same replay-torn 2 "$@" replay torn.jsonl
 same replay-none 2 "$@" replay none.jsonl
 
-# A host that was killed anywhere, and its successor in the same file: every command reads both
+# A host killed at any point, and its successor in the same file: every command reads both
 step=137
-[ $# = 1 ] || step=1000 # a runtime takes long to start
+[ $# = 1 ] || step=1000 # a runtime starts slowly
 for size in $(seq 1400 $step 3700); do
   head -c "$size" first.jsonl >killed.jsonl
   [ -z "$(tail -c 1 killed.jsonl)" ] || echo >>killed.jsonl # as the recorders do
@@ -72,7 +72,7 @@ for size in $(seq 1400 $step 3700); do
     "$@" $command >out 2>&1 || fails "expected $command of a recording cut after $size bytes, and another, to succeed: $(cat out)"
   done
   "$@" record killed.jsonl >whole.jsonl
-  "$@" replay whole.jsonl >out 2>&1 || fails "expected what record makes of it to replay: $(cat out)"
+  "$@" replay whole.jsonl >out 2>&1 || fails "expected the output of record to replay: $(cat out)"
   [ "$(grep -c '^{"trace"' whole.jsonl)" = 2 ] || fails "expected two recordings after a cut after $size bytes"
 done
 
@@ -89,9 +89,9 @@ same compare-hashless 0 "$@" compare random.jsonl hashless.jsonl
 # record: the same bytes from the inputs alone
 grep -v '^{"out"' random.jsonl >inputs.jsonl
 "$@" record inputs.jsonl >recorded.jsonl || fails "expected record to succeed"
-cmp random.jsonl recorded.jsonl || fails "expected the recording anew to be the recording"
+cmp random.jsonl recorded.jsonl || fails "expected record to reproduce the recording"
 
-# redact: replays, keeps every length, and tells nothing of what was said
+# redact: the copy replays, keeps every length, and contains nothing private
 for trace in "$root"/tests/core/traces/*.jsonl; do
   name=$(basename "$trace")
   "$@" redact "$name" -o "redacted-$name" --key k || fails "expected $name to be redacted"
@@ -107,12 +107,12 @@ same redact 0 cat redacted-first.txt
 "$@" redact channels.jsonl -o one.jsonl && "$@" redact channels.jsonl -o other.jsonl
 ! cmp -s one.jsonl other.jsonl || fails "expected other stand-ins with every random key"
 
-# ... and says so where the copy shows something else than the recording, without a word of what was said
+# ... and it reports where the copy behaves differently from the recording, without quoting any text
 same redact-changed 0 "$@" redact changed.jsonl -o redacted-changed.jsonl
-! grep -q uploaded redacted-changed.jsonl || fails "expected what this build says"
+! grep -q uploaded redacted-changed.jsonl || fails "expected the answers of this build"
 head -n 4 channels.jsonl >cut.jsonl
 same redact-cut 0 "$@" redact cut.jsonl -o redacted-cut.jsonl
-cat cut.jsonl channels.jsonl >killed.jsonl # of a host that was killed, and its successor's
+cat cut.jsonl channels.jsonl >killed.jsonl # a host that was killed, and its successor
 same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
 {
   head -n 1 channels.jsonl
@@ -122,7 +122,7 @@ same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
 "$@" record depends-inputs.jsonl >depends.jsonl
 same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
 
-# Files that are no traces: every command says the same of them
+# Files that are not traces: every command reports the same error
 : >empty.jsonl
 mkdir folder.jsonl
 sed '1s/"trace":1/"trace":2/' first.jsonl >newer.jsonl
@@ -137,7 +137,7 @@ for file in none empty folder newer headless zero; do
 done >files
 same files 0 cat files
 
-# What cannot be meant
+# Invalid arguments
 same no-command 2 "$@"
 same wrong-command 2 "$@" earthquake
 same no-file 2 "$@" show
@@ -148,19 +148,19 @@ same same-out 2 "$@" redact first.jsonl -o first.jsonl
 ln first.jsonl same.jsonl
 for out in ./first.jsonl same.jsonl; do
   "$@" redact first.jsonl -o $out >out 2>&1 && fails "expected $out to be refused"
-  grep -q 'expected another file after -o than the trace itself' out || fails "expected to be told of $out: $(cat out)"
+  grep -q 'expected another file after -o than the trace itself' out || fails "expected a message about $out: $(cat out)"
   [ "$(wc -l <first.jsonl)" = 25 ] || fails "expected the trace to be left alone"
 done
 same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
 same out-nowhere 2 "$@" redact first.jsonl -o nowhere/out.jsonl
-if [ -w /dev/full ] && [ $# = 1 ]; then # a runtime may not let it through
+if [ -w /dev/full ] && [ $# = 1 ]; then # a runtime may not give access to it
   for command in "show first.jsonl" "stat first.jsonl" "replay channels.jsonl" "compare random.jsonl random.jsonl" "record zero.jsonl" "--help" "redact zero.jsonl -o /dev/full"; do
     "$@" $command >/dev/full 2>out
     status=$?
-    [ $status = 2 ] && grep -q 'cannot be written to' out || fails "expected $command to tell of a full disk, got $status: $(cat out)"
+    [ $status = 2 ] && grep -q 'cannot be written to' out || fails "expected $command to report a full disk, got $status: $(cat out)"
   done
 fi
-# What is written holds what users said
+# Output files contain users' messages, so only the owner may read them
 if [ $# = 1 ]; then # a runtime has its own mode for new files
   rm -f out.jsonl
   "$@" redact first.jsonl -o out.jsonl
@@ -168,12 +168,12 @@ if [ $# = 1 ]; then # a runtime has its own mode for new files
   for command in "stat -" "compare - first.jsonl" "record -" "replay -"; do # a folder can be opened, but not read
     "$@" $command <folder.jsonl >out 2>&1
     status=$?
-    [ $status = 2 ] && grep -q 'cannot be read to its end' out || fails "expected $command to tell of the read error, got $status: $(cat out)"
+    [ $status = 2 ] && grep -q 'cannot be read to its end' out || fails "expected $command to report the read error, got $status: $(cat out)"
   done
 fi
 "$@" redact first.jsonl -o - >out 2>&1 && fails "expected -o - to be refused"
-grep -q 'expected a file after -o, found -' out || fails "expected to be told of -o -: $(cat out)"
-[ ! -e ./- ] || fails "expected no file of the name -"
+grep -q 'expected a file after -o, found -' out || fails "expected a message about -o -: $(cat out)"
+[ ! -e ./- ] || fails "expected no file named -"
 same show-nobody 0 "$@" show first.jsonl --client 99
 same show-no-token 0 "$@" show first.jsonl --token nosuch
 same lonely-option 2 "$@" show first.jsonl --colour
@@ -183,7 +183,7 @@ same help 0 "$@" --help
 same help 0 "$@" show --help
 same help 0 "$@" replay -h
 
-# compare reads to the end, or says why not
+# compare reads to the end, or reports why it cannot
 sed '30s/.*//' random.jsonl >blank.jsonl
 same compare-blank 2 "$@" compare blank.jsonl blank.jsonl
 sed 's/$/\r/' first.jsonl >windows.jsonl

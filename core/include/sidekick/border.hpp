@@ -57,7 +57,8 @@ struct Input {
 #include "sidekick/border.def"
 };
 
-/// One of the actions. What it points to is valid until the next call on the hub that added it.
+/// One of the actions. The bytes it points to are valid until the next call on the hub that added
+/// it.
 struct Action {
   ActionTag tag;
   union {

@@ -36,9 +36,9 @@ class Hub {
 
   /// A hash over everything that influences the hub's behavior. Equal for hubs with equal state, on
   /// every host and build, with every hash seed, and after a restore. It excludes derived and
-  /// host-specific state: clock and timer, frame credits of clients, sizes of stored records, the
-  /// next forward id, and the bodies of messages in flight. Of a queued message it covers the size
-  /// and the first KiB. O(state): see state_size.
+  /// host-specific state: clock and timer, rate-limit credits of clients, sizes of stored records,
+  /// the next forward id, and the bodies of messages in flight. Of a queued message it covers the
+  /// size and the first KiB. O(state): see state_size.
   u64 state_hash() const;
 
   /// Returns roughly the number of objects to hash: tokens, clients, subscriptions, messages.

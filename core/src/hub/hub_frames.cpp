@@ -1,4 +1,4 @@
-// Messages from clients: docs/protocol.md, "Client to Sidekick". Each handler checks everything
+// Messages from clients: docs/protocol.md, "Client and Sidekick". Each handler checks everything
 // first; a rejected message has changed nothing.
 #include <algorithm>
 

@@ -1,5 +1,5 @@
-// Requests from the app server: docs/protocol.md, "HTTP". Order of checks: path, method, bearer,
-// size, body, state.
+// Requests from the app server: docs/protocol.md, "App server to Sidekick: HTTP". Order of checks:
+// path, method, bearer, size, body, state.
 #include <algorithm>
 
 #include "hub/state.hpp"

@@ -78,12 +78,13 @@ class Shrinker {
     const int status = write(before);
     if (status != 0) return status;
     if (is_interrupted)
-      return told_of_interrupt(told_.out.c_str(), "is the shortest found until then");
+      return told_of_interrupt(told_.out.c_str(), "this is the shortest found so far");
     if (has_tried_all_) {
-      std::fprintf(stderr,
-                   "%s: stopped after %u trials, before all was tried: go on with `sidekick-trace "
-                   "shrink %s -o OTHER` and the same options, or allow more (--trials N)\n",
-                   told_.out.c_str(), told_.trials, told_.out.c_str());
+      std::fprintf(
+          stderr,
+          "%s: stopped after %u trials, candidates are left: continue with `sidekick-trace "
+          "shrink %s -o OTHER` and the same options, or raise the limit (--trials N)\n",
+          told_.out.c_str(), told_.trials, told_.out.c_str());
     }
     return 0;
   }
@@ -280,10 +281,9 @@ std::string wrong_of(const Told& told) {
   if (const std::string wrong = wrong_with_out(told); !wrong.empty()) return wrong;
   if (told.until.empty()) {
     if (!told.against.empty()) return "";
-    return "expected --against COMMAND, which records as the other build does "
-           "(\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module OLD.wasm\"): "
-           "the recorded actions belong to all inputs and do not answer fewer. Or "
-           "--until trap, or --until says:TEXT";
+    return "expected --against COMMAND, --until trap or --until says:TEXT. COMMAND records as the "
+           "other build does (\"OLD/sidekick-trace record -\", \"sidekick-trace record - --module "
+           "OLD.wasm\"), since the recorded actions do not fit fewer inputs";
   }
   if (told.until != "trap" && !(told.until.starts_with("says:") && told.until.size() > 5)) {
     return compose({"expected trap or says:TEXT after --until, found ", told.until});

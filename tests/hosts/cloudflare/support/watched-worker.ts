@@ -4,9 +4,6 @@
 
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
-// The Worker under test (test-worker.ts) with instrumented storage and hubs: which writes lock the
-// output gate, and whether a hub produces trace lines. `/test/refuse-recording` makes the storage
-// reject a recording's rows. For a single object.
 import worker, { SidekickObject as TestedObject } from "./test-worker.js";
 
 export { AppServer } from "./test-worker.js";

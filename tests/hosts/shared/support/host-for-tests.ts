@@ -1,5 +1,5 @@
 // The Node host as a process for tests under Bun or Deno (SIDEKICK_COMMAND), with the two variables
-// that native/src/testing.hpp reads, too. It takes the flags that command.ts passes.
+// that worker/native/testing.hpp reads, too. It takes the flags that command.ts passes.
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 // Built: Deno does not resolve the import of a .js file to a .ts file.
