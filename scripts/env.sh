@@ -1,9 +1,20 @@
 # Sourced by the other scripts: paths, messages, locks, and marks that make them safe to interrupt.
 # Changes nothing on disk.
+unset CDPATH # with it, cd can go elsewhere, and prints
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 
 # Downloads and slow builds are kept once per machine, in a cache that all clones share.
 sidekick_cache=${SIDEKICK_CACHE:-${XDG_CACHE_HOME:-${HOME:-$root/build}/.cache}/sidekick}
+
+# Relative to the caller's folder: a script that this one calls runs in another.
+if [[ $sidekick_cache != /* ]]; then
+  sidekick_cache=$PWD/$sidekick_cache
+  export SIDEKICK_CACHE=$sidekick_cache
+fi
+for name in WASMTIME_PREFIX BENCH_WASMTIME_PREFIX; do
+  [[ -z ${!name:-} || ${!name} == /* ]] || export "$name=$PWD/${!name}"
+done
+unset name
 
 # wasmtime: the machine's own if WASMTIME_PREFIX is set, otherwise the download of scripts/wasmtime,
 # in a folder whose name changes with the pinned files.
@@ -45,9 +56,13 @@ lock() {
 }
 # One script at a time installs for the whole machine.
 lock_machine() {
-  mkdir -p "$sidekick_cache"
+  make_cache
   exec 7>"$sidekick_cache/.lock"
   wait_for_lock 7 "another clone"
+}
+make_cache() {
+  mkdir -p "$sidekick_cache" && [[ -w $sidekick_cache ]] ||
+    fail "cannot write to the cache '$sidekick_cache': set SIDEKICK_CACHE to another folder"
 }
 unlock_machine() { exec 7>&-; }
 wait_for_lock() { # descriptor, holder
