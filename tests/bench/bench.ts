@@ -17,14 +17,16 @@ import {
 } from "./scenarios.js";
 import { built, endAll, type Measured, Rig, type Target, targets } from "./targets.js";
 
-const usage = `usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N]
+const usage = `Usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N]
                      [--write] [--list]
   --quick    smaller counts and fewer rounds: about 2 minutes instead of 7
   --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm,
              memory, leak, ion)
   --target   only these servers: ${targets.map((t) => t.id).join(", ")}
              (those that record run only when named, and show what recording adds)
+  --rounds   rounds per scenario (default 5, with --quick 2)
   --write    put the tables into docs/performance.md
+  --list     print the names of the scenarios
   --against  another comparison: this tree with a commit; see scripts/bench --against --help`;
 
 const options = readOptions();

@@ -34,7 +34,7 @@ test("upgrade-check of two builds of the same source finds nothing", async () =>
   });
 });
 
-test("upgrade-check tells how many inputs of each kind a new module answers otherwise, and the first", async () => {
+test("upgrade-check counts the inputs of each kind that a new module answers differently, and shows the first", async () => {
   const ran = await run(tool, [
     "upgrade-check",
     wasi,
@@ -48,12 +48,12 @@ test("upgrade-check tells how many inputs of each kind a new module answers othe
   );
 });
 
-test("record --module makes the recording that is there", async () => {
+test("record --module reproduces the recording", async () => {
   const ran = await run(tool, ["record", trace, "--module", wasi]);
   assert.equal(ran.stdout, readFileSync(trace, "utf8"));
 });
 
-test("upgrade-check says what is wrong with a trace as the other commands do, and finds nothing in one without inputs", async () => {
+test("upgrade-check reports an invalid trace as the other commands do, and finds nothing in one without inputs", async () => {
   const header = `${readFileSync(trace, "utf8").split("\n")[0]}\n`;
   const check = async (text: string) => {
     writeFileSync(join(folder, "check.jsonl"), text);
@@ -81,7 +81,7 @@ test("upgrade-check says what is wrong with a trace as the other commands do, an
   );
 });
 
-test("a module that is none of ours, or that refuses the configuration, is named once by every command", async () => {
+test("every command names a foreign module, or one that rejects the configuration, once", async () => {
   const empty = join(folder, "empty.wasm");
   writeFileSync(empty, "");
   const other = join(folder, "other.wasm"); // a module without anything in it
@@ -130,13 +130,13 @@ test("record --module ends where the module traps, and names the line", async ()
   assert.match(ran.stderr, /twice\.jsonl:3: the module trapped at the input of this line: /);
 });
 
-test("what is no module is refused", async () => {
+test("rejects a file that is not a module", async () => {
   const ran = await run(tool, ["upgrade-check", trace, wasi, trace]);
   assert.equal(ran.status, 2);
   assert.match(ran.stderr, /random\.jsonl: expected a WebAssembly module of Sidekick: /);
 });
 
-test("the WASI command passes the same tests, and refuses what needs processes or a runtime", async () => {
+test("the WASI command passes the same tests, and rejects subcommands that need processes or a runtime", async () => {
   const command = [
     process.execPath,
     "--no-warnings",

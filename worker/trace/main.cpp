@@ -20,11 +20,11 @@ constexpr char usage[] =
                                          first difference and the inputs before it
   show TRACE [--client N] [--topic NAME] [--token KEY]
                                          timeline of inputs and actions; filters combine
-  stat TRACE                             counts, rates, sizes, errors, the busiest
+  stat TRACE                             counts, rates, sizes, errors, busiest names
   compare A B                            first difference of two recordings of the same inputs
   shrink TRACE -o OUT --until trap       shortest trace on which this build's core traps
-  shrink TRACE -o OUT --until says:TEXT  shortest trace on which it says TEXT
-  shrink TRACE -o OUT --against COMMAND  shortest trace with another recording than COMMAND's
+  shrink TRACE -o OUT --until says:TEXT  shortest trace in which it records TEXT
+  shrink TRACE -o OUT --against COMMAND  shortest trace that COMMAND records differently
          [--trials N]                    limit of candidates (default 20000)
   redact TRACE -o OUT [--key TEXT]       replace tokens, payloads, names and texts by stand-ins; the
                                          same key gives the same stand-ins

@@ -191,7 +191,7 @@ test("idle strangers lock nobody out: the oldest are closed, and peers with the 
   );
 });
 
-test("nor are they when the open file limit is low", async () => {
+test("idle strangers lock nobody out when the open file limit is low", async () => {
   const server = run([], { before: "ulimit -n 100; " });
   const port = await server.port();
   const client = await TestClient.connect(port);

@@ -74,7 +74,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
       await readFile(join(root, name), "utf8"),
     );
   }
-  // As a path of its own: in a clone at /api, a URL that goes on with /api/ is not one.
+  // Only as a whole path: in a clone at /api, a URL with /api/ in it does not count.
   const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "\\$&")}`;
   const { stdout } = await run("grep", ["-rlE", path, installed]).catch((error) => error);
   assert.equal(stdout, "");
