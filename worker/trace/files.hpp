@@ -13,7 +13,7 @@ bool can_read(const char* path);
 /// Empty, or the error in -o, including a file that cannot be written.
 std::string wrong_with_out(const Told& told);
 
-/// For the owner alone, like recordings: it contains what users said. Null with errno set on
+/// Only the owner may read it, like recordings: it contains users' messages. Null with errno set on
 /// failure.
 std::FILE* create_file(const std::string& path);
 

@@ -4,8 +4,8 @@ declare module "*.wasm" {
   export default module;
 }
 
-// Never called here, because workerd refuses to compile. The module loader, which Node shares,
-// mentions it.
+// Never called here, because workerd forbids compiling. The module loader, which is shared with
+// Node, refers to it.
 declare namespace WebAssembly {
   function compile(bytes: BufferSource): Promise<Module>;
 }
