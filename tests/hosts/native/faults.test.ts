@@ -324,7 +324,7 @@ describe("the module", { skip: !isWasmtime }, () => {
       ],
       [
         Buffer.concat([good.subarray(0, 48), Buffer.from([good[48]! ^ 1]), good.subarray(49)]),
-        "of another build of wasmtime",
+        "belongs to another build of wasmtime",
       ],
     ] as const) {
       await writeFile(cache, damage);
@@ -337,7 +337,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     }
     // a custom section: the same module with other bytes
     await appendFile(wasm, Buffer.from([0, 2, 1, 0x78]));
-    await serves(["--module", wasm], says("of another module"));
+    await serves(["--module", wasm], says("belongs to another module"));
     await serves(["--module", wasm], quiet);
     assert.deepEqual(
       (await readdir(folder)).sort(),
