@@ -116,8 +116,8 @@ async function main(): Promise<void> {
     throw startError(error, port, host, flags.record);
   });
 
-  // Installed before the first line of output: whoever waits for that line may send a signal at
-  // once.
+  // Installed before the first line of output: a process that waits for that line may send a signal
+  // at once.
   const stop = (signal: string) => {
     log.info("shutting down", { signal });
     void sidekick.close().then(() => process.exit(0));
