@@ -121,7 +121,7 @@ refuses 2 "$not_repeated" -o "$work/none.jsonl" --against 'echo hello; cat'
 refuses 2 "$not_repeated.*expected {\"in\":" -o "$work/none.jsonl" --against "cat '$work/beginning' /dev/zero"
 refuses 2 "$not_repeated.*inputs, found more" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; yes \"\$(tail -n 1 '$work/beginning')\""
 refuses 2 "$not_repeated.*bytes of actions" -o "$work/none.jsonl" --against "cat '$work/beginning'; yes '{\"out\":\"send\"}'"
-refuses 2 "$not_repeated.*inputs, found 0" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; echo '{\"hash\":{}}'; cat"
+refuses 2 "$not_repeated.*inputs, found 0" -o "$work/none.jsonl" --against "head -n 1 '$work/beginning'; echo '{\"hash\":{}}'; cat >/dev/null"
 refuses 2 "$not_repeated: expected" -o "$work/none.jsonl" --against "sed -u 's/\"client\":/\"klient\":/; /^{\"out\"/d'"
 refuses 2 'exited without an answer' -o "$work/none.jsonl" --against 'exit 3'
 [ ! -e "$work/none.jsonl" ] || fail "expected no file where nothing was found"
