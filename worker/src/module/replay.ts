@@ -223,7 +223,7 @@ export function printable(text: string): string {
 function wrongWith(line: string): string | undefined {
   if (line.endsWith("\r"))
     return (
-      "expected lines that end with \\n, found \\r\\n: the line endings were converted; " +
+      "expected a line that ends with \\n, found \\r\\n: the line endings were converted; " +
       "transfer the file in binary mode"
     );
   let depth = 0;
@@ -233,7 +233,7 @@ function wrongWith(line: string): string | undefined {
       for (at++; at < line.length && line[at] !== '"'; at++) if (line[at] === "\\") at++;
     } else if (character === "{" || character === "[") {
       if (++depth > LINE_DEPTH_MAX)
-        return `expected JSON with at most ${LINE_DEPTH_MAX} levels, found more`;
+        return `expected JSON of at most ${LINE_DEPTH_MAX} levels, found more`;
     } else if (character === "}" || character === "]") {
       depth--;
     }
