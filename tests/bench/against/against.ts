@@ -9,7 +9,15 @@ import { missingCallgrind } from "./callgrind.js";
 import { commitSide, headOf, isDirty, type Product, type Side, thisTree } from "./commit.js";
 import { countCore, timeCore } from "./core.js";
 import { countHost, hostProblem, hostProducts, measureHost } from "./hosts.js";
-import { counted, type Judgement, judgement, measured, type Result, tables } from "./report.js";
+import {
+  counted,
+  type Judgement,
+  judgement,
+  lineOf,
+  measured,
+  type Result,
+  tables,
+} from "./report.js";
 import {
   type CoreArea,
   coreAreas,
@@ -216,11 +224,23 @@ async function main(): Promise<void> {
   const without: string[] = [];
   for (const { group, rows } of chosen) {
     const product = group.products.find((product) => before.missing.has(product));
-    const reason = product
+    let reason = product
       ? `${product} of the commit: ${before.missing.get(product)}`
       : await group.missing?.(sides);
-    if (reason === undefined) results.push(...(await group.run(sides, rows)));
-    else without.push(`Not measured: ${rows.map(textOf).join("; ")}. Reason: ${reason}`);
+    if (reason === undefined) {
+      try {
+        const measured = await group.run(sides, rows);
+        // At once: a later failure must not cost them.
+        for (const result of measured) progress(lineOf(result, options.gate));
+        results.push(...measured);
+      } catch (error) {
+        reason = (error as Error).message;
+        process.exitCode = 1;
+      }
+    }
+    if (reason !== undefined) {
+      without.push(`Not measured: ${rows.map(textOf).join("; ")}. Reason: ${reason}`);
+    }
   }
   console.log(
     [

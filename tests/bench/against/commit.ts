@@ -14,7 +14,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  renameSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -102,13 +101,44 @@ export class Side {
       case "server":
         return this.#cmake("native", "sidekick-server");
       case "package":
-        installPackages(this.tree, this.progress);
-        return this.#run("node_modules/.bin/tsc", "-p", "worker");
+        return this.#installPackages() ?? this.#run("node_modules/.bin/tsc", "-p", "worker");
       case "worker":
         return bundle(join(this.tree, "worker/src/cloudflare/index.ts"), this.file(product)).then(
           () => undefined,
           (error: Error) => error.message,
         );
+    }
+  }
+
+  #installPackages(): string | undefined {
+    if (this.tree === root) return undefined; // scripts/setup has done it
+    const mark = join(dirname(this.tree), "packages-installed");
+    if (existsSync(mark)) return undefined;
+    rmSync(join(this.tree, "node_modules"), { recursive: true, force: true });
+    const lock = (folder: string) => readFileSync(join(folder, "package-lock.json"));
+    if (lock(this.tree).equals(lock(root))) {
+      this.progress("before: linking node_modules (the same package-lock.json)");
+      execFileSync("cp", ["-al", "node_modules", this.tree]);
+    } else {
+      this.progress("before: npm ci (package-lock.json differs)");
+      this.#makeCommands();
+      const flags = ["--include=dev", "--ignore-scripts", "--no-fund", "--no-audit"];
+      const failed = this.#run("npm", "ci", ...flags);
+      if (failed !== undefined) return failed;
+    }
+    writeFileSync(mark, "");
+    return undefined;
+  }
+
+  /** npm 9 fails if a command of a workspace is not built yet. */
+  #makeCommands(): void {
+    const workspace = join(this.tree, "worker");
+    const { bin } = JSON.parse(readFileSync(join(workspace, "package.json"), "utf8")) as {
+      bin?: Record<string, string>;
+    };
+    for (const file of Object.values(bin ?? {}).map((command) => join(workspace, command))) {
+      mkdirSync(dirname(file), { recursive: true });
+      if (!existsSync(file)) writeFileSync(file, "");
     }
   }
 
@@ -200,37 +230,6 @@ export function commitSide(commit: string, progress: (text: string) => void): Si
     writeFileSync(complete, `${full}\n`);
   }
   return new Side("before", short, tree, join(folder, "build.log"), progress);
-}
-
-function installPackages(tree: string, progress: (text: string) => void): void {
-  const wanted = join(tree, "node_modules");
-  if (existsSync(wanted)) return;
-  const lock = (folder: string) => readFileSync(join(folder, "package-lock.json"));
-  const part = `${wanted}.part`;
-  rmSync(part, { recursive: true, force: true });
-  if (lock(tree).equals(lock(root)) && existsSync("node_modules")) {
-    progress("before: linking node_modules (the same package-lock.json)");
-    execFileSync("cp", ["-al", "node_modules", part]);
-    renameSync(part, wanted); // all of it or nothing
-    return;
-  }
-  progress("before: npm ci (package-lock.json differs)");
-  // npm 9 fails if a command of a workspace is not built yet.
-  const { bin } = JSON.parse(readFileSync(join(tree, "worker/package.json"), "utf8")) as {
-    bin?: Record<string, string>;
-  };
-  for (const command of Object.values(bin ?? {})) {
-    const file = join(tree, "worker", command);
-    mkdirSync(dirname(file), { recursive: true });
-    if (!existsSync(file)) writeFileSync(file, "");
-  }
-  const install = ["ci", "--include=dev", "--ignore-scripts", "--no-fund", "--no-audit"];
-  try {
-    execFileSync("npm", install, { cwd: tree, stdio: ["ignore", "ignore", "inherit"] });
-  } catch (error) {
-    rmSync(wanted, { recursive: true, force: true }); // npm has created half of it
-    throw error;
-  }
 }
 
 function git(...args: string[]): string {

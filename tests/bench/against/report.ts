@@ -1,6 +1,6 @@
 // The tables of `scripts/bench --against`.
 
-import type { RowId } from "./rows.js";
+import { type RowId, textOf } from "./rows.js";
 import type { Interval } from "./statistics.js";
 import { confidence, judge, median, medianInterval } from "./statistics.js";
 
@@ -49,6 +49,13 @@ export function judgement(result: Result, gate: number): Judgement {
   if (result.interval.coverage < confidence) return "too few pairs";
   const verdict = judge(result.interval, gate);
   return verdict === "met" ? "ok" : verdict === "missed" ? "worse" : "undecided";
+}
+
+/** For progress. */
+export function lineOf(result: Result, gate: number): string {
+  const { ratio, interval } = result;
+  const range = interval ? ` (${interval.low.toFixed(3)} to ${interval.high.toFixed(3)})` : "";
+  return `${textOf(result)}: ${ratio.toFixed(4)}${range} ${judgement(result, gate)}`;
 }
 
 export function tables(results: readonly Result[], gate: number): string {
