@@ -24,7 +24,7 @@ extern "C" {
 
 /* Incremented with every incompatible change of this header or of border.def. A host checks it when
  * it loads the module. */
-#define SIDEKICK_ABI_VERSION 1u
+#define SIDEKICK_ABI_VERSION 2u
 
 #if defined(__wasm__)
 #define SIDEKICK_EXPORT(name) __attribute__((export_name(#name)))
@@ -56,11 +56,15 @@ SIDEKICK_EXPORT(sidekick_error) const sidekick_text* sidekick_error(void);
 
 SIDEKICK_EXPORT(sidekick_destroy) void sidekick_destroy(sidekick_hub* hub);
 
-/* Returns the first line of a trace of this hub:
- * {"trace":1,"core":"…","hash_seed":"…","config":{every limit with its effective value}}. Never
- * contains a secret. A host reads the limits it needs from it. Valid until the next call on this
- * hub. */
-SIDEKICK_EXPORT(sidekick_describe) const sidekick_text* sidekick_describe(sidekick_hub* hub);
+/* Returns the effective limits of this hub, one word each, in the order of limits.def. Valid as long
+ * as the hub. */
+SIDEKICK_EXPORT(sidekick_limits) const uint32_t* sidekick_limits(sidekick_hub* hub);
+
+/* Returns the first line of a trace of this hub, without a newline:
+ * {"trace":2,"core":"…","hash_seed":"…","config":{every limit with its effective value}}. Never
+ * contains a secret. `format`: of the trace, 1 or 2. Valid until the next call on this hub. */
+SIDEKICK_EXPORT(sidekick_describe)
+const sidekick_text* sidekick_describe(sidekick_hub* hub, uint32_t format);
 
 /* Applies one input from the first `size` bytes of the buffer and returns the address of the
  * actions. They and what they point to are valid until the next call on this hub.
@@ -80,19 +84,28 @@ SIDEKICK_EXPORT(sidekick_describe) const sidekick_text* sidekick_describe(sideki
  * Traps if the layout is wrong: that is a bug of the host. */
 SIDEKICK_EXPORT(sidekick_handle) const uint32_t* sidekick_handle(sidekick_hub* hub, uint32_t size);
 
-/* Returns how many bytes of a request's body the host should read; to be asked before reading any.
- * Changes nothing. The buffer holds method, path and authorization, without separators. 0: the
- * answer does not depend on the body (the request is rejected or takes none). Pass the request to
- * sidekick_handle at once, with body_bytes as far as known and an empty body. */
-SIDEKICK_EXPORT(sidekick_body_bytes_max)
-uint32_t sidekick_body_bytes_max(sidekick_hub* hub, uint32_t method_size, uint32_t path_size,
-                                 uint32_t authorization_size);
+/* What to do with a request: `kind` is a verdict of border.def. body_bytes_max: of a `body`.
+ * protocol: of a `socket`. */
+typedef struct sidekick_verdict {
+  uint32_t kind;
+  uint32_t body_bytes_max;
+  sidekick_text protocol;
+} sidekick_verdict;
 
-/* Turns recording on (1) or off (0). While on, sidekick_recorded returns the trace lines of the
+/* Says what to do with a request, to be asked before its body is read. Changes nothing. The first
+ * `size` bytes of the buffer hold an http_request, laid out as for sidekick_handle, without its body;
+ * body_bytes is the declared size, or 0. Unless the verdict is `socket`, pass that http_request to
+ * sidekick_handle: with the body if the verdict is `body` and the body is not larger, else at once.
+ * Valid until the next call on this instance. */
+SIDEKICK_EXPORT(sidekick_admit)
+const sidekick_verdict* sidekick_admit(sidekick_hub* hub, uint32_t size);
+
+/* Turns recording on (`format`: 2, or 1 for the lines of an older version) or off (0). While on,
+ * sidekick_recorded returns the trace lines of the
  * latest input: the input, each action, and occasionally a hash line, each with a newline. The call
  * formats them from the input in the buffer. A host makes it after performing the actions, and
- * before the next sidekick_buffer or sidekick_body_bytes_max. */
-SIDEKICK_EXPORT(sidekick_record) void sidekick_record(sidekick_hub* hub, uint32_t on);
+ * before the next sidekick_buffer or sidekick_admit. */
+SIDEKICK_EXPORT(sidekick_record) void sidekick_record(sidekick_hub* hub, uint32_t format);
 SIDEKICK_EXPORT(sidekick_recorded) const sidekick_text* sidekick_recorded(sidekick_hub* hub);
 
 /* Returns a hash line for the trace, with a newline: {"hash":{"inputs":…,"lines":"…","state":"…"}}.

@@ -17,10 +17,14 @@ using u64 = std::uint64_t;
 using Millis = u64;
 
 /// Handles. The host chooses `ClientId` and `RequestId` (unique while open); the core chooses
-/// `ForwardId`.
+/// `ForwardId`: numbers from the epoch of the hub upwards, so that two hubs have the same ones only
+/// if their random epochs lie as close as the number of their forwards.
 using ClientId = u32;
 using RequestId = u32;
-using ForwardId = u32;
+using ForwardId = u64;
+
+/// Numbers on the border stay below 2^53, so that a JavaScript number holds them.
+inline constexpr u64 number_max = (u64{1} << 53) - 1;
 
 /// Bytes owned by someone else. Every signature that takes or returns them states their lifetime.
 using Bytes = std::string_view;

@@ -20,6 +20,34 @@ enum class ActionTag : u32 {
 #include "sidekick/border.def"
 };
 
+/// A code of errors.def.
+enum class ErrorCode : u32 {
+#define SIDEKICK_ERROR(name, number, meaning) name = number,
+#include "sidekick/errors.def"
+};
+
+Bytes name_of(ErrorCode code);
+
+/// What became of a forward.
+enum class Outcome : u32 {
+#define SIDEKICK_OUTCOME(name, number) name = number,
+#include "sidekick/border.def"
+};
+
+/// What Hub::admit says about a request.
+enum class VerdictKind : u32 {
+#define SIDEKICK_VERDICT(name, number) name = number,
+#include "sidekick/border.def"
+};
+
+inline constexpr Bytes request_headers[] = {
+#define SIDEKICK_REQUEST_HEADER(name) name,
+#include "sidekick/border.def"
+};
+
+#define SIDEKICK_NUMBER(name, value) inline constexpr u32 name = value;
+#include "sidekick/border.def"
+
 namespace input {
 #define SIDEKICK_U32(name) u32 name = 0;
 #define SIDEKICK_U64(name) u64 name = 0;
@@ -36,6 +64,7 @@ namespace action {
 #define SIDEKICK_U64(name) u64 name = 0;
 #define SIDEKICK_BYTES(name) Bytes name{};
 #define SIDEKICK_IDS(name) std::span<const u32> name{};
+#define SIDEKICK_CODE(name) ErrorCode name{};
 #define SIDEKICK_ACTION(Type, name, number, fields) \
   struct Type {                                     \
     fields                                          \
@@ -73,18 +102,20 @@ struct Action {
 
 /// The shapes of inputs and actions as data, so that the WASM border and the traces iterate over
 /// fields instead of listing them again.
-enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids };
+enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids, code };
 
 struct Field {
   Bytes name;
   FieldKind kind = FieldKind::end;
   u32 offset = 0;  ///< within the struct of the input or action
+  u32 since = 1;   ///< the format of traces that it came with
 };
 
 struct Shape {
   u32 tag = 0;
   Bytes name;
   const Field* fields = nullptr;  ///< terminated by a field of kind end
+  u32 since = 1;                  ///< the format of traces that it came with
 };
 
 /// Returns the shape with this tag, or nullptr.

@@ -16,6 +16,10 @@ struct Config {
   /// the hub.
   std::vector<std::string> secrets;
 
+  /// Origins whose pages may open a socket; empty: all. `https://app.example.com`, or
+  /// `https://*.example.com` for every subdomain, or `null`.
+  std::vector<std::string> allowed_origins;
+
   /// Seeds the hash tables. Strangers choose resource names, so a host that serves them must pass a
   /// random seed. 16 hex digits in the text. Part of a trace.
   u64 hash_seed = 0;
@@ -35,8 +39,8 @@ inline constexpr LimitEntry limits[] = {
 #include "sidekick/limits.def"
 };
 
-/// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings)
-/// and `hash_seed` (16 hex digits). Only `secrets` is required. Returns an empty text on success.
+/// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings),
+/// `allowed_origins` (1 to 256 strings) and `hash_seed` (16 hex digits). Only `secrets` is required. Returns an empty text on success.
 /// Otherwise returns what is wrong and where, and leaves `config` unchanged.
 std::string decode_config(Bytes text, Config& config);
 

@@ -9,6 +9,13 @@
 
 namespace sidekick {
 
+/// What a host does with a request: see the kinds in border.def.
+struct Verdict {
+  VerdictKind kind = VerdictKind::answer;
+  u32 body_bytes_max = 0;  ///< of a `body`
+  Bytes protocol;          ///< of a `socket`; within the request's headers, or empty
+};
+
 class Hub {
  public:
   /// `config` must come from decode_config, or respect limits.def and contain a secret.
@@ -24,9 +31,11 @@ class Hub {
   /// is already open.
   void handle(Millis now, const Input& input, Actions& out);
 
-  /// Returns how many bytes of a request's body the host should read; 0 if the answer does not
-  /// depend on the body. Changes nothing.
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) const;
+  /// Says what to do with a request whose body was not read yet: `request` as it will be passed to
+  /// handle, without its body; `body_bytes`: the declared size, or 0. `headers`: only of a request
+  /// with an Upgrade header: its lines `name: value\n` in their order, those with the names of
+  /// request_headers. Changes nothing.
+  Verdict admit(const input::HttpRequest& request) const;
 
   /// Returns whether an Authorization header carries one of the secrets. For wrong values, the time
   /// depends only on their length.

@@ -24,6 +24,23 @@ static_assert(is_consistent(default_client_buffer_bytes_max, default_http_body_b
 static_assert(default_depth_max <= ion::depth_ceiling);
 
 constexpr u32 secrets_max = 16;
+constexpr u32 allowed_origins_max = 256;
+
+/// Whether a browser could send it: a scheme, a host, a port unless it is the scheme's own. Nothing
+/// else may follow, not even a slash.
+bool is_origin(Bytes origin) {
+  if (origin == "null") return true;
+  const std::size_t end = origin.find("://");
+  if (end == Bytes::npos || end == 0) return false;
+  const Bytes scheme = origin.substr(0, end);
+  Bytes host = origin.substr(end + 3);
+  if (host.starts_with("*.")) host.remove_prefix(2);
+  const bool has_own_port = (scheme == "http" && host.ends_with(":80")) ||
+                            (scheme == "https" && host.ends_with(":443"));
+  return !host.empty() && !has_own_port &&
+         std::all_of(origin.begin(), origin.end(), [](char c) { return c > 0x20 && c < 0x7F; }) &&
+         host.find_first_of("/?#@*\\") == Bytes::npos;
+}
 
 /// Decodes into a separate configuration; stops at the first error.
 class ConfigDecoder {
@@ -63,16 +80,19 @@ class ConfigDecoder {
       std::size_t index = 0;
       while (index < std::size(limits) && limits[index].name != name) ++index;
       const bool is_limit = index < std::size(limits);
-      if (!is_limit && name != "secrets" && name != "hash_seed") {
+      const bool is_origins = name == "allowed_origins";
+      if (!is_limit && !is_origins && name != "secrets" && name != "hash_seed") {
         return refuse("unknown setting $; see \"Limits\" in docs/protocol.md", name);
       }
       const bool is_again = is_limit            ? seen[index]
                             : name == "secrets" ? !config.secrets.empty()
+                            : is_origins        ? !config.allowed_origins.empty()
                                                 : has_hash_seed_;
       if (is_again) return refuse("duplicate setting $", name);
       if (is_limit) seen[index] = true;
       if (name == "secrets" ? !read_secrets()
           : is_limit        ? !read_limit(limits[index])
+          : is_origins      ? !read_allowed_origins()
                             : !read_hash_seed())
         return false;
     }
@@ -121,6 +141,33 @@ class ConfigDecoder {
     }
     if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;
     return refuse("\"secrets\" must be an array of 1 to % non-empty strings", secrets_max);
+  }
+
+  bool read_allowed_origins() {
+    ion::Kind kind = ion::Kind::null;
+    bool is_right = reader_.peek(kind) && kind == ion::Kind::array;
+    if (is_right) reader_.enter_array();
+    while (is_right && reader_.next_element()) {
+      ion::Slice value;
+      is_right = reader_.read(value) && value.kind == ion::Kind::string;
+      if (!is_right) break;
+      std::string& origin = config.allowed_origins.emplace_back();
+      ion::append_decoded(origin, value.raw);
+      if (origin == "*") {
+        return refuse("\"allowed_origins\" must not contain \"*\": leave it out to allow all");
+      }
+      if (!is_origin(origin)) {
+        return refuse(
+            "\"allowed_origins\" must contain origins as browsers send them, such as "
+            "https://app.example.com or https://*.example.com, without a path and without the "
+            "scheme's own port; found $",
+            Bytes(origin));
+      }
+    }
+    const std::size_t count = config.allowed_origins.size();
+    if (is_right && count > 0 && count <= allowed_origins_max) return true;
+    return refuse("\"allowed_origins\" must be an array of 1 to % strings; leave it out to allow all",
+                  allowed_origins_max);
   }
 
   bool read_hash_seed() {

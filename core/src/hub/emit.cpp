@@ -24,17 +24,17 @@ void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
   out.add(action::PutToken{static_cast<u32>(token.state()), token.expires_at(), key,
-                           encode_token_record(out.text(), token)});
+                           encode_token_record(out.text(), token), 1});
 }
 
 void Hub::State::emit_touch_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   out.add(action::TouchToken{static_cast<u32>(token.state()), token.expires_at(),
-                             out.text().copy(token.key())});
+                             out.text().copy(token.key()), token.state() != TokenState::free});
 }
 
-void Hub::State::emit_erase_token(Bytes key, Actions& out) {
-  out.add(action::EraseToken{out.text().copy(key)});
+void Hub::State::emit_erase_token(Bytes key, bool is_told, Actions& out) {
+  out.add(action::EraseToken{out.text().copy(key), is_told});
 }
 
 /// A change is appended to the stored record, so that its cost does not depend on the size of the
@@ -49,29 +49,40 @@ void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<con
   if (client.record_bytes != 0 &&
       changes_bytes <= client.record_whole_bytes / 2 + changes_bytes_min) {
     client.record_bytes += static_cast<u32>(line.size());
-    out.add(action::AttachClient{client.id, 1, line});
+    out.add(action::AttachClient{client.id, 1, line, 1});
     return;
   }
   const Bytes whole = encode_client_record(out.text(), client, tokens, topics);
   client.record_bytes = client.record_whole_bytes = static_cast<u32>(whole.size());
-  out.add(action::AttachClient{client.id, 0, whole});
+  out.add(action::AttachClient{client.id, 0, whole, 1});
+}
+
+/// Closes a socket for the hub, which forgets the client at once.
+void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes reason,
+                            Actions& out) {
+  const ClientId client = clients[slot].id;
+  drop_client(slot, out);
+  // Its tokens may belong to another client before its socket is gone.
+  out.add(action::AttachClient{client, 0, "", 0});
+  out.add(action::Close{client, status, reason, why});
 }
 
 /// The ids point into the topic's own table: an input that publishes must not change who is
 /// subscribed.
 void Hub::State::emit_publish(TopicId topic, Bytes text, Actions& out) {
   const std::vector<u32>& subscribers = topics.subscribers(topic);
-  out.add(action::Send{std::span<const u32>(subscribers.data(), subscribers.size()), text});
+  out.add(action::Send{std::span<const u32>(subscribers.data(), subscribers.size()), text,
+                       ErrorCode::ok});
 }
 
-void Hub::State::emit_to(ClientId client, Bytes text, Actions& out) {
+void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code) {
   u32* ids = out.text().words(1);
   *ids = client;
-  out.add(action::Send{std::span<const u32>(ids, 1), text});
+  out.add(action::Send{std::span<const u32>(ids, 1), text, code});
 }
 
 void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes params,
-                            Bytes message, Actions& out) {
+                            Bytes message, ErrorCode code, Actions& out) {
   TextArena& text = out.text();
   text.append("{ \"type\": \"error\", \"error\": { \"channel\": ")
       .append(channel)
@@ -79,11 +90,11 @@ void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes p
       .append(params);
   text.append(", \"fault\": \"").append(name_of(blame)).append("\", \"message\": ");
   ion::append_string(text, message);
-  emit_to(client, text.append(" } }").finish(), out);
+  emit_to(client, text.append(" } }").finish(), out, code);
 }
 
 void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
-                              Actions& out) {
+                              ErrorCode code, Actions& out) {
   TextArena& text = out.text();
   if (scope.channel) {
     ion::append_string(text, *scope.channel);
@@ -96,19 +107,19 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
   append_params(text, scope);
   Bytes params = text.finish();
   if (params.size() > echoed_bytes_max) params = "{}";
-  emit_error(clients[slot].id, blame, channel, params, message, out);
+  emit_error(clients[slot].id, blame, channel, params, message, code, out);
 }
 
-void Hub::State::emit_respond(RequestId request, u32 status, Bytes body, Actions& out) {
-  out.add(action::Respond{request, status, 0, "text/plain; charset=utf-8", "", body});
+void Hub::State::emit_respond(RequestId request, u32 status, ErrorCode code, Bytes body,
+                              Actions& out, Bytes header) {
+  out.add(action::Respond{request, status, 0, "text/plain; charset=utf-8", header, body, code});
 }
 
 /// One answer with one delay, wherever a secret is required or presented.
-void Hub::State::emit_unauthorized(RequestId request, Actions& out) {
-  constexpr Bytes body =
-      "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret";
-  out.add(action::Respond{request, 401, config.auth_failure_delay_ms, "text/plain; charset=utf-8",
-                          "WWW-Authenticate: Bearer", body});
+void Hub::State::emit_unauthorized(RequestId request, const Refusal& refusal, Actions& out) {
+  out.add(action::Respond{request, refusal.status, config.auth_failure_delay_ms,
+                          "text/plain; charset=utf-8", refusal.header, refusal.text,
+                          refusal.code});
 }
 
 }  // namespace sidekick

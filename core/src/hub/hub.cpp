@@ -12,6 +12,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   State& state = *state_;
   out.clear();
   if (now > state.now) state.now = now;
+  if (input.tag == InputTag::begin) return state.forwards.begin(input.begin.epoch & number_max);
   if (input.tag == InputTag::restore_token) return state.on_restore_token(input.restore_token, out);
   if (input.tag == InputTag::restore_client)
     return state.on_restore_client(input.restore_client, out);
@@ -45,6 +46,12 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::shutting_down:
       state.is_shutting_down = true;
       break;
+    case InputTag::not_stored:
+      state.on_not_stored(input.not_stored, out);
+      break;
+    case InputTag::restored:
+      break;  // done above
+    case InputTag::begin:
     case InputTag::restore_token:
     case InputTag::restore_client:
       trap();  // handled above
@@ -67,7 +74,7 @@ void Hub::State::expire_due(Actions& out) {
     const Deadlines::Entry due = deadlines.soonest();
     switch (due.due) {
       case Due::token_expiry:
-        emit_erase_token(tokens[due.owner].key(), out);
+        emit_erase_token(tokens[due.owner].key(), false, out);
         forget_token(due.owner);
         break;
       case Due::forward_timeout:
@@ -90,8 +97,9 @@ void Hub::State::arm_timer(Actions& out) {
 
 void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
   if (clients.count() >= config.clients_max) {
-    out.add(
-        action::Close{in.client, 1013, "connection limit reached (clients_max); try again later"});
+    // Only where sockets were admitted before others had opened.
+    out.add(action::Close{in.client, 1013, "connection limit reached (clients_max); try again later",
+                          ErrorCode::full});
     return;
   }
   Client& client = clients[clients.open(in.client)];
@@ -107,12 +115,8 @@ void Hub::State::on_client_closed(const input::ClientClosed& in, Actions& out) {
 void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none || in.buffered_bytes <= config.client_buffer_bytes_max) return;
-  drop_client(slot, out);
-  out.add(action::AttachClient{
-      in.client, 0, ""});  // its tokens may belong to another client before its socket is gone
-  out.add(action::Close{
-      in.client, 1013,
-      "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)"});
+  emit_close(slot, 1013, ErrorCode::slow,
+             "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)", out);
 }
 
 /// Only the tokens of a closed client remain, free for the time in which it may come back.
@@ -124,7 +128,7 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
         topics.release_if_idle(tokens[id].topic_id);
     }
     if (config.token_resume_ms == 0) {
-      emit_erase_token(tokens[id].key(), out);
+      emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {
       tokens.release(id, now + config.token_resume_ms);

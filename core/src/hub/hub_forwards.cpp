@@ -6,10 +6,11 @@ namespace sidekick {
 
 namespace {
 
-/// The npm server's answer when a channel's handler rejects a message: { fault, message }.
+/// What a sender is told: the app server's { fault, message }, or our own text.
 struct ServerError {
   Blame blame = Blame::server;
   std::string message;
+  ErrorCode code = ErrorCode::app;
 };
 
 bool decode_server_error(Bytes body, u32 depth_max, ServerError& out) {
@@ -50,39 +51,61 @@ bool is_success(u32 status) { return status >= 200 && status < 300; }
 
 void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   const Forwards::Flight flight = forwards.finish(in.forward);
-  if (flight.id == 0) return;  // already timed out
-  const Sender sender = flight.forward.sender;
-  if (!is_success(in.status) && clients.is_open(sender.slot, sender.serial)) {
-    ServerError error;
-    if (in.status == 0) {
-      error.message =
-          "the app server could not be reached or closed the connection; the message may not have "
-          "been processed";
-    } else if (in.body.size() > config.forward_answer_bytes_max ||
-               !decode_server_error(in.body, config.depth_max, error)) {
-      error = {};
-      append_form(error.message, "the app server answered %; expected 2xx or { fault, message }",
-                  in.status);
-    }
-    emit_error(clients[sender.slot].id, error.blame, flight.forward.channel(),
-               flight.forward.params(), error.message, out);
-  }
+  if (flight.id == 0) return;  // given up, or of an earlier hub
+  if (in.outcome != static_cast<u32>(Outcome::answered) || !is_success(in.status))
+    tell_sender(flight.forward, in, out);
   end_flight(flight, out);
 }
 
 void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   const Forwards::Flight flight = forwards.finish_slot(flight_slot);
-  const Sender sender = flight.forward.sender;
-  if (clients.is_open(sender.slot, sender.serial)) {
-    std::string text;
-    append_form(text,
-                "the app server did not answer within % ms (forward_timeout_ms); the message may "
-                "not have been processed",
-                config.forward_timeout_ms);
-    emit_error(clients[sender.slot].id, Blame::server, flight.forward.channel(),
-               flight.forward.params(), text, out);
-  }
+  input::ForwardDone in;
+  in.outcome = static_cast<u32>(Outcome::timed_out);
+  tell_sender(flight.forward, in, out);
+  out.add(action::CancelForward{flight.id});
   end_flight(flight, out);
+}
+
+/// The message was not processed, or may not have been.
+void Hub::State::tell_sender(const Forward& forward, const input::ForwardDone& in, Actions& out) {
+  const Sender sender = forward.sender;
+  if (!clients.is_open(sender.slot, sender.serial)) return;
+  ServerError error;
+  switch (static_cast<Outcome>(in.outcome)) {
+    case Outcome::answered:
+      if (in.body.size() <= config.forward_answer_bytes_max &&
+          decode_server_error(in.body, config.depth_max, error))
+        break;
+      error = {};
+      error.code = ErrorCode::app_status;
+      append_form(error.message, "the app server answered %; expected 2xx or { fault, message }",
+                  in.status);
+      break;
+    case Outcome::unreachable:
+      error.code = ErrorCode::app_unreachable;
+      error.message = "the app server could not be reached; the message was not processed";
+      break;
+    case Outcome::no_app_server:
+      error.code = ErrorCode::app_unreachable;
+      error.message =
+          "no app server is configured for this Sidekick; the message was not processed";
+      break;
+    case Outcome::timed_out:
+      error.code = ErrorCode::app_timeout;
+      append_form(error.message,
+                  "the app server did not answer within % ms (forward_timeout_ms); the message may "
+                  "have been processed",
+                  config.forward_timeout_ms);
+      break;
+    case Outcome::broken_off:
+    default:
+      error.code = ErrorCode::app_broken;
+      error.message =
+          "the app server closed the connection without an answer; the message may have been "
+          "processed";
+  }
+  emit_error(clients[sender.slot].id, error.blame, forward.channel(), forward.params(),
+             error.message, error.code, out);
 }
 
 /// Starts the next message of the lane, or closes the lane.

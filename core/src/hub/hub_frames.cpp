@@ -40,19 +40,31 @@ Bytes encode_resources_reply(TextArena& out, const char* type,
 void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none) return;  // the hub has closed it; this frame was already on its way
-  if (!take_frame_credit(clients[slot])) {
-    return emit_refusal(slot, Blame::client, {},
-                        "message rate limit exceeded (frames_per_second); send more slowly", out);
+  const bool has_credit = take_frame_credit(clients[slot]);
+  const bool fits = in.bytes.size() <= config.frame_bytes_max;
+  const std::string* wrong = has_credit && fits ? &decoder.decode_frame(in.bytes) : nullptr;
+  const Message& message = decoder.message();
+  if (wrong != nullptr && wrong->empty()) return on_message(slot, message, out);
+  // Whatever else is wrong with it: RFC 6455, section 8.1. What was decoded without an error is
+  // UTF-8.
+  if (in.is_text != 0 && !ion::is_utf8(in.bytes)) {
+    return emit_close(slot, 1007, ErrorCode::utf8, "a text message must be UTF-8", out);
   }
-  if (in.bytes.size() > config.frame_bytes_max) {
+  if (!has_credit) {
+    return emit_refusal(slot, Blame::client, {},
+                        "message rate limit exceeded (frames_per_second); send more slowly",
+                        ErrorCode::rate, out);
+  }
+  if (!fits) {
     std::string text;
     append_form(text, "message has % bytes; the limit is % (frame_bytes_max)", in.bytes.size(),
                 config.frame_bytes_max);
-    return emit_refusal(slot, Blame::client, {}, text, out);
+    return emit_refusal(slot, Blame::client, {}, text, ErrorCode::size, out);
   }
-  const std::string& wrong = decoder.decode_frame(in.bytes);
-  const Message& message = decoder.message();
-  if (!wrong.empty()) return emit_refusal(slot, Blame::client, message.scope, wrong, out);
+  emit_refusal(slot, Blame::client, message.scope, *wrong, decoder.code(), out);
+}
+
+void Hub::State::on_message(ClientSlot slot, const Message& message, Actions& out) {
   switch (message.type) {
     case MessageType::subscribe:
       return on_subscribe(slot, message, out);
@@ -65,18 +77,19 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
     case MessageType::unlisten:
       return on_unlisten(slot, message, out);
     case MessageType::ping:
-      return emit_to(in.client, R"({"type":"pong"})", out);
+      return emit_to(clients[slot].id, R"({"type":"pong"})", out);
   }
 }
 
 void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   const Token& token = tokens[id];
   if (token.state() == TokenState::free &&
       clients[slot].tokens.size() >= config.tokens_per_client_max) {
     return refuse(slot, Blame::client,
-                  "token limit of this connection reached (tokens_per_client_max)", out);
+                  "token limit of this connection reached (tokens_per_client_max)",
+                  ErrorCode::client_full, out);
   }
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
@@ -93,9 +106,9 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
-  emit_erase_token(tokens[id].key(), out);
+  emit_erase_token(tokens[id].key(), true, out);
   if (tokens[id].state() != TokenState::free) {
     leave_channel(id, slot);
     std::erase(clients[slot].tokens, id);
@@ -107,22 +120,23 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
 
 void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, out);
+  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   Token& token = tokens[id];
   name_channel_topic(topic_name, message.scope);
   if (topic_name != token.topic()) {
     return refuse(slot, Blame::client, "the token was issued for another channel or other params",
-                  out);
+                  ErrorCode::scope, out);
   }
   if (token.state() == TokenState::free &&
       clients[slot].tokens.size() >= config.tokens_per_client_max) {
     return refuse(slot, Blame::client,
-                  "token limit of this connection reached (tokens_per_client_max)", out);
+                  "token limit of this connection reached (tokens_per_client_max)",
+                  ErrorCode::client_full, out);
   }
 
   if (is_shutting_down) {
     return refuse(slot, Blame::sidekick, "Sidekick is shutting down; the message was not forwarded",
-                  out);
+                  ErrorCode::stopping, out);
   }
 
   Forward forward;
@@ -146,6 +160,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   const bool has_lane = token.lane != none;
   const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
   const char* refusal = nullptr;
+  ErrorCode code = ErrorCode::queue;
   if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
     refusal =
         "message queue of this token is full (forwards_waiting_max); the message was not forwarded";
@@ -158,8 +173,9 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
     refusal =
         "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
         "forwarded";
+    code = ErrorCode::full;
   }
-  if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, out);
+  if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, code, out);
 
   if (token.state() == TokenState::free) {
     hold_token(id, slot);
@@ -197,6 +213,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
 
   const char* refusal = nullptr;
   Blame blame = Blame::client;
+  ErrorCode code = ErrorCode::client_full;
   if (client.resources.size() + listened.size() > config.topics_per_client_max) {
     refusal = "number of resources exceeds the limit of this connection (topics_per_client_max)";
   } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
@@ -204,10 +221,11 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
     refusal = "resource store is full (topic_store_bytes_max); try again later";
     blame = Blame::sidekick;
+    code = ErrorCode::full;
   }
   if (refusal != nullptr) {
     for (const TopicId topic : listened) topics.release_if_idle(topic);
-    return refuse(slot, blame, refusal, out);
+    return refuse(slot, blame, refusal, code, out);
   }
 
   for (const TopicId topic : listened) {
@@ -248,8 +266,9 @@ void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) 
 }
 
 /// Rejects the message just decoded.
-void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, Actions& out) {
-  emit_refusal(slot, blame, decoder.message().scope, text, out);
+void Hub::State::refuse(ClientSlot slot, Blame blame, const char* text, ErrorCode code,
+                        Actions& out) {
+  emit_refusal(slot, blame, decoder.message().scope, text, code, out);
 }
 
 /// A token bucket in integers: frames_per_second * elapsed ms is in thousandths of a frame.

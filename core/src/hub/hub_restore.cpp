@@ -1,6 +1,7 @@
-// After a restart or a wake the host passes all stored records back, tokens first, then clients.
-// The first other input ends the restore. Then a token whose client did not come back (a reset
-// closes sockets without a close event) is free again for the resume window.
+// Storage: after a restart or a wake the host passes all stored records back, tokens first, then
+// clients, then `restored` (in traces of format 1: any other input). Then a token whose client did
+// not come back (a reset closes sockets without a close event) is free again for the resume window.
+// And what happens if a record could not be stored.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -12,7 +13,7 @@ void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
   const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) &&
                        decode_token_record(in.record, out.text(), record);
   if (!is_ours)
-    return emit_erase_token(in.key, out);  // damaged: the client has to request another token
+    return emit_erase_token(in.key, false, out);  // damaged: the client has to request another token
   if (tokens.find(in.key) != none) return;
   name_channel_topic(topic_name, record.scope);
   const TokenId id =
@@ -71,7 +72,7 @@ void Hub::State::settle_restored(Actions& out) {
     tokens[id].restored_as = TokenState::free;
     if (tokens[id].state() != TokenState::free) continue;
     if (config.token_resume_ms == 0) {
-      emit_erase_token(tokens[id].key(), out);
+      emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {
       tokens.renew(id, now + config.token_resume_ms);
@@ -79,6 +80,27 @@ void Hub::State::settle_restored(Actions& out) {
     }
   }
   unclaimed.clear();
+}
+
+/// Nothing that was not stored may be confirmed: the hub forgets it, too, and its sender is told.
+void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
+  const TokenId token = in.key.empty() ? none : tokens.find(in.key);
+  if (token != none) {
+    if (tokens[token].state() != TokenState::free) {
+      const ClientSlot holder = tokens[token].holder();
+      leave_channel(token, holder);
+      std::erase(clients[holder].tokens, token);
+    }
+    forget_token(token);
+  }
+  if (in.request != 0) {
+    emit_respond(in.request, 503, ErrorCode::storage,
+                 "Service Unavailable: storage failed; see the log of the Sidekick", out);
+  }
+  const ClientSlot slot = clients.find(in.client);
+  if (slot != none) {
+    emit_close(slot, 1011, ErrorCode::storage, "internal error: storage failed", out);
+  }
 }
 
 }  // namespace sidekick

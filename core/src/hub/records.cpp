@@ -114,8 +114,11 @@ bool decode_client_line(Bytes line, TextArena& scratch, ClientLine& out) {
   while (reader.next_member(key)) {
     u8 change = 0;
     while (change < std::size(change_names) && change_names[change] != key.raw) ++change;
-    if (change == std::size(change_names) || !read_strings(reader, scratch, out.names[change]))
-      return false;
+    ion::Slice unknown;
+    const bool is_read = change < std::size(change_names)
+                             ? read_strings(reader, scratch, out.names[change])
+                             : reader.read(unknown);  // of a later version
+    if (!is_read) return false;
   }
   return reader.finish();
 }

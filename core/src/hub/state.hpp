@@ -3,6 +3,7 @@
 //   emit_  adds an action
 #pragma once
 
+#include "hub/admission.hpp"
 #include "hub/records.hpp"
 #include "sidekick/hub.hpp"
 #include "tables/clients.hpp"
@@ -51,12 +52,13 @@ struct Hub::State {
 
   // hub_frames.cpp: messages from clients
   void on_client_frame(const input::ClientFrame& in, Actions& out);
+  void on_message(ClientSlot slot, const Message& message, Actions& out);
   void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_send(ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
   void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
-  void refuse(ClientSlot slot, Blame blame, const char* text, Actions& out);
+  void refuse(ClientSlot slot, Blame blame, const char* text, ErrorCode code, Actions& out);
   bool take_frame_credit(Client& client);
   bool may_use(TokenId id, ClientSlot slot);
   void hold_token(TokenId id, ClientSlot slot);
@@ -67,6 +69,7 @@ struct Hub::State {
   // hub_forwards.cpp: forwards and their answers
   void on_forward_done(const input::ForwardDone& in, Actions& out);
   void on_forward_timeout(u32 flight, Actions& out);
+  void tell_sender(const Forward& forward, const input::ForwardDone& in, Actions& out);
   void end_flight(const Forwards::Flight& flight, Actions& out);
   u32 in_flight_max() const {
     return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1;
@@ -79,12 +82,19 @@ struct Hub::State {
   void on_resources(const input::HttpRequest& in, Actions& out);
   void on_channel_message(const input::HttpRequest& in, Actions& out);
   void on_health(const input::HttpRequest& in, Actions& out);
+
+  // admission.cpp: what may be asked for, before a body is read
+  Verdict admit(const input::HttpRequest& in) const;
+  Refusal refusal_of(const input::HttpRequest& in) const;
+  Refusal socket_refusal_of(const input::HttpRequest& in) const;
   bool is_authorized(Bytes authorization) const;
+  bool is_origin_allowed(Bytes origin) const;
 
   // hub_restore.cpp: after a restart or wake
   void on_restore_token(const input::RestoreToken& in, Actions& out);
   void on_restore_client(const input::RestoreClient& in, Actions& out);
   void settle_restored(Actions& out);
+  void on_not_stored(const input::NotStored& in, Actions& out);
 
   // state_hash.cpp
   u64 hash() const;
@@ -92,16 +102,19 @@ struct Hub::State {
   // emit.cpp
   void emit_put_token(TokenId id, Actions& out);
   void emit_touch_token(TokenId id, Actions& out);
-  void emit_erase_token(Bytes key, Actions& out);
+  void emit_erase_token(Bytes key, bool is_told, Actions& out);
   void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
                    Actions& out);
   void emit_publish(TopicId topic, Bytes text, Actions& out);
-  void emit_to(ClientId client, Bytes text, Actions& out);
+  void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message,
-                  Actions& out);
-  void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, Actions& out);
-  void emit_respond(RequestId request, u32 status, Bytes body, Actions& out);
-  void emit_unauthorized(RequestId request, Actions& out);
+                  ErrorCode code, Actions& out);
+  void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
+                    ErrorCode code, Actions& out);
+  void emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes reason, Actions& out);
+  void emit_respond(RequestId request, u32 status, ErrorCode code, Bytes body, Actions& out,
+                    Bytes header = "");
+  void emit_unauthorized(RequestId request, const Refusal& refusal, Actions& out);
 };
 
 }  // namespace sidekick

@@ -21,14 +21,14 @@ Forward Forwards::take_waiting(u32 lane) {
   return forward;
 }
 
+void Forwards::begin(u64 epoch) { last_id_ = epoch; }
+
 ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   const u32 slot = flights_.add();
   Flight& flight = flights_[slot];
-  do {
-    flight.id = ++last_id_;  // wraps after four billion forwards: skip 0 and ids in flight
-  } while (flight.id == 0 || index_.find(hash(flight.id), [&](u32 other) {
-    return flights_[other].id == flight.id;
-  }) != none);
+  // Wraps after 2^53: never 0, and no id that is still in flight comes up again by then.
+  last_id_ = last_id_ < number_max ? last_id_ + 1 : 1;
+  flight.id = last_id_;
   count(lane, forward);
   flight.forward = std::move(forward);
   flight.lane = lane;

@@ -60,8 +60,10 @@ class Forwards {
   /// Puts a message in flight until `timeout_at`.
   ForwardId start(u32 lane, Forward forward, Millis timeout_at);
 
-  /// Ends a flight and returns it. `id` is 0 if there is no such flight (any more). Ids start over
-  /// with each hub, so a host must not pass a new hub the answers to forwards of an old one.
+  /// Ids start from the epoch of the hub: see ForwardId.
+  void begin(u64 epoch);
+
+  /// Ends a flight and returns it. `id` is 0 if there is no such flight (any more).
   Flight finish(ForwardId id);
   Flight finish_slot(u32 slot);
 
@@ -88,7 +90,7 @@ class Forwards {
   Pool<Lane> lanes_;
   Pool<Flight> flights_;
   HashIndex index_;
-  ForwardId last_id_ = 0;
+  ForwardId last_id_ = 0;  // the next id is higher; both parts are described at ForwardId
   u64 started_ = 0;  // total count; unlike ids it never wraps, so it breaks ties between deadlines
   u64 store_bytes_ = 0;
 };

@@ -10,9 +10,9 @@ namespace sidekick::trace {
 
 class CoreHub final : public ReplayedHub {
  public:
-  void open(const std::string&, const Config& config) override {
+  void open(const std::string&, const Config& config, u32 format) override {
     hub_ = std::make_unique<Hub>(config);
-    recording_ = {};
+    recording_ = Recording(format);
   }
 
   void append_lines(std::string& out, Millis now, const Input& input) override {

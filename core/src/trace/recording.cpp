@@ -44,8 +44,15 @@ void append_hex(std::string& out, u64 number) {
 
 /// Writes every field of border.def by its name and kind, and the end of the line. `hub` decides
 /// what must not be written.
-void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub) {
+void append_fields(std::string& out, const Shape& shape, const char* fields, const Hub* hub,
+                   u32 format) {
   for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
+    if (field->since > format) continue;
+    if (field->kind == FieldKind::code) {
+      const ErrorCode code = field_at<ErrorCode>(fields, *field);
+      if (code != ErrorCode::ok) append_form(out, ",\"%\":\"%\"", field->name, name_of(code));
+      continue;
+    }
     if (field->name == "authorization") {
       const Bytes authorization = field_at<Bytes>(fields, *field);
       out += ",\"authorized\":";
@@ -66,6 +73,7 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
       case FieldKind::ids:
         append_ids(out, field_at<std::span<const u32>>(fields, *field));
         break;
+      case FieldKind::code:
       case FieldKind::end:
         trap();
     }
@@ -75,8 +83,8 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
 
 }  // namespace
 
-void append_header(std::string& out, const Config& config) {
-  append_form(out, "{\"trace\":%,\"core\":\"%\",\"hash_seed\":\"", format_version, core_version);
+void append_header(std::string& out, const Config& config, u32 format) {
+  append_form(out, "{\"trace\":%,\"core\":\"%\",\"hash_seed\":\"", format, core_version);
   append_hex(out, config.hash_seed);
   out += "\",\"config\":";
   const char* separator = "{";
@@ -84,26 +92,37 @@ void append_header(std::string& out, const Config& config) {
     append_form(out, "%\"%\":%", separator, limit.name, config.*limit.value);
     separator = ",";
   }
+  if (!config.allowed_origins.empty()) {
+    out += ",\"allowed_origins\":";
+    separator = "[";
+    for (const std::string& origin : config.allowed_origins) {
+      out += separator;
+      ion::append_string(out, origin);
+      separator = ",";
+    }
+    out += ']';
+  }
   out += "}}";
 }
 
-void append_input(std::string& out, const Hub& hub, Millis now, const Input& input) {
+void append_input(std::string& out, const Hub& hub, Millis now, const Input& input, u32 format) {
   const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
   append_form(out, "{\"in\":\"%\",\"now\":%", shape.name, now);
-  append_fields(out, shape, fields_of(input), &hub);
+  append_fields(out, shape, fields_of(input), &hub, format);
 }
 
-void append_action(std::string& out, const Action& action) {
+void append_action(std::string& out, const Action& action, u32 format) {
   const Shape& shape = *find_action_shape(static_cast<u32>(action.tag));
+  if (shape.since > format) return;
   append_form(out, "{\"out\":\"%\"", shape.name);
-  append_fields(out, shape, fields_of(action), nullptr);
+  append_fields(out, shape, fields_of(action), nullptr, format);
 }
 
 void Recording::append(std::string& out, const Hub& hub, Millis now, const Input& input,
                        const Actions& actions) {
   const std::size_t before = out.size();
-  append_input(out, hub, now, input);
-  for (const Action& action : actions) append_action(out, action);
+  append_input(out, hub, now, input, format_);
+  for (const Action& action : actions) append_action(out, action, format_);
   lines_ = hash_bytes(lines_, Bytes(out).substr(before));
   ++inputs_;
 }

@@ -27,7 +27,7 @@ class Replay {
             onlooker_.on_cut(line() - 1, due_.size());
           due_.clear();
           onlooker_.on_header(line());
-          hub_.open(reader_.config_text(), reader_.config());
+          hub_.open(reader_.config_text(), reader_.config(), reader_.format());
           if (!hub_.wrong().empty()) {
             return broken(compose({"the module rejects this configuration: ", hub_.wrong()}));
           }
@@ -111,7 +111,7 @@ class Replay {
 
 Input health_request() {
   static const std::string bearer = compose({"Bearer ", replay_secret});
-  return input::HttpRequest{0, 0, "GET", "/health", bearer, ""};
+  return input::HttpRequest{0, 0, "GET", "/health", bearer, "", ""};
 }
 
 ReplayResult replay(std::istream& stream, ReplayedHub& hub, Onlooker& onlooker) {

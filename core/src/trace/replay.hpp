@@ -14,8 +14,8 @@ class ReplayedHub {
   virtual ~ReplayedHub() = default;
 
   /// Becomes a fresh hub. config_text: for decode_config or sidekick_create; `config`: the same,
-  /// decoded.
-  virtual void open(const std::string& config_text, const Config& config) = 0;
+  /// decoded; `format`: of the lines to record.
+  virtual void open(const std::string& config_text, const Config& config, u32 format) = 0;
 
   /// Empty, or the reason there is no hub: the module rejected the configuration, or trapped.
   virtual std::string wrong() const { return ""; }

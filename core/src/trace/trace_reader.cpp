@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sidekick/text.hpp"
+#include "sidekick/trace.hpp"
 #include "trace/printable.hpp"
 #include "trace/trace_line.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t byte_fields_max = 8;
-constexpr Bytes first_line = "the first line of a trace, {\"trace\":1,...}";
+constexpr Bytes first_line = "the first line of a trace, {\"trace\":2,...}";
 
 bool decode_base64(Bytes text, std::string& out) {
   constexpr Bytes digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -101,7 +102,9 @@ Reader::Step Reader::fail(Bytes expected) {
 }
 
 Reader::Step Reader::read_header(const Document& document) {
-  if (*document.find("trace") != 1) return fail("trace format 1");
+  const json& format = *document.find("trace");
+  if (format != 1 && format != format_version) return fail("trace format 1 or 2");
+  format_ = format.get<u32>();
   const json* settings = document.find("config");
   const json* seed = document.find("hash_seed");
   if (settings == nullptr || !settings->is_object() || seed == nullptr)
@@ -122,6 +125,8 @@ Reader::Step Reader::read_input(const Document& document) {
   fields_.clear();
   fields_.reserve(byte_fields_max);  // input_ points into it
   const json& type = *document.find("in");
+#define SIDEKICK_NEW_U32(name) &&(format_ < 2 || read_number(document, #name, it.name))
+#define SIDEKICK_NEW_BYTES(name) &&(format_ < 2 || read_bytes(document, #name, it.name))
 #define SIDEKICK_U32(name) &&read_number(document, #name, it.name)
 #define SIDEKICK_U64(name) &&read_number(document, #name, it.name)
 #define SIDEKICK_BYTES(name) &&read_bytes(document, #name, it.name)
@@ -130,10 +135,18 @@ Reader::Step Reader::read_input(const Document& document) {
     [[maybe_unused]] input::Type it;                                    \
     if (!(true fields)) return fail("the fields of a " #name " input"); \
     input_.emplace(it);                                                 \
+    complete_format_1();                                                \
     return Step::input;                                                 \
   }
 #include "sidekick/border.def"
   return fail("the name of an input");
+}
+
+/// Format 1 had no outcome, and status 0 for every forward without an answer.
+void Reader::complete_format_1() {
+  if (format_ > 1 || input_->tag != InputTag::forward_done) return;
+  if (input_->forward_done.status == 0)
+    input_->forward_done.outcome = static_cast<u32>(Outcome::broken_off);
 }
 
 template <class Number>

@@ -35,6 +35,8 @@ class Reader {
   const std::string& line() const { return line_; }
   u64 line_number() const { return line_number_; }
 
+  /// Of the recording: 1 or 2.
+  u32 format() const { return format_; }
   const Config& config() const { return config_; }
   const std::string& config_text() const {
     return config_text_;
@@ -57,6 +59,7 @@ class Reader {
   Step fail(Bytes expected);
   Step read_header(const Document& document);
   Step read_input(const Document& document);
+  void complete_format_1();
   template <class Number>
   bool read_number(const Document& document, Bytes name, Number& number);
   bool read_bytes(const Document& document, Bytes name, Bytes& bytes);
@@ -65,6 +68,7 @@ class Reader {
   std::string line_;
   u64 line_number_ = 0;
   bool has_header_ = false;
+  u32 format_ = 0;
   bool is_cut_ = false;
   bool follows_cut_ = false;
   Config config_;

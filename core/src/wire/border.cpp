@@ -4,9 +4,11 @@ namespace sidekick {
 
 namespace {
 
-#define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name)},
-#define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name)},
-#define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name)},
+#define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 1},
+#define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name), 1},
+#define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 1},
+#define SIDEKICK_NEW_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 2},
+#define SIDEKICK_NEW_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 2},
 #define SIDEKICK_INPUT(Type, name, number, fields)    \
   struct Type##Shape {                                \
     using It = input::Type;                           \
@@ -14,10 +16,13 @@ namespace {
   };
 #include "sidekick/border.def"
 
-#define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name)},
-#define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name)},
-#define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name)},
-#define SIDEKICK_IDS(name) Field{#name, FieldKind::ids, offsetof(It, name)},
+#define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 1},
+#define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name), 1},
+#define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 1},
+#define SIDEKICK_IDS(name) Field{#name, FieldKind::ids, offsetof(It, name), 1},
+#define SIDEKICK_CODE(name) Field{#name, FieldKind::code, offsetof(It, name), 2},
+#define SIDEKICK_NEW_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 2},
+#define SIDEKICK_NEW_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 2},
 #define SIDEKICK_ACTION(Type, name, number, fields)   \
   struct Type##Shape {                                \
     using It = action::Type;                          \
@@ -26,14 +31,24 @@ namespace {
 #include "sidekick/border.def"
 
 constexpr Shape input_shapes[] = {
-#define SIDEKICK_INPUT(Type, name, number, fields) {number, #name, Type##Shape::list},
+#define SIDEKICK_INPUT(Type, name, number, fields) {number, #name, Type##Shape::list, 1},
+#define SIDEKICK_NEW_INPUT(Type, name, number, fields) {number, #name, Type##Shape::list, 2},
 #include "sidekick/border.def"
 };
 
 constexpr Shape action_shapes[] = {
-#define SIDEKICK_ACTION(Type, name, number, fields) {number, #name, Type##Shape::list},
+#define SIDEKICK_ACTION(Type, name, number, fields) {number, #name, Type##Shape::list, 1},
+#define SIDEKICK_NEW_ACTION(Type, name, number, fields) {number, #name, Type##Shape::list, 2},
 #include "sidekick/border.def"
 };
+
+constexpr Bytes error_names[] = {
+#define SIDEKICK_ERROR(name, number, meaning) #name,
+#include "sidekick/errors.def"
+};
+// An index into error_names.
+#define SIDEKICK_ERROR(name, number, meaning) static_assert(error_names[number] == #name);
+#include "sidekick/errors.def"
 
 const Shape* find(std::span<const Shape> shapes, u32 tag) {
   for (const Shape& shape : shapes) {
@@ -46,5 +61,6 @@ const Shape* find(std::span<const Shape> shapes, u32 tag) {
 
 const Shape* find_input_shape(u32 tag) { return find(input_shapes, tag); }
 const Shape* find_action_shape(u32 tag) { return find(action_shapes, tag); }
+Bytes name_of(ErrorCode code) { return error_names[static_cast<u32>(code)]; }
 
 }  // namespace sidekick

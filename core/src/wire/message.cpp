@@ -145,7 +145,7 @@ bool MessageDecoder::read_members(Bytes text) {
   if (reader.peek(kind) && kind != ion::Kind::object) {
     ion::Slice value;
     reader.read(value);
-    refuse("expected an object, found % at byte %", ion::name_of(kind),
+    refuse(ErrorCode::shape, "expected an object, found % at byte %", ion::name_of(kind),
            text.find_first_not_of(" \t\r\n"));
   } else if (reader.enter_object()) {
     ion::Slice key;
@@ -157,12 +157,13 @@ bool MessageDecoder::read_members(Bytes text) {
       if (!reader.read(value)) break;
       if (field == field_count) continue;  // the npm client sends and accepts extra members
       if (members_[field].is_present)
-        refuse("duplicate member $ at byte %", name, offset_of(key.raw) - 1);
+        refuse(ErrorCode::shape, "duplicate member $ at byte %", name, offset_of(key.raw) - 1);
       members_[field] =
           Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
     }
   }
   if (!reader.finish()) {
+    code_ = reader.verdict().fault == ion::Fault::less_depth ? ErrorCode::size : ErrorCode::syntax;
     wrong_ = "not valid ION: ";
     wrong_ += ion::describe(reader.verdict(), text, config_.depth_max, "depth_max");
   }
@@ -179,7 +180,7 @@ bool MessageDecoder::read_type() {
     message_.type = static_cast<MessageType>(at);
     return true;
   }
-  return refuse(
+  return refuse(ErrorCode::shape, 
       "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found $ at "
       "byte %",
       name, members_[Field::type].offset);
@@ -190,13 +191,13 @@ bool MessageDecoder::read_token() {
   const Bytes name = decoded(members_[Field::token].value);
   message_.token = name;
   if (name.empty())
-    return refuse("\"token\" must not be empty, found \"\" at byte %",
+    return refuse(ErrorCode::shape, "\"token\" must not be empty, found \"\" at byte %",
                   members_[Field::token].offset);
   if (!ion::is_utf8(name))
-    return refuse("\"token\" must be valid Unicode, found a lone surrogate in the string at byte %",
+    return refuse(ErrorCode::shape, "\"token\" must be valid Unicode, found a lone surrogate in the string at byte %",
                   members_[Field::token].offset);
   if (name.size() <= config_.token_bytes_max) return true;
-  return refuse("\"token\" has % bytes; the limit is % (token_bytes_max)", name.size(),
+  return refuse(ErrorCode::shape, "\"token\" has % bytes; the limit is % (token_bytes_max)", name.size(),
                 config_.token_bytes_max);
 }
 
@@ -210,7 +211,7 @@ bool MessageDecoder::read_channel() {
   if (!require(Field::channel, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::channel].value);
   if (name.size() > config_.channel_bytes_max) {
-    return refuse("\"channel\" has % bytes; the limit is % (channel_bytes_max)", name.size(),
+    return refuse(ErrorCode::shape, "\"channel\" has % bytes; the limit is % (channel_bytes_max)", name.size(),
                   config_.channel_bytes_max);
   }
   message_.scope.channel = name;
@@ -238,23 +239,23 @@ bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) 
   const u32 offset = offset_of(key.raw) - 1;
   const Bytes name = decoded(key);
   if (value.kind != ion::Kind::string) {
-    return refuse("param $ must be a string, found % at byte %", name, ion::name_of(value.kind),
+    return refuse(ErrorCode::shape, "param $ must be a string, found % at byte %", name, ion::name_of(value.kind),
                   offset_of(value.raw));
   }
   if (known.size() == config_.params_max) {
-    return refuse("expected at most % params (params_max), found one more at byte %",
+    return refuse(ErrorCode::size, "expected at most % params (params_max), found one more at byte %",
                   config_.params_max, offset);
   }
   if (name.size() > config_.param_name_bytes_max) {
-    return refuse("param name has % bytes; the limit is % (param_name_bytes_max)", name.size(),
+    return refuse(ErrorCode::shape, "param name has % bytes; the limit is % (param_name_bytes_max)", name.size(),
                   config_.param_name_bytes_max);
   }
   for (const Scope::Param& other : known) {
-    if (other.name == name) return refuse("duplicate param $ at byte %", name, offset);
+    if (other.name == name) return refuse(ErrorCode::shape, "duplicate param $ at byte %", name, offset);
   }
   const Bytes text = decoded(value);
   if (text.size() > config_.param_value_bytes_max) {
-    return refuse("value of param $ has % bytes; the limit is % (param_value_bytes_max)", name,
+    return refuse(ErrorCode::shape, "value of param $ has % bytes; the limit is % (param_value_bytes_max)", name,
                   text.size(), config_.param_value_bytes_max);
   }
   known.push_back({name, text});
@@ -276,15 +277,15 @@ bool MessageDecoder::read_resources() {
 bool MessageDecoder::read_resource(const ion::Slice& value) {
   const u32 index = static_cast<u32>(message_.resources.size());
   if (index == config_.resources_per_message_max) {
-    return refuse("expected at most % resources (resources_per_message_max), found more", index);
+    return refuse(ErrorCode::size, "expected at most % resources (resources_per_message_max), found more", index);
   }
   if (value.kind != ion::Kind::string) {
-    return refuse("resources[%] must be a string, found % at byte %", index,
+    return refuse(ErrorCode::shape, "resources[%] must be a string, found % at byte %", index,
                   ion::name_of(value.kind), offset_of(value.raw));
   }
   const Bytes name = decoded(value);
   if (name.size() > config_.resource_bytes_max) {
-    return refuse("resources[%] has % bytes; the limit is % (resource_bytes_max)", index,
+    return refuse(ErrorCode::shape, "resources[%] has % bytes; the limit is % (resource_bytes_max)", index,
                   name.size(), config_.resource_bytes_max);
   }
   message_.resources.push_back(name);
@@ -294,9 +295,9 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
 bool MessageDecoder::require(Field field, ion::Kind kind) {
   const Member& member = members_[field];
   if (!member.is_present)
-    return refuse("missing member \"%\"; expected %", field_names[field], ion::name_of(kind));
+    return refuse(ErrorCode::shape, "missing member \"%\"; expected %", field_names[field], ion::name_of(kind));
   if (member.value.kind == kind) return true;
-  return refuse("\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind),
+  return refuse(ErrorCode::shape, "\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind),
                 ion::name_of(member.value.kind), member.offset);
 }
 

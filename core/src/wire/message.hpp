@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "sidekick/border.hpp"
 #include "sidekick/config.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
@@ -64,6 +65,9 @@ class MessageDecoder {
 
   const Message& message() const { return message_; }
 
+  /// The code of the error that the latest decode returned.
+  ErrorCode code() const { return code_; }
+
  private:
   enum Field : u8 { type, token, channel, params, data, context, resources, field_count };
   struct Member {
@@ -89,8 +93,10 @@ class MessageDecoder {
 
   /// Keeps the first error. Returns false, for the caller to return.
   template <class... Parts>
-  bool refuse(Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
-    if (wrong_.empty()) append_form(wrong_, form, parts...);
+  bool refuse(ErrorCode code, Form<std::type_identity_t<Parts>...> form, const Parts&... parts) {
+    if (!wrong_.empty()) return false;
+    code_ = code;
+    append_form(wrong_, form, parts...);
     return false;
   }
 
@@ -99,6 +105,7 @@ class MessageDecoder {
   Member members_[field_count];
   Message message_;
   std::string wrong_;  // the first error, or empty
+  ErrorCode code_ = ErrorCode::ok;
   TextArena scratch_;  // decoded strings that contained escapes
   std::string decoded_;
 };

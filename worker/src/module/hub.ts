@@ -1,19 +1,31 @@
 // Loads the Sidekick module and offers its hub to a host. Runs in Node, workerd and browsers, so it
 // uses no Node API. It translates and decides nothing: the protocol is the module's.
 
-import type { Action, Input, Limits } from "./border.generated.js";
-import { ABI_VERSION, decodeActions, encodeInput } from "./border.generated.js";
-import type { Bytes } from "./memory.js";
+import type { Action, HttpRequestInput, Input, Limits } from "./border.generated.js";
+import { ABI_VERSION, decodeActions, encodeInput, LIMITS } from "./border.generated.js";
 import { ActionReader, InputWriter } from "./memory.js";
 import type { WasmMemory, WasmModule } from "./wasm.js";
+
+/** What a host does with a request whose body was not read yet. */
+export interface Verdict {
+  /** See VerdictKind and border.def. */
+  readonly kind: number;
+  /** Of a `body`. */
+  readonly bodyBytesMax: number;
+  /** Of a `socket`: the subprotocol to answer with, or "". */
+  readonly protocol: string;
+}
+
+/** The format of new recordings. */
+export const TRACE_FORMAT = 2;
 
 /** The hub's interface for hosts. `Hub` implements it; tests may pass another implementation. */
 export interface HubLike {
   readonly limits: Limits;
-  describe(): Uint8Array;
+  describe(format?: number): Uint8Array;
   handle(now: number, input: Input): Action[];
-  bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number;
-  record(on: boolean): void;
+  admit(request: HttpRequestInput): Verdict;
+  record(on: boolean, format?: number): void;
   recorded(): Uint8Array;
   recordInput(now: number, input: Input): Uint8Array;
 }
@@ -39,10 +51,11 @@ interface Exports {
   sidekick_create(size: number): number;
   sidekick_error(): number;
   sidekick_destroy(hub: number): void;
-  sidekick_describe(hub: number): number;
+  sidekick_limits(hub: number): number;
+  sidekick_describe(hub: number, format: number): number;
   sidekick_handle(hub: number, size: number): number;
-  sidekick_body_bytes_max(hub: number, method: number, path: number, authorization: number): number;
-  sidekick_record(hub: number, on: number): void;
+  sidekick_admit(hub: number, size: number): number;
+  sidekick_record(hub: number, format: number): void;
   sidekick_recorded(hub: number): number;
   sidekick_record_input(hub: number, size: number): number;
   sidekick_hash(hub: number): number;
@@ -121,8 +134,9 @@ export class Hub implements HubLike {
     this.#reader = new ActionReader(this.#exports.memory);
     this.#hub = this.#call(() => this.#exports.sidekick_create(this.#writer.texts(config)[0]!));
     if (this.#hub === 0) throw new ConfigError(text(this.#text(this.#exports.sidekick_error())));
-    const described = JSON.parse(text(this.describe())) as { config: Limits };
-    this.limits = Object.freeze(described.config);
+    const words = this.#reader.at(this.#call(() => this.#exports.sidekick_limits(this.#hub)));
+    const limits = Object.keys(LIMITS).map((name) => [name, words.u32()]);
+    this.limits = Object.freeze(Object.fromEntries(limits) as Limits);
   }
 
   /**
@@ -143,26 +157,26 @@ export class Hub implements HubLike {
   }
 
   /**
-   * How many bytes of a request's body to read. Ask before reading any. 0: pass the request on
-   * without its body.
+   * What to do with a request. Ask before its body is read.
+   * @param request the input as it will be passed on, without its body; `body_bytes`: the declared
+   *   size, or 0
    */
-  bodyBytesMax(method: Bytes, path: Bytes, authorization: Bytes): number {
-    return this.#call(() => {
-      const sizes = this.#writer.texts(method, path, authorization);
-      return (
-        this.#exports.sidekick_body_bytes_max(this.#hub, sizes[0]!, sizes[1]!, sizes[2]!) >>> 0
-      );
-    });
+  admit(request: HttpRequestInput): Verdict {
+    const address = this.#call(() =>
+      this.#exports.sidekick_admit(this.#hub, encodeInput(this.#writer, 0, request)),
+    );
+    const words = this.#reader.at(address);
+    return { kind: words.u32(), bodyBytesMax: words.u32(), protocol: text(words.bytes()) };
   }
 
   /** The first line of this hub's trace, without its newline. A view. */
-  describe(): Uint8Array {
-    return this.#text(this.#call(() => this.#exports.sidekick_describe(this.#hub)));
+  describe(format = TRACE_FORMAT): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_describe(this.#hub, format)));
   }
 
   /** While on, recorded() returns the trace lines of the latest input. */
-  record(on: boolean): void {
-    this.#call(() => this.#exports.sidekick_record(this.#hub, on ? 1 : 0));
+  record(on: boolean, format = TRACE_FORMAT): void {
+    this.#call(() => this.#exports.sidekick_record(this.#hub, on ? format : 0));
   }
 
   /**

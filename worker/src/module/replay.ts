@@ -2,8 +2,8 @@
 // files: the caller passes the lines, so it runs wherever a module runs.
 
 import type { Input } from "./border.generated.js";
-import { INPUT_FIELDS } from "./border.generated.js";
-import { Hub, ModuleTrap, text } from "./hub.js";
+import { INPUT_FIELDS, Outcome } from "./border.generated.js";
+import { Hub, ModuleTrap, TRACE_FORMAT, text } from "./hub.js";
 import type { WasmModule } from "./wasm.js";
 
 /**
@@ -26,7 +26,7 @@ export interface Cut {
 }
 
 const SECRET = "replay";
-const FIRST_LINE = 'expected the first line of a trace, {"trace":1,...}';
+const FIRST_LINE = 'expected the first line of a trace, {"trace":2,...}';
 /** Far above the depth of any real line; JSON.stringify is recursive. */
 const LINE_DEPTH_MAX = 64;
 const NOTHING = new Uint8Array(0);
@@ -44,6 +44,7 @@ export class Replayer {
   #pending: string[] = [];
   #inputLine = 0; // of the latest input
   #hasTrapped = false; // at that line
+  #format = TRACE_FORMAT;
   readonly #cuts: Cut[] = [];
   /**
    * The previous line if it was not a trace line: acceptable only if another recording starts after
@@ -162,15 +163,16 @@ export class Replayer {
   }
 
   #open(header: Record<string, unknown>): void {
-    if (header["trace"] !== 1)
-      throw this.#error("expected trace format 1", JSON.stringify(header["trace"]));
+    if (header["trace"] !== 1 && header["trace"] !== TRACE_FORMAT)
+      throw this.#error("expected trace format 1 or 2", JSON.stringify(header["trace"]));
+    this.#format = header["trace"] as number;
     const config = {
       ...(header["config"] as object),
       hash_seed: header["hash_seed"],
       secrets: [SECRET],
     };
     this.#hub = Hub.create(this.#module, JSON.stringify(config));
-    this.#hub.record(true);
+    this.#hub.record(true, this.#format);
     this.#hasTrapped = false;
   }
 
@@ -180,8 +182,10 @@ export class Replayer {
     if (fields === undefined)
       throw this.#error("expected the name of an input", JSON.stringify(type));
     const input: Record<string, unknown> = { type };
-    for (const [name, kind] of fields) {
-      if (type === "http_request" && name === "authorization") {
+    for (const [name, kind, since] of fields) {
+      if (since > this.#format) {
+        input[name] = kind === "bytes" ? "" : 0;
+      } else if (type === "http_request" && name === "authorization") {
         const authorized = line["authorized"];
         input[name] =
           authorized === true ? `Bearer ${SECRET}` : authorized === false ? "Bearer another" : "";
@@ -189,6 +193,9 @@ export class Replayer {
         input[name] = kind === "bytes" ? this.#bytes(name, line[name]) : number(line[name]);
       }
     }
+    // Format 1 had no outcome, and status 0 for every forward without an answer.
+    if (this.#format === 1 && type === "forward_done" && input["status"] === 0)
+      input["outcome"] = Outcome.broken_off;
     return input as unknown as Input;
   }
 
