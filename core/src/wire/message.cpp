@@ -180,7 +180,8 @@ bool MessageDecoder::read_type() {
     message_.type = static_cast<MessageType>(at);
     return true;
   }
-  return refuse(ErrorCode::shape, 
+  return refuse(
+      ErrorCode::shape,
       "\"type\" must be one of subscribe, unsubscribe, send, listen, unlisten, ping; found $ at "
       "byte %",
       name, members_[Field::type].offset);
@@ -194,11 +195,12 @@ bool MessageDecoder::read_token() {
     return refuse(ErrorCode::shape, "\"token\" must not be empty, found \"\" at byte %",
                   members_[Field::token].offset);
   if (!ion::is_utf8(name))
-    return refuse(ErrorCode::shape, "\"token\" must be valid Unicode, found a lone surrogate in the string at byte %",
+    return refuse(ErrorCode::shape,
+                  "\"token\" must be valid Unicode, found a lone surrogate in the string at byte %",
                   members_[Field::token].offset);
   if (name.size() <= config_.token_bytes_max) return true;
-  return refuse(ErrorCode::shape, "\"token\" has % bytes; the limit is % (token_bytes_max)", name.size(),
-                config_.token_bytes_max);
+  return refuse(ErrorCode::size, "\"token\" has % bytes; the limit is % (token_bytes_max)",
+                name.size(), config_.token_bytes_max);
 }
 
 /// Reads channel and params as far as possible; an error in the channel is reported first.
@@ -211,8 +213,8 @@ bool MessageDecoder::read_channel() {
   if (!require(Field::channel, ion::Kind::string)) return false;
   const Bytes name = decoded(members_[Field::channel].value);
   if (name.size() > config_.channel_bytes_max) {
-    return refuse(ErrorCode::shape, "\"channel\" has % bytes; the limit is % (channel_bytes_max)", name.size(),
-                  config_.channel_bytes_max);
+    return refuse(ErrorCode::size, "\"channel\" has % bytes; the limit is % (channel_bytes_max)",
+                  name.size(), config_.channel_bytes_max);
   }
   message_.scope.channel = name;
   return true;
@@ -239,23 +241,26 @@ bool MessageDecoder::read_param(const ion::Slice& key, const ion::Slice& value) 
   const u32 offset = offset_of(key.raw) - 1;
   const Bytes name = decoded(key);
   if (value.kind != ion::Kind::string) {
-    return refuse(ErrorCode::shape, "param $ must be a string, found % at byte %", name, ion::name_of(value.kind),
-                  offset_of(value.raw));
+    return refuse(ErrorCode::shape, "param $ must be a string, found % at byte %", name,
+                  ion::name_of(value.kind), offset_of(value.raw));
   }
   if (known.size() == config_.params_max) {
-    return refuse(ErrorCode::size, "expected at most % params (params_max), found one more at byte %",
+    return refuse(ErrorCode::size,
+                  "expected at most % params (params_max), found one more at byte %",
                   config_.params_max, offset);
   }
   if (name.size() > config_.param_name_bytes_max) {
-    return refuse(ErrorCode::shape, "param name has % bytes; the limit is % (param_name_bytes_max)", name.size(),
-                  config_.param_name_bytes_max);
+    return refuse(ErrorCode::size, "param name has % bytes; the limit is % (param_name_bytes_max)",
+                  name.size(), config_.param_name_bytes_max);
   }
   for (const Scope::Param& other : known) {
-    if (other.name == name) return refuse(ErrorCode::shape, "duplicate param $ at byte %", name, offset);
+    if (other.name == name)
+      return refuse(ErrorCode::shape, "duplicate param $ at byte %", name, offset);
   }
   const Bytes text = decoded(value);
   if (text.size() > config_.param_value_bytes_max) {
-    return refuse(ErrorCode::shape, "value of param $ has % bytes; the limit is % (param_value_bytes_max)", name,
+    return refuse(ErrorCode::size,
+                  "value of param $ has % bytes; the limit is % (param_value_bytes_max)", name,
                   text.size(), config_.param_value_bytes_max);
   }
   known.push_back({name, text});
@@ -277,7 +282,8 @@ bool MessageDecoder::read_resources() {
 bool MessageDecoder::read_resource(const ion::Slice& value) {
   const u32 index = static_cast<u32>(message_.resources.size());
   if (index == config_.resources_per_message_max) {
-    return refuse(ErrorCode::size, "expected at most % resources (resources_per_message_max), found more", index);
+    return refuse(ErrorCode::size,
+                  "expected at most % resources (resources_per_message_max), found more", index);
   }
   if (value.kind != ion::Kind::string) {
     return refuse(ErrorCode::shape, "resources[%] must be a string, found % at byte %", index,
@@ -285,8 +291,8 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
   }
   const Bytes name = decoded(value);
   if (name.size() > config_.resource_bytes_max) {
-    return refuse(ErrorCode::shape, "resources[%] has % bytes; the limit is % (resource_bytes_max)", index,
-                  name.size(), config_.resource_bytes_max);
+    return refuse(ErrorCode::size, "resources[%] has % bytes; the limit is % (resource_bytes_max)",
+                  index, name.size(), config_.resource_bytes_max);
   }
   message_.resources.push_back(name);
   return true;
@@ -295,10 +301,11 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
 bool MessageDecoder::require(Field field, ion::Kind kind) {
   const Member& member = members_[field];
   if (!member.is_present)
-    return refuse(ErrorCode::shape, "missing member \"%\"; expected %", field_names[field], ion::name_of(kind));
+    return refuse(ErrorCode::shape, "missing member \"%\"; expected %", field_names[field],
+                  ion::name_of(kind));
   if (member.value.kind == kind) return true;
-  return refuse(ErrorCode::shape, "\"%\" must be %, found % at byte %", field_names[field], ion::name_of(kind),
-                ion::name_of(member.value.kind), member.offset);
+  return refuse(ErrorCode::shape, "\"%\" must be %, found % at byte %", field_names[field],
+                ion::name_of(kind), ion::name_of(member.value.kind), member.offset);
 }
 
 void MessageDecoder::read_raw(Field field, std::optional<Bytes>& raw) {
