@@ -236,9 +236,12 @@ bool Hub::State::is_origin_allowed(Bytes origin) const {
         if (star == Bytes::npos) return is_equal_ignoring_case(origin, allowed);
         const Bytes scheme = allowed.substr(0, star + 3);
         const Bytes domain = allowed.substr(star + 4);  // with its dot
-        return origin.size() > scheme.size() + domain.size() &&
-               is_equal_ignoring_case(origin.substr(0, scheme.size()), scheme) &&
-               is_equal_ignoring_case(origin.substr(origin.size() - domain.size()), domain);
+        if (origin.size() <= scheme.size() + domain.size()) return false;
+        const std::size_t domain_at = origin.size() - domain.size();
+        const Bytes below = origin.substr(scheme.size(), domain_at - scheme.size());
+        return is_equal_ignoring_case(origin.substr(0, scheme.size()), scheme) &&
+               is_equal_ignoring_case(origin.substr(domain_at), domain) &&
+               below.find_first_of("/?#@:\\") == Bytes::npos;
       });
 }
 

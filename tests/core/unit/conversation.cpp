@@ -50,6 +50,22 @@ std::string unescape(Bytes text) {
   return out;
 }
 
+/// `a: b | c: d` as header lines. `websocket`: those of a right upgrade.
+std::string headers_of(Bytes text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(" | "), text.size());
+    const Bytes line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 3, text.size()));
+    out += line == "websocket"
+               ? Bytes("upgrade: websocket\nconnection: Upgrade\nsec-websocket-version: 13\n"
+                       "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")
+               : line;
+    out += '\n';
+  }
+  return out;
+}
+
 /// Rows written by hand, for the next restart.
 using Rows = std::vector<std::pair<std::string, TokenRow>>;
 
@@ -98,15 +114,47 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     const Bytes path = take_word(input);
     if (take(input, "of ") && take_number(input, number)) {
       out = scenario.request(method, path, bearer, "", static_cast<u32>(number));
+    } else if (take(input, "with ")) {
+      out = scenario.request(method, path, "", "", 0, headers_of(input));
     } else {
       out = scenario.request(method, path, take(input, "as ") ? input : Bytes());
     }
-  } else if (take(input, "forward ") && take_number(input, number) && take(input, " answers ")) {
+  } else if (take(input, "admit ")) {
+    input::HttpRequest request;
+    request.method = take_word(input);
+    request.path = take_word(input);
+    if (take(input, "of ") && take_number(input, number)) {
+      request.body_bytes = static_cast<u32>(number);
+      take(input, " ");
+    }
+    if (take(input, "as ")) request.authorization = input;
+    const std::string headers = take(input, "with ") ? headers_of(input) : "";
+    request.headers = headers;
+    out = scenario.admit(request);
+  } else if (take(input, "forward ") && take_number(input, number)) {
     u64 status = 0;
-    if (!take_number(input, status)) return false;
-    take(input, " ");
-    out = scenario.forward_done(static_cast<ForwardId>(number), static_cast<u32>(status),
-                                unescape(input));
+    Outcome outcome = Outcome::answered;
+    if (take(input, " answers ")) {
+      if (!take_number(input, status)) return false;
+      take(input, " ");
+    } else if (input == " unreachable") {
+      outcome = Outcome::unreachable;
+    } else if (input == " broken off") {
+      outcome = Outcome::broken_off;
+    } else if (input == " timed out") {
+      outcome = Outcome::timed_out;
+    } else if (input == " has no app server") {
+      outcome = Outcome::no_app_server;
+    } else {
+      return false;
+    }
+    const std::string body = outcome == Outcome::answered ? unescape(input) : "";
+    out = scenario.forward_done(number, static_cast<u32>(status), body, outcome);
+  } else if (take(input, "not stored: ")) {
+    const Bytes word = take_word(input);
+    out = word == "request" ? scenario.not_stored(0, input)
+                            : scenario.not_stored(static_cast<ClientId>(
+                                  std::strtoul(std::string(word).c_str(), nullptr, 10)));
   } else if (take_number(input, number)) {
     const ClientId client = static_cast<ClientId>(number);
     if (input == " opens") {
@@ -117,6 +165,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
       out = scenario.lag(client, static_cast<u32>(number));
     } else if (take(input, ": ")) {
       out = scenario.frame(client, unescape(input));
+    } else if (take(input, " binary: ")) {
+      out = scenario.frame(client, unescape(input), false);
     } else {
       return false;
     }

@@ -11,17 +11,22 @@ using namespace sidekick::test;
 
 TEST_CASE("asks for a body only with the right path, method and bearer") {
   Scenario s(R"("http_body_bytes_max": 1000)");
+  const auto admit = [&](Bytes method, Bytes path, Bytes authorization) {
+    return s.admit({0, 0, method, path, authorization, "", ""});
+  };
   for (const Bytes path : {"/connection", "/resources", "/message", "/message?x=1"}) {
     CAPTURE(path);
-    CHECK(s.hub().body_bytes_max("POST", path, bearer) == 1000);
-    CHECK(s.hub().body_bytes_max("POST", path, "Bearer wrong") == 0);
-    CHECK(s.hub().body_bytes_max("POST", path, "") == 0);
-    CHECK(s.hub().body_bytes_max("GET", path, bearer) == 0);
+    CHECK(admit("POST", path, bearer) == "body 1000\n");
+    CHECK(admit("POST", path, "Bearer wrong") == "answer\n");
+    CHECK(admit("POST", path, "") == "answer\n");
+    CHECK(admit("GET", path, bearer) == "answer\n");
   }
-  CHECK(s.hub().body_bytes_max("POST", "/", bearer) == 0);
-  CHECK(s.hub().body_bytes_max("GET", "/health", bearer) == 0);
-  CHECK(s.hub().body_bytes_max("POST", "/health", bearer) == 0);
-  CHECK(s.hub().body_bytes_max("GET", "/socket", bearer) == 0);
+  CHECK(admit("POST", "/", bearer) == "answer\n");
+  CHECK(admit("GET", "/health", bearer) == "ask\n");
+  CHECK(admit("GET", "/health", "") == "answer\n");
+  CHECK(admit("GET", "/health", "Bearer wrong") == "answer\n");
+  CHECK(admit("POST", "/health", bearer) == "answer\n");
+  CHECK(admit("GET", "/socket", bearer) == "answer\n");
 }
 
 TEST_CASE("a request whose body is not needed gets the same answer without it") {

@@ -15,7 +15,7 @@ using test::Random;
 using test::repeat;
 
 std::string verdict_of(Bytes text, u32 depth_max = 256) {
-  const Verdict verdict = validate(text, depth_max);
+  const ion::Verdict verdict = validate(text, depth_max);
   return verdict.ok() ? "accepted" : describe(verdict, text, depth_max);
 }
 
@@ -166,7 +166,7 @@ TEST_CASE("iterating over a list checks the same grammar as skipping it") {
     walker.enter_array();
     while (walker.next_element()) walker.read(slice);
     walker.finish();
-    const Verdict skipped = validate(text, 8);
+    const ion::Verdict skipped = validate(text, 8);
     CHECK(walker.verdict().fault == skipped.fault);
     CHECK(walker.verdict().offset == skipped.offset);
   }
@@ -182,7 +182,7 @@ TEST_CASE("iterating over an object checks the same grammar as skipping it") {
     walker.enter_object();
     while (walker.next_member(slice)) walker.read(slice);
     walker.finish();
-    const Verdict skipped = validate(text, 8);
+    const ion::Verdict skipped = validate(text, 8);
     CHECK(walker.verdict().fault == skipped.fault);
     CHECK(walker.verdict().offset == skipped.offset);
   }

@@ -21,14 +21,17 @@ Scenario::Scenario(Bytes settings) {
     std::abort();
   }
   start_hub();
+  handle(input::Restored{});
 }
 
 void Scenario::start_hub() {
+  constexpr u64 epoch_step = 1000;
   if (hub_ != nullptr) recording_.append_hash(trace_, *hub_);
-  recording_ = {};
+  recording_ = trace::Recording();
   hub_ = std::make_unique<Hub>(config_);
   trace::append_header(trace_, config_);
   trace_ += '\n';
+  handle(input::Begin{hubs_++ * epoch_step});
 }
 
 std::string Scenario::trace() const {
@@ -42,8 +45,8 @@ std::string Scenario::open(ClientId client) {
   return handle(input::ClientOpened{client});
 }
 
-std::string Scenario::frame(ClientId client, Bytes text) {
-  return handle(input::ClientFrame{client, text});
+std::string Scenario::frame(ClientId client, Bytes bytes, bool is_text) {
+  return handle(input::ClientFrame{client, bytes, is_text});
 }
 
 std::string Scenario::close(ClientId client) {
@@ -60,12 +63,29 @@ std::string Scenario::post(Bytes path, Bytes body, Bytes authorization) {
 }
 
 std::string Scenario::request(Bytes method, Bytes path, Bytes authorization, Bytes body,
-                              u32 body_bytes) {
-  return handle(input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body});
+                              u32 body_bytes, Bytes headers) {
+  return handle(input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body,
+                                   headers});
 }
 
-std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body) {
-  return handle(input::ForwardDone{forward, status, body});
+std::string Scenario::admit(const input::HttpRequest& request) {
+  static constexpr Bytes kinds[] = {
+#define SIDEKICK_VERDICT(name, number) #name,
+#include "sidekick/border.def"
+  };
+  const Verdict verdict = hub_->admit(request);
+  std::string out(kinds[static_cast<u32>(verdict.kind)]);
+  if (verdict.kind == VerdictKind::body) out += compose({" ", Digits(verdict.body_bytes_max)});
+  if (!verdict.protocol.empty()) out += compose({" ", verdict.protocol});
+  return out + '\n';
+}
+
+std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body, Outcome outcome) {
+  return handle(input::ForwardDone{forward, status, body, static_cast<u32>(outcome)});
+}
+
+std::string Scenario::not_stored(ClientId client, Bytes key) {
+  return handle(input::NotStored{client, client == 0 ? last_request_ : 0, key});
 }
 
 std::string Scenario::timer() { return handle(input::TimerFired{}); }
@@ -87,7 +107,7 @@ std::string Scenario::restart(const std::set<ClientId>& lost,
   // Copies: a restored record may itself change the rows.
   for (const auto& [key, row] : std::map(token_rows_)) out += restore_token(key, row);
   for (const auto& [client, record] : std::map(client_rows_)) out += restore_client(client, record);
-  return out;
+  return out + handle(input::Restored{});
 }
 
 std::string Scenario::restore_token(Bytes key, const TokenRow& row) {
@@ -136,6 +156,7 @@ std::string Scenario::perform() {
       case ActionTag::send:
       case ActionTag::respond:
       case ActionTag::forward:
+      case ActionTag::cancel_forward:
       case ActionTag::set_timer:
         break;
     }
@@ -150,7 +171,28 @@ std::string Scenario::token_state(u32 state, Millis expires_at) const {
                     : std::string(names[state]);
 }
 
+/// What its sender must be told is stored first, or not at all.
+void Scenario::check_durable(const Action& action) {
+  switch (action.tag) {
+    case ActionTag::put_token:
+      SIDEKICK_CHECK(action.put_token.durable == 1);
+      return;
+    case ActionTag::touch_token:
+      SIDEKICK_CHECK(action.touch_token.durable == (action.touch_token.state != 0));
+      return;
+    case ActionTag::attach_client:
+      SIDEKICK_CHECK(action.attach_client.durable == !action.attach_client.record.empty());
+      return;
+    default:
+      return;  // erase_token: append_line shows it
+  }
+}
+
 void Scenario::append_line(std::string& out, const Action& action) {
+  check_durable(action);
+  const auto code_of = [](ErrorCode code) {
+    return code == ErrorCode::ok ? std::string() : compose({"[", name_of(code), "] "});
+  };
   switch (action.tag) {
     case ActionTag::put_token:
       out += compose({"put_token ", printable(action.put_token.key), " ",
@@ -162,7 +204,8 @@ void Scenario::append_line(std::string& out, const Action& action) {
                       token_state(action.touch_token.state, action.touch_token.expires_at)});
       break;
     case ActionTag::erase_token:
-      out += compose({"erase_token ", printable(action.erase_token.key)});
+      out += compose({"erase_token ", printable(action.erase_token.key),
+                      action.erase_token.durable == 1 ? " durably" : ""});
       break;
     case ActionTag::attach_client:
       out += compose({action.attach_client.append == 0 ? "attach " : "attach_more ",
@@ -172,12 +215,12 @@ void Scenario::append_line(std::string& out, const Action& action) {
     case ActionTag::send:
       out += "send";
       for (const u32 client : action.send.clients) out += compose({" ", Digits(client)});
-      out += compose({" ", printable(action.send.text)});
+      out += compose({" ", code_of(action.send.code), printable(action.send.text)});
       break;
     case ActionTag::respond: {
       const action::Respond& respond = action.respond;
       SIDEKICK_CHECK(respond.request == last_request_);
-      out += compose({"respond ", Digits(respond.status), " "});
+      out += compose({"respond ", Digits(respond.status), " ", code_of(respond.code)});
       if (respond.delay_ms != 0) out += compose({"(after ", Digits(respond.delay_ms), " ms) "});
       if (!respond.header.empty()) out += compose({"(", respond.header, ") "});
       if (respond.content_type != "text/plain; charset=utf-8")
@@ -190,11 +233,14 @@ void Scenario::append_line(std::string& out, const Action& action) {
       out += compose(
           {"forward ", Digits(action.forward.forward), " ", printable(action.forward.body)});
       break;
+    case ActionTag::cancel_forward:
+      out += compose({"cancel_forward ", Digits(action.cancel_forward.forward)});
+      break;
     case ActionTag::close:
       SIDEKICK_CHECK(action.close.reason.size() <=
                      123);  // RFC 6455 section 5.5: a control frame has at most 125 bytes
       out += compose({"close ", Digits(action.close.client), " ", Digits(action.close.code), " ",
-                      printable(action.close.reason)});
+                      code_of(action.close.why), printable(action.close.reason)});
       break;
     case ActionTag::set_timer:
       SIDEKICK_CHECK(action.set_timer.at_ms >= now_);

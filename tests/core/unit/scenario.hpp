@@ -4,7 +4,8 @@
 //   put_token t1 { ... }      attach 1 { ... }      send 1 2 { ... }            set_timer +300000
 //   erase_token t1            close 1 1013 why      respond 200 OK              forward 1 { ... }
 //
-// A respond shows extras such as `(401 after 3000 ms)` only if there are any. Bytes that are not
+// An error has its code in brackets. A respond shows extras such as `(after 3000 ms)` only if there
+// are any. The forwards of the second hub count from 1001, those of the third from 2001. Bytes that are not
 // printable UTF-8 are written as \xNN.
 #pragma once
 
@@ -36,13 +37,18 @@ class Scenario {
   explicit Scenario(Bytes settings = "");
 
   std::string open(ClientId client);
-  std::string frame(ClientId client, Bytes text);
+  std::string frame(ClientId client, Bytes bytes, bool is_text = true);
   std::string close(ClientId client);
   std::string lag(ClientId client, u32 buffered_bytes);
   std::string post(Bytes path, Bytes body, Bytes authorization = bearer);
   std::string request(Bytes method, Bytes path, Bytes authorization = "", Bytes body = "",
-                      u32 body_bytes = 0);
-  std::string forward_done(ForwardId forward, u32 status, Bytes body = "");
+                      u32 body_bytes = 0, Bytes headers = "");
+  /// The verdict, such as `body 8388608` or `socket chat`.
+  std::string admit(const input::HttpRequest& request);
+  std::string forward_done(ForwardId forward, u32 status, Bytes body = "",
+                           Outcome outcome = Outcome::answered);
+  /// The durable actions of the latest input of this client failed; 0: of the latest request.
+  std::string not_stored(ClientId client, Bytes key = "");
   std::string timer();
   void after(Millis span_ms) { now_ += span_ms; }
   void set_now(Millis now) { now_ = now; }
@@ -72,6 +78,7 @@ class Scenario {
   void start_hub();
   std::string perform();
   void append_line(std::string& out, const Action& action);
+  static void check_durable(const Action& action);
   std::string token_state(u32 state, Millis expires_at) const;
 
   Config config_;
@@ -79,6 +86,7 @@ class Scenario {
   Actions actions_;
   Millis now_ = start_ms;
   RequestId last_request_ = 0;
+  u64 hubs_ = 0;
   std::map<std::string, TokenRow> token_rows_;
   std::map<ClientId, std::string> client_rows_;
   trace::Recording recording_;

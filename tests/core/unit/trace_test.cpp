@@ -29,7 +29,7 @@ std::string replayed(const std::string& text) {
     switch (reader.next()) {
       case Step::header:
         hub = std::make_unique<Hub>(reader.config());
-        recording = {};
+        recording = trace::Recording();
         trace::append_header(out, reader.config());
         out += '\n';
         break;
@@ -274,7 +274,7 @@ TEST_CASE(
   std::string header;
   trace::append_header(header, config);
   CHECK(header.starts_with(
-      R"({"trace":1,"core":"0.1.0","hash_seed":"00000000000000ff","config":{"frame_bytes_max":1048576,)"));
+      R"({"trace":2,"core":"0.1.0","hash_seed":"00000000000000ff","config":{"frame_bytes_max":1048576,)"));
   CHECK(header.find(R"("params_max":7,)") != std::string::npos);
   for (const LimitEntry& limit : limits)
     CHECK(header.find(compose({"\"", limit.name, "\":"})) != std::string::npos);
@@ -312,7 +312,7 @@ TEST_CASE("rejects a text that is not a trace and names what was expected") {
   CHECK(refusal("nonsense\n").starts_with("line 1: expected a JSON object, found nonsense"));
   CHECK(refusal("[]\n").starts_with("line 1: expected a JSON object, found []"));
   CHECK(refusal("{}\n").starts_with("line 1: expected the first line of a trace, "));
-  CHECK(refusal("{\"trace\":2}\n").starts_with("line 1: expected trace format 1"));
+  CHECK(refusal("{\"trace\":3}\n").starts_with("line 1: expected trace format 1 or 2"));
   CHECK(refusal("{\"trace\":1}\n")
             .starts_with("line 1: expected \"config\", an object, and \"hash_seed\""));
   CHECK(refusal(header + "{}\n")
