@@ -1,6 +1,7 @@
 # sidekick-trace, native and as a WASI preview 1 command. Expects the target sidekick_core.
 set(SIDEKICK_TRACE_DIR ${CMAKE_CURRENT_LIST_DIR})
-set(SIDEKICK_TRACE_LIBRARY_SOURCES core/src/trace/replay.cpp core/src/trace/trace_reader.cpp)
+set(SIDEKICK_TRACE_LIBRARY_SOURCES core/src/trace/format_1.cpp core/src/trace/replay.cpp
+    core/src/trace/trace_reader.cpp)
 set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/about.cpp
   ${SIDEKICK_TRACE_DIR}/files.cpp

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sidekick/text.hpp"
+#include "trace/format_1.hpp"
 
 namespace sidekick::trace {
 
@@ -37,14 +38,14 @@ class Replay {
           take_input();
           [[fallthrough]];  // the recording of the input must be the same, too
         case Step::action:
-          if (due_.empty() || due_.front() != reader_.line()) return different();
+          if (due_.empty() || !is_expected(due_.front())) return different();
           due_.pop_front();
           if (result_.input_line != line()) onlooker_.on_action(reader_.line());
           break;
         case Step::hash:
           if (!due_.empty()) return different();
           expect(hub_.hash_line());
-          if (due_.front() != reader_.line()) return different();
+          if (!is_expected(due_.front())) return different();
           due_.pop_front();
           break;
         case Step::end:
@@ -56,6 +57,15 @@ class Replay {
   }
 
  private:
+  /// Whether the line of the hub is that of the trace, or differs in a way that is known.
+  bool is_expected(const std::string& said) {
+    if (said == reader_.line()) return true;
+    if (reader_.format() != 1) return false;
+    const ChangeSince1 change = change_since_1(reader_.line(), said);
+    if (change == ChangeSince1::error_text) ++result_.changed_texts;
+    return change != ChangeSince1::none;
+  }
+
   u64 line() const { return reader_.line_number(); }
 
   void take_input() {

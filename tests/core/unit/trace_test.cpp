@@ -3,12 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <sstream>
 
 #include "conversation.hpp"
 #include "random_talk.hpp"
 #include "sidekick/text.hpp"
 #include "sidekick/trace.hpp"
+#include "trace/core_hub.hpp"
+#include "trace/replay.hpp"
 #include "trace/trace_reader.hpp"
 
 namespace {
@@ -298,6 +301,27 @@ TEST_CASE("a trace stores control characters, quotes and every plane of Unicode 
   s.frame(1, Bytes("\0\x01\n\"\\/\x7f é€😀\xef\xbf\xbf", 21));
   CHECK(s.trace().find("base64") == std::string::npos);
   CHECK(replayed(s.trace()) == s.trace());
+}
+
+/// Written by the version before border 2, and never rewritten: users have such recordings.
+TEST_CASE("recordings of format 1 replay with the same states, and other error texts at most") {
+  for (const Bytes name : {"bytes", "channels", "fan_out", "forwards", "frames", "http", "limits",
+                           "random", "reference", "resources", "restore", "time", "tokens",
+                           "topics"}) {
+    CAPTURE(name);
+    std::ifstream stream(compose({SIDEKICK_TRACES, "/format-1/", name, ".jsonl"}));
+    REQUIRE(stream.good());
+    trace::CoreHub hub;
+    trace::Onlooker nobody;
+    const trace::ReplayResult result = trace::replay(stream, hub, nobody);
+    CAPTURE(result.line);
+    CAPTURE(result.expected);
+    CAPTURE(result.got);
+    CHECK(result.outcome == trace::ReplayResult::Outcome::same);
+    CHECK(result.inputs > 0);
+    CHECK((result.changed_texts > 0) == (name == "forwards" || name == "reference" ||
+                                         name == "random" || name == "time"));
+  }
 }
 
 TEST_CASE("rejects a text that is not a trace and names what was expected") {
