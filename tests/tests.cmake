@@ -32,6 +32,7 @@ add_executable(sidekick-unit-tests
   tests/core/unit/reader_test.cpp
   tests/core/unit/restore_test.cpp
   tests/core/unit/structures_test.cpp
+  tests/core/unit/token_states_test.cpp
   tests/core/unit/trace_test.cpp
   tests/ion/ion_corpus_test.cpp
   tests/ion/ion_json_test.cpp)

@@ -56,8 +56,8 @@ SIDEKICK_EXPORT(sidekick_error) const sidekick_text* sidekick_error(void);
 
 SIDEKICK_EXPORT(sidekick_destroy) void sidekick_destroy(sidekick_hub* hub);
 
-/* Returns the effective limits of this hub, one word each, in the order of limits.def. Valid as long
- * as the hub. */
+/* Returns the effective limits of this hub, one word each, in the order of limits.def. Valid as
+ * long as the hub. */
 SIDEKICK_EXPORT(sidekick_limits) const uint32_t* sidekick_limits(sidekick_hub* hub);
 
 /* Returns the first line of a trace of this hub, without a newline:
@@ -93,10 +93,10 @@ typedef struct sidekick_verdict {
 } sidekick_verdict;
 
 /* Says what to do with a request, to be asked before its body is read. Changes nothing. The first
- * `size` bytes of the buffer hold an http_request, laid out as for sidekick_handle, without its body;
- * body_bytes is the declared size, or 0. Unless the verdict is `socket`, pass that http_request to
- * sidekick_handle: with the body if the verdict is `body` and the body is not larger, else at once.
- * Valid until the next call on this instance. */
+ * `size` bytes of the buffer hold an http_request, laid out as for sidekick_handle, without its
+ * body; body_bytes is the declared size, or 0. Unless the verdict is `socket`, pass that
+ * http_request to sidekick_handle: with the body if the verdict is `body` and the body is not
+ * larger, else at once. Valid until the next call on this instance. */
 SIDEKICK_EXPORT(sidekick_admit)
 const sidekick_verdict* sidekick_admit(sidekick_hub* hub, uint32_t size);
 

@@ -1,5 +1,5 @@
-// The flat blocks of wasm-bindings/sidekick_abi.h, both ways: what a host writes a module reads, and
-// the other way round. Generated from border.def: no field is named here. Makes no decisions.
+// The flat blocks of wasm-bindings/sidekick_abi.h, both ways: what a host writes a module reads,
+// and the other way round. Generated from border.def: no field is named here. Makes no decisions.
 #pragma once
 
 #include <span>

@@ -40,8 +40,9 @@ inline constexpr LimitEntry limits[] = {
 };
 
 /// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings),
-/// `allowed_origins` (1 to 256 strings) and `hash_seed` (16 hex digits). Only `secrets` is required. Returns an empty text on success.
-/// Otherwise returns what is wrong and where, and leaves `config` unchanged.
+/// `allowed_origins` (1 to 256 strings) and `hash_seed` (16 hex digits). Only `secrets` is
+/// required. Returns an empty text on success. Otherwise returns what is wrong and where, and
+/// leaves `config` unchanged.
 std::string decode_config(Bytes text, Config& config);
 
 }  // namespace sidekick

@@ -77,8 +77,7 @@ bool has_element(Bytes list, Bytes wanted) {
 /// RFC 9110, section 5.6.2.
 bool is_token(Bytes text) {
   return std::all_of(text.begin(), text.end(), [](char c) {
-    const bool is_alphanumeric =
-        (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
+    const bool is_alphanumeric = (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9');
     return is_alphanumeric || Bytes("!#$%&'*+-.^_`|~").find(c) != Bytes::npos;
   });
 }
@@ -99,10 +98,9 @@ const RouteEntry& find_route(Bytes target) {
   if (const std::size_t end = target.find("://"); end != Bytes::npos && !target.starts_with('/')) {
     // The absolute form, which servers must accept: RFC 9112, section 3.2.2.
     const Bytes scheme = target.substr(0, end);
-    const bool is_ours = is_equal_ignoring_case(scheme, "http") ||
-                         is_equal_ignoring_case(scheme, "https") ||
-                         is_equal_ignoring_case(scheme, "ws") ||
-                         is_equal_ignoring_case(scheme, "wss");
+    const bool is_ours =
+        is_equal_ignoring_case(scheme, "http") || is_equal_ignoring_case(scheme, "https") ||
+        is_equal_ignoring_case(scheme, "ws") || is_equal_ignoring_case(scheme, "wss");
     if (!is_ours) return unknown_route;
     target.remove_prefix(end + 3);
     target.remove_prefix(std::min(target.find('/'), target.size()));
@@ -230,19 +228,19 @@ Refusal Hub::State::socket_refusal_of(const input::HttpRequest& in) const {
 /// An entry may begin its host with `*.`, for any subdomain.
 bool Hub::State::is_origin_allowed(Bytes origin) const {
   if (config.allowed_origins.empty()) return true;
-  return std::any_of(
-      config.allowed_origins.begin(), config.allowed_origins.end(), [&](Bytes allowed) {
-        const std::size_t star = allowed.find("://*.");
-        if (star == Bytes::npos) return is_equal_ignoring_case(origin, allowed);
-        const Bytes scheme = allowed.substr(0, star + 3);
-        const Bytes domain = allowed.substr(star + 4);  // with its dot
-        if (origin.size() <= scheme.size() + domain.size()) return false;
-        const std::size_t domain_at = origin.size() - domain.size();
-        const Bytes below = origin.substr(scheme.size(), domain_at - scheme.size());
-        return is_equal_ignoring_case(origin.substr(0, scheme.size()), scheme) &&
-               is_equal_ignoring_case(origin.substr(domain_at), domain) &&
-               below.find_first_of("/?#@:\\") == Bytes::npos;
-      });
+  return std::any_of(config.allowed_origins.begin(), config.allowed_origins.end(),
+                     [&](Bytes allowed) {
+                       const std::size_t star = allowed.find("://*.");
+                       if (star == Bytes::npos) return is_equal_ignoring_case(origin, allowed);
+                       const Bytes scheme = allowed.substr(0, star + 3);
+                       const Bytes domain = allowed.substr(star + 4);  // with its dot
+                       if (origin.size() <= scheme.size() + domain.size()) return false;
+                       const std::size_t domain_at = origin.size() - domain.size();
+                       const Bytes below = origin.substr(scheme.size(), domain_at - scheme.size());
+                       return is_equal_ignoring_case(origin.substr(0, scheme.size()), scheme) &&
+                              is_equal_ignoring_case(origin.substr(domain_at), domain) &&
+                              below.find_first_of("/?#@:\\") == Bytes::npos;
+                     });
 }
 
 bool Hub::State::is_authorized(Bytes authorization) const {

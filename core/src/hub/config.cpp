@@ -35,8 +35,8 @@ bool is_origin(Bytes origin) {
   const Bytes scheme = origin.substr(0, end);
   Bytes host = origin.substr(end + 3);
   if (host.starts_with("*.")) host.remove_prefix(2);
-  const bool has_own_port = (scheme == "http" && host.ends_with(":80")) ||
-                            (scheme == "https" && host.ends_with(":443"));
+  const bool has_own_port =
+      (scheme == "http" && host.ends_with(":80")) || (scheme == "https" && host.ends_with(":443"));
   return !host.empty() && !has_own_port &&
          std::all_of(origin.begin(), origin.end(), [](char c) { return c > 0x20 && c < 0x7F; }) &&
          host.find_first_of("/?#@*\\") == Bytes::npos;
@@ -166,8 +166,9 @@ class ConfigDecoder {
     }
     const std::size_t count = config.allowed_origins.size();
     if (is_right && count > 0 && count <= allowed_origins_max) return true;
-    return refuse("\"allowed_origins\" must be an array of 1 to % strings; leave it out to allow all",
-                  allowed_origins_max);
+    return refuse(
+        "\"allowed_origins\" must be an array of 1 to % strings; leave it out to allow all",
+        allowed_origins_max);
   }
 
   bool read_hash_seed() {

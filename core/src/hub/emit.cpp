@@ -23,14 +23,14 @@ Bytes name_of(Blame blame) {
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
-  out.add(action::PutToken{static_cast<u32>(token.state()), token.expires_at(), key,
+  out.add(action::PutToken{stored_state(token.state()), token.expires_at(), key,
                            encode_token_record(out.text(), token), 1});
 }
 
 void Hub::State::emit_touch_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
-  out.add(action::TouchToken{static_cast<u32>(token.state()), token.expires_at(),
-                             out.text().copy(token.key()), token.state() != TokenState::free});
+  out.add(action::TouchToken{stored_state(token.state()), token.expires_at(),
+                             out.text().copy(token.key()), is_held(token.state())});
 }
 
 void Hub::State::emit_erase_token(Bytes key, bool is_told, Actions& out) {
@@ -118,8 +118,7 @@ void Hub::State::emit_respond(RequestId request, u32 status, ErrorCode code, Byt
 /// One answer with one delay, wherever a secret is required or presented.
 void Hub::State::emit_unauthorized(RequestId request, const Refusal& refusal, Actions& out) {
   out.add(action::Respond{request, refusal.status, config.auth_failure_delay_ms,
-                          "text/plain; charset=utf-8", refusal.header, refusal.text,
-                          refusal.code});
+                          "text/plain; charset=utf-8", refusal.header, refusal.text, refusal.code});
 }
 
 }  // namespace sidekick

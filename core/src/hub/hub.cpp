@@ -98,7 +98,8 @@ void Hub::State::arm_timer(Actions& out) {
 void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
   if (clients.count() >= config.clients_max) {
     // Only where sockets were admitted before others had opened.
-    out.add(action::Close{in.client, 1013, "connection limit reached (clients_max); try again later",
+    out.add(action::Close{in.client, 1013,
+                          "connection limit reached (clients_max); try again later",
                           ErrorCode::full});
     return;
   }

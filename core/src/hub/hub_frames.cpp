@@ -109,7 +109,7 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
   emit_erase_token(tokens[id].key(), true, out);
-  if (tokens[id].state() != TokenState::free) {
+  if (is_held(tokens[id].state())) {
     leave_channel(id, slot);
     std::erase(clients[slot].tokens, id);
     emit_attach(slot, ClientChange::tokens_gone, {&message.token, 1}, out);

@@ -10,16 +10,18 @@ namespace sidekick {
 
 void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
   TokenRecord record;
-  const bool is_ours = in.state <= static_cast<u32>(TokenState::subscribed) &&
-                       decode_token_record(in.record, out.text(), record);
+  static constexpr TokenEvent events[] = {TokenEvent::add, TokenEvent::add_held,
+                                          TokenEvent::add_subscribed};
+  const bool is_ours =
+      in.state < std::size(events) && decode_token_record(in.record, out.text(), record);
   if (!is_ours)
-    return emit_erase_token(in.key, false, out);  // damaged: the client has to request another token
+    return emit_erase_token(in.key, false,
+                            out);  // damaged: the client has to request another token
   if (tokens.find(in.key) != none) return;
   name_channel_topic(topic_name, record.scope);
-  const TokenId id =
-      tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context), in.expires_at);
-  tokens[id].restored_as = static_cast<TokenState>(in.state);
-  if (tokens[id].restored_as != TokenState::free) unclaimed.push_back(id);
+  const TokenId id = tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context),
+                                in.expires_at, events[in.state]);
+  if (is_away(tokens[id].state())) unclaimed.push_back(id);
 }
 
 void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out) {
@@ -55,27 +57,25 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
   }
   for (const Bytes key : held) {
     const TokenId id = tokens.find(key);
-    if (id == none || tokens[id].restored_as == TokenState::free ||
-        tokens[id].state() != TokenState::free)
-      continue;
-    hold_token(id, slot);
-    if (tokens[id].restored_as == TokenState::subscribed) {
+    if (id == none || !is_away(tokens[id].state())) continue;
+    tokens.claim(id, slot);
+    client.tokens.push_back(id);
+    if (tokens[id].state() == TokenState::subscribed) {
       const TopicId topic = topics.intern(tokens[id].topic());
       topics.subscribe(topic, client.id);
-      tokens.subscribe(id, topic);
+      tokens.set_topic(id, topic);
     }
   }
 }
 
 void Hub::State::settle_restored(Actions& out) {
   for (const TokenId id : unclaimed) {
-    tokens[id].restored_as = TokenState::free;
-    if (tokens[id].state() != TokenState::free) continue;
+    if (!is_away(tokens[id].state())) continue;
     if (config.token_resume_ms == 0) {
       emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {
-      tokens.renew(id, now + config.token_resume_ms);
+      tokens.release(id, now + config.token_resume_ms);
       emit_touch_token(id, out);
     }
   }
@@ -86,7 +86,7 @@ void Hub::State::settle_restored(Actions& out) {
 void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
   const TokenId token = in.key.empty() ? none : tokens.find(in.key);
   if (token != none) {
-    if (tokens[token].state() != TokenState::free) {
+    if (is_held(tokens[token].state())) {
       const ClientSlot holder = tokens[token].holder();
       leave_channel(token, holder);
       std::erase(clients[holder].tokens, token);

@@ -109,8 +109,8 @@ struct Hub::State {
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message,
                   ErrorCode code, Actions& out);
-  void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
-                    ErrorCode code, Actions& out);
+  void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, ErrorCode code,
+                    Actions& out);
   void emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes reason, Actions& out);
   void emit_respond(RequestId request, u32 status, ErrorCode code, Bytes body, Actions& out,
                     Bytes header = "");

@@ -47,9 +47,8 @@ u64 Hub::State::hash() const {
     if (token.key().empty()) continue;
     Fingerprint print(token_kind);
     print << token.key() << token.channel() << token.params() << token.context()
-          << static_cast<u64>(token.state()) << token.expires_at();
-    print << (token.state() == TokenState::free ? static_cast<u64>(token.restored_as)
-                                                : clients[token.holder()].id);
+          << (is_held(token.state()) ? stored_state(token.state()) : u64{0}) << token.expires_at();
+    print << (is_held(token.state()) ? clients[token.holder()].id : stored_state(token.state()));
     sum += print.hash();
   }
   for (const Client& client : clients.slots()) {

@@ -25,48 +25,49 @@ Token Tokens::draft(Bytes key, const Scope& scope, Bytes topic, Bytes context) {
   return token;
 }
 
-TokenId Tokens::add(Token draft, Millis expires_at) {
+TokenId Tokens::add(Token draft, Millis expires_at, TokenEvent event) {
   store_bytes_ += cost_of(draft);
   const TokenId id = tokens_.add();
   tokens_[id] = std::move(draft);
+  step(tokens_[id], event);
   index_.add(hash(tokens_[id].key()), id);
   expect_until(id, expires_at);
   return id;
 }
 
 void Tokens::take(TokenId id, u32 client) {
-  Token& token = tokens_[id];
-  SIDEKICK_CHECK(token.state_ == TokenState::free);
-  token.state_ = TokenState::held;
+  step(tokens_[id], TokenEvent::take);
+  hold(tokens_[id], client);
+}
+
+void Tokens::claim(TokenId id, u32 client) {
+  step(tokens_[id], TokenEvent::claim);
+  hold(tokens_[id], client);
+}
+
+void Tokens::hold(Token& token, u32 client) {
   token.holder_ = client;
   token.expires_at_ = 0;
   clear_deadline(token);
 }
 
 void Tokens::subscribe(TokenId id, TopicId topic) {
-  Token& token = tokens_[id];
-  SIDEKICK_CHECK(token.state_ == TokenState::held);
-  token.state_ = TokenState::subscribed;
-  token.topic_id = topic;
+  step(tokens_[id], TokenEvent::subscribe);
+  tokens_[id].topic_id = topic;
 }
 
 void Tokens::release(TokenId id, Millis expires_at) {
   Token& token = tokens_[id];
-  SIDEKICK_CHECK(token.state_ != TokenState::free);
-  token.state_ = TokenState::free;
+  step(token, TokenEvent::release);
   token.holder_ = none;
   token.topic_id = none;
-  expect_until(id, expires_at);
-}
-
-void Tokens::renew(TokenId id, Millis expires_at) {
-  SIDEKICK_CHECK(tokens_[id].state_ == TokenState::free);
-  clear_deadline(tokens_[id]);
+  clear_deadline(token);
   expect_until(id, expires_at);
 }
 
 void Tokens::erase(TokenId id) {
   Token& token = tokens_[id];
+  step(token, TokenEvent::erase);
   clear_deadline(token);
   store_bytes_ -= cost_of(token);
   index_.remove(hash(token.key()), id);

@@ -1,33 +1,19 @@
 // Channel tokens: who may use which, and until when. Knows clients as slot numbers only, and no
 // sockets.
-//
-// The states of a token and all transitions:
-//
-//   (none)            --add-->        free        POST /connection; expires after token_ttl_ms
-//   free              --add-->        free        POST /connection again replaces it
-//   free              --take-->       held        the first subscribe or send; now only this client
-//                                                 may use it
-//   held              --subscribe-->  subscribed  the holder receives the channel's messages
-//   held, subscribed  --release-->    free        the holder's socket closed; expires after
-//                                                 token_resume_ms
-//   any               --erase-->      (none)      unsubscribe, or a free token expires
-//
-// A false accept gives a channel to a stranger; a false reject costs a client one round trip to the
-// app server.
+// Their states: token_states.def.
 #pragma once
 
 #include <string>
 
 #include "base/deadlines.hpp"
 #include "base/hash_index.hpp"
+#include "tables/token_states.hpp"
 #include "tables/topics.hpp"
 #include "wire/message.hpp"
 
 namespace sidekick {
 
 using TokenId = u32;
-
-enum class TokenState : u8 { free, held, subscribed };
 
 class Token {
  public:
@@ -42,16 +28,12 @@ class Token {
   }  ///< as written; empty: none
 
   TokenState state() const { return state_; }
-  u32 holder() const { return holder_; }  ///< unless free
-  bool is_held_by(u32 client) const { return state_ != TokenState::free && holder_ == client; }
+  u32 holder() const { return holder_; }  ///< while held
+  bool is_held_by(u32 client) const { return is_held(state_) && holder_ == client; }
   Millis expires_at() const { return expires_at_; }
 
   u32 lane = none;          ///< the queue of its forwards, if any
   TopicId topic_id = none;  ///< while subscribed
-
-  /// After a restore: the state in the token's record, until the client that held it is restored
-  /// and claims it.
-  TokenState restored_as = TokenState::free;
 
  private:
   friend class Tokens;
@@ -63,7 +45,7 @@ class Token {
   u32 channel_end_ = 0;
   u32 params_end_ = 0;
   u32 topic_end_ = 0;
-  TokenState state_ = TokenState::free;
+  TokenState state_ = TokenState::gone;
   u32 holder_ = none;
   Millis expires_at_ = 0;
   u32 deadline_ = none;
@@ -80,16 +62,18 @@ class Tokens {
   /// Creates a token without storing it, so that its cost can be checked first.
   static Token draft(Bytes key, const Scope& scope, Bytes topic, Bytes context);
 
-  /// Stores a free token. Its key must not be stored yet.
-  TokenId add(Token draft, Millis expires_at);
+  /// Stores a token. Its key must not be stored yet.
+  TokenId add(Token draft, Millis expires_at, TokenEvent event = TokenEvent::add);
 
+  // Each is the event of its name.
   void take(TokenId id, u32 client);
   void subscribe(TokenId id, TopicId topic);
+  void claim(TokenId id, u32 client);
   void release(TokenId id, Millis expires_at);
-
-  /// Gives a free token a new expiry time.
-  void renew(TokenId id, Millis expires_at);
   void erase(TokenId id);
+
+  /// The topic of a token that was claimed while subscribed.
+  void set_topic(TokenId id, TopicId topic) { tokens_[id].topic_id = topic; }
 
   u32 count() const { return tokens_.size(); }
   /// Slots without a key are unused.
@@ -101,6 +85,11 @@ class Tokens {
 
  private:
   u64 hash(Bytes key) const { return hash_bytes(hash_seed_, key); }
+  /// The only place where a state changes.
+  static void step(Token& token, TokenEvent event) {
+    token.state_ = next_state(token.state_, event);
+  }
+  void hold(Token& token, u32 client);
   void expect_until(TokenId id, Millis expires_at);
   void clear_deadline(Token& token);
 

@@ -1,5 +1,5 @@
-// What a hub of today does otherwise than the one that made a recording of format 1. Anything that is
-// not listed here is a difference.
+// What a hub of today does otherwise than the one that made a recording of format 1. Anything that
+// is not listed here is a difference.
 #pragma once
 
 #include "sidekick/base.hpp"
@@ -7,9 +7,9 @@
 namespace sidekick::trace {
 
 enum class ChangeSince1 : u8 {
-  none,         ///< not a known change
-  error_text,   ///< the same error, worded otherwise
-  lines_hash,   ///< the hash of the recorded lines, which covers the texts; that of the state agrees
+  none,        ///< not a known change
+  error_text,  ///< the same error, worded otherwise
+  lines_hash,  ///< the hash of the recorded lines, which covers the texts; that of the state agrees
 };
 
 /// Compares a line of the recording with the line of the hub, both of an action or a hash.

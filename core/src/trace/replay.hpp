@@ -50,19 +50,20 @@ struct ReplayResult {
 
   Outcome outcome = Outcome::same;
   u64 inputs = 0;
-  u64 line = 0;          ///< of the difference or the error, or the last one
-  u64 input_line = 0;    ///< of the last input; 0: there was none
+  u64 line = 0;           ///< of the difference or the error, or the last one
+  u64 input_line = 0;     ///< of the last input; 0: there was none
   u64 changed_texts = 0;  ///< error texts that are worded otherwise since format 1
-  bool is_cut = false;   ///< the trace ends in the middle of a line or of an input's actions
-  std::size_t due = 0;   ///< then: how many lines are missing for its last input
-  std::string expected;  ///< different: the line of the trace
-  std::string got;       ///< different: the line of the hub
-  std::string error;     ///< broken: why it is not a trace, or why the hub did not open
+  bool is_cut = false;    ///< the trace ends in the middle of a line or of an input's actions
+  std::size_t due = 0;    ///< then: how many lines are missing for its last input
+  std::string expected;   ///< different: the line of the trace
+  std::string got;        ///< different: the line of the hub
+  std::string error;      ///< broken: why it is not a trace, or why the hub did not open
 };
 
 /// Feeds the inputs of the recordings in `stream` to the hub and compares its recording with the
-/// trace, byte for byte; a recording of format 1 except for what format_1.hpp lists. Stops at the first difference; the hub then keeps its state there, for its
-/// hash line and its health. Holds the lines of one input, never the whole trace.
+/// trace, byte for byte; a recording of format 1 except for what format_1.hpp lists. Stops at the
+/// first difference; the hub then keeps its state there, for its hash line and its health. Holds
+/// the lines of one input, never the whole trace.
 ReplayResult replay(std::istream& stream, ReplayedHub& hub, Onlooker& onlooker);
 
 }  // namespace sidekick::trace

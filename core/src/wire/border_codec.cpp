@@ -15,11 +15,11 @@ namespace {
 #define SIDEKICK_U32(name) visitor.word(it.name);
 #define SIDEKICK_U64(name) visitor.words(it.name);
 #define SIDEKICK_BYTES(name) visitor.bytes(it.name);
-#define SIDEKICK_INPUT(Type, name, number, fields)                              \
-  template <class It, class Visitor>                                            \
-    requires std::is_same_v<std::remove_const_t<It>, input::Type>               \
+#define SIDEKICK_INPUT(Type, name, number, fields)                                \
+  template <class It, class Visitor>                                              \
+    requires std::is_same_v<std::remove_const_t<It>, input::Type>                 \
   void visit_fields([[maybe_unused]] It& it, [[maybe_unused]] Visitor& visitor) { \
-    fields                                                                      \
+    fields                                                                        \
   }
 #include "sidekick/border.def"
 
@@ -28,11 +28,11 @@ namespace {
 #define SIDEKICK_BYTES(name) visitor.bytes(it.name);
 #define SIDEKICK_IDS(name) visitor.ids(it.name);
 #define SIDEKICK_CODE(name) visitor.code(it.name);
-#define SIDEKICK_ACTION(Type, name, number, fields)                             \
-  template <class It, class Visitor>                                            \
-    requires std::is_same_v<std::remove_const_t<It>, action::Type>              \
+#define SIDEKICK_ACTION(Type, name, number, fields)                               \
+  template <class It, class Visitor>                                              \
+    requires std::is_same_v<std::remove_const_t<It>, action::Type>                \
   void visit_fields([[maybe_unused]] It& it, [[maybe_unused]] Visitor& visitor) { \
-    fields                                                                      \
+    fields                                                                        \
   }
 #include "sidekick/border.def"
 
@@ -185,8 +185,7 @@ class ActionReader {
     word(count);
     const char* from = part(address, u64{count} * 4);
     if (address % 4 != 0) wrong = "the module's client ids are not aligned";
-    if (from != nullptr && wrong == nullptr)
-      value = {reinterpret_cast<const u32*>(from), count};
+    if (from != nullptr && wrong == nullptr) value = {reinterpret_cast<const u32*>(from), count};
   }
   void code(ErrorCode& value) {
     u32 number = 0;

@@ -58,8 +58,9 @@ std::string headers_of(Bytes text) {
     const Bytes line = text.substr(0, end);
     text.remove_prefix(std::min(end + 3, text.size()));
     out += line == "websocket"
-               ? Bytes("upgrade: websocket\nconnection: Upgrade\nsec-websocket-version: 13\n"
-                       "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")
+               ? Bytes(
+                     "upgrade: websocket\nconnection: Upgrade\nsec-websocket-version: 13\n"
+                     "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")
                : line;
     out += '\n';
   }

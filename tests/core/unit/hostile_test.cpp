@@ -25,9 +25,10 @@ TEST_CASE("reference: data nested 2,000 deep, or 100,000, must not end the proce
       const std::string frame = "{\"type\":\"ping\",\"x\":" + repeat(opening, levels);
       CHECK(s.frame(1, frame).find("expected at most 256 levels of nesting (depth_max)") !=
             std::string::npos);
-      CHECK(s.post("/message", frame)
-                .find("respond 400 [size] Bad Request: not valid ION: expected at most 256 levels of "
-                      "nesting") == 0);
+      CHECK(
+          s.post("/message", frame)
+              .find("respond 400 [size] Bad Request: not valid ION: expected at most 256 levels of "
+                    "nesting") == 0);
     }
   }
   CHECK(s.frame(1, R"({"type":"ping"})") == pong);

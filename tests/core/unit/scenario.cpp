@@ -64,8 +64,8 @@ std::string Scenario::post(Bytes path, Bytes body, Bytes authorization) {
 
 std::string Scenario::request(Bytes method, Bytes path, Bytes authorization, Bytes body,
                               u32 body_bytes, Bytes headers) {
-  return handle(input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body,
-                                   headers});
+  return handle(
+      input::HttpRequest{++last_request_, body_bytes, method, path, authorization, body, headers});
 }
 
 std::string Scenario::admit(const input::HttpRequest& request) {

@@ -305,9 +305,9 @@ TEST_CASE("a trace stores control characters, quotes and every plane of Unicode 
 
 /// Written by the version before border 2, and never rewritten: users have such recordings.
 TEST_CASE("recordings of format 1 replay with the same states, and other error texts at most") {
-  for (const Bytes name : {"bytes", "channels", "fan_out", "forwards", "frames", "http", "limits",
-                           "random", "reference", "resources", "restore", "time", "tokens",
-                           "topics"}) {
+  for (const Bytes name :
+       {"bytes", "channels", "fan_out", "forwards", "frames", "http", "limits", "random",
+        "reference", "resources", "restore", "time", "tokens", "topics"}) {
     CAPTURE(name);
     std::ifstream stream(compose({SIDEKICK_TRACES, "/format-1/", name, ".jsonl"}));
     REQUIRE(stream.good());
@@ -319,8 +319,8 @@ TEST_CASE("recordings of format 1 replay with the same states, and other error t
     CAPTURE(result.got);
     CHECK(result.outcome == trace::ReplayResult::Outcome::same);
     CHECK(result.inputs > 0);
-    CHECK((result.changed_texts > 0) == (name == "forwards" || name == "reference" ||
-                                         name == "random" || name == "time"));
+    CHECK((result.changed_texts > 0) ==
+          (name == "forwards" || name == "reference" || name == "random" || name == "time"));
   }
 }
 
