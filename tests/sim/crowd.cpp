@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "script.hpp"
+
 namespace sidekick::sim {
 
 Crowd::Crowd(const Swarm& swarm)
@@ -73,17 +75,24 @@ Op Crowd::next(const Trial& trial) {
       case OpKind::twin:
         op = op_of(kind);
         break;
+      case OpKind::restored:
+      case OpKind::not_stored:
+        trap();  // not drawn
     }
     if (kind != OpKind::http && kind != OpKind::answer && kind != OpKind::restart)
       op.client = client;
   }
   if (dice_.chance(swarm_.cut)) op.cut = static_cast<u16>(dice_.below(4));
+  if (dice_.chance(swarm_.fail)) {
+    op.fail = static_cast<u16>(dice_.below(4));
+    op.turn = static_cast<u8>(dice_.chance(500) ? 0 : dice_.below(turn_max + 1));
+  }
   if (dice_.chance(swarm_.time_back)) op.now -= dice_.below(1000);
   return op;
 }
 
 Op Crowd::open_or_frame(const Trial& trial, u32 client) {
-  if (!trial.has_socket(client) && dice_.chance(950)) return op_of(OpKind::open);
+  if (!trial.has_socket(client) && dice_.chance(950)) return knock();
   std::deque<Op>& on_the_way = on_the_way_[client];
   if (on_the_way.empty()) {
     const u32 count = dice_.chance(swarm_.burst) ? dice_.between(2, swarm_.burst_max) : 1;
@@ -99,6 +108,20 @@ Op Crowd::open_or_frame(const Trial& trial, u32 client) {
   Op op = on_the_way.front();
   on_the_way.pop_front();
   op.now = now_;
+  return op;
+}
+
+/// Mostly as a page of an allowed origin asks.
+Op Crowd::knock() {
+  Op op = op_of(OpKind::open);
+  op.serial = ++serial_;
+  op.origin = static_cast<u8>(dice_.chance(900) ? dice_.between(1, 5) : dice_.below(origin_count));
+  for (u32 bit = 0; bit < knock_flaw_count; ++bit) {
+    if (dice_.chance(swarm_.knock_flaw)) op.knock_flaws |= static_cast<u8>(1u << bit);
+  }
+  if (op.knock_flaws != 0) return op;
+  if (dice_.chance(30)) op.knock = Knock::admitted_before;
+  if (dice_.chance(10)) op.knock = Knock::not_accepted;
   return op;
 }
 
@@ -125,6 +148,7 @@ Op Crowd::frame(const Trial& trial, u32 client) {
   }
   draw_resources(op, 5);
   draw_flaw(op);
+  op.is_text = dice_.chance(900);
   return op;
 }
 

@@ -23,6 +23,7 @@ class Crowd {
   u32 draw(const u32* weights, u32 count);
   Op op_of(OpKind kind) const;
   Op open_or_frame(const Trial& trial, u32 client);
+  Op knock();
   Op frame(const Trial& trial, u32 client);
   Op http(const Trial& trial);
   Op answer(const Trial& trial);
@@ -35,7 +36,7 @@ class Crowd {
 
   const Swarm& swarm_;
   Dice dice_;
-  Millis now_ = 1'700'000'000'000;
+  Millis now_ = first_now;
   u32 serial_ = 0;
   std::vector<std::deque<Op>> on_the_way_;  ///< by client: sent, not yet received; what the client
                                             ///< knew then may be outdated

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "op.hpp"
+#include "sidekick/border.hpp"
 
 namespace sidekick::sim {
 
@@ -21,7 +22,12 @@ namespace sidekick::sim {
   X(expiry, "everything due has expired, and nothing else")                                       \
   X(timer, "a timer is set for every deadline")                                                   \
   X(memory, "memory does not grow over many lives")                                               \
-  X(answers, "every message and request gets the answer the protocol demands, once")              \
+  X(answers, "every message and request gets the answer the protocol demands")                    \
+  X(answered_once, "every request is answered once, in its own call or a later one")              \
+  X(codes, "every error has the code of its kind")                                                \
+  X(admitted, "sockets open and bodies are read only as admission allows")                        \
+  X(stored, "nothing is confirmed that could not be stored")                                      \
+  X(own_hub, "answers to forwards of an earlier hub change nothing")                              \
   X(contract, "every host can perform the actions")                                               \
   X(alive, "no legal input makes the hub trap")
 
@@ -41,22 +47,35 @@ inline constexpr const char* checker_promises[] = {
 #undef X
 };
 
-enum class EffectKind : u8 { put, touch, erase, attach, send, publish, respond, forward, close };
+enum class EffectKind : u8 {
+  put,
+  touch,
+  erase,
+  attach,
+  send,
+  publish,
+  respond,
+  forward,
+  close,
+  cancel
+};
 
 struct Effect {
   EffectKind kind;
   bool is_met = false;
-  bool is_error = false;  ///< send: the text ends in a pattern of the error message
-  u8 state = 0;           ///< put, touch
-  u32 who = 0;            ///< token, client, or for a publish the topic (see Model::subscribers)
-  u32 status = 0;         ///< respond: status; close: code; forward: the message's flight
-  u32 text = 0;           ///< offset of its bytes in Model::text
+  bool is_error = false;    ///< send: the text ends in a pattern of the error message
+  bool is_durable = false;  ///< put, touch, erase, attach
+  u8 state = 0;             ///< put, touch
+  ErrorCode code = ErrorCode::ok;
+  u32 who = 0;     ///< token, client, or for a publish the topic (see Model::subscribers)
+  u32 status = 0;  ///< respond: status; close: code; forward: the message's flight
+  u32 text = 0;    ///< offset of its bytes in Model::text
   u32 size = 0;
   u32 pattern_size = 0;     ///< send: size of the pattern at the end; see `matches`
-  u64 expires_at = 0;       ///< put, touch
+  u64 expires_at = 0;       ///< put, touch; cancel: the id of the forward
   const char* header = "";  ///< respond
 
-  bool is_durable() const { return kind <= EffectKind::attach; }
+  bool is_stored() const { return kind <= EffectKind::attach; }
 };
 
 /// Returns whether `text` matches `pattern`: `#` stands for a number, `*` for a few words without a

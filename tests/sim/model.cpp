@@ -22,13 +22,19 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   text.clear();
   verdict_.reset();
   now_ = std::max(now_, op.now);
-  settle();
+  if (op.kind == OpKind::restored) settle();
   if (op.kind == OpKind::close) close(op.client);
   expire();
   own_from = static_cast<u32>(effects.size());
   switch (op.kind) {
-    case OpKind::open:
-      return open(op.client);
+    case OpKind::open: {
+      const Admission admission = this->admission(op);
+      if (op.knock == Knock::admitted_before ||
+          (admission.kind == VerdictKind::socket && op.knock == Knock::asked))
+        return open(op.client);
+      if (admission.code == ErrorCode::full) verdict_ = Checker::limits;
+      return respond(request, admission.status, admission.code, admission.text, admission.header);
+    }
     case OpKind::frame:
       return frame(op, bytes);
     case OpKind::lag:
@@ -40,18 +46,19 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
     case OpKind::shut_down:
       is_stopping_ = true;
       return;
+    case OpKind::not_stored:
+      return not_stored(op);
     case OpKind::close:
     case OpKind::timer:
     case OpKind::restart:
     case OpKind::twin:
+    case OpKind::restored:
       return;
   }
 }
 
-/// The first input after a restore: clients that are not back count as closed.
+/// The end of a restore: clients that are not back count as closed.
 void Model::settle() {
-  if (!has_unclaimed_) return;
-  has_unclaimed_ = false;
   for (u32 token = 0; token < tokens_.size(); ++token) {
     if (tokens_[token].is_unclaimed) free_token(token);
   }
@@ -84,7 +91,8 @@ void Model::recount_soonest() {
 void Model::open(u32 client) {
   if (client_count_ >= config_->clients_max) {
     verdict_ = Checker::limits;
-    return close_socket(client, "connection limit reached (clients_max); try again later");
+    return close_socket(client, 1013, ErrorCode::full,
+                        "connection limit reached (clients_max); try again later");
   }
   ++client_count_;
   ClientFacts& it = clients_[client];
@@ -111,18 +119,41 @@ void Model::close(u32 client) {
 
 void Model::lag(u32 client, u32 bytes) {
   if (!clients_[client].is_open || bytes <= config_->client_buffer_bytes_max) return;
-  close(client);
-  add(EffectKind::attach, client).status = 1;  // erased
-  close_socket(client,
-               "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)");
+  drop(client, 1013, ErrorCode::slow,
+       "client reads too slowly: send buffer limit exceeded (client_buffer_bytes_max)");
 }
 
-void Model::close_socket(u32 client, const char* reason) {
+/// Closes the socket of an open client, which the hub forgets.
+void Model::drop(u32 client, u32 status, ErrorCode code, const char* reason) {
+  close(client);
+  add(EffectKind::attach, client).status = 1;  // erased
+  close_socket(client, status, code, reason);
+}
+
+void Model::close_socket(u32 client, u32 status, ErrorCode code, const char* reason) {
   begin_text();
   text += reason;
   Effect& effect = add(EffectKind::close, client);
-  effect.status = 1013;
+  effect.status = status;
+  effect.code = code;
   end_text(effect);
+}
+
+/// The client or the request learns that nothing was confirmed; a token that is not stored is gone.
+void Model::not_stored(const Op& op) {
+  verdict_ = Checker::stored;
+  if (op.token != no_one && tokens_[op.token].hold != Hold::none) {
+    const TokenFacts& token = tokens_[op.token];
+    if (token.hold == Hold::subscribed) unsubscribe(token.scope, token.holder);
+    if (token.hold != Hold::free) std::erase(clients_[token.holder].tokens, op.token);
+    forget(op.token);
+  }
+  if (op.serial != 0) {
+    respond(op.serial, 503, ErrorCode::storage,
+            "Service Unavailable: storage failed; see the log of the Sidekick");
+  }
+  if (op.client != no_one && clients_[op.client].is_open)
+    drop(op.client, 1011, ErrorCode::storage, "internal error: storage failed");
 }
 
 /// The holder's socket is gone.
@@ -188,8 +219,11 @@ void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
                    const std::vector<std::string>& records, const std::vector<u8>& is_back) {
   now_ = now;
   config_ = swarm_.configs + config;
+  for (const Flight& flight : flights_) ghosts_.push_back({flight.message.serial, flight.id});
+  if (ghosts_.size() > ghosts_max)
+    ghosts_.erase(ghosts_.begin(), ghosts_.end() - static_cast<std::ptrdiff_t>(ghosts_max));
+  for (Ghost& ghost : ghosts_) ghost.is_of_earlier_hub = true;
   flights_.clear();
-  ghosts_.clear();  // forward ids start over
   lanes_.clear();
   lane_count_ = client_count_ = token_count_ = topic_count_ = 0;
   forward_bytes_ = topic_bytes_ = token_bytes_ = 0;
@@ -198,8 +232,6 @@ void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
   for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);
   for (u32 client = 0; client < clients_.size(); ++client)
     reload_client(client, is_back[client] != 0, records[client]);
-  has_unclaimed_ = false;
-  for (const TokenFacts& it : tokens_) has_unclaimed_ |= it.is_unclaimed;
   recount_soonest();
 }
 
@@ -246,11 +278,12 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
 }
 
 /// { "tokens": ["t"], "resources": [] }, or a change such as { "resources_gone": ["todo/1"] }.
+/// Skips the member with which Trial::write_later ends a record of a later version.
 void Model::read_line(Bytes line, ClientFacts& client) const {
   for (std::size_t at = line.find('"'); at != Bytes::npos; at = line.find('"')) {
     line.remove_prefix(at);
     const std::size_t start = line.find('[');
-    if (start == Bytes::npos) return;
+    if (start == Bytes::npos || line.starts_with("\"later")) return;
     const Bytes name = line.substr(0, start);
     line.remove_prefix(start + 1);
     const bool are_tokens = name.starts_with("\"tokens");
@@ -284,9 +317,10 @@ void Model::touch(u32 token) {
   Effect& effect = add(EffectKind::touch, token);
   effect.state = static_cast<u8>(it.hold);
   effect.expires_at = it.hold == Hold::free ? it.expires_at : 0;
+  effect.is_durable = it.hold != Hold::free;  // its client is told
 }
 
-void Model::erase(u32 token) { add(EffectKind::erase, token); }
+void Model::erase(u32 token, bool is_told) { add(EffectKind::erase, token).is_durable = is_told; }
 
 void Model::attach_token(u32 client, const char* what, u32 token) {
   begin_text();
@@ -295,7 +329,9 @@ void Model::attach_token(u32 client, const char* what, u32 token) {
       .append("\": [")
       .append(words_.tokens[token].literal)
       .append("] }");
-  end_text(add(EffectKind::attach, client));
+  Effect& effect = add(EffectKind::attach, client);
+  effect.is_durable = true;
+  end_text(effect);
 }
 
 /// Of those in `changed_`.
@@ -308,7 +344,9 @@ void Model::attach_resources(u32 client, const char* what) {
     separator = ", ";
   }
   text += "] }";
-  end_text(add(EffectKind::attach, client));
+  Effect& effect = add(EffectKind::attach, client);
+  effect.is_durable = true;
+  end_text(effect);
 }
 
 void Model::append_record(std::string& out, u32 token) const {

@@ -52,7 +52,7 @@ struct Message {
 };
 
 struct Flight {
-  u32 id = 0;  ///< 0: not assigned by the hub yet
+  ForwardId id = 0;  ///< 0: not assigned by the hub yet
   u32 lane = 0;
   Millis gives_up_at = 0;
   Message message;
@@ -75,12 +75,27 @@ struct TokenRow {
   u16 scope = 0;
   u8 order = 0;
   Payload context;
+  bool is_of_later_version = false;  ///< the record has members that this version does not know
 };
 
-/// A forward of a hub that has timed out: its answer may still arrive.
+/// A forward that has timed out, or one of an earlier hub: its answer may still arrive.
 struct Ghost {
   u32 serial = 0;
-  u32 id = 0;
+  ForwardId id = 0;
+  bool is_of_earlier_hub = false;
+};
+inline constexpr std::size_t ghosts_max = 8;
+
+/// What the hub must say about a request before its body is read.
+struct Admission {
+  VerdictKind kind = VerdictKind::answer;
+  u32 body_bytes_max = 0;
+  const char* protocol = "";
+  // Of the answer, unless it is taken.
+  u32 status = 0;
+  ErrorCode code = ErrorCode::ok;
+  const char* text = "";
+  const char* header = "";
 };
 
 class Model {
@@ -90,6 +105,8 @@ class Model {
   /// Changes the state as `op` demands, and replaces the effects by those it must cause. `bytes`:
   /// the size of its frame or body.
   void step(const Op& op, u32 bytes, u32 request);
+
+  Admission admission(const Op& op) const;
 
   /// A new hub knows only the rows, and the records of the clients that are still connected.
   void reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
@@ -111,7 +128,6 @@ class Model {
   const std::vector<Ghost>& ghosts() const { return ghosts_; }
   const std::vector<Lane>& lanes() const { return lanes_; }
   bool is_idle() const { return lane_count_ == 0; }
-  bool is_restoring() const { return has_unclaimed_; }
 
   /// Topics: channels first, then resources. Per client whether it is subscribed, and the number of
   /// subscribers.
@@ -141,6 +157,7 @@ class Model {
     bool has_channel = false;  ///< whether the channel, and the params, could be read
     bool has_params = false;
     bool is_limit = false;
+    ErrorCode code = ErrorCode::shape;
   };
 
   // model.cpp: time, sockets, topics
@@ -149,7 +166,9 @@ class Model {
   void open(u32 client);
   void close(u32 client);
   void lag(u32 client, u32 bytes);
-  void close_socket(u32 client, const char* reason);
+  void drop(u32 client, u32 status, ErrorCode code, const char* reason);
+  void close_socket(u32 client, u32 status, ErrorCode code, const char* reason);
+  void not_stored(const Op& op);
   u64 listen_cost(u32 resource) const;
   void subscribe(u32 topic, u32 client);
   void unsubscribe(u32 topic, u32 client);
@@ -169,14 +188,16 @@ class Model {
   void take_unlisten(const Op& op);
   bool may_use(const Op& op);
   bool has_frame_credit(ClientFacts& client);
-  void refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel, bool has_params);
+  void refuse(const Op& op, const char* fault, ErrorCode code, Bytes pattern, bool has_channel,
+              bool has_params);
   bool hold(const Op& op);
 
   // model_http.cpp: requests from the app server
   void http(const Op& op, u32 bytes, u32 request);
   void connection(const Op& op, u32 request);
   void health(u32 request, bool is_known);
-  void respond(u32 request, u32 status, Bytes body, const char* header = "");
+  void respond(u32 request, u32 status, ErrorCode code, Bytes body, const char* header = "");
+  Admission socket_admission(const Op& op) const;
 
   // model_forwards.cpp
   void forward(const Op& op);
@@ -184,7 +205,8 @@ class Model {
   void answer(const Op& op);
   void expire_flights();
   void end_flight(u32 index);
-  void fail(const Message& message, const char* fault, Bytes pattern);
+  void fail(const Message& message, const char* fault, ErrorCode code, Bytes pattern);
+  void fail_timeout(const Message& message);
   void append_forward_body(const Message& message);
 
   // Texts and effects.
@@ -200,10 +222,10 @@ class Model {
     effect.size = static_cast<u32>(text.size()) - begun_;
   }
   void touch(u32 token);
-  void erase(u32 token);
+  void erase(u32 token, bool is_told = false);
   void attach_token(u32 client, const char* what, u32 token);
   void attach_resources(u32 client, const char* what);
-  void end_error(u32 client, const char* fault, Bytes pattern);
+  void end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern);
   void say_scope(u32 client, const char* type, u32 scope, u32 order);
   void say_resources(const Op& op, const char* type);
   void append_scope(u32 scope, u32 order);
@@ -214,12 +236,11 @@ class Model {
 
   Millis now_ = 0;
   Millis soonest_ = 0;
-  bool has_unclaimed_ = false;
   bool is_stopping_ = false;
   std::vector<TokenFacts> tokens_;
   std::vector<ClientFacts> clients_;
   std::vector<Flight> flights_;
-  std::vector<Ghost> ghosts_;  ///< the latest
+  std::vector<Ghost> ghosts_;  ///< the latest ghosts_max
   std::vector<Lane> lanes_;
   std::vector<u8> subscriptions_;
   std::vector<u32> subscriber_counts_;

@@ -44,23 +44,26 @@ void Model::forward(const Op& op) {
 
   const Lane* lane = token.lane == nobody ? nullptr : &lanes_[token.lane];
   const u32 in_flight_max = config_->forward_concurrent != 0 ? config_->forwards_waiting_max : 1;
-  const auto refuse_limit = [&](const char* reason) {
+  const auto refuse_limit = [&](ErrorCode code, const char* reason) {
     verdict_ = Checker::limits;
-    refuse(op, "sidekick", reason, true, true);
+    refuse(op, "sidekick", code, reason, true, true);
   };
   if (lane != nullptr && lane->in_flight >= in_flight_max &&
       lane->waiting.size() >= config_->forwards_waiting_max) {
     return refuse_limit(
+        ErrorCode::queue,
         "message queue of this token is full (forwards_waiting_max); the message was not "
         "forwarded");
   }
   if (lane != nullptr && lane->bytes + message.cost > config_->forward_bytes_per_token_max) {
     return refuse_limit(
+        ErrorCode::queue,
         "message queue of this token is full (forward_bytes_per_token_max); the message was not "
         "forwarded");
   }
   if (forward_bytes_ + message.cost > config_->forward_store_bytes_max) {
     return refuse_limit(
+        ErrorCode::full,
         "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
         "forwarded");
   }
@@ -101,26 +104,30 @@ void Model::start(u32 lane, const Message& message) {
   flights_.push_back(flight);
 }
 
-/// Ignores the answer to a flight that timed out.
+/// Ignores the answer to a flight that timed out, or to one of an earlier hub.
 void Model::answer(const Op& op) {
   const auto flight = std::find_if(flights_.begin(), flights_.end(), [&](const Flight& it) {
     return it.message.serial == op.serial;
   });
+  for (const Ghost& ghost : ghosts_) {
+    if (ghost.serial == op.serial && ghost.is_of_earlier_hub) verdict_ = Checker::own_hub;
+  }
   if (flight == flights_.end()) return;
   switch (op.reply) {
     case Reply::done:
       break;
     case Reply::client_fault:
-      fail(flight->message, "client", "no \"entry\"");
+      fail(flight->message, "client", ErrorCode::app, "no \"entry\"");
       break;
     case Reply::server_fault:
-      fail(flight->message, "server", "broken");
+      fail(flight->message, "server", ErrorCode::app, "broken");
       break;
     case Reply::sidekick_fault:
-      fail(flight->message, "sidekick", "");
+      fail(flight->message, "sidekick", ErrorCode::app, "");
       break;
     case Reply::edge_fault:
-      fail(flight->message, "client", std::string(edge_message_bytes(*config_), 'm'));
+      fail(flight->message, "client", ErrorCode::app,
+           std::string(edge_message_bytes(*config_), 'm'));
       break;
     case Reply::long_fault:
     case Reply::odd_fault:
@@ -129,14 +136,25 @@ void Model::answer(const Op& op) {
     case Reply::list:
     case Reply::trailing:
     case Reply::garbage:
-      fail(flight->message, "server",
+      fail(flight->message, "server", ErrorCode::app_status,
            compose({"the app server answered ", Digits(status_of(op)),
                     "; expected 2xx or { fault, message }"}));
       break;
     case Reply::unreachable:
-      fail(flight->message, "server",
-           "the app server could not be reached or closed the connection; the message may not have "
-           "been processed");
+      fail(flight->message, "server", ErrorCode::app_unreachable,
+           "the app server could not be reached; the message was not processed");
+      break;
+    case Reply::no_app_server:
+      fail(flight->message, "server", ErrorCode::app_unreachable,
+           "no app server is configured for this Sidekick; the message was not processed");
+      break;
+    case Reply::broken_off:
+      fail(flight->message, "server", ErrorCode::app_broken,
+           "the app server closed the connection without an answer; the message may have been "
+           "processed");
+      break;
+    case Reply::host_timeout:
+      fail_timeout(flight->message);
       break;
     case Reply::count:
       trap();
@@ -154,13 +172,18 @@ void Model::expire_flights() {
         first = i;
     }
     if (first == nobody) return;
-    fail(flights_[first].message, "server",
-         compose({"the app server did not answer within ", Digits(config_->forward_timeout_ms),
-                  " ms (forward_timeout_ms); the message may not have been processed"}));
-    if (ghosts_.size() == 8) ghosts_.erase(ghosts_.begin());
+    fail_timeout(flights_[first].message);
+    add(EffectKind::cancel, flights_[first].lane).expires_at = flights_[first].id;
+    if (ghosts_.size() == ghosts_max) ghosts_.erase(ghosts_.begin());
     ghosts_.push_back({flights_[first].message.serial, flights_[first].id});
     end_flight(first);
   }
+}
+
+void Model::fail_timeout(const Message& message) {
+  fail(message, "server", ErrorCode::app_timeout,
+       compose({"the app server did not answer within ", Digits(config_->forward_timeout_ms),
+                " ms (forward_timeout_ms); the message may have been processed"}));
 }
 
 /// Starts the next message of its lane.
@@ -186,13 +209,13 @@ void Model::end_flight(u32 index) {
 }
 
 /// Only the sender, if still connected, receives the error.
-void Model::fail(const Message& message, const char* fault, Bytes pattern) {
+void Model::fail(const Message& message, const char* fault, ErrorCode code, Bytes pattern) {
   const ClientFacts& sender = clients_[message.sender];
   if (!sender.is_open || sender.generation != message.generation) return;
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { ";
   append_scope(message.scope, message.order);
-  end_error(message.sender, fault, pattern);
+  end_error(message.sender, fault, code, pattern);
 }
 
 }  // namespace sidekick::sim

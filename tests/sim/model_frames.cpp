@@ -23,15 +23,17 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw)];
   if (op.kind == OpKind::frame && bytes > config_->frame_bytes_max) {
     return {too_long("message", bytes, config_->frame_bytes_max, "frame_bytes_max"), false, false,
-            true};
+            true, ErrorCode::size};
   }
   // The object itself counts as one level.
   const bool is_too_deep = uses_scope(op.verb) && op.payload.shape == Shape::nested &&
                            op.payload.size + 1u > config_->depth_max;
-  if (facts.stage == Stage::syntax || (is_too_deep && facts.stage != Stage::object))
-    return {invalid_ion, false, false, false};
+  // The payload comes before what else is wrong, except in a message that is all garbage.
+  if (is_too_deep && facts.stage != Stage::object && flaw != Flaw::garbage)
+    return {invalid_ion, false, false, false, ErrorCode::size};
+  if (facts.stage == Stage::syntax) return {invalid_ion, false, false, false, ErrorCode::syntax};
   if (facts.stage == Stage::object || facts.stage == Stage::twice)
-    return {facts.complaint, false, false, false};
+    return {facts.complaint, false, false, false, ErrorCode::shape};
 
   Complaint complaint;
   const ScopeWords* scope = uses_scope(op.verb) ? &words_.scopes[op.scope] : nullptr;
@@ -48,6 +50,7 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   const auto say = [&complaint](std::string said, bool is_limit = false) {
     complaint.text = std::move(said);
     complaint.is_limit = is_limit;
+    complaint.code = is_limit ? ErrorCode::size : ErrorCode::shape;
     return std::move(complaint);
   };
   if (facts.stage == Stage::type) return say(facts.complaint);
@@ -79,12 +82,12 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
 Model::Complaint Model::resources_complaint(const Op& op) const {
   const FlawFacts& facts = flaw_facts[static_cast<u32>(flaw_of(op))];
   if (facts.stage == Stage::resources && flaw_of(op) != Flaw::resource_number)
-    return {facts.complaint, false, false, false};
+    return {facts.complaint, false, false, false, ErrorCode::shape};
   const Digits most(config_->resources_per_message_max);
   const auto too_many = [&] {
     return Complaint{
         compose({"expected at most ", most, " resources (resources_per_message_max), found more"}),
-        false, false, true};
+        false, false, true, ErrorCode::size};
   };
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {
@@ -93,26 +96,30 @@ Model::Complaint Model::resources_complaint(const Op& op) const {
     if (size <= config_->resource_bytes_max) continue;
     return {too_long(compose({"resources[", Digits(i), "]"}), size, config_->resource_bytes_max,
                      "resource_bytes_max"),
-            false, false, true};
+            false, false, true, ErrorCode::size};
   }
   if (facts.stage != Stage::resources) return {};
   if (op.count == config_->resources_per_message_max) return too_many();
   return {compose({"resources[", Digits(op.count), "] must be a string, found a number at byte #"}),
-          false, false, false};
+          false, false, false, ErrorCode::shape};
 }
 
 void Model::frame(const Op& op, u32 bytes) {
   ClientFacts& client = clients_[op.client];
   if (!client.is_open) return;
-  if (!has_frame_credit(client)) {
+  const bool has_credit = has_frame_credit(client);
+  if (op.is_text && !is_utf8(op))
+    return drop(op.client, 1007, ErrorCode::utf8, "a text message must be UTF-8");
+  if (!has_credit) {
     verdict_ = Checker::limits;
-    return refuse(op, "client", "message rate limit exceeded (frames_per_second); send more slowly",
-                  false, false);
+    return refuse(op, "client", ErrorCode::rate,
+                  "message rate limit exceeded (frames_per_second); send more slowly", false,
+                  false);
   }
   const Complaint complaint = complaint_of(op, bytes);
   if (complaint.text.empty()) return take_frame(op);
   if (complaint.is_limit) verdict_ = Checker::limits;
-  refuse(op, "client", complaint.text, complaint.has_channel, complaint.has_params);
+  refuse(op, "client", complaint.code, complaint.text, complaint.has_channel, complaint.has_params);
 }
 
 void Model::take_frame(const Op& op) {
@@ -155,7 +162,7 @@ bool Model::may_use(const Op& op) {
   if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client))
     return true;
   verdict_ = token.hold == Hold::none ? Checker::expiry : Checker::one_holder;
-  refuse(op, "client", invalid_token, uses_scope(op.verb), uses_scope(op.verb));
+  refuse(op, "client", ErrorCode::token, invalid_token, uses_scope(op.verb), uses_scope(op.verb));
   return false;
 }
 
@@ -178,7 +185,8 @@ bool Model::hold(const Op& op) {
   ClientFacts& client = clients_[op.client];
   if (client.tokens.size() >= config_->tokens_per_client_max) {
     verdict_ = Checker::limits;
-    refuse(op, "client", too_many_tokens, uses_scope(op.verb), uses_scope(op.verb));
+    refuse(op, "client", ErrorCode::client_full, too_many_tokens, uses_scope(op.verb),
+           uses_scope(op.verb));
     return false;
   }
   TokenFacts& token = tokens_[op.token];
@@ -194,7 +202,7 @@ void Model::take_unsubscribe(const Op& op) {
   TokenFacts& token = tokens_[op.token];
   const u32 scope = token.scope;
   const u32 order = token.order;
-  erase(op.token);
+  erase(op.token, true);
   if (token.hold != Hold::free) {
     if (token.hold == Hold::subscribed) unsubscribe(scope, op.client);
     std::erase(clients_[op.client].tokens, op.token);
@@ -209,17 +217,17 @@ void Model::take_send(const Op& op) {
   TokenFacts& token = tokens_[op.token];
   if (token.scope != op.scope) {
     verdict_ = Checker::own_scope;
-    return refuse(op, "client", "the token was issued for another channel or other params", true,
-                  true);
+    return refuse(op, "client", ErrorCode::scope,
+                  "the token was issued for another channel or other params", true, true);
   }
   if (token.hold == Hold::free &&
       clients_[op.client].tokens.size() >= config_->tokens_per_client_max) {
     verdict_ = Checker::limits;
-    return refuse(op, "client", too_many_tokens, true, true);
+    return refuse(op, "client", ErrorCode::client_full, too_many_tokens, true, true);
   }
   if (is_stopping_)
-    return refuse(op, "sidekick", "Sidekick is shutting down; the message was not forwarded", true,
-                  true);
+    return refuse(op, "sidekick", ErrorCode::stopping,
+                  "Sidekick is shutting down; the message was not forwarded", true, true);
   forward(op);
 }
 
@@ -238,21 +246,22 @@ void Model::take_listen(const Op& op) {
     cost += listen_cost(resource);
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
-  const auto limit = [&](const char* fault, const char* reason) {
+  const auto limit = [&](const char* fault, ErrorCode code, const char* reason) {
     verdict_ = Checker::limits;
-    refuse(op, fault, reason, false, false);
+    refuse(op, fault, code, reason, false, false);
   };
   if (client.resources.size() + changed_.size() > config_->topics_per_client_max) {
     return limit(
-        "client",
+        "client", ErrorCode::client_full,
         "number of resources exceeds the limit of this connection (topics_per_client_max)");
   }
   if (client.resource_bytes + bytes > config_->topic_bytes_per_client_max) {
-    return limit("client",
+    return limit("client", ErrorCode::client_full,
                  "resource names exceed the limit of this connection (topic_bytes_per_client_max)");
   }
   if (topic_bytes_ + cost > config_->topic_store_bytes_max) {
-    return limit("sidekick", "resource store is full (topic_store_bytes_max); try again later");
+    return limit("sidekick", ErrorCode::full,
+                 "resource store is full (topic_store_bytes_max); try again later");
   }
 
   for (const u32 resource : changed_) subscribe(resource_topic(resource), op.client);
@@ -279,7 +288,7 @@ void Model::take_unlisten(const Op& op) {
 }
 
 /// An error names the channel and params of the rejected message, as far as they could be read.
-void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_channel,
+void Model::refuse(const Op& op, const char* fault, ErrorCode code, Bytes pattern, bool has_channel,
                    bool has_params) {
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { \"channel\": ";
@@ -288,13 +297,14 @@ void Model::refuse(const Op& op, const char* fault, Bytes pattern, bool has_chan
   const ScopeWords& scope = words_.scopes[op.scope];
   const std::string& params = scope.params_text[scope.order_of(op.order)];
   text += has_params && params.size() <= 4096 ? params : "{}";
-  end_error(op.client, fault, pattern);
+  end_error(op.client, fault, code, pattern);
 }
 
-void Model::end_error(u32 client, const char* fault, Bytes pattern) {
+void Model::end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern) {
   text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"").append(pattern);
   Effect& effect = add(EffectKind::send, client);
   effect.is_error = true;
+  effect.code = code;
   effect.pattern_size = static_cast<u32>(pattern.size());
   end_text(effect);
 }

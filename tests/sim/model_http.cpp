@@ -1,58 +1,106 @@
-// Requests from the app server: docs/protocol.md, "App server to Sidekick: HTTP".
+// Requests: docs/protocol.md, "App server to Sidekick: HTTP", and those for a socket.
 #include "model.hpp"
 #include "script.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick::sim {
 
-/// In the order of the protocol: path, method, bearer, size, body, state.
-void Model::http(const Op& op, u32 bytes, u32 request) {
+/// In the order of the protocol: path, method, bearer; for a socket: see socket_admission.
+Admission Model::admission(const Op& op) const {
+  if (op.kind == OpKind::open) return socket_admission(op);
   const bool is_health = op.verb == Verb::health;
-  const auto too_large = [&] {
-    respond(request, 413,
-            compose({"Content Too Large: the limit is ", Digits(config_->http_body_bytes_max),
-                     " bytes (http_body_bytes_max)"}));
-  };
-  const auto unauthorized = [&] {
-    respond(request, 401,
-            "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret",
-            "WWW-Authenticate: Bearer");
+  const auto refuse = [](u32 status, ErrorCode code, const char* body, const char* header = "") {
+    return Admission{VerdictKind::answer, 0, "", status, code, body, header};
   };
   switch (op.gate) {
     case Gate::wrong_path:
-      return respond(request, 404,
-                     "Not Found: expected POST /connection, /resources or /message, GET /health, "
-                     "or WebSocket /socket");
+      return refuse(404, ErrorCode::path,
+                    "Not Found: expected POST /connection, /resources or /message, GET /health, "
+                    "or WebSocket /socket");
     case Gate::socket:
-      return respond(request, 426, "Upgrade Required: /socket accepts WebSocket connections only",
-                     "Upgrade: websocket");
+      return refuse(426, ErrorCode::upgrade,
+                    "Upgrade Required: /socket accepts WebSocket connections only",
+                    "Upgrade: websocket");
     case Gate::wrong_method:
       if (is_health)
-        return respond(request, 405, "Method Not Allowed: use GET, HEAD", "Allow: GET, HEAD");
-      return respond(request, 405, "Method Not Allowed: use POST", "Allow: POST");
+        return refuse(405, ErrorCode::method, "Method Not Allowed: use GET, HEAD",
+                      "Allow: GET, HEAD");
+      return refuse(405, ErrorCode::method, "Method Not Allowed: use POST", "Allow: POST");
     case Gate::no_secret:
-      if (is_health) break;
+      if (is_health) return {};
       [[fallthrough]];
     case Gate::wrong_secret:
-      return unauthorized();
+      return refuse(
+          401, ErrorCode::unauthorized,
+          "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret",
+          "WWW-Authenticate: Bearer");
     case Gate::too_large:
-      if (is_health) break;
-      return too_large();
     case Gate::open:
     case Gate::other_secret:
       break;
     case Gate::count:
       trap();
   }
-  if (is_health) return health(request, op.gate != Gate::no_secret);
-  if (bytes > config_->http_body_bytes_max) {
-    verdict_ = Checker::limits;
-    return too_large();
+  if (is_health) return {VerdictKind::ask};
+  return {VerdictKind::body, config_->http_body_bytes_max};
+}
+
+Admission Model::socket_admission(const Op& op) const {
+  const auto refuse = [](u32 status, ErrorCode code, const char* body, const char* header = "",
+                         VerdictKind kind = VerdictKind::answer) {
+    return Admission{kind, 0, "", status, code, body, header};
+  };
+  static constexpr char not_upgraded[] =
+      "Upgrade Required: /socket accepts WebSocket connections only";
+  const auto has = [&op](KnockFlaw flaw) { return (op.knock_flaws & flaw) != 0; };
+  if (has(wrong_socket_method))
+    return refuse(405, ErrorCode::method, "Method Not Allowed: use GET", "Allow: GET");
+  if (has(wrong_upgrade))
+    return refuse(426, ErrorCode::upgrade, not_upgraded, "Upgrade: websocket");
+  if (has(upgrade_with_body))
+    return refuse(400, ErrorCode::upgrade, "Bad Request: expected an upgrade without a body");
+  if (has(wrong_version))
+    return refuse(426, ErrorCode::upgrade, "Upgrade Required: expected Sec-WebSocket-Version: 13",
+                  "Sec-WebSocket-Version: 13");
+  if (has(wrong_key))
+    return refuse(400, ErrorCode::upgrade,
+                  "Bad Request: expected one Sec-WebSocket-Key: 16 bytes in Base64");
+  if (has(wrong_protocols))
+    return refuse(400, ErrorCode::upgrade,
+                  "Bad Request: expected tokens, separated by commas, in Sec-WebSocket-Protocol");
+  const u8 allowed = swarm_.allowed_origins[config_ - swarm_.configs];
+  if (allowed != 0 && (origins[op.origin].allowed_by & allowed) == 0)
+    return refuse(403, ErrorCode::origin,
+                  "Forbidden: pages of this origin may not open a socket (allowed_origins)");
+  if (is_stopping_)
+    return refuse(503, ErrorCode::stopping,
+                  "Service Unavailable: this Sidekick is shutting down; try again", "",
+                  VerdictKind::ask);
+  if (client_count_ >= config_->clients_max)
+    return refuse(503, ErrorCode::full,
+                  "Service Unavailable: connection limit reached (clients_max); try again later",
+                  "", VerdictKind::ask);
+  // The answer if the host cannot accept it.
+  return {VerdictKind::socket, 0, protocol_of(op), 426, ErrorCode::upgrade, not_upgraded,
+          "Upgrade: websocket"};
+}
+
+/// After admission: size, body, state.
+void Model::http(const Op& op, u32 bytes, u32 request) {
+  const Admission admission = this->admission(op);
+  if (admission.status != 0)
+    return respond(request, admission.status, admission.code, admission.text, admission.header);
+  if (op.verb == Verb::health) return health(request, op.gate != Gate::no_secret);
+  if (op.gate == Gate::too_large || bytes > config_->http_body_bytes_max) {
+    if (op.gate != Gate::too_large) verdict_ = Checker::limits;
+    return respond(request, 413, ErrorCode::size,
+                   compose({"Content Too Large: the limit is ",
+                            Digits(config_->http_body_bytes_max), " bytes (http_body_bytes_max)"}));
   }
   const Complaint complaint = complaint_of(op, bytes);
   if (!complaint.text.empty()) {
     if (complaint.is_limit) verdict_ = Checker::limits;
-    return respond(request, 400, compose({"Bad Request: ", complaint.text}));
+    return respond(request, 400, complaint.code, compose({"Bad Request: ", complaint.text}));
   }
   if (op.verb == Verb::connection) return connection(op, request);
   if (op.verb == Verb::message) {
@@ -65,7 +113,7 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
       text += " }";
       end_text(add(EffectKind::publish, op.scope));
     }
-    return respond(request, 200, "OK");
+    return respond(request, 200, ErrorCode::ok, "OK");
   }
   changed_.clear();
   u32 at = op.first;
@@ -81,18 +129,19 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
     end_text(add(EffectKind::publish, resource_topic(resource)));
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
-  respond(request, 200, "OK");
+  respond(request, 200, ErrorCode::ok, "OK");
 }
 
 void Model::connection(const Op& op, u32 request) {
   TokenFacts& token = tokens_[op.token];
   if (token.hold == Hold::held || token.hold == Hold::subscribed) {
     verdict_ = Checker::one_holder;
-    return respond(request, 409, "Conflict: a client holds this token; register a new token");
+    return respond(request, 409, ErrorCode::token_held,
+                   "Conflict: a client holds this token; register a new token");
   }
   if (token.hold == Hold::none && token_count_ >= config_->tokens_max) {
     verdict_ = Checker::limits;
-    return respond(request, 503,
+    return respond(request, 503, ErrorCode::full,
                    "Service Unavailable: token limit reached (tokens_max); try again later");
   }
   const TokenFacts before = token;
@@ -105,7 +154,7 @@ void Model::connection(const Op& op, u32 request) {
     token = before;
     verdict_ = Checker::limits;
     return respond(
-        request, 503,
+        request, 503, ErrorCode::full,
         "Service Unavailable: token store is full (token_store_bytes_max); try again later");
   }
   token_bytes_ = token_bytes_ - before.cost + token.cost;
@@ -113,11 +162,12 @@ void Model::connection(const Op& op, u32 request) {
   token.expires_at = now_ + config_->token_ttl_ms;
   wait_until(token.expires_at);
   Effect& effect = add(EffectKind::put, op.token);
+  effect.is_durable = true;
   effect.expires_at = token.expires_at;
   begin_text();
   append_record(text, op.token);
   end_text(effect);
-  respond(request, 200, "OK");
+  respond(request, 200, ErrorCode::ok, "OK");
 }
 
 /// Open to everyone; counts are shown only with a secret.
@@ -143,11 +193,12 @@ void Model::health(u32 request, bool is_known) {
 }
 
 /// `body`: a pattern.
-void Model::respond(u32 request, u32 status, Bytes body, const char* header) {
+void Model::respond(u32 request, u32 status, ErrorCode code, Bytes body, const char* header) {
   begin_text();
   text += body;
   Effect& effect = add(EffectKind::respond, request);
   effect.status = status;
+  effect.code = code;
   effect.header = header;
   end_text(effect);
 }

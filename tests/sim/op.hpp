@@ -7,7 +7,21 @@
 
 namespace sidekick::sim {
 
-enum class OpKind : u8 { open, close, frame, lag, http, answer, timer, restart, shut_down, twin };
+/// The last two follow from others: the end of a restore, and a store that has failed.
+enum class OpKind : u8 {
+  open,
+  close,
+  frame,
+  lag,
+  http,
+  answer,
+  timer,
+  restart,
+  shut_down,
+  twin,
+  restored,
+  not_stored
+};
 inline constexpr const char* op_names[] = {"open",   "close", "frame",   "lag",       "http",
                                            "answer", "timer", "restart", "shut_down", "twin"};
 
@@ -40,6 +54,24 @@ enum class Gate : u8 {
   too_large,
   count
 };
+
+/// How a client asks for its socket.
+enum class Knock : u8 {
+  asked,
+  admitted_before,  ///< before others had opened theirs
+  not_accepted,     ///< admitted, but the host could not accept the upgrade
+};
+
+/// What is wrong with the request for a socket, in the order in which it is checked.
+enum KnockFlaw : u8 {
+  wrong_socket_method = 1,
+  wrong_upgrade = 2,
+  upgrade_with_body = 4,
+  wrong_version = 8,
+  wrong_key = 16,
+  wrong_protocols = 32,
+};
+inline constexpr u32 knock_flaw_count = 6;
 
 /// The flaw of a frame or body. flaw_facts (words.cpp) says where each is checked and which error
 /// it causes.
@@ -85,6 +117,9 @@ enum class Reply : u8 {
   trailing,
   garbage,  // malformed
   unreachable,
+  broken_off,
+  host_timeout,
+  no_app_server,
   count
 };
 
@@ -92,7 +127,7 @@ enum class Restart : u8 {
   hibernate,  ///< memory lost, sockets kept
   reset,      ///< all sockets lost, without a close event
   some_lost,  ///< each socket lost or not, as `serial` decides
-  trap,       ///< like hibernate, but `client` is closed and the host passes timer_fired at once
+  trap,       ///< like hibernate, but `client` is closed
 };
 
 /// The form of data and contexts.
@@ -105,6 +140,8 @@ struct Payload {
 };
 
 inline constexpr u16 no_cut = 0xFFFF;
+inline constexpr u8 turn_max = 6;
+inline constexpr u16 no_one = 0xFFFF;
 
 struct Op {
   Millis now = 0;
@@ -114,15 +151,21 @@ struct Op {
   Gate gate = Gate::open;
   Reply reply = Reply::done;
   Restart restart = Restart::hibernate;
-  u8 config = 0;     ///< for the hub after a restart: Swarm::configs
-  u8 order = 0;      ///< of the params
-  u16 cut = no_cut;  ///< the host dies after this many actions and restarts from its store
+  u8 config = 0;  ///< for the hub after a restart: Swarm::configs
+  u8 order = 0;   ///< of the params
+  Knock knock = Knock::asked;
+  u8 knock_flaws = 0;  ///< of KnockFlaw
+  u8 origin = 0;       ///< an index into `origins`
+  bool is_text = true;
+  u16 cut = no_cut;   ///< the host dies after this many actions and restarts from its store
+  u16 fail = no_cut;  ///< the store fails from this action on ...
+  u8 turn = 0;        ///< ... and in so many further ops; then the host passes not_stored
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
-  u32 serial =
-      0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of some_lost
+  u32 serial = 0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of a
+                   ///< restart; the request of not_stored
   Payload payload;
 };
 

@@ -100,6 +100,21 @@ Flaw flaw_of(const Op& op) {
   trap();
 }
 
+namespace {
+
+/// An unfinished character, overlong forms, a surrogate, and values above 10FFFF.
+constexpr Bytes not_utf8[] = {"\xC3",         "\xFF",
+                              "\xC0\xAF",     "\xE0\x80\xAF",
+                              "\xED\xA0\x80", "\xF0\x80\x80\xAF",
+                              "\xE2\x82",     "\xF4\x90\x80\x80"};
+
+}  // namespace
+
+bool is_utf8(const Op& op) {
+  const Flaw flaw = flaw_of(op);
+  return flaw != Flaw::bad_utf8 && (flaw != Flaw::garbage || op.serial % 4 < 2);
+}
+
 void write_message(std::string& out, const Op& op, const Words& words) {
   const Flaw flaw = flaw_of(op);
   if (flaw == Flaw::array) {
@@ -131,7 +146,11 @@ void write_message(std::string& out, const Op& op, const Words& words) {
   }
   if (uses_resources(op.verb)) add_resources(members, flaw, op, words);
   if (flaw == Flaw::twice) members.add("data").append("1, \"data\": 2");
-  if (flaw == Flaw::bad_utf8) members.add("extra") += "\"\xC3\"";
+  if (flaw == Flaw::bad_utf8)
+    members.add("extra")
+        .append("\"")
+        .append(not_utf8[op.serial % std::size(not_utf8)])
+        .append("\"");
   out += flaw == Flaw::cut_off    ? ""
          : flaw == Flaw::trailing ? "} x"
          : flaw == Flaw::padded   ? " } \n"
@@ -157,11 +176,29 @@ u32 status_of(const Op& op) {
     case Reply::garbage:
       return wrong[op.serial % std::size(wrong)];
     case Reply::unreachable:
+    case Reply::broken_off:
+    case Reply::host_timeout:
+    case Reply::no_app_server:
       return 0;
     case Reply::count:
       break;
   }
   trap();
+}
+
+Outcome outcome_of(Reply reply) {
+  switch (reply) {
+    case Reply::unreachable:
+      return Outcome::unreachable;
+    case Reply::broken_off:
+      return Outcome::broken_off;
+    case Reply::host_timeout:
+      return Outcome::timed_out;
+    case Reply::no_app_server:
+      return Outcome::no_app_server;
+    default:
+      return Outcome::answered;
+  }
 }
 
 namespace {
@@ -216,11 +253,93 @@ void write_reply(std::string& out, Reply reply, const Config& config) {
       out = "<html>\xFF";
       return;
     case Reply::unreachable:
+    case Reply::broken_off:
+    case Reply::host_timeout:
+    case Reply::no_app_server:
       out = "";
       return;
     case Reply::count:
       trap();
   }
+}
+
+// Several spellings of a right and of a wrong value; `serial` decides.
+
+namespace {
+
+constexpr Bytes right_upgrades[] = {"Upgrade: websocket\nConnection: Upgrade\n",
+                                    "upgrade: h2c, WebSocket\nconnection: keep-alive, upgrade\n",
+                                    "UPGRADE:websocket\nConnection: close\nConnection:UPGRADE\n"};
+constexpr Bytes wrong_upgrades[] = {
+    "", "Upgrade: h2c\nConnection: Upgrade\n", "Upgrade: websocket\nConnection: keep-alive\n",
+    "Upgrade: websocket\n", "Upgrade: websockets\nConnection: Upgrade\n"};
+constexpr Bytes right_versions[] = {"Sec-WebSocket-Version: 13\n", "sec-websocket-version:13 \n"};
+constexpr Bytes wrong_versions[] = {
+    "", "Sec-WebSocket-Version: 8\n", "Sec-WebSocket-Version: 13, 8\n",
+    "Sec-WebSocket-Version: 13\nSec-WebSocket-Version: 13\n", "Sec-WebSocket-Version: \n"};
+constexpr Bytes right_keys[] = {"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n",
+                                "sec-websocket-key:+/++++++++++++++++++++==\n"};
+constexpr Bytes wrong_keys[] = {
+    "", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=\n",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQAA\n",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ-==\n",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n"};
+
+struct Offer {
+  Bytes lines;
+  const char* first;
+};
+constexpr Offer right_offers[] = {
+    {"", ""},
+    {"Sec-WebSocket-Protocol: covenant\n", "covenant"},
+    {"sec-websocket-protocol:a!, b\n", "a!"},
+    {"Sec-WebSocket-Protocol: , ,x\nSec-WebSocket-Protocol: y\n", "x"},
+    {"Sec-WebSocket-Protocol: \n", ""}};
+constexpr Bytes wrong_offers[] = {"Sec-WebSocket-Protocol: a b\n",
+                                  "Sec-WebSocket-Protocol: a, b;c\n",
+                                  "Sec-WebSocket-Protocol: \"a\"\n",
+                                  "Sec-WebSocket-Protocol: a\nSec-WebSocket-Protocol: \xC3\xA9\n"};
+
+template <std::size_t right_count, std::size_t wrong_count>
+Bytes choose(bool is_wrong, u32 serial, const Bytes (&right)[right_count],
+             const Bytes (&wrong)[wrong_count]) {
+  return is_wrong ? wrong[serial % wrong_count] : right[serial % right_count];
+}
+
+}  // namespace
+
+const OriginFacts origins[] = {
+    {"", 0},
+    {"https://app.example.com", 1},
+    {"HTTPS://App.Example.COM", 1},
+    {"https://a.example.org", 2},
+    {"https://a.b.example.org", 2},
+    {"null", 4},
+    {"https://example.org", 0},
+    {"https://evilexample.org", 0},
+    {"https://.example.org", 0},
+    {"http://a.example.org", 0},
+    {"https://app.example.com.evil.net", 0},
+    {"https://app.example.com:8443", 0},
+    {"http://app.example.com", 0},
+};
+
+const char* protocol_of(const Op& op) {
+  return right_offers[op.serial % std::size(right_offers)].first;
+}
+
+void write_knock(std::string& out, const Op& op) {
+  const auto has = [&op](KnockFlaw flaw) { return (op.knock_flaws & flaw) != 0; };
+  const u32 serial = op.serial;
+  out = choose(has(wrong_upgrade), serial, right_upgrades, wrong_upgrades);
+  if (out.empty()) return;  // no Upgrade header: a host passes no lines at all
+  out += choose(has(wrong_version), serial, right_versions, wrong_versions);
+  out += choose(has(wrong_key), serial, right_keys, wrong_keys);
+  out += has(wrong_protocols) ? wrong_offers[serial % std::size(wrong_offers)]
+                              : right_offers[serial % std::size(right_offers)].lines;
+  if (has(upgrade_with_body) && serial % 2 == 0) out += "Transfer-Encoding: chunked\n";
+  const Bytes origin = origins[op.origin].origin;
+  if (!origin.empty()) out.append("Origin: ").append(origin).append("\n");
 }
 
 }  // namespace sidekick::sim

@@ -74,6 +74,11 @@ class Shrinker {
         attempt(std::move(ops));
       };
       if (ops_[i].cut != no_cut) with([](Op& op) { op.cut = no_cut; });
+      if (ops_[i].fail != no_cut) with([](Op& op) { op.fail = no_cut; });
+      if (ops_[i].turn != 0) with([](Op& op) { op.turn = 0; });
+      if (ops_[i].knock != Knock::asked) with([](Op& op) { op.knock = Knock::asked; });
+      if (ops_[i].knock_flaws != 0) with([](Op& op) { op.knock_flaws = 0; });
+      if (!ops_[i].is_text) with([](Op& op) { op.is_text = true; });
       if (ops_[i].flaw != Flaw::none) with([](Op& op) { op.flaw = Flaw::none; });
       if (ops_[i].payload.shape != Shape::number)
         with([](Op& op) { op.payload.shape = Shape::number; });

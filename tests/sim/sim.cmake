@@ -16,6 +16,8 @@ add_library(sidekick_sim OBJECT
   ${SIDEKICK_SIM_DIR}/swarm.cpp
   ${SIDEKICK_SIM_DIR}/trial.cpp
   ${SIDEKICK_SIM_DIR}/trial_checks.cpp
+  ${SIDEKICK_SIM_DIR}/trial_requests.cpp
+  ${SIDEKICK_SIM_DIR}/trial_store.cpp
   ${SIDEKICK_SIM_DIR}/twin.cpp
   ${SIDEKICK_SIM_DIR}/words.cpp)
 # Not core/src: the model shares nothing with the core.

@@ -75,7 +75,7 @@ void draw_rates(Dice& dice, Swarm& swarm) {
   constexpr u32 requests[] = {100, 60, 80, 15};
   for (u32 i = 0; i < std::size(requests); ++i) swarm.http_weight[i] = vary(requests[i]);
   swarm.http_weight[0] += 10;
-  constexpr u32 replies[] = {100, 20, 10, 5, 4, 4, 4, 4, 4, 4, 4, 10, 10};
+  constexpr u32 replies[] = {100, 20, 10, 5, 4, 4, 4, 4, 4, 4, 4, 10, 10, 4, 4, 4};
   static_assert(std::size(replies) == static_cast<u32>(Reply::count));
   for (u32 i = 0; i < std::size(replies); ++i) swarm.reply_weight[i] = vary(replies[i]);
   swarm.reply_weight[0] += 1;
@@ -86,6 +86,8 @@ void draw_rates(Dice& dice, Swarm& swarm) {
   swarm.gate = vary(30);
   swarm.attack = vary(120);
   swarm.cut = vary(3);
+  swarm.fail = vary(5);
+  swarm.knock_flaw = vary(30);
   swarm.burst = vary(60);
   swarm.burst_max = dice.one_of<u32>({2, 8, 40});
   swarm.time_back = vary(5);
@@ -137,6 +139,11 @@ void hang(Swarm& swarm) {
 
 }  // namespace
 
+u64 draw_epoch(Dice& dice) {
+  constexpr u64 forwards_max = u64{1} << 32;
+  return forwards_max + dice.next() % (number_max - 2 * forwards_max);
+}
+
 Swarm draw_swarm(u64 seed, u32 steps) {
   Dice dice(seed);
   Swarm swarm;
@@ -150,9 +157,18 @@ Swarm draw_swarm(u64 seed, u32 steps) {
   swarm.configs[1] = config;
   if (dice.chance(300)) draw_limits(dice, swarm, swarm.configs[1]);
   if (dice.chance(300)) draw_times(dice, swarm.configs[1]);
+  for (u32 i = 0; i < 2; ++i) {
+    if (dice.chance(300)) swarm.allowed_origins[i] = static_cast<u8>(dice.between(1, 7));
+    for (u32 bit = 0; bit < std::size(allowed_origins); ++bit) {
+      if ((swarm.allowed_origins[i] >> bit & 1) != 0)
+        swarm.configs[i].allowed_origins.emplace_back(allowed_origins[bit]);
+    }
+  }
   draw_spans(dice, swarm);
   draw_rates(dice, swarm);
   swarm.steps = steps != 0 ? steps : dice.one_of<u32>({500, 2000, 5000, 10000});
+  // Ids of forwards follow from the epoch and wrap around.
+  swarm.epoch = dice.chance(100) ? number_max - dice.below(4) : draw_epoch(dice);
   swarm.reuses_handles = dice.chance(600);
   swarm.has_odd_names = dice.chance(600);
   swarm.deep_every = dice.one_of<u32>({32, 256, 1024});

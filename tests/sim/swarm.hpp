@@ -26,21 +26,28 @@ struct Swarm {
   u32 restart_weight[4] = {};  ///< indexed by Restart
 
   // Per thousand.
-  u32 flaw = 20, gate = 20, attack = 100, cut = 0, burst = 50, time_back = 5, timer_late = 200,
-      jump = 20, odd_timer = 20;
+  u32 flaw = 20, gate = 20, attack = 100, cut = 0, fail = 0, knock_flaw = 20, burst = 50,
+      time_back = 5, timer_late = 200, jump = 20, odd_timer = 20;
   u32 burst_max = 8;
   u32 span_max_ms = 5;
   u32 jump_max_ms = 1000;
   u16 payload_max = 64;
   bool reuses_handles = true;
   bool has_odd_names = true;
-  u32 deep_every = 256;  ///< steps between deep checks
-  bool is_long = false;  ///< several lives of one hub, each ending empty: does memory grow?
+  u8 allowed_origins[2] = {};  ///< by config: a bit for each entry of `allowed_origins`; 0: any
+  u64 epoch = 1;               ///< of the first hub
+  u32 deep_every = 256;        ///< steps between deep checks
+  bool is_long = false;        ///< several lives of one hub, each ending empty: does memory grow?
 
   std::string describe() const;
 };
 
+inline constexpr Bytes allowed_origins[] = {"https://app.example.com", "https://*.example.org",
+                                            "null"};
 inline constexpr Bytes secrets[] = {"the secret", "the other secret"};
+
+/// Far from both ends, so that no id comes up that the first hub may have used.
+u64 draw_epoch(Dice& dice);
 
 Swarm draw_swarm(u64 seed, u32 steps);
 

@@ -22,9 +22,16 @@ Trial::Trial(const Swarm& swarm, const Words& words, std::string* trace, bool is
       records_(swarm.clients),
       sockets_(swarm.clients),
       generations_(swarm.clients),
+      stale_rows_(swarm.tokens),
+      stale_records_(swarm.clients),
+      epochs_(swarm.seed ^ 0x65706f6368),
       reader_(swarm, words),
       seen_in_(swarm.clients) {
   start_hub();
+  Op restored;
+  restored.now = first_now;
+  restored.kind = OpKind::restored;
+  if (begin(restored.now, swarm.epoch)) take_input(restored);
 }
 
 Trial::~Trial() = default;
@@ -38,6 +45,8 @@ void Trial::start_hub() {
   hub_ = std::make_unique<Hub>(config());
 }
 
+bool Trial::begin(Millis now, u64 epoch) { return restore(now, input::Begin{epoch}); }
+
 bool Trial::fail(Checker checker, std::string expected, std::string came) {
   if (!failure_) failure_ = Failure{checker, steps_, std::move(expected), std::move(came)};
   return false;
@@ -49,6 +58,7 @@ u32 Trial::client_of(u32 handle) const {
 }
 
 bool Trial::take(const Op& op) {
+  if (failure_) return false;
   switch (op.kind) {
     case OpKind::restart:
       if (!restart(op)) return false;
@@ -67,7 +77,11 @@ bool Trial::take(const Op& op) {
     case OpKind::shut_down:
       if (!take_input(op)) return false;
       break;
+    case OpKind::restored:
+    case OpKind::not_stored:
+      trap();  // made by restart and end_turn
   }
+  if (is_failing_ && turn_left_-- == 0 && !end_turn(op.now)) return false;
   ++steps_;
   return steps_ % swarm_.deep_every != 0 || (check_rows() && check_twin_hash());
 }
@@ -77,40 +91,34 @@ std::optional<Input> Trial::input_of(const Op& op) {
   switch (op.kind) {
     case OpKind::open:
       if (sockets_[op.client] != 0) return std::nullopt;
-      sockets_[op.client] = 1;
-      records_[op.client].clear();
-      ++generations_[op.client];
-      return input::ClientOpened{handle_of(op.client)};
+      return knock(op);
     case OpKind::close:
       // Also if the hub itself has closed it.
       if (generations_[op.client] == 0) return std::nullopt;
-      sockets_[op.client] = 0;
-      records_[op.client].clear();
+      lose_socket(op.client);
       return input::ClientClosed{handle_of(op.client)};
     case OpKind::frame:
       write_message(bytes_, op, words_);
-      return input::ClientFrame{handle_of(op.client), bytes_};
+      return input::ClientFrame{handle_of(op.client), bytes_, op.is_text ? 1u : 0u};
     case OpKind::lag:
       return input::ClientLagging{handle_of(op.client), op.serial};
     case OpKind::http: {
       write_message(bytes_, op, words_);
       return request_of(op);
     }
-    case OpKind::answer: {
-      u32 id = 0;
-      for (const Flight& flight : model_.flights())
-        id = flight.message.serial == op.serial ? flight.id : id;
-      for (const Ghost& ghost : model_.ghosts()) id = ghost.serial == op.serial ? ghost.id : id;
-      if (id == 0) return std::nullopt;
-      write_reply(bytes_, op.reply, config());
-      return input::ForwardDone{id, status_of(op), bytes_};
-    }
+    case OpKind::answer:
+      return answer_of(op);
     case OpKind::timer:
       timer_at_ = 0;
       return input::TimerFired{};
     case OpKind::shut_down:
       is_stopping_ = true;
       return input::ShuttingDown{};
+    case OpKind::restored:
+      return input::Restored{};
+    case OpKind::not_stored:
+      return input::NotStored{op.client == no_one ? 0 : handle_of(op.client), op.serial,
+                              op.token == no_one ? Bytes() : Bytes(words_.tokens[op.token].bytes)};
     case OpKind::restart:
     case OpKind::twin:
       return std::nullopt;
@@ -118,74 +126,23 @@ std::optional<Input> Trial::input_of(const Op& op) {
   trap();
 }
 
-input::HttpRequest Trial::request_of(const Op& op) {
-  // Every part is valid, or wrong in the same way.
-  static constexpr Bytes wrong_secrets[] = {"Bearer the secrets",
-                                            "Bearer the secreT",
-                                            "Bearer she secret",
-                                            "Bearer the_secret",
-                                            "Bearer xhe other secret",
-                                            "Bearer the otter secret",
-                                            "Bearer the",
-                                            "Bearer ",
-                                            "Basic the secret",
-                                            "the secret"};
-  static constexpr Bytes wrong_paths[] = {"/connections", "/", "", "//message", "http://host"};
-  const bool is_health = op.verb == Verb::health;
-  const Bytes wrong_methods[] = {"PUT", is_health ? "get" : "post", "", is_health ? "POST" : "HEAD",
-                                 is_health ? "OPTIONS" : "GET"};
-  static constexpr Bytes paths[3][4] = {
-      {"/connection", "/resources", "/message", "/health"},
-      {"/connection?a=/message", "/resources?", "/message#x", "/health?x"},
-      {"http://host/connection", "https://host:1/resources?x", "http://h/message",
-       "http:///health"}};
-  if (is_health) bytes_.clear();
-  input::HttpRequest http{
-      ++request_,          0,     !is_health ? "POST" : op.serial % 3 == 0 ? "HEAD" : "GET", "",
-      "Bearer the secret", bytes_};
-  http.path = paths[op.serial % 8 < 6 ? 0 : op.serial % 8 - 5]
-                   [static_cast<u32>(op.verb) - static_cast<u32>(Verb::connection)];
-  switch (op.gate) {
-    case Gate::open:
-      break;
-    case Gate::other_secret:
-      http.authorization = "bearer the other secret";
-      break;
-    case Gate::wrong_secret:
-      http.authorization = wrong_secrets[op.serial % std::size(wrong_secrets)];
-      break;
-    case Gate::no_secret:
-      http.authorization = "";
-      break;
-    case Gate::wrong_method:
-      http.method = wrong_methods[op.serial % std::size(wrong_methods)];
-      break;
-    case Gate::wrong_path:
-      http.path = wrong_paths[op.serial % std::size(wrong_paths)];
-      break;
-    case Gate::socket:
-      http.method = "GET";
-      http.path = "/socket";
-      break;
-    case Gate::too_large:
-      http.body = "";
-      http.body_bytes = config().http_body_bytes_max + 1;
-      break;
-    case Gate::count:
-      trap();
-  }
-  if (http.body_bytes == 0) http.body_bytes = static_cast<u32>(http.body.size());
-  // A host reads only as much of a body as the hub asks for.
-  const bool is_worth_reading =
-      !is_health &&
-      (op.gate == Gate::open || op.gate == Gate::other_secret || op.gate == Gate::too_large);
-  const u32 worth = is_worth_reading ? config().http_body_bytes_max : 0;
-  const u32 came = hub_->body_bytes_max(http.method, http.path, http.authorization);
-  if (came != worth)
-    fail(Checker::answers, compose({Digits(worth), " bytes of the body to read"}),
-         compose({Digits(came)}));
-  if (http.body.size() > came) http.body = "";
-  return http;
+std::optional<Input> Trial::answer_of(const Op& op) {
+  ForwardId id = 0;
+  for (const Flight& flight : model_.flights())
+    id = flight.message.serial == op.serial ? flight.id : id;
+  for (const Ghost& ghost : model_.ghosts()) id = ghost.serial == op.serial ? ghost.id : id;
+  if (id == 0) return std::nullopt;
+  // The app server does not know of it.
+  if (std::find(withheld_.begin(), withheld_.end(), id) != withheld_.end()) return std::nullopt;
+  write_reply(bytes_, op.reply, config());
+  return input::ForwardDone{id, status_of(op), bytes_, static_cast<u32>(outcome_of(op.reply))};
+}
+
+void Trial::lose_socket(u32 client) {
+  sockets_[client] = 0;
+  stale_records_[client] = 0;
+  records_[client].clear();
+  std::erase_if(writers_, [client](const Op& writer) { return writer.client == client; });
 }
 
 bool Trial::hand(Millis now, const Input& input) {
@@ -216,10 +173,12 @@ bool Trial::take_input(const Op& op) {
   if (!input) return true;
   if (!hand(op.now, *input)) return false;
   model_.step(op, static_cast<u32>(bytes_.size()), request_);
+  fail_ = is_failing_ ? 0 : op.fail;
+  has_lost_ = false;
   if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
+  note_writer(op);
   if (op.cut >= actions_.size()) return true;
-  // A change that could not be stored is not confirmed: the host drops the hub and continues from
-  // the store. The client that caused it is closed.
+  // The host dies half-way. The client that caused it is closed.
   Op after = op;
   after.kind = OpKind::restart;
   after.restart = Restart::trap;
@@ -253,8 +212,9 @@ bool Trial::check_actions(const Op& op) {
 
 /// Restored state has no consequences yet.
 bool Trial::restore(Millis now, const Input& input) {
-  const Bytes record = input.tag == InputTag::restore_token ? input.restore_token.record
-                                                            : input.restore_client.record;
+  const Bytes record = input.tag == InputTag::restore_token    ? input.restore_token.record
+                       : input.tag == InputTag::restore_client ? input.restore_client.record
+                                                               : Bytes();
   peak_text_bytes_ =
       std::max(peak_text_bytes_,
                static_cast<long long>(record.size()));  // the record as read may be rewritten
@@ -269,6 +229,10 @@ bool Trial::restart(const Op& op) {
   if (op.kind == OpKind::restart && op.cut == no_cut && !check_rows()) return false;
   if (!check_twin_hash()) return false;
   twin_.reset();
+  is_failing_ = false;
+  writers_.clear();
+  withheld_.clear();
+  open_requests_.clear();  // their connections are gone, or the host itself answers
   {
     const Account account(held_bytes_);
     hub_.reset();
@@ -288,9 +252,12 @@ bool Trial::restart(const Op& op) {
     if (is_lost) sockets_[client] = 0;
     if (sockets_[client] == 0) records_[client].clear();
   }
+  std::fill(stale_rows_.begin(), stale_rows_.end(), u8{0});
+  std::fill(stale_records_.begin(), stale_records_.end(), u8{0});
+  if (dice.chance(200)) write_later();
   config_ = op.config;
   start_hub();
-  const u64 restored_from = inputs_;
+  if (!begin(op.now, draw_epoch(epochs_))) return false;
   // In no particular order.
   const u32 start = dice.below(swarm_.tokens);
   for (u32 i = 0; i < swarm_.tokens; ++i) {
@@ -307,14 +274,30 @@ bool Trial::restart(const Op& op) {
         !restore(op.now, input::RestoreClient{handle_of(client), records_[client]}))
       return false;
   }
-  // A hub without input has seen no time.
-  model_.reload(inputs_ > restored_from ? op.now : 0, config_, rows_, records_, sockets_);
+  model_.reload(op.now, config_, rows_, records_, sockets_);
   Op next;
   next.now = op.now;
-  next.kind = OpKind::timer;
-  if (op.restart == Restart::trap && !take_input(next)) return false;
+  next.kind = OpKind::restored;
+  if (!take_input(next)) return false;
   next.kind = OpKind::shut_down;
   return !is_stopping_ || take_input(next);
+}
+
+/// As a later version leaves records behind: members that this one does not know are skipped.
+void Trial::write_later() {
+  const auto add = [](std::string& record, Bytes member) {
+    record.resize(record.size() - Bytes(" }").size());
+    record += member;
+  };
+  for (TokenRow& row : rows_) {
+    if (!row.is_there || row.is_of_later_version) continue;
+    row.is_of_later_version = true;
+    add(row.record, later_token_member);
+  }
+  for (std::string& record : records_) {
+    if (record.ends_with(" }") && !record.ends_with(later_client_member))
+      add(record, later_client_member);
+  }
 }
 
 }  // namespace sidekick::sim

@@ -18,6 +18,21 @@ struct Failure {
   std::string came;
 };
 
+/// A request whose answer may still come.
+struct OpenRequest {
+  u32 request = 0;
+  u32 status = 0;
+  ErrorCode code = ErrorCode::ok;
+  const char* header = "";
+  std::string text;  ///< a pattern
+};
+
+inline constexpr Millis first_now = 1'700'000'000'000;
+
+/// The end of a record that a later version wrote.
+inline constexpr Bytes later_token_member = ", \"later\": [1, { \"channel\": \"none\" }] }";
+inline constexpr Bytes later_client_member = ", \"later\": { \"tokens\": [\"t0\"] } }";
+
 class Trial {
  public:
   /// `trace`: receives the trace of all hubs; may be null. `is_canary`: the host sometimes forgets
@@ -40,6 +55,9 @@ class Trial {
   long long held_bytes() const { return held_bytes_; }
   bool check_memory();
   bool check_rows();
+  /// To be asked once the hub had a further call for the answers.
+  bool check_answered();
+  bool has_open_requests() const { return !open_requests_.empty(); }
 
  private:
   /// Records the first failure. Returns false, for the caller to return.
@@ -47,14 +65,17 @@ class Trial {
 
   // trial.cpp: the duties of a host
   void start_hub();
+  bool begin(Millis now, u64 epoch);
   bool take_input(const Op& op);
   std::optional<Input> input_of(const Op& op);
-  input::HttpRequest request_of(const Op& op);
+  std::optional<Input> answer_of(const Op& op);
   const Config& config() const { return swarm_.configs[config_]; }
   bool hand(Millis now, const Input& input);
   bool lose_hub(const char* what);
   bool restart(const Op& op);
   bool restore(Millis now, const Input& input);
+  void write_later();
+  void lose_socket(u32 client);
   bool check_actions(const Op& op);
   u32 handle_of(u32 client) const {
     return first_handle_ + client + (reuses_handles_ ? 0 : generations_[client] * swarm_.clients);
@@ -63,14 +84,28 @@ class Trial {
   u32 client_of(u32 handle) const;
   bool is_performed() const { return performed_ < cut_; }
 
+  // trial_requests.cpp: admission, and the answers
+  std::optional<Input> knock(const Op& op);
+  input::HttpRequest request_of(const Op& op);
+  bool ask(const Op& op, const input::HttpRequest& request);
+  bool check_respond(const Action& action);
+  bool check_answer(const Action& action, const OpenRequest& demanded);
+  void keep_open(const Effect& effect);
+
+  // trial_store.cpp: a store that fails
+  bool end_turn(Millis now);
+  void note_writer(const Op& op);
+  bool store(bool is_durable);
+  bool store_row(u32 token, const Action& action, bool is_durable);
+
   // trial_checks.cpp: every action against the effects
   bool check(const Action& action);
   bool check_row(const Action& action, Bytes key);
   bool check_attach(const Action& action);
   bool check_send(const Action& action);
   bool check_publish(const Action& action, Effect& effect);
-  bool check_respond(const Action& action);
   bool check_forward(const Action& action);
+  bool check_cancel(const Action& action);
   bool check_close(const Action& action);
   bool check_timer();
   bool check_all_met();
@@ -78,6 +113,7 @@ class Trial {
   bool meet(Effect& effect);
   bool is_met(const Effect& effect, Bytes text) const;
   bool is_append_due(u32 client, std::size_t change_bytes) const;
+  bool miss_durable(const Action& action);
   bool miss(const Effect* effect, const Action& action, Checker otherwise);
   Checker blame(Checker otherwise) const { return model_.verdict().value_or(otherwise); }
   std::string show(const Effect& effect) const;
@@ -106,13 +142,25 @@ class Trial {
   std::vector<u32> generations_;
   Millis timer_at_ = 0;
   u32 request_ = 0;
+  std::vector<OpenRequest> open_requests_;
+
+  // A turn in which the store fails.
+  bool is_failing_ = false;
+  u32 turn_left_ = 0;        ///< further ops
+  u32 fail_ = no_cut;        ///< the store fails from this action on
+  bool has_lost_ = false;    ///< a durable action of this input: nothing that follows is performed
+  std::vector<Op> writers_;  ///< what the host passes at the end of the turn
+  std::vector<ForwardId> withheld_;
+  std::vector<u8> stale_rows_;     ///< by token: 1: an update was lost, 2: the row itself
+  std::vector<u8> stale_records_;  ///< by client
   bool is_stopping_ = false;
 
+  Dice epochs_;   ///< of the hubs after the first
   Model reader_;  ///< reads the store in check_rows
 
   std::unique_ptr<Hub> twin_;
   Actions twin_actions_;
-  std::unordered_map<u32, u32>
+  std::unordered_map<ForwardId, ForwardId>
       twin_flights_;  ///< flight ids of the first hub and of the twin; looked up, never iterated
 
   std::optional<Failure> failure_;

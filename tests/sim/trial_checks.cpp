@@ -13,9 +13,9 @@ namespace sidekick::sim {
 
 namespace {
 
-constexpr const char* effect_names[] = {"put_token",     "touch_token", "erase_token",
-                                        "attach_client", "send",        "send to the subscribers",
-                                        "respond",       "forward",     "close"};
+constexpr const char* effect_names[] = {
+    "put_token", "touch_token", "erase_token", "attach_client", "send", "send to the subscribers",
+    "respond",   "forward",     "close",       "cancel_forward"};
 
 bool is_row(EffectKind kind) {
   return kind == EffectKind::put || kind == EffectKind::touch || kind == EffectKind::erase;
@@ -44,6 +44,8 @@ bool Trial::check(const Action& action) {
       return check_forward(action);
     case ActionTag::close:
       return check_close(action);
+    case ActionTag::cancel_forward:
+      return check_cancel(action);
     case ActionTag::set_timer:
       if (action.set_timer.at_ms <= model_.now())
         return fail(Checker::timer, "a timer in the future", show(action));
@@ -71,17 +73,17 @@ Effect* Trial::find(EffectKind kind, u32 who) {
   return nullptr;
 }
 
-/// The op's own effects come in the order of the model, except that durable ones may come in any
+/// The op's own effects come in the order of the model, except that stored ones may come in any
 /// order among themselves; the answer to a request comes last.
 bool Trial::meet(Effect& effect) {
-  if (!effect.is_durable()) {
+  if (!effect.is_stored()) {
     const std::size_t from = effect.kind == EffectKind::respond
                                  ? first_open_
                                  : std::max<std::size_t>(first_open_, model_.own_from);
     for (std::size_t i = from; &model_.effects[i] < &effect; ++i) {
       const Effect& before = model_.effects[i];
       if (!before.is_met)
-        return fail(before.is_durable() ? Checker::record_first : Checker::answers,
+        return fail(before.is_stored() ? Checker::record_first : Checker::answers,
                     show(before) + " first", show(effect));
     }
   }
@@ -156,13 +158,16 @@ bool Trial::check_row(const Action& action, Bytes key) {
   const Checker otherwise = action.tag == ActionTag::erase_token ? Checker::expiry : Checker::rows;
   if (effect == nullptr) return miss(nullptr, action, otherwise);
   TokenRow& row = rows_[token];
-  const bool is_kept = is_performed() && !(is_canary_ && steps_ % 50 == 49);
+  const bool was_lost = stale_rows_[token] == 2;
+  const bool is_kept =
+      store_row(token, action, effect->is_durable) && !(is_canary_ && steps_ % 50 == 49);
   switch (action.tag) {
     case ActionTag::put_token: {
       const action::PutToken& put = action.put_token;
       if (effect->kind != EffectKind::put || put.state != 0 || put.expires_at != effect->expires_at)
         return miss(effect, action, otherwise);
       if (put.record != model_.text_of(*effect)) return miss(effect, action, Checker::own_context);
+      if ((put.durable != 0) != effect->is_durable) return miss_durable(action);
       const TokenFacts& facts = model_.tokens()[token];
       if (is_kept)
         row = TokenRow{true,        put.state,   put.expires_at, std::string(put.record),
@@ -174,7 +179,8 @@ bool Trial::check_row(const Action& action, Bytes key) {
       const bool is_demanded = effect->kind == EffectKind::touch && touch.state == effect->state &&
                                touch.expires_at == effect->expires_at;
       if (!is_demanded) return miss(effect, action, otherwise);
-      if (!row.is_there && is_performed() && !is_canary_)
+      if ((touch.durable != 0) != effect->is_durable) return miss_durable(action);
+      if (!row.is_there && is_performed() && !is_canary_ && !was_lost)
         return fail(Checker::contract, "touch_token for an existing row", show(action));
       if (is_kept) row.state = touch.state;
       if (is_kept) row.expires_at = touch.expires_at;
@@ -182,10 +188,16 @@ bool Trial::check_row(const Action& action, Bytes key) {
     }
     default:
       if (effect->kind != EffectKind::erase) return miss(effect, action, otherwise);
+      if ((action.erase_token.durable != 0) != effect->is_durable) return miss_durable(action);
       if (is_kept) row = TokenRow();
       break;
   }
   return meet(*effect);
+}
+
+/// An action that must be stored before a peer is told, or need not.
+bool Trial::miss_durable(const Action& action) {
+  return fail(Checker::stored, "the other value of durable", show(action));
 }
 
 /// docs/architecture.md, "Records": the record is rewritten when its changes outgrow half of it
@@ -207,6 +219,8 @@ bool Trial::check_attach(const Action& action) {
   bool is_right = false;
   if (effect->status == 1) {
     is_right = attach.append == 0 && attach.record.empty();
+  } else if (stale_records_[client] != 0) {
+    is_right = true;  // the hub counts what was lost; it is told soon
   } else if (is_append_due(client, effect->size)) {
     is_right = attach.append == 1 && attach.record == model_.text_of(*effect);
   } else {
@@ -215,7 +229,10 @@ bool Trial::check_attach(const Action& action) {
     is_right = attach.append == 0 && attach.record == whole_;
   }
   if (!is_right) return miss(effect, action, Checker::rows);
-  if (is_performed()) {
+  if ((attach.durable != 0) != effect->is_durable) return miss_durable(action);
+  if (!store(effect->is_durable)) {
+    stale_records_[client] |= is_performed() ? 1 : 0;
+  } else {
     if (attach.append == 0) record.clear();
     record += attach.record;
   }
@@ -242,6 +259,7 @@ bool Trial::check_send(const Action& action) {
   Effect* effect = find(EffectKind::send, client);
   if (effect == nullptr || !is_met(*effect, send.text))
     return miss(effect, action, Checker::answers);
+  if (send.code != effect->code) return miss(effect, action, Checker::codes);
   return meet(*effect);
 }
 
@@ -269,22 +287,6 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
   return meet(effect);
 }
 
-bool Trial::check_respond(const Action& action) {
-  const action::Respond& respond = action.respond;
-  Effect* effect = find(EffectKind::respond, respond.request);
-  if (effect == nullptr || respond.status != effect->status)
-    return miss(effect, action, Checker::answers);
-  const Bytes body = model_.text_of(*effect);
-  const u32 delay_ms = respond.status == 401 ? config().auth_failure_delay_ms : 0;
-  const Bytes content_type =
-      body.starts_with('{') ? "application/json" : "text/plain; charset=utf-8";
-  const bool is_right = matches(body, respond.body, false) && respond.delay_ms == delay_ms &&
-                        respond.header == effect->header;
-  if (!is_right || respond.content_type != content_type)
-    return miss(effect, action, Checker::answers);
-  return meet(*effect);
-}
-
 bool Trial::check_forward(const Action& action) {
   const action::Forward& forward = action.forward;
   Effect* first = nullptr;
@@ -297,9 +299,16 @@ bool Trial::check_forward(const Action& action) {
       if (flight.id == forward.forward)
         return fail(Checker::contract, "a unique forward id", show(action));
     }
-    if (forward.forward == 0 || forward.timeout_ms != config().forward_timeout_ms)
+    for (const Ghost& ghost : model_.ghosts()) {
+      if (ghost.id == forward.forward)
+        return fail(ghost.is_of_earlier_hub ? Checker::own_hub : Checker::contract,
+                    "a new forward id", show(action));
+    }
+    if (forward.forward == 0 || forward.forward > number_max ||
+        forward.timeout_ms != config().forward_timeout_ms)
       return miss(&effect, action, Checker::contract);
     model_.flights()[effect.status].id = forward.forward;
+    if (has_lost_ && is_performed()) withheld_.push_back(forward.forward);
     return meet(effect);
   }
   if (first == nullptr) return miss(nullptr, action, Checker::forward_order);
@@ -310,6 +319,15 @@ bool Trial::check_forward(const Action& action) {
   return miss(first, action, is_context ? Checker::own_context : Checker::forward_order);
 }
 
+bool Trial::check_cancel(const Action& action) {
+  for (Effect& effect : model_.effects) {
+    if (!effect.is_met && effect.kind == EffectKind::cancel &&
+        effect.expires_at == action.cancel_forward.forward)
+      return meet(effect);
+  }
+  return miss(nullptr, action, Checker::expiry);
+}
+
 bool Trial::check_close(const Action& action) {
   const action::Close& close = action.close;
   const u32 client = client_of(close.client);
@@ -318,9 +336,8 @@ bool Trial::check_close(const Action& action) {
     return miss(effect, action, Checker::answers);
   if (close.reason.size() > reason_bytes_max)
     return fail(Checker::contract, "a reason of at most 123 bytes", show(action));
-  if (!is_performed()) return meet(*effect);
-  sockets_[client] = 0;
-  records_[client].clear();
+  if (close.why != effect->code) return miss(effect, action, Checker::codes);
+  if (is_performed()) lose_socket(client);
   return meet(*effect);
 }
 
@@ -333,14 +350,17 @@ bool Trial::check_all_met() {
       case EffectKind::touch:
       case EffectKind::attach:
         return fail(blame(Checker::rows), show(effect), "nothing");
+      case EffectKind::respond:
+        keep_open(effect);
+        break;
       case EffectKind::erase:
+      case EffectKind::cancel:
         return fail(blame(Checker::expiry), show(effect), "nothing");
       case EffectKind::publish:
         return fail(blame(Checker::delivered), show(effect), "nothing");
       case EffectKind::forward:
         return fail(blame(Checker::forward_order), show(effect), "nothing");
       case EffectKind::send:
-      case EffectKind::respond:
       case EffectKind::close:
         return fail(blame(Checker::answers), show(effect), "nothing");
     }
@@ -363,9 +383,11 @@ bool Trial::check_rows() {
   for (u32 token = 0; token < swarm_.tokens; ++token) {
     const TokenFacts& facts = model_.tokens()[token];
     const TokenRow& row = rows_[token];
-    if (facts.is_unclaimed) continue;  // settled at the next input
+    if (stale_rows_[token] != 0) continue;
     whole_.clear();
     if (facts.hold != Hold::none) model_.append_record(whole_, token);
+    if (row.is_of_later_version && facts.hold != Hold::none)
+      whole_.replace(whole_.size() - 2, 2, later_token_member);
     const u32 state = static_cast<u32>(facts.hold);
     const bool is_same = !row.is_there ? facts.hold == Hold::none
                                        : row.state == state && row.expires_at == facts.expires_at &&
@@ -385,6 +407,7 @@ bool Trial::check_rows() {
   for (u32 client = 0; client < swarm_.clients; ++client) {
     const ClientFacts& is = reader_.clients()[client];
     const ClientFacts& holds = model_.clients()[client];
+    if (stale_records_[client] != 0) continue;
     if (is.is_open == holds.is_open && is.tokens == holds.tokens && is.resources == holds.resources)
       continue;
     whole_.clear();
@@ -439,7 +462,11 @@ std::string Trial::show(const Effect& effect) const {
       break;
     case EffectKind::forward:
       break;
+    case EffectKind::cancel:
+      out += compose({" ", Digits(effect.expires_at)});
+      break;
   }
+  if (effect.code != ErrorCode::ok) out += compose({" with the code ", name_of(effect.code)});
   if (effect.size > 0)
     out += compose({" ", model_.text_of(effect), effect.is_error ? error_end : ""});
   if (effect.header[0] != '\0') out += compose({" with ", effect.header});

@@ -16,6 +16,8 @@ bool is_same_field(const Field& field, const char* one, const char* other) {
       return field_at<u32>(one, field) == field_at<u32>(other, field);
     case FieldKind::u64_word:
       return field_at<u64>(one, field) == field_at<u64>(other, field);
+    case FieldKind::code:
+      return field_at<ErrorCode>(one, field) == field_at<ErrorCode>(other, field);
     case FieldKind::bytes:
       return field_at<Bytes>(one, field) == field_at<Bytes>(other, field);
     case FieldKind::ids: {
@@ -42,14 +44,19 @@ bool is_same(const Action& one, const Action& other) {
 }  // namespace
 
 /// Only while no forward is queued or in flight, since a restart loses those; and not with a frame
-/// rate limit, since its credit starts afresh.
+/// rate limit, since its credit starts afresh. Nor while an answer is due, or the store is behind.
 void Trial::start_twin(Millis now) {
   if (!model_.is_idle() || config().frames_per_second != 0) return;
-  // Also not while the first hub is being restored and expired deadlines are pending.
-  if (model_.is_restoring() || (model_.soonest() != 0 && model_.soonest() <= now)) return;
+  if (is_failing_ || has_open_requests()) return;
+  const auto is_stale = [](u8 stale) { return stale != 0; };
+  if (std::any_of(stale_rows_.begin(), stale_rows_.end(), is_stale)) return;
+  // Also not while expired deadlines are pending.
+  if (model_.soonest() != 0 && model_.soonest() <= now) return;
   twin_ = std::make_unique<Hub>(config());
   twin_flights_.clear();
   const auto give = [&](const Input& input) { twin_->handle(now, input, twin_actions_); };
+  constexpr u64 epoch = 1000;
+  give(input::Begin{epoch});
   for (u32 token = 0; token < swarm_.tokens; ++token) {
     const TokenRow& row = rows_[token];
     if (row.is_there)
@@ -58,8 +65,7 @@ void Trial::start_twin(Millis now) {
   for (u32 client = swarm_.clients; client-- > 0;) {
     if (sockets_[client] != 0) give(input::RestoreClient{handle_of(client), records_[client]});
   }
-  give(input::TimerFired{});  // ends the restore, and passes the time if there was nothing to
-                              // restore
+  give(input::Restored{});
   if (is_stopping_) give(input::ShuttingDown{});
 }
 
@@ -69,7 +75,6 @@ bool Trial::compare_twin(Millis now, Input input) {
     const auto flight = twin_flights_.find(input.forward_done.forward);
     const bool is_known = flight != twin_flights_.end();
     input.forward_done.forward = is_known ? flight->second : 0;  // 0: a flight older than the twin
-    if (is_known) twin_flights_.erase(flight);
   }
   if (!survives([&] { twin_->handle(now, input, twin_actions_); }))
     return lose_hub("a trap in the restored hub");
@@ -83,6 +88,12 @@ bool Trial::compare_twin(Millis now, Input input) {
       return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
     if (action.tag == ActionTag::forward) {
       twin_flights_.emplace(action.forward.forward, twin_actions_[at].forward.forward);
+    }
+    if (action.tag == ActionTag::cancel_forward) {
+      const auto flight = twin_flights_.find(action.cancel_forward.forward);
+      if (flight == twin_flights_.end() ||
+          flight->second != twin_actions_[at].cancel_forward.forward)
+        return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
     }
     ++at;
   }
@@ -130,6 +141,9 @@ u64 digest_of(u64 digest, const Action& action) {
         break;
       case FieldKind::u64_word:
         mix(field_at<u64>(fields, *field));
+        break;
+      case FieldKind::code:
+        mix(static_cast<u64>(field_at<ErrorCode>(fields, *field)));
         break;
       case FieldKind::bytes: {
         Bytes bytes = field_at<Bytes>(fields, *field);
