@@ -67,6 +67,10 @@ int replay_file(const char* path, ReplayedHub& hub, Witness* witness) {
   switch (result.outcome) {
     case Outcome::same:
       std::printf("%s: %llu inputs, the same\n", path, number(result.inputs));
+      if (result.changed_texts > 0) {
+        std::printf("%s: changed since format 1: the wording of %llu errors\n", path,
+                    number(result.changed_texts));
+      }
       if (result.is_cut) print_cut(path, result.line, result.due);
       break;
     case Outcome::different:

@@ -58,6 +58,8 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
     if (difference !== undefined) return show(path, difference);
   }
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
+  if (replayer.changedTexts > 0)
+    console.log(`${path}: changed since format 1: the wording of ${replayer.changedTexts} errors`);
   for (const { line, linesDue } of replayer.cuts) {
     console.log(
       `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for ` +
