@@ -43,8 +43,8 @@ export class SidekickObject extends RealObject {
           break;
         case "store": {
           const store = new Store(this.ctx.storage);
-          store.setting("hub");
-          store.setting("hash_seed");
+          store.settled("hub", () => "");
+          store.settled("hash_seed", () => "");
           break;
         }
         case "raw-instance":

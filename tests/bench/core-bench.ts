@@ -98,6 +98,7 @@ function measureThroughHub(file: string): void {
       method: "POST",
       path,
       authorization: "Bearer benchmark-secret",
+      headers: "",
       body,
     });
   const clients = Array.from({ length: batch }, (_, client) => client);
@@ -121,7 +122,7 @@ function measureThroughHub(file: string): void {
   const send = () => {
     for (const client of clients) {
       const forward = hub
-        .handle(now, { type: "client_frame", client, bytes: frames[client]! })
+        .handle(now, { type: "client_frame", client, bytes: frames[client]!, is_text: 1 })
         .find((action) => action.type === "forward");
       if (forward?.type !== "forward") throw new Error("expected a forward");
       forwards[client] = forward.forward;
@@ -129,7 +130,7 @@ function measureThroughHub(file: string): void {
   };
   const answer = () => {
     for (const forward of forwards)
-      hub.handle(now, { type: "forward_done", forward, status: 204, body: none });
+      hub.handle(now, { type: "forward_done", forward, status: 204, body: none, outcome: 0 });
   };
   report(
     "through Hub.handle",
@@ -141,6 +142,7 @@ function measureThroughHub(file: string): void {
     type: "client_frame",
     client: 0,
     bytes: bytes(`{ "type": "subscribe", "token": "${token(0)}" }`),
+    is_text: 1,
   });
   const body = bytes(`{ ${scope}, "data": { "text": "${"x".repeat(150)}" } }`);
   report(

@@ -1,7 +1,7 @@
 // Our side: the module and a minimal host, on a clock that only the conversation moves.
 import { readFileSync } from "node:fs";
 import type { Action, Input } from "../../worker/src/module/index.ts";
-import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
+import { compileModuleSync, Hub, Outcome, text } from "../../worker/src/module/index.ts";
 import { readDefaultModule } from "../../worker/src/node/default-module.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
@@ -74,7 +74,7 @@ export class Ours {
       this.#handle({ type: "client_opened", client: step.client });
     }
     if (step.do === "frame" && this.#clients.has(step.client))
-      this.#handle({ type: "client_frame", client: step.client, bytes: step.text });
+      this.#handle({ type: "client_frame", client: step.client, bytes: step.text, is_text: 1 });
     if (step.do === "post") {
       const body = Buffer.from(step.body);
       this.#handle({
@@ -83,6 +83,7 @@ export class Ours {
         method: "POST",
         path: step.path,
         authorization: `Bearer ${secret}`,
+        headers: "",
         body_bytes: body.length,
         body,
       });
@@ -95,6 +96,7 @@ export class Ours {
           forward: forward.id,
           status: step.status,
           body: step.body,
+          outcome: Outcome.answered,
         });
     }
     for (const { to, bytes } of this.#deliver(this.#sent))
@@ -140,6 +142,9 @@ export class Ours {
         return;
       case "set_timer":
         this.#timerAt = action.at_ms;
+        return;
+      case "cancel_forward":
+        this.#open.splice(0, Infinity, ...this.#open.filter(({ id }) => id !== action.forward));
         return;
       case "put_token":
       case "touch_token":

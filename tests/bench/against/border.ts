@@ -71,6 +71,17 @@ const layouts: Readonly<Record<number, Layout>> = {
     forward: 6,
     putToken: 1,
   },
+  2: {
+    open: (now, client) => block(1, now, client),
+    frame: (now, client, text) => block(2, now, client, text, 1),
+    post: (now, path, body) =>
+      block(5, now, 1, encoder.encode(body).length, "POST", path, `Bearer ${secret}`, body, ""),
+    answer: (now, forward) => block(6, now, forward, 0, 204, "", 0),
+    answerForward: 3, // the low word; without `begin` ids are small
+    send: 4,
+    forward: 6,
+    putToken: 1,
+  },
 };
 
 /** One hub in an instance of its own. */

@@ -201,7 +201,12 @@ for (const [what, env, expected] of [
   [
     "an origin with a path",
     { SIDEKICK_ALLOWED_ORIGINS: "https://app.example.com/" },
-    /SIDEKICK_ALLOWED_ORIGINS: expected origins/,
+    /"allowed_origins" must contain origins as browsers send them/,
+  ],
+  [
+    "a list without origins",
+    { SIDEKICK_ALLOWED_ORIGINS: " , " },
+    /"allowed_origins" must be an array of 1 to/,
   ],
   [
     "hubs that are not JSON",

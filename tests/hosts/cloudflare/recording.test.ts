@@ -55,7 +55,7 @@ test("the recording replays across hibernation, a reset and a trap, and only the
     401,
   );
   const trace = await fetchTrace(port);
-  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 4);
+  assert.equal(trace.match(/^\{"trace":2,/gm)?.length, 4);
   assert.ok(!trace.includes(SECRET));
   // The test hook causes the trap, not the module: the input itself replays without one.
   const withoutTrap = trace
@@ -63,7 +63,7 @@ test("the recording replays across hibernation, a reset and a trap, and only the
     .filter((line) => !line.includes("trap!"))
     .join("\n");
   assert.ok((await assertReplays(sidekick, withoutTrap)) > 8);
-  assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":1,/);
+  assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":2,/);
 });
 
 test("the recording is bounded: old ones are dropped, and the rest still replays", async () => {
@@ -76,7 +76,7 @@ test("the recording is bounded: old ones are dropped, and the rest still replays
   }
   const trace = await fetchTrace(port);
   assert.ok(trace.length < 2 * 20000, `${trace.length} bytes`);
-  assert.match(trace, /^\{"trace":1,/);
+  assert.match(trace, /^\{"trace":2,/);
   const inputs = await assertReplays(sidekick, trace);
   assert.ok(inputs > 20, `${inputs} inputs`);
 });
@@ -131,7 +131,7 @@ test("a long recording is written after pending deliveries and does not delay th
   // the second one, even without further events
   await until(async () => (await sidekick.test("hubs")) > hubs + 1);
   const trace = await fetchTrace(sidekick.port);
-  assert.equal(trace.match(/^\{"trace":1,/gm)?.length, 2);
+  assert.equal(trace.match(/^\{"trace":2,/gm)?.length, 2);
   assert.equal(await assertReplays(sidekick, trace), 1);
 });
 
@@ -228,7 +228,7 @@ test("while a forward is in flight, the recording stops at its limit; after the 
   answers[0]!();
   while ((await health(port)).forwards > 0);
   let goesOn = "";
-  await until(async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":1,/gm)?.length === 2);
+  await until(async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":2,/gm)?.length === 2);
   await assertReplays(sidekick, goesOn);
 });
 

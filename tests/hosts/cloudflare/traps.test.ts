@@ -67,7 +67,7 @@ test("a trap at client_closed leaves no ghost client", async () => {
   await client.subscribe("token-that-is-held");
   await sidekick.test("trap-at?input=client_closed");
   await client.close();
-  await until(async () => sidekick.output().includes("trapped at client_closed"));
+  await until(async () => sidekick.output().includes("please report this input=client_closed"));
   assert.equal((await health(sidekick.port)).clients, 1);
   await other.subscribe("token-that-is-held");
 });
@@ -322,7 +322,9 @@ async function trapped(sidekick: WorkerdSidekick, at: string, times = 1): Promis
     sidekick
       .output()
       .split("\n")
-      .filter((line) => line.includes(`the hub trapped at ${at}`));
+      .filter((line) =>
+        line.includes(`the hub trapped and is replaced; please report this input=${at}`),
+      );
   await until(() => lines().length >= times);
   assert.equal(lines().length, times);
 }

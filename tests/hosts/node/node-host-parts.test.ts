@@ -501,7 +501,7 @@ test("a failing recording is logged and ends alone", {
     createLog("info", (line) => lines.push(line)),
   );
   recorder.write(Buffer.from("line\n"));
-  await eventually(() => !recorder.active);
+  await eventually(() => !recorder.isActive);
   recorder.write(Buffer.from("line\n"));
   await recorder.close();
   assert.match(lines[0]!, /recording has stopped.*ENOSPC/);

@@ -262,6 +262,7 @@ test("memory may grow during a call: views are recreated", () => {
       type: "client_frame",
       client,
       bytes: JSON.stringify({ type: "listen", resources: [resource] }),
+      is_text: 1,
     });
   };
   for (let client = 1; client <= 100; client++) {
@@ -280,6 +281,7 @@ test("memory may grow during a call: views are recreated", () => {
     method: "POST",
     path: "/message",
     authorization: "Bearer s",
+    headers: "",
     body_bytes: body.length,
     body,
   });

@@ -7,18 +7,6 @@ import { Hub } from "../module/hub.js";
 import type { HubSettings } from "./settings.js";
 
 /** @throws ConfigError */
-export function createHub(settings: HubSettings, hashSeed: string): HubLike {
-  return Hub.create(
-    module,
-    JSON.stringify({ ...settings.limits, secrets: settings.secrets, hash_seed: hashSeed }),
-  );
-}
-
-/**
- * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
- */
-export function createHashSeed(): string {
-  return [...crypto.getRandomValues(new Uint8Array(8))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
+export function createHub({ config }: HubSettings, hashSeed: string): HubLike {
+  return Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed }));
 }

@@ -1,62 +1,54 @@
-// The hub's answers, as values that can cross from the object to the Worker, and as HTTP responses.
-import type { RespondAction } from "../module/border.generated.js";
+// Requests as the hub gets them, and its answers as HTTP responses.
+import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
+import { REQUEST_HEADERS } from "../module/border.generated.js";
 import { text } from "../module/hub.js";
 
-export interface HttpAnswer {
-  readonly status: number;
-  readonly delayMs: number;
-  readonly contentType: string;
-  /** One additional header line, or empty. */
-  readonly header: string;
-  readonly body: string;
-}
-
-/** Copies: the action's bytes are views into the module's memory. */
-export function answerOf(action: RespondAction): HttpAnswer {
+/** The request without its body, as the Worker in front gets it. */
+export function inputOf({ url, method, headers }: Request): HttpRequestInput {
+  const { pathname, search } = new URL(url);
+  const lines = REQUEST_HEADERS.map((name) => [name, headers.get(name)] as const);
   return {
-    status: action.status,
-    delayMs: action.delay_ms,
-    contentType: text(action.content_type),
-    header: text(action.header),
-    body: text(action.body),
+    type: "http_request",
+    request: 1,
+    body_bytes: Math.min(Number(headers.get("Content-Length") ?? 0), 0xffffffff),
+    method,
+    path: pathname + search,
+    authorization: headers.get("Authorization") ?? "",
+    headers: headers.has("Upgrade")
+      ? lines.map(([name, value]) => (value === null ? "" : `${name}: ${value}\n`)).join("")
+      : "",
+    body: "",
   };
 }
 
-export function plainAnswer(status: number, body: string): HttpAnswer {
-  return { status, delayMs: 0, contentType: "text/plain; charset=utf-8", header: "", body };
+/**
+ * Whether the runtime can accept a WebSocket: it knows an upgrade by this exact value, and also
+ * takes a POST with it for one when the Worker passes it on.
+ */
+export function isUpgrade({ headers }: Request): boolean {
+  return headers.get("Upgrade")?.toLowerCase() === "websocket";
+}
+
+export function responseOf(action: RespondAction): Response {
+  const headers = new Headers({ "Content-Type": text(action.content_type) });
+  const [name, value] = text(action.header).split(": ");
+  if (name && value) headers.set(name, value);
+  return new Response(text(action.body), { status: action.status, headers });
+}
+
+export function plainResponse(status: number, body: string): Response {
+  return new Response(body, {
+    status,
+    headers: { "Content-Type": "text/plain; charset=utf-8" },
+  });
 }
 
 /** The hub trapped while handling this request. */
-export const BROKEN = plainAnswer(500, "Internal error");
-
-/** The request's effect could not be stored. */
-export const NOT_STORED = plainAnswer(
-  503,
-  "Service Unavailable: storage failed; see the log of the Sidekick",
-);
+export const broken = () => plainResponse(500, "Internal error");
 
 /** The answer to an incomplete body, in case the client is still connected. */
-export const BROKEN_OFF = plainAnswer(
-  400,
-  "Bad Request: the body was cut off or does not match its headers",
-);
-
-export function responseOf(answer: HttpAnswer): Response {
-  const headers = new Headers({ "Content-Type": answer.contentType });
-  const colon = answer.header.indexOf(":");
-  if (colon > 0) headers.set(answer.header.slice(0, colon), answer.header.slice(colon + 1).trim());
-  return new Response(answer.body, { status: answer.status, headers });
-}
-
-/**
- * Whether a client requests a WebSocket. Any other upgrade is ignored, and the request is answered
- * as plain HTTP.
- */
-export function isUpgrade(request: Request): boolean {
-  const asks =
-    request.method === "GET" && request.headers.get("Upgrade")?.toLowerCase() === "websocket";
-  return asks && new URL(request.url).pathname === "/socket";
-}
+export const brokenOff = () =>
+  plainResponse(400, "Bad Request: the body was cut off or does not match its headers");
 
 /** Whether the request asks for the recording. */
 export function isTrace(request: Request): boolean {

@@ -3,6 +3,7 @@
 
 import type { Limits } from "../module/border.generated.js";
 import { ConfigError } from "../module/hub.js";
+import { originsOf } from "../session/origins.js";
 import type { SidekickObject } from "./object.js";
 
 export interface Env {
@@ -31,11 +32,10 @@ export interface Env {
 }
 
 export interface HubSettings {
-  readonly secrets: readonly string[];
+  /** Limits, secrets and allowed origins, for the module to check. */
+  readonly config: Readonly<Record<string, unknown>>;
   readonly serverUrl: URL | undefined;
   readonly serverSecret: string;
-  readonly limits: Readonly<Record<string, unknown>>;
-  readonly allowedOrigins: readonly string[] | undefined;
   readonly traceBytesMax: number;
 }
 
@@ -137,25 +137,16 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
         `${JSON.stringify(given["trace_bytes"])}`,
     );
   }
+  const origins = textOf("allowed_origins");
   return {
-    secrets,
-    serverUrl: serverUrl(named("server_url"), textOf("server_url")),
-    serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
-    limits: {
+    config: {
       ...LIMITS_HERE,
       ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}),
+      ...(origins !== undefined && { allowed_origins: originsOf(origins) }),
+      secrets,
     },
-    allowedOrigins: textOf("allowed_origins")
-      ?.split(",")
-      .map((origin) => origin.trim())
-      .filter((origin) => origin !== "")
-      .map((origin) => {
-        if (URL.canParse(origin) && new URL(origin).origin === origin) return origin;
-        throw new ConfigError(
-          `${named("allowed_origins")}: expected origins like https://app.example.com, ` +
-            `without a trailing slash; got ${JSON.stringify(origin)}`,
-        );
-      }),
+    serverUrl: serverUrl(named("server_url"), textOf("server_url")),
+    serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
     traceBytesMax: traceBytes,
   };
 }

@@ -35,14 +35,14 @@ export class Store {
     this.trace = new TraceRing(storage);
   }
 
-  setting(name: string): string | undefined {
-    return this.#sql
-      .exec<{ value: string }>("SELECT value FROM setting WHERE name = ?", name)
-      .toArray()[0]?.value;
-  }
-
-  set(name: string, value: string): void {
-    this.#sql.exec("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value);
+  /** The stored value, or a new one that is stored. */
+  settled(name: string, make: () => string): string {
+    const sql = "SELECT value FROM setting WHERE name = ?";
+    const [stored] = this.#sql.exec<{ value: string }>(sql, name).toArray();
+    if (stored !== undefined) return stored.value;
+    const value = make();
+    this.#sql.exec("INSERT INTO setting VALUES (?, ?)", name, value);
+    return value;
   }
 }
 

@@ -1,6 +1,16 @@
 export type * from "./border.generated.js";
-export { ABI_VERSION, INPUT_FIELDS, LIMITS } from "./border.generated.js";
-export type { HubLike } from "./hub.js";
+export {
+  ABI_VERSION,
+  ERROR_CODES,
+  FORWARD_TIMEOUT_EXTRA_MS,
+  FRAME_BYTES_OVER_MAX,
+  INPUT_FIELDS,
+  LIMITS,
+  Outcome,
+  REQUEST_HEADERS,
+  VerdictKind,
+} from "./border.generated.js";
+export type { HubLike, Verdict } from "./hub.js";
 export {
   ConfigError,
   checkModule,

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
+import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
 import type { LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
@@ -23,9 +24,12 @@ Usage: sidekick-serve --secret SECRET [options]
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --allowed-origin URL  let only pages of this origin open a socket, e.g.
+                            https://app.example.com or https://*.example.com; repeat the flag for
+                            several (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
-                            docs/protocol.md in this package. It may also hold "secrets", a list,
-                            used if neither the flag nor the variable is set
+                            docs/protocol.md in this package. It may also hold the lists "secrets"
+                            and "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
       --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
@@ -58,6 +62,7 @@ async function main(): Promise<void> {
       "auth-delay": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
+      "allowed-origin": { type: "string", multiple: true },
       config: { type: "string" },
       record: { type: "string" },
       "log-level": { type: "string" },
@@ -79,6 +84,8 @@ async function main(): Promise<void> {
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  const originList = env("SIDEKICK_ALLOWED_ORIGINS");
+  const allowedOrigins = flags["allowed-origin"] ?? (originList && originsOf(originList));
   const module = readDefaultModule();
   const { secrets: fileSecrets, ...limits } =
     flags.config === undefined ? {} : readConfig(flags.config, module);
@@ -111,6 +118,7 @@ async function main(): Promise<void> {
     ...(host !== undefined && { host }),
     ...(serverUrl !== undefined && { serverUrl }),
     ...(serverSecret !== undefined && { serverSecret }),
+    ...(allowedOrigins && { allowedOrigins }),
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
   const sidekick = await startSidekick(options).catch((error: unknown) => {

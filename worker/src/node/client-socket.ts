@@ -10,7 +10,7 @@ import { WebSocket } from "./ws.js";
 
 /** Receives the events of a socket. */
 export interface SocketTaker {
-  onFrame(socket: ClientSocket, bytes: Buffer): void;
+  onFrame(socket: ClientSocket, bytes: Buffer, isText: boolean): void;
   onError(socket: ClientSocket, error: Error): void;
   /** Exactly once, after all other events. */
   onClosed(socket: ClientSocket, code: number): void;
@@ -145,10 +145,10 @@ export class ClientSocket extends WebSocket {
   }
 }
 
-function onMessage(this: WebSocket, data: unknown): void {
+function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
   const socket = this as ClientSocket;
   // `ws` gives a Buffer because binaryType is "nodebuffer"
-  socket.taker?.onFrame(socket, data as Buffer);
+  socket.taker?.onFrame(socket, data as Buffer, !isBinary);
 }
 
 function onError(this: WebSocket, error: Error): void {

@@ -1,104 +1,78 @@
-// Connects the hub to its surroundings: passes inputs to the hub and performs its actions in list
-// order. Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes
-// no protocol decision.
+// Performs the hub's actions with sockets, exchanges and forwards, and passes their events to the
+// session. Owns the clients' sockets, the stored records, the timer and the pings.
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { Action, CloseAction, Input, SendAction } from "../module/border.generated.js";
+import type * as border from "../module/border.generated.js";
+import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
-import type { ForwardResult } from "../session/outcome.js";
-import { unanswered } from "../session/outcome.js";
+import type { Io } from "../session/io.js";
+import { forwardDone, unanswered } from "../session/outcome.js";
+import { Session } from "../session/session.js";
 import type { ClientSocket, SocketTaker } from "./client-socket.js";
 import { now } from "./clock.js";
-import type { Forwarder } from "./forwarder.js";
+import type { Forward, Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
-import type { HttpExchanges } from "./http-exchanges.js";
+import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
+import { isWarned } from "./log.js";
 import type { Recorder } from "./recorder.js";
 import { bytes, latin1, StoredTokens } from "./stored-tokens.js";
 
 export interface HostOptions {
-  readonly hub: HubLike;
-  /** Creates another hub after a trap. */
   readonly createHub: () => HubLike;
-  readonly forwarder: Forwarder | undefined;
-  readonly recorder: Recorder | undefined;
+  readonly createForwarder: (limits: border.Limits) => Forwarder | undefined;
+  readonly createRecorder: () => Recorder | undefined;
   readonly log: Log;
   readonly pingSeconds: number;
 }
 
 const SILENT_ROUNDS_MAX = 2;
 const TIMER_MS_MAX = 2 ** 31 - 1;
-const CLOSE_INTERNAL_ERROR = 1011;
-const CLOSE_TRY_AGAIN_LATER = 1013;
 
-export class Host implements SocketTaker {
-  readonly #options: HostOptions;
+export class Host implements Io, SocketTaker {
+  readonly session: Session;
+  readonly forwarder: Forwarder | undefined;
+  readonly exchanges: HttpExchanges;
+  readonly recording: Recorder | undefined;
+  readonly createHub: () => HubLike;
   readonly #log: Log;
-  readonly #exchanges: HttpExchanges;
   readonly #clients = new Map<number, ClientSocket>();
   readonly #tokens = new StoredTokens();
-  #hub: HubLike;
+  readonly #forwards = new Map<number, Forward>();
+  readonly #pingSeconds: number;
+  readonly #pings: NodeJS.Timeout;
+  #pingTick = 0;
   #nextClient = 1;
   #timer: NodeJS.Timeout | undefined;
   #unflushed: ClientSocket[] = [];
   #turn = Batch.start();
-  #pingTick = 0;
-  readonly #pings: NodeJS.Timeout;
   #warnedOfNoServer = false;
-  #isShuttingDown = false;
-  #isApplying = false;
 
-  constructor(exchanges: HttpExchanges, options: HostOptions) {
-    this.#options = options;
+  /** @throws ConfigError */
+  constructor(options: HostOptions) {
     this.#log = options.log;
-    this.#exchanges = exchanges;
-    this.#hub = options.hub;
+    this.createHub = options.createHub;
+    this.#pingSeconds = options.pingSeconds;
+    this.session = new Session(this);
+    this.forwarder = options.createForwarder(this.session.limits);
+    this.recording = options.createRecorder();
+    this.exchanges = new HttpExchanges(this.session, options.log);
     // One timer for all sockets. Each second it pings a part of them, so that pings are spread out.
     this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
-  }
-
-  get limits(): HubLike["limits"] {
-    return this.#hub.limits;
   }
 
   get clients(): ReadonlyMap<number, ClientSocket> {
     return this.#clients;
   }
 
-  /** Call once, before the first input. */
-  start(): void {
-    this.#startRecording();
+  destroy(): void {
+    clearTimeout(this.#timer);
+    clearInterval(this.#pings);
   }
 
-  /** Passes one input to the hub and performs the resulting actions. */
-  apply(input: Input): void {
-    if (this.#isApplying) {
-      // Performing an action has caused an event immediately. The event waits until the current
-      // actions are done, because a call would invalidate their views.
-      setImmediate(() => this.apply(input));
-      return;
-    }
-    this.#isApplying = true;
-    const at = now();
-    try {
-      this.#perform(this.#hub.handle(at, input));
-    } catch (error) {
-      this.#recover(error, at, input);
-    } finally {
-      this.#isApplying = false;
-    }
-  }
-
-  bodyBytesMax(method: string, path: string, authorization: string): number {
-    try {
-      return this.#hub.bodyBytesMax(method, path, authorization);
-    } catch (error) {
-      this.#recover(error, now(), undefined);
-      return 0;
-    }
-  }
+  // --- events of sockets ---
 
   /** Takes a socket that has just been accepted. */
   open(socket: ClientSocket, stream: Duplex): void {
@@ -109,92 +83,31 @@ export class Host implements SocketTaker {
     this.#clients.set(client, socket);
     socket.open(this, client, stream);
     this.#log.debug("socket opened", { client, remote: (stream as Socket).remoteAddress });
-    this.apply({ type: "client_opened", client });
+    this.session.apply({ type: "client_opened", client });
   }
 
-  onFrame(socket: ClientSocket, bytes: Buffer): void {
-    if (!socket.ending) this.apply({ type: "client_frame", client: socket.client, bytes });
+  onFrame({ client, ending }: ClientSocket, frame: Buffer, isText: boolean): void {
+    if (ending) return;
+    this.session.apply({ type: "client_frame", client, bytes: frame, is_text: isText ? 1 : 0 });
   }
 
   onError(socket: ClientSocket, error: Error): void {
     this.#log.debug("socket error", { client: socket.client, error: error.message });
   }
 
-  onClosed(socket: ClientSocket, code: number): void {
-    if (!this.#clients.delete(socket.client)) return;
-    this.#log.debug("socket closed", { client: socket.client, code });
-    this.apply({ type: "client_closed", client: socket.client });
+  onClosed({ client }: ClientSocket, code: number): void {
+    if (!this.#clients.delete(client)) return;
+    this.#log.debug("socket closed", { client, code });
+    this.session.apply({ type: "client_closed", client });
   }
 
-  /** From now on the hub rejects messages for the app server; forwards in flight continue. */
-  shutDown(): void {
-    this.#isShuttingDown = true;
-    this.apply({ type: "shutting_down" });
-  }
-
-  destroy(): void {
-    clearTimeout(this.#timer);
-    clearInterval(this.#pings);
-  }
-
-  #perform(actions: readonly Action[]): void {
-    for (const action of actions) {
-      try {
-        this.#performOne(action);
-      } catch (error) {
-        // A bug of this host; it must not close every socket.
-        this.#log.error("action failed", {
-          action: action.type,
-          error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-        });
-      }
+  #pingSome(): void {
+    this.#pingTick = (this.#pingTick + 1) % this.#pingSeconds;
+    for (const [client, socket] of this.#clients) {
+      if (client % this.#pingSeconds !== this.#pingTick || socket.ending) continue;
+      if (socket.silentRounds() > SILENT_ROUNDS_MAX) socket.terminate();
+      else this.#append(socket, PING_FRAME);
     }
-    // After the actions: the next call on the hub invalidates their views.
-    if (this.#options.recorder?.active === true) this.#options.recorder.write(this.#hub.recorded());
-  }
-
-  #performOne(action: Action): void {
-    switch (action.type) {
-      case "put_token":
-        this.#tokens.put(action);
-        return;
-      case "touch_token":
-        this.#tokens.touch(action);
-        return;
-      case "erase_token":
-        this.#tokens.erase(action);
-        return;
-      case "attach_client":
-        this.#clients.get(action.client)?.store(latin1(action.record), action.append !== 0);
-        return;
-      case "send":
-        this.#send(action);
-        return;
-      case "respond":
-        this.#exchanges.respond(action);
-        return;
-      case "forward":
-        this.#forward(action.forward, Buffer.from(action.body), action.timeout_ms);
-        return;
-      case "close":
-        this.#close(action);
-        return;
-      case "set_timer":
-        this.#setTimer(action.at_ms);
-        return;
-    }
-  }
-
-  #send(action: SendAction): void {
-    const frame = textFrame(action.text);
-    for (const client of action.clients) this.#append(this.#clients.get(client), frame);
-  }
-
-  #close({ client, code, reason }: CloseAction): void {
-    const fields = { client, code, reason: text(reason) };
-    if (code === CLOSE_TRY_AGAIN_LATER) this.#log.warn("the Sidekick closes a socket", fields);
-    else this.#log.debug("the Sidekick closes a socket", fields);
-    this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
 
   #append(socket: ClientSocket | undefined, frame: Buffer): void {
@@ -208,108 +121,101 @@ export class Host implements SocketTaker {
     const sockets = this.#unflushed;
     this.#unflushed = [];
     this.#turn = Batch.start();
-    const bytesMax = this.limits.client_buffer_bytes_max;
     for (const socket of sockets) {
-      const buffered = socket.flush(bytesMax);
+      const buffered = socket.flush(this.session.limits.client_buffer_bytes_max);
       if (buffered === 0 || socket.ending) continue;
-      this.apply({
-        type: "client_lagging",
-        client: socket.client,
-        buffered_bytes: Math.min(buffered, 0xffffffff),
-      });
+      const buffered_bytes = Math.min(buffered, 0xffffffff);
+      this.session.apply({ type: "client_lagging", client: socket.client, buffered_bytes });
     }
   }
 
-  #forward(forward: number, body: Buffer, timeoutMs: number): void {
-    const hub = this.#hub;
-    const done = ({ status, body: answer }: ForwardResult) => {
-      // Ignore answers to forwards of a previous hub.
-      if (hub === this.#hub) this.apply({ type: "forward_done", forward, status, body: answer });
-    };
-    const { forwarder } = this.#options;
-    if (forwarder !== undefined) {
-      forwarder.send(body, timeoutMs, done);
+  // --- what a session asks for ---
+
+  readonly now = now;
+
+  *openClients(): Generator<border.RestoreClientInput> {
+    for (const [client, { ending, record }] of this.#clients)
+      if (!ending) yield { type: "restore_client", client, record: bytes(record) };
+  }
+
+  storedTokens() {
+    return this.#tokens.inputs();
+  }
+
+  forgetTokens(): void {
+    this.#tokens.clear();
+  }
+
+  report(message: string, error: unknown, at = {}): void {
+    const described = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#log.error(message, { ...at, error: described });
+  }
+
+  putToken(action: border.PutTokenAction): void {
+    this.#tokens.put(action);
+  }
+
+  touchToken(action: border.TouchTokenAction): void {
+    this.#tokens.touch(action);
+  }
+
+  eraseToken(action: border.EraseTokenAction): void {
+    this.#tokens.erase(action);
+  }
+
+  attachClient({ client, record, append }: border.AttachClientAction): void {
+    this.#clients.get(client)?.store(latin1(record), append !== 0);
+  }
+
+  send(action: border.SendAction): void {
+    const frame = textFrame(action.text);
+    for (const client of action.clients) this.#append(this.#clients.get(client), frame);
+  }
+
+  respond(action: border.RespondAction): void {
+    this.exchanges.respond(action);
+  }
+
+  forward({ forward, body, timeout_ms }: border.ForwardAction): void {
+    if (this.forwarder === undefined) {
+      if (!this.#warnedOfNoServer)
+        this.#log.warn(
+          "a client sent a message, but no app server is configured: set --server-url",
+        );
+      this.#warnedOfNoServer = true;
+      this.session.apply(forwardDone(forward, unanswered("no_app_server")));
       return;
     }
-    if (!this.#warnedOfNoServer)
-      this.#log.warn("a client sent a message, but no app server is configured: set --server-url");
-    this.#warnedOfNoServer = true;
-    setImmediate(() => done(unanswered("no_app_server")));
+    const limit = timeout_ms + FORWARD_TIMEOUT_EXTRA_MS;
+    const sent = this.forwarder.send(Buffer.from(body), limit, (result) => {
+      this.#forwards.delete(forward);
+      this.session.apply(forwardDone(forward, result));
+    });
+    this.#forwards.set(forward, sent);
   }
 
-  #setTimer(atMs: number): void {
+  cancelForward(forward: number): void {
+    const sent = this.#forwards.get(forward);
+    this.#forwards.delete(forward);
+    if (sent !== undefined) this.forwarder?.cancel(sent);
+  }
+
+  close({ client, code, reason, why }: border.CloseAction): void {
+    const name = ERROR_CODES[why];
+    const level = isWarned(name) ? "warn" : "debug";
+    this.#log[level]("the Sidekick closes a socket", {
+      client,
+      code,
+      why: name,
+      reason: text(reason),
+    });
+    this.#clients.get(client)?.end(code, Buffer.from(reason));
+  }
+
+  setTimer(atMs: number): void {
     clearTimeout(this.#timer);
     if (atMs === 0) return;
     const delay = Math.min(Math.max(atMs - now(), 0), TIMER_MS_MAX);
-    this.#timer = setTimeout(() => this.apply({ type: "timer_fired" }), delay).unref();
-  }
-
-  #pingSome(): void {
-    const { pingSeconds } = this.#options;
-    this.#pingTick = (this.#pingTick + 1) % pingSeconds;
-    for (const [client, socket] of this.#clients) {
-      if (client % pingSeconds !== this.#pingTick || socket.ending) continue;
-      if (socket.silentRounds() > SILENT_ROUNDS_MAX) socket.terminate();
-      else this.#append(socket, PING_FRAME);
-    }
-  }
-
-  #startRecording(): void {
-    const { recorder } = this.#options;
-    if (recorder === undefined) return;
-    recorder.write(this.#hub.describe());
-    recorder.write(NEWLINE);
-    this.#hub.record(true);
-  }
-
-  /**
-   * The hub trapped. Closes the client that sent the input, and continues with a new hub restored
-   * from the stored records.
-   */
-  #recover(error: unknown, at: number, input: Input | undefined): void {
-    this.#log.error("the hub trapped and is replaced; please report this", {
-      input: input?.type,
-      error: error instanceof Error ? error.message : String(error),
-    });
-    if (input !== undefined && "client" in input) {
-      this.#clients.get(input.client)?.end(CLOSE_INTERNAL_ERROR, "internal error");
-    } else if (input?.type === "http_request") {
-      this.#exchanges.fail(input.request);
-    }
-    clearTimeout(this.#timer);
-    if (this.#restore(at, input)) return;
-    // The records themselves cause the trap. Dropping all state is better than serving nobody.
-    this.#log.error(
-      "the stored records cannot be restored: dropping all tokens and closing all sockets",
-    );
-    this.#tokens.clear();
-    for (const socket of this.#clients.values()) socket.end(CLOSE_INTERNAL_ERROR, "internal error");
-    if (!this.#restore(at, undefined)) throw error;
-  }
-
-  /** @param input the input at which the previous hub trapped: the last line of its trace */
-  #restore(at: number, input: Input | undefined): boolean {
-    this.#hub = this.#options.createHub();
-    if (input !== undefined) this.#options.recorder?.write(this.#hub.recordInput(at, input));
-    this.#startRecording();
-    try {
-      for (const token of this.#tokens.inputs()) this.#perform(this.#hub.handle(at, token));
-      for (const [client, socket] of this.#clients) {
-        if (!socket.ending)
-          this.#perform(
-            this.#hub.handle(at, { type: "restore_client", client, record: bytes(socket.record) }),
-          );
-      }
-      this.#perform(this.#hub.handle(at, { type: "timer_fired" }));
-      if (this.#isShuttingDown) this.#perform(this.#hub.handle(at, { type: "shutting_down" }));
-      return true;
-    } catch (error) {
-      this.#log.error("restoring failed", {
-        error: error instanceof Error ? error.message : String(error),
-      });
-      return false;
-    }
+    this.#timer = setTimeout(() => this.session.apply({ type: "timer_fired" }), delay).unref();
   }
 }
-
-const NEWLINE = Buffer.from("\n");

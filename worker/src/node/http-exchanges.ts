@@ -1,10 +1,15 @@
 // HTTP requests that were passed to the hub and wait for its answer. Reads bodies and writes
 // answers; the hub decides how much of a body is read and what is answered.
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
+import { ERROR_CODES, REQUEST_HEADERS, VerdictKind } from "../module/border.generated.js";
+import type { Verdict } from "../module/hub.js";
 import { text } from "../module/hub.js";
+import type { Session } from "../session/session.js";
 import type { Log } from "./log.js";
+import { isWarned } from "./log.js";
 
 /**
  * After an answer that did not wait for the whole body, the rest is discarded for this long:
@@ -16,18 +21,13 @@ const LINGER_MS = 2000;
  * which would all be answered before anyone else's.
  */
 const PIPELINED_MAX = 64;
-const UNAUTHORIZED = 401;
 const NOTHING = Buffer.alloc(0);
-
-/** The host's interface for the exchanges. */
-export interface RequestTaker {
-  bodyBytesMax(method: string, path: string, authorization: string): number;
-  apply(input: HttpRequestInput): void;
-}
+const HEADERS: ReadonlySet<string> = new Set(REQUEST_HEADERS);
 
 interface Exchange {
   readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  /** Undefined for an upgrade until it is answered as a plain request. */
+  response: ServerResponse | undefined;
   timer: NodeJS.Timeout | undefined;
   /** The connection closes after this answer. */
   isLast: boolean;
@@ -36,8 +36,9 @@ interface Exchange {
 }
 
 export class HttpExchanges {
-  readonly #open = new Map<number, Exchange>();
+  readonly #session: Session;
   readonly #log: Log;
+  readonly #open = new Map<number, Exchange>();
   /** Connections whose last answer is in progress: requests pipelined after it are not answered. */
   readonly #finishing = new WeakSet<Socket>();
   /** Requests per connection in this turn of the event loop. */
@@ -48,7 +49,8 @@ export class HttpExchanges {
    */
   #ending = false;
 
-  constructor(log: Log) {
+  constructor(session: Session, log: Log) {
+    this.#session = session;
     this.#log = log;
   }
 
@@ -56,32 +58,14 @@ export class HttpExchanges {
    * Reads as much of the body as the hub wants, and passes the request on.
    * @param awaitsContinue the client sends its body only after 100 Continue
    */
-  take(
-    taker: RequestTaker,
-    request: IncomingMessage,
-    response: ServerResponse,
-    awaitsContinue = false,
-  ): void {
+  take(request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
     if (!this.#takesMoreOf(request.socket)) return;
-    const id = this.#add(request, response);
-    const method = request.method ?? "";
-    const path = request.url ?? "";
-    const authorization = request.headers.authorization ?? "";
-    const submit = (bodyBytes: number, body: Buffer) =>
-      taker.apply({
-        type: "http_request",
-        request: id,
-        body_bytes: Math.min(bodyBytes, 0xffffffff),
-        method,
-        path,
-        authorization,
-        body,
-      });
-
-    const declared = Number(request.headers["content-length"] ?? 0);
-    const bytesMax = taker.bodyBytesMax(method, path, authorization);
-    if (bytesMax === 0 || declared > bytesMax) {
-      submit(declared, NOTHING);
+    const input = this.#add(request, response);
+    const verdict = this.#session.admit(input);
+    if (verdict === undefined) return;
+    const { kind, bodyBytesMax } = verdict;
+    if (kind !== VerdictKind.body || input.body_bytes > bodyBytesMax) {
+      this.#session.apply(input);
       return;
     }
     if (awaitsContinue) response.writeContinue();
@@ -89,56 +73,57 @@ export class HttpExchanges {
     let bytes = 0;
     const onData = (chunk: Buffer) => {
       bytes += chunk.byteLength;
-      if (bytes > bytesMax) {
+      if (bytes > bodyBytesMax) {
         request.off("data", onData).off("end", onEnd).pause();
-        submit(bytes, NOTHING);
+        this.#session.apply({ ...input, body_bytes: bytes });
       } else {
         chunks.push(chunk);
       }
     };
-    const onEnd = () =>
-      submit(bytes, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes));
+    const onEnd = () => {
+      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes);
+      this.#session.apply({ ...input, body_bytes: bytes, body });
+    };
     request.on("data", onData).on("end", onEnd);
   }
 
-  /** Passes on a request that has no body, or is treated as having none. */
-  takeWithoutBody(taker: RequestTaker, request: IncomingMessage, response: ServerResponse): void {
-    const id = this.#add(request, response);
-    const { method = "", url: path = "" } = request;
-    const authorization = request.headers.authorization ?? "";
-    taker.apply({
-      type: "http_request",
-      request: id,
-      body_bytes: 0,
-      method,
-      path,
-      authorization,
-      body: NOTHING,
-    });
+  /**
+   * Asks the hub about an upgrade. Returns its verdict if that is to accept the socket or to read a
+   * body; any other has been passed on, and its answer is written as to a plain request.
+   */
+  takeUpgrade(request: IncomingMessage): Verdict | undefined {
+    const input = this.#add(request, undefined);
+    const verdict = this.#session.admit(input);
+    if (verdict?.kind === VerdictKind.socket || verdict?.kind === VerdictKind.body) {
+      this.#open.delete(input.request);
+      return verdict;
+    }
+    if (verdict !== undefined) this.#session.apply(input);
+    return undefined;
   }
 
   respond(action: RespondAction): void {
     const exchange = this.#open.get(action.request);
     if (exchange === undefined) return; // gone in the meantime
+    const { status, code, delay_ms } = action;
+    const { socket } = exchange.request;
+    if (code !== 0) {
+      const name = ERROR_CODES[code];
+      const path = exchange.request.url?.replace(/[?#].*/s, "");
+      const fields = { status, code: name, path, remote: socket.remoteAddress };
+      this.#log[isWarned(name) ? "warn" : "debug"]("rejected a request", fields);
+    }
     // A string, not bytes: Node then writes head and body together.
     const headers: Record<string, string | number> = {
       "Content-Type": text(action.content_type),
       "Content-Length": action.body.byteLength,
     };
-    const [name, value] = text(action.header).split(": ");
-    if (name && value) headers[name] = value;
-    const { status } = action;
+    const [header, value] = text(action.header).split(": ");
+    if (header && value) headers[header] = value;
     const body = text(action.body);
-    const { socket } = exchange.request;
-    if (status === UNAUTHORIZED) {
-      const path = exchange.request.url?.replace(/[?#].*/s, "");
-      this.#log.warn("rejected a request with a missing or wrong secret", {
-        path,
-        remote: socket.remoteAddress,
-      });
-    }
-    exchange.answer = () => this.#answer(action.request, exchange, status, headers, body);
-    if (action.delay_ms === 0 || this.#ending) {
+    const response = (exchange.response ??= this.#responseToUpgrade(action.request, exchange));
+    exchange.answer = () => this.#answer(action.request, exchange, response, status, headers, body);
+    if (delay_ms === 0 || this.#ending) {
       exchange.answer();
       return;
     }
@@ -146,20 +131,7 @@ export class HttpExchanges {
     exchange.isLast = true;
     this.#finishing.add(socket);
     socket.pause();
-    exchange.timer = setTimeout(exchange.answer, action.delay_ms);
-  }
-
-  /** The hub trapped while handling this request. */
-  fail(request: number): void {
-    const exchange = this.#open.get(request);
-    if (exchange === undefined) return;
-    this.#answer(
-      request,
-      exchange,
-      500,
-      { "Content-Type": "text/plain; charset=utf-8", "Content-Length": 14 },
-      "Internal error",
-    );
+    exchange.timer = setTimeout(exchange.answer, delay_ms);
   }
 
   /** From now on each answer is the last of its connection; delayed answers are sent now. */
@@ -180,29 +152,58 @@ export class HttpExchanges {
     return count <= PIPELINED_MAX;
   }
 
-  #add(request: IncomingMessage, response: ServerResponse): number {
+  /** Returns the request as an input without its body. */
+  #add(request: IncomingMessage, response: ServerResponse | undefined): HttpRequestInput {
     while (this.#open.has(this.#next) || this.#next === 0) this.#next = (this.#next + 1) >>> 0;
     const id = this.#next;
     this.#next = (id + 1) >>> 0;
     this.#open.set(id, { request, response, timer: undefined, isLast: false, answer: undefined });
     request.on("error", ignore);
+    if (response !== undefined) this.#watch(id, response);
+    return {
+      type: "http_request",
+      request: id,
+      body_bytes: Math.min(Number(request.headers["content-length"] ?? 0), 0xffffffff),
+      method: request.method ?? "",
+      path: received(request.url ?? ""),
+      authorization: received(request.headers.authorization ?? ""),
+      body: NOTHING,
+      headers: request.headers.upgrade === undefined ? "" : received(headersOf(request)),
+    };
+  }
+
+  #watch(id: number, response: ServerResponse): void {
     response.on("error", ignore);
     // Emitted in any case: after the answer, or when the client has disconnected.
     response.on("close", () => {
       clearTimeout(this.#open.get(id)?.timer);
       this.#open.delete(id);
     });
-    return id;
+  }
+
+  #responseToUpgrade(id: number, { request }: Exchange): ServerResponse {
+    const { socket } = request;
+    const response = new ServerResponse(request);
+    this.#watch(id, response);
+    response.assignSocket(socket);
+    response.setHeader("Connection", "close");
+    response.on("finish", () => {
+      // Node has released this connection: nothing else would close it if the peer does not.
+      socket.resume().end();
+      setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    });
+    return response;
   }
 
   #answer(
     id: number,
     exchange: Exchange,
+    response: ServerResponse,
     status: number,
     headers: Record<string, string | number>,
     body: string,
   ): void {
-    const { request, response } = exchange;
+    const { request } = exchange;
     clearTimeout(exchange.timer);
     this.#open.delete(id);
     const isUnread = !request.complete && announcesBody(request);
@@ -216,7 +217,21 @@ export class HttpExchanges {
   }
 }
 
-export function announcesBody({ headers }: IncomingMessage): boolean {
+/** Node decodes what it receives as Latin-1: returns the bytes, or the text if it is ASCII. */
+function received(value: string): string | Buffer {
+  return /[^\x00-\x7f]/.test(value) ? Buffer.from(value, "latin1") : value;
+}
+
+function headersOf({ rawHeaders }: IncomingMessage): string {
+  let lines = "";
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (HEADERS.has(rawHeaders[i]!.toLowerCase()))
+      lines += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\n`;
+  }
+  return lines;
+}
+
+function announcesBody({ headers }: IncomingMessage): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 

@@ -2,6 +2,8 @@
 // escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
 // secrets or message bodies.
 
+import type { ErrorCode } from "../module/border.generated.js";
+
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -24,6 +26,20 @@ export function createLog(level: LogLevel, write: (line: string) => void = write
   };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
+
+/** What an operator should know of what a peer is told; the rest is logged at `debug`. */
+export function isWarned(code: ErrorCode | undefined): boolean {
+  return WARNED.has(code);
+}
+
+const WARNED: ReadonlySet<ErrorCode | undefined> = new Set([
+  "full",
+  "internal",
+  "origin",
+  "slow",
+  "storage",
+  "unauthorized",
+]);
 
 const QUIET_MS = 10_000;
 

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { Socket } from "node:net";
 import type { Writable } from "node:stream";
+import type { Recording } from "../session/io.js";
 import type { Log } from "./log.js";
 
 const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
@@ -23,7 +24,7 @@ const CLOSED_AFTER_MS_MAX = 2000;
 const IS_NODE = process.versions["bun"] === undefined && process.versions["deno"] === undefined;
 const NEWLINE = Buffer.from("\n");
 
-export class Recorder {
+export class Recorder implements Recording {
   readonly #path: string;
   readonly #log: Log;
   readonly #stream: Writable;
@@ -44,13 +45,20 @@ export class Recorder {
     if (isTorn) this.write(NEWLINE);
   }
 
-  get active(): boolean {
+  get isActive(): boolean {
     return this.#state === "open";
   }
 
+  begin(firstLine: Uint8Array): void {
+    this.write(firstLine);
+    this.write(NEWLINE);
+  }
+
+  restored(): void {}
+
   /** @param lines whole lines; copied */
   write(lines: Uint8Array): void {
-    if (!this.active || lines.byteLength === 0) return;
+    if (!this.isActive || lines.byteLength === 0) return;
     if (this.#stream.writableCorked === 0) {
       this.#stream.cork();
       setTimeout(() => this.#stream.uncork(), WRITTEN_AFTER_MS);
@@ -64,7 +72,7 @@ export class Recorder {
    * an unread pipe must not block shutdown. Later writes are dropped.
    */
   async close(): Promise<void> {
-    if (!this.active) return;
+    if (!this.isActive) return;
     this.#state = "closing";
     const ends = [new Promise<void>((resolve) => this.#stream.once("close", resolve))];
     if (this.#stream instanceof Socket)

@@ -1,20 +1,20 @@
 // The server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
-import { randomBytes } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import * as http from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerOptions } from "ws";
+import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
+import { randomHashSeed } from "../session/random.js";
 import { ClientSocket } from "./client-socket.js";
 import { readDefaultModule } from "./default-module.js";
 import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
-import { announcesBody, HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
 import { warnOfOpenFiles } from "./open-files.js";
@@ -32,6 +32,8 @@ export interface SidekickOptions {
   readonly serverUrl?: string;
   /** The Bearer token that the Sidekick presents to the app server. */
   readonly serverSecret?: string;
+  /** Origins whose pages may open a socket, such as `https://*.example.com`. Default: all. */
+  readonly allowedOrigins?: readonly string[];
   /** Limits by name (docs/protocol.md). The module checks them. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** Appends a trace to this file. A trace contains messages and tokens. */
@@ -57,45 +59,31 @@ export interface Sidekick {
 }
 
 /**
- * @throws ConfigError if secrets, limits, server URL or server secret are invalid; Error with a
- *   `code` if the port is not available
+ * @throws ConfigError if secrets, limits, origins, server URL or server secret are invalid; Error
+ *   with a `code` if the port is not available
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
-  const config = { ...options.config, secrets: options.secrets };
+  const { secrets, allowedOrigins, serverUrl: url, serverSecret: secret = "" } = options;
+  const config = {
+    ...options.config,
+    secrets,
+    ...(allowedOrigins && { allowed_origins: allowedOrigins }),
+  };
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
-  const createHub = () =>
-    wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: hashSeed() })));
-  const hub = createHub();
-  const { limits } = hub;
-  warnOfOpenFiles(log, limits.clients_max);
-  const forwarder =
-    options.serverUrl === undefined
-      ? undefined
-      : new Forwarder({
-          url: options.serverUrl,
-          secret: options.serverSecret ?? "",
-          answerBytesMax: limits.forward_answer_bytes_max,
-          log,
-        });
+  const { recordFile } = options;
   const server = new Server({
-    hub,
-    createHub,
-    forwarder,
-    recorder: options.recordFile === undefined ? undefined : new Recorder(options.recordFile, log),
+    createHub: () =>
+      wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomHashSeed() }))),
+    createForwarder: ({ forward_answer_bytes_max: answerBytesMax }) =>
+      url === undefined ? undefined : new Forwarder({ url, secret, answerBytesMax, log }),
+    createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
     log,
     pingSeconds: options.pingSeconds ?? 30,
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
-}
-
-/**
- * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
- */
-function hashSeed(): string {
-  return randomBytes(8).toString("hex");
 }
 
 const TCP_KEEP_ALIVE_MS = 60_000;
@@ -107,40 +95,31 @@ const REQUEST_TIMEOUT_MS = 60_000;
  */
 const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
-const UPGRADE_LINGER_MS = 2_000;
 const CONNECTIONS_BESIDE_CLIENTS_MAX = 4096;
 const CONNECTIONS_WAITING_MAX = 4096; // for the rush of reconnecting clients after a restart
 /** In total less than the 10 s after which container runtimes kill a process. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
 const SHUTDOWN_SOCKETS_MS = 1_000;
-/**
- * Up to this many bytes over the frame limit, the hub answers with a clear error; beyond that, `ws`
- * closes with 1009.
- */
-const FRAME_BYTES_OVER_MAX = 64 * 1024;
 /** Maximum number of fragments per message. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_ABNORMAL = 1006;
-/** A proxy may send the absolute form, with scheme and host (RFC 9112, section 3.2.2). */
-const SOCKET_TARGET = /^(?:https?:\/\/[^/?#]+)?\/socket(?:\?|$)/;
 
 class Server implements Sidekick {
   readonly #http: http.Server;
   readonly #sockets: WebSocketServer;
-  readonly #exchanges: HttpExchanges;
-  readonly #options: HostOptions;
   readonly #host: Host;
+  readonly #log: Log;
+  readonly #connections = new Set<Duplex>(); // including WebSockets
   #closing: Promise<void> | undefined;
   #hurry = false;
-  #connections = 0; // including WebSockets
 
   constructor(options: HostOptions) {
-    this.#options = options;
-    this.#exchanges = new HttpExchanges(options.log);
-    this.#host = new Host(this.#exchanges, options);
-    const frameBytesMax = options.hub.limits.frame_bytes_max;
+    this.#log = options.log;
+    this.#host = new Host(options);
+    const { frame_bytes_max: frameBytesMax, clients_max: clientsMax } = this.#host.session.limits;
+    warnOfOpenFiles(options.log, clientsMax);
     const socketOptions: ServerOptions & {
       closeTimeout: number;
       maxFragments: number;
@@ -156,7 +135,7 @@ class Server implements Sidekick {
       // One frame per socket and turn of the event loop: a packet can hold ten thousand, which
       // would all be handled before anyone else's.
       allowSynchronousEvents: false,
-      // The hub validates UTF-8 and reports where it is wrong.
+      // The hub validates UTF-8.
       skipUTF8Validation: true,
       closeTimeout: CLOSE_HANDSHAKE_MS,
     };
@@ -170,14 +149,11 @@ class Server implements Sidekick {
       keepAliveTimeout: IDLE_TIMEOUT_MS,
       connectionsCheckingInterval: 5_000,
     });
+    const { exchanges } = this.#host;
     this.#http.on("connection", (stream) => this.#onConnection(stream));
-    this.#http.on("request", (request, response) =>
-      this.#exchanges.take(this.#host, request, response),
-    );
-    this.#http.on("checkContinue", (request, response) =>
-      this.#exchanges.take(this.#host, request, response, true),
-    );
-    this.#http.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
+    this.#http.on("request", (request, response) => exchanges.take(request, response));
+    this.#http.on("checkContinue", (request, response) => exchanges.take(request, response, true));
+    this.#http.on("upgrade", (request, stream, rest) => this.#onUpgrade(request, stream, rest));
   }
 
   get port(): number {
@@ -189,15 +165,15 @@ class Server implements Sidekick {
       this.#http.once("error", reject);
       this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
         this.#http.off("error", reject);
-        this.#host.start();
+        this.#host.session.wake();
         this.#http.on("error", (error) =>
-          this.#options.log.error("the server reports an error", { error: error.message }),
+          this.#log.error("the server reports an error", { error: error.message }),
         );
         resolve();
       });
     }).catch(async (error: unknown) => {
       this.#host.destroy();
-      await this.#options.recorder?.close();
+      await this.#host.recording?.close();
       throw error;
     });
   }
@@ -213,33 +189,49 @@ class Server implements Sidekick {
    * without a request are closed.
    */
   #onConnection(stream: Duplex): void {
-    this.#connections += 1;
-    stream.once("close", () => (this.#connections -= 1));
-    if (this.#connections - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
+    if (this.#connections.has(stream)) return; // from #readAgain
+    this.#connections.add(stream);
+    stream.once("close", () => this.#connections.delete(stream));
+    if (this.#connections.size - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
       this.#http.closeIdleConnections();
   }
 
-  #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+  #onUpgrade(request: IncomingMessage, stream: Duplex, rest: Buffer): void {
     stream.on("error", ignore);
-    if (this.#closing === undefined && SOCKET_TARGET.test(request.url ?? "")) {
-      this.#sockets.handleUpgrade(request, stream, head, (socket) =>
-        this.#host.open(socket as ClientSocket, stream),
-      );
+    const earlier = (stream as { _httpMessage?: http.ServerResponse | null })._httpMessage;
+    if (earlier) {
+      // Pipelined after a request whose answer is still being written.
+      earlier.once("close", () => this.#onUpgrade(request, stream, rest));
       return;
     }
-    // An upgrade is optional: any other upgrade request is answered as if it were plain HTTP. Node
-    // no longer provides its body.
-    const response = new http.ServerResponse(request);
-    response.assignSocket(stream as Socket);
-    response.setHeader("Connection", "close");
-    response.on("finish", () => {
-      // Node has released this connection: nothing else would close it if the peer does not.
-      stream.resume().end();
-      setTimeout(() => stream.destroy(), UPGRADE_LINGER_MS).unref();
-    });
-    if (this.#closing !== undefined) response.writeHead(503).end("Shutting down");
-    else if (announcesBody(request)) refuseUpgrade(request, response);
-    else this.#exchanges.takeWithoutBody(this.#host, request, response);
+    if (stream.destroyed) return;
+    const verdict = this.#host.exchanges.takeUpgrade(request);
+    if (verdict === undefined) return;
+    if (verdict.kind !== VerdictKind.socket) return this.#readAgain(request, stream, rest);
+    // The hub has decided; `ws` reads the same headers more strictly in part.
+    request.headers.upgrade = "websocket";
+    request.headers["sec-websocket-protocol"] = verdict.protocol || undefined;
+    this.#sockets.handleUpgrade(request, stream, rest, (socket) =>
+      this.#host.open(socket as ClientSocket, stream),
+    );
+  }
+
+  /**
+   * The body of a request with an upgrade that is not wanted, which is to be ignored (RFC 9110,
+   * section 7.8). Node has stopped reading at its headers: it starts again, without the upgrade.
+   */
+  #readAgain(
+    { method, url, httpVersion, rawHeaders }: IncomingMessage,
+    stream: Duplex,
+    rest: Buffer,
+  ) {
+    let head = `${method} ${url} HTTP/${httpVersion}\r\n`;
+    for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+      if (rawHeaders[i]!.toLowerCase() !== "upgrade")
+        head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
+    }
+    stream.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, "latin1"), rest]));
+    this.#http.emit("connection", stream);
   }
 
   async #shutDown(): Promise<void> {
@@ -247,9 +239,9 @@ class Server implements Sidekick {
     const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(
       () => (isClosed = true),
     );
-    this.#exchanges.end();
-    this.#host.shutDown();
-    const forwards = this.#options.forwarder;
+    this.#host.exchanges.end();
+    this.#host.session.apply({ type: "shutting_down" });
+    const forwards = this.#host.forwarder;
     const areDone = () => (forwards?.open ?? 0) === 0;
     await this.#until(areDone, SHUTDOWN_FORWARDS_MS);
     forwards?.end();
@@ -266,21 +258,13 @@ class Server implements Sidekick {
     this.#http.closeAllConnections();
     await closed;
     this.#host.destroy();
-    await this.#options.recorder?.close();
+    await this.#host.recording?.close();
   }
 
   async #until(over: () => boolean, waitMs: number): Promise<void> {
     const end = performance.now() + waitMs;
     while (!over() && !this.#hurry && performance.now() < end) await sleep(10);
   }
-}
-
-function refuseUpgrade(request: IncomingMessage, response: http.ServerResponse): void {
-  const protocol = JSON.stringify(request.headers.upgrade ?? "").slice(0, 100);
-  response.writeHead(400, { "Content-Type": "text/plain; charset=utf-8" });
-  response.end(
-    `expected a request without an upgrade to ${protocol}; send it without the Upgrade header`,
-  );
 }
 
 function ignore(): void {}

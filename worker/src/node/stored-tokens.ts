@@ -33,12 +33,9 @@ export class StoredTokens {
     this.#tokens.clear();
   }
 
-  /**
-   * The inputs that restore a new hub. A snapshot, because the hub's actions may change the stored
-   * records.
-   */
-  *inputs(): Generator<RestoreTokenInput> {
-    for (const [key, { state, expires_at, record }] of [...this.#tokens]) {
+  /** The inputs that restore a new hub. */
+  *inputs(): Generator<RestoreTokenInput & { readonly key: Buffer }> {
+    for (const [key, { state, expires_at, record }] of this.#tokens) {
       yield { type: "restore_token", state, expires_at, key: bytes(key), record: bytes(record) };
     }
   }

@@ -1,16 +1,8 @@
-// What became of a forward. The names are those of the border's outcomes.
+// What became of a forward: see the outcomes in border.def.
+import type { ForwardDoneInput } from "../module/border.generated.js";
+import { Outcome as numbers } from "../module/border.generated.js";
 
-export type Outcome =
-  /** A final status line came. */
-  | "answered"
-  /** Nothing was sent: the app server has certainly not processed the message. */
-  | "unreachable"
-  /** The message was sent, or a part of it, and no final status line came. */
-  | "broken_off"
-  /** The host's own time limit has passed. */
-  | "timed_out"
-  /** None is configured. */
-  | "no_app_server";
+export type Outcome = keyof typeof numbers;
 
 export interface ForwardResult {
   readonly outcome: Outcome;
@@ -24,4 +16,9 @@ const NOTHING = new Uint8Array(0);
 
 export function unanswered(outcome: Exclude<Outcome, "answered">): ForwardResult {
   return { outcome, status: 0, body: NOTHING };
+}
+
+export function forwardDone(forward: number, result: ForwardResult): ForwardDoneInput {
+  const { outcome, status, body } = result;
+  return { type: "forward_done", forward, outcome: numbers[outcome], status, body };
 }

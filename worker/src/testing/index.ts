@@ -2,10 +2,19 @@
 // WebSockets. It offers the interface of `@covenant-rpc/server/sidekick/internal` and needs
 // `@covenant-rpc/ion`.
 import ION from "@covenant-rpc/ion";
-import type { Action, Input } from "../module/border.generated.js";
+import type {
+  CloseAction,
+  ForwardAction,
+  RespondAction,
+  SendAction,
+} from "../module/border.generated.js";
 import { Hub, text } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { readDefaultModule } from "../node/default-module.js";
+import type { Io } from "../session/io.js";
+import type { ForwardResult } from "../session/outcome.js";
+import { forwardDone } from "../session/outcome.js";
+import { Session } from "../session/session.js";
 
 type Params = Record<string, string>;
 type MaybePromise<T> = T | Promise<T>;
@@ -51,13 +60,7 @@ const TIMER_MS_MAX = 2 ** 31 - 1;
 let defaultModule: WasmModule | undefined;
 
 export class InternalSidekick {
-  readonly #hub: Hub;
-  readonly #clients = new Map<number, Set<Handler>>();
-  readonly #requests = new Map<number, (error: Error | null) => void>();
-  #callback: ServerCallback | null = null;
-  #nextClient = 1;
-  #nextRequest = 1;
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #io: InternalIo;
 
   /**
    * @param limits by name (docs/protocol.md), for tests that want to reach one
@@ -65,102 +68,135 @@ export class InternalSidekick {
    */
   constructor(limits: Readonly<Record<string, number>> = {}, module?: WasmModule) {
     module ??= defaultModule ??= readDefaultModule();
-    this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [SECRET] }));
+    this.#io = new InternalIo(module, limits);
   }
 
   /** Receives the messages of clients; usually `server.processChannelMessage`. */
   setServerCallback(callback: ServerCallback): void {
-    this.#callback = callback;
+    this.#io.callback = callback;
   }
 
   getConnectionFromServer(): ConnectionFromServer {
     return {
-      addConnection: (payload) => this.#post("/connection", payload),
-      update: (resources) => this.#post("/resources", { resources }),
-      postMessage: (message) => this.#post("/message", message),
+      addConnection: (payload) => this.#io.post("/connection", payload),
+      update: (resources) => this.#io.post("/resources", { resources }),
+      postMessage: (message) => this.#io.post("/message", message),
     };
   }
 
   /** Each call creates a client. */
   getConnectionFromClient(): ConnectionFromClient {
-    const client = this.#nextClient++;
-    const handlers = new Set<Handler>();
-    this.#clients.set(client, handlers);
-    this.#apply({ type: "client_opened", client });
+    const [client, handlers] = this.#io.open();
     return {
       sendMessage: (message) =>
-        this.#apply({ type: "client_frame", client, bytes: ION.stringify(message) }),
+        this.#io.session.apply({
+          type: "client_frame",
+          client,
+          bytes: ION.stringify(message),
+          is_text: 1,
+        }),
       onMessage: (handler) => {
         handlers.add(handler);
         return () => void handlers.delete(handler);
       },
     };
   }
+}
 
-  #post(path: string, payload: object): Promise<Error | null> {
-    const request = this.#nextRequest++;
+/** Delivers in microtasks: a handler or callback may call back at once. */
+class InternalIo implements Io {
+  readonly createHub: () => Hub;
+  readonly session: Session;
+  readonly recording = undefined;
+  callback: ServerCallback | null = null;
+  readonly #clients = new Map<number, Set<Handler>>();
+  readonly #requests = new Map<number, (error: Error | null) => void>();
+  #lastId = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(module: WasmModule, limits: Readonly<Record<string, number>>) {
+    const config = JSON.stringify({ ...limits, secrets: [SECRET] });
+    this.createHub = () => Hub.create(module, config);
+    this.session = new Session(this);
+  }
+
+  open(): [client: number, handlers: Set<Handler>] {
+    const client = ++this.#lastId;
+    const handlers = new Set<Handler>();
+    this.session.apply({ type: "client_opened", client });
+    this.#clients.set(client, handlers);
+    return [client, handlers];
+  }
+
+  post(path: string, payload: object): Promise<Error | null> {
+    const request = ++this.#lastId;
     return new Promise((resolve) => {
       this.#requests.set(request, resolve);
       const body = new TextEncoder().encode(ION.stringify(payload));
-      const authorization = `Bearer ${SECRET}`;
-      this.#apply({
+      this.session.apply({
         type: "http_request",
         request,
         method: "POST",
         path,
-        authorization,
+        authorization: `Bearer ${SECRET}`,
+        headers: "",
         body_bytes: body.byteLength,
         body,
       });
     });
   }
 
-  // Date rather than the monotonic clock of the Node host: fake timers of test frameworks replace
-  // it together with setTimeout.
-  #apply(input: Input): void {
-    for (const action of this.#hub.handle(Date.now(), input)) this.#perform(action);
+  // Date rather than a monotonic clock: fake timers of test frameworks replace it together with
+  // setTimeout.
+  now(): number {
+    return Date.now();
   }
 
-  // Delivered in a microtask: a handler may call back at once, which would invalidate the actions'
-  // views.
-  #perform(action: Action): void {
-    switch (action.type) {
-      case "send": {
-        const message = text(action.text);
-        const clients = [...action.clients];
-        inMicrotask(() => {
-          for (const client of clients) this.#deliver(client, message);
-        });
-        return;
-      }
-      case "respond": {
-        const error = action.status === 200 ? null : new Error(text(action.body));
-        const resolve = this.#requests.get(action.request);
-        this.#requests.delete(action.request);
-        inMicrotask(() => resolve?.(error));
-        return;
-      }
-      case "forward":
-        void this.#forward(action.forward, text(action.body), action.timeout_ms);
-        return;
-      case "close": {
-        const { client } = action;
-        inMicrotask(() => {
-          this.#clients.delete(client);
-          this.#apply({ type: "client_closed", client });
-        });
-        return;
-      }
-      case "set_timer":
-        this.#setTimer(action.at_ms);
-        return;
-      case "put_token":
-      case "touch_token":
-      case "erase_token":
-      case "attach_client":
-        return; // Nothing outlives the process.
-    }
+  send({ clients, text: bytes }: SendAction): void {
+    const message = text(bytes);
+    const receivers = [...clients];
+    inMicrotask(() => {
+      for (const client of receivers) this.#deliver(client, message);
+    });
   }
+
+  respond({ request, status, body }: RespondAction): void {
+    const error = status === 200 ? null : new Error(text(body));
+    const resolve = this.#requests.get(request);
+    this.#requests.delete(request);
+    inMicrotask(() => resolve?.(error));
+  }
+
+  forward({ forward, body }: ForwardAction): void {
+    void this.#ask(text(body)).then((result) => this.session.apply(forwardDone(forward, result)));
+  }
+
+  close({ client }: CloseAction): void {
+    inMicrotask(() => this.#clients.delete(client));
+  }
+
+  setTimer(atMs: number): void {
+    clearTimeout(this.#timer);
+    if (atMs === 0) return;
+    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
+    this.#timer = setTimeout(() => this.session.apply({ type: "timer_fired" }), delay);
+    (this.#timer as { unref?: () => void }).unref?.();
+  }
+
+  /** A bug, which a test must not hide. */
+  report(message: string, error: unknown): void {
+    throw new Error(message, { cause: error });
+  }
+
+  // Nothing outlives the process, and the callback cannot be interrupted.
+  putToken(): void {}
+  touchToken(): void {}
+  eraseToken(): void {}
+  attachClient(): void {}
+  cancelForward(): void {}
+  forgetTokens(): void {}
+  storedTokens = () => [];
+  openClients = () => [];
 
   #deliver(client: number, message: string): void {
     for (const handler of this.#clients.get(client) ?? []) {
@@ -170,25 +206,15 @@ export class InternalSidekick {
     }
   }
 
-  async #forward(forward: number, body: string, timeoutMs: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const timeout = new Promise<[number, string]>((resolve) => {
-      timer = setTimeout(() => resolve([0, ""]), timeoutMs);
+  async #ask(body: string): Promise<ForwardResult> {
+    const answered = (status: number, value?: object): ForwardResult => ({
+      outcome: "answered",
+      status,
+      body: new TextEncoder().encode(value && ION.stringify(value)),
     });
-    const [status, answer] = await Promise.race([this.#ask(body), timeout]);
-    clearTimeout(timer);
-    this.#apply({ type: "forward_done", forward, status, body: answer });
-  }
-
-  async #ask(body: string): Promise<[status: number, body: string]> {
-    // Not before the current actions are performed: the callback may call back at once.
     await Promise.resolve();
-    if (this.#callback === null) {
-      return [
-        400,
-        ION.stringify({ fault: "server", message: "Server connection not initialized" }),
-      ];
-    }
+    if (this.callback === null)
+      return answered(400, { fault: "server", message: "Server connection not initialized" });
     try {
       const { channel, params, data, context } = ION.parse(body) as {
         channel: string;
@@ -196,22 +222,10 @@ export class InternalSidekick {
         data: unknown;
         context: unknown;
       };
-      const error = await this.#callback(channel, params, data, context);
-      if (!error) return [204, ""];
-      return [400, ION.stringify({ fault: error.fault, message: error.message })];
+      const error = await this.callback(channel, params, data, context);
+      return error ? answered(400, { fault: error.fault, message: error.message }) : answered(204);
     } catch (error) {
-      return [
-        500,
-        ION.stringify({ error: error instanceof Error ? error.message : String(error) }),
-      ];
+      return answered(500, { error: error instanceof Error ? error.message : String(error) });
     }
-  }
-
-  #setTimer(atMs: number): void {
-    clearTimeout(this.#timer);
-    if (atMs === 0) return;
-    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
-    this.#timer = setTimeout(() => this.#apply({ type: "timer_fired" }), delay);
-    (this.#timer as { unref?: () => void }).unref?.();
   }
 }

@@ -11,6 +11,16 @@ export const command: readonly string[] | undefined = process.env["SIDEKICK_COMM
   ?.split(" ")
   .filter(Boolean);
 
+/** Which host is tested: `deno` and `bun` run the Node host. */
+export const hostName: "node" | "bun" | "deno" | "native" | "worker" =
+  command === undefined
+    ? "node"
+    : command.some((word) => word.includes("run-worker"))
+      ? "worker"
+      : ((["bun", "deno"] as const).find((name) =>
+          command.some((word) => new RegExp(`(^|/)${name}$`).test(word)),
+        ) ?? "native");
+
 /** This process's environment, without variables that would configure a Sidekick. */
 export function environment(): Record<string, string | undefined> {
   return Object.fromEntries(
@@ -33,8 +43,7 @@ export async function startCommand(
     options.host ?? "127.0.0.1",
     "--config",
     config,
-    "--log-level",
-    "debug",
+    ...(hostName === "worker" ? [] : ["--log-level", "debug"]),
   ];
   if (options.serverUrl !== undefined) flags.push("--server-url", options.serverUrl);
   if (options.serverSecret !== undefined) flags.push("--server-secret", options.serverSecret);

@@ -6,9 +6,9 @@ import type { HubLike } from "../../../../worker/src/module/hub.js";
 export function watched(hub: HubLike, see: (now: number, input: Input) => unknown): HubLike {
   return {
     limits: hub.limits,
-    describe: () => hub.describe(),
-    bodyBytesMax: (method, path, authorization) => hub.bodyBytesMax(method, path, authorization),
-    record: (on) => hub.record(on),
+    describe: (format) => hub.describe(format),
+    admit: (request) => hub.admit(request),
+    record: (on, format) => hub.record(on, format),
     recorded: () => hub.recorded(),
     recordInput: (now, input) => hub.recordInput(now, input),
     handle(now, input) {

@@ -1,0 +1,314 @@
+// Drives a hub on behalf of a host: applies one input at a time, has its actions performed in list
+// order, tells the hub what could not be stored, records, and replaces a hub that trapped. All hosts
+// in TypeScript use it. It does no I/O: that is the host's (io.ts).
+import type { Action, HttpRequestInput, Input, Limits } from "../module/border.generated.js";
+import { ERROR_CODES } from "../module/border.generated.js";
+import type { HubLike, Verdict } from "../module/hub.js";
+import type { Io } from "./io.js";
+import { forwardDone, unanswered } from "./outcome.js";
+import { randomEpoch } from "./random.js";
+
+const CLOSE_INTERNAL_ERROR = 1011;
+const BROKEN = [500, "Internal error"] as const;
+const NO_HUB = [503, "Service Unavailable: this Sidekick cannot start; see its log"] as const;
+const INTERNAL = ERROR_CODES.indexOf("internal");
+const NOTHING = new Uint8Array(0);
+const encoder = new TextEncoder();
+
+/** A hub that trapped at an input. */
+interface Trap {
+  readonly now: number;
+  readonly input: Input;
+  readonly error: unknown;
+}
+
+/** A hub trapped while it was being restored. */
+class RestoreTrap extends Error {}
+
+export class Session {
+  readonly limits: Limits;
+  readonly #io: Io;
+  /** Created but not started: the first one, so that a wrong configuration is reported at once. */
+  #first: HubLike | undefined;
+  /** Undefined: it is restored before the next input. */
+  #hub: HubLike | undefined;
+  #isRecording = false;
+  #isApplying = false;
+  /** Inputs that performing an action has caused: a call would invalidate the actions' views. */
+  readonly #waiting: Input[] = [];
+  readonly #unansweredRequests = new Set<number>();
+  #isShuttingDown = false;
+  /** Where the latest hub trapped, until its recording has the input. */
+  #unrecorded: Trap | undefined;
+  /** Whether the lack of a hub has been reported. */
+  #isReported = false;
+
+  /** @throws ConfigError if the configuration is rejected */
+  constructor(io: Io) {
+    this.#io = io;
+    this.#first = io.createHub();
+    this.limits = this.#first.limits;
+  }
+
+  /** Whether the hub owes an answer to a request. */
+  get isAnswering(): boolean {
+    return this.#unansweredRequests.size > 0;
+  }
+
+  /** Starts the hub, restored from the stored records. Without this call the first input does. */
+  wake(): void {
+    if (this.#hub === undefined) this.#restore();
+  }
+
+  /** Replaces the hub with one that is restored from the stored records. */
+  restart(): void {
+    this.#hub = undefined;
+    this.#restore();
+  }
+
+  /** Passes one input to the hub and has the resulting actions performed. */
+  apply(input: Input): void {
+    if (this.#isApplying) {
+      this.#waiting.push(input);
+      return;
+    }
+    this.#isApplying = true;
+    try {
+      this.#applyOne(input);
+      while (this.#waiting.length > 0) this.#applyOne(this.#waiting.shift()!);
+    } finally {
+      this.#isApplying = false;
+    }
+  }
+
+  /**
+   * What to do with a request, to be asked before its body is read. Undefined: there is no hub, or
+   * it trapped; the request has been answered.
+   */
+  admit(request: HttpRequestInput): Verdict | undefined {
+    this.wake();
+    const verdict = this.#admitted(request);
+    if (verdict === undefined || "kind" in verdict) return verdict;
+    this.#recover(verdict);
+    return undefined;
+  }
+
+  #admitted(request: HttpRequestInput): Verdict | Trap | undefined {
+    try {
+      if (this.#hub !== undefined) return this.#hub.admit(request);
+    } catch (error) {
+      return { now: this.#io.now(), input: request, error };
+    }
+    this.#answer(request.request, NO_HUB);
+    return undefined;
+  }
+
+  #applyOne(input: Input): void {
+    if (input.type === "http_request") this.#unansweredRequests.add(input.request);
+    else if (input.type === "shutting_down") this.#isShuttingDown = true;
+    if (this.#hub === undefined) this.#restore(input);
+    const trap = this.#handle(input);
+    if (trap !== undefined) this.#recover(trap);
+  }
+
+  /** No caller of this method holds the hub: after a trap it must be possible to let it go. */
+  #handle(input: Input): Trap | undefined {
+    const hub = this.#hub;
+    if (hub === undefined) {
+      this.#refuse(input, NO_HUB);
+      return undefined;
+    }
+    const now = this.#io.now();
+    try {
+      this.#perform(hub, input, hub.handle(now, input));
+      return undefined;
+    } catch (error) {
+      return { now, input, error };
+    }
+  }
+
+  #perform(hub: HubLike, input: Input, actions: readonly Action[]): void {
+    let isStored = true;
+    let key = NOTHING;
+    const withheld: Input[] = [];
+    for (const action of actions) {
+      if (isStored || !isSeen(action)) {
+        if (this.#isPerformed(action, input)) continue;
+        isStored = false;
+        if (action.type === "put_token") key = action.key.slice();
+      } else if (action.type === "forward") {
+        withheld.push(forwardDone(action.forward, unanswered("unreachable")));
+      }
+    }
+    // After the actions: the next call on the hub invalidates their views.
+    if (this.#isRecording) this.#record(hub);
+    if (isStored) return;
+    const client = "client" in input ? input.client : 0;
+    const request = input.type === "http_request" ? input.request : 0;
+    this.#waiting.unshift({ type: "not_stored", client, request, key }, ...withheld);
+  }
+
+  /** Returns false if it could not be stored but must be. */
+  #isPerformed(action: Action, input: Input): boolean {
+    try {
+      this.#performOne(action);
+      return true;
+    } catch (error) {
+      // An error in one action must not close every socket.
+      this.#io.report("an action failed", error, { input: input.type, action: action.type });
+      return !("durable" in action) || action.durable === 0;
+    }
+  }
+
+  #performOne(action: Action): void {
+    switch (action.type) {
+      case "put_token":
+        return this.#io.putToken(action);
+      case "touch_token":
+        return this.#io.touchToken(action);
+      case "erase_token":
+        return this.#io.eraseToken(action);
+      case "attach_client":
+        return this.#io.attachClient(action);
+      case "send":
+        return this.#io.send(action);
+      case "respond":
+        this.#unansweredRequests.delete(action.request);
+        return this.#io.respond(action);
+      case "forward":
+        return this.#io.forward(action);
+      case "cancel_forward":
+        return this.#io.cancelForward(action.forward);
+      case "close":
+        return this.#io.close(action);
+      case "set_timer":
+        return this.#io.setTimer(action.at_ms);
+    }
+  }
+
+  #record(hub: HubLike): void {
+    const { recording } = this.#io;
+    recording?.write(hub.recorded());
+    if (recording?.isActive === true) return;
+    this.#isRecording = false;
+    hub.record(false); // lines that nobody takes would cost as much
+  }
+
+  // --- without a hub ---
+
+  /** Continues with a new hub. Its predecessor's last input is never repeated. */
+  #recover(trap: Trap): void {
+    // Before the next one is created: the memory may not hold both.
+    this.#hub = undefined;
+    const { input, error } = trap;
+    const at = { input: input.type };
+    this.#io.report("the hub trapped and is replaced; please report this", error, at);
+    this.#unrecorded = trap;
+    this.#refuse(input, BROKEN);
+    for (const request of this.#unansweredRequests) this.#answer(request, BROKEN);
+    this.#restore();
+  }
+
+  /** Closes the sender of an input that no hub has handled, or answers it. */
+  #refuse(input: Input, answer: typeof BROKEN | typeof NO_HUB): void {
+    if (input.type === "http_request") this.#answer(input.request, answer);
+    else if ("client" in input && input.type !== "client_closed") this.#close(input.client);
+  }
+
+  #answer(request: number, [status, text]: typeof BROKEN | typeof NO_HUB): void {
+    this.#unansweredRequests.delete(request);
+    this.#io.respond({
+      type: "respond",
+      request,
+      status,
+      delay_ms: 0,
+      content_type: encoder.encode("text/plain; charset=utf-8"),
+      header: NOTHING,
+      body: encoder.encode(text),
+      code: INTERNAL,
+    });
+  }
+
+  #close(client: number): void {
+    const reason = encoder.encode("internal error");
+    this.#io.close({ type: "close", client, code: CLOSE_INTERNAL_ERROR, reason, why: INTERNAL });
+  }
+
+  /**
+   * Leaves no hub behind if there cannot be one now: the next input tries again.
+   * @param current the input that will be applied next
+   */
+  #restore(current?: Input): void {
+    try {
+      try {
+        this.#start(current);
+      } catch (error) {
+        this.#hub = undefined;
+        if (!(error instanceof RestoreTrap)) throw error;
+        // The records themselves cause the trap. Dropping all state is better than serving nobody.
+        this.#io.report(
+          "the stored records cannot be restored: dropping all tokens and closing all sockets",
+          error.cause,
+        );
+        this.#io.forgetTokens();
+        for (const { client } of [...this.#io.openClients()]) this.#close(client);
+        this.#start(current);
+      }
+    } catch (error) {
+      this.#hub = undefined;
+      if (!this.#isReported) this.#io.report("there is no hub; each input tries again", error);
+      this.#isReported = true;
+    }
+  }
+
+  #start(current: Input | undefined): void {
+    const io = this.#io;
+    const hub = this.#first ?? io.createHub();
+    this.#first = undefined;
+    this.#hub = hub;
+    this.#startRecording(hub);
+    this.#give(hub, { type: "begin", epoch: randomEpoch() });
+    // The hub erases damaged ones: after the iteration, in which the host reads its storage.
+    const damaged: Action[] = [];
+    for (const token of io.storedTokens()) {
+      const actions = this.#give(hub, token, false);
+      if (actions.length > 0) damaged.push({ type: "erase_token", key: token.key, durable: 0 });
+    }
+    const opening = new Set(
+      [current, ...this.#waiting].map((input) => input?.type === "client_opened" && input.client),
+    );
+    for (const client of io.openClients()) if (!opening.has(client.client)) this.#give(hub, client);
+    this.#give(hub, { type: "restored" });
+    if (this.#isShuttingDown) this.#give(hub, { type: "shutting_down" });
+    for (const action of damaged) this.#isPerformed(action, { type: "restored" });
+    io.recording?.restored();
+    this.#isReported = false;
+  }
+
+  #startRecording(hub: HubLike): void {
+    const { recording } = this.#io;
+    this.#isRecording = recording !== undefined;
+    if (recording === undefined) return;
+    const trap = this.#unrecorded;
+    this.#unrecorded = undefined;
+    if (trap !== undefined) recording.write(hub.recordInput(trap.now, trap.input));
+    recording.begin(hub.describe());
+    hub.record(true);
+  }
+
+  #give(hub: HubLike, input: Input, isPerformed = true): readonly Action[] {
+    try {
+      const actions = hub.handle(this.#io.now(), input);
+      if (isPerformed) this.#perform(hub, input, actions);
+      else if (this.#isRecording) this.#record(hub);
+      return actions;
+    } catch (error) {
+      throw new RestoreTrap("a hub trapped while it was being restored", { cause: error });
+    }
+  }
+}
+
+/** Whether a peer learns of it. */
+function isSeen({ type }: Action): boolean {
+  return type === "send" || type === "respond" || type === "forward";
+}
