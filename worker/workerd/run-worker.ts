@@ -11,12 +11,15 @@ Usage: scripts/run worker --secret SECRET [options]
 
   -p, --port NUMBER         port to listen on; 0: any free port (SIDEKICK_PORT, default 3000)
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default 127.0.0.1)
-  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required)
+  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
+                            twice during a rotation (SIDEKICK_SECRET_PREVIOUS)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --server-url URL      the app server (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --allowed-origin URL  let only pages of this origin open a socket; repeat the flag for several
+                            (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
-                            docs/protocol.md
+                            docs/protocol.md. It may also hold "secrets" and "allowed_origins"
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
   -h, --help                this text
@@ -34,10 +37,11 @@ async function main(): Promise<void> {
     options: {
       port: { type: "string", short: "p" },
       host: { type: "string" },
-      secret: { type: "string", short: "s" },
+      secret: { type: "string", short: "s", multiple: true },
       "auth-delay": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
+      "allowed-origin": { type: "string", multiple: true },
       config: { type: "string" },
       "trace-bytes": { type: "string" },
       help: { type: "boolean", short: "h" },
@@ -48,13 +52,16 @@ async function main(): Promise<void> {
   const env = (name: string) => process.env[name] || undefined;
   const port = wholeNumber("--port", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
   const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
-  const secret = flags.secret ?? env("SIDEKICK_SECRET");
+  const {
+    secrets: fileSecrets = [],
+    allowed_origins: fileOrigins = [],
+    ...limits
+  }: Config = flags.config === undefined ? {} : JSON.parse(readFileSync(flags.config, "utf8"));
+  const [secret = env("SIDEKICK_SECRET"), previous = env("SIDEKICK_SECRET_PREVIOUS")] =
+    flags.secret ?? fileSecrets;
   if (secret === undefined)
     throw new Error("a secret is required: set --secret or SIDEKICK_SECRET");
-  const limits =
-    flags.config === undefined
-      ? {}
-      : (JSON.parse(readFileSync(flags.config, "utf8")) as Record<string, unknown>);
+  const origins = (flags["allowed-origin"] ?? fileOrigins).join() || undefined;
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   if (authDelay !== undefined)
     limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
@@ -65,6 +72,9 @@ async function main(): Promise<void> {
     ...(flags.main !== undefined && { main: resolve(flags.main), unsafe: true }),
     env: {
       SIDEKICK_SECRET: secret,
+      SIDEKICK_SECRET_PREVIOUS: previous,
+      SIDEKICK_ALLOWED_ORIGINS: origins ?? env("SIDEKICK_ALLOWED_ORIGINS"),
+      SIDEKICK_HUBS: env("SIDEKICK_HUBS"),
       SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),
       SIDEKICK_SERVER_SECRET: flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET"),
       SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
@@ -90,6 +100,12 @@ async function main(): Promise<void> {
   // A terminal's Ctrl+C also reaches workerd, possibly first.
   if (!stopping && !/SIG(INT|TERM|HUP)$/.test(how)) throw new Error(how);
   process.exit(0);
+}
+
+interface Config {
+  readonly secrets?: readonly string[];
+  readonly allowed_origins?: readonly string[];
+  [limit: string]: unknown;
 }
 
 function wholeNumber(name: string, value: string, highest: number): number {
