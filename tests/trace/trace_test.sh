@@ -122,10 +122,25 @@ same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
 "$@" record depends-inputs.jsonl >depends.jsonl
 same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
 
+# Recordings of format 1, from versions before this one: every command reads them
+mkdir format-1 && cp "$root"/tests/core/traces/format-1/*.jsonl format-1
+same replay-format-1 0 "$@" replay format-1/*.jsonl
+same show-format-1 0 "$@" show format-1/forwards.jsonl --token t --client 1
+same stat-format-1 0 "$@" stat format-1/random.jsonl
+for trace in format-1/*.jsonl; do
+  "$@" redact "$trace" -o redacted.jsonl --key k || fails "expected $trace to be redacted"
+  "$@" replay redacted.jsonl >out 2>&1 || fails "expected the redacted $trace to replay: $(cat out)"
+  "$@" record "$trace" >recorded.jsonl || fails "expected record to read $trace"
+  "$@" replay recorded.jsonl >out 2>&1 || fails "expected the output of record of $trace to replay"
+  "$@" compare "$trace" "$trace" >out 2>&1 || fails "expected compare to read $trace: $(cat out)"
+done
+sed '0,/\\"updated\\"/s//\\"uploaded\\"/' format-1/random.jsonl >format-1/changed.jsonl
+same replay-format-1-changed 1 "$@" replay format-1/changed.jsonl
+
 # Files that are not traces: every command reports the same error
 : >empty.jsonl
 mkdir folder.jsonl
-sed '1s/"trace":1/"trace":2/' first.jsonl >newer.jsonl
+sed '1s/"trace":2/"trace":3/' first.jsonl >newer.jsonl
 sed 1d first.jsonl >headless.jsonl
 head -n 1 first.jsonl >zero.jsonl
 for file in none empty folder newer headless zero; do
