@@ -16,7 +16,8 @@ bool is_equal(const Config& a, const Config& b) {
   for (const LimitEntry& limit : limits) {
     if (a.*limit.value != b.*limit.value) return false;
   }
-  return a.secrets == b.secrets && a.hash_seed == b.hash_seed;
+  return a.secrets == b.secrets && a.hash_seed == b.hash_seed &&
+         a.allowed_origins == b.allowed_origins;
 }
 
 }  // namespace

@@ -110,6 +110,10 @@ constexpr Bytes resources[] = {R"("todo/1")",
 constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
 constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket",
                            "/",           "",         "/message?x", "//"};
+constexpr Bytes handshake =
+    "Upgrade: websocket\nConnection: keep-alive, Upgrade\nSec-WebSocket-Version: 13\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: a, b\n"
+    "Origin: https://a.example.com\n";
 constexpr Bytes methods[] = {"POST", "POST", "GET", "HEAD", "post", ""};
 constexpr Bytes authorizations[] = {"Bearer secret",       "bearer other", "Bearer ", "",
                                     "Bearer secretsecret", "Basic secret"};
@@ -164,6 +168,7 @@ Config small_config(Choices& choices) {
   Config config;
   config.secrets = {"secret", "other"};
   config.hash_seed = choices.byte();
+  if (config.hash_seed % 8 == 7) config.allowed_origins = {"https://*.example.com"};
   const u8 options = choices.byte();
   config.token_resume_ms = (options & 1) != 0 ? 100 : 0;
   config.forward_concurrent = (options & 2) != 0 ? 1 : 0;
@@ -198,7 +203,10 @@ bool is_valid_ion(Bytes text) { return ion::validate(text, ion::depth_ceiling).o
 /// Plays the host: stores what a host stores, performs the actions, and checks them.
 class Host {
  public:
-  explicit Host(const Config& config) : config_(config) { start(); }
+  explicit Host(const Config& config) : config_(config) {
+    start();
+    give(input::Restored{});
+  }
 
   void step(Choices& choices);
   void leave_nothing();
@@ -210,14 +218,21 @@ class Host {
 
   void start();
   void give(const Input& input);
-  void give_frame(u32 client, Bytes frame) { give(input::ClientFrame{client, Exact(frame)}); }
+  void give_frame(u32 client, Bytes frame, u32 is_text = 1) {
+    give(input::ClientFrame{client, Exact(frame), is_text});
+  }
+  void give_not_stored(const Input& input);
+  bool store(u32 durable, Bytes key = {});
   void open(u32 client);
   void join(u32 client, Choices& choices);
   void talk(Choices& choices);
-  void give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes);
+  void give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes,
+                 Bytes headers = {});
+  Verdict ask(const input::HttpRequest& request);
+  void check_answer(const input::HttpRequest& request);
   void perform(const Action& action);
   void check_lines(const std::string& lines) const;
-  void restart(u8 returning);
+  void restart(u8 returning, Choices& choices, bool adds_row);
   void restore_token(Bytes key, u32 state, Millis expires_at, Bytes record);
   void restore_client(u32 client, Bytes record);
   void give_restore_token(Choices& choices);
@@ -242,17 +257,26 @@ class Host {
   Millis now_ = 1'700'000'000'000;
   Millis latest_ = 0;  // as seen by the hub
   Millis timer_at_ = 0;
+  u64 epoch_ = number_max - 2;
   u32 request_ = 0;
   bool is_answered_ = false;
   std::string answer_;
+  u32 answer_status_ = 0;
   std::set<u32> open_;
-  std::set<u32> in_flight_;
+  std::set<u64> in_flight_;
+  std::vector<u64> earlier_;  // forwards of earlier hubs
+  u64 answered_ = 0;          // the forward of this forward_done
   struct TokenRow {
     u32 state = 0;
     Millis expires_at = 0;
     std::string record;
   };
   std::map<std::string, TokenRow> stored_;
+  std::set<std::string> orphans_;  // rows that the hub has forgotten, but the store has not
+  bool is_failing_ = false;        // the store, for durable actions of the next input
+  bool has_lost_ = false;          // one of this input
+  std::string lost_key_;           // of a put_token
+  std::vector<u64> withheld_;
   std::map<u32, std::string> attached_;
   std::vector<Member> joined_;
   bool is_tampered_ = false;  // some rows were not written by a hub
@@ -263,7 +287,12 @@ void Host::start() {
   twin_ = std::make_unique<Hub>(config_);
   timer_at_ = 0;
   latest_ = 0;
+  earlier_.insert(earlier_.end(), in_flight_.begin(), in_flight_.end());
   in_flight_.clear();
+  is_failing_ = false;
+  give(input::Begin{epoch_});
+  FUZZ_CHECK(actions_.empty());
+  epoch_ = (epoch_ * 6364136223846793005 + 1442695040888963407) & number_max;
 }
 
 void Host::give(const Input& input) {
@@ -280,6 +309,37 @@ void Host::give(const Input& input) {
   for (const Action& action : twin_actions_) trace::append_action(twin_lines_, action);
   FUZZ_CHECK(lines_ == twin_lines_);
   check_lines(lines_);
+  if (has_lost_) give_not_stored(input);
+}
+
+/// Returns whether this action is stored. A durable one that is not must not be confirmed.
+bool Host::store(u32 durable, Bytes key) {
+  if (durable == 0 || !is_failing_) return true;
+  if (stored_.count(std::string(key)) == 1) orphans_.insert(std::string(key));
+  has_lost_ = true;
+  return false;
+}
+
+void Host::give_not_stored(const Input& input) {
+  is_failing_ = has_lost_ = false;
+  const std::string key = std::move(lost_key_);
+  lost_key_.clear();
+  const std::vector<u64> withheld = std::move(withheld_);
+  withheld_.clear();
+  if (input.tag == InputTag::client_frame) {
+    const u32 client = input.client_frame.client;
+    give(input::NotStored{client, 0, ""});
+    FUZZ_CHECK(open_.count(client) == 0);
+  } else {
+    FUZZ_CHECK(input.tag == InputTag::http_request);
+    is_answered_ = false;
+    give(input::NotStored{0, input.http_request.request, Exact(key)});
+    FUZZ_CHECK(is_answered_ && answer_status_ == 503);
+  }
+  for (const u64 forward : withheld) {
+    in_flight_.erase(forward);
+    give(input::ForwardDone{forward, 0, "", static_cast<u32>(Outcome::unreachable)});
+  }
 }
 
 void Host::check_lines(const std::string& lines) const {
@@ -298,6 +358,12 @@ void Host::perform(const Action& action) {
     case ActionTag::put_token:
       FUZZ_CHECK(is_valid_ion(action.put_token.record));
       FUZZ_CHECK(action.put_token.state == 0 && action.put_token.expires_at != 0);
+      FUZZ_CHECK(action.put_token.durable == 1);
+      if (!store(1, action.put_token.key)) {
+        lost_key_ = action.put_token.key;
+        break;
+      }
+      orphans_.erase(std::string(action.put_token.key));
       stored_[std::string(action.put_token.key)] = {action.put_token.state,
                                                     action.put_token.expires_at,
                                                     std::string(action.put_token.record)};
@@ -306,16 +372,22 @@ void Host::perform(const Action& action) {
       const auto row = stored_.find(std::string(action.touch_token.key));
       FUZZ_CHECK(row != stored_.end() && action.touch_token.state <= 2);
       FUZZ_CHECK((action.touch_token.state == 0) == (action.touch_token.expires_at != 0));
+      FUZZ_CHECK(action.touch_token.durable == (action.touch_token.state != 0));
+      if (!store(action.touch_token.durable)) break;
       row->second.state = action.touch_token.state;
       row->second.expires_at = action.touch_token.expires_at;
       break;
     }
     case ActionTag::erase_token:
+      FUZZ_CHECK(action.erase_token.durable <= 1);
+      if (!store(action.erase_token.durable, action.erase_token.key)) break;
       FUZZ_CHECK(stored_.erase(std::string(action.erase_token.key)) == 1);
       break;
     case ActionTag::attach_client:
       FUZZ_CHECK(open_.count(action.attach_client.client) == 1);
       FUZZ_CHECK(action.attach_client.record.empty() || is_valid_ion(action.attach_client.record));
+      FUZZ_CHECK(action.attach_client.durable == !action.attach_client.record.empty());
+      if (!store(action.attach_client.durable)) break;
       if (action.attach_client.append == 0) attached_[action.attach_client.client].clear();
       attached_[action.attach_client.client] += action.attach_client.record;
       break;
@@ -327,24 +399,34 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(is_valid_ion(action.send.text));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") ||
                  action.send.text == R"({"type":"pong"})");
+      FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"error\"") ==
+                 (action.send.code != ErrorCode::ok));
       break;
     }
     case ActionTag::respond:
       FUZZ_CHECK(action.respond.request == request_ && !is_answered_);
       FUZZ_CHECK(ion::is_utf8(action.respond.body));
+      FUZZ_CHECK((action.respond.status == 200) == (action.respond.code == ErrorCode::ok));
       is_answered_ = true;
       answer_ = action.respond.body;
+      answer_status_ = action.respond.status;
       break;
     case ActionTag::forward:
-      FUZZ_CHECK(action.forward.forward != 0 &&
+      FUZZ_CHECK(action.forward.forward != 0 && action.forward.forward <= number_max &&
                  action.forward.timeout_ms == config_.forward_timeout_ms);
       FUZZ_CHECK(in_flight_.insert(action.forward.forward).second);
       FUZZ_CHECK(is_valid_ion(action.forward.body));
+      if (has_lost_) withheld_.push_back(action.forward.forward);
+      break;
+    case ActionTag::cancel_forward:
+      FUZZ_CHECK(in_flight_.erase(action.cancel_forward.forward) == 1 ||
+                 action.cancel_forward.forward == answered_);
       break;
     case ActionTag::close:
       FUZZ_CHECK(open_.erase(action.close.client) == 1);
       FUZZ_CHECK(ion::is_utf8(action.close.reason) &&
                  action.close.reason.size() <= 123);  // RFC 6455 section 5.5
+      FUZZ_CHECK(action.close.why != ErrorCode::ok);
       attached_.erase(action.close.client);
       break;
     case ActionTag::set_timer:
@@ -378,10 +460,13 @@ void Host::step(Choices& choices) {
       break;
     case 18:
       if (client == 0) give(input::ShuttingDown{});
+      if (client > 3) is_failing_ = true;
       break;
-    case 4:
-      give_frame(client, choices.raw());
+    case 4: {
+      const Bytes frame = choices.raw();
+      give_frame(client, frame, frame.size() % 2);
       break;
+    }
     case 5:
       if (open_.erase(client) == 0 && choices.below(2) == 0)
         break;  // sometimes one the hub does not know
@@ -402,17 +487,28 @@ void Host::step(Choices& choices) {
       const Bytes path = choices.one_of(paths);
       const Bytes authorization = choices.one_of(authorizations);
       const u32 declared = choices.byte() * 2u;
-      give_http(method, path, authorization, choices.raw(), declared);
+      const Bytes raw = choices.raw();
+      if (path == "/socket") {
+        give_http(method, path, authorization, "", declared % 3, raw.empty() ? handshake : raw);
+      } else {
+        give_http(method, path, authorization, raw, declared);
+      }
       break;
     }
     case 10: {
-      u32 forward = choices.byte();
+      u64 forward = choices.byte();
       if (!in_flight_.empty() && forward < 224)
-        forward = *std::next(in_flight_.begin(), forward % in_flight_.size());
+        forward = *std::next(in_flight_.begin(), static_cast<long>(forward % in_flight_.size()));
+      else if (!earlier_.empty() && forward >= 240)
+        forward = earlier_[forward % earlier_.size()];
       in_flight_.erase(forward);
+      answered_ = forward;
       const u32 status = statuses[choices.below(std::size(statuses))];
       const Exact body(choices.below(4) == 0 ? choices.raw() : choices.one_of(answers));
-      give(input::ForwardDone{forward, status, body});
+      // With an outcome that does not exist, too.
+      const u32 outcome = status == 0 ? 1 + static_cast<u32>(Bytes(body).size()) % 5 : 0;
+      give(input::ForwardDone{forward, status, body, outcome});
+      answered_ = 0;
       break;
     }
     case 11: {
@@ -433,16 +529,8 @@ void Host::step(Choices& choices) {
       give(input::TimerFired{});
       break;
     case 13:
-      if (client < 3) {
-        restart(choices.byte());
-        // Rows that no hub wrote: damaged, or of another version.
-        if (choices.below(4) == 0) give_restore_token(choices);
-        if (choices.below(4) == 0 && open_.insert(client).second) {
-          is_tampered_ = true;
-          restore_client(client, choices.raw());
-        }
-      } else if (client == 3) {
-        give_restore_token(choices);
+      if (client < 4) {
+        restart(choices.byte(), choices, client == 3);
       } else {
         check_counts();
       }
@@ -451,7 +539,14 @@ void Host::step(Choices& choices) {
 }
 
 void Host::open(u32 client) {
-  if (open_.insert(client).second) give(input::ClientOpened{client});
+  if (open_.count(client) == 1) return;
+  // Sometimes as if it was admitted before others had opened.
+  const input::HttpRequest request{0, 0, "GET", "/socket", "", "", handshake};
+  const Verdict verdict = ask(request);
+  if (verdict.kind != VerdictKind::socket && client != 0) return;
+  FUZZ_CHECK(verdict.kind == VerdictKind::ask || verdict.protocol == "a");
+  open_.insert(client);
+  give(input::ClientOpened{client});
 }
 
 /// The sequence of every real client.
@@ -508,9 +603,10 @@ void Host::restore_client(u32 client, Bytes record) {
   give(input::RestoreClient{client, Exact(record)});
 }
 
-void Host::restart(u8 returning) {
+void Host::restart(u8 returning, Choices& choices, bool adds_row) {
   const u32 topics = counts().topics;
   start();
+  orphans_.clear();
   const std::map<std::string, TokenRow> rows = std::move(stored_);
   const std::set<u32> sockets = std::move(open_);
   std::map<u32, std::string> records = std::move(attached_);
@@ -526,19 +622,54 @@ void Host::restart(u8 returning) {
     open_.insert(client);
     restore_client(client, records[client]);
   }
+  // Rows that no hub wrote: damaged, or of another version.
+  if (adds_row || choices.below(4) == 0) give_restore_token(choices);
+  if (!adds_row && choices.below(4) == 0) {
+    const u32 client = choices.below(client_count);
+    if (open_.insert(client).second) {
+      is_tampered_ = true;
+      restore_client(client, choices.raw());
+    }
+  }
+  give(input::Restored{});
   // If every client comes back, all subscriptions are restored.
   if (open_ == sockets && !is_tampered_) FUZZ_CHECK(counts().topics == topics);
 }
 
-void Host::give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes) {
+/// Changes nothing.
+Verdict Host::ask(const input::HttpRequest& request) {
+  const u64 before = hub_->state_hash();
+  const Verdict verdict = hub_->admit(request);
+  FUZZ_CHECK(hub_->state_hash() == before);
+  FUZZ_CHECK(verdict.body_bytes_max ==
+             (verdict.kind == VerdictKind::body ? config_.http_body_bytes_max : 0));
+  FUZZ_CHECK(verdict.protocol.empty() || verdict.kind == VerdictKind::socket);
+  return verdict;
+}
+
+/// Asks first, but passes the body in any case: what is not asked for must not matter.
+void Host::give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes,
+                     Bytes headers) {
   is_answered_ = false;
   ++request_;
-  const Exact bytes(body);
-  const u32 worth = hub_->body_bytes_max(method, path, authorization);
-  FUZZ_CHECK(worth == 0 || worth == config_.http_body_bytes_max);
-  give(input::HttpRequest{request_, body_bytes, Exact(method), Exact(path), Exact(authorization),
-                          bytes});
+  const Exact exact[] = {Exact(method), Exact(path), Exact(authorization), Exact(body),
+                         Exact(headers)};
+  input::HttpRequest request{request_, body_bytes, exact[0], exact[1], exact[2], "", exact[4]};
+  const Verdict verdict = ask(request);
+  const input::HttpRequest asked = request;
+  request.body = exact[3];
+  give(request);
   FUZZ_CHECK(is_answered_);
+  if (verdict.kind == VerdictKind::answer) check_answer(asked);
+}
+
+/// Any hub of this configuration gives the same answer.
+void Host::check_answer(const input::HttpRequest& request) {
+  Hub fresh(config_);
+  Actions actions;
+  fresh.handle(now_, request, actions);
+  FUZZ_CHECK(actions.size() == 1 && actions[0].tag == ActionTag::respond);
+  FUZZ_CHECK(actions[0].respond.status == answer_status_ && actions[0].respond.body == answer_);
 }
 
 Host::Counts Host::counts() {
@@ -551,8 +682,8 @@ Host::Counts Host::counts() {
 void Host::check_counts() {
   const Counts found = counts();
   FUZZ_CHECK(found.clients == open_.size());
-  FUZZ_CHECK(found.tokens == stored_.size());
-  FUZZ_CHECK(found.forwards <= in_flight_.size());  // some may have timed out
+  FUZZ_CHECK(found.tokens + orphans_.size() == stored_.size());
+  FUZZ_CHECK(found.forwards == in_flight_.size());
 }
 
 void Host::leave_nothing() {

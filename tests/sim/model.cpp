@@ -147,6 +147,7 @@ void Model::not_stored(const Op& op) {
     if (token.hold == Hold::subscribed) unsubscribe(token.scope, token.holder);
     if (token.hold != Hold::free) std::erase(clients_[token.holder].tokens, op.token);
     forget(op.token);
+    tokens_[op.token].was_lost = true;
   }
   if (op.serial != 0) {
     respond(op.serial, 503, ErrorCode::storage,

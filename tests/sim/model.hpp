@@ -26,7 +26,8 @@ struct TokenFacts {
   u32 lane = nobody;
   Millis expires_at = 0;
   Payload context;
-  u32 cost = 0;  ///< its share of token_store_bytes_max
+  u32 cost = 0;           ///< its share of token_store_bytes_max
+  bool was_lost = false;  ///< gone since it could not be stored
 };
 
 struct ClientFacts {

@@ -161,7 +161,9 @@ bool Model::may_use(const Op& op) {
   const TokenFacts& token = tokens_[op.token];
   if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client))
     return true;
-  verdict_ = token.hold == Hold::none ? Checker::expiry : Checker::one_holder;
+  verdict_ = token.hold != Hold::none ? Checker::one_holder
+             : token.was_lost         ? Checker::stored
+                                      : Checker::expiry;
   refuse(op, "client", ErrorCode::token, invalid_token, uses_scope(op.verb), uses_scope(op.verb));
   return false;
 }

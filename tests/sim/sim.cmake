@@ -30,8 +30,7 @@ add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 # Proves that each checker catches its bug: the core with one small mutation,
 # sidekick-sim-<checker>[-<which>], built for this test only:
 #   cmake --build <dir> --target sim-mutants, then ctest -L mutants
-# A variation is not a bug, but reaches states that are otherwise too rare: it must not cause a
-# finding.
+# A variation is not a bug, but uses a freedom that the border leaves: it must not cause a finding.
 find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
 file(GLOB mutations CONFIGURE_DEPENDS

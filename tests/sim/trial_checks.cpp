@@ -259,7 +259,7 @@ bool Trial::check_send(const Action& action) {
   Effect* effect = find(EffectKind::send, client);
   if (effect == nullptr || !is_met(*effect, send.text))
     return miss(effect, action, Checker::answers);
-  if (send.code != effect->code) return miss(effect, action, Checker::codes);
+  if (send.code != effect->code) return fail(Checker::codes, show(*effect), show(action));
   return meet(*effect);
 }
 
@@ -336,7 +336,7 @@ bool Trial::check_close(const Action& action) {
     return miss(effect, action, Checker::answers);
   if (close.reason.size() > reason_bytes_max)
     return fail(Checker::contract, "a reason of at most 123 bytes", show(action));
-  if (close.why != effect->code) return miss(effect, action, Checker::codes);
+  if (close.why != effect->code) return fail(Checker::codes, show(*effect), show(action));
   if (is_performed()) lose_socket(client);
   return meet(*effect);
 }

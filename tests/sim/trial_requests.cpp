@@ -156,13 +156,14 @@ bool Trial::check_answer(const Action& action, const OpenRequest& demanded) {
   const u32 delay_ms = respond.status == 401 ? config().auth_failure_delay_ms : 0;
   const Bytes content_type =
       demanded.text.starts_with('{') ? "application/json" : "text/plain; charset=utf-8";
-  const bool is_right = respond.status == demanded.status &&
-                        matches(demanded.text, respond.body, false) &&
-                        respond.delay_ms == delay_ms && respond.header == demanded.header &&
-                        respond.content_type == content_type;
+  const bool is_text_right =
+      respond.status == demanded.status && matches(demanded.text, respond.body, false);
+  const bool is_right = is_text_right && respond.delay_ms == delay_ms &&
+                        respond.header == demanded.header && respond.content_type == content_type;
   if (is_right && respond.code == demanded.code) return true;
   const std::string came = show(action);
   const Checker checker = is_right                                  ? Checker::codes
+                          : is_text_right                           ? Checker::answers
                           : came.find("_max)") != std::string::npos ? Checker::limits
                                                                     : blame(Checker::answers);
   return fail(checker,
