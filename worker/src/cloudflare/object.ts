@@ -245,20 +245,20 @@ class Awake implements Io {
   }
 
   /**
-   * Not while an answer is awaited, which would be lost. It tries again later, and records nothing
-   * beyond the limit until then.
+   * Starts a new recording with a new hub if the current one is long. Not while an answer is
+   * awaited, which would be lost: nothing is recorded beyond the limit until then.
    */
   #renewTrace(): void {
-    if (this.#isRenewing || this.#isBusy) return;
+    if (this.#isRenewing || !this.#isTimeToRenew) return;
     this.#isRenewing = true;
     setTimeout(() => {
       this.#isRenewing = false;
-      if (!this.#isBusy && this.recording?.isLong === true) this.session.restart();
+      if (this.#isTimeToRenew) this.session.restart();
     }, 0); // does not keep the object awake
   }
 
-  get #isBusy(): boolean {
-    return this.#forwards > 0 || this.session.isAnswering;
+  get #isTimeToRenew(): boolean {
+    return this.recording?.isLong === true && this.#forwards === 0 && !this.session.isAnswering;
   }
 
   // --- what a session asks for ---
@@ -341,6 +341,7 @@ class Awake implements Io {
   respond(action: border.RespondAction): void {
     this.#exchanges.get(action.request)?.(responseOf(action));
     this.#exchanges.delete(action.request);
+    this.#renewTrace();
   }
 
   forward({ forward, body, timeout_ms }: border.ForwardAction): void {
@@ -361,6 +362,7 @@ class Awake implements Io {
     );
     this.#forwards--;
     this.session.apply(forwardDone(id, result));
+    this.#renewTrace();
   }
 
   cancelForward(): void {} // the runtime offers no way

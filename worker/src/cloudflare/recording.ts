@@ -10,7 +10,7 @@ export class RingRecording implements Recording {
   /** Bytes of the current recording that belong to its restore. */
   #restoredBytes = 0;
 
-  /** @param renew starts a new recording, in a turn of its own; called at every line until then */
+  /** @param renew called after each write: starts a new recording, in its own turn, if it is long */
   constructor(ring: TraceRing, bytesMax: number, renew: () => void) {
     this.#ring = ring;
     this.#bytesMax = bytesMax;
@@ -39,7 +39,7 @@ export class RingRecording implements Recording {
   write(lines: Uint8Array): void {
     this.#ring.write(lines);
     this.#ring.flushSoon();
-    if (this.isLong) this.#renew();
+    this.#renew();
   }
 
   /** The restore does not count towards the limit: a long restore must not trigger the next one. */

@@ -121,7 +121,10 @@ export class HttpExchanges {
     const [header, value] = text(action.header).split(": ");
     if (header && value) headers[header] = value;
     const body = text(action.body);
-    const response = (exchange.response ??= this.#responseToUpgrade(action.request, exchange));
+    const response = (exchange.response ??= this.#watch(
+      action.request,
+      responseToUpgrade(exchange.request),
+    ));
     exchange.answer = () => this.#answer(action.request, exchange, response, status, headers, body);
     if (delay_ms === 0 || this.#ending) {
       exchange.answer();
@@ -172,25 +175,12 @@ export class HttpExchanges {
     };
   }
 
-  #watch(id: number, response: ServerResponse): void {
+  #watch(id: number, response: ServerResponse): ServerResponse {
     response.on("error", ignore);
     // Emitted in any case: after the answer, or when the client has disconnected.
     response.on("close", () => {
       clearTimeout(this.#open.get(id)?.timer);
       this.#open.delete(id);
-    });
-  }
-
-  #responseToUpgrade(id: number, { request }: Exchange): ServerResponse {
-    const { socket } = request;
-    const response = new ServerResponse(request);
-    this.#watch(id, response);
-    response.assignSocket(socket);
-    response.setHeader("Connection", "close");
-    response.on("finish", () => {
-      // Node has released this connection: nothing else would close it if the peer does not.
-      socket.resume().end();
-      setTimeout(() => socket.destroy(), LINGER_MS).unref();
     });
     return response;
   }
@@ -215,6 +205,20 @@ export class HttpExchanges {
     response.writeHead(status, headers);
     response.end(request.method === "HEAD" ? undefined : body);
   }
+}
+
+/** Answers an upgrade as a plain request, the last of its connection. */
+export function responseToUpgrade(request: IncomingMessage): ServerResponse {
+  const { socket } = request;
+  const response = new ServerResponse(request);
+  response.assignSocket(socket);
+  response.setHeader("Connection", "close");
+  response.on("finish", () => {
+    // Node has released this connection: nothing else would close it if the peer does not.
+    socket.resume().end();
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+  });
+  return response;
 }
 
 /** Node decodes what it receives as Latin-1: returns the bytes, or the text if it is ASCII. */

@@ -44,30 +44,31 @@ const WARNED: ReadonlySet<ErrorCode | undefined> = new Set([
 const QUIET_MS = 10_000;
 
 /**
- * Wraps a log whose warnings peers can trigger at will. The first occurrence of a message is logged
- * at once, further ones at most every 10 s, with the latest fields and the number of `times` it
+ * Wraps a log whose warnings peers can trigger at will. The first occurrence of a message, with the
+ * same `code` if it has one, is logged at once, further ones at most every 10 s, with the latest fields and the number of `times` it
  * occurred.
  */
 export function limitWarnings(log: Log): Log {
   const quiet = new Map<string, { times: number; latest: LogFields | undefined }>();
   const warn = (message: string, fields?: LogFields): void => {
-    const held = quiet.get(message);
+    const key = `${message} ${fields?.["code"]}`;
+    const held = quiet.get(key);
     if (held !== undefined) {
       held.times++;
       held.latest = fields;
       return;
     }
     log.warn(message, fields);
-    keepQuiet(message);
+    keepQuiet(key, message);
   };
-  const keepQuiet = (message: string): void => {
+  const keepQuiet = (key: string, message: string): void => {
     const held = { times: 0, latest: undefined as LogFields | undefined };
-    quiet.set(message, held);
+    quiet.set(key, held);
     setTimeout(() => {
-      quiet.delete(message);
+      quiet.delete(key);
       if (held.times === 0) return;
       log.warn(message, { ...held.latest, times: held.times });
-      keepQuiet(message);
+      keepQuiet(key, message);
     }, QUIET_MS).unref();
   };
   return {

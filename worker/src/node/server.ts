@@ -15,6 +15,7 @@ import { readDefaultModule } from "./default-module.js";
 import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
+import { responseToUpgrade } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
 import { warnOfOpenFiles } from "./open-files.js";
@@ -103,6 +104,7 @@ const SHUTDOWN_SOCKETS_MS = 1_000;
 /** Maximum number of fragments per message. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
+const IS_BUN = process.versions["bun"] !== undefined;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_ABNORMAL = 1006;
 
@@ -207,7 +209,12 @@ class Server implements Sidekick {
     if (stream.destroyed) return;
     const verdict = this.#host.exchanges.takeUpgrade(request);
     if (verdict === undefined) return;
-    if (verdict.kind !== VerdictKind.socket) return this.#readAgain(request, stream, rest);
+    if (verdict.kind !== VerdictKind.socket) {
+      // An upgrade that is not wanted is ignored (RFC 9110, section 7.8). Bun reads the body.
+      return IS_BUN
+        ? this.#host.exchanges.take(request, responseToUpgrade(request))
+        : this.#readAgain(request, stream, rest);
+    }
     // The hub has decided; `ws` reads the same headers more strictly in part.
     request.headers.upgrade = "websocket";
     request.headers["sec-websocket-protocol"] = verdict.protocol || undefined;
@@ -216,10 +223,7 @@ class Server implements Sidekick {
     );
   }
 
-  /**
-   * The body of a request with an upgrade that is not wanted, which is to be ignored (RFC 9110,
-   * section 7.8). Node has stopped reading at its headers: it starts again, without the upgrade.
-   */
+  /** Node has stopped reading at the headers: it starts again, without the upgrade. */
   #readAgain(
     { method, url, httpVersion, rawHeaders }: IncomingMessage,
     stream: Duplex,

@@ -15,13 +15,6 @@ const INTERNAL = ERROR_CODES.indexOf("internal");
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
-/** A hub that trapped at an input. */
-interface Trap {
-  readonly now: number;
-  readonly input: Input;
-  readonly error: unknown;
-}
-
 /** A hub trapped while it was being restored. */
 class RestoreTrap extends Error {}
 
@@ -38,8 +31,8 @@ export class Session {
   readonly #waiting: Input[] = [];
   readonly #unansweredRequests = new Set<number>();
   #isShuttingDown = false;
-  /** Where the latest hub trapped, until its recording has the input. */
-  #unrecorded: Trap | undefined;
+  /** Where the latest hub trapped, until its recording has it. */
+  #unrecorded: { readonly now: number; readonly input: Input } | undefined;
   /** Whether the lack of a hub has been reported. */
   #isReported = false;
 
@@ -87,43 +80,46 @@ export class Session {
    */
   admit(request: HttpRequestInput): Verdict | undefined {
     this.wake();
-    const verdict = this.#admitted(request);
-    if (verdict === undefined || "kind" in verdict) return verdict;
-    this.#recover(verdict);
-    return undefined;
-  }
-
-  #admitted(request: HttpRequestInput): Verdict | Trap | undefined {
-    try {
-      if (this.#hub !== undefined) return this.#hub.admit(request);
-    } catch (error) {
-      return { now: this.#io.now(), input: request, error };
+    if (this.#hub === undefined) {
+      this.#answer(request.request, NO_HUB);
+      return undefined;
     }
-    this.#answer(request.request, NO_HUB);
-    return undefined;
+    const verdict = this.#admitted(request);
+    if (verdict === undefined) this.#restore();
+    return verdict;
   }
 
   #applyOne(input: Input): void {
     if (input.type === "http_request") this.#unansweredRequests.add(input.request);
     else if (input.type === "shutting_down") this.#isShuttingDown = true;
     if (this.#hub === undefined) this.#restore(input);
-    const trap = this.#handle(input);
-    if (trap !== undefined) this.#recover(trap);
+    if (this.#hub === undefined) this.#refuse(input, NO_HUB);
+    else if (!this.#isHandled(input)) this.#restore();
   }
 
-  /** No caller of this method holds the hub: after a trap it must be possible to let it go. */
-  #handle(input: Input): Trap | undefined {
-    const hub = this.#hub;
-    if (hub === undefined) {
-      this.#refuse(input, NO_HUB);
+  // After a trap, the hub must be let go before the next one is created: the memory may not hold
+  // both. So no method that creates one, and none that calls it, holds the old one or its error,
+  // whose stack holds it, too.
+
+  #admitted(request: HttpRequestInput): Verdict | undefined {
+    try {
+      return this.#hub!.admit(request);
+    } catch (error) {
+      this.#onTrap(error, this.#io.now(), request);
       return undefined;
     }
+  }
+
+  /** Returns false if the hub trapped. */
+  #isHandled(input: Input): boolean {
+    const hub = this.#hub!;
     const now = this.#io.now();
     try {
       this.#perform(hub, input, hub.handle(now, input));
-      return undefined;
+      return true;
     } catch (error) {
-      return { now, input, error };
+      this.#onTrap(error, now, input);
+      return false;
     }
   }
 
@@ -196,17 +192,14 @@ export class Session {
 
   // --- without a hub ---
 
-  /** Continues with a new hub. Its predecessor's last input is never repeated. */
-  #recover(trap: Trap): void {
-    // Before the next one is created: the memory may not hold both.
+  /** The input is never repeated. */
+  #onTrap(error: unknown, now: number, input: Input): void {
     this.#hub = undefined;
-    const { input, error } = trap;
+    this.#unrecorded = { now, input };
     const at = { input: input.type };
     this.#io.report("the hub trapped and is replaced; please report this", error, at);
-    this.#unrecorded = trap;
     this.#refuse(input, BROKEN);
     for (const request of this.#unansweredRequests) this.#answer(request, BROKEN);
-    this.#restore();
   }
 
   /** Closes the sender of an input that no hub has handled, or answers it. */
@@ -239,25 +232,27 @@ export class Session {
    * @param current the input that will be applied next
    */
   #restore(current?: Input): void {
+    if (this.#isTried(current, "dropping all tokens and closing all sockets")) return;
+    // The records themselves cause the trap. Dropping all state is better than serving nobody.
+    this.#io.forgetTokens();
+    for (const { client } of [...this.#io.openClients()]) this.#close(client);
+    this.#isTried(current, "each input tries again");
+  }
+
+  /** Returns false if the hub trapped on the stored records. */
+  #isTried(current: Input | undefined, consequence: string): boolean {
     try {
-      try {
-        this.#start(current);
-      } catch (error) {
-        this.#hub = undefined;
-        if (!(error instanceof RestoreTrap)) throw error;
-        // The records themselves cause the trap. Dropping all state is better than serving nobody.
-        this.#io.report(
-          "the stored records cannot be restored: dropping all tokens and closing all sockets",
-          error.cause,
-        );
-        this.#io.forgetTokens();
-        for (const { client } of [...this.#io.openClients()]) this.#close(client);
-        this.#start(current);
-      }
+      this.#start(current);
+      return true;
     } catch (error) {
       this.#hub = undefined;
+      if (error instanceof RestoreTrap) {
+        this.#io.report(`the stored records cannot be restored: ${consequence}`, error.cause);
+        return false;
+      }
       if (!this.#isReported) this.#io.report("there is no hub; each input tries again", error);
       this.#isReported = true;
+      return true;
     }
   }
 
