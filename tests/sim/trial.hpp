@@ -85,11 +85,17 @@ class Trial {
   bool is_performed() const { return performed_ < cut_; }
 
   // trial_requests.cpp: admission, and the answers
+  struct Answer {
+    u32 status;
+    ErrorCode code;
+    Bytes header;
+    Bytes text;  ///< a pattern
+  };
   std::optional<Input> knock(const Op& op);
   input::HttpRequest request_of(const Op& op);
   bool ask(const Op& op, const input::HttpRequest& request);
   bool check_respond(const Action& action);
-  bool check_answer(const Action& action, const OpenRequest& demanded);
+  bool check_answer(const Action& action, const Answer& demanded);
   void keep_open(const Effect& effect);
 
   // trial_store.cpp: a store that fails

@@ -121,37 +121,35 @@ bool Trial::ask(const Op& op, const input::HttpRequest& request) {
   };
   bool is_right = false;
   if (!survives([&] { is_right = is_demanded(*hub_); })) return lose_hub("a trap in admit");
+  if (is_right && (twin_ == nullptr || is_demanded(*twin_))) return true;
   const auto tell = [](VerdictKind kind, u32 bytes, Bytes protocol) {
     return compose({"verdict ", Digits(static_cast<u32>(kind)), ", a body of ", Digits(bytes),
                     " bytes, protocol ", protocol});
   };
-  const std::string expected = tell(demanded.kind, demanded.body_bytes_max, demanded.protocol);
-  if (!is_right) {
-    const Verdict came = hub_->admit(asked);
-    return fail(demanded.code == ErrorCode::full ? Checker::limits : Checker::admitted, expected,
-                tell(came.kind, came.body_bytes_max, came.protocol));
-  }
-  if (twin_ == nullptr || is_demanded(*twin_)) return true;
-  return fail(Checker::restore_same, expected, "another verdict of the restored hub");
+  const Verdict came = (is_right ? *twin_ : *hub_).admit(asked);
+  return fail(is_right                           ? Checker::restore_same
+              : demanded.code == ErrorCode::full ? Checker::limits
+                                                 : Checker::admitted,
+              tell(demanded.kind, demanded.body_bytes_max, demanded.protocol),
+              tell(came.kind, came.body_bytes_max, came.protocol));
 }
 
 bool Trial::check_respond(const Action& action) {
   const u32 request = action.respond.request;
   if (Effect* effect = find(EffectKind::respond, request)) {
-    const OpenRequest demanded{request, effect->status, effect->code, effect->header,
-                               std::string(model_.text_of(*effect))};
+    const Answer demanded{effect->status, effect->code, effect->header, model_.text_of(*effect)};
     return check_answer(action, demanded) && meet(*effect);
   }
   const auto late = std::find_if(open_requests_.begin(), open_requests_.end(),
                                  [&](const OpenRequest& it) { return it.request == request; });
   if (late == open_requests_.end())
     return fail(Checker::answered_once, "no answer but to an open request", show(action));
-  if (!check_answer(action, *late)) return false;
+  if (!check_answer(action, {late->status, late->code, late->header, late->text})) return false;
   open_requests_.erase(late);
   return true;
 }
 
-bool Trial::check_answer(const Action& action, const OpenRequest& demanded) {
+bool Trial::check_answer(const Action& action, const Answer& demanded) {
   const action::Respond& respond = action.respond;
   const u32 delay_ms = respond.status == 401 ? config().auth_failure_delay_ms : 0;
   const Bytes content_type =
