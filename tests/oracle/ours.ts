@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { Action, Input } from "../../worker/src/module/index.ts";
 import { compileModuleSync, Hub, text } from "../../worker/src/module/index.ts";
-import { readDefaultModule } from "../../worker/src/node/server.ts";
+import { readDefaultModule } from "../../worker/src/node/default-module.ts";
 import type { Step } from "./script.ts";
 import { readable, Seen } from "./seen.ts";
 

@@ -32,6 +32,22 @@ function client(sidekick: InternalSidekick) {
 /** Everything is delivered in microtasks. */
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
+test("InternalSidekick delivers although a test framework has faked queueMicrotask", async () => {
+  const { queueMicrotask } = globalThis;
+  globalThis.queueMicrotask = () => {};
+  try {
+    const sidekick = new InternalSidekick();
+    const one = client(sidekick);
+    one.sendMessage({ type: "listen", resources: ["todo/1"] });
+    const payload = { token: "t", channel: "c", params: {}, context: null };
+    const added = sidekick.getConnectionFromServer().addConnection(payload);
+    assert.equal(await Promise.race([added, settled()]), null);
+    assert.deepEqual(one.received, [{ type: "listening", resources: ["todo/1"] }]);
+  } finally {
+    globalThis.queueMicrotask = queueMicrotask;
+  }
+});
+
 test("InternalSidekick: subscribe, send both ways with every ION type, resources, unsubscribe", async () => {
   const sidekick = new InternalSidekick();
   const server = sidekick.getConnectionFromServer();

@@ -5,10 +5,11 @@ import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
+import { readDefaultModule } from "./default-module.js";
 import type { LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import type { SidekickOptions } from "./server.js";
-import { readDefaultModule, startSidekick } from "./server.js";
+import { startSidekick } from "./server.js";
 
 const HELP = `sidekick-serve: WebSocket server for a Covenant app: channels and resource updates
 

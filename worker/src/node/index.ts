@@ -1,4 +1,5 @@
+export { readDefaultModule } from "./default-module.js";
 export type { Log, LogFields, LogLevel } from "./log.js";
 export { createLog, LOG_LEVELS } from "./log.js";
 export type { Sidekick, SidekickOptions } from "./server.js";
-export { readDefaultModule, startSidekick } from "./server.js";
+export { startSidekick } from "./server.js";

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { compileModuleSync } from "../module/hub.js";
 import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
-import { readDefaultModule } from "./server.js";
+import { readDefaultModule } from "./default-module.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
 

@@ -1,6 +1,5 @@
 // The server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import * as http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -8,9 +7,10 @@ import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerOptions } from "ws";
 import type { HubLike } from "../module/hub.js";
-import { compileModuleSync, Hub } from "../module/hub.js";
+import { Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { ClientSocket } from "./client-socket.js";
+import { readDefaultModule } from "./default-module.js";
 import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
@@ -39,7 +39,7 @@ export interface SidekickOptions {
   readonly log?: Log;
   /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
-  /** Default: this package's module. */
+  /** Default: this package's module, read from its file. A bundle must pass it. */
   readonly module?: WasmModule;
   /** For tests: wraps each hub that the host creates. */
   readonly wrapHub?: (hub: HubLike) => HubLike;
@@ -54,22 +54,6 @@ export interface Sidekick {
    * resolve when everything has ended.
    */
   close(): Promise<void>;
-}
-
-/** The module that ships with this package. */
-export function readDefaultModule(): WasmModule {
-  const file = new URL("../../module/sidekick.wasm", import.meta.url);
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(file);
-  } catch (error) {
-    throw new Error(
-      "module/sidekick.wasm cannot be read: run scripts/build in a checkout, or reinstall " +
-        "the package",
-      { cause: error },
-    );
-  }
-  return compileModuleSync(bytes);
 }
 
 /**

@@ -5,7 +5,7 @@ import ION from "@covenant-rpc/ion";
 import type { Action, Input } from "../module/border.generated.js";
 import { Hub, text } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
-import { readDefaultModule } from "../node/server.js";
+import { readDefaultModule } from "../node/default-module.js";
 
 type Params = Record<string, string>;
 type MaybePromise<T> = T | Promise<T>;
@@ -41,9 +41,14 @@ export interface ConnectionFromClient {
 
 type Handler = (message: Anything) => MaybePromise<void>;
 
+/** Test frameworks fake queueMicrotask together with the timers; promises they leave alone. */
+function inMicrotask(work: () => void): void {
+  void Promise.resolve().then(work);
+}
+
 const SECRET = "internal";
 const TIMER_MS_MAX = 2 ** 31 - 1;
-let module: WasmModule | undefined;
+let defaultModule: WasmModule | undefined;
 
 export class InternalSidekick {
   readonly #hub: Hub;
@@ -54,9 +59,12 @@ export class InternalSidekick {
   #nextRequest = 1;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param limits by name (docs/protocol.md), for tests that want to reach one */
-  constructor(limits: Readonly<Record<string, number>> = {}) {
-    module ??= readDefaultModule();
+  /**
+   * @param limits by name (docs/protocol.md), for tests that want to reach one
+   * @param module default: this package's module, read from its file; a bundle must pass it
+   */
+  constructor(limits: Readonly<Record<string, number>> = {}, module?: WasmModule) {
+    module ??= defaultModule ??= readDefaultModule();
     this.#hub = Hub.create(module, JSON.stringify({ ...limits, secrets: [SECRET] }));
   }
 
@@ -120,7 +128,7 @@ export class InternalSidekick {
       case "send": {
         const message = text(action.text);
         const clients = [...action.clients];
-        queueMicrotask(() => {
+        inMicrotask(() => {
           for (const client of clients) this.#deliver(client, message);
         });
         return;
@@ -129,7 +137,7 @@ export class InternalSidekick {
         const error = action.status === 200 ? null : new Error(text(action.body));
         const resolve = this.#requests.get(action.request);
         this.#requests.delete(action.request);
-        queueMicrotask(() => resolve?.(error));
+        inMicrotask(() => resolve?.(error));
         return;
       }
       case "forward":
@@ -137,7 +145,7 @@ export class InternalSidekick {
         return;
       case "close": {
         const { client } = action;
-        queueMicrotask(() => {
+        inMicrotask(() => {
           this.#clients.delete(client);
           this.#apply({ type: "client_closed", client });
         });
