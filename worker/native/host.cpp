@@ -279,18 +279,18 @@ void Host::refuse(const Sender& writer) {
 
 void Host::start_forwards() {
   for (Waiting& waiting : std::exchange(forwards_, {})) {
-    const auto answered = [this, forward = waiting.forward, generation = waiting.generation](
-                              u32 status, Bytes body) {
-      if (generation == generation_) apply(input::ForwardDone{forward, status, body});
+    const auto done = [this, forward = waiting.forward,
+                       generation = waiting.generation](const ForwardResult& result) {
+      if (generation == generation_) apply(input::ForwardDone{forward, result.status, result.body});
     };
     if (options_.forwarder != nullptr) {
-      options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, answered);
+      options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, done);
       continue;
     }
     if (!is_warned_of_no_server_)
       log_.warn("a client sent a message, but no app server is configured: set --server-url");
     is_warned_of_no_server_ = true;
-    asio::post(loop_.context(), [answered] { answered(0, {}); });
+    asio::post(loop_.context(), [done] { done({Outcome::no_app_server}); });
   }
 }
 

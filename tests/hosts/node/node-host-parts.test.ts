@@ -16,6 +16,7 @@ import { Batch, textFrame } from "../../../worker/src/node/frames.ts";
 import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
+import type { Outcome } from "../../../worker/src/session/outcome.ts";
 import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
 import { closeEverything, listen } from "../shared/support/left-open.ts";
 import { clientFrame, eventually } from "../shared/support/sidekick.ts";
@@ -172,18 +173,21 @@ function answerOf(
   forwards: Forwarder,
   body = "{}",
   timeoutMs = 30_000,
-): Promise<{ status: number; body: string }> {
+): Promise<{ outcome: Outcome; status: number; body: string }> {
   return new Promise((resolve) =>
-    forwards.send(Buffer.from(body), timeoutMs, (status, answer) =>
-      resolve({ status, body: answer.toString() }),
+    forwards.send(Buffer.from(body), timeoutMs, ({ outcome, status, body: answer }) =>
+      resolve({ outcome, status, body: Buffer.from(answer).toString() }),
     ),
   );
 }
 
+const answered = (status: number, body = "") => ({ outcome: "answered", status, body });
+const unanswered = (outcome: Outcome) => ({ outcome, status: 0, body: "" });
+
 test("a forward is a POST with type=channel, the secret, and the configured query", async () => {
   const app = await startAppServer((response) => response.writeHead(400).end("answer"));
   const forwards = forwarder(app.url);
-  assert.deepEqual(await answerOf(forwards, '{ "ä": 1 }'), { status: 400, body: "answer" });
+  assert.deepEqual(await answerOf(forwards, '{ "ä": 1 }'), answered(400, "answer"));
   const [seen] = app.forwarded;
   assert.equal(seen!.method, "POST");
   assert.equal(new URL(seen!.url, "http://x").searchParams.get("type"), "channel");
@@ -204,11 +208,15 @@ test("consecutive forwards share one connection", async () => {
   await app.close();
 });
 
-test("an unreachable app server gives status 0", async () => {
-  const forwards = forwarder(REFUSING_URL);
-  assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
-  assert.equal(forwards.open, 0);
-  forwards.destroy();
+test("without a connection, nothing was sent: the app server is unreachable", async () => {
+  const server = net.createServer((socket) => socket.end("no TLS"));
+  const noTls = `https://127.0.0.1:${await listen(server)}/`;
+  for (const url of [REFUSING_URL, "http://no-such-name.invalid/", noTls]) {
+    const forwards = forwarder(url);
+    assert.deepEqual(await answerOf(forwards), unanswered("unreachable"), url);
+    assert.equal(forwards.open, 0);
+    forwards.destroy();
+  }
 });
 
 test("a 2xx status counts at once, even if the rest of the answer hangs, never ends or breaks off", async () => {
@@ -222,7 +230,7 @@ test("a 2xx status counts at once, even if the rest of the answer hangs, never e
       (response) => void rest(response.writeHead(200, { "Content-Length": 100_000 })),
     );
     const forwards = forwarder(app.url);
-    assert.deepEqual(await answerOf(forwards, "{}", 60_000), { status: 200, body: "" });
+    assert.deepEqual(await answerOf(forwards, "{}", 60_000), answered(200));
     assert.equal(forwards.open, 0);
     // timed out
     while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -231,13 +239,13 @@ test("a 2xx status counts at once, even if the rest of the answer hangs, never e
   }
 });
 
-test("an app server that hangs before or during its answer gives status 0", async () => {
+test("an app server that hangs before or during its answer times out", async () => {
   for (const hang of ["before", "middle"]) {
     const app = await startAppServer((response) => {
       if (hang === "middle") response.writeHead(400).write("beginning");
     });
     const forwards = forwarder(app.url);
-    assert.deepEqual(await answerOf(forwards, "{}", 50), { status: 0, body: "" });
+    assert.deepEqual(await answerOf(forwards, "{}", 50), unanswered("timed_out"));
     forwards.destroy();
     await app.close();
   }
@@ -246,7 +254,7 @@ test("an app server that hangs before or during its answer gives status 0", asyn
 test("an app server that drips its answer hits the total timeout, not an idle timeout", async () => {
   const app = await startAppServer((response) => drip(response.writeHead(400)));
   const forwards = forwarder(app.url, 1_000_000);
-  assert.deepEqual(await answerOf(forwards, "{}", 200), { status: 0, body: "" });
+  assert.deepEqual(await answerOf(forwards, "{}", 200), unanswered("timed_out"));
   forwards.destroy();
   await app.close();
 });
@@ -282,7 +290,7 @@ test("answers of n-1, n and n+1 bytes", async () => {
     [11, 10],
   ] as const) {
     app.answer = (response) => response.writeHead(400).end("x".repeat(size));
-    assert.deepEqual(await answerOf(forwards), { status: 400, body: "x".repeat(read) });
+    assert.deepEqual(await answerOf(forwards), answered(400, "x".repeat(read)));
   }
   forwards.destroy();
   await app.close();
@@ -305,7 +313,7 @@ async function rawServer(
   return { url: `http://127.0.0.1:${await listen(net.createServer(onConnection))}/` };
 }
 
-test("garbage instead of HTTP, and a connection reset, give status 0", async () => {
+test("an app server that closes the connection or sends garbage breaks off", async () => {
   for (const behave of [
     (socket: net.Socket) => socket.end("\u0000garbage\r\n\r\n"),
     (socket: net.Socket) => socket.resetAndDestroy(),
@@ -314,7 +322,7 @@ test("garbage instead of HTTP, and a connection reset, give status 0", async () 
   ]) {
     const server = await rawServer(behave);
     const forwards = forwarder(server.url);
-    assert.deepEqual(await answerOf(forwards), { status: 0, body: "" });
+    assert.deepEqual(await answerOf(forwards), unanswered("broken_off"));
     forwards.destroy();
   }
 });
@@ -328,7 +336,7 @@ test("a forward whose connection is reset is not repeated: it may have taken eff
   });
   const forwards = forwarder(server.url);
   assert.equal((await answerOf(forwards)).status, 204);
-  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal((await answerOf(forwards)).outcome, "broken_off");
   assert.equal(requests, 2);
   forwards.destroy();
 });
@@ -352,7 +360,7 @@ test("an app server that answers 101 ends the forward", async () => {
       socket.write(`HTTP/1.1 101 Switching Protocols\r\n${upgrade}\r\n`),
     );
     const forwards = forwarder(server.url);
-    assert.deepEqual(await answerOf(forwards), { status: 101, body: "" });
+    assert.deepEqual(await answerOf(forwards), answered(101));
     forwards.destroy();
   }
 });
@@ -391,16 +399,34 @@ test("a name without a responding address gives a reason", async () => {
   forwards.destroy();
 });
 
-test("ending the forwarder answers forwards in flight and later ones with status 0, and sends nothing more", async () => {
+test("ending the forwarder ends forwards in flight and later ones, and sends nothing more", async () => {
   const app = await startAppServer(() => {});
   const forwards = forwarder(app.url);
   const first = answerOf(forwards);
   await eventually(() => app.forwarded.length === 1);
   forwards.end();
-  assert.equal((await first).status, 0);
-  assert.equal((await answerOf(forwards)).status, 0);
+  assert.equal((await first).outcome, "broken_off");
+  assert.equal((await answerOf(forwards)).outcome, "unreachable");
   assert.equal(forwards.open, 0);
   assert.equal(app.forwarded.length, 1);
+  forwards.destroy();
+  await app.close();
+});
+
+test("cancelling a forward closes its connection, without a result, and leaves others alone", async () => {
+  const app = await startAppServer(() => {});
+  const forwards = forwarder(app.url);
+  let results = 0;
+  const handle = forwards.send(Buffer.from("{}"), 30_000, () => results++);
+  const other = answerOf(forwards);
+  await eventually(() => app.forwarded.length === 2);
+  forwards.cancel(handle);
+  await eventually(() => app.openConnections === 1);
+  forwards.cancel(handle);
+  assert.equal(forwards.open, 1);
+  forwards.end();
+  assert.equal((await other).outcome, "broken_off");
+  assert.equal(results, 0);
   forwards.destroy();
   await app.close();
 });

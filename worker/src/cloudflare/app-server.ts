@@ -1,20 +1,15 @@
-// Sends forwards to the app server. Each forward ends in exactly one answer: the server's status
-// and the start of its body, or status 0. It does not know what it forwards.
+// Sends forwards to the app server. Each forward ends in exactly one result. It does not know what
+// it forwards.
 //
 // It is an entrypoint of its own that the object calls, for two reasons: a timeout's timer would
 // keep the object awake, and each pending connection counts against the limit of six per
 // invocation.
 import { WorkerEntrypoint } from "cloudflare:workers";
+import type { ForwardResult } from "../session/outcome.js";
+import { unanswered } from "../session/outcome.js";
 import { joined } from "./bytes.js";
 import type { Env } from "./settings.js";
 import { readSettings } from "./settings.js";
-
-export interface ForwardAnswer {
-  readonly status: number;
-  readonly body: Uint8Array;
-}
-
-export const NO_ANSWER: ForwardAnswer = { status: 0, body: new Uint8Array(0) };
 
 /** The most recent failure logged in the lifetime of this isolate. */
 let logged = "";
@@ -32,11 +27,11 @@ export class AppServer extends WorkerEntrypoint<Env> {
     message: Uint8Array,
     timeoutMs: number,
     answerBytesMax: number,
-  ): Promise<ForwardAnswer> {
+  ): Promise<ForwardResult> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
       logOnce("a client sent a message, but no app server is configured: set SIDEKICK_SERVER_URL");
-      return NO_ANSWER;
+      return unanswered("no_app_server");
     }
     try {
       const response = await fetch(serverUrl, {
@@ -47,18 +42,23 @@ export class AppServer extends WorkerEntrypoint<Env> {
         signal: AbortSignal.timeout(timeoutMs),
       });
       logOnce("");
-      if (!response.ok)
-        return { status: response.status, body: await readUpTo(response.body, answerBytesMax) };
+      const { status } = response;
+      if (!response.ok) {
+        const body = await readUpTo(response.body, answerBytesMax);
+        return { outcome: "answered", status, body };
+      }
       // A 2xx status means the app server has accepted the message; the rest of the answer is
       // irrelevant.
       await response.body?.cancel();
-      return { status: response.status, body: NO_ANSWER.body };
+      return { outcome: "answered", status, body: new Uint8Array(0) };
     } catch (error) {
       logOnce(
         "forwards fail (logged once until one succeeds): " +
           `${error instanceof Error ? error.message : String(error)}`,
       );
-      return NO_ANSWER;
+      const isTimeout = error instanceof Error && error.name === "TimeoutError";
+      // The runtime does not say whether it has sent anything.
+      return unanswered(isTimeout ? "timed_out" : "broken_off");
     }
   }
 }

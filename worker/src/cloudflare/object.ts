@@ -9,8 +9,9 @@ import type { Action, Input, SendAction } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, ModuleTrap, text } from "../module/hub.js";
 import type { Bytes } from "../module/memory.js";
+import type { ForwardResult } from "../session/outcome.js";
+import { unanswered } from "../session/outcome.js";
 import type { AppServer } from "./app-server.js";
-import { NO_ANSWER } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHashSeed, createHub } from "./create-hub.js";
 import type { HttpAnswer } from "./http.js";
@@ -283,7 +284,7 @@ class Awake {
       // As for every answer: another hub may have used the same number for another client's
       // forward.
       if (generation === this.#generation)
-        this.apply({ type: "forward_done", forward, ...NO_ANSWER });
+        this.apply(forwardDone(forward, unanswered("unreachable")));
     }
   }
 
@@ -361,16 +362,15 @@ class Awake {
   ): Promise<void> {
     const generation = this.#generation;
     const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
-    const answer = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
+    const result = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
       (error: unknown) => {
         console.error(`forward failed: ${described(error)}`);
-        return NO_ANSWER;
+        return unanswered("broken_off");
       },
     );
     this.#forwards--;
     // Ignore answers to forwards of a previous hub.
-    if (generation === this.#generation)
-      this.apply({ type: "forward_done", forward: id, status: answer.status, body: answer.body });
+    if (generation === this.#generation) this.apply(forwardDone(id, result));
   }
 
   #end(client: number, code: number, reason: string): void {
@@ -580,6 +580,10 @@ class Awake {
     this.#store.set(name, value);
     return value;
   }
+}
+
+function forwardDone(forward: number, { status, body }: ForwardResult): Input {
+  return { type: "forward_done", forward, status, body };
 }
 
 /**

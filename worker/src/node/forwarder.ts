@@ -1,11 +1,13 @@
 // Sends forwards to the app server, each at most once: a repeated forward might take effect twice.
-// Each forward ends in exactly one answer: the server's status and the start of its body, or status
-// 0. Owns the connections to the app server; does not know what it forwards.
+// Each forward ends in exactly one result, unless it is cancelled. Owns the connections to the app
+// server; does not know what it forwards.
 //
 // Uses `http.request` with an agent rather than `fetch`: a fifth of the CPU per POST.
 import * as http from "node:http";
 import * as https from "node:https";
 import { ConfigError } from "../module/hub.js";
+import type { ForwardResult, Outcome } from "../session/outcome.js";
+import { unanswered } from "../session/outcome.js";
 import type { Log } from "./log.js";
 
 export interface ForwarderOptions {
@@ -17,7 +19,7 @@ export interface ForwarderOptions {
   readonly idleMs?: number;
 }
 
-export type Answered = (status: number, body: Buffer) => void;
+export type Done = (result: ForwardResult) => void;
 
 const SOCKETS_MAX = 4096;
 const IDLE_SOCKETS_MAX = 256;
@@ -81,38 +83,45 @@ export class Forwarder {
     this.#log = options.log;
   }
 
-  /** Number of forwards without an answer. */
+  /** Number of forwards without a result. */
   get open(): number {
     return this.#open.size;
   }
 
-  /** @param timeoutMs covers the whole exchange, up to the end of the answer */
-  send(body: Buffer, timeoutMs: number, answered: Answered): void {
-    const forward: Forward = { body, answered, request: undefined, timer: undefined };
+  /**
+   * @param timeoutMs covers the whole exchange, up to the end of the answer
+   * @returns for `cancel`
+   */
+  send(body: Buffer, timeoutMs: number, done: Done): Forward {
+    const forward: Forward = { body, done, isSent: false, request: undefined, timer: undefined };
     this.#open.add(forward);
     if (this.#ended) {
       setImmediate(() => this.#fail(forward, SHUTTING_DOWN));
-      return;
+      return forward;
     }
     forward.timer = setTimeout(
-      () => this.#fail(forward, `no answer within ${timeoutMs} ms`),
+      () => this.#fail(forward, `no answer within ${timeoutMs} ms`, "timed_out"),
       timeoutMs,
     );
     this.#start(forward);
+    return forward;
   }
 
-  /** Ends all forwards in flight, and any sent later, with status 0. */
+  /** Nobody waits for this forward any more: closes its connection, without a result. */
+  cancel(forward: Forward): void {
+    forward.done = () => {};
+    this.#done(forward, unanswered("broken_off"));
+  }
+
+  /** Ends all forwards in flight, and any sent later. */
   end(): void {
     this.#ended = true;
     for (const forward of [...this.#open]) this.#fail(forward, SHUTTING_DOWN);
   }
 
-  /** Drops all forwards in flight without an answer. */
+  /** Cancels all forwards in flight. */
   destroy(): void {
-    for (const forward of this.#open) {
-      forward.answered = () => {};
-      this.#done(forward, 0, NOTHING);
-    }
+    for (const forward of [...this.#open]) this.cancel(forward);
     this.#agent.destroy();
   }
 
@@ -126,12 +135,17 @@ export class Forwarder {
     request.on("error", (error: NodeJS.ErrnoException) =>
       this.#fail(forward, error.message || (error.code ?? error.name)),
     );
+    request.on("socket", (socket) => {
+      const onSent = () => void (forward.isSent = true);
+      if (!socket.connecting) onSent();
+      else socket.once("encrypted" in socket ? "secureConnect" : "connect", onSent);
+    });
     request.on("response", (response) => this.#read(forward, response));
     // An informational response to something we did not ask for; no final answer will follow.
     request.on("upgrade", ({ statusCode = 0 }, socket) => {
       socket.destroy();
       this.#logRefusal(statusCode);
-      this.#done(forward, statusCode, NOTHING);
+      this.#answered(forward, statusCode, NOTHING);
     });
     request.end(forward.body);
   }
@@ -150,10 +164,18 @@ export class Forwarder {
         status,
         answer_bytes_max: this.#answerBytesMax,
       });
-      this.#done(forward, status, Buffer.concat(chunks, bytes).subarray(0, this.#answerBytesMax));
+      this.#answered(
+        forward,
+        status,
+        Buffer.concat(chunks, bytes).subarray(0, this.#answerBytesMax),
+      );
     });
     response.on("end", () =>
-      this.#done(forward, status, chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes)),
+      this.#answered(
+        forward,
+        status,
+        chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes),
+      ),
     );
     response.on("error", (error) => this.#fail(forward, error.message));
     response.on("close", () =>
@@ -166,17 +188,22 @@ export class Forwarder {
    * to keep the connection, if it is short.
    */
   #taken(forward: Forward, response: http.IncomingMessage): void {
-    const done = () => this.#done(forward, response.statusCode ?? 0, NOTHING);
+    const done = () => this.#answered(forward, response.statusCode ?? 0, NOTHING);
     clearTimeout(forward.timer);
     forward.timer = setTimeout(done, REST_TIMEOUT_MS);
     for (const event of ["end", "error", "close"]) response.on(event, done);
     response.resume();
   }
 
-  #fail(forward: Forward, reason: string): void {
+  /** @param outcome default: by whether a part of the request was sent */
+  #fail(forward: Forward, reason: string, outcome?: Exclude<Outcome, "answered">): void {
     if (!this.#open.has(forward)) return;
     this.#log.warn("a forward failed", { url: this.#name, reason });
-    this.#done(forward, 0, NOTHING);
+    this.#done(forward, unanswered(outcome ?? (forward.isSent ? "broken_off" : "unreachable")));
+  }
+
+  #answered(forward: Forward, status: number, body: Buffer): void {
+    this.#done(forward, { outcome: "answered", status, body });
   }
 
   #logRefusal(status: number): void {
@@ -190,21 +217,23 @@ export class Forwarder {
     else this.#log.warn("the app server rejected a message", fields);
   }
 
-  /** The first outcome counts; later events of the connection are ignored. */
-  #done(forward: Forward, status: number, body: Buffer): void {
+  /** The first result counts; later events of the connection are ignored. */
+  #done(forward: Forward, result: ForwardResult): void {
     if (!this.#open.delete(forward)) return;
     clearTimeout(forward.timer);
     const request = forward.request;
     forward.request = undefined;
     // An answer read to its end leaves its connection for the next forward.
     if (request !== undefined && request.res?.complete !== true) request.destroy();
-    forward.answered(status, body);
+    forward.done(result);
   }
 }
 
-interface Forward {
+export interface Forward {
   readonly body: Buffer;
-  answered: Answered;
+  done: Done;
+  /** A part of the request was sent. */
+  isSent: boolean;
   request: (http.ClientRequest & { res?: http.IncomingMessage }) | undefined;
   timer: NodeJS.Timeout | undefined;
 }

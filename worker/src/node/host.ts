@@ -7,6 +7,8 @@ import type { Duplex } from "node:stream";
 import type { Action, CloseAction, Input, SendAction } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
+import type { ForwardResult } from "../session/outcome.js";
+import { unanswered } from "../session/outcome.js";
 import type { ClientSocket, SocketTaker } from "./client-socket.js";
 import { now } from "./clock.js";
 import type { Forwarder } from "./forwarder.js";
@@ -30,7 +32,6 @@ const SILENT_ROUNDS_MAX = 2;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 const CLOSE_INTERNAL_ERROR = 1011;
 const CLOSE_TRY_AGAIN_LATER = 1013;
-const NOTHING = Buffer.alloc(0);
 
 export class Host implements SocketTaker {
   readonly #options: HostOptions;
@@ -221,19 +222,19 @@ export class Host implements SocketTaker {
 
   #forward(forward: number, body: Buffer, timeoutMs: number): void {
     const hub = this.#hub;
-    const answered = (status: number, answer: Buffer) => {
+    const done = ({ status, body: answer }: ForwardResult) => {
       // Ignore answers to forwards of a previous hub.
       if (hub === this.#hub) this.apply({ type: "forward_done", forward, status, body: answer });
     };
     const { forwarder } = this.#options;
     if (forwarder !== undefined) {
-      forwarder.send(body, timeoutMs, answered);
+      forwarder.send(body, timeoutMs, done);
       return;
     }
     if (!this.#warnedOfNoServer)
       this.#log.warn("a client sent a message, but no app server is configured: set --server-url");
     this.#warnedOfNoServer = true;
-    setImmediate(() => answered(0, NOTHING));
+    setImmediate(() => done(unanswered("no_app_server")));
   }
 
   #setTimer(atMs: number): void {
