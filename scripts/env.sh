@@ -84,7 +84,7 @@ configure() {
 }
 
 # Node and the npm packages that package-lock.json pins are there.
-npm_mark=$root/node_modules/.made-from
+npm_mark=$root/node_modules/.installed-from
 npm_pins() { (cd "$root" && hash_of package.json package-lock.json worker/package.json); }
 has_npm_packages() { has_node && is_made "$npm_mark" "$(npm_pins)"; }
 
