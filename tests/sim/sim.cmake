@@ -30,7 +30,6 @@ add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 #   cmake --build <dir> --target sim-mutants, then ctest -L mutants
 # A variation is not a bug, but reaches states that are otherwise too rare: it must not cause a
 # finding.
-find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
 file(GLOB mutations CONFIGURE_DEPENDS
   ${SIDEKICK_SIM_DIR}/mutations/*.patch ${SIDEKICK_SIM_DIR}/variations/*.patch)
@@ -43,7 +42,7 @@ foreach(mutation IN LISTS mutations)
   set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
   add_custom_command(OUTPUT ${mutated}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}
-    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated}
+    COMMAND patch --quiet --force --no-backup-if-mismatch --output=${mutated}
             ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     COMMENT "mutating ${file}: ${name}"
