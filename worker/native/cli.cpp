@@ -15,6 +15,7 @@
 #include "server.hpp"
 #include "sidekick/base.hpp"
 #include "store/file.hpp"
+#include "store/private_file.hpp"
 #include "testing.hpp"
 
 namespace sidekick::host {
@@ -160,6 +161,15 @@ unsigned integer(std::string_view name, const std::string& value, unsigned highe
   return static_cast<unsigned>(std::stoul(value));
 }
 
+/// An empty one usually comes from a variable that is not set: it must not mean all addresses.
+std::optional<std::string> address(const Settings& settings) {
+  const char* variable = std::getenv("SIDEKICK_HOST");
+  const std::optional<std::string> host = settings.get("host");
+  if (host ? host->empty() : variable != nullptr)
+    throw UsageError("--host (SIDEKICK_HOST): expected an address, got \"\"");
+  return host;
+}
+
 LogLevel log_level(const std::string& value) {
   for (std::size_t i = 0; i < std::size(log_level_names); ++i) {
     if (value == log_level_names[i]) return static_cast<LogLevel>(i);
@@ -169,13 +179,13 @@ LogLevel log_level(const std::string& value) {
 }
 
 /// Checked by itself, independently of flags and variables, so that the error names the file.
-Json read_config(const std::string& path, const CreateRuntime& create) {
+Json read_config(const std::string& path, const CreateRuntime& create, Log& log) {
   const auto wrong = [&](const std::string& reason) {
     return UsageError("--config " + path + ": " + reason);
   };
-  const auto [text, error] = read_file(path);
-  if (error != 0) throw wrong(errno_text(error));
-  std::string_view json = text;
+  const File file = read_file(path);
+  if (file.error != 0) throw wrong(errno_text(file.error));
+  std::string_view json = file.bytes;
   if (json.starts_with("\xef\xbb\xbf")) json.remove_prefix(3);
   Json config;
   try {
@@ -188,7 +198,10 @@ Json read_config(const std::string& path, const CreateRuntime& create) {
   if (config.contains("hash_seed"))
     throw wrong("\"hash_seed\" is random at each start and cannot be set; remove it");
   Json probe = config;
-  if (!probe.contains("secrets")) probe["secrets"] = {"none"};
+  if (probe.contains("secrets"))
+    warn_if_public(file.status, "the secrets in the configuration", path, log);
+  else
+    probe["secrets"] = {"none"};
   try {
     create(probe.dump());
   } catch (const ConfigError& mistake) {
@@ -207,9 +220,9 @@ std::string hash_seed() {
   return text;
 }
 
-Json settle_config(const Settings& settings, const CreateRuntime& create) {
+Json settle_config(const Settings& settings, const CreateRuntime& create, Log& log) {
   const auto path = settings.get("config");
-  Json config = path ? read_config(*path, create) : Json::object();
+  Json config = path ? read_config(*path, create, log) : Json::object();
   if (settings.has("secret"))
     config["secrets"] = settings.all("secret");
   else if (const auto secret = Settings::variable("secret"))
@@ -286,7 +299,7 @@ void run(const Settings& settings) {
   ServerOptions options;
   options.port = static_cast<unsigned short>(
       integer("--port (SIDEKICK_PORT)", settings.get("port").value_or("3000"), 65535));
-  options.host = settings.get("host");
+  options.host = address(settings);
   options.server_url = settings.get("server-url");
   options.server_secret = settings.get("server-secret").value_or("");
   options.record_file = settings.get("record");
@@ -300,7 +313,7 @@ void run(const Settings& settings) {
   const bool is_native = choose_runtime(settings, log) == RuntimeName::native;
   const CreateRuntime create =
       for_testing(is_native ? native_runtime() : wasmtime_runtime(wasmtime, log));
-  options.create_runtime = [create, config = settle_config(settings, create)]() mutable {
+  options.create_runtime = [create, config = settle_config(settings, create, log)]() mutable {
     config["hash_seed"] = hash_seed();
     return create(config.dump());
   };

@@ -17,7 +17,7 @@ set(SIDEKICK_SERVER_SOURCES
   net/client_socket.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp net/websocket.cpp
   net/wire.cpp runtime/module_cache.cpp runtime/native_runtime.cpp runtime/runtime.cpp
   runtime/wasmtime_runtime.cpp
-  store/memory_tokens.cpp store/sqlite_tokens.cpp)
+  store/memory_tokens.cpp store/private_file.cpp store/sqlite_tokens.cpp)
 list(TRANSFORM SIDEKICK_SERVER_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
 # The second one is for tests: see testing.hpp. Both share the object files of this library.

@@ -66,10 +66,12 @@ class Server {
     if (options.server_url)
       forwarder_.emplace(loop_, *options.server_url, options.server_secret,
                          limits.forward_answer_bytes_max, log);
-    if (options.tls_cert_file) tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file);
+    if (options.tls_cert_file)
+      tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file, log);
     if (options.record_file) recorder_.emplace(*options.record_file, log);
     listen(options);
-    tokens_ = options.data_directory ? sqlite_tokens(*options.data_directory) : memory_tokens();
+    tokens_ =
+        options.data_directory ? sqlite_tokens(*options.data_directory, log) : memory_tokens();
     host_.emplace(loop_, std::move(runtime),
                   HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
                               recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn } from "node:child_process";
 import { closeSync, constants, existsSync, openSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { environment, command as otherHost } from "./support/command.ts";
 import { eventually, request, TestClient } from "./support/sidekick.ts";
 
+const moduleFile = fileURLToPath(new URL("../../../worker/module/sidekick.wasm", import.meta.url));
 const isUnderBunOrDeno = otherHost?.some((word) => /(^|\/)(bun|deno)$/.test(word)) ?? false;
 
 const leftRunning = new Set<ChildProcess>();
@@ -168,6 +169,11 @@ test("usage errors are clear and give exit status 2", async () => {
     [["--secret", "s", "--port", "70000"], /--port .*from 0 to 65535, got "70000"/],
     [["--secret", "s", "--port", "abc"], /got "abc"/],
     [["--secret", "s", "--auth-delay", "-1"], /auth-delay/],
+    [["--secret", "s", "--host", ""], /--host \(SIDEKICK_HOST\): expected an address, got ""\n/],
+    ...["nosuch.invalid", "192.0.2.1"].map((host): [string[], RegExp] => [
+      ["--secret", "s", "--port", "0", "--host", host],
+      new RegExp(`--host: this machine has no address "${host}"\n`),
+    ]),
     [["--secret", "s", "--nonsense"], /--nonsense/],
     [["--secret", "s", "extra"], /extra/],
     [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
@@ -234,6 +240,74 @@ test("usage errors are clear and give exit status 2", async () => {
       assert.ok(!child.output().includes("    at "), child.output());
     }),
   );
+  await rm(folder, { recursive: true });
+});
+
+test("an empty SIDEKICK_HOST does not mean all addresses", async () => {
+  const sidekick = run(["--secret", "s", "--port", "0"], { SIDEKICK_HOST: "" });
+  assert.equal(await sidekick.exit, 2, sidekick.output());
+  assert.match(sidekick.output(), /--host \(SIDEKICK_HOST\): expected an address, got ""\n/);
+});
+
+/** What a Sidekick with these flags has logged when it has started. */
+async function logOf(flags: string[]): Promise<string> {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", ...flags]);
+  await sidekick.port();
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+  return sidekick.output();
+}
+
+test("takes other users' access to an existing recording", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  const record = () => logOf(["--secret", "s", "--record", trace]);
+  const modeOf = async () => ((await stat(trace)).mode & 0o777).toString(8);
+  assert.doesNotMatch(await record(), /other users/);
+  assert.equal(await modeOf(), "600");
+  for (const mode of [0o644, 0o620]) {
+    await chmod(trace, mode);
+    assert.match(
+      await record(),
+      /info {2}other users had access to the recording; its mode is now 0600 file=".+trace"\n/,
+    );
+    assert.equal(await modeOf(), "600");
+  }
+  assert.doesNotMatch(await record(), /other users/);
+  await rm(folder, { recursive: true });
+});
+
+const isRoot = process.geteuid?.() === 0;
+
+test("warns of a recording that belongs to another user", {
+  skip: isRoot ? false : "only root can give a file away",
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  await writeFile(trace, "", { mode: 0o600 });
+  await chown(trace, 12345, 12345);
+  assert.match(
+    await logOf(["--secret", "s", "--record", trace]),
+    /warn {2}other users have access to the recording: give the file to .+ file=".+trace"\n/,
+  );
+  await rm(folder, { recursive: true });
+});
+
+test("warns if every user can read the secrets in the configuration", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "config.json");
+  await writeFile(config, '{"secrets": ["s"]}');
+  await chmod(config, 0o644);
+  assert.match(
+    await logOf(["--config", config]),
+    /warn {2}every user of this machine can read the secrets in the configuration: run chmod o= on it file=".+config.json"\n/,
+  );
+  assert.equal((await stat(config)).mode & 0o777, 0o644, "it is only read");
+  await chmod(config, 0o640);
+  assert.doesNotMatch(await logOf(["--config", config]), /every user/);
+  await writeFile(config, '{"frame_bytes_max": 65536}');
+  await chmod(config, 0o644);
+  assert.doesNotMatch(await logOf(["--secret", "s", "--config", config]), /every user/);
   await rm(folder, { recursive: true });
 });
 
@@ -320,6 +394,16 @@ test("covenant-sidekick-replay replays what --record wrote, shows the first diff
     /trace:\d+: the replay differs\n {2}trace: {2}.*tow.*\n {2}replay: .*two/,
   );
   await writeFile(trace, "nonsense\n");
+  for (const bytes of [Buffer.from("nonsense"), (await readFile(moduleFile)).subarray(0, 5000)]) {
+    const module = join(folder, "module.wasm");
+    await writeFile(module, bytes);
+    const unusable = run([trace, "--module", module], {}, "replay-cli");
+    assert.equal(await unusable.exit, 2);
+    assert.match(
+      unusable.output(),
+      /^covenant-sidekick-replay: \S+module\.wasm: expected the Sidekick module; build it .+\n$/,
+    );
+  }
   const wrong = run([trace], {}, "replay-cli");
   assert.equal(await wrong.exit, 2);
   assert.match(wrong.output(), /trace line 1: expected a JSON object, found nonsense/);

@@ -1,12 +1,15 @@
 // Tokens as rows of an SQLite database in WAL mode, one transaction per turn. Not flushed to the
 // disk each time (synchronous=NORMAL): committed data survives a crash of the process. A power
 // failure may lose the last commits but does not damage the database.
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
 #include "errors.hpp"
+#include "store/private_file.hpp"
 #include "store/tokens.hpp"
 
 namespace sidekick::host {
@@ -60,7 +63,7 @@ class Statement {
 
 class SqliteTokens final : public TokenStore {
  public:
-  explicit SqliteTokens(const std::string& directory) : directory_(directory) { open(); }
+  SqliteTokens(const std::string& directory, Log& log) : directory_(directory) { open(log); }
 
   void put(const action::PutToken& token) override {
     run(put_->bind(1, token.key)
@@ -99,10 +102,12 @@ class SqliteTokens final : public TokenStore {
     void operator()(sqlite3* database) const { sqlite3_close(database); }
   };
 
-  void open() {
+  void open(Log& log) {
     // Readable by the owner only: contexts may hold private data.
     if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)
       throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
+    for (const char* name : {"/tokens.sqlite", "/tokens.sqlite-wal"})
+      keep_existing_private(directory_ + name, log);
     const mode_t mask = umask(077);
     sqlite3* database = nullptr;
     int code =
@@ -130,6 +135,14 @@ class SqliteTokens final : public TokenStore {
     erase_ = prepare("DELETE FROM tokens WHERE key=?1");
     clear_ = prepare("DELETE FROM tokens");
     all_ = prepare("SELECT key, state, expires_at, record FROM tokens");
+  }
+
+  /// Before SQLite opens it: closing a file drops the locks that this process holds on it.
+  static void keep_existing_private(const std::string& path, Log& log) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return;
+    keep_private(file, "the stored tokens", path, log);
+    ::close(file);
   }
 
   [[noreturn]] void refuse(int code) {
@@ -203,8 +216,8 @@ class SqliteTokens final : public TokenStore {
 
 }  // namespace
 
-std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory) {
-  return std::make_unique<SqliteTokens>(directory);
+std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory, Log& log) {
+  return std::make_unique<SqliteTokens>(directory, log);
 }
 
 }  // namespace sidekick::host

@@ -1,13 +1,16 @@
 #!/usr/bin/env node
 // The command `sidekick-serve`: reads flags and environment, starts the server, and stops it on a
 // signal.
-import { readFileSync } from "node:fs";
+import { lookup } from "node:dns/promises";
+import type { Stats } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { readDefaultModule } from "./default-module.js";
-import type { LogLevel } from "./log.js";
+import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
+import { warnIfPublic } from "./private-file.js";
 import type { SidekickOptions } from "./server.js";
 import { startSidekick } from "./server.js";
 
@@ -74,14 +77,17 @@ async function main(): Promise<void> {
     flags.port ?? env("SIDEKICK_PORT") ?? "3000",
     65535,
   );
-  const host = flags.host ?? env("SIDEKICK_HOST");
+  const host = flags.host ?? process.env["SIDEKICK_HOST"];
+  // It usually comes from a variable that is not set: it must not mean all addresses.
+  if (host === "") throw new UsageError('--host (SIDEKICK_HOST): expected an address, got ""');
   const level = logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info");
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  const log = createLog(level);
   const module = readDefaultModule();
   const { secrets: fileSecrets, ...limits } =
-    flags.config === undefined ? {} : readConfig(flags.config, module);
+    flags.config === undefined ? {} : readConfig(flags.config, module, log);
   const envSecret = env("SIDEKICK_SECRET");
   const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
   if (secrets === undefined || secrets.includes("")) {
@@ -92,7 +98,6 @@ async function main(): Promise<void> {
       ? {}
       : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
 
-  const log = createLog(level);
   // The reader of our output may exit; that must not stop the server.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
@@ -113,8 +118,8 @@ async function main(): Promise<void> {
     ...(serverSecret !== undefined && { serverSecret }),
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
-  const sidekick = await startSidekick(options).catch((error: unknown) => {
-    throw startError(error, port, host, flags.record);
+  const sidekick = await startSidekick(options).catch(async (error: unknown) => {
+    throw await startError(error, port, host, flags.record);
   });
 
   // Installed before the first line of output: a process that waits for that line may send a signal
@@ -159,11 +164,15 @@ function logLevel(value: string): LogLevel {
 }
 
 /** Checked by itself, independently of flags and variables, so that the error names the file. */
-function readConfig(path: string, module: WasmModule): { secrets?: readonly string[] } {
+function readConfig(path: string, module: WasmModule, log: Log): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
+  let status: Stats;
   try {
-    config = JSON.parse(readFileSync(path, "utf8").replace(/^\ufeff/, ""));
+    const file = openSync(path, "r");
+    status = fstatSync(file);
+    config = JSON.parse(readFileSync(file, "utf8").replace(/^\ufeff/, ""));
+    closeSync(file);
   } catch (error) {
     throw wrong(describe(error));
   }
@@ -172,6 +181,7 @@ function readConfig(path: string, module: WasmModule): { secrets?: readonly stri
   }
   if ("hash_seed" in config)
     throw wrong('"hash_seed" is random at each start and cannot be set; remove it');
+  if ("secrets" in config) warnIfPublic(status, "the secrets in the configuration", path, log);
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
   } catch (error) {
@@ -180,15 +190,18 @@ function readConfig(path: string, module: WasmModule): { secrets?: readonly stri
   return config;
 }
 
-function startError(
+async function startError(
   error: unknown,
   port: number,
   host: string | undefined,
   recordFile: string | undefined,
-): unknown {
+): Promise<unknown> {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall === "open" && recordFile !== undefined)
     return new UsageError(`--record ${recordFile}: ${describe(error)}`);
+  if (error instanceof ConfigError) return new UsageError(error.message);
+  if (host !== undefined && code !== undefined && (await isUnknownAddress(host, code)))
+    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE")
     return new Error(
@@ -196,10 +209,16 @@ function startError(
     );
   if (code === "EACCES")
     return new Error(`permission denied for ${where}: choose a port above 1023 with --port`);
-  if (error instanceof ConfigError) return new UsageError(error.message);
-  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
-    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
   return error;
+}
+
+/** @param code of the error from listening. For a name that it cannot resolve, Bun gives any. */
+async function isUnknownAddress(host: string, code: string): Promise<boolean> {
+  if (code === "EADDRNOTAVAIL" || code === "EINVAL") return true; // EINVAL: Deno
+  return lookup(host).then(
+    () => false,
+    () => true,
+  );
 }
 
 function withoutCredentials(url: string): string {

@@ -1,12 +1,11 @@
 #!/usr/bin/env node
 // The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
 // that differs.
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { compileModuleSync } from "../module/hub.js";
 import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
-import { readDefaultModule } from "./default-module.js";
+import { readDefaultModule, readModule } from "./default-module.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
 
@@ -38,10 +37,7 @@ async function main(): Promise<number> {
     return 0;
   }
   if (positionals.length === 0) throw new Error("expected a trace file; try --help");
-  const module =
-    values.module === undefined
-      ? readDefaultModule()
-      : compileModuleSync(readFileSync(values.module));
+  const module = values.module === undefined ? readDefaultModule() : readModule(values.module);
   let status = 0;
   for (const path of positionals) {
     const replayed = await replay(path, new Replayer(module)).catch((error: unknown) => {
