@@ -40,7 +40,7 @@ struct Swarm {
   std::string describe() const;
 };
 
-inline constexpr Bytes secrets[] = {"the secret", "the other secret"};
+inline constexpr Bytes secrets[] = {"the-secret", "the-other-secret"};
 
 Swarm draw_swarm(u64 seed, u32 steps);
 
