@@ -362,6 +362,7 @@ void Host::remake(Millis at, const Input* input) {
 
 bool Host::restore(Millis at, const Input* input) {
   unsigned dropped = 0;
+  unsigned expired = 0;
   const auto tell = [&](const Input& it) {
     const auto actions = runtime_->handle(at, it);
     perform(actions);
@@ -377,10 +378,12 @@ bool Host::restore(Millis at, const Input* input) {
     start_recording();
     for (const StoredToken& token : options_.tokens.all()) {
       const bool is_over = token.state == token_free && token.expires_at <= at;
+      expired += is_over;
       dropped +=
           tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record}) &&
           !is_over;
     }
+    if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
     if (dropped > 0)
       log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
                 {{"tokens", dropped}});
