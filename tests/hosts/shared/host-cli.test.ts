@@ -1,24 +1,21 @@
 // The command sidekick-serve as a child process, from worker/dist or as SIDEKICK_COMMAND says:
 // flags, environment, signals.
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
-import { execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, existsSync, openSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
 import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { environment, command as otherHost } from "./support/command.ts";
-import { eventually, request, TestClient } from "./support/sidekick.ts";
+import type { Run } from "./support/run.ts";
+import { isUnderBunOrDeno, killLeftRunning, run } from "./support/run.ts";
+import { request, TestClient } from "./support/sidekick.ts";
 
 const moduleFile = fileURLToPath(new URL("../../../worker/module/sidekick.wasm", import.meta.url));
-const isUnderBunOrDeno = otherHost?.some((word) => /(^|\/)(bun|deno)$/.test(word)) ?? false;
 
-const leftRunning = new Set<ChildProcess>();
-after(() => {
-  for (const child of leftRunning) child.kill("SIGKILL");
-});
+after(killLeftRunning);
 
 function pipe(folder: string): string {
   const path = join(folder, "pipe");
@@ -26,47 +23,22 @@ function pipe(folder: string): string {
   return path;
 }
 
-interface Run {
-  readonly output: () => string;
-  readonly exit: Promise<number | null>;
-  kill(signal: NodeJS.Signals): void;
-  /** The port from "listening on". */
-  port(): Promise<number>;
+/** A path at which a socket listens. */
+async function unixSocket(folder: string): Promise<string> {
+  const path = join(folder, "socket");
+  const server = net.createServer().unref();
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return path;
 }
 
-function run(
-  args: string[],
-  env: Record<string, string> = {},
-  command = "cli",
-  shellBefore = "",
-): Run {
-  const cli = fileURLToPath(new URL(`../../../worker/dist/node/${command}.js`, import.meta.url));
-  assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
-  const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
-  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], {
-    env: { ...environment(), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
-  leftRunning.add(child);
-  void exit.then(() => leftRunning.delete(child));
-  let ended = false;
-  void exit.then(() => (ended = true));
-  return {
-    output: () => output,
-    exit,
-    kill: (signal) => child.kill(signal),
-    async port() {
-      await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
-      const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
-      if (port === undefined) throw new Error(`it did not start: ${output}`);
-      return Number(port);
-    },
-  };
-}
+test("a secret may begin with a dash after an equals sign", async () => {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret=-Xk3"]);
+  const port = await sidekick.port();
+  const answer = await request(port, "/resources", '{"resources":[]}', { secret: "-Xk3" });
+  assert.equal(answer.status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+});
 
 test("starts on a free port, prints it, and exits with 0 on SIGTERM and on SIGINT", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -239,6 +211,28 @@ test("usage errors are clear and give exit status 2", async () => {
         ? /--record .+: recording into a pipe needs Node/
         : /--record .+: ENXIO: nothing reads this pipe/,
     ],
+    [
+      ["--secret", "s", "--port", "0", "--record", await unixSocket(folder)],
+      /--record .+: ENXIO: this is a socket/,
+    ],
+    ...["--secret", "-s"].map((flag): [string[], RegExp] => [
+      [flag, "-Xk3"],
+      /: --secret: expected a value; .* is written --secret=VALUE\nTry/,
+    ]),
+    [["--secret", "--server-url", "http://127.0.0.1/"], /: --secret: expected a value;/],
+    [["--secret"], /: --secret: expected a value;/],
+    ...["schl\u00fcssel", "a b", "a\n"].map((secret): [string[], RegExp] => [
+      ["--secret", secret],
+      /: invalid configuration: a secret must be printable ASCII without spaces/,
+    ]),
+    ...["schl\u00fcssel", "\u20ac", "a b"].map((secret): [string[], RegExp] => [
+      ["--secret", "s", "--server-url", "http://127.0.0.1/", "--server-secret", secret],
+      /: server secret: expected printable ASCII without spaces/,
+    ]),
+    ...["0", "3601"].map((seconds): [string[], RegExp] => [
+      ["--secret", "s", "--idle-timeout", seconds],
+      /--idle-timeout \(SIDEKICK_IDLE_TIMEOUT\): expected a whole number from 1 to 3600/,
+    ]),
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
@@ -328,6 +322,7 @@ test("--help names every flag and variable; --version is the package's version",
     "host",
     "secret",
     "auth-delay",
+    "idle-timeout",
     "server-url",
     "server-secret",
     "config",

@@ -117,8 +117,13 @@ function openForAppending(path: string): number {
       0o600,
     );
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENXIO")
-      (error as Error).message = "ENXIO: nothing reads this pipe; start its reader first";
+    if ((error as NodeJS.ErrnoException).code === "ENXIO") {
+      const about = statSync(path, { throwIfNoEntry: false });
+      if (about?.isFIFO())
+        (error as Error).message = "ENXIO: nothing reads this pipe; start its reader first";
+      if (about?.isSocket())
+        (error as Error).message = "ENXIO: this is a socket; record into a file or a pipe";
+    }
     throw error;
   }
 }

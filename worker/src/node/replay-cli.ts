@@ -2,10 +2,10 @@
 // The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
 // that differs.
 import { createReadStream } from "node:fs";
-import { parseArgs } from "node:util";
 import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
 import { readDefaultModule, readModule } from "./default-module.js";
+import { parseFlags } from "./flags.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
 
@@ -18,6 +18,9 @@ truncated recording is replayed up to its end.
 Exit status: 0 all equal, 1 difference, 2 usage or input error.
 `;
 
+// By itself, Node would open a debugger, for every user of the machine.
+process.on("SIGUSR1", () => {});
+
 try {
   process.exitCode = await main();
 } catch (error) {
@@ -28,7 +31,7 @@ try {
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = parseFlags({
     options: { module: { type: "string" }, help: { type: "boolean", short: "h" } },
     allowPositionals: true,
   });

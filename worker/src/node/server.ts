@@ -1,13 +1,15 @@
 // The server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
+import cluster from "node:cluster";
 import { randomBytes } from "node:crypto";
+import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import * as http from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ServerOptions } from "ws";
+import type { ServerOptions as SocketOptions } from "ws";
 import type { HubLike } from "../module/hub.js";
-import { Hub } from "../module/hub.js";
+import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { ClientSocket } from "./client-socket.js";
 import { readDefaultModule } from "./default-module.js";
@@ -17,6 +19,7 @@ import { Host } from "./host.js";
 import { announcesBody, HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
+import { reportNotHttp } from "./not-http.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 import { WebSocketServer } from "./ws.js";
@@ -24,7 +27,7 @@ import { WebSocketServer } from "./ws.js";
 export interface SidekickOptions {
   /** Default 3000; 0 chooses any free port. */
   readonly port?: number;
-  /** Default: all addresses. */
+  /** Default: all addresses. A name stands for all addresses that it has. */
   readonly host?: string;
   /** The secrets that an app server may present; several allow rotation without a gap. */
   readonly secrets: readonly string[];
@@ -39,6 +42,11 @@ export interface SidekickOptions {
   readonly log?: Log;
   /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
+  /**
+   * An HTTP connection is closed after so long without a request, default 65. Longer than the idle
+   * timeout of a proxy in front.
+   */
+  readonly idleSeconds?: number;
   /** Default: this package's module, read from its file. A bundle must pass it. */
   readonly module?: WasmModule;
   /** For tests: wraps each hub that the host creates. */
@@ -61,6 +69,18 @@ export interface Sidekick {
  *   `code` if the port is not available
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
+  if (cluster.isWorker) {
+    throw new Error(
+      "Sidekick cannot run in a worker of node:cluster: its connections and tokens are in one " +
+        "process, and clients of another worker would get none of its messages. Start one " +
+        'process (PM2: exec_mode "fork", instances 1)',
+    );
+  }
+  if (!/^[\x21-\x7e]*$/.test(options.serverSecret ?? "")) {
+    throw new ConfigError(
+      "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
+    );
+  }
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const config = { ...options.config, secrets: options.secrets };
@@ -86,6 +106,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     recorder: options.recordFile === undefined ? undefined : new Recorder(options.recordFile, log),
     log,
     pingSeconds: options.pingSeconds ?? 30,
+    idleSeconds: options.idleSeconds ?? 65,
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
@@ -98,14 +119,14 @@ function hashSeed(): string {
   return randomBytes(8).toString("hex");
 }
 
+/** A name may have several addresses, such as those of IPv4 and IPv6. */
+async function addressesOf(host: string): Promise<Iterable<string>> {
+  return new Set((await lookup(host, { all: true })).map(({ address }) => address));
+}
+
 const TCP_KEEP_ALIVE_MS = 60_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
-/**
- * Longer than the idle timeout of HTTP clients, so that they never send on a connection that is
- * being closed.
- */
-const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
 const UPGRADE_LINGER_MS = 2_000;
 const CONNECTIONS_BESIDE_CLIENTS_MAX = 4096;
@@ -126,22 +147,27 @@ const CLOSE_ABNORMAL = 1006;
 /** A proxy may send the absolute form, with scheme and host (RFC 9112, section 3.2.2). */
 const SOCKET_TARGET = /^(?:https?:\/\/[^/?#]+)?\/socket(?:\?|$)/;
 
+interface ServerOptions extends HostOptions {
+  readonly idleSeconds: number;
+}
+
 class Server implements Sidekick {
-  readonly #http: http.Server;
+  /** One for each address that it listens on. */
+  readonly #listening: http.Server[] = [];
   readonly #sockets: WebSocketServer;
   readonly #exchanges: HttpExchanges;
-  readonly #options: HostOptions;
+  readonly #options: ServerOptions;
   readonly #host: Host;
   #closing: Promise<void> | undefined;
   #hurry = false;
   #connections = 0; // including WebSockets
 
-  constructor(options: HostOptions) {
+  constructor(options: ServerOptions) {
     this.#options = options;
     this.#exchanges = new HttpExchanges(options.log);
     this.#host = new Host(this.#exchanges, options);
     const frameBytesMax = options.hub.limits.frame_bytes_max;
-    const socketOptions: ServerOptions & {
+    const socketOptions: SocketOptions & {
       closeTimeout: number;
       maxFragments: number;
       maxBufferedChunks: number;
@@ -161,44 +187,65 @@ class Server implements Sidekick {
       closeTimeout: CLOSE_HANDSHAKE_MS,
     };
     this.#sockets = new WebSocketServer(socketOptions);
-    this.#http = http.createServer({
+  }
+
+  #createHttp(): http.Server {
+    const server = http.createServer({
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      keepAliveTimeout: this.#options.idleSeconds * 1000,
       connectionsCheckingInterval: 5_000,
     });
-    this.#http.on("connection", (stream) => this.#onConnection(stream));
-    this.#http.on("request", (request, response) =>
+    server.on("connection", (stream) => this.#onConnection(stream));
+    server.on("request", (request, response) =>
       this.#exchanges.take(this.#host, request, response),
     );
-    this.#http.on("checkContinue", (request, response) =>
+    server.on("checkContinue", (request, response) =>
       this.#exchanges.take(this.#host, request, response, true),
     );
-    this.#http.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
+    server.on("upgrade", (request, stream, head) => this.#onUpgrade(request, stream, head));
+    return server;
   }
 
   get port(): number {
-    return (this.#http.address() as AddressInfo | null)?.port ?? 0;
+    return (this.#listening[0]?.address() as AddressInfo | null)?.port ?? 0;
   }
 
   async listen(port: number, host: string | undefined): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#http.once("error", reject);
-      this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
-        this.#http.off("error", reject);
-        this.#host.start();
-        this.#http.on("error", (error) =>
-          this.#options.log.error("the server reports an error", { error: error.message }),
-        );
-        resolve();
-      });
-    }).catch(async (error: unknown) => {
+    try {
+      let missing: unknown;
+      for (const address of host === undefined ? [undefined] : await addressesOf(host)) {
+        // Without a port, all get the one that the system has chosen for the first.
+        await this.#listenOn(this.port || port, address).catch((error: NodeJS.ErrnoException) => {
+          if (!["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(error.code ?? "")) throw error;
+          missing = error;
+        });
+      }
+      if (this.#listening.length === 0) throw missing;
+    } catch (error) {
+      for (const server of this.#listening) server.close();
       this.#host.destroy();
       await this.#options.recorder?.close();
       throw error;
+    }
+  }
+
+  async #listenOn(port: number, address: string | undefined): Promise<void> {
+    const server = this.#createHttp();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      const options = { port, host: address, backlog: CONNECTIONS_WAITING_MAX };
+      server.listen(options, () => {
+        server.off("error", reject);
+        server.on("error", (error) =>
+          this.#options.log.error("the server reports an error", { error: error.message }),
+        );
+        if (this.#listening.push(server) === 1) this.#host.start();
+        resolve();
+      });
     });
   }
 
@@ -214,9 +261,11 @@ class Server implements Sidekick {
    */
   #onConnection(stream: Duplex): void {
     this.#connections += 1;
+    const remote = (stream as Socket).remoteAddress; // unknown once it is closed
+    stream.on("error", (error) => reportNotHttp(this.#options.log, error, remote));
     stream.once("close", () => (this.#connections -= 1));
     if (this.#connections - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
-      this.#http.closeIdleConnections();
+      for (const server of this.#listening) server.closeIdleConnections();
   }
 
   #onUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
@@ -244,9 +293,11 @@ class Server implements Sidekick {
 
   async #shutDown(): Promise<void> {
     let isClosed = false;
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(
-      () => (isClosed = true),
-    );
+    const closed = Promise.all(
+      this.#listening.map(
+        (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+      ),
+    ).then(() => (isClosed = true));
     this.#exchanges.end();
     this.#host.shutDown();
     const forwards = this.#options.forwarder;
@@ -263,7 +314,7 @@ class Server implements Sidekick {
       this.#host.onClosed(socket, CLOSE_ABNORMAL);
     }
     forwards?.destroy();
-    this.#http.closeAllConnections();
+    for (const server of this.#listening) server.closeAllConnections();
     await closed;
     this.#host.destroy();
     await this.#options.recorder?.close();
