@@ -83,6 +83,11 @@ configure() {
   (cd "$root" && "${wrapper[@]}" cmake --preset "$preset" >/dev/null)
 }
 
+# Node and the npm packages that package-lock.json pins are there.
+npm_mark=$root/node_modules/.installed-from
+npm_pins() { (cd "$root" && hash_of package.json package-lock.json worker/package.json); }
+has_npm_packages() { has_node && is_made "$npm_mark" "$(npm_pins)"; }
+
 has_node() {
   command -v npm >/dev/null &&
     node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null

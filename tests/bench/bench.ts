@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
 import { compile } from "./compile.js";
 import { ionTable } from "./ion-table.js";
+import { misuse, progress, runBench } from "./processes.js";
 import {
   type MemoryScenario,
   memoryScenarios,
@@ -15,24 +16,11 @@ import {
   type Scenario,
   scenarios,
 } from "./scenarios.js";
-import { built, endAll, type Measured, Rig, type Target, targets } from "./targets.js";
-
-const usage = `Usage: scripts/bench [--quick] [--only NAME]... [--target ID]... [--rounds N]
-                     [--write] [--list]
-  --quick    smaller counts and fewer rounds: about 2 minutes instead of 7
-  --only     only scenarios whose name contains NAME (fan-out, sparse, forward, tokens, storm,
-             memory, leak, ion)
-  --target   only these servers: ${targets.map((t) => t.id).join(", ")}
-             (those that record run only when named, and show what recording adds)
-  --rounds   rounds per scenario (default 5, with --quick 2)
-  --write    put the tables into docs/performance.md
-  --list     print the names of the scenarios
-  --against  another comparison: this tree with a commit; see scripts/bench --against --help`;
+import { built, type Measured, Rig, type Target, targets } from "./targets.js";
 
 const options = readOptions();
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
 const warmups = 2;
-const began = Date.now();
 
 function readOptions() {
   try {
@@ -44,7 +32,6 @@ function readOptions() {
         rounds: { type: "string" },
         write: { type: "boolean", default: false },
         list: { type: "boolean", default: false },
-        help: { type: "boolean", short: "h", default: false },
       },
     });
     const stranger = values.target?.find((id) => !targets.some((target) => target.id === id));
@@ -56,13 +43,11 @@ function readOptions() {
       throw new Error(`--rounds: expected 1 to 99, got ${values.rounds}`);
     return values;
   } catch (error) {
-    console.error(`bench: ${(error as Error).message}\n${usage}`);
-    process.exit(2);
+    misuse(error as Error);
   }
 }
 
 async function main(): Promise<void> {
-  if (options.help) return console.log(usage);
   const wanted = (name: string) =>
     !options.only || options.only.some((part) => name.includes(part));
   const speed = scenarios(options.quick).filter((s) => wanted(s.name));
@@ -72,13 +57,13 @@ async function main(): Promise<void> {
     ...memory.map((s) => s.name),
     ...(wanted("ion") ? ["ion"] : []),
   ];
-  if (options.list) return console.log(names.join("\n"));
   if (names.length === 0)
     throw new Error(
       `--only: no scenario has ${options.only!.join(" or ")} in its name; see scripts/bench --list`,
     );
+  if (options.list) return console.log(names.join("\n"));
 
-  build();
+  await build();
   const running = targets
     .filter((t) => (options.target ? options.target.includes(t.id) : t.beside === undefined))
     .filter(isThere);
@@ -96,13 +81,13 @@ async function main(): Promise<void> {
   if (held.length > 0) show(memoryTable(held, running));
   if (wanted("ion")) show(ionTable(options.quick, progress));
   if (options.write) write(parts.join("\n\n"));
-  progress(`done in ${Math.round((Date.now() - began) / 1000)} s`);
+  progress("done");
 }
 
-function build(): void {
+async function build(): Promise<void> {
   progress("building the load generator, the floors and the reference");
-  compile("tests/bench/load.cpp", `${built}/load`);
-  compile("tests/bench/floor.cpp", `${built}/floor_cpp`);
+  await compile("tests/bench/load.cpp", `${built}/load`);
+  await compile("tests/bench/floor.cpp", `${built}/floor_cpp`);
   for (const name of ["reference", "floor", "ion"]) {
     buildSync({
       entryPoints: [`tests/bench/${name}.ts`],
@@ -356,16 +341,4 @@ function write(report: string): void {
   progress(`wrote ${file}`);
 }
 
-function progress(text: string): void {
-  process.stderr.write(
-    `bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`,
-  );
-}
-
-process.on("exit", endAll);
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.on(signal, () => process.exit(1));
-main().catch((error: Error) => {
-  console.error(`bench: ${error.message}`);
-  process.exit(1);
-});
+runBench(main);

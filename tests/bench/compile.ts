@@ -1,11 +1,13 @@
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
+import { run } from "./processes.js";
 
 /** Compiles a program of one file, unless it is up to date. */
-export function compile(source: string, program: string): void {
+export async function compile(source: string, program: string): Promise<void> {
   if (existsSync(program) && statSync(program).mtimeMs > statSync(source).mtimeMs) return;
   mkdirSync(dirname(program), { recursive: true });
   const flags = ["-std=c++20", "-O2", "-Wall", "-Wextra"];
-  execFileSync("g++", [...flags, "-o", program, source], { stdio: "inherit" });
+  const command = ["g++", ...flags, "-o", program, source];
+  const failed = await run(command, { stdio: ["ignore", "inherit", "inherit"] });
+  if (failed !== undefined) throw new Error(`${source} does not compile: ${failed}, see above`);
 }

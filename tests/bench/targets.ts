@@ -1,10 +1,7 @@
-// The servers under test and their processes: how each is started, driven and ended. Every process
-// started here ends with this one, however it ends (setpriv --pdeathsig).
-import { type ChildProcess, spawn } from "node:child_process";
+// The servers under test: how each is started, driven and ended.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
-import { availableParallelism } from "node:os";
-import { createInterface } from "node:readline";
+import { createServer } from "node:net";
+import { Child, sleep } from "./processes.js";
 
 export const built = "build/bench";
 export const secret = "bench-secret";
@@ -215,105 +212,6 @@ export class Rig {
   }
 }
 
-const children = new Set<Child>();
-
-export function endAll(): void {
-  for (const child of children) child.process.kill("SIGKILL");
-}
-
-/** A process that ends with this one. */
-export class Child {
-  readonly process: ChildProcess;
-  private readonly name: string;
-  private readonly lines: string[] = [];
-  private wanted: { resolve(line: string): void; reject(error: Error): void } | undefined;
-  private ended: Promise<void>;
-  private gone = false;
-  complaints = "";
-
-  /** `talks`: it answers each line with a line; otherwise its output is discarded. */
-  constructor(
-    name: string,
-    command: string[],
-    { core, talks = false }: { core?: number | null; talks?: boolean },
-  ) {
-    this.name = name;
-    const isPinned = core != null && availableParallelism() > 1;
-    const pin = isPinned ? ["taskset", "-c", `${core}`] : [];
-    this.process = spawn("setpriv", ["--pdeathsig", "KILL", ...pin, ...command], {
-      stdio: [talks ? "pipe" : "ignore", talks ? "pipe" : "ignore", "pipe"],
-    });
-    children.add(this);
-    this.process.stderr!.on(
-      "data",
-      (bytes: Buffer) => (this.complaints = (this.complaints + bytes.toString()).slice(-4000)),
-    );
-    this.process.stdin?.on("error", () => {}); // its exit is reported below
-    if (this.process.stdout) {
-      createInterface({ input: this.process.stdout }).on("line", (line) => {
-        this.lines.push(line);
-        this.deliver();
-      });
-    }
-    this.ended = new Promise((resolve) => {
-      this.process.on("close", () => {
-        children.delete(this);
-        this.gone = true;
-        this.deliver();
-        resolve();
-      });
-    });
-  }
-
-  get pid(): number {
-    return this.process.pid!;
-  }
-
-  ask(command: string): Promise<string> {
-    this.process.stdin!.write(`${command}\n`);
-    return this.line();
-  }
-
-  line(): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.wanted = { resolve, reject };
-      this.deliver();
-    });
-  }
-
-  private deliver(): void {
-    const line = this.lines.shift();
-    if (line !== undefined && this.wanted) this.wanted.resolve(line);
-    else if (line !== undefined) this.lines.unshift(line);
-    else if (this.gone)
-      this.wanted?.reject(new Error(`the ${this.name} exited: ${this.complaints.trim()}`));
-    if (line !== undefined || this.gone) this.wanted = undefined;
-  }
-
-  async accepts(port: number): Promise<void> {
-    for (let tries = 0; tries < 1200 && !this.gone; tries++) {
-      const open = await new Promise<boolean>((resolve) => {
-        const socket = connect(port, "127.0.0.1");
-        socket.once("connect", () => {
-          socket.destroy();
-          resolve(true);
-        });
-        socket.once("error", () => resolve(false));
-      });
-      if (open) return;
-      await sleep(50);
-    }
-    throw new Error(
-      `${this.name} does not accept connections on port ${port}: ${this.complaints.trim()}`,
-    );
-  }
-
-  async end(): Promise<void> {
-    this.process.kill("SIGKILL");
-    await this.ended;
-  }
-}
-
 function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().once("error", reject);
@@ -323,5 +221,3 @@ function freePort(): Promise<number> {
     });
   });
 }
-
-export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

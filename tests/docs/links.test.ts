@@ -24,7 +24,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   "scripts/run node": ["worker/src/node/cli.ts"],
   "scripts/run native": ["worker/native/cli.cpp"],
   "scripts/run worker": ["worker/workerd/run-worker.ts"],
-  "scripts/bench": ["tests/bench/bench.ts", "tests/bench/against/against.ts"],
+  "scripts/bench": ["scripts/bench"],
   "sidekick-trace": ["worker/trace/main.cpp"],
   "sidekick-sim": ["tests/sim/main.cpp"],
 };

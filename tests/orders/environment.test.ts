@@ -1,7 +1,8 @@
-// What scripts/env.sh makes of the caller's environment. `tests/orders/run` runs whole scripts.
+// What scripts/env.sh makes of the caller's environment, and what the scripts answer without doing
+// anything. `tests/orders/run` runs whole scripts.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { mkdtempSync, realpathSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { after, test } from "node:test";
@@ -46,3 +47,28 @@ test("a cache that cannot be written: the error names it and the setting", () =>
   assert.equal(status, 1);
   assert.match(stderr, /cannot write to the cache '\/dev\/null\/x': set SIDEKICK_CACHE/);
 });
+
+for (const name of ["bench", "build", "check", "run", "setup", "test", "tidy"]) {
+  test(`scripts/${name} can be called through a symbolic link`, () => {
+    const link = join(folder, name);
+    symlinkSync(join(root, "scripts", name), link);
+    const { status, stdout } = spawnSync(link, ["--help"], { encoding: "utf8" });
+    assert.equal(status, 0);
+    assert.match(stdout, new RegExp(`^Usage:\\s+scripts/${name}\\b`));
+  });
+}
+
+for (const [command, expected] of [
+  ["setup nosuch", "setup: expected one of node check module native bench all, got 'nosuch'"],
+  ["test --run", /^test: expected one of: check docs .*; got '--run'$/],
+  ["test --run nosuch", /^test: expected one of: check docs .*; got '--run'$/],
+] as const) {
+  test(`scripts/${command} is a usage error that lists what is expected`, () => {
+    const [name = "", ...words] = command.split(" ");
+    const ran = spawnSync(join(root, "scripts", name), words, { encoding: "utf8" });
+    assert.equal(ran.status, 2);
+    const [line = ""] = ran.stderr.split("\n");
+    if (typeof expected === "string") assert.equal(line, expected);
+    else assert.match(line, expected);
+  });
+}

@@ -44,7 +44,7 @@ foreach(mutation IN LISTS mutations)
   set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
   add_custom_command(OUTPUT ${mutated}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}
-    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated}
+    COMMAND patch --quiet --force --no-backup-if-mismatch --output=${mutated}
             ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
     COMMENT "mutating ${file}: ${name}"

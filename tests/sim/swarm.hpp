@@ -44,7 +44,7 @@ struct Swarm {
 
 inline constexpr Bytes allowed_origins[] = {"https://app.example.com", "https://*.example.org",
                                             "null"};
-inline constexpr Bytes secrets[] = {"the secret", "the other secret"};
+inline constexpr Bytes secrets[] = {"the-secret", "the-other-secret"};
 
 /// Far from both ends, so that no id comes up that the first hub may have used.
 u64 draw_epoch(Dice& dice);

@@ -34,16 +34,16 @@ std::optional<Input> Trial::knock(const Op& op) {
 
 input::HttpRequest Trial::request_of(const Op& op) {
   // Every part is valid, or wrong in the same way.
-  static constexpr Bytes wrong_secrets[] = {"Bearer the secrets",
-                                            "Bearer the secreT",
-                                            "Bearer she secret",
+  static constexpr Bytes wrong_secrets[] = {"Bearer the-secrets",
+                                            "Bearer the-secreT",
+                                            "Bearer she-secret",
                                             "Bearer the_secret",
-                                            "Bearer xhe other secret",
-                                            "Bearer the otter secret",
+                                            "Bearer xhe-other-secret",
+                                            "Bearer the-otter-secret",
                                             "Bearer the",
                                             "Bearer ",
-                                            "Basic the secret",
-                                            "the secret"};
+                                            "Basic the-secret",
+                                            "the-secret"};
   static constexpr Bytes wrong_paths[] = {"/connections", "/", "", "//message", "http://host"};
   const bool is_health = op.verb == Verb::health;
   const Bytes wrong_methods[] = {"PUT", is_health ? "get" : "post", "", is_health ? "POST" : "HEAD",
@@ -63,7 +63,7 @@ input::HttpRequest Trial::request_of(const Op& op) {
                           : op.serial % 3 == 0 ? "HEAD"
                                                : "GET",
                           "",
-                          "Bearer the secret",
+                          "Bearer the-secret",
                           bytes_,
                           headers[op.serial % std::size(headers)]};
   http.path = paths[op.serial % 8 < 6 ? 0 : op.serial % 8 - 5]
@@ -72,7 +72,7 @@ input::HttpRequest Trial::request_of(const Op& op) {
     case Gate::open:
       break;
     case Gate::other_secret:
-      http.authorization = "bearer the other secret";
+      http.authorization = "bearer the-other-secret";
       break;
     case Gate::wrong_secret:
       http.authorization = wrong_secrets[op.serial % std::size(wrong_secrets)];

@@ -5,14 +5,11 @@ add_test(NAME trace-memory COMMAND sh ${SIDEKICK_TRACE_TESTS}/memory_test.sh ${C
 add_test(NAME trace-hostile COMMAND python3 ${SIDEKICK_TRACE_TESTS}/hostile_test.py ${SIDEKICK_TRACES} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-trace> replay)
 add_test(NAME trace-redact COMMAND python3 ${SIDEKICK_TRACE_TESTS}/redact_test.py $<TARGET_FILE:sidekick-trace>)
 
-if(NOT SIDEKICK_PATCH)
-  return()
-endif()
 foreach(mutation differs traps)
   set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/trace-${mutation}/hub_frames.cpp)
   add_custom_command(OUTPUT ${mutated}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/trace-${mutation}
-    COMMAND ${SIDEKICK_PATCH} --quiet --force --no-backup-if-mismatch --output=${mutated} ${CMAKE_SOURCE_DIR}/core/src/hub/hub_frames.cpp
+    COMMAND patch --quiet --force --no-backup-if-mismatch --output=${mutated} ${CMAKE_SOURCE_DIR}/core/src/hub/hub_frames.cpp
             ${SIDEKICK_TRACE_TESTS}/mutations/${mutation}.patch
     DEPENDS ${CMAKE_SOURCE_DIR}/core/src/hub/hub_frames.cpp ${SIDEKICK_TRACE_TESTS}/mutations/${mutation}.patch
     COMMENT "mutating hub_frames.cpp: ${mutation}"

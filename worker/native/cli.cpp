@@ -1,20 +1,26 @@
 // The command `sidekick-server`: reads flags, environment and files, starts the server, and reports
 // usage errors.
+#include <fcntl.h>
+#include <unistd.h>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <map>
+#include <sstream>
 
 #include <openssl/rand.h>
 #include <nlohmann/json.hpp>
 
 #include "errors.hpp"
 #include "http/server_url.hpp"
+#include "output.hpp"
 #include "runtime/runtime.hpp"
 #include "runtime/wasmtime_runtime.hpp"
 #include "server.hpp"
 #include "sidekick/base.hpp"
 #include "store/file.hpp"
+#include "store/private_file.hpp"
 #include "testing.hpp"
 
 namespace sidekick::host {
@@ -22,6 +28,8 @@ namespace sidekick::host {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::chrono::seconds flush_time{1};
 
 constexpr char help_text[] =
     R"(sidekick-server: WebSocket server for a Covenant app: channels and resource updates
@@ -33,6 +41,9 @@ Usage: sidekick-server --secret SECRET [options]
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             repeat the flag to accept several during a rotation
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --idle-timeout SECONDS
+                            close an HTTP connection that is idle for so long; longer than that of a
+                            proxy in front (SIDEKICK_IDLE_TIMEOUT, default 65)
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
@@ -59,8 +70,9 @@ Usage: sidekick-server --secret SECRET [options]
   -v, --version             the version
 
 Precedence: flag, environment variable, config file.
-On SIGTERM or SIGINT it stops accepting, lets forwards in flight finish and closes sockets with
-1001. On a second signal it exits at once, after flushing an active recording.
+A value that begins with a dash: --secret=-value.
+On SIGTERM, SIGINT or SIGQUIT it stops accepting, lets forwards in flight finish and closes sockets
+with 1001. On a second signal it exits at once, after flushing an active recording.
 )";
 
 struct FlagName {
@@ -75,6 +87,7 @@ constexpr FlagName flag_names[] = {
     {"host", "SIDEKICK_HOST"},
     {"secret", "SIDEKICK_SECRET", 's'},
     {"auth-delay", "SIDEKICK_AUTH_DELAY"},
+    {"idle-timeout", "SIDEKICK_IDLE_TIMEOUT"},
     {"server-url", "SIDEKICK_SERVER_URL"},
     {"server-secret", "SIDEKICK_SERVER_SECRET"},
     {"config", nullptr},
@@ -110,8 +123,12 @@ class Settings {
       }
       const FlagName& flag = find(argument);
       if (flag.takes_value && !value) {
-        if (++i == count) throw UsageError(std::string(argument) + ": expected a value after it");
-        value = arguments[i];
+        // Never the next option: `--secret --server-url` has forgotten the secret.
+        value = ++i == count ? "" : arguments[i];
+        if (i == count || (value->size() > 1 && value->starts_with('-')))
+          throw UsageError("--" + std::string(flag.name) +
+                           ": expected a value; one that begins with a dash is written --" +
+                           std::string(flag.name) + "=VALUE");
       }
       if (!flag.takes_value && value)
         throw UsageError(std::string(argument) + ": expected no value, got " + quote_text(*value));
@@ -150,14 +167,25 @@ class Settings {
   std::map<std::string_view, std::vector<std::string>> flags_;
 };
 
-unsigned integer(std::string_view name, const std::string& value, unsigned highest) {
+unsigned integer(std::string_view name, const std::string& value, unsigned lowest,
+                 unsigned highest) {
   const bool is_number =
       !value.empty() && value.size() <= 9 && value.find_first_not_of("0123456789") == value.npos;
-  if (!is_number || std::stoul(value) > highest) {
-    throw UsageError(std::string(name) + ": expected a whole number from 0 to " +
-                     std::to_string(highest) + ", got " + quote_text(value));
+  if (!is_number || std::stoul(value) < lowest || std::stoul(value) > highest) {
+    throw UsageError(std::string(name) + ": expected a whole number from " +
+                     std::to_string(lowest) + " to " + std::to_string(highest) + ", got " +
+                     quote_text(value));
   }
   return static_cast<unsigned>(std::stoul(value));
+}
+
+/// An empty one usually comes from a variable that is not set: it must not mean all addresses.
+std::optional<std::string> address(const Settings& settings) {
+  const char* variable = std::getenv("SIDEKICK_HOST");
+  const std::optional<std::string> host = settings.get("host");
+  if (host ? host->empty() : variable != nullptr)
+    throw UsageError("--host (SIDEKICK_HOST): expected an address, got \"\"");
+  return host;
 }
 
 LogLevel log_level(const std::string& value) {
@@ -168,14 +196,19 @@ LogLevel log_level(const std::string& value) {
                    quote_text(value));
 }
 
+/// As the core requires of the secrets that peers present.
+bool is_header_text(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
+}
+
 /// Checked by itself, independently of flags and variables, so that the error names the file.
-Json read_config(const std::string& path, const CreateRuntime& create) {
+Json read_config(const std::string& path, const CreateRuntime& create, Log& log) {
   const auto wrong = [&](const std::string& reason) {
     return UsageError("--config " + path + ": " + reason);
   };
-  const auto [text, error] = read_file(path);
-  if (error != 0) throw wrong(errno_text(error));
-  std::string_view json = text;
+  const File file = read_file(path);
+  if (file.error != 0) throw wrong(errno_text(file.error));
+  std::string_view json = file.bytes;
   if (json.starts_with("\xef\xbb\xbf")) json.remove_prefix(3);
   Json config;
   try {
@@ -188,7 +221,10 @@ Json read_config(const std::string& path, const CreateRuntime& create) {
   if (config.contains("hash_seed"))
     throw wrong("\"hash_seed\" is random at each start and cannot be set; remove it");
   Json probe = config;
-  if (!probe.contains("secrets")) probe["secrets"] = {"none"};
+  if (probe.contains("secrets"))
+    warn_if_public(file.status, "the secrets in the configuration", path, log);
+  else
+    probe["secrets"] = {"none"};
   try {
     create(probe.dump());
   } catch (const ConfigError& mistake) {
@@ -207,9 +243,9 @@ std::string hash_seed() {
   return text;
 }
 
-Json settle_config(const Settings& settings, const CreateRuntime& create) {
+Json settle_config(const Settings& settings, const CreateRuntime& create, Log& log) {
   const auto path = settings.get("config");
-  Json config = path ? read_config(*path, create) : Json::object();
+  Json config = path ? read_config(*path, create, log) : Json::object();
   if (settings.has("secret"))
     config["secrets"] = settings.all("secret");
   else if (const auto secret = Settings::variable("secret"))
@@ -225,7 +261,8 @@ Json settle_config(const Settings& settings, const CreateRuntime& create) {
     throw UsageError("--secret (SIDEKICK_SECRET): expected UTF-8");
   }
   if (const auto delay = settings.get("auth-delay"))
-    config["auth_failure_delay_ms"] = integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 60000);
+    config["auth_failure_delay_ms"] =
+        integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 0, 60000);
   return config;
 }
 
@@ -282,25 +319,43 @@ RuntimeName choose_runtime(const Settings& settings, Log& log) {
   return RuntimeName::wasmtime;
 }
 
+/// For a Service named "sidekick", Kubernetes sets SIDEKICK_PORT in every container by itself.
+std::optional<std::string> find_port(const Settings& settings, Log& log) {
+  const auto port = settings.get("port");
+  if (settings.has("port") || !port || !port->starts_with("tcp://")) return port;
+  log.warn(
+      "ignored SIDEKICK_PORT: Kubernetes sets it for a Service of this name (enableServiceLinks: "
+      "false turns that off); choose a port with --port",
+      {{"value", *port}});
+  return std::nullopt;
+}
+
 void run(const Settings& settings) {
   ServerOptions options;
+  Log log(log_level(settings.get("log-level").value_or("info")));
   options.port = static_cast<unsigned short>(
-      integer("--port (SIDEKICK_PORT)", settings.get("port").value_or("3000"), 65535));
-  options.host = settings.get("host");
+      integer("--port (SIDEKICK_PORT)", find_port(settings, log).value_or("3000"), 0, 65535));
+  options.idle_time =
+      std::chrono::seconds(integer("--idle-timeout (SIDEKICK_IDLE_TIMEOUT)",
+                                   settings.get("idle-timeout").value_or("65"), 1, 3600));
+  options.host = address(settings);
   options.server_url = settings.get("server-url");
   options.server_secret = settings.get("server-secret").value_or("");
+  if (!is_header_text(options.server_secret))
+    throw UsageError(
+        "server secret: expected printable ASCII without spaces, which every HTTP library sends "
+        "alike");
   options.record_file = settings.get("record");
   options.data_directory = settings.get("data");
   options.tls_cert_file = settings.get("tls-cert");
   options.tls_key_file = settings.get("tls-key");
   if (options.tls_cert_file.has_value() != options.tls_key_file.has_value())
     throw UsageError("--tls-cert and --tls-key: expected both, got one");
-  Log log(log_level(settings.get("log-level").value_or("info")));
   const WasmtimeOptions wasmtime{settings.get("wasmtime-library"), settings.get("module")};
   const bool is_native = choose_runtime(settings, log) == RuntimeName::native;
   const CreateRuntime create =
       for_testing(is_native ? native_runtime() : wasmtime_runtime(wasmtime, log));
-  options.create_runtime = [create, config = settle_config(settings, create)]() mutable {
+  options.create_runtime = [create, config = settle_config(settings, create, log)]() mutable {
     config["hash_seed"] = hash_seed();
     return create(config.dump());
   };
@@ -311,23 +366,35 @@ void run(const Settings& settings) {
         "--server-url without --server-secret: the app server cannot tell the Sidekick from a "
         "stranger");
   }
+  Output out(STDOUT_FILENO);
   serve(options, log, [&](unsigned short port) {
     const std::string s = options.tls_cert_file ? "s" : "";
     const std::string name = shown_host(options.host) + ":" + std::to_string(port);
-    std::cout << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws"
-              << s << "://" << name << "/socket\n";
+    std::ostringstream text;
+    text << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws" << s
+         << "://" << name << "/socket\n";
     if (options.server_url)
-      std::cout << "Forwarding messages to " << parse_server_url(*options.server_url).shown << "\n";
-    if (options.record_file) std::cout << "Recording to " << *options.record_file << "\n";
-    if (options.data_directory)
-      std::cout << "Storing tokens in " << *options.data_directory << "\n";
-    std::cout << "Press Ctrl+C to stop" << std::endl;
+      text << "Forwarding messages to " << parse_server_url(*options.server_url).shown << "\n";
+    if (options.record_file) text << "Recording to " << *options.record_file << "\n";
+    if (options.data_directory) text << "Storing tokens in " << *options.data_directory << "\n";
+    text << "Press Ctrl+C to stop\n";
+    log.flush();  // warnings come first
+    out.write(text.str());
   });
+  out.flush(flush_time);
+}
+
+/// Otherwise a socket could get the number of a stream that is closed, and our lines with it.
+void open_standard_streams() {
+  int file = ::open("/dev/null", O_RDWR);
+  while (file >= 0 && file <= STDERR_FILENO) file = ::open("/dev/null", O_RDWR);
+  if (file >= 0) ::close(file);
 }
 
 }  // namespace
 
 int run_command(int count, char** arguments) {
+  open_standard_streams();
   try {
     const Settings settings(count, arguments);
     if (settings.has("help")) {

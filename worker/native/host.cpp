@@ -279,18 +279,18 @@ void Host::refuse(const Sender& writer) {
 
 void Host::start_forwards() {
   for (Waiting& waiting : std::exchange(forwards_, {})) {
-    const auto answered = [this, forward = waiting.forward, generation = waiting.generation](
-                              u32 status, Bytes body) {
-      if (generation == generation_) apply(input::ForwardDone{forward, status, body});
+    const auto done = [this, forward = waiting.forward,
+                       generation = waiting.generation](const ForwardResult& result) {
+      if (generation == generation_) apply(input::ForwardDone{forward, result.status, result.body});
     };
     if (options_.forwarder != nullptr) {
-      options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, answered);
+      options_.forwarder->send(std::move(waiting.body), waiting.timeout_ms, done);
       continue;
     }
     if (!is_warned_of_no_server_)
       log_.warn("a client sent a message, but no app server is configured: set --server-url");
     is_warned_of_no_server_ = true;
-    asio::post(loop_.context(), [answered] { answered(0, {}); });
+    asio::post(loop_.context(), [done] { done({Outcome::no_app_server}); });
   }
 }
 
@@ -362,6 +362,7 @@ void Host::remake(Millis at, const Input* input) {
 
 bool Host::restore(Millis at, const Input* input) {
   unsigned dropped = 0;
+  unsigned expired = 0;
   const auto tell = [&](const Input& it) {
     const auto actions = runtime_->handle(at, it);
     perform(actions);
@@ -377,10 +378,12 @@ bool Host::restore(Millis at, const Input* input) {
     start_recording();
     for (const StoredToken& token : options_.tokens.all()) {
       const bool is_over = token.state == token_free && token.expires_at <= at;
+      expired += is_over;
       dropped +=
           tell(input::RestoreToken{token.state, token.expires_at, token.key, token.record}) &&
           !is_over;
     }
+    if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
     if (dropped > 0)
       log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
                 {{"tokens", dropped}});

@@ -1,6 +1,5 @@
 #include "log.hpp"
 
-#include <unistd.h>
 #include <cstdio>
 #include <ctime>
 
@@ -12,6 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds quiet_time{10};
 constexpr std::size_t field_bytes_max = 300;
+constexpr std::chrono::seconds flush_time{1};
 
 /// Characters that JSON leaves unescaped but terminals and viewers act on: DEL, C1 controls, line
 /// separators, bidirectional controls.
@@ -37,6 +37,22 @@ std::string fields_text(Log::Fields fields) {
   for (const Log::Field& field : fields)
     text.append(" ").append(field.name).append("=").append(field.text);
   return text;
+}
+
+std::string line_text(LogLevel level, std::string_view message, std::string_view fields) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char time[48];
+  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
+                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                static_cast<int>(ms % 1000));
+  std::string name(log_level_names[static_cast<std::size_t>(level)]);
+  name.resize(5, ' ');
+  std::string text = std::string(time) + " " + name + " ";
+  return text.append(message).append(fields).append("\n");
 }
 
 }  // namespace
@@ -80,6 +96,7 @@ void Log::warn(std::string_view message, Fields fields) {
 }
 
 void Log::tick() {
+  report_dropped();
   for (auto it = quiet_.begin(); it != quiet_.end();) {
     auto& [message, held] = *it;
     if (Clock::now() < held.until) {
@@ -95,21 +112,18 @@ void Log::tick() {
 }
 
 void Log::write(LogLevel level, std::string_view message, std::string_view fields) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-  const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  char time[48];
-  std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
-                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                static_cast<int>(ms % 1000));
-  std::string name(log_level_names[static_cast<std::size_t>(level)]);
-  name.resize(5, ' ');
-  std::string text = std::string(time) + " " + name + " ";
-  text.append(message).append(fields).append("\n");
-  // In one write. The reader of our output may exit; that must not stop the server.
-  if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;
+  report_dropped();
+  if (dropped_ > 0 || !output_.write(line_text(level, message, fields))) ++dropped_;
 }
+
+void Log::report_dropped() {
+  if (dropped_ == 0) return;
+  const Field lines("lines", dropped_);
+  if (output_.write(line_text(LogLevel::warn, "log lines were dropped: stderr is read too slowly",
+                              fields_text({lines}))))
+    dropped_ = 0;
+}
+
+void Log::flush() { output_.flush(flush_time); }
 
 }  // namespace sidekick::host

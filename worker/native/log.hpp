@@ -1,6 +1,7 @@
 // The log: one line per event, on stderr. Text from peers appears only in fields, where it is
 // escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
-// secrets or message bodies.
+// secrets or message bodies. Never waits for the reader of stderr: if it falls too far behind,
+// lines are dropped and counted.
 #pragma once
 
 #include <chrono>
@@ -10,6 +11,8 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "output.hpp"
 
 namespace sidekick::host {
 
@@ -31,6 +34,9 @@ class Log {
   using Fields = std::initializer_list<Field>;
 
   explicit Log(LogLevel level) : level_(level) {}
+  ~Log() { flush(); }
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
 
   bool has(LogLevel level) const { return level <= level_; }
 
@@ -49,6 +55,9 @@ class Log {
   /// Call about once a second: writes the warnings that were held back long enough.
   void tick();
 
+  /// Waits for the reader of stderr, at most a second. Call it before the process exits.
+  void flush();
+
  private:
   using Clock = std::chrono::steady_clock;
   struct Held {
@@ -59,8 +68,11 @@ class Log {
 
   void line(LogLevel level, std::string_view message, Fields fields);
   void write(LogLevel level, std::string_view message, std::string_view fields);
+  void report_dropped();
 
   LogLevel level_;
+  Output output_{2};
+  unsigned long dropped_ = 0;  ///< lines since the last one that was written
   std::map<std::string, Held, std::less<>> quiet_;
 };
 

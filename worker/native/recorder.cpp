@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "errors.hpp"
+#include "store/private_file.hpp"
 
 namespace sidekick::host {
 
@@ -32,18 +33,24 @@ bool ends_in_mid_line(const std::string& path) {
   return is_read && last != '\n';
 }
 
+std::string why_unopened(const std::string& path, int error) {
+  struct stat about{};
+  if (error == ENXIO && ::stat(path.c_str(), &about) == 0) {
+    if (S_ISFIFO(about.st_mode)) return "ENXIO: nothing reads this pipe; start its reader first";
+    if (S_ISSOCK(about.st_mode)) return "ENXIO: this is a socket; record into a file or a pipe";
+  }
+  return errno_text(error) + ", open";
+}
+
 }  // namespace
 
 Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(log) {
-  // Readable by the owner only: a trace holds messages and tokens. Opened synchronously: if a
-  // recording was requested, the server must not start without one. A pipe is opened without
-  // waiting for its reader, because a waiting thread could not be stopped; a regular file never
-  // waits.
+  // Opened synchronously: if a recording was requested, the server must not start without one. A
+  // pipe is opened without waiting for its reader, because a waiting thread could not be stopped; a
+  // regular file never waits.
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
-  if (file_ < 0)
-    throw UsageError("--record " + path_ + ": " +
-                     (errno == ENXIO ? "ENXIO: nothing reads this pipe; start its reader first"
-                                     : errno_text(errno) + ", open"));
+  if (file_ < 0) throw UsageError("--record " + path_ + ": " + why_unopened(path_, errno));
+  keep_private(file_, "the recording", path_, log_);
   if (ends_in_mid_line(path_)) unwritten_ = "\n";
   writer_ = std::thread([this] { run(); });
 }

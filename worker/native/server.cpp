@@ -1,7 +1,11 @@
 #include "server.hpp"
 
 #include <sys/resource.h>
+#include <unistd.h>
+#include <algorithm>
 #include <csignal>
+#include <list>
+#include <set>
 
 #include <boost/asio/ip/v6_only.hpp>
 
@@ -22,6 +26,7 @@ constexpr int connections_waiting_max = 4096;
 constexpr unsigned accepted_per_turn_max = 64;
 constexpr int tcp_keep_alive_seconds = 60;
 constexpr Milliseconds accept_retry{100};
+constexpr unsigned short unprivileged_port = 1024;
 /// In total less than the 10 s after which container runtimes kill a process.
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
@@ -51,35 +56,65 @@ void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});
 }
 
+/// The table of docs/operating.md, as far as it is about handlers. The Node host has the same.
+constexpr struct {
+  int number;
+  const char* name;
+  bool stops;  ///< otherwise it is logged
+} signal_rules[] = {
+    {SIGTERM, "SIGTERM", true}, {SIGINT, "SIGINT", true},    {SIGQUIT, "SIGQUIT", true},
+    {SIGHUP, "SIGHUP", false},  {SIGUSR1, "SIGUSR1", false}, {SIGUSR2, "SIGUSR2", false},
+};
+
+/// A write to a closed pipe, or beyond the limit of a file's size (ulimit -f), fails like a write
+/// to a full disk: no reason to exit.
+constexpr int ignored_signals[] = {SIGPIPE, SIGXFSZ};
+
+/// Number of further stop signals after which the process ends even though the disk hangs.
+volatile std::sig_atomic_t stops_left = 0;
+
+/// An address that connections are accepted on. A name may have several.
+struct Listener {
+  explicit Listener(asio::io_context& context)
+      : acceptor(context.get_executor()), retry(context.get_executor()) {}
+
+  Acceptor acceptor;
+  Loop::Timer retry;
+};
+
 class Server {
  public:
   Server(const ServerOptions& options, Log& log)
       : log_(log),
         accepted_(options.accepted),
-        acceptor_(loop_.context().get_executor()),
-        signals_(loop_.context(), SIGINT, SIGTERM),
-        retry_(loop_.context().get_executor()),
+        http_rules_{log, options.idle_time},
+        signals_(loop_.context()),
         wait_(loop_.context().get_executor()) {
+    for (const auto& rule : signal_rules) signals_.add(rule.number);
     auto runtime = options.create_runtime();
     const Limits limits = limits_of(*runtime);
     raise_open_files(log, limits.clients_max, options.server_url.has_value());
     if (options.server_url)
       forwarder_.emplace(loop_, *options.server_url, options.server_secret,
                          limits.forward_answer_bytes_max, log);
-    if (options.tls_cert_file) tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file);
+    if (options.tls_cert_file)
+      tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file, log);
     if (options.record_file) recorder_.emplace(*options.record_file, log);
     listen(options);
-    tokens_ = options.data_directory ? sqlite_tokens(*options.data_directory) : memory_tokens();
+    tokens_ =
+        options.data_directory ? sqlite_tokens(*options.data_directory, log) : memory_tokens();
     host_.emplace(loop_, std::move(runtime),
                   HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
                               recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});
     host_->start();
-    acceptor_.listen(connections_waiting_max);
-    accept();
+    for (Listener& listener : listeners_) {
+      listener.acceptor.listen(connections_waiting_max);
+      accept(listener);
+    }
     wait_for_signal();
   }
 
-  unsigned short port() const { return acceptor_.local_endpoint().port(); }
+  unsigned short port() const { return listeners_.front().acceptor.local_endpoint().port(); }
 
   void run() {
     while (!is_over_) {
@@ -95,69 +130,109 @@ class Server {
     }
   }
 
-  /// Storage and recording are complete. A name lookup may run in a thread that a destructor would
+  /// Completes storage and recording. A name lookup may run in a thread that a destructor would
   /// wait for, possibly for minutes: the process exits without waiting.
   void end() {
+    // The rest of the recording may be on its way to a disk that hangs: a third signal ends that.
+    stops_left = is_hurried_ ? 1 : 2;
+    for (const auto& rule : signal_rules) {
+      if (!rule.stops) continue;
+      std::signal(rule.number, [](int signal) {
+        if (stops_left <= 1) _exit(128 + signal);
+        stops_left = stops_left - 1;
+      });
+    }
     const bool is_resolving = forwarder_ && forwarder_->is_resolving();
     tokens_.reset();
     recorder_.reset();
-    if (is_resolving) _exit(0);
+    if (!is_resolving) return;
+    log_.flush();
+    _exit(0);
   }
 
  private:
   void listen(const ServerOptions& options) {
+    ErrorCode error;
+    if (!options.host) {
+      if (bind(tcp::endpoint(tcp::v6(), options.port), error)) return;
+      // a machine without IPv6
+      if (is_missing(error) && bind(tcp::endpoint(tcp::v4(), options.port), error)) return;
+      refuse(options, error);
+    }
+    // A name may have several addresses, such as those of IPv4 and IPv6. Without a port, all get
+    // the one that the system has chosen for the first.
+    for (const tcp::endpoint& endpoint : resolve(options)) {
+      const unsigned short port = listeners_.empty() ? endpoint.port() : this->port();
+      if (!bind(tcp::endpoint(endpoint.address(), port), error) && !is_missing(error))
+        refuse(options, error);
+    }
+    if (listeners_.empty()) refuse(options, error);
+  }
+
+  std::set<tcp::endpoint> resolve(const ServerOptions& options) {
+    ErrorCode error;
+    const auto found =
+        tcp::resolver(loop_.context())
+            .resolve(*options.host, std::to_string(options.port), tcp::resolver::passive, error);
+    if (error || found.empty())
+      throw UsageError("--host: this machine has no address " + quote_text(*options.host));
+    std::set<tcp::endpoint> endpoints;  // some resolvers repeat an address
+    for (const auto& entry : found) endpoints.insert(entry.endpoint());
+    return endpoints;
+  }
+
+  bool bind(const tcp::endpoint& endpoint, ErrorCode& error) {
+    Listener& listener = listeners_.emplace_back(loop_.context());
+    Acceptor& acceptor = listener.acceptor;
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(Acceptor::reuse_address(true), error);
+    // One socket for all addresses, or, if a name has several, one for each.
+    if (!error && endpoint.protocol() == tcp::v6())
+      acceptor.set_option(asio::ip::v6_only(!endpoint.address().is_unspecified()), error);
+    if (!error) acceptor.bind(endpoint, error);
+    // Checked here: two processes that bound with reuse_address notice only now.
+    if (!error) acceptor.listen(connections_waiting_max, error);
+    if (!error) acceptor.non_blocking(true, error);
+    if (error) listeners_.pop_back();
+    return !error;
+  }
+
+  /// This machine does not have the address, or not its kind.
+  static bool is_missing(const ErrorCode& error) {
+    return error.value() == EADDRNOTAVAIL || error.value() == EAFNOSUPPORT;
+  }
+
+  [[noreturn]] static void refuse(const ServerOptions& options, const ErrorCode& error) {
     const std::string where = options.host ? *options.host + " port " + std::to_string(options.port)
                                            : "port " + std::to_string(options.port);
-    ErrorCode error;
-    tcp::endpoint endpoint(tcp::v6(), options.port);
-    if (options.host) {
-      const auto found =
-          tcp::resolver(loop_.context())
-              .resolve(*options.host, std::to_string(options.port), tcp::resolver::passive, error);
-      if (error || found.empty())
-        throw UsageError("--host: this machine has no address " + quote_text(*options.host));
-      endpoint = found.begin()->endpoint();
-    }
-    acceptor_.open(endpoint.protocol(), error);
-    if (error && !options.host) {  // a machine without IPv6
-      endpoint = tcp::endpoint(tcp::v4(), options.port);
-      acceptor_.open(endpoint.protocol(), error);
-    }
-    if (!error) acceptor_.set_option(Acceptor::reuse_address(true), error);
-    if (!error && !options.host && endpoint.protocol() == tcp::v6())
-      acceptor_.set_option(asio::ip::v6_only(false), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    // Checked here: two processes that bound with reuse_address notice only now.
-    if (!error) acceptor_.listen(connections_waiting_max, error);
     if (error == asio::error::address_in_use)
       throw StartError(
           where +
           " is in use: stop the process that listens there, or choose another port with --port");
-    if (error == asio::error::access_denied)
+    if (error == asio::error::access_denied && options.port < unprivileged_port)
       throw StartError("permission denied for " + where + ": choose a port above 1023 with --port");
-    if (error.value() == EADDRNOTAVAIL)
+    if (is_missing(error) && options.host)
       throw UsageError("--host: this machine has no address " + quote_text(*options.host));
-    if (error) throw StartError(where + ": " + errno_text(error.value()));
-    acceptor_.non_blocking(true);
+    throw StartError(where + ": " + errno_text(error.value()));
   }
 
-  void accept() {
-    acceptor_.async_wait(Acceptor::wait_read, [this](const ErrorCode& stopped) {
+  void accept(Listener& listener) {
+    listener.acceptor.async_wait(Acceptor::wait_read, [this, &listener](const ErrorCode& stopped) {
       if (stopped || is_stopping_) return;
       try {
-        const std::string wrong = accept_waiting();
-        if (wrong.empty()) return accept();
+        const std::string wrong = accept_waiting(listener.acceptor);
+        if (wrong.empty()) return accept(listener);
         log_.warn("accepting a connection failed", {{"error", wrong}});
       } catch (const std::exception& mistake) {
         tell("setting up a connection failed",
              mistake);  // this one is lost; the next ones are not
       }
-      accept_later();
+      accept_later(listener);
     });
   }
 
   /// Returns why no connection can be accepted for now, if that is so.
-  std::string accept_waiting() {
+  std::string accept_waiting(Acceptor& acceptor) {
     for (unsigned i = 0; i < accepted_per_turn_max; ++i) {
       const bool is_awaited =
           i == 0;  // a connection is waiting to be accepted; whether more follow is unknown
@@ -167,7 +242,7 @@ class Server {
       }
       ErrorCode error;
       Socket socket(loop_.context().get_executor());
-      acceptor_.accept(socket, error);
+      acceptor.accept(socket, error);
       if (error == asio::error::would_block) break;
       if (error == asio::error::connection_aborted) continue;
       if (error == asio::error::no_descriptors && (!is_awaited || make_room())) break;
@@ -188,10 +263,10 @@ class Server {
     return !wires.empty();
   }
 
-  void accept_later() {
-    retry_.expires_after(accept_retry);
-    retry_.async_wait([this](const ErrorCode& over) {
-      if (!over && !is_stopping_) accept();
+  void accept_later(Listener& listener) {
+    listener.retry.expires_after(accept_retry);
+    listener.retry.async_wait([this, &listener](const ErrorCode& over) {
+      if (!over && !is_stopping_) accept(listener);
     });
   }
 
@@ -205,7 +280,7 @@ class Server {
     socket.non_blocking(true, ignored);
     Stream stream(std::move(socket));
     if (tls_ != nullptr) stream.accept_tls(*tls_);
-    std::make_shared<HttpSession>(loop_, std::move(stream), *host_)->start();
+    std::make_shared<HttpSession>(loop_, std::move(stream), *host_, http_rules_)->start();
   }
 
   /// The cause may be a lack of memory: then even logging fails.
@@ -219,14 +294,22 @@ class Server {
   void wait_for_signal() {
     signals_.async_wait([this](const ErrorCode& over, int signal) {
       if (over) return;
-      if (is_stopping_) {
-        is_hurried_ = true;
-      } else {
-        log_.info("shutting down", {{"signal", signal == SIGINT ? "SIGINT" : "SIGTERM"}});
-        stop();
-      }
+      on_signal(signal);
       wait_for_signal();
     });
+  }
+
+  void on_signal(int signal) {
+    const auto* rule = std::find_if(std::begin(signal_rules), std::end(signal_rules),
+                                    [=](const auto& it) { return it.number == signal; });
+    const Log::Field name("signal", rule->name);
+    if (!rule->stops) return log_.info("ignored a signal", {name});
+    if (is_stopping_) {
+      is_hurried_ = true;
+      return;
+    }
+    log_.info("shutting down", {name});
+    stop();
   }
 
   // --- shutdown: stop accepting, let forwards in flight finish, close sockets with 1001 ---
@@ -234,7 +317,7 @@ class Server {
   void stop() {
     is_stopping_ = true;
     ErrorCode ignored;
-    acceptor_.close(ignored);
+    for (Listener& listener : listeners_) listener.acceptor.close(ignored);
     host_->shut_down();
     for (const auto& wire : loop_.with_deadline()) {
       if (const auto session = std::dynamic_pointer_cast<HttpSession>(wire)) session->stop();
@@ -285,9 +368,9 @@ class Server {
   std::optional<Recorder> recorder_;
   std::unique_ptr<TokenStore> tokens_;
   std::optional<Host> host_;  // does not use tokens and recorder after run() returns
-  Acceptor acceptor_;
+  HttpRules http_rules_;
+  std::list<Listener> listeners_;
   asio::signal_set signals_;
-  Loop::Timer retry_;
   Loop::Timer wait_;
   bool is_stopping_ = false;
   bool is_hurried_ = false;
@@ -298,10 +381,7 @@ class Server {
 
 void serve(const ServerOptions& options, Log& log,
            const std::function<void(unsigned short)>& started) {
-  std::signal(SIGPIPE, SIG_IGN);
-  std::signal(SIGXFSZ,
-              // a file at its size limit (ulimit -f) is like a full disk: no reason to exit
-              SIG_IGN);
+  for (const int signal : ignored_signals) std::signal(signal, SIG_IGN);
   Server server(options, log);
   started(server.port());
   server.run();

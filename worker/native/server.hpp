@@ -26,13 +26,14 @@ struct ServerOptions {
   std::optional<std::string> tls_cert_file;
   std::optional<std::string> tls_key_file;
   unsigned ping_seconds = 30;
+  std::chrono::seconds idle_time{65};  ///< of an HTTP connection between two requests
   /// Called with each connection before it is set up: a test may make it throw.
   std::function<void()> accepted = [] {};
 };
 
-/// Serves until a signal (SIGTERM, SIGINT) stops it. It may then exit the process itself rather
-/// than wait for a name lookup. `started` gets the port as soon as connections are accepted. Throws
-/// UsageError or StartError if it cannot start.
+/// Serves until a signal (SIGTERM, SIGINT, SIGQUIT) stops it. It may then exit the process itself
+/// rather than wait for a name lookup. `started` gets the port as soon as connections are accepted.
+/// Throws UsageError or StartError if it cannot start.
 void serve(const ServerOptions& options, Log& log,
            const std::function<void(unsigned short port)>& started);
 

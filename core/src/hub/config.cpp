@@ -128,15 +128,12 @@ class ConfigDecoder {
       if (!is_right) break;
       std::string& secret = config.secrets.emplace_back();
       ion::append_decoded(secret, value.raw);
-      // Such a secret could never match: HTTP trims header values and rejects control characters in
-      // them.
-      const bool has_control = std::any_of(secret.begin(), secret.end(), [](char c) {
-        return static_cast<u8>(c) < 0x20 || c == 0x7F;
-      });
-      if (has_control || secret.front() == ' ' || secret.back() == ' ') {
+      // HTTP trims header values and rejects control characters in them, and libraries differ in
+      // how they send other characters: curl as UTF-8, fetch as Latin-1 or not at all.
+      if (!std::all_of(secret.begin(), secret.end(), [](char c) { return c > ' ' && c <= '~'; })) {
         return refuse(
-            "a secret must not begin or end with a space or contain a control character (such as a "
-            "trailing newline)");
+            "a secret must be printable ASCII without spaces, which every HTTP library sends alike "
+            "(is there a trailing newline?)");
       }
     }
     if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;

@@ -4,9 +4,18 @@ import { cpus, loadavg, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
 import { compile } from "../compile.js";
-import { built, endAll } from "../targets.js";
+import { misuse, progress, runBench } from "../processes.js";
+import { built } from "../targets.js";
 import { missingCallgrind } from "./callgrind.js";
-import { commitSide, headOf, isDirty, type Product, type Side, thisTree } from "./commit.js";
+import {
+  commitOf,
+  commitSide,
+  headOf,
+  isDirty,
+  type Product,
+  type Side,
+  thisTree,
+} from "./commit.js";
 import { countCore, timeCore } from "./core.js";
 import { countHost, hostProblem, hostProducts, measureHost } from "./hosts.js";
 import {
@@ -32,29 +41,9 @@ import {
 } from "./rows.js";
 import { confidence } from "./statistics.js";
 
-const usage = `Usage: scripts/bench --against COMMIT [options]
-
-Compares this tree with a commit, which is built in build/against/COMMIT (once).
-
-  --rows PATTERN   only rows that match this regular expression; can be repeated.
-                   Examples: --rows instructions, --rows "module.*send", --rows "node:|workerd:"
-  --pairs N        pairs of each measured row (default 15)
-  --gate RATIO     largest acceptable ratio "now / before" (default 1.05)
-  --list           print the names of the rows
-  --help           this text
-
-Exit status: 0 no row worse than the gate, 1 a worse row or an error, 2 usage error.
-Time on two cores, without builds: 15 minutes; 3 for --rows instructions.
-docs/performance.md explains the report.`;
-
-const began = Date.now();
 const options = readOptions();
 
 function readOptions() {
-  if (process.argv.includes("--help") || process.argv.includes("-h")) {
-    console.log(usage);
-    process.exit(0);
-  }
   try {
     const { values } = parseArgs({
       options: {
@@ -73,13 +62,13 @@ function readOptions() {
     const patterns = (values.rows ?? [""]).map((pattern) => new RegExp(pattern, "i"));
     return {
       ...values,
+      against: commitOf(values.against ?? ""),
       gate,
       pairs: Number(values.pairs),
       wanted: (row: RowId) => patterns.some((pattern) => pattern.test(textOf(row))),
     };
   } catch (error) {
-    console.error(`bench: ${(error as Error).message}\n${usage}`);
-    process.exit(2);
+    misuse(error as Error);
   }
 }
 
@@ -197,18 +186,17 @@ async function main(): Promise<void> {
   const chosen = groups
     .map((group) => ({ group, rows: group.rows.filter(options.wanted) }))
     .filter(({ rows }) => rows.length > 0);
-  if (options.list) return console.log(chosen.flatMap(({ rows }) => rows.map(textOf)).join("\n"));
   if (chosen.length === 0)
     throw new Error(`--rows: no row matches ${options.rows!.join(" or ")}; --list prints them all`);
-  if (options.against === undefined) throw new Error(`--against: expected a commit\n${usage}`);
+  if (options.list) return console.log(chosen.flatMap(({ rows }) => rows.map(textOf)).join("\n"));
 
   const products = new Set(chosen.flatMap(({ group }) => group.products));
-  const now = thisTree(progress);
+  const now = thisTree();
   await now.build(products);
   if (now.missing.size > 0) throw new Error(`this tree: ${[...now.missing.values()].join("; ")}`);
-  const before = commitSide(options.against, progress);
+  const before = commitSide(options.against);
   await before.build(products);
-  compile("tests/bench/load.cpp", `${built}/load`);
+  await compile("tests/bench/load.cpp", `${built}/load`);
   buildSync({
     entryPoints: ["tests/bench/against/module-driver.ts"],
     outfile: `${built}/module-driver.mjs`,
@@ -297,16 +285,4 @@ function conclusion(results: readonly Result[], notes: readonly string[]): strin
   return lines.join("\n\n");
 }
 
-function progress(text: string): void {
-  process.stderr.write(
-    `bench: [${String(Math.round((Date.now() - began) / 1000)).padStart(3)} s] ${text}\n`,
-  );
-}
-
-process.on("exit", endAll);
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.on(signal, () => process.exit(1));
-main().catch((error: Error) => {
-  console.error(`bench: ${error.message}`);
-  process.exit(1);
-});
+runBench(main);

@@ -5,7 +5,7 @@
 // targets, the C ABI, the flags of the commands, the files of the npm package. The bench's own
 // programs are compiled from this tree's sources with the commit's core, so that both sides do the
 // same work.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   copyFileSync,
@@ -20,6 +20,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 
 import { bundle } from "../../../worker/workerd/workerd.js";
+import { progress, run } from "../processes.js";
 
 export type Product =
   | "module"
@@ -57,7 +58,6 @@ export class Side {
     readonly commit: string,
     readonly tree: string,
     private readonly log: string,
-    private readonly progress: (text: string) => void,
   ) {}
 
   file(product: Product): string {
@@ -77,7 +77,7 @@ export class Side {
       "worker",
     ] as const) {
       if (!products.has(product)) continue;
-      this.progress(`${this.label}: building ${product.replace("_", " ")}`);
+      progress(`${this.label}: building ${product.replace("_", " ")}`);
       const reason = await this.#build(product);
       if (reason !== undefined) this.missing.set(product, reason);
       else if (!existsSync(this.file(product)))
@@ -88,20 +88,23 @@ export class Side {
   async #build(product: Product): Promise<string | undefined> {
     switch (product) {
       case "module":
-        return this.#cmake("emscripten", "sidekick") ?? this.#ship();
+        return (await this.#cmake("emscripten", "sidekick")) ?? this.#ship();
       case "wasm_bench":
         return this.#withBenchSources(() => this.#cmake("emscripten", "sidekick_bench"));
       case "core_bench":
         return this.#withBenchSources(() => this.#cmake("native", "core_bench"));
       case "wasi_module":
         return (
-          this.#cmake("wasi", "sidekick") ??
+          (await this.#cmake("wasi", "sidekick")) ??
           this.#copy(files.wasi_module, "build/sidekick.wasi.wasm")
         );
       case "server":
         return this.#cmake("native", "sidekick-server");
       case "package":
-        return this.#installPackages() ?? this.#run("node_modules/.bin/tsc", "-p", "worker");
+        return (
+          (await this.#installPackages()) ??
+          (await this.#run("node_modules/.bin/tsc", "-p", "worker"))
+        );
       case "worker":
         return bundle(join(this.tree, "worker/src/cloudflare/index.ts"), this.file(product)).then(
           () => undefined,
@@ -110,20 +113,20 @@ export class Side {
     }
   }
 
-  #installPackages(): string | undefined {
+  async #installPackages(): Promise<string | undefined> {
     if (this.tree === root) return undefined; // scripts/setup has done it
     const mark = join(dirname(this.tree), "packages-installed");
     if (existsSync(mark)) return undefined;
     rmSync(join(this.tree, "node_modules"), { recursive: true, force: true });
     const lock = (folder: string) => readFileSync(join(folder, "package-lock.json"));
     if (lock(this.tree).equals(lock(root))) {
-      this.progress("before: linking node_modules (the same package-lock.json)");
+      progress("before: linking node_modules (the same package-lock.json)");
       execFileSync("cp", ["-al", "node_modules", this.tree]);
     } else {
-      this.progress("before: npm ci (package-lock.json differs)");
+      progress("before: npm ci (package-lock.json differs)");
       this.#makeCommands();
       const flags = ["--include=dev", "--ignore-scripts", "--no-fund", "--no-audit"];
-      const failed = this.#run("npm", "ci", ...flags);
+      const failed = await this.#run("npm", "ci", ...flags);
       if (failed !== undefined) return failed;
     }
     writeFileSync(mark, "");
@@ -151,19 +154,21 @@ export class Side {
     copyFileSync(join(this.tree, from), join(this.tree, to));
   }
 
-  #cmake(preset: string, target: string): string | undefined {
+  async #cmake(preset: string, target: string): Promise<string | undefined> {
     const wrapper = preset === "emscripten" ? ["emcmake"] : [];
     const isNew = !existsSync(join(this.tree, "build", preset, "build.ninja"));
     // Natively each time: libraries may have been installed since.
     const failed =
-      isNew || preset === "native" ? this.#run(...wrapper, "cmake", "--preset", preset) : undefined;
-    return failed ?? this.#run("cmake", "--build", "--preset", preset, "--target", target);
+      isNew || preset === "native"
+        ? await this.#run(...wrapper, "cmake", "--preset", preset)
+        : undefined;
+    return failed ?? (await this.#run("cmake", "--build", "--preset", preset, "--target", target));
   }
 
   /**
    * Copies this tree's bench programs over the commit's; uses the commit's if they do not compile.
    */
-  #withBenchSources(build: () => string | undefined): string | undefined {
+  async #withBenchSources(build: () => Promise<string | undefined>): Promise<string | undefined> {
     if (this.tree === root) return build();
     const folder = join(this.tree, benchSources);
     mkdirSync(folder, { recursive: true });
@@ -171,10 +176,10 @@ export class Side {
       const [from, to] = [join(benchSources, name), join(folder, name)];
       if (!existsSync(to) || !readFileSync(from).equals(readFileSync(to))) copyFileSync(from, to);
     }
-    const failed = build();
+    const failed = await build();
     if (failed === undefined) return undefined;
     execFileSync("git", ["-C", this.tree, "checkout", "--", benchSources]);
-    const own = build();
+    const own = await build();
     if (own !== undefined) return failed;
     const note =
       `The commit's core does not compile with ${benchSources}/core_* of this tree. ` +
@@ -187,36 +192,34 @@ export class Side {
    * Runs a command in the tree with the environment of its own scripts. Returns the reason if it
    * fails.
    */
-  #run(...command: string[]): string | undefined {
+  async #run(...command: string[]): Promise<string | undefined> {
     const log = openSync(this.log, "a");
     // Each tree has its own wasmtime, unless the caller chose one.
     const { WASMTIME_PREFIX: _, BENCH_WASMTIME_PREFIX: given, ...rest } = process.env;
     const env = { ...rest, ...(given ? { WASMTIME_PREFIX: given } : {}) };
-    const { status, error } = spawnSync(
-      "bash",
-      ["-c", 'source scripts/env.sh && exec "$@"', "bash", ...command],
-      {
-        cwd: this.tree,
-        env,
-        stdio: ["ignore", log, log],
-      },
-    );
+    const inTree = ["bash", "-c", 'source scripts/env.sh && exec "$@"', "bash", ...command];
+    const failed = await run(inTree, { cwd: this.tree, env, stdio: ["ignore", log, log] });
     closeSync(log);
-    if (status === 0) return undefined;
-    const why = error ? ` (${error.message})` : "";
-    return `\`${command.join(" ")}\` failed${why}: see ${this.log}`;
+    return failed && `\`${command.join(" ")}\` failed (${failed}): see ${this.log}`;
   }
 }
 
-export function thisTree(progress: (text: string) => void): Side {
+export function thisTree(): Side {
   const folder = "build/against";
   mkdirSync(folder, { recursive: true });
-  return new Side("now", headOf(), root, resolve(folder, "now.log"), progress);
+  return new Side("now", headOf(), root, resolve(folder, "now.log"));
+}
+
+export function commitOf(name: string): string {
+  try {
+    return git("rev-parse", "--verify", "--quiet", `${name}^{commit}`);
+  } catch {
+    throw new Error(`--against: expected a commit of this repository, got '${name}'`);
+  }
 }
 
 /** Checks the commit out. */
-export function commitSide(commit: string, progress: (text: string) => void): Side {
-  const full = git("rev-parse", "--verify", "--quiet", `${commit}^{commit}`);
+export function commitSide(full: string): Side {
   const short = git("rev-parse", "--short=12", full);
   const folder = resolve("build/against", short);
   const tree = join(folder, "tree");
@@ -229,7 +232,7 @@ export function commitSide(commit: string, progress: (text: string) => void): Si
     git("worktree", "add", "--quiet", "--force", "--detach", tree, full);
     writeFileSync(complete, `${full}\n`);
   }
-  return new Side("before", short, tree, join(folder, "build.log"), progress);
+  return new Side("before", short, tree, join(folder, "build.log"));
 }
 
 function git(...args: string[]): string {
@@ -239,7 +242,7 @@ function git(...args: string[]): string {
       stdio: ["ignore", "pipe", "inherit"],
     }).trim();
   } catch {
-    throw new Error(`git ${args.join(" ")} failed: expected a commit of this repository`);
+    throw new Error(`git ${args.join(" ")} failed, see above`);
   }
 }
 

@@ -1,7 +1,8 @@
 // The core of two commits: natively, in WASM, and as the module that ships. Each runs in a process
 // of its own that takes commands (core_driven.hpp, module-driver.ts).
 import { existsSync } from "node:fs";
-import { built, Child } from "../targets.js";
+import { Child } from "../processes.js";
+import { built } from "../targets.js";
 import { countInstructions, forgetCallgrind, underCallgrind } from "./callgrind.js";
 import type { Side } from "./commit.js";
 import { type CoreArea, coreRounds } from "./rows.js";

@@ -18,8 +18,8 @@
 namespace sidekick::test {
 
 inline constexpr Millis start_ms = 1'700'000'000'000;
-inline constexpr Bytes secret = "the secret";
-inline constexpr Bytes bearer = "Bearer the secret";
+inline constexpr Bytes secret = "the-secret";
+inline constexpr Bytes bearer = "Bearer the-secret";
 
 /// A token's row, as a host stores it.
 struct TokenRow {

@@ -261,7 +261,7 @@ TEST_CASE("a trace never contains a secret, right or wrong: only whether it was 
   s.post("/resources", R"({"resources":[]})", bearer);
   s.post("/resources", R"({"resources":[]})", "Bearer a wrong guess");
   s.request("GET", "/health", "Basic dXNlcjpwYXNz");
-  CHECK(s.trace().find("the secret") == std::string::npos);
+  CHECK(s.trace().find("the-secret") == std::string::npos);
   CHECK(s.trace().find("a wrong guess") == std::string::npos);
   CHECK(s.trace().find("dXNlcjpwYXNz") == std::string::npos);
   CHECK(s.trace().find(R"("authorized":true)") != std::string::npos);

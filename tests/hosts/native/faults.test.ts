@@ -2,7 +2,17 @@
 // crash.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFile, copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  chmod,
+  chown,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { registerToken, request, TestClient } from "../shared/support/sidekick.ts";
@@ -28,8 +38,10 @@ async function refuses(flags: string[], status: number, expected: RegExp): Promi
   const lines = server
     .output()
     .split("\n")
-    .filter((line) => line.startsWith("sidekick-server: "));
+    .filter((line) => line !== "" && !/^\d{4}-\d\d-\d\dT/.test(line)); // not of the log
+  if (status === 2) assert.equal(lines.pop(), "Try sidekick-server --help");
   assert.equal(lines.length, 1, server.output());
+  assert.match(lines[0]!, /^sidekick-server: /);
   assert.match(lines[0]!, expected);
 }
 
@@ -170,6 +182,24 @@ describe("the data folder", () => {
   });
 });
 
+test("takes other users' access to an existing database and its log", async () => {
+  const folder = await newFolder();
+  const first = run(["--data", folder]);
+  await registerToken(await first.port(), "kept");
+  await first.kill("SIGKILL"); // the log remains
+  const files = ["tokens.sqlite", "tokens.sqlite-wal"].map((name) => join(folder, name));
+  for (const file of files) await chmod(file, 0o644);
+  const second = run(["--data", folder]);
+  const client = await TestClient.connect(await second.port());
+  await client.subscribe("kept");
+  for (const file of files) assert.equal((await stat(file)).mode & 0o777, 0o600, file);
+  await second.kill("SIGTERM");
+  assert.match(
+    second.output(),
+    /info {2}other users had access to the stored tokens; its mode is now 0600 file=".+-wal"\n/,
+  );
+});
+
 describe("the certificate", () => {
   test("rejects an invalid certificate, an invalid key and a key of another certificate; an encrypted key does not prompt", async () => {
     const folder = await newFolder();
@@ -219,6 +249,11 @@ describe("the certificate", () => {
       ["--tls-cert", at("a.pem"), "--tls-key", at("locked.key")],
       2,
       /--tls-key .+: .*without a passphrase/,
+    );
+    await refuses(
+      ["--tls-cert", at("a.pem"), "--tls-key", at("none")],
+      2,
+      /--tls-key .+: .*ENOENT/,
     );
   });
 });
@@ -275,11 +310,13 @@ describe("the module", { skip: !isWasmtime }, () => {
       1,
       /--module .+: expected a WebAssembly module/,
     );
-    await refuses(
-      ["--module", await file("garbage.wasm", "nonsense")],
-      1,
-      /--module .+: expected a WebAssembly module/,
-    );
+    const whole = await readFile(moduleFile);
+    for (const bytes of [Buffer.from("nonsense"), whole.subarray(0, 5000), whole.subarray(0, -1)])
+      await refuses(
+        ["--module", await file("garbage.wasm", bytes)],
+        1,
+        /--module .+garbage\.wasm: expected a WebAssembly module; build it .+, or copy it again \(.+\)$/,
+      );
     await refuses(
       ["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))],
       1,
@@ -346,13 +383,57 @@ describe("the module", { skip: !isWasmtime }, () => {
     );
   });
 
-  test("an unwritable cache, or one that is a pipe, does not matter", async () => {
+  const ignored = (reason: string) => (output: string) =>
+    assert.match(
+      output,
+      new RegExp(
+        "warn  the compiled module in the cache is ignored: let only root and the user of this " +
+          `server write to it and to its folder file=".+\\.cwasm" reason="${reason}"\n`,
+      ),
+    );
+
+  test("a compiled module that others can write to is not loaded, but replaced", async () => {
+    const folder = await newFolder();
+    const [wasm, cache] = [join(folder, "m.wasm"), join(folder, "m.cwasm")];
+    await copyFile(moduleFile, wasm);
+    await serves(["--module", wasm]);
+    for (const mode of [0o664, 0o646]) {
+      await chmod(cache, mode);
+      await serves(["--module", wasm], ignored("other users can write to it"));
+      assert.equal((await stat(cache)).mode & 0o777, 0o644);
+    }
+    await serves(["--module", wasm], (output) => assert.doesNotMatch(output, /in the cache/));
+  });
+
+  test("a compiled module of another user is not loaded, but replaced", {
+    skip: process.geteuid!() === 0 ? false : "only root can give a file away",
+  }, async () => {
+    const folder = await newFolder();
+    const [wasm, cache] = [join(folder, "m.wasm"), join(folder, "m.cwasm")];
+    await copyFile(moduleFile, wasm);
+    await serves(["--module", wasm]);
+    await chown(cache, 12345, 0);
+    await serves(["--module", wasm], ignored("it belongs to user 12345"));
+    assert.equal((await stat(cache)).uid, 0);
+    await serves(["--module", wasm], (output) => assert.doesNotMatch(output, /in the cache/));
+  });
+
+  test("a folder or a pipe in the cache's place does not matter", async () => {
     const folder = await newFolder();
     for (const name of ["a", "b"]) await copyFile(moduleFile, join(folder, `${name}.wasm`));
     await mkdir(join(folder, "a.cwasm"));
-    await serves(["--module", join(folder, "a.wasm")]);
+    await serves(["--module", join(folder, "a.wasm")], ignored("it is not a regular file"));
     execFileSync("mkfifo", [join(folder, "b.cwasm")]);
-    await serves(["--module", join(folder, "b.wasm")]);
+    await serves(["--module", join(folder, "b.wasm")], ignored("it is not a regular file"));
+  });
+
+  test("a module that is not Sidekick's replaces no file", async () => {
+    const folder = await newFolder();
+    const [wasm, other] = [join(folder, "m.wasm"), join(folder, "m.cwasm")];
+    await writeFile(wasm, moduleOfVersion(63));
+    await writeFile(other, "of another program");
+    await refuses(["--module", wasm], 1, /ABI version: expected 1, found 63/);
+    assert.equal(await readFile(other, "utf8"), "of another program");
   });
 
   test("a real trap in the sandbox closes its sender only", async () => {

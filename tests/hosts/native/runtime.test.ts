@@ -1,5 +1,6 @@
 // Which runtime the server chooses, and what it says about the wasmtime library.
 import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { cleanUp, newFolder, type RunOptions, run } from "./support/server.ts";
@@ -102,6 +103,20 @@ test("rejects a wasmtime library that cannot be loaded or is something else", as
     1,
     /libm\.so.*: expected the C API of wasmtime \d+, found no wasm_\w+; run/,
   );
+});
+
+test("rejects a truncated wasmtime library", async () => {
+  const [, whole = ""] = /library="([^"]+)"/.exec(await output([])) ?? [];
+  const bytes = await readFile(whole);
+  const file = join(await newFolder(), "libwasmtime.so");
+  for (const size of [bytes.length >> 1, bytes.length - 1]) {
+    await writeFile(file, bytes.subarray(0, size));
+    await refuses(
+      ["--wasmtime-library", file],
+      1,
+      new RegExp(`libwasmtime\\.so: expected ${bytes.length} bytes, found ${size}; run scripts/`),
+    );
+  }
 });
 
 test("loads the library that --wasmtime-library or SIDEKICK_WASMTIME_LIBRARY names", async () => {

@@ -1,7 +1,7 @@
 // TLS on both sides: https and wss for clients, and an app server with a certificate.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFile } from "node:fs/promises";
+import { chmod, readFile } from "node:fs/promises";
 import * as https from "node:https";
 import type { Socket } from "node:net";
 import { join } from "node:path";
@@ -40,6 +40,17 @@ before(async () => {
     { stdio: "ignore" },
   );
   cert = await readFile(certFile);
+});
+
+test("warns if every user can read the private key", async () => {
+  for (const mode of [0o644, 0o640]) {
+    await chmod(keyFile, mode);
+    const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
+    await server.port();
+    assert.equal(await server.kill("SIGTERM"), 0);
+    const warning = /warn {2}every user of this machine can read the private key: run chmod o= /;
+    assert.equal(warning.test(server.output()), mode === 0o644, server.output());
+  }
 });
 
 function post(port: number, path: string, body: string): Promise<{ status: number; body: string }> {

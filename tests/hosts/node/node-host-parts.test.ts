@@ -1,13 +1,16 @@
-// Parts of the Node host that need no module: frames, forwards, log, recording, and the guard for
-// app servers.
+// Parts of the Node host that need no module: frames, forwards, log, recording, the error for a
+// damaged module, and the guard for app servers.
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
 import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { requireSidekickSecret } from "../../../worker/src/guard/index.ts";
 import { ClientSocket } from "../../../worker/src/node/client-socket.ts";
 import { now } from "../../../worker/src/node/clock.ts";
@@ -490,6 +493,29 @@ test("a recording that continues after half a line does not join it", async () =
 test("rejects a recording file that cannot be opened at once", () => {
   assert.throws(() => new Recorder(join(tmpdir(), "no-such-folder", "trace"), silent), /ENOENT/);
   assert.throws(() => new Recorder(tmpdir(), silent), /EISDIR/);
+});
+
+test("a damaged module gives one line with the file and what to do", async () => {
+  const root = fileURLToPath(new URL("../../../", import.meta.url));
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  await cp(join(root, "worker/dist"), join(folder, "dist"), { recursive: true });
+  await cp(join(root, "worker/package.json"), join(folder, "package.json"));
+  await symlink(join(root, "node_modules"), join(folder, "node_modules"));
+  await mkdir(join(folder, "module"));
+  const whole = await readFile(join(root, "worker/module/sidekick.wasm"));
+  const file = join(folder, "module/sidekick.wasm");
+  const cli = [join(folder, "dist/node/cli.js"), "--secret", "s", "--port", "0"];
+  for (const bytes of [Buffer.from("nonsense"), whole.subarray(0, -1)]) {
+    await writeFile(file, bytes);
+    await assert.rejects(promisify(execFile)(process.execPath, cli), {
+      code: 1,
+      stderr: new RegExp(
+        `^sidekick-serve: ${file}: expected the Sidekick module; run scripts/build in a checkout, ` +
+          "or reinstall the package \\(.+\\)\n$",
+      ),
+    });
+  }
+  await rm(folder, { recursive: true });
 });
 
 test("a failing recording is logged and ends alone", {

@@ -1,6 +1,6 @@
 // The npm package: its files, its commands beside @covenant-rpc/server, its types.
 import assert from "node:assert/strict";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
@@ -78,6 +78,17 @@ test("the tarball holds the package's own files, without tests or paths of this 
   const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "\\$&")}`;
   const { stdout } = await run("grep", ["-rlE", path, installed]).catch((error) => error);
   assert.equal(stdout, "");
+});
+
+test("npm pack refuses a package without its module, and names the command that builds it", async () => {
+  const unbuilt = await appFolder();
+  for (const name of ["package.json", "prepack.sh"])
+    await cp(join(root, "worker", name), join(unbuilt, name));
+  for (const name of ["node/cli.js", "cloudflare/index.js"])
+    await cp(join(root, "worker/dist", name), join(unbuilt, "dist", name));
+  await assert.rejects(run("npm", ["pack"], { cwd: unbuilt }), {
+    stderr: /^npm pack: module\/sidekick\.wasm is missing: run scripts\/build module$/m,
+  });
 });
 
 test("publint and attw find nothing wrong with the tarball", async () => {

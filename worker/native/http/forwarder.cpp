@@ -57,13 +57,17 @@ std::string header_value(const std::string& text) {
 }  // namespace
 
 struct Forwarder::Forward {
-  Forward(Loop& loop, std::string it, Answered then)
-      : body(std::move(it)), answered(std::move(then)), timer(loop.context().get_executor()) {}
+  Forward(Loop& loop, std::string it, Done then)
+      : body(std::move(it)), done(std::move(then)), timer(loop.context().get_executor()) {}
+
+  /// What its end without a status line means.
+  Outcome outcome() const { return is_sent ? Outcome::broken_off : Outcome::unreachable; }
 
   std::string body;
-  Answered answered;
+  Done done;
   Loop::Timer timer;
   std::weak_ptr<Link> link;
+  bool is_sent = false;  ///< a part of the request was sent
 };
 
 /// One connection to the app server.
@@ -187,6 +191,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
         return;
       }
       written_ += result.bytes;
+      forward_->is_sent = true;
     }
   }
 
@@ -295,9 +300,9 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
       owner_.on_idle(self);
     else
       close();
-    owner_.done(
-        forward, status,
-        Bytes(body).substr(0, status == 101 || is_taken(status) ? 0 : owner_.answer_bytes_max_));
+    const bool has_body = status != 101 && !is_taken(status);
+    owner_.end_one(forward, {Outcome::answered, status,
+                             Bytes(body).substr(0, has_body ? owner_.answer_bytes_max_ : 0)});
   }
 
   void gone(const std::string& why) {
@@ -306,7 +311,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     const auto self = shared_from_this();
     const ForwardPtr forward = std::exchange(forward_, nullptr);
     close();
-    if (forward != nullptr) owner_.fail(forward, why);
+    if (forward != nullptr) owner_.fail(forward, forward->outcome(), why);
   }
 
   Forwarder& owner_;
@@ -342,15 +347,26 @@ Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secr
 
 Forwarder::~Forwarder() { destroy(); }
 
-void Forwarder::send(std::string body, u32 timeout_ms, Answered answered) {
-  const auto forward = std::make_shared<Forward>(loop_, std::move(body), std::move(answered));
+Forwarder::Handle Forwarder::send(std::string body, u32 timeout_ms, Done done) {
+  const auto forward = std::make_shared<Forward>(loop_, std::move(body), std::move(done));
   open_.insert(forward);
-  if (is_ended_)
-    return asio::post(loop_.context(), [this, forward] { fail(forward, shutting_down); });
+  if (is_ended_) {
+    asio::post(loop_.context(),
+               [this, forward] { fail(forward, Outcome::unreachable, shutting_down); });
+    return forward;
+  }
   end_in(forward, std::chrono::milliseconds(timeout_ms), [this, forward, timeout_ms] {
-    fail(forward, "no answer within " + std::to_string(timeout_ms) + " ms");
+    fail(forward, Outcome::timed_out, "no answer within " + std::to_string(timeout_ms) + " ms");
   });
   start(forward);
+  return forward;
+}
+
+void Forwarder::cancel(const Handle& handle) {
+  const ForwardPtr forward = handle.lock();
+  if (forward == nullptr) return;
+  forward->done = [](const ForwardResult&) {};
+  end_one(forward, {forward->outcome()});
 }
 
 template <class End>
@@ -409,10 +425,10 @@ void Forwarder::drop_idle_later() {
   });
 }
 
-void Forwarder::fail(const ForwardPtr& forward, const std::string& why) {
+void Forwarder::fail(const ForwardPtr& forward, Outcome outcome, const std::string& why) {
   if (!open_.contains(forward)) return;
   log_.warn("a forward failed", {{"url", url_.shown}, {"reason", why}});
-  done(forward, 0, {});
+  end_one(forward, {outcome});
 }
 
 void Forwarder::log_refusal(u32 status) {
@@ -433,18 +449,18 @@ void Forwarder::log_refusal(u32 status) {
   }
 }
 
-/// The first outcome counts; later events of the connection are ignored.
-void Forwarder::done(const ForwardPtr& forward, u32 status, Bytes body) {
+/// The first result counts; later events of the connection are ignored.
+void Forwarder::end_one(const ForwardPtr& forward, const ForwardResult& result) {
   if (open_.erase(forward) == 0) return;
   forward->timer.cancel();
   if (const LinkPtr link = forward->link.lock()) link->close();
-  forward->answered(status, body);
+  forward->done(result);
 }
 
 void Forwarder::end() {
   is_ended_ = true;
   const std::vector<ForwardPtr> open(open_.begin(), open_.end());
-  for (const ForwardPtr& forward : open) fail(forward, shutting_down);
+  for (const ForwardPtr& forward : open) fail(forward, forward->outcome(), shutting_down);
 }
 
 void Forwarder::destroy() {

@@ -1,6 +1,6 @@
 // Sends forwards to the app server, each at most once: a repeated forward might take effect twice.
-// Each forward ends in exactly one answer: the server's status and the start of its body, or status
-// 0. Owns the connections to the app server; does not know what it forwards.
+// Each forward ends in exactly one result, unless it is cancelled. Owns the connections to the app
+// server; does not know what it forwards.
 #pragma once
 
 #include <deque>
@@ -20,36 +20,56 @@
 
 namespace sidekick::host {
 
+/// What became of a forward. The names and numbers are those of the border's outcomes.
+enum class Outcome : u32 {
+  answered = 0,       ///< a final status line came
+  unreachable = 1,    ///< nothing was sent: the app server has certainly not processed the message
+  broken_off = 2,     ///< it was sent, or a part of it, and no final status line came
+  timed_out = 3,      ///< the host's own time limit has passed
+  no_app_server = 4,  ///< none is configured
+};
+
+struct ForwardResult {
+  Outcome outcome;
+  u32 status = 0;  ///< 0 unless answered
+  Bytes body{};    ///< the start of the answer's body; empty unless answered with another than 2xx
+};
+
 class Forwarder {
+  struct Forward;
+
  public:
   /// Maximum number of connections; further forwards wait.
   static constexpr std::size_t links_max = 4096;
 
-  using Answered = std::function<void(u32 status, Bytes body)>;
+  using Done = std::function<void(const ForwardResult& result)>;
+  using Handle = std::weak_ptr<Forward>;
 
   /// Throws ConfigError if the URL or the secret is invalid.
   Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max,
             Log& log);
   ~Forwarder();
 
-  /// timeout_ms covers the whole exchange, up to the end of the answer. `answered` may be called
-  /// before this returns, if a connection turns out to be closed.
-  void send(std::string body, u32 timeout_ms, Answered answered);
+  /// timeout_ms covers the whole exchange, up to the end of the answer. `done` may be called before
+  /// this returns, if a connection turns out to be closed.
+  Handle send(std::string body, u32 timeout_ms, Done done);
+
+  /// Nobody waits for this forward any more: closes its connection, without a result.
+  void cancel(const Handle& handle);
 
   /// Whether a name is being resolved. The system's resolver call cannot be cancelled.
   bool is_resolving() const { return lookups_ > 0; }
 
-  /// Number of forwards without an answer.
+  /// Number of forwards without a result.
   std::size_t open() const { return open_.size(); }
 
-  /// Ends all forwards in flight, and any sent later, with status 0.
+  /// Ends all forwards in flight, and any sent later.
   void end();
-  /// Drops all forwards in flight without an answer.
+  /// Cancels all forwards in flight.
   void destroy();
 
  private:
   class Link;
-  struct Forward;
   using ForwardPtr = std::shared_ptr<Forward>;
   using LinkPtr = std::shared_ptr<Link>;
 
@@ -57,8 +77,8 @@ class Forwarder {
   /// Replaces the previous deadline.
   template <class End>
   void end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end);
-  void fail(const ForwardPtr& forward, const std::string& why);
-  void done(const ForwardPtr& forward, u32 status, Bytes body);
+  void fail(const ForwardPtr& forward, Outcome outcome, const std::string& why);
+  void end_one(const ForwardPtr& forward, const ForwardResult& result);
   void log_refusal(u32 status);
   void on_idle(const LinkPtr& link);
   void on_gone(const LinkPtr& link);

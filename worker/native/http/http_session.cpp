@@ -5,6 +5,7 @@
 
 #include <boost/beast/http/rfc7230.hpp>
 
+#include "http/not_http.hpp"
 #include "net/websocket.hpp"
 
 namespace sidekick::host {
@@ -17,9 +18,6 @@ using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds head_time{10'000};
 constexpr Milliseconds request_time{60'000};
-/// Longer than the idle timeout of HTTP clients, so that they never send on a connection that is
-/// being closed.
-constexpr Milliseconds idle_time{65'000};
 /// After the last answer, further bytes are discarded for this long: closing at once would lose the
 /// answer.
 constexpr Milliseconds linger_time{2'000};
@@ -177,7 +175,10 @@ std::size_t HttpSession::parse(std::span<char> bytes) {
   if (error == http::error::need_more) error = {};
   if (error == http::error::header_limit)
     return refuse(431, "the request's head exceeds 16 KiB"), bytes.size();
-  if (error) return refuse(400, error.message()), bytes.size();
+  if (error) {
+    report_not_http(rules_.log, {bytes.data(), bytes.size()}, stream().remote_address());
+    return refuse(400, error.message()), bytes.size();
+  }
   if (state_ == State::head && parser_->is_header_done()) {
     if (!takes_one_more()) return bytes.size();
     const std::string_view head(bytes.data(), size);
@@ -311,7 +312,8 @@ void HttpSession::answer(unsigned status, std::string_view content_type, std::st
   if (!header.empty()) text.append("\r\n").append(header);
   text.append("\r\nDate: ").append(http_date());
   text.append(is_last ? "\r\nConnection: close\r\n\r\n"
-                      : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=65\r\n\r\n");
+                      : "\r\nConnection: keep-alive\r\nKeep-Alive: timeout=" +
+                            std::to_string(rules_.idle_time.count()) + "\r\n\r\n");
   if (!parser_ || parser_->get().method() != http::verb::head) text.append(body);
   send(Buffer::copy(text));
   if (is_last) {
@@ -319,7 +321,7 @@ void HttpSession::answer(unsigned status, std::string_view content_type, std::st
     finish(linger_time);
   } else {
     state_ = awaited_ = State::idle;
-    loop().set_deadline(shared_from_this(), idle_time);
+    loop().set_deadline(shared_from_this(), rules_.idle_time);
   }
 }
 
@@ -360,7 +362,10 @@ void HttpSession::on_deadline() {
   refuse(408, "the request timed out");
 }
 
-void HttpSession::on_lost(const std::string&) { delay_.reset(); }
+void HttpSession::on_lost(const std::string& why) {
+  delay_.reset();
+  if (why.starts_with("TLS: ")) report_not_tls(rules_.log, why);
+}
 
 /// A client may close its sending side and still wait for its answer.
 void HttpSession::on_peer_ended() {

@@ -8,6 +8,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
+#include "log.hpp"
 #include "net/wire.hpp"
 #include "sidekick/border.hpp"
 
@@ -30,10 +31,16 @@ class RequestTaker {
   ~RequestTaker() = default;
 };
 
+/// The same for all sessions.
+struct HttpRules {
+  Log& log;
+  std::chrono::seconds idle_time;  ///< of a connection between two requests
+};
+
 class HttpSession final : public Wire {
  public:
-  HttpSession(Loop& loop, Stream stream, RequestTaker& taker)
-      : Wire(loop, std::move(stream)), taker_(taker) {}
+  HttpSession(Loop& loop, Stream stream, RequestTaker& taker, const HttpRules& rules)
+      : Wire(loop, std::move(stream)), taker_(taker), rules_(rules) {}
 
   void start();
 
@@ -70,6 +77,7 @@ class HttpSession final : public Wire {
               std::string_view body, bool is_last);
 
   RequestTaker& taker_;
+  const HttpRules& rules_;
   std::optional<Parser> parser_;
   std::string_view authorization_;  ///< in the parser
   Buffer::Ptr handshake_;  ///< the answer to an upgrade: the stream is about to be handed over

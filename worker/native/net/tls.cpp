@@ -1,8 +1,11 @@
 #include "net/tls.hpp"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 
 #include "errors.hpp"
+#include "store/file.hpp"
+#include "store/private_file.hpp"
 
 namespace sidekick::host {
 
@@ -24,22 +27,32 @@ TlsContext new_context(const SSL_METHOD* method) {
   return context;
 }
 
+/// Returns whether it is a key without a passphrase, and the certificate's.
+bool use_key(SSL_CTX& context, std::string_view pem) {
+  BIO* const bytes = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  const auto no_passphrase = [](char*, int, int, void*) { return 0; };  // instead of a prompt
+  EVP_PKEY* const key = PEM_read_bio_PrivateKey(bytes, nullptr, no_passphrase, nullptr);
+  const bool is_used = key != nullptr && SSL_CTX_use_PrivateKey(&context, key) == 1;
+  EVP_PKEY_free(key);
+  BIO_free(bytes);
+  return is_used;
+}
+
 }  // namespace
 
-TlsContext server_tls(const std::string& cert_file, const std::string& key_file) {
+TlsContext server_tls(const std::string& cert_file, const std::string& key_file, Log& log) {
   TlsContext context = new_context(TLS_server_method());
-  SSL_CTX_set_default_passwd_cb(
-      // otherwise it would prompt on the terminal
-      context.get(), [](char*, int, int, void*) { return 0; });
   if (SSL_CTX_use_certificate_chain_file(context.get(), cert_file.c_str()) != 1) {
     throw UsageError("--tls-cert " + cert_file +
                      ": expected PEM certificates, the server's first: " + tls_error());
   }
-  if (SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1) {
-    throw UsageError(
-        "--tls-key " + key_file +
-        ": expected the certificate's private key in PEM without a passphrase: " + tls_error());
+  const File key = read_file(key_file);
+  if (key.error != 0 || !use_key(*context, key.bytes)) {
+    throw UsageError("--tls-key " + key_file +
+                     ": expected the certificate's private key in PEM without a passphrase: " +
+                     (key.error != 0 ? errno_text(key.error) : tls_error()));
   }
+  warn_if_public(key.status, "the private key", key_file, log);
   return context;
 }
 

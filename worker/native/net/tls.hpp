@@ -7,6 +7,8 @@
 
 #include <openssl/ssl.h>
 
+#include "log.hpp"
+
 namespace sidekick::host {
 
 struct FreeTlsContext {
@@ -15,7 +17,7 @@ struct FreeTlsContext {
 using TlsContext = std::unique_ptr<SSL_CTX, FreeTlsContext>;
 
 /// cert_file: PEM, the server's certificate first, then the intermediate ones. Throws UsageError.
-TlsContext server_tls(const std::string& cert_file, const std::string& key_file);
+TlsContext server_tls(const std::string& cert_file, const std::string& key_file, Log& log);
 
 TlsContext client_tls();
 

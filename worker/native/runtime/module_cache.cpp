@@ -40,10 +40,27 @@ std::string head_for(const Origin& origin, std::string_view compiled) {
   return std::string(magic) + digest(origin.wasm) + digest(origin.build) + digest(compiled);
 }
 
+/// A cache file holds native code, which runs outside the sandbox: only this user and root may have
+/// written it.
+std::string object_to(const struct stat& status) {
+  if (!S_ISREG(status.st_mode)) return "it is not a regular file";
+  if (status.st_uid != 0 && status.st_uid != ::geteuid())
+    return "it belongs to user " + std::to_string(status.st_uid);
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0) return "other users can write to it";
+  return {};
+}
+
 /// Null if there is no usable file.
 ModulePtr read_cache(wasm_engine_t& engine, const std::string& path, const Origin& origin,
                      Log& log) {
-  const File found = read_file(path, true);
+  const File found = read_file(path, object_to);
+  if (!found.objection.empty()) {
+    log.warn(
+        "the compiled module in the cache is ignored: let only root and the user of this server "
+        "write to it and to its folder",
+        {{"file", path}, {"reason", found.objection}});
+    return nullptr;
+  }
   if (found.error != 0) return nullptr;
   const std::string& file = found.bytes;
   const auto unusable = [&](std::string_view why) {
@@ -101,14 +118,16 @@ void write_cache(wasmtime_module_t& module, const std::string& path, const Origi
 
 ModulePtr load_module(wasm_engine_t& engine, const std::string& file, std::string_view build,
                       Log& log) {
-  const auto [wasm, unread] = read_file(file);
-  if (unread != 0) throw StartError("--module " + file + ": " + errno_text(unread));
+  const File source = read_file(file);
+  if (source.error != 0) throw StartError("--module " + file + ": " + errno_text(source.error));
   const std::string cache =
       (file.ends_with(".wasm") ? file.substr(0, file.size() - 5) : file) + ".cwasm";
-  const Origin origin{wasm, build};
-  if (ModulePtr module = read_cache(engine, cache, origin, log)) return module;
-  ModulePtr module = compile_module(engine, wasm);
-  write_cache(*module, cache, origin, log);
+  const Origin origin{source.bytes, build};
+  ModulePtr module = read_cache(engine, cache, origin, log);
+  const bool is_cached = module != nullptr;
+  if (!is_cached) module = compile_module(engine, source.bytes);
+  check_module(engine, *module);  // before it replaces a file that may belong to another program
+  if (!is_cached) write_cache(*module, cache, origin, log);
   return module;
 }
 

@@ -22,6 +22,22 @@ struct FreeStore {
   void operator()(wasmtime_store_t* store) const { wasmtime_api.wasmtime_store_delete(store); }
 };
 
+/// wasmtime writes each cause in a line of its own.
+std::string in_one_line(std::string_view message) {
+  std::string line;
+  for (std::size_t at = 0; at < message.size();) {
+    const std::size_t end = std::min(message.find('\n', at), message.size());
+    const std::size_t start = std::min(message.find_first_not_of(' ', at), end);
+    const std::string_view part = message.substr(start, end - start);
+    if (part == "Caused by:")
+      line += ":";
+    else if (!part.empty())
+      line.append(line.empty() ? "" : " ").append(part);
+    at = end + 1;
+  }
+  return line;
+}
+
 std::string take_trap_message(wasm_trap_t* trap) {
   wasm_message_t text;
   wasmtime_api.wasm_trap_message(trap, &text);
@@ -29,7 +45,7 @@ std::string take_trap_message(wasm_trap_t* trap) {
   std::string message(text.data, has_nul ? text.size - 1 : text.size);
   wasmtime_api.wasm_byte_vec_delete(&text);
   wasmtime_api.wasm_trap_delete(trap);
-  return message;
+  return in_one_line(message);
 }
 
 /// An instance of the module, and its exports.
@@ -209,7 +225,9 @@ ModulePtr compile_module(wasm_engine_t& engine, std::string_view wasm) {
   wasmtime_error_t* error = wasmtime_api.wasmtime_module_new(
       &engine, reinterpret_cast<const std::uint8_t*>(wasm.data()), wasm.size(), &module);
   if (error != nullptr) {
-    throw ModuleError("expected a WebAssembly module: " + take_message(error));
+    throw ModuleError(
+        "expected a WebAssembly module; build it with scripts/build, or copy it again (" +
+        take_message(error) + ")");
   }
   return ModulePtr(module);
 }
@@ -227,7 +245,7 @@ std::string take_message(wasmtime_error_t* error) {
   std::string message(text.data, text.size);
   wasmtime_api.wasm_byte_vec_delete(&text);
   wasmtime_api.wasmtime_error_delete(error);
-  return message;
+  return in_one_line(message);
 }
 
 }  // namespace sidekick::host

@@ -41,7 +41,7 @@ void check_module(wasm_engine_t& engine, wasmtime_module_t& module);
 std::unique_ptr<Runtime> module_runtime(wasm_engine_t& engine, wasmtime_module_t& module,
                                         Bytes config);
 
-/// Returns the message of an error, and frees it.
+/// Returns the message of an error in one line, and frees it.
 std::string take_message(wasmtime_error_t* error);
 
 }  // namespace sidekick::host

@@ -35,9 +35,20 @@ if(wasmtime_library)
     IMPORTED_NO_SONAME ON
     INTERFACE_INCLUDE_DIRECTORIES "${wasmtime_include}"
     INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m")
-elseif(SIDEKICK_WASMTIME_LINKED)
-  message(FATAL_ERROR "SIDEKICK_WASMTIME_LINKED: no wasmtime library in '${WASMTIME_PREFIX}/lib'; "
-    "set WASMTIME_PREFIX to the folder of wasmtime's official C API")
+endif()
+if(SIDEKICK_WASMTIME_LINKED)
+  set(missing)
+  if(NOT wasmtime_library)
+    list(APPEND missing lib/libwasmtime.a)
+  endif()
+  if(NOT EXISTS "${WASMTIME_PREFIX}/include/wasmtime.h")  # runtime/include has no WASMTIME_VERSION
+    list(APPEND missing include/wasmtime.h)
+  endif()
+  if(missing)
+    list(JOIN missing " and no " missing)
+    message(FATAL_ERROR "SIDEKICK_WASMTIME_LINKED: no ${missing} in '${WASMTIME_PREFIX}'; "
+      "set WASMTIME_PREFIX to the folder of wasmtime's official C API")
+  endif()
 endif()
 
 add_library(sidekick_module_runtime STATIC

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <vector>
 
@@ -149,6 +150,20 @@ std::string find_library() {
   fail("the wasmtime library is missing, looked for " + looked_for);
 }
 
+/// dlopen accepts a truncated file, and the process then dies where it touches a missing page.
+/// Linkers write the section headers last.
+void check_is_complete(const std::string& file) {
+  ElfW(Ehdr) head;
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream.read(reinterpret_cast<char*>(&head), sizeof head)) return;  // dlopen says why
+  const std::uint64_t expected = head.e_shoff + std::uint64_t{head.e_shnum} * head.e_shentsize;
+  const std::uint64_t found = std::filesystem::file_size(file);
+  if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) == 0 && found < expected) {
+    fail(file + ": expected " + std::to_string(expected) + " bytes, found " +
+         std::to_string(found));
+  }
+}
+
 template <class Function>
 void find_function(void* library, const char* name, Function*& function, const std::string& file) {
   function = reinterpret_cast<Function*>(::dlsym(library, name));
@@ -161,6 +176,7 @@ void find_function(void* library, const char* name, Function*& function, const s
 WasmtimeLibrary open_library(const std::optional<std::string>& given) {
   std::string file = given ? *given : find_library();
   if (file.find('/') == file.npos) file = "./" + file;  // a path, not a name to search for
+  check_is_complete(file);
   void* const library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) fail(std::string("cannot load the wasmtime library: ") + ::dlerror());
 #define SIDEKICK_WASMTIME_FUNCTION(name) find_function(library, #name, wasmtime_api.name, file);

@@ -46,7 +46,6 @@ CreateRuntime wasmtime_runtime(const WasmtimeOptions& options, Log& log) {
   sandbox->engine = new_wasm_engine();
   try {
     sandbox->module = load_module(*sandbox->engine, file, library.build, log);
-    check_module(*sandbox->engine, *sandbox->module);  // so that a bad module is reported at once
   } catch (const ModuleError& error) {
     throw StartError("--module " + file + ": " + error.what());
   }

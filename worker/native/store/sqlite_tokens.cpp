@@ -1,12 +1,21 @@
 // Tokens as rows of an SQLite database in WAL mode, one transaction per turn. Not flushed to the
 // disk each time (synchronous=NORMAL): committed data survives a crash of the process. A power
 // failure may lose the last commits but does not damage the database.
+//
+// Expiry times are the hub's, whose clock starts anew with each process. The table `clock` holds
+// one moment of it, on three clocks, from which the next process tells how much time has passed.
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
+#include "clock.hpp"
 #include "errors.hpp"
+#include "store/file.hpp"
+#include "store/private_file.hpp"
 #include "store/tokens.hpp"
 
 namespace sidekick::host {
@@ -14,6 +23,17 @@ namespace sidekick::host {
 namespace {
 
 constexpr int schema_version = 1;
+
+/// Less than that is the clocks' drift, not a jump.
+constexpr Millis clock_drift_ms = 1000;
+
+/// Differs after each start of the machine. Empty where there is none: then the wall clock counts.
+std::string boot_id() { return read_file("/proc/sys/kernel/random/boot_id").bytes; }
+
+/// How far the wall clock is ahead of the hub's; the hub's follows no correction.
+std::int64_t wall_offset_ms() {
+  return static_cast<std::int64_t>(wall_ms()) - static_cast<std::int64_t>(now_ms());
+}
 
 class Statement {
  public:
@@ -60,7 +80,7 @@ class Statement {
 
 class SqliteTokens final : public TokenStore {
  public:
-  explicit SqliteTokens(const std::string& directory) : directory_(directory) { open(); }
+  SqliteTokens(const std::string& directory, Log& log) : directory_(directory) { open(log); }
 
   void put(const action::PutToken& token) override {
     run(put_->bind(1, token.key)
@@ -76,6 +96,8 @@ class SqliteTokens final : public TokenStore {
   void clear() override { run(*clear_); }
 
   std::string commit() override {
+    if (std::abs(wall_offset_ms() - stored_offset_ms_) > static_cast<std::int64_t>(clock_drift_ms))
+      run(bind_moment());
     if (!is_writing_) return {};
     is_writing_ = false;
     if (wrong_.empty() && execute("COMMIT") == SQLITE_OK) return {};
@@ -99,10 +121,12 @@ class SqliteTokens final : public TokenStore {
     void operator()(sqlite3* database) const { sqlite3_close(database); }
   };
 
-  void open() {
+  void open(Log& log) {
     // Readable by the owner only: contexts may hold private data.
     if (mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)
       throw StartError("--data " + directory_ + ": " + errno_text(errno) + ", mkdir");
+    for (const char* name : {"/tokens.sqlite", "/tokens.sqlite-wal"})
+      keep_existing_private(directory_ + name, log);
     const mode_t mask = umask(077);
     sqlite3* database = nullptr;
     int code =
@@ -121,7 +145,18 @@ class SqliteTokens final : public TokenStore {
         "CREATE TABLE IF NOT EXISTS tokens (key BLOB PRIMARY KEY, state INTEGER NOT NULL, "
         "expires_at INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID");
     if (code == SQLITE_OK)
+      code = execute(
+          "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY, boot_id BLOB NOT NULL, "
+          "boot_ms INTEGER NOT NULL, wall_ms INTEGER NOT NULL, hub_ms INTEGER NOT NULL)");
+    if (code == SQLITE_OK)
       code = execute(("PRAGMA user_version=" + std::to_string(schema_version)).c_str());
+    if (code != SQLITE_OK) refuse(code);
+    put_moment_ = prepare(
+        "INSERT OR REPLACE INTO clock (id, boot_id, boot_ms, wall_ms, hub_ms) "
+        "VALUES (1, ?1, ?2, ?3, ?4)");
+    shift_to_this_process();
+    bind_moment().step();
+    code = put_moment_->reset();
     if (code == SQLITE_OK) code = execute("COMMIT");
     if (code != SQLITE_OK) refuse(code);
     put_ = prepare(
@@ -132,11 +167,58 @@ class SqliteTokens final : public TokenStore {
     all_ = prepare("SELECT key, state, expires_at, record FROM tokens");
   }
 
+  /// Before SQLite opens it: closing a file drops the locks that this process holds on it.
+  static void keep_existing_private(const std::string& path, Log& log) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (file < 0) return;
+    keep_private(file, "the stored tokens", path, log);
+    ::close(file);
+  }
+
+  /// What was left of each token when the last process stored it, less the time since then, is left
+  /// now. In the same boot, the boot's clock tells that time, whatever happened to the wall clock.
+  /// After a restart of the machine only the wall clock can; it may have been wrong, but time does
+  /// not run backwards.
+  void shift_to_this_process() {
+    Statement last(database_.get(), "SELECT boot_id, boot_ms, wall_ms, hub_ms FROM clock");
+    if (!last.step()) return;  // written by a version that compared wall clocks
+    const bool is_same_boot = !boot_id_.empty() && last.bytes(0) == boot_id_;
+    const Millis then = last.number(is_same_boot ? 1 : 2);
+    const Millis now = is_same_boot ? boot_ms() : wall_ms();
+    const Millis passed = now > then ? now - then : 0;
+    const auto shift = static_cast<std::int64_t>(now_ms() - (last.number(3) + passed));
+    if (std::abs(shift) <= static_cast<std::int64_t>(clock_drift_ms)) return;
+    // A held token has no expiry time.
+    const int code = execute(("UPDATE tokens SET expires_at=max(1, expires_at+(" +
+                              std::to_string(shift) + ")) WHERE expires_at>0")
+                                 .c_str());
+    if (code != SQLITE_OK) refuse(code);
+  }
+
+  Statement& bind_moment() {
+    stored_offset_ms_ = wall_offset_ms();
+    return put_moment_->bind(1, boot_id_).bind(2, boot_ms()).bind(3, wall_ms()).bind(4, now_ms());
+  }
+
+  /// SQLite reports a file system without locks as if another process held the lock.
+  bool has_locks() const {
+    const int file = ::open((directory_ + "/tokens.sqlite").c_str(), O_RDWR | O_CLOEXEC);
+    if (file < 0) return true;
+    struct flock lock{};
+    lock.l_type = F_RDLCK;
+    const bool has_none = fcntl(file, F_SETLK, &lock) != 0 && errno == ENOLCK;
+    ::close(file);
+    return !has_none;
+  }
+
   [[noreturn]] void refuse(int code) {
     const std::string where = "--data " + directory_ + ": ";
     switch (code & 0xff) {
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
+        if (!has_locks())
+          throw StartError(
+              where + "its file system has no locks (ENOLCK): choose a folder on a local disk");
         throw StartError(where +
                          "another process uses it: stop that process, or choose another folder");
       case SQLITE_NOTADB:
@@ -195,16 +277,18 @@ class SqliteTokens final : public TokenStore {
   }
 
   std::string directory_;
+  std::string boot_id_ = boot_id();
+  std::int64_t stored_offset_ms_ = 0;
   std::unique_ptr<sqlite3, Close> database_;
-  std::unique_ptr<Statement> put_, touch_, erase_, clear_, all_;
+  std::unique_ptr<Statement> put_moment_, put_, touch_, erase_, clear_, all_;
   bool is_writing_ = false;
   std::string wrong_;
 };
 
 }  // namespace
 
-std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory) {
-  return std::make_unique<SqliteTokens>(directory);
+std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory, Log& log) {
+  return std::make_unique<SqliteTokens>(directory, log);
 }
 
 }  // namespace sidekick::host

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "log.hpp"
 #include "sidekick/border.hpp"
 
 namespace sidekick::host {
@@ -38,6 +39,6 @@ std::unique_ptr<TokenStore> memory_tokens();
 
 /// In DIR/tokens.sqlite, which this object uses exclusively. Survives any end of the process; a
 /// crash of the machine may lose the last moments. Throws StartError if the folder cannot be used.
-std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory);
+std::unique_ptr<TokenStore> sqlite_tokens(const std::string& directory, Log& log);
 
 }  // namespace sidekick::host

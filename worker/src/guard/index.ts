@@ -22,6 +22,11 @@ export function requireSidekickSecret(
       "requireSidekickSecret: expected a non-empty secret; is SIDEKICK_SERVER_SECRET set?",
     );
   }
+  if (!secrets.every((entry) => /^[\x21-\x7e]+$/.test(entry))) {
+    throw new Error(
+      "requireSidekickSecret: expected printable ASCII without spaces, as the Sidekick does",
+    );
+  }
   const presented = request.headers.get("Authorization") ?? "";
   let matches = false;
   for (const entry of secrets) matches = isEqual(presented, `Bearer ${entry}`) || matches;

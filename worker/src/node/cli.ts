@@ -1,15 +1,18 @@
 #!/usr/bin/env node
 // The command `sidekick-serve`: reads flags and environment, starts the server, and stops it on a
 // signal.
-import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
+import { lookup } from "node:dns/promises";
+import type { Stats } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
-import type { LogLevel } from "./log.js";
+import { integer, isOfKubernetes, parseFlags, UsageError } from "./flags.js";
+import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
-import type { SidekickOptions } from "./server.js";
+import { warnIfPublic } from "./private-file.js";
+import type { Sidekick, SidekickOptions } from "./server.js";
 import { startSidekick } from "./server.js";
 
 const HELP = `sidekick-serve: WebSocket server for a Covenant app: channels and resource updates
@@ -21,6 +24,9 @@ Usage: sidekick-serve --secret SECRET [options]
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             repeat the flag to accept several during a rotation
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
+      --idle-timeout SECONDS
+                            close an HTTP connection that is idle for so long; longer than that of a
+                            proxy in front (SIDEKICK_IDLE_TIMEOUT, default 65)
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
@@ -37,29 +43,28 @@ Usage: sidekick-serve --secret SECRET [options]
   -v, --version             the version
 
 Precedence: flag, environment variable, config file.
-On SIGTERM or SIGINT it stops accepting, lets forwards in flight finish and closes sockets with
-1001. On a second signal it exits at once, after flushing an active recording.
+A value that begins with a dash: --secret=-value.
+On SIGTERM, SIGINT or SIGQUIT it stops accepting, lets forwards in flight finish and closes sockets
+with 1001. On a second signal it exits at once, after flushing an active recording.
 Alias: covenant-sidekick.
 `;
-
-/** The command line or the configuration file is invalid. */
-class UsageError extends Error {}
 
 try {
   await main();
 } catch (error) {
-  const usage = error instanceof UsageError || isParseArgsError(error);
+  const usage = error instanceof UsageError;
   console.error(`sidekick-serve: ${describe(error)}${usage ? "\nTry sidekick-serve --help" : ""}`);
   process.exit(usage ? 2 : 1);
 }
 
 async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = parseFlags({
     options: {
       port: { type: "string", short: "p" },
       host: { type: "string" },
       secret: { type: "string", short: "s", multiple: true },
       "auth-delay": { type: "string" },
+      "idle-timeout": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
       "allowed-origin": { type: "string", multiple: true },
@@ -74,13 +79,35 @@ async function main(): Promise<void> {
   if (flags.version === true) return void console.log(version());
 
   const env = (name: string) => process.env[name] || undefined;
+  const log = createLog(logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info"));
+  // The reader of our output may exit; that must not stop the server.
+  process.stdout.on("error", () => {});
+  process.stderr.on("error", () => {});
+  ignoreSignals(log);
+  const envPort = env("SIDEKICK_PORT");
+  const isForeign = flags.port === undefined && isOfKubernetes(envPort);
+  if (isForeign) {
+    log.warn(
+      "ignored SIDEKICK_PORT: Kubernetes sets it for a Service of this name " +
+        "(enableServiceLinks: false turns that off); choose a port with --port",
+      { value: envPort },
+    );
+  }
   const port = integer(
     "--port (SIDEKICK_PORT)",
-    flags.port ?? env("SIDEKICK_PORT") ?? "3000",
+    flags.port ?? (isForeign ? undefined : envPort) ?? "3000",
+    0,
     65535,
   );
-  const host = flags.host ?? env("SIDEKICK_HOST");
-  const level = logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info");
+  const host = flags.host ?? process.env["SIDEKICK_HOST"];
+  // It usually comes from a variable that is not set: it must not mean all addresses.
+  if (host === "") throw new UsageError('--host (SIDEKICK_HOST): expected an address, got ""');
+  const idleSeconds = integer(
+    "--idle-timeout (SIDEKICK_IDLE_TIMEOUT)",
+    flags["idle-timeout"] ?? env("SIDEKICK_IDLE_TIMEOUT") ?? "65",
+    1,
+    3600,
+  );
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
@@ -88,7 +115,7 @@ async function main(): Promise<void> {
   const allowedOrigins = flags["allowed-origin"] ?? (originList && originsOf(originList));
   const module = readDefaultModule();
   const { secrets: fileSecrets, ...limits } =
-    flags.config === undefined ? {} : readConfig(flags.config, module);
+    flags.config === undefined ? {} : readConfig(flags.config, module, log);
   const envSecret = env("SIDEKICK_SECRET");
   const secrets = flags.secret ?? (envSecret === undefined ? fileSecrets : [envSecret]);
   if (secrets === undefined || secrets.includes("")) {
@@ -97,12 +124,10 @@ async function main(): Promise<void> {
   const delay =
     authDelay === undefined
       ? {}
-      : { auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 60000) };
+      : {
+          auth_failure_delay_ms: integer("--auth-delay (SIDEKICK_AUTH_DELAY)", authDelay, 0, 60000),
+        };
 
-  const log = createLog(level);
-  // The reader of our output may exit; that must not stop the server.
-  process.stdout.on("error", () => {});
-  process.stderr.on("error", () => {});
   if (serverUrl !== undefined && serverSecret === undefined) {
     log.warn(
       "--server-url without --server-secret: the app server cannot tell the Sidekick from a " +
@@ -114,6 +139,7 @@ async function main(): Promise<void> {
     secrets,
     log,
     module,
+    idleSeconds,
     config: { ...limits, ...delay },
     ...(host !== undefined && { host }),
     ...(serverUrl !== undefined && { serverUrl }),
@@ -121,18 +147,13 @@ async function main(): Promise<void> {
     ...(allowedOrigins && { allowedOrigins }),
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
-  const sidekick = await startSidekick(options).catch((error: unknown) => {
-    throw startError(error, port, host, flags.record);
+  const sidekick = await startSidekick(options).catch(async (error: unknown) => {
+    throw await startError(error, port, host, flags.record);
   });
 
   // Installed before the first line of output: a process that waits for that line may send a signal
   // at once.
-  const stop = (signal: string) => {
-    log.info("shutting down", { signal });
-    void sidekick.close().then(() => process.exit(0));
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  stopOnSignals(sidekick, log);
 
   const name =
     host === undefined || host === "0.0.0.0" || host === "::"
@@ -148,13 +169,37 @@ async function main(): Promise<void> {
   console.log("Press Ctrl+C to stop");
 }
 
-function integer(name: string, value: string, highest: number): number {
-  if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
-    throw new UsageError(
-      `${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`,
-    );
+/** By themselves, SIGHUP and SIGUSR2 would kill the process, and SIGUSR1 open a debugger. */
+function ignoreSignals(log: Log): void {
+  for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const)
+    process.on(signal, () => log.info("ignored a signal", { signal }));
+  // A write beyond the limit of a file's size (ulimit -f) fails like a write to a full disk.
+  process.on("SIGXFSZ", () => {});
+}
+
+/** The table of docs/operating.md; sidekick-server has the same. */
+function stopOnSignals(sidekick: Sidekick, log: Log): void {
+  let signals = 0;
+  for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) {
+    process.on(signal, () => {
+      signals += 1;
+      if (signals === 1) log.info("shutting down", { signal });
+      // The rest of the recording may be on its way to a disk that hangs: a third one ends that.
+      if (signals > 2) dieAtOnce(signal);
+      void sidekick.close().then(() => {
+        // exit() waits for the threads of lookups in progress, possibly for minutes.
+        if (process.getActiveResourcesInfo?.().includes("GetAddrInfoReqWrap")) dieAtOnce(signal);
+        process.exit(0);
+      });
+    });
   }
-  return Number(value);
+}
+
+/** Waits for no thread, unlike process.exit(). The exit status is that of a killed process. */
+function dieAtOnce(signal: NodeJS.Signals): void {
+  const deadly = signal === "SIGQUIT" ? "SIGTERM" : signal; // without a core dump
+  process.removeAllListeners(deadly);
+  process.kill(process.pid, deadly);
 }
 
 function logLevel(value: string): LogLevel {
@@ -167,11 +212,15 @@ function logLevel(value: string): LogLevel {
 }
 
 /** Checked by itself, independently of flags and variables, so that the error names the file. */
-function readConfig(path: string, module: WasmModule): { secrets?: readonly string[] } {
+function readConfig(path: string, module: WasmModule, log: Log): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
+  let status: Stats;
   try {
-    config = JSON.parse(readFileSync(path, "utf8").replace(/^\ufeff/, ""));
+    const file = openSync(path, "r");
+    status = fstatSync(file);
+    config = JSON.parse(readFileSync(file, "utf8").replace(/^\ufeff/, ""));
+    closeSync(file);
   } catch (error) {
     throw wrong(describe(error));
   }
@@ -180,6 +229,7 @@ function readConfig(path: string, module: WasmModule): { secrets?: readonly stri
   }
   if ("hash_seed" in config)
     throw wrong('"hash_seed" is random at each start and cannot be set; remove it');
+  if ("secrets" in config) warnIfPublic(status, "the secrets in the configuration", path, log);
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
   } catch (error) {
@@ -188,35 +238,40 @@ function readConfig(path: string, module: WasmModule): { secrets?: readonly stri
   return config;
 }
 
-function startError(
+async function startError(
   error: unknown,
   port: number,
   host: string | undefined,
   recordFile: string | undefined,
-): unknown {
+): Promise<unknown> {
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (syscall === "open" && recordFile !== undefined)
     return new UsageError(`--record ${recordFile}: ${describe(error)}`);
+  if (error instanceof ConfigError) return new UsageError(error.message);
+  if (host !== undefined && code !== undefined && (await isUnknownAddress(host, code)))
+    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE")
     return new Error(
       `${where} is in use: stop the process that listens there, or choose another port with --port`,
     );
-  if (code === "EACCES")
+  if (code === "EACCES" && port < 1024)
     return new Error(`permission denied for ${where}: choose a port above 1023 with --port`);
-  if (error instanceof ConfigError) return new UsageError(error.message);
-  if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
-    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
   return error;
+}
+
+/** @param code of the error from listening. For a name that it cannot resolve, Bun gives any. */
+async function isUnknownAddress(host: string, code: string): Promise<boolean> {
+  if (code === "EADDRNOTAVAIL" || code === "EINVAL") return true; // EINVAL: Deno
+  return lookup(host).then(
+    () => false,
+    () => true,
+  );
 }
 
 function withoutCredentials(url: string): string {
   const { origin, pathname } = new URL(url);
   return origin + pathname;
-}
-
-function isParseArgsError(error: unknown): boolean {
-  return String((error as NodeJS.ErrnoException | undefined)?.code).startsWith("ERR_PARSE_ARGS");
 }
 
 function describe(error: unknown): string {

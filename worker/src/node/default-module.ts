@@ -1,15 +1,18 @@
 // The module that ships with this package. By itself, so that `covenant-sidekick/testing` does not
 // load the server.
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { compileModuleSync } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 
 /** @throws Error if the file is not there, as after bundling; the text says what to do */
 export function readDefaultModule(): WasmModule {
+  let file: string;
   let bytes: Buffer;
   try {
     // Inside the try: a bundle in CommonJS has no import.meta.url.
-    bytes = readFileSync(new URL("../../module/sidekick.wasm", import.meta.url));
+    file = fileURLToPath(new URL("../../module/sidekick.wasm", import.meta.url));
+    bytes = readFileSync(file);
   } catch (error) {
     throw new Error(
       "module/sidekick.wasm cannot be read: after bundling, pass the module (see " +
@@ -18,5 +21,20 @@ export function readDefaultModule(): WasmModule {
       { cause: error },
     );
   }
-  return compileModuleSync(bytes);
+  return compile(bytes, file, "run scripts/build in a checkout, or reinstall the package");
+}
+
+export function readModule(file: string): WasmModule {
+  return compile(readFileSync(file), file, "build it with scripts/build, or copy it again");
+}
+
+function compile(bytes: Buffer, file: string, advice: string): WasmModule {
+  try {
+    return compileModuleSync(bytes);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`${file}: expected the Sidekick module; ${advice} (${reason})`, {
+      cause: error,
+    });
+  }
 }

@@ -1,6 +1,7 @@
 // The log: one line per event, on stderr. Text from peers appears only in fields, where it is
 // escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
-// secrets or message bodies.
+// secrets or message bodies. What a slow reader of stderr has not taken is bounded: further lines
+// are dropped and counted.
 
 import type { ErrorCode } from "../module/border.generated.js";
 
@@ -16,13 +17,14 @@ export interface Log {
 }
 
 /** @param write receives whole lines */
-export function createLog(level: LogLevel, write: (line: string) => void = writeStderr): Log {
+export function createLog(
+  level: LogLevel,
+  write: (line: string) => void = boundedWriter(process.stderr),
+): Log {
   const enabled = LOG_LEVELS.indexOf(level);
   const at = (lineLevel: LogLevel) => {
     if (LOG_LEVELS.indexOf(lineLevel) > enabled) return () => {};
-    const name = lineLevel.padEnd(5);
-    return (message: string, fields?: LogFields) =>
-      write(`${new Date().toISOString()} ${name} ${message}${fieldsText(fields)}\n`);
+    return (message: string, fields?: LogFields) => write(lineText(lineLevel, message, fields));
   };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
@@ -40,6 +42,31 @@ const WARNED: ReadonlySet<ErrorCode | undefined> = new Set([
   "storage",
   "unauthorized",
 ]);
+function lineText(level: LogLevel, message: string, fields?: LogFields): string {
+  return `${new Date().toISOString()} ${level.padEnd(5)} ${message}${fieldsText(fields)}\n`;
+}
+
+/** Text that waits for the reader of stderr. */
+const UNREAD_BYTES_MAX = 256 * 1024;
+
+export function boundedWriter(stream: {
+  readonly writableLength: number;
+  write(text: string): unknown;
+}): (line: string) => void {
+  let dropped = 0;
+  return (line) => {
+    const before =
+      dropped === 0
+        ? ""
+        : lineText("warn", "log lines were dropped: stderr is read too slowly", { lines: dropped });
+    if (stream.writableLength + before.length + line.length > UNREAD_BYTES_MAX) {
+      dropped++;
+      return;
+    }
+    dropped = 0;
+    stream.write(before + line);
+  };
+}
 
 const QUIET_MS = 10_000;
 
@@ -99,8 +126,4 @@ function escaped(value: string | number | boolean): string {
     /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
-}
-
-function writeStderr(line: string): void {
-  process.stderr.write(line);
 }

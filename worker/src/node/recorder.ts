@@ -13,6 +13,7 @@ import { Socket } from "node:net";
 import type { Writable } from "node:stream";
 import type { Recording } from "../session/io.js";
 import type { Log } from "./log.js";
+import { keepPrivate } from "./private-file.js";
 
 const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
 /**
@@ -39,7 +40,7 @@ export class Recorder implements Recording {
     this.#path = path;
     this.#log = log;
     // Opened synchronously: if a recording was requested, the server must not start without one.
-    const { stream, isTorn } = open(path);
+    const { stream, isTorn } = open(path, log);
     this.#stream = stream;
     this.#stream.on("error", (error) => this.#stop(error.message));
     if (isTorn) this.write(NEWLINE);
@@ -98,14 +99,14 @@ export class Recorder implements Recording {
   }
 }
 
-/** Readable by the owner only: a trace holds messages and tokens. */
-function open(path: string): { stream: Writable; isTorn: boolean } {
+function open(path: string, log: Log): { stream: Writable; isTorn: boolean } {
   // Neither writes to a pipe from its event loop, and Deno refuses to open one.
   if (!IS_NODE && statSync(path, { throwIfNoEntry: false })?.isFIFO())
     throw Object.assign(new Error("recording into a pipe needs Node: record into a file"), {
       syscall: "open",
     });
   const file = openForAppending(path);
+  keepPrivate(file, "the recording", path, log);
   const about = fstatSync(file);
   // Writes to a pipe from the event loop: a thread that waits for the pipe's reader could not be
   // stopped.
@@ -124,8 +125,13 @@ function openForAppending(path: string): number {
       0o600,
     );
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENXIO")
-      (error as Error).message = "ENXIO: nothing reads this pipe; start its reader first";
+    if ((error as NodeJS.ErrnoException).code === "ENXIO") {
+      const about = statSync(path, { throwIfNoEntry: false });
+      if (about?.isFIFO())
+        (error as Error).message = "ENXIO: nothing reads this pipe; start its reader first";
+      if (about?.isSocket())
+        (error as Error).message = "ENXIO: this is a socket; record into a file or a pipe";
+    }
     throw error;
   }
 }

@@ -1,12 +1,11 @@
 #!/usr/bin/env node
 // The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
 // that differs.
-import { createReadStream, readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
-import { compileModuleSync } from "../module/hub.js";
+import { createReadStream } from "node:fs";
 import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
-import { readDefaultModule } from "./default-module.js";
+import { readDefaultModule, readModule } from "./default-module.js";
+import { parseFlags } from "./flags.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
 
@@ -19,6 +18,9 @@ truncated recording is replayed up to its end.
 Exit status: 0 all equal, 1 difference, 2 usage or input error.
 `;
 
+// By itself, Node would open a debugger, for every user of the machine.
+process.on("SIGUSR1", () => {});
+
 try {
   process.exitCode = await main();
 } catch (error) {
@@ -29,7 +31,7 @@ try {
 }
 
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = parseFlags({
     options: { module: { type: "string" }, help: { type: "boolean", short: "h" } },
     allowPositionals: true,
   });
@@ -38,10 +40,7 @@ async function main(): Promise<number> {
     return 0;
   }
   if (positionals.length === 0) throw new Error("expected a trace file; try --help");
-  const module =
-    values.module === undefined
-      ? readDefaultModule()
-      : compileModuleSync(readFileSync(values.module));
+  const module = values.module === undefined ? readDefaultModule() : readModule(values.module);
   let status = 0;
   for (const path of positionals) {
     const replayed = await replay(path, new Replayer(module)).catch((error: unknown) => {

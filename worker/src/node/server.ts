@@ -1,13 +1,15 @@
 // The server: `node:http` and `ws` around a Host. Owns listening, accepting and shutting down.
+import cluster from "node:cluster";
+import { lookup } from "node:dns/promises";
 import type { IncomingMessage } from "node:http";
 import * as http from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ServerOptions } from "ws";
+import type { ServerOptions as SocketOptions } from "ws";
 import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
-import { Hub } from "../module/hub.js";
+import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { randomHashSeed } from "../session/random.js";
 import { ClientSocket } from "./client-socket.js";
@@ -18,6 +20,7 @@ import { Host } from "./host.js";
 import { responseToUpgrade } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
+import { reportNotHttp } from "./not-http.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 import { WebSocketServer } from "./ws.js";
@@ -25,7 +28,7 @@ import { WebSocketServer } from "./ws.js";
 export interface SidekickOptions {
   /** Default 3000; 0 chooses any free port. */
   readonly port?: number;
-  /** Default: all addresses. */
+  /** Default: all addresses. A name stands for all addresses that it has. */
   readonly host?: string;
   /** The secrets that an app server may present; several allow rotation without a gap. */
   readonly secrets: readonly string[];
@@ -42,6 +45,11 @@ export interface SidekickOptions {
   readonly log?: Log;
   /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
+  /**
+   * An HTTP connection is closed after so long without a request, default 65. Longer than the idle
+   * timeout of a proxy in front.
+   */
+  readonly idleSeconds?: number;
   /** Default: this package's module, read from its file. A bundle must pass it. */
   readonly module?: WasmModule;
   /** For tests: wraps each hub that the host creates. */
@@ -64,6 +72,18 @@ export interface Sidekick {
  *   with a `code` if the port is not available
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
+  if (cluster.isWorker) {
+    throw new Error(
+      "Sidekick cannot run in a worker of node:cluster: its connections and tokens are in one " +
+        "process, and clients of another worker would get none of its messages. Start one " +
+        'process (PM2: exec_mode "fork", instances 1)',
+    );
+  }
+  if (!/^[\x21-\x7e]*$/.test(options.serverSecret ?? "")) {
+    throw new ConfigError(
+      "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
+    );
+  }
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const { secrets, allowedOrigins, serverUrl: url, serverSecret: secret = "" } = options;
@@ -82,19 +102,20 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
     log,
     pingSeconds: options.pingSeconds ?? 30,
+    idleSeconds: options.idleSeconds ?? 65,
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
 }
 
+/** A name may have several addresses, such as those of IPv4 and IPv6. */
+async function addressesOf(host: string): Promise<Iterable<string>> {
+  return new Set((await lookup(host, { all: true })).map(({ address }) => address));
+}
+
 const TCP_KEEP_ALIVE_MS = 60_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
-/**
- * Longer than the idle timeout of HTTP clients, so that they never send on a connection that is
- * being closed.
- */
-const IDLE_TIMEOUT_MS = 65_000;
 const CLOSE_HANDSHAKE_MS = 5_000;
 const CONNECTIONS_BESIDE_CLIENTS_MAX = 4096;
 const CONNECTIONS_WAITING_MAX = 4096; // for the rush of reconnecting clients after a restart
@@ -108,21 +129,28 @@ const IS_BUN = process.versions["bun"] !== undefined;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_ABNORMAL = 1006;
 
+interface ServerOptions extends HostOptions {
+  readonly idleSeconds: number;
+}
+
 class Server implements Sidekick {
-  readonly #http: http.Server;
+  /** One for each address that it listens on. */
+  readonly #listening: http.Server[] = [];
   readonly #sockets: WebSocketServer;
   readonly #host: Host;
   readonly #log: Log;
+  readonly #idleMs: number;
   readonly #connections = new Set<Duplex>(); // including WebSockets
   #closing: Promise<void> | undefined;
   #hurry = false;
 
-  constructor(options: HostOptions) {
+  constructor(options: ServerOptions) {
     this.#log = options.log;
+    this.#idleMs = options.idleSeconds * 1000;
     this.#host = new Host(options);
     const { frame_bytes_max: frameBytesMax, clients_max: clientsMax } = this.#host.session.limits;
     warnOfOpenFiles(options.log, clientsMax);
-    const socketOptions: ServerOptions & {
+    const socketOptions: SocketOptions & {
       closeTimeout: number;
       maxFragments: number;
       maxBufferedChunks: number;
@@ -142,41 +170,62 @@ class Server implements Sidekick {
       closeTimeout: CLOSE_HANDSHAKE_MS,
     };
     this.#sockets = new WebSocketServer(socketOptions);
-    this.#http = http.createServer({
+  }
+
+  #createHttp(): http.Server {
+    const server = http.createServer({
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: TCP_KEEP_ALIVE_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
+      keepAliveTimeout: this.#idleMs,
       connectionsCheckingInterval: 5_000,
     });
     const { exchanges } = this.#host;
-    this.#http.on("connection", (stream) => this.#onConnection(stream));
-    this.#http.on("request", (request, response) => exchanges.take(request, response));
-    this.#http.on("checkContinue", (request, response) => exchanges.take(request, response, true));
-    this.#http.on("upgrade", (request, stream, rest) => this.#onUpgrade(request, stream, rest));
+    server.on("connection", (stream) => this.#onConnection(stream));
+    server.on("request", (request, response) => exchanges.take(request, response));
+    server.on("checkContinue", (request, response) => exchanges.take(request, response, true));
+    server.on("upgrade", (request, stream, rest) => this.#onUpgrade(server, request, stream, rest));
+    return server;
   }
 
   get port(): number {
-    return (this.#http.address() as AddressInfo | null)?.port ?? 0;
+    return (this.#listening[0]?.address() as AddressInfo | null)?.port ?? 0;
   }
 
   async listen(port: number, host: string | undefined): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#http.once("error", reject);
-      this.#http.listen({ port, host, backlog: CONNECTIONS_WAITING_MAX }, () => {
-        this.#http.off("error", reject);
-        this.#host.session.wake();
-        this.#http.on("error", (error) =>
-          this.#log.error("the server reports an error", { error: error.message }),
-        );
-        resolve();
-      });
-    }).catch(async (error: unknown) => {
+    try {
+      let missing: unknown;
+      for (const address of host === undefined ? [undefined] : await addressesOf(host)) {
+        // Without a port, all get the one that the system has chosen for the first.
+        await this.#listenOn(this.port || port, address).catch((error: NodeJS.ErrnoException) => {
+          if (!["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(error.code ?? "")) throw error;
+          missing = error;
+        });
+      }
+      if (this.#listening.length === 0) throw missing;
+    } catch (error) {
+      for (const server of this.#listening) server.close();
       this.#host.destroy();
       await this.#host.recording?.close();
       throw error;
+    }
+  }
+
+  async #listenOn(port: number, address: string | undefined): Promise<void> {
+    const server = this.#createHttp();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      const options = { port, host: address, backlog: CONNECTIONS_WAITING_MAX };
+      server.listen(options, () => {
+        server.off("error", reject);
+        server.on("error", (error) =>
+          this.#log.error("the server reports an error", { error: error.message }),
+        );
+        if (this.#listening.push(server) === 1) this.#host.session.wake();
+        resolve();
+      });
     });
   }
 
@@ -191,19 +240,26 @@ class Server implements Sidekick {
    * without a request are closed.
    */
   #onConnection(stream: Duplex): void {
-    if (this.#connections.has(stream)) return; // from #readAgain
+    if (this.#connections.has(stream)) return; // from readAgain
     this.#connections.add(stream);
+    const remote = (stream as Socket).remoteAddress; // unknown once it is closed
+    stream.on("error", (error) => reportNotHttp(this.#log, error, remote));
     stream.once("close", () => this.#connections.delete(stream));
     if (this.#connections.size - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
-      this.#http.closeIdleConnections();
+      for (const server of this.#listening) server.closeIdleConnections();
   }
 
-  #onUpgrade(request: IncomingMessage, stream: Duplex, rest: Buffer): void {
+  #onUpgrade(
+    server: http.Server,
+    request: IncomingMessage,
+    stream: Duplex,
+    rest: Buffer,
+  ): void {
     stream.on("error", ignore);
     const earlier = (stream as { _httpMessage?: http.ServerResponse | null })._httpMessage;
     if (earlier) {
       // Pipelined after a request whose answer is still being written.
-      earlier.once("close", () => this.#onUpgrade(request, stream, rest));
+      earlier.once("close", () => this.#onUpgrade(server, request, stream, rest));
       return;
     }
     if (stream.destroyed) return;
@@ -213,7 +269,7 @@ class Server implements Sidekick {
       // An upgrade that is not wanted is ignored (RFC 9110, section 7.8). Bun reads the body.
       return IS_BUN
         ? this.#host.exchanges.take(request, responseToUpgrade(request))
-        : this.#readAgain(request, stream, rest);
+        : readAgain(server, request, stream, rest);
     }
     // The hub has decided; `ws` reads the same headers more strictly in part.
     request.headers.upgrade = "websocket";
@@ -223,26 +279,13 @@ class Server implements Sidekick {
     );
   }
 
-  /** Node has stopped reading at the headers: it starts again, without the upgrade. */
-  #readAgain(
-    { method, url, httpVersion, rawHeaders }: IncomingMessage,
-    stream: Duplex,
-    rest: Buffer,
-  ) {
-    let head = `${method} ${url} HTTP/${httpVersion}\r\n`;
-    for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-      if (rawHeaders[i]!.toLowerCase() !== "upgrade")
-        head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
-    }
-    stream.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, "latin1"), rest]));
-    this.#http.emit("connection", stream);
-  }
-
   async #shutDown(): Promise<void> {
     let isClosed = false;
-    const closed = new Promise<void>((resolve) => this.#http.close(() => resolve())).then(
-      () => (isClosed = true),
-    );
+    const closed = Promise.all(
+      this.#listening.map(
+        (server) => new Promise<void>((resolve) => server.close(() => resolve())),
+      ),
+    ).then(() => (isClosed = true));
     this.#host.exchanges.end();
     this.#host.session.apply({ type: "shutting_down" });
     const forwards = this.#host.forwarder;
@@ -259,7 +302,7 @@ class Server implements Sidekick {
       this.#host.onClosed(socket, CLOSE_ABNORMAL);
     }
     forwards?.destroy();
-    this.#http.closeAllConnections();
+    for (const server of this.#listening) server.closeAllConnections();
     await closed;
     this.#host.destroy();
     await this.#host.recording?.close();
@@ -269,6 +312,22 @@ class Server implements Sidekick {
     const end = performance.now() + waitMs;
     while (!over() && !this.#hurry && performance.now() < end) await sleep(10);
   }
+}
+
+/** Node has stopped reading at the headers: it starts again, without the upgrade. */
+function readAgain(
+  server: http.Server,
+  { method, url, httpVersion, rawHeaders }: IncomingMessage,
+  stream: Duplex,
+  rest: Buffer,
+): void {
+  let head = `${method} ${url} HTTP/${httpVersion}\r\n`;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.toLowerCase() !== "upgrade")
+      head += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
+  }
+  stream.unshift(Buffer.concat([Buffer.from(`${head}\r\n`, "latin1"), rest]));
+  server.emit("connection", stream);
 }
 
 function ignore(): void {}

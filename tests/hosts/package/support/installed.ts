@@ -14,7 +14,7 @@ export const root = fileURLToPath(new URL("../../../..", import.meta.url));
 export const bun = join(root, "node_modules/.bin/bun");
 const require = createRequire(import.meta.url);
 /** The program itself: the command of the npm package does not pass signals on. */
-export const deno = (require("deno/install_api.cjs") as { runInstall(): string }).runInstall();
+export const deno = join(root, "node_modules/deno/deno");
 export const tsx = join(root, "node_modules/tsx/dist/loader.mjs");
 
 const manifest = require("../../../../package.json") as { devDependencies: Record<string, string> };

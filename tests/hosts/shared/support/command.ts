@@ -35,7 +35,9 @@ export async function startCommand(
 ): Promise<TestSidekick> {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
-  await writeFile(config, JSON.stringify({ secrets: options.secrets, ...options.config }));
+  await writeFile(config, JSON.stringify({ secrets: options.secrets, ...options.config }), {
+    mode: 0o600,
+  });
   const flags = [
     "--port",
     String(options.port ?? 0),

@@ -1,23 +1,21 @@
 // The command sidekick-serve as a child process, from worker/dist or as SIDEKICK_COMMAND says:
 // flags, environment, signals.
 import assert from "node:assert/strict";
-import type { ChildProcess } from "node:child_process";
-import { execFileSync, spawn } from "node:child_process";
-import { closeSync, constants, existsSync, openSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, openSync } from "node:fs";
+import { chmod, chown, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import * as net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { environment, command as otherHost } from "./support/command.ts";
-import { eventually, request, TestClient } from "./support/sidekick.ts";
+import type { Run } from "./support/run.ts";
+import { isUnderBunOrDeno, killLeftRunning, run } from "./support/run.ts";
+import { request, TestClient } from "./support/sidekick.ts";
 
-const isUnderBunOrDeno = otherHost?.some((word) => /(^|\/)(bun|deno)$/.test(word)) ?? false;
+const moduleFile = fileURLToPath(new URL("../../../worker/module/sidekick.wasm", import.meta.url));
 
-const leftRunning = new Set<ChildProcess>();
-after(() => {
-  for (const child of leftRunning) child.kill("SIGKILL");
-});
+after(killLeftRunning);
 
 function pipe(folder: string): string {
   const path = join(folder, "pipe");
@@ -25,47 +23,22 @@ function pipe(folder: string): string {
   return path;
 }
 
-interface Run {
-  readonly output: () => string;
-  readonly exit: Promise<number | null>;
-  kill(signal: NodeJS.Signals): void;
-  /** The port from "listening on". */
-  port(): Promise<number>;
+/** A path at which a socket listens. */
+async function unixSocket(folder: string): Promise<string> {
+  const path = join(folder, "socket");
+  const server = net.createServer().unref();
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  return path;
 }
 
-function run(
-  args: string[],
-  env: Record<string, string> = {},
-  command = "cli",
-  shellBefore = "",
-): Run {
-  const cli = fileURLToPath(new URL(`../../../worker/dist/node/${command}.js`, import.meta.url));
-  assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
-  const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
-  const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], {
-    env: { ...environment(), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
-  leftRunning.add(child);
-  void exit.then(() => leftRunning.delete(child));
-  let ended = false;
-  void exit.then(() => (ended = true));
-  return {
-    output: () => output,
-    exit,
-    kill: (signal) => child.kill(signal),
-    async port() {
-      await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
-      const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
-      if (port === undefined) throw new Error(`it did not start: ${output}`);
-      return Number(port);
-    },
-  };
-}
+test("a secret may begin with a dash after an equals sign", async () => {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", "--secret=-Xk3"]);
+  const port = await sidekick.port();
+  const answer = await request(port, "/resources", '{"resources":[]}', { secret: "-Xk3" });
+  assert.equal(answer.status, 200);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+});
 
 test("starts on a free port, prints it, and exits with 0 on SIGTERM and on SIGINT", async () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
@@ -156,6 +129,15 @@ test("a port in use gives a clear error and exit status 1", async () => {
   await first.exit;
 });
 
+/** Its exit status, or that it has started: a test that expects an error must not wait for it. */
+function ending(sidekick: Run): Promise<number | string | null> {
+  const started = sidekick.port().then(
+    () => "it has started",
+    () => sidekick.exit,
+  );
+  return Promise.race([sidekick.exit, started]);
+}
+
 test("usage errors are clear and give exit status 2", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const file = async (name: string, text: string) => {
@@ -168,6 +150,11 @@ test("usage errors are clear and give exit status 2", async () => {
     [["--secret", "s", "--port", "70000"], /--port .*from 0 to 65535, got "70000"/],
     [["--secret", "s", "--port", "abc"], /got "abc"/],
     [["--secret", "s", "--auth-delay", "-1"], /auth-delay/],
+    [["--secret", "s", "--host", ""], /--host \(SIDEKICK_HOST\): expected an address, got ""\n/],
+    ...["nosuch.invalid", "192.0.2.1"].map((host): [string[], RegExp] => [
+      ["--secret", "s", "--port", "0", "--host", host],
+      new RegExp(`--host: this machine has no address "${host}"\n`),
+    ]),
     [["--secret", "s", "--nonsense"], /--nonsense/],
     [["--secret", "s", "extra"], /extra/],
     [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
@@ -224,16 +211,106 @@ test("usage errors are clear and give exit status 2", async () => {
         ? /--record .+: recording into a pipe needs Node/
         : /--record .+: ENXIO: nothing reads this pipe/,
     ],
+    [
+      ["--secret", "s", "--port", "0", "--record", await unixSocket(folder)],
+      /--record .+: ENXIO: this is a socket/,
+    ],
+    ...["--secret", "-s"].map((flag): [string[], RegExp] => [
+      [flag, "-Xk3"],
+      /: --secret: expected a value; .* is written --secret=VALUE\nTry/,
+    ]),
+    [["--secret", "--server-url", "http://127.0.0.1/"], /: --secret: expected a value;/],
+    [["--secret"], /: --secret: expected a value;/],
+    ...["schl\u00fcssel", "a b", "a\n"].map((secret): [string[], RegExp] => [
+      ["--secret", secret],
+      /: invalid configuration: a secret must be printable ASCII without spaces/,
+    ]),
+    ...["schl\u00fcssel", "\u20ac", "a b"].map((secret): [string[], RegExp] => [
+      ["--secret", "s", "--server-url", "http://127.0.0.1/", "--server-secret", secret],
+      /: server secret: expected printable ASCII without spaces/,
+    ]),
+    ...["0", "3601"].map((seconds): [string[], RegExp] => [
+      ["--secret", "s", "--idle-timeout", seconds],
+      /--idle-timeout \(SIDEKICK_IDLE_TIMEOUT\): expected a whole number from 1 to 3600/,
+    ]),
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
       const child = run(args);
-      assert.equal(await child.exit, 2, `${args.join(" ")}: ${child.output()}`);
+      assert.equal(await ending(child), 2, `${args.join(" ")}: ${child.output()}`);
       assert.match(child.output(), expected);
       assert.ok(!child.output().includes("pa55"), child.output());
       assert.ok(!child.output().includes("    at "), child.output());
     }),
   );
+  await rm(folder, { recursive: true });
+});
+
+test("an empty SIDEKICK_HOST does not mean all addresses", async () => {
+  const sidekick = run(["--secret", "s", "--port", "0"], { SIDEKICK_HOST: "" });
+  assert.equal(await ending(sidekick), 2, sidekick.output());
+  assert.match(sidekick.output(), /--host \(SIDEKICK_HOST\): expected an address, got ""\n/);
+});
+
+/** What a Sidekick with these flags has logged when it has started. */
+async function logOf(flags: string[]): Promise<string> {
+  const sidekick = run(["--port", "0", "--host", "127.0.0.1", ...flags]);
+  await sidekick.port();
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+  return sidekick.output();
+}
+
+test("takes other users' access to an existing recording", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  const record = () => logOf(["--secret", "s", "--record", trace]);
+  const modeOf = async () => ((await stat(trace)).mode & 0o777).toString(8);
+  assert.doesNotMatch(await record(), /other users/);
+  assert.equal(await modeOf(), "600");
+  for (const mode of [0o644, 0o620]) {
+    await chmod(trace, mode);
+    assert.match(
+      await record(),
+      /info {2}other users had access to the recording; its mode is now 0600 file=".+trace"\n/,
+    );
+    assert.equal(await modeOf(), "600");
+  }
+  assert.doesNotMatch(await record(), /other users/);
+  await rm(folder, { recursive: true });
+});
+
+const isRoot = process.geteuid?.() === 0;
+
+test("warns of a recording that belongs to another user", {
+  skip: isRoot ? false : "only root can give a file away",
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const trace = join(folder, "trace");
+  await writeFile(trace, "", { mode: 0o600 });
+  await chown(trace, 12345, 12345);
+  assert.match(
+    await logOf(["--secret", "s", "--record", trace]),
+    /warn {2}other users have access to the recording: give the file to .+ file=".+trace"\n/,
+  );
+  await rm(folder, { recursive: true });
+});
+
+test("warns if every user can read the secrets in the configuration", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "config.json");
+  await writeFile(config, '{"secrets": ["s"]}');
+  await chmod(config, 0o644);
+  assert.match(
+    await logOf(["--config", config]),
+    /warn {2}every user of this machine can read the secrets in the configuration: run chmod o= on it file=".+config.json"\n/,
+  );
+  assert.equal((await stat(config)).mode & 0o777, 0o644, "it is only read");
+  await chmod(config, 0o640);
+  assert.doesNotMatch(await logOf(["--config", config]), /every user/);
+  await writeFile(config, '{"frame_bytes_max": 65536}');
+  await chmod(config, 0o644);
+  assert.doesNotMatch(await logOf(["--secret", "s", "--config", config]), /every user/);
   await rm(folder, { recursive: true });
 });
 
@@ -245,6 +322,7 @@ test("--help names every flag and variable; --version is the package's version",
     "host",
     "secret",
     "auth-delay",
+    "idle-timeout",
     "server-url",
     "server-secret",
     "config",
@@ -320,6 +398,16 @@ test("covenant-sidekick-replay replays what --record wrote, shows the first diff
     /trace:\d+: the replay differs\n {2}trace: {2}.*tow.*\n {2}replay: .*two/,
   );
   await writeFile(trace, "nonsense\n");
+  for (const bytes of [Buffer.from("nonsense"), (await readFile(moduleFile)).subarray(0, 5000)]) {
+    const module = join(folder, "module.wasm");
+    await writeFile(module, bytes);
+    const unusable = run([trace, "--module", module], {}, "replay-cli");
+    assert.equal(await unusable.exit, 2);
+    assert.match(
+      unusable.output(),
+      /^covenant-sidekick-replay: \S+module\.wasm: expected the Sidekick module; build it .+\n$/,
+    );
+  }
   const wrong = run([trace], {}, "replay-cli");
   assert.equal(await wrong.exit, 2);
   assert.match(wrong.output(), /trace line 1: expected a JSON object, found nonsense/);
