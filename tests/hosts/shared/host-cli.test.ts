@@ -105,6 +105,36 @@ test("secrets may be in the file, which may start with a byte order mark", async
   await rm(folder, { recursive: true });
 });
 
+test("takes allowed origins from flags, the variable or the file, and refuses what lets nobody in", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const config = join(folder, "config.json");
+  await writeFile(config, '{"allowed_origins": ["https://file.example.com"]}');
+  const start = ["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--config", config];
+  const flag = (origin: string) => ["--allowed-origin", origin];
+  for (const [args, list, allowed] of [
+    [[], "", "https://file.example.com"],
+    [[], " https://one.example.com, tauri://localhost ", "tauri://localhost"],
+    [
+      [...flag("https://flag.example.com"), ...flag("https://*.example.org")],
+      "https://one.example.com",
+      "https://a.example.org",
+    ],
+  ] as const) {
+    const sidekick = run([...start, ...args], { SIDEKICK_ALLOWED_ORIGINS: list });
+    const port = await sidekick.port();
+    await (await TestClient.connect(port, { Origin: allowed })).close();
+    await assert.rejects(TestClient.connect(port, { Origin: "https://other.example.com" }), /403/);
+    sidekick.kill("SIGTERM");
+    assert.equal(await sidekick.exit, 0);
+  }
+  for (const list of [",", "*", "https://app.example.com/", "https://bücher.example"]) {
+    const sidekick = run(start, { SIDEKICK_ALLOWED_ORIGINS: list });
+    assert.equal(await sidekick.exit, 2, sidekick.output());
+    assert.match(sidekick.output(), /allowed_origins/);
+  }
+  await rm(folder, { recursive: true });
+});
+
 test("reports a low open file limit at start", { skip: process.platform !== "linux" }, async () => {
   const sidekick = run(
     ["--port", "0", "--host", "127.0.0.1", "--secret", "s"],
@@ -325,13 +355,21 @@ test("--help names every flag and variable; --version is the package's version",
     "idle-timeout",
     "server-url",
     "server-secret",
+    "allowed-origin",
     "config",
     "record",
     "log-level",
   ]) {
     assert.match(help.output(), new RegExp(`--${name}\\b`));
   }
-  for (const name of ["PORT", "SECRET", "AUTH_DELAY", "SERVER_URL", "SERVER_SECRET"])
+  for (const name of [
+    "PORT",
+    "SECRET",
+    "AUTH_DELAY",
+    "SERVER_URL",
+    "SERVER_SECRET",
+    "ALLOWED_ORIGINS",
+  ])
     assert.ok(help.output().includes(`SIDEKICK_${name}`));
   assert.match(help.output(), /contains messages, contexts and tokens/);
   const version = run(["--version"]);
@@ -382,7 +420,7 @@ test("covenant-sidekick-replay replays what --record wrote, shows the first diff
   }
   const good = run([trace], {}, "replay-cli");
   assert.equal(await good.exit, 0, good.output());
-  assert.match(good.output(), /8 inputs replayed, all actions equal/);
+  assert.match(good.output(), /12 inputs replayed, all actions equal/);
   const text = await readFile(trace, "utf8");
   await writeFile(
     trace,
