@@ -158,8 +158,8 @@ struct Op {
   u8 origin = 0;       ///< an index into `origins`
   bool is_text = true;
   u16 cut = no_cut;   ///< the host dies after this many actions and restarts from its store
-  u16 fail = no_cut;  ///< the store fails from this action on ...
-  u8 turn = 0;        ///< ... and in so many further ops; then the host passes not_stored
+  u16 fail = no_cut;  ///< the store fails from this action on; not_stored follows at once ...
+  u8 turn = 0;        ///< ... or, if not 0, nothing of this and so many further ops is stored
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;

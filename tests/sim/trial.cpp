@@ -173,7 +173,9 @@ bool Trial::take_input(const Op& op) {
   if (!input) return true;
   if (!hand(op.now, *input)) return false;
   model_.step(op, static_cast<u32>(bytes_.size()), request_);
-  fail_ = is_failing_ ? 0 : op.fail;
+  // A host that stores one action after the other passes not_stored at once; one that commits a
+  // turn loses all of it.
+  fail_ = is_failing_ || (op.fail != no_cut && op.turn > 0) ? 0 : op.fail;
   has_lost_ = false;
   if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
   note_writer(op);
