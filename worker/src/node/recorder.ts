@@ -14,6 +14,7 @@ import type { Writable } from "node:stream";
 import type { Recording } from "../session/io.js";
 import type { Log } from "./log.js";
 import { keepPrivate } from "./private-file.js";
+import { IS_NODE } from "./runtime.js";
 
 const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
 /**
@@ -22,7 +23,6 @@ const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
  */
 const WRITTEN_AFTER_MS = 5;
 const CLOSED_AFTER_MS_MAX = 2000;
-const IS_NODE = process.versions["bun"] === undefined && process.versions["deno"] === undefined;
 const NEWLINE = Buffer.from("\n");
 
 export class Recorder implements Recording {

@@ -23,6 +23,7 @@ import { createLog, limitWarnings } from "./log.js";
 import { reportNotHttp } from "./not-http.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
+import { IS_NODE } from "./runtime.js";
 import { WebSocketServer } from "./ws.js";
 
 export interface SidekickOptions {
@@ -125,7 +126,6 @@ const SHUTDOWN_SOCKETS_MS = 1_000;
 /** Maximum number of fragments per message. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
-const IS_BUN = process.versions["bun"] !== undefined;
 const CLOSE_GOING_AWAY = 1001;
 const CLOSE_ABNORMAL = 1006;
 
@@ -266,10 +266,10 @@ class Server implements Sidekick {
     const verdict = this.#host.exchanges.takeUpgrade(request);
     if (verdict === undefined) return;
     if (verdict.kind !== VerdictKind.socket) {
-      // An upgrade that is not wanted is ignored (RFC 9110, section 7.8). Bun reads the body.
-      return IS_BUN
-        ? this.#host.exchanges.take(request, responseToUpgrade(request))
-        : readAgain(server, request, stream, rest);
+      // An upgrade that is not wanted is ignored (RFC 9110, section 7.8). Bun and Deno read on.
+      return IS_NODE
+        ? readAgain(server, request, stream, rest)
+        : this.#host.exchanges.take(request, responseToUpgrade(request));
     }
     // The hub has decided; `ws` reads the same headers more strictly in part.
     request.headers.upgrade = "websocket";
