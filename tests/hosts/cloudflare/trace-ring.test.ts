@@ -41,13 +41,14 @@ function fakeStorage() {
       },
     },
   };
-  const ring = new TraceRing({
+  const refusing = {
     ...storage,
     put(key: string, row: Uint8Array) {
       if (storage.refuses === "at once") throw new Error("full");
       return storage.put(key, row);
     },
-  } as never);
+  };
+  const ring = new TraceRing(refusing, 1 << 20, () => {});
   return { storage, ring };
 }
 
@@ -57,7 +58,7 @@ for (const when of ["at once", "later"] as const) {
   test(`a recording whose row is rejected ${when} ends there; the next one starts with its own header line`, async () => {
     const told = mock.method(console, "error", () => {});
     const { storage, ring } = fakeStorage();
-    ring.begin(1 << 20, line("first"));
+    ring.begin(line("first"));
     ring.write(line("a\n"));
     ring.flush();
     storage.refuses = when;
@@ -66,12 +67,12 @@ for (const when of ["at once", "later"] as const) {
     // before the storage has reported the failure, if it reports it later
     ring.write(line("waits\n"));
     await new Promise((resolve) => setImmediate(resolve));
-    assert.equal(ring.isOpen, false);
+    assert.equal(ring.isActive, false);
     assert.equal(told.mock.callCount(), 1);
     assert.match(String(told.mock.calls[0]!.arguments[0]), /the recording ends here.*full/);
     storage.refuses = "nothing";
     ring.write(line("too late\n"));
-    ring.begin(1 << 20, line("second"));
+    ring.begin(line("second"));
     ring.write(line("c\n"));
     ring.flush();
     assert.deepEqual(storage.recordings(), ["0: first\na\n", "8: second\nc\n"]);
@@ -82,15 +83,15 @@ for (const when of ["at once", "later"] as const) {
 test("a rejection that arrives after the next recording has started ends only the previous one", async () => {
   const told = mock.method(console, "error", () => {});
   const { storage, ring } = fakeStorage();
-  ring.begin(1 << 20, line("first"));
+  ring.begin(line("first"));
   ring.flush();
   storage.refuses = "later";
   ring.write(line("a\n"));
   ring.flush();
   storage.refuses = "nothing";
-  ring.begin(1 << 20, line("second"));
+  ring.begin(line("second"));
   await new Promise((resolve) => setImmediate(resolve));
-  assert.equal(ring.isOpen, true);
+  assert.equal(ring.isActive, true);
   ring.flush();
   assert.equal(storage.recordings().at(-1), "6: second\n");
   assert.equal(told.mock.callCount(), 0);
@@ -100,14 +101,14 @@ test("a rejection that arrives after the next recording has started ends only th
 test("a full row is flushed by the next line, and a rejection there leaves nothing behind either", () => {
   const told = mock.method(console, "error", () => {});
   const { storage, ring } = fakeStorage();
-  ring.begin(1 << 20, line("first"));
+  ring.begin(line("first"));
   ring.flush();
   ring.write(new Uint8Array(1 << 20));
   storage.refuses = "at once";
   ring.write(line("it goes with it\n"));
-  assert.equal(ring.isOpen, false);
+  assert.equal(ring.isActive, false);
   storage.refuses = "nothing";
-  ring.begin(1 << 20, line("second"));
+  ring.begin(line("second"));
   ring.flush();
   assert.deepEqual(storage.recordings(), ["0: first\n", "6: second\n"]);
   assert.equal(told.mock.callCount(), 1);

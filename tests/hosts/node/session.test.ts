@@ -48,18 +48,18 @@ class World implements Io {
   report(message: string, error: unknown): void {
     this.said.push(`report ${message}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  putToken({ key, state, expires_at, record }: Action & { type: "put_token" }): void {
+  put_token({ key, state, expires_at, record }: Action & { type: "put_token" }): void {
     this.#do("put");
     this.tokens.set(text(key), { state, expires_at, record: record.slice() });
   }
-  touchToken(): void {
+  touch_token(): void {
     this.#do("touch");
   }
-  eraseToken({ key }: Action & { type: "erase_token" }): void {
+  erase_token({ key }: Action & { type: "erase_token" }): void {
     this.#do("erase");
     this.tokens.delete(text(key));
   }
-  attachClient(): void {
+  attach_client(): void {
     this.#do("attach");
   }
   send(action: Action & { type: "send" }): void {
@@ -71,14 +71,14 @@ class World implements Io {
   forward(): void {
     this.#do("forward");
   }
-  cancelForward(): void {
+  cancel_forward(): void {
     this.#do("cancel");
   }
   close({ client, code }: Action & { type: "close" }): void {
     this.#do(`close ${client} ${code}`);
     this.clients.delete(client);
   }
-  setTimer(): void {}
+  set_timer(): void {}
 
   open(client: number): void {
     this.clients.add(client);

@@ -21,11 +21,11 @@ import type { AppServer } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHub } from "./create-hub.js";
 import { broken, brokenOff, inputOf, isTrace, isUpgrade, responseOf } from "./http.js";
-import { RingRecording } from "./recording.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import type { TokenRow } from "./store.js";
 import { Store } from "./store.js";
+import { TraceRing } from "./trace-ring.js";
 
 const CLOSE_TOO_LARGE = 1009;
 const CLOSE_PROTOCOL_ERROR = 1002;
@@ -105,7 +105,7 @@ export class SidekickObject extends DurableObject<Env> {
 /** The object while it is awake. */
 class Awake implements Io {
   readonly session: Session;
-  readonly recording: RingRecording | undefined;
+  readonly recording: TraceRing | undefined;
   readonly createHub: () => HubLike;
   readonly #ctx: DurableObjectState;
   readonly #store: Store;
@@ -135,9 +135,9 @@ class Awake implements Io {
     this.#name = this.#store.settled("hub", () => hub ?? "");
     const hashSeed = this.#store.settled("hash_seed", randomHashSeed);
     const settings = readSettings(env, this.#name);
-    const { trace } = this.#store;
-    if (settings.traceBytesMax > 0)
-      this.recording = new RingRecording(trace, settings.traceBytesMax, () => this.#renewTrace());
+    const { traceBytesMax } = settings;
+    if (traceBytesMax > 0)
+      this.recording = new TraceRing(ctx.storage, traceBytesMax, () => this.#renewTrace());
     this.createHub = () => create(settings, hashSeed);
     this.session = new Session(this);
   }
@@ -211,7 +211,7 @@ class Awake implements Io {
   /** The recording so far. */
   trace(): Response {
     this.session.wake();
-    return new Response(this.#store.trace.stream(), {
+    return new Response(this.recording?.stream(), {
       headers: { "Content-Type": "application/jsonl; charset=utf-8" },
     });
   }
@@ -263,9 +263,8 @@ class Awake implements Io {
 
   // --- what a session asks for ---
 
-  now(): number {
-    return Date.now();
-  }
+  now = () => Date.now();
+  forgetTokens = () => this.#store.tokens.eraseAll();
 
   report(message: string, error: unknown, at = {}): void {
     const fields = Object.entries(at).map(([name, value]) => ` ${name}=${value}`);
@@ -275,10 +274,6 @@ class Awake implements Io {
 
   *storedTokens(): Generator<TokenRow & { type: "restore_token" }> {
     for (const token of this.#store.tokens.all()) yield { type: "restore_token", ...token };
-  }
-
-  forgetTokens(): void {
-    this.#store.tokens.eraseAll();
   }
 
   /** In ascending order of handles, so that the hub only appends to its sorted tables. */
@@ -301,19 +296,11 @@ class Awake implements Io {
     return found.sort((a, b) => a.client - b.client);
   }
 
-  putToken(action: border.PutTokenAction): void {
-    this.#store.tokens.put(action);
-  }
+  put_token = (action: border.PutTokenAction) => this.#store.tokens.put(action);
+  touch_token = (action: border.TouchTokenAction) => this.#store.tokens.touch(action);
+  erase_token = (action: border.EraseTokenAction) => this.#store.tokens.erase(action.key);
 
-  touchToken({ key, state, expires_at }: border.TouchTokenAction): void {
-    this.#store.tokens.touch(key, state, expires_at);
-  }
-
-  eraseToken({ key }: border.EraseTokenAction): void {
-    this.#store.tokens.erase(key);
-  }
-
-  attachClient({ client, record, append }: border.AttachClientAction): void {
+  attach_client({ client, record, append }: border.AttachClientAction): void {
     const socket = this.#sockets.get(client);
     if (socket === undefined) return;
     if (append && this.#inRows.has(client)) return this.#store.clients.append(client, record);
@@ -365,7 +352,7 @@ class Awake implements Io {
     this.#renewTrace();
   }
 
-  cancelForward(): void {} // the runtime offers no way
+  cancel_forward(): void {} // the runtime offers no way
 
   close({ client, code, reason }: border.CloseAction): void {
     const socket = this.#sockets.get(client);
@@ -374,8 +361,8 @@ class Awake implements Io {
     socket.close(code, text(reason));
   }
 
-  setTimer(atMs: number): void {
-    this.#alarmAt = atMs;
+  set_timer({ at_ms }: border.SetTimerAction): void {
+    this.#alarmAt = at_ms;
     if (this.#alarmIsKnown) return this.#writeAlarm();
     // An alarm set before this wake is kept unless it is too late: firing early is harmless, and a
     // write is billed.

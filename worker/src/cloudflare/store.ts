@@ -1,11 +1,9 @@
 // The object's SQLite storage, which outlives its instances: settings, token records, client
-// records that are too large for an attachment, and recordings (trace-ring.ts). Stores bytes
-// without interpreting them.
+// records that are too large for an attachment. Stores bytes without interpreting them.
 //
 // Tables are WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with its
 // own key would otherwise have both.
 import { joined } from "./bytes.js";
-import { TraceRing } from "./trace-ring.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -23,16 +21,13 @@ const GROWN_BYTES_MAX = 1 << 16;
 export class Store {
   readonly tokens: TokenRows;
   readonly clients: ClientRows;
-  readonly trace: TraceRing;
   readonly #sql: SqlStorage;
 
-  constructor(storage: DurableObjectStorage) {
-    const sql = storage.sql;
+  constructor({ sql }: DurableObjectStorage) {
     this.#sql = sql;
     sql.exec(TABLES);
     this.tokens = new TokenRows(sql);
     this.clients = new ClientRows(sql);
-    this.trace = new TraceRing(storage);
   }
 
   /** The stored value, or a new one that is stored. */
@@ -81,11 +76,11 @@ export class TokenRows {
     this.#mayHaveParts ||= parts.length > 1;
   }
 
-  touch(key: Uint8Array, state: number, expiresAt: number): void {
+  touch({ key, state, expires_at }: Omit<TokenRow, "record">): void {
     const touched = this.#sql.exec(
       "UPDATE token SET state = ?, expires_at = ? WHERE key = ? AND part = 0",
       state,
-      expiresAt,
+      expires_at,
       blob(key),
     );
     if (touched.rowsWritten === 0)

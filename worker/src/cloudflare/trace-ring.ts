@@ -3,6 +3,7 @@
 // mean. Must never hold back a delivery. What an object sends waits until all that it has written
 // before is confirmed, but for what was written with `allowUnconfirmed`. SQL has no such option, so
 // these rows are in the key-value part of the storage.
+import type { Recording } from "../session/io.js";
 import { joined } from "./bytes.js";
 
 const UNCONFIRMED = { allowUnconfirmed: true };
@@ -33,11 +34,15 @@ interface Row {
   readonly bytes: Uint8Array;
 }
 
-export class TraceRing {
+export class TraceRing implements Recording {
   readonly #storage: DurableObjectStorage;
+  readonly #bytesMax: number;
+  readonly #onWrite: () => void;
   /** Start of the current recording; undefined if there is none. */
   #recording: number | undefined;
   #bytes = 0;
+  /** Those that belong to the restore of the hub. */
+  #restoredBytes = 0;
   /** The row that may still grow. */
   #row = NOTHING;
   #rowAt = 0;
@@ -46,39 +51,52 @@ export class TraceRing {
   #waitingBytes = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(storage: DurableObjectStorage) {
+  /** @param onWrite called after lines were written: the recording may be long now */
+  constructor(storage: DurableObjectStorage, bytesMax: number, onWrite: () => void) {
     this.#storage = storage;
+    this.#bytesMax = bytesMax;
+    this.#onWrite = onWrite;
   }
 
-  /** Whether recorded lines are stored. */
-  get isOpen(): boolean {
-    return this.#recording !== undefined;
+  get isActive(): boolean {
+    return this.#recording !== undefined && !this.#isLongerThan(1);
   }
 
-  /** Size of the current recording in bytes. */
-  get bytes(): number {
-    return this.#bytes;
+  /** Whether it is time for a new recording, with a new hub: a replay does what a restored hub does. */
+  get isLong(): boolean {
+    return this.#isLongerThan(0.5);
+  }
+
+  /** The restore does not count towards the limit: a long restore must not trigger the next one. */
+  #isLongerThan(share: number): boolean {
+    return this.#bytes - this.#restoredBytes > share * this.#bytesMax;
   }
 
   /**
    * Starts a new recording with this line. Keeps the previous recording, and those that started
    * within the last `bytesMax` bytes.
    */
-  begin(bytesMax: number, firstLine: Uint8Array): void {
+  begin(firstLine: Uint8Array): void {
     this.flush();
     this.#recording = undefined;
     this.#bytes = 0;
+    this.#restoredBytes = Infinity;
     this.#row = NOTHING;
     this.#tolerantly(() => {
       const last = this.#last();
       this.#rowAt = endOf(last);
       this.#drop(
-        (row) => row.recording < this.#rowAt - bytesMax && row.recording !== last?.recording,
+        (row) => row.recording < this.#rowAt - this.#bytesMax && row.recording !== last?.recording,
       );
       this.#recording = this.#rowAt;
     });
     this.write(firstLine);
     this.write(NEWLINE);
+  }
+
+  restored(): void {
+    this.flush();
+    this.#restoredBytes = this.#bytes;
   }
 
   /** From the oldest row to the first that is not `old`. */
@@ -101,10 +119,8 @@ export class TraceRing {
     this.#waiting.push(lines.slice());
     this.#waitingBytes += lines.byteLength;
     this.#bytes += lines.byteLength;
-  }
-
-  flushSoon(): void {
-    if (this.#waitingBytes > 0) this.#timer ??= setTimeout(() => this.flush(), FLUSHED_AFTER_MS);
+    this.#timer ??= setTimeout(() => this.flush(), FLUSHED_AFTER_MS);
+    this.#onWrite();
   }
 
   flush(): void {

@@ -16,9 +16,8 @@ import type { Forward, Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
-import { isWarned } from "./log.js";
+import { levelOf } from "./log.js";
 import type { Recorder } from "./recorder.js";
-import { bytes, latin1, StoredTokens } from "./stored-tokens.js";
 
 export interface HostOptions {
   readonly createHub: () => HubLike;
@@ -26,6 +25,13 @@ export interface HostOptions {
   readonly createRecorder: () => Recorder | undefined;
   readonly log: Log;
   readonly pingSeconds: number;
+}
+
+/** Kept for the hub that replaces this one after a trap. Bytes in a Latin-1 string are compact. */
+interface StoredToken {
+  state: number;
+  expires_at: number;
+  readonly record: string;
 }
 
 const SILENT_ROUNDS_MAX = 2;
@@ -39,7 +45,7 @@ export class Host implements Io, SocketTaker {
   readonly createHub: () => HubLike;
   readonly #log: Log;
   readonly #clients = new Map<number, ClientSocket>();
-  readonly #tokens = new StoredTokens();
+  readonly #tokens = new Map<string, StoredToken>();
   readonly #forwards = new Map<number, Forward>();
   readonly #pingSeconds: number;
   readonly #pings: NodeJS.Timeout;
@@ -138,8 +144,9 @@ export class Host implements Io, SocketTaker {
       if (!ending) yield { type: "restore_client", client, record: bytes(record) };
   }
 
-  storedTokens() {
-    return this.#tokens.inputs();
+  *storedTokens() {
+    for (const [key, { record, ...token }] of this.#tokens)
+      yield { type: "restore_token", key: bytes(key), record: bytes(record), ...token } as const;
   }
 
   forgetTokens(): void {
@@ -151,19 +158,20 @@ export class Host implements Io, SocketTaker {
     this.#log.error(message, { ...at, error: described });
   }
 
-  putToken(action: border.PutTokenAction): void {
-    this.#tokens.put(action);
+  put_token({ key, state, expires_at, record }: border.PutTokenAction): void {
+    this.#tokens.set(latin1(key), { state, expires_at, record: latin1(record) });
   }
 
-  touchToken(action: border.TouchTokenAction): void {
-    this.#tokens.touch(action);
+  touch_token({ key, state, expires_at }: border.TouchTokenAction): void {
+    const token = this.#tokens.get(latin1(key));
+    if (token !== undefined) Object.assign(token, { state, expires_at });
   }
 
-  eraseToken(action: border.EraseTokenAction): void {
-    this.#tokens.erase(action);
+  erase_token({ key }: border.EraseTokenAction): void {
+    this.#tokens.delete(latin1(key));
   }
 
-  attachClient({ client, record, append }: border.AttachClientAction): void {
+  attach_client({ client, record, append }: border.AttachClientAction): void {
     this.#clients.get(client)?.store(latin1(record), append !== 0);
   }
 
@@ -194,28 +202,30 @@ export class Host implements Io, SocketTaker {
     this.#forwards.set(forward, sent);
   }
 
-  cancelForward(forward: number): void {
+  cancel_forward({ forward }: border.CancelForwardAction): void {
     const sent = this.#forwards.get(forward);
     this.#forwards.delete(forward);
     if (sent !== undefined) this.forwarder?.cancel(sent);
   }
 
   close({ client, code, reason, why }: border.CloseAction): void {
-    const name = ERROR_CODES[why];
-    const level = isWarned(name) ? "warn" : "debug";
-    this.#log[level]("the Sidekick closes a socket", {
-      client,
-      code,
-      why: name,
-      reason: text(reason),
-    });
+    const fields = { client, code, why: ERROR_CODES[why], reason: text(reason) };
+    this.#log[levelOf(fields.why)]("the Sidekick closes a socket", fields);
     this.#clients.get(client)?.end(code, Buffer.from(reason));
   }
 
-  setTimer(atMs: number): void {
+  set_timer({ at_ms }: border.SetTimerAction): void {
     clearTimeout(this.#timer);
-    if (atMs === 0) return;
-    const delay = Math.min(Math.max(atMs - now(), 0), TIMER_MS_MAX);
+    if (at_ms === 0) return;
+    const delay = Math.min(Math.max(at_ms - now(), 0), TIMER_MS_MAX);
     this.#timer = setTimeout(() => this.session.apply({ type: "timer_fired" }), delay).unref();
   }
+}
+
+function latin1(view: Uint8Array): string {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1");
+}
+
+function bytes(text: string): Buffer {
+  return Buffer.from(text, "latin1");
 }

@@ -9,7 +9,7 @@ import type { Verdict } from "../module/hub.js";
 import { text } from "../module/hub.js";
 import type { Session } from "../session/session.js";
 import type { Log } from "./log.js";
-import { isWarned } from "./log.js";
+import { levelOf } from "./log.js";
 
 /**
  * After an answer that did not wait for the whole body, the rest is discarded for this long:
@@ -103,29 +103,37 @@ export class HttpExchanges {
   }
 
   respond(action: RespondAction): void {
-    const exchange = this.#open.get(action.request);
+    const { request: id, status, code, delay_ms } = action;
+    const exchange = this.#open.get(id);
     if (exchange === undefined) return; // gone in the meantime
-    const { status, code, delay_ms } = action;
-    const { socket } = exchange.request;
+    const { request } = exchange;
+    const { socket } = request;
     if (code !== 0) {
-      const name = ERROR_CODES[code];
-      const path = exchange.request.url?.replace(/[?#].*/s, "");
-      const fields = { status, code: name, path, remote: socket.remoteAddress };
-      this.#log[isWarned(name) ? "warn" : "debug"]("rejected a request", fields);
+      const path = request.url?.replace(/[?#].*/s, "");
+      const fields = { status, code: ERROR_CODES[code], path, remote: socket.remoteAddress };
+      this.#log[levelOf(fields.code)]("rejected a request", fields);
     }
-    // A string, not bytes: Node then writes head and body together.
     const headers: Record<string, string | number> = {
       "Content-Type": text(action.content_type),
       "Content-Length": action.body.byteLength,
     };
     const [header, value] = text(action.header).split(": ");
     if (header && value) headers[header] = value;
+    // A string, not bytes: Node then writes head and body together.
     const body = text(action.body);
-    const response = (exchange.response ??= this.#watch(
-      action.request,
-      responseToUpgrade(exchange.request),
-    ));
-    exchange.answer = () => this.#answer(action.request, exchange, response, status, headers, body);
+    const response = (exchange.response ??= this.#watch(id, responseToUpgrade(request)));
+    exchange.answer = () => {
+      clearTimeout(exchange.timer);
+      this.#open.delete(id);
+      const isUnread = !request.complete && announcesBody(request);
+      if (isUnread) lingerAtEnd(request);
+      if (isUnread || exchange.isLast || this.#ending) {
+        this.#finishing.add(socket);
+        response.setHeader("Connection", "close");
+      }
+      response.writeHead(status, headers);
+      response.end(request.method === "HEAD" ? undefined : body);
+    };
     if (delay_ms === 0 || this.#ending) {
       exchange.answer();
       return;
@@ -183,27 +191,6 @@ export class HttpExchanges {
       this.#open.delete(id);
     });
     return response;
-  }
-
-  #answer(
-    id: number,
-    exchange: Exchange,
-    response: ServerResponse,
-    status: number,
-    headers: Record<string, string | number>,
-    body: string,
-  ): void {
-    const { request } = exchange;
-    clearTimeout(exchange.timer);
-    this.#open.delete(id);
-    const isUnread = !request.complete && announcesBody(request);
-    if (isUnread) lingerAtEnd(request);
-    if (isUnread || exchange.isLast || this.#ending) {
-      this.#finishing.add(request.socket);
-      response.setHeader("Connection", "close");
-    }
-    response.writeHead(status, headers);
-    response.end(request.method === "HEAD" ? undefined : body);
   }
 }
 

@@ -29,19 +29,11 @@ export function createLog(
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
 
-/** What an operator should know of what a peer is told; the rest is logged at `debug`. */
-export function isWarned(code: ErrorCode | undefined): boolean {
-  return WARNED.has(code);
+/** At which level to log that a peer was told this: a warning if an operator should know. */
+export function levelOf(code: ErrorCode | undefined): "warn" | "debug" {
+  return /^(full|internal|origin|slow|storage|unauthorized)$/.test(code ?? "") ? "warn" : "debug";
 }
 
-const WARNED: ReadonlySet<ErrorCode | undefined> = new Set([
-  "full",
-  "internal",
-  "origin",
-  "slow",
-  "storage",
-  "unauthorized",
-]);
 function lineText(level: LogLevel, message: string, fields?: LogFields): string {
   return `${new Date().toISOString()} ${level.padEnd(5)} ${message}${fieldsText(fields)}\n`;
 }

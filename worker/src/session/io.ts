@@ -1,21 +1,15 @@
-// What a session asks of its host: to perform actions, one method each, and for what only the host
-// has. A method that throws has not performed its action.
-import type {
-  AttachClientAction,
-  CloseAction,
-  EraseTokenAction,
-  ForwardAction,
-  PutTokenAction,
-  RespondAction,
-  RestoreClientInput,
-  RestoreTokenInput,
-  SendAction,
-  TouchTokenAction,
-} from "../module/border.generated.js";
+// What a session asks of its host: to perform actions, and for what only the host has.
+import type { Action, RestoreClientInput, RestoreTokenInput } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 
-/** Bytes in actions and lines are views: copy what must outlive the call. */
-export interface Io {
+/**
+ * One method per action of border.def. One that throws has not performed its action. Bytes are
+ * views: copy what must outlive the call. `respond` is ignored if the peer has gone. `forward` ends
+ * in one forward_done. After `close` nothing more from the client may reach the session.
+ */
+type Performer = { [T in Action["type"]]: (action: Extract<Action, { type: T }>) => void };
+
+export interface Io extends Performer {
   /** Milliseconds since the Unix epoch, from a clock that does not jump. */
   now(): number;
   /** Called at the start, and after the previous hub trapped and was let go. */
@@ -29,20 +23,6 @@ export interface Io {
   readonly recording: Recording | undefined;
   /** Logs a bug or a failure of the storage. */
   report(message: string, error: unknown, at?: { readonly [name: string]: string }): void;
-
-  putToken(action: PutTokenAction): void;
-  touchToken(action: TouchTokenAction): void;
-  eraseToken(action: EraseTokenAction): void;
-  attachClient(action: AttachClientAction): void;
-  send(action: SendAction): void;
-  /** Answers an open exchange; ignored if its peer has gone. */
-  respond(action: RespondAction): void;
-  /** Ends in one forward_done. */
-  forward(action: ForwardAction): void;
-  cancelForward(forward: number): void;
-  /** The hub has forgotten this client: nothing more from it may reach the session. */
-  close(action: CloseAction): void;
-  setTimer(atMs: number): void;
 }
 
 /** Takes the trace. */
@@ -51,7 +31,7 @@ export interface Recording {
   readonly isActive: boolean;
   /** A recording of a new hub begins with this line, which lacks its newline. */
   begin(firstLine: Uint8Array): void;
-  /** Whole lines. */
+  /** Whole lines, a view. */
   write(lines: Uint8Array): void;
   /** Everything since `begin` belongs to the restore of the hub. */
   restored(): void;

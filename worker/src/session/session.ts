@@ -147,38 +147,13 @@ export class Session {
   /** Returns false if it could not be stored but must be. */
   #isPerformed(action: Action, input: Input): boolean {
     try {
-      this.#performOne(action);
+      if (action.type === "respond") this.#unansweredRequests.delete(action.request);
+      this.#io[action.type](action as never);
       return true;
     } catch (error) {
       // An error in one action must not close every socket.
       this.#io.report("an action failed", error, { input: input.type, action: action.type });
       return !("durable" in action) || action.durable === 0;
-    }
-  }
-
-  #performOne(action: Action): void {
-    switch (action.type) {
-      case "put_token":
-        return this.#io.putToken(action);
-      case "touch_token":
-        return this.#io.touchToken(action);
-      case "erase_token":
-        return this.#io.eraseToken(action);
-      case "attach_client":
-        return this.#io.attachClient(action);
-      case "send":
-        return this.#io.send(action);
-      case "respond":
-        this.#unansweredRequests.delete(action.request);
-        return this.#io.respond(action);
-      case "forward":
-        return this.#io.forward(action);
-      case "cancel_forward":
-        return this.#io.cancelForward(action.forward);
-      case "close":
-        return this.#io.close(action);
-      case "set_timer":
-        return this.#io.setTimer(action.at_ms);
     }
   }
 

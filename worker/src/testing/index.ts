@@ -7,6 +7,7 @@ import type {
   ForwardAction,
   RespondAction,
   SendAction,
+  SetTimerAction,
 } from "../module/border.generated.js";
 import { Hub, text } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
@@ -175,10 +176,10 @@ class InternalIo implements Io {
     inMicrotask(() => this.#clients.delete(client));
   }
 
-  setTimer(atMs: number): void {
+  set_timer({ at_ms }: SetTimerAction): void {
     clearTimeout(this.#timer);
-    if (atMs === 0) return;
-    const delay = Math.min(Math.max(atMs - Date.now(), 0), TIMER_MS_MAX);
+    if (at_ms === 0) return;
+    const delay = Math.min(Math.max(at_ms - Date.now(), 0), TIMER_MS_MAX);
     this.#timer = setTimeout(() => this.session.apply({ type: "timer_fired" }), delay);
     (this.#timer as { unref?: () => void }).unref?.();
   }
@@ -189,11 +190,11 @@ class InternalIo implements Io {
   }
 
   // Nothing outlives the process, and the callback cannot be interrupted.
-  putToken(): void {}
-  touchToken(): void {}
-  eraseToken(): void {}
-  attachClient(): void {}
-  cancelForward(): void {}
+  put_token(): void {}
+  touch_token(): void {}
+  erase_token(): void {}
+  attach_client(): void {}
+  cancel_forward(): void {}
   forgetTokens(): void {}
   storedTokens = () => [];
   openClients = () => [];
