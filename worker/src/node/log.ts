@@ -64,8 +64,8 @@ const QUIET_MS = 10_000;
 
 /**
  * Wraps a log whose warnings peers can trigger at will. The first occurrence of a message, with the
- * same `code` if it has one, is logged at once, further ones at most every 10 s, with the latest fields and the number of `times` it
- * occurred.
+ * same `code` if it has one, is logged at once, further ones at most every 10 s, with the latest
+ * fields and the number of `times` it occurred.
  */
 export function limitWarnings(log: Log): Log {
   const quiet = new Map<string, { times: number; latest: LogFields | undefined }>();

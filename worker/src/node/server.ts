@@ -249,12 +249,7 @@ class Server implements Sidekick {
       for (const server of this.#listening) server.closeIdleConnections();
   }
 
-  #onUpgrade(
-    server: http.Server,
-    request: IncomingMessage,
-    stream: Duplex,
-    rest: Buffer,
-  ): void {
+  #onUpgrade(server: http.Server, request: IncomingMessage, stream: Duplex, rest: Buffer): void {
     stream.on("error", ignore);
     const earlier = (stream as { _httpMessage?: http.ServerResponse | null })._httpMessage;
     if (earlier) {
