@@ -44,7 +44,6 @@ class ComponentHub:
             raise ValueError(f"open: {self._hub}")
         self._handle = self._function("[method]hub.handle")
         self._recorded = self._function("[method]hub.recorded")
-        self._function("[method]hub.set-recording")(self._hub, True)
 
     def _function(self, name: str):
         interface = self._instance.get_export_index(self._store, "sidekick:core/hub-api@0.1.0")
@@ -72,8 +71,22 @@ class ComponentHub:
             actions.append({"type": action.tag.replace("-", "_"), **fields})
         return actions
 
-    def record(self, on: bool) -> None:
-        self._function("[method]hub.set-recording")(self._hub, on)
+    def record(self, trace_format: int) -> None:
+        self._function("[method]hub.set-recording")(self._hub, trace_format)
+
+    def admit(self, **fields) -> tuple[str, int, bytes]:
+        payload = Record()
+        for field, value in fields.items():
+            setattr(payload, field.replace("_", "-"), value)
+        verdict = self._function("[method]hub.admit")(self._hub, payload)
+        return (
+            verdict.tag,
+            verdict.payload if verdict.tag == "body" else 0,
+            bytes(verdict.payload) if verdict.tag == "socket" else b"",
+        )
+
+    def limits(self) -> list[int]:
+        return self._function("[method]hub.limits")(self._hub)
 
     def recorded(self) -> bytes:
         return self._recorded(self._hub).encode()
@@ -99,10 +112,12 @@ def input_fields(line: dict) -> dict:
 
 def action_of(line: dict) -> dict:
     """The action as its trace line describes it."""
-    kinds = ACTIONS[line["out"]]
-    fields = {
-        field: content(line[field]) if kind == "bytes" else line[field] for field, kind in kinds
-    }
+    fields = {}
+    for field, kind in ACTIONS[line["out"]]:
+        if kind == "code":
+            fields[field] = BORDER["errors"].index(line.get(field, "ok"))
+        else:
+            fields[field] = content(line[field]) if kind == "bytes" else line[field]
     return {"type": line["out"], **fields}
 
 
@@ -125,7 +140,7 @@ def replay(new_hub, path: str) -> None:
         if "trace" in parsed:
             config = {**parsed["config"], "hash_seed": parsed["hash_seed"], "secrets": ["replay"]}
             hub = new_hub(config)
-            hub.record(True)
+            hub.record(parsed["trace"])
             continue
         if "in" in parsed:
             inputs, last_input = inputs + 1, number
@@ -142,7 +157,7 @@ def replay(new_hub, path: str) -> None:
         if not pending or pending.pop(0) != line:
             sys.exit(f"{path}:{number}: the recorded line differs from: {line.decode()}")
     if hub is None:
-        sys.exit(f"{path}: expected the first line of a trace, {{\"trace\":1,...}}, found nothing")
+        sys.exit(f"{path}: expected the first line of a trace, {{\"trace\":2,...}}, found nothing")
     print(f"{path}: {inputs} inputs, the same")
     if rest or torn is not None or pending:
         print_cut(path, len(lines) + bool(rest), pending)

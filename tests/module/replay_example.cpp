@@ -16,9 +16,10 @@ class ExampleHub final : public sidekick::trace::ReplayedHub {
   explicit ExampleHub(const std::string& wasm)
       : engine_(SidekickModule::make_engine()), module_(SidekickModule::compile(*engine_, wasm)) {}
 
-  void open(const std::string& config_text, const sidekick::Config&) override {
+  void open(const std::string& config_text, const sidekick::Config&,
+            sidekick::u32 format) override {
     hub_.emplace(*engine_, *module_, config_text);
-    hub_->record(true);
+    hub_->record(format);
   }
   void append_lines(std::string& out, sidekick::Millis now, const sidekick::Input& input) override {
     try {

@@ -19,7 +19,8 @@ if(NOT TARGET wasmtime::wasmtime)
   message(STATUS "the example in C++ is not built: scripts/wasmtime downloads its library")
   return()
 endif()
-add_executable(sidekick-conversation docs/examples/cpp/conversation.cpp)
+add_executable(sidekick-conversation
+  docs/examples/cpp/conversation.cpp core/src/wire/border_codec.cpp)
 add_executable(sidekick-replay-example
   tests/module/replay_example.cpp worker/trace/replay_files.cpp)
 target_link_libraries(sidekick-replay-example PRIVATE sidekick_trace sidekick_core)

@@ -18,7 +18,7 @@ struct WIT(hub_t) {
 
   Hub hub;
   Actions actions;
-  bool is_recording = false;
+  u32 recording_format = 0;  // 0: off
   std::string recorded;
   trace::Recording recording;
 };
@@ -90,6 +90,7 @@ void encode_action(WIT(action_t) & to_wit, const Action& action) {
 #define SIDEKICK_U64(field) to.field = it.field;
 #define SIDEKICK_BYTES(field) give(to.field, it.field);
 #define SIDEKICK_IDS(field) give(to.field, it.field);
+#define SIDEKICK_CODE(field) to.field = static_cast<u32>(it.field);
 #define SIDEKICK_ACTION(Type, name, number, fields) \
   case ActionTag::name: {                           \
     const auto& it = action.name;                   \
@@ -127,7 +128,7 @@ void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) *
   const Input input = decode_input(*from);
   self->hub.handle(now, input, self->actions);
   self->recorded.clear();
-  if (self->is_recording) {
+  if (self->recording_format != 0) {
     self->recording.append(self->recorded, self->hub, now, input, self->actions);
     if (self->recording.take_due_hash(self->hub))
       self->recording.append_hash(self->recorded, self->hub);
@@ -139,21 +140,44 @@ void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) *
       from);  // last: the callee owns its arguments, and the actions may point into them
 }
 
-uint32_t WIT(method_hub_body_bytes_max)(WIT(borrow_hub_t) self, sidekick_list_u8_t* method,
-                                        sidekick_list_u8_t* path,
-                                        sidekick_list_u8_t* authorization) {
-  const u32 bytes_max = self->hub.body_bytes_max(view(*method), view(*path), view(*authorization));
-  for (sidekick_list_u8_t* list : {method, path, authorization}) sidekick_list_u8_free(list);
-  return bytes_max;
+void WIT(method_hub_admit)(WIT(borrow_hub_t) self, WIT(http_request_t) * from,
+                           WIT(verdict_t) * to) {
+  WIT(input_t) input_from;
+  input_from.tag = input_http_request;
+  input_from.val.http_request = *from;
+  const Verdict verdict = self->hub.admit(decode_input(input_from).http_request);
+  to->tag = static_cast<u8>(verdict.kind);  // the cases have the numbers of border.def
+  switch (verdict.kind) {
+    case VerdictKind::body:
+      to->val.body = verdict.body_bytes_max;
+      break;
+    case VerdictKind::socket:
+      give(to->val.socket, verdict.protocol);
+      break;
+    case VerdictKind::answer:
+    case VerdictKind::ask:
+      break;
+  }
+  WIT(http_request_free)(from);  // last: the protocol points into it
 }
 
-void WIT(method_hub_describe)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
+void WIT(method_hub_limits)(WIT(borrow_hub_t) self, sidekick_list_u32_t* to) {
+  u32 values[std::size(limits)];
+  for (std::size_t i = 0; i < std::size(limits); ++i)
+    values[i] = self->hub.config().*limits[i].value;
+  give(*to, values);
+}
+
+void WIT(method_hub_describe)(WIT(borrow_hub_t) self, uint32_t format, sidekick_string_t* to) {
   std::string header;
-  trace::append_header(header, self->hub.config());
+  trace::append_header(header, self->hub.config(), format);
   give(*to, header);
 }
 
-void WIT(method_hub_set_recording)(WIT(borrow_hub_t) self, bool on) { self->is_recording = on; }
+void WIT(method_hub_set_recording)(WIT(borrow_hub_t) self, uint32_t format) {
+  if (format != 0 && format != self->recording_format) self->recording = trace::Recording(format);
+  self->recording_format = format;
+}
 
 void WIT(method_hub_hash)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
   std::string line;

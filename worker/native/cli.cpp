@@ -47,9 +47,12 @@ Usage: sidekick-server --secret SECRET [options]
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --allowed-origin URL  let only pages of this origin open a socket, e.g.
+                            https://app.example.com or https://*.example.com; repeat the flag for
+                            several (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
-                            docs/protocol.md. It may also hold "secrets", a list, used if neither
-                            the flag nor the variable is set
+                            docs/protocol.md. It may also hold the lists "secrets" and
+                            "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
       --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
@@ -90,6 +93,7 @@ constexpr FlagName flag_names[] = {
     {"idle-timeout", "SIDEKICK_IDLE_TIMEOUT"},
     {"server-url", "SIDEKICK_SERVER_URL"},
     {"server-secret", "SIDEKICK_SERVER_SECRET"},
+    {"allowed-origin", "SIDEKICK_ALLOWED_ORIGINS"},
     {"config", nullptr},
     {"record", nullptr},
     {"log-level", "SIDEKICK_LOG_LEVEL"},
@@ -243,6 +247,28 @@ std::string hash_seed() {
   return text;
 }
 
+void check_utf8(std::string_view name, const Json& value) {
+  try {
+    value.dump();
+  } catch (const Json::exception&) {
+    throw UsageError(std::string(name) + ": expected UTF-8");
+  }
+}
+
+/// Of a list with commas; empty ones do not count.
+std::vector<std::string> elements_of(std::string_view list) {
+  std::vector<std::string> elements;
+  while (!list.empty()) {
+    std::string_view element = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(element.size() + 1, list.size()));
+    const std::size_t first = element.find_first_not_of(" \t");
+    if (first == element.npos) continue;
+    element = element.substr(first, element.find_last_not_of(" \t") - first + 1);
+    elements.emplace_back(element);
+  }
+  return elements;
+}
+
 Json settle_config(const Settings& settings, const CreateRuntime& create, Log& log) {
   const auto path = settings.get("config");
   Json config = path ? read_config(*path, create, log) : Json::object();
@@ -255,11 +281,13 @@ Json settle_config(const Settings& settings, const CreateRuntime& create, Log& l
       std::any_of(config["secrets"].begin(), config["secrets"].end(), is_empty)) {
     throw UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
   }
-  try {
-    config["secrets"].dump();
-  } catch (const Json::exception&) {
-    throw UsageError("--secret (SIDEKICK_SECRET): expected UTF-8");
-  }
+  check_utf8("--secret (SIDEKICK_SECRET)", config["secrets"]);
+  if (settings.has("allowed-origin"))
+    config["allowed_origins"] = settings.all("allowed-origin");
+  else if (const auto origins = Settings::variable("allowed-origin"))
+    config["allowed_origins"] = elements_of(*origins);
+  if (config.contains("allowed_origins"))
+    check_utf8("--allowed-origin (SIDEKICK_ALLOWED_ORIGINS)", config["allowed_origins"]);
   if (const auto delay = settings.get("auth-delay"))
     config["auth_failure_delay_ms"] =
         integer("--auth-delay (SIDEKICK_AUTH_DELAY)", *delay, 0, 60000);

@@ -1,10 +1,10 @@
-// Connects the hub to its surroundings: passes inputs to the hub and performs its actions in list
-// order. Owns the hub, the clients' sockets, the stored records, the timer and the recording. Makes
-// no protocol decision.
+// Connects a session to its surroundings: passes the events of sockets and requests to it, and
+// performs its actions. Owns the clients' sockets, the open requests and the timer. Makes no
+// protocol decision.
 #pragma once
 
 #include <memory>
-#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "clients.hpp"
@@ -14,13 +14,13 @@
 #include "net/client_socket.hpp"
 #include "net/loop.hpp"
 #include "recorder.hpp"
-#include "runtime/runtime.hpp"
+#include "session.hpp"
 #include "store/tokens.hpp"
 
 namespace sidekick::host {
 
 struct HostOptions {
-  /// Creates a hub at the start, and another one after a trap.
+  /// Creates a hub after a trap.
   std::function<std::unique_ptr<Runtime>()> create_runtime;
   TokenStore& tokens;
   Forwarder* forwarder;
@@ -29,85 +29,75 @@ struct HostOptions {
   unsigned ping_seconds;
 };
 
-class Host final : public SocketTaker, public RequestTaker {
+class Host final : public SocketTaker, public RequestTaker, private SessionIo {
  public:
   Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options);
   ~Host();
 
   /// Call once, before the first input: restores what is stored.
-  void start();
+  void start() { session_.start(); }
 
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
   Clients& clients() { return clients_; }
 
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override;
+  std::optional<Verdict> admit(const input::HttpRequest& request) override {
+    return session_.admit(request);
+  }
   void on_request(HttpSession& session, const input::HttpRequest& request) override;
   void on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) override;
-  void on_refused(std::string_view path, const std::string& remote) override;
-  bool is_stopping() const override { return is_shutting_down_; }
+  void on_rejected(const action::Respond& answer, std::string_view path,
+                   const std::string& remote) override;
+  bool is_stopping() const override { return is_stopping_; }
 
-  void on_message(ClientSocket& socket, std::string_view bytes) override;
+  void on_message(ClientSocket& socket, std::string_view bytes, bool is_text) override;
   void on_closed(ClientSocket& socket, u16 code, const std::string& why) override;
   void on_lagging(ClientSocket& socket, std::size_t buffered_bytes) override;
 
  private:
-  /// The sender of the current input, who is told if it fails.
-  struct Sender {
-    ClientId client = 0;
-    std::shared_ptr<HttpSession> session;
-  };
-  struct Waiting {
-    ForwardId forward;
-    u64 generation;  ///< of the hub that assigned this number
-    std::string body;
-    u32 timeout_ms;
-    ClientId sender;
-  };
+  std::unique_ptr<Runtime> create_hub() override { return options_.create_runtime(); }
+  Millis now() override;
+  u64 draw_epoch() override;
+  bool is_recording() override;
+  void record(Bytes lines) override { options_.recorder->write(lines); }
+  std::vector<StoredToken> stored_tokens() override { return options_.tokens.all(); }
+  std::vector<OpenClient> open_clients() override;
+  void forget_all() override;
+  void fail(const Peer& peer) override;
+  void end_turn_later() override { loop_.end_turn_later(); }
+  std::string commit() override { return options_.tokens.commit(); }
+  void withhold(const Peer& peer) override;
+  void put_token(const action::PutToken& it) override { options_.tokens.put(it); }
+  void touch_token(const action::TouchToken& it) override { options_.tokens.touch(it); }
+  void erase_token(const action::EraseToken& it) override { options_.tokens.erase(it); }
+  void attach_client(const action::AttachClient& it) override;
+  void send(const action::Send& it) override;
+  void respond(const action::Respond& it) override;
+  void forward(const action::Forward& it) override;
+  void cancel_forward(const action::CancelForward& it) override;
+  void close(const action::Close& it) override;
+  void set_timer(const action::SetTimer& it) override;
 
-  void apply(const Input& input) { apply(input, Sender()); }
-  void apply(const Input& input, Sender sender);
-  void perform(std::span<const Action> actions);
-  void perform_one(const Action& action);
-  void note_write();
-  void send(const action::Send& action);
-  void close(const action::Close& action);
-  void set_timer(u64 at_ms);
-
-  void commit();
-  void start_forwards();
+  void log_told(sidekick::ErrorCode code, std::string_view message, Log::Fields fields);
   void tick_later();
   void ping_some();
-
-  void start_recording();
-  void write_recorded();
-  void recover(const std::string& why, Millis at, const Input* input, const Sender& sender);
-  void refuse(const Sender& writer);
-  void remake(Millis at, const Input* input);
-  bool restore(Millis at, const Input* input);
 
   Loop& loop_;
   HostOptions options_;
   Log& log_;
-  std::unique_ptr<Runtime> runtime_;
-  /// Number of hubs created so far: answers to forwards of a previous hub are ignored.
-  u64 generation_ = 0;
-  Limits limits_;
   SocketRules rules_;
   Clients clients_;
-  Sender sender_;
-  /// Requesters of writes in this turn, and users of tokens that are not stored.
-  std::vector<Sender> writers_;
-  std::vector<Sender> unstored_;
-  std::vector<Waiting> forwards_;
+  std::unordered_map<RequestId, std::shared_ptr<HttpSession>> requests_;  ///< without an answer
+  /// Answered in this turn.
+  std::vector<std::pair<RequestId, std::shared_ptr<HttpSession>>> answered_;
+  std::unordered_map<ForwardId, Forwarder::Handle> forwards_;
   RequestId next_request_ = 1;
-  RequestId answered_request_ = 0;
   Loop::Timer timer_;
   Loop::Timer tick_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
-  u64 unstored_senders_ = 0;  // set when storage begins to fail: logged once, and once on recovery
-  bool is_shutting_down_ = false;
+  bool is_stopping_ = false;
+  Session session_;
 };
 
 }  // namespace sidekick::host

@@ -85,27 +85,31 @@ void Log::line(LogLevel level, std::string_view message, Fields fields) {
 
 void Log::warn(std::string_view message, Fields fields) {
   if (!has(LogLevel::warn)) return;
-  const auto held = quiet_.find(message);
+  std::string kind(message);
+  for (const Field& field : fields) {
+    if (field.name == "code") kind += " " + field.text;
+  }
+  const auto held = quiet_.find(kind);
   if (held != quiet_.end()) {
     ++held->second.times;
     held->second.latest = fields_text(fields);
     return;
   }
   write(LogLevel::warn, message, fields_text(fields));
-  quiet_[std::string(message)].until = Clock::now() + quiet_time;
+  quiet_[kind] = {Clock::now() + quiet_time, 0, {}, std::string(message)};
 }
 
 void Log::tick() {
   report_dropped();
   for (auto it = quiet_.begin(); it != quiet_.end();) {
-    auto& [message, held] = *it;
+    Held& held = it->second;
     if (Clock::now() < held.until) {
       ++it;
     } else if (held.times == 0) {
       it = quiet_.erase(it);
     } else {
-      write(LogLevel::warn, message, held.latest + " times=" + std::to_string(held.times));
-      held = {Clock::now() + quiet_time, 0, {}};
+      write(LogLevel::warn, held.message, held.latest + " times=" + std::to_string(held.times));
+      held = {Clock::now() + quiet_time, 0, {}, held.message};
       ++it;
     }
   }

@@ -48,8 +48,9 @@ class Log {
     line(LogLevel::debug, message, fields);
   }
 
-  /// Peers can trigger warnings at will. The first occurrence of a message is logged at once,
-  /// further ones at most every 10 s, with the latest fields and the number of `times` it occurred.
+  /// Peers can trigger warnings at will. The first occurrence of a message, with the same `code` if
+  /// it has one, is logged at once, further ones at most every 10 s, with the latest fields and the
+  /// number of `times` it occurred.
   void warn(std::string_view message, Fields fields = {});
 
   /// Call about once a second: writes the warnings that were held back long enough.
@@ -64,6 +65,7 @@ class Log {
     Clock::time_point until;
     unsigned times = 0;
     std::string latest;
+    std::string message;
   };
 
   void line(LogLevel level, std::string_view message, Fields fields);
@@ -73,7 +75,7 @@ class Log {
   LogLevel level_;
   Output output_{2};
   unsigned long dropped_ = 0;  ///< lines since the last one that was written
-  std::map<std::string, Held, std::less<>> quiet_;
+  std::map<std::string, Held, std::less<>> quiet_;  ///< by message and code
 };
 
 /// Quoted and escaped as JSON, including the controls that terminals act on; long text is

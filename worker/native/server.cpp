@@ -92,7 +92,7 @@ class Server {
         wait_(loop_.context().get_executor()) {
     for (const auto& rule : signal_rules) signals_.add(rule.number);
     auto runtime = options.create_runtime();
-    const Limits limits = limits_of(*runtime);
+    const Limits limits = runtime->limits();
     raise_open_files(log, limits.clients_max, options.server_url.has_value());
     if (options.server_url)
       forwarder_.emplace(loop_, *options.server_url, options.server_secret,
@@ -121,8 +121,6 @@ class Server {
       try {
         loop_.context().run();
         return;
-      } catch (const StartError&) {
-        throw;  // no hub can be created any more
       } catch (const std::exception& error) {
         // A bug of this host, or out of memory; it must not close every socket.
         tell("an event handler failed", error);

@@ -33,11 +33,10 @@ class TrappingRuntime final : public Runtime {
     if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
     return inner_->handle(now, input);
   }
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override {
-    return inner_->body_bytes_max(method, path, authorization);
-  }
-  Bytes describe() override { return inner_->describe(); }
-  void record(bool on) override { inner_->record(on); }
+  Verdict admit(const input::HttpRequest& request) override { return inner_->admit(request); }
+  Limits limits() override { return inner_->limits(); }
+  Bytes describe(u32 format) override { return inner_->describe(format); }
+  void record(u32 format) override { inner_->record(format); }
   Bytes recorded() override { return inner_->recorded(); }
   Bytes record_input(Millis now, const Input& input) override {
     return inner_->record_input(now, input);

@@ -144,6 +144,12 @@ const About& Follower::follow(Millis now, const Input& input) {
       }
       break;
     }
+    case InputTag::not_stored:
+      if (input.not_stored.client != 0) input_.clients = {input.not_stored.client};
+      if (!input.not_stored.key.empty()) add_token(input.not_stored.key, input_);
+      break;
+    case InputTag::begin:
+    case InputTag::restored:
     case InputTag::timer_fired:
     case InputTag::shutting_down:
       break;
@@ -177,8 +183,7 @@ const About& Follower::follow(const json& action) {
     // Its sender, or the last request answered for the same token; something else if a timeout
     // freed its place.
     if (!action_.topics.empty() && has(input_.topics, action_.topics.front())) action_.add(input_);
-    forwards_[static_cast<u32>(number_of(action, "forward"))] = {
-        action_, now_ + number_of(action, "timeout_ms")};
+    forwards_[number_of(action, "forward")] = {action_, now_ + number_of(action, "timeout_ms")};
   }
   return action_;
 }

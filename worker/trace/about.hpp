@@ -46,7 +46,7 @@ class Follower {
   void add_token(Bytes key, About& about) const;
 
   std::map<std::string, std::string, std::less<>> topic_of_token_;
-  std::map<u32, Forward> forwards_;  // in flight
+  std::map<u64, Forward> forwards_;  // in flight
   Millis now_ = 0;
   About input_;
   About action_;

@@ -38,15 +38,15 @@ bool can_read(const char* path) {
   std::fclose(file);
   if (S_ISDIR(about.st_mode)) return is_wrong("is a folder; expected a trace, which is a file");
   if (size == 0)
-    return is_wrong("is empty; expected a trace, whose first line is {\"trace\":1,...}");
+    return is_wrong("is empty; expected a trace, whose first line is {\"trace\":2,...}");
   constexpr Bytes format = "{\"trace\":";
   const char first = Bytes(begin).starts_with(format) ? begin[format.size()] : '\0';
   const unsigned long found = first >= '0' && first <= '9'
                                   ? std::strtoul(begin + format.size(), nullptr, 10)
                                   : format_version;
-  if (found == format_version) return true;
+  if (found >= 1 && found <= format_version) return true;
   return is_wrong(
-      compose({"expected a trace of format ", Digits(format_version), ", found format ",
+      compose({"expected a trace of format 1 or ", Digits(format_version), ", found format ",
                Digits(found), ": use the sidekick-trace of the version that recorded it"}));
 }
 

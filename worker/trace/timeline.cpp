@@ -29,6 +29,22 @@ std::string clients_of(const json& line) {
   return at->size() > named_max ? text + " ..." : text;
 }
 
+/// ", shape": the code of an action, if it has one.
+std::string code_of(const json& action, const char* name) {
+  const auto at = action.find(name);
+  return at != action.end() && at->is_string() ? ", " + shortened(at->get<std::string>()) : "";
+}
+
+const char* name_of_outcome(u32 outcome) {
+  switch (static_cast<Outcome>(outcome)) {
+#define SIDEKICK_OUTCOME(name, number) \
+  case Outcome::name:                  \
+    return #name;
+#include "sidekick/border.def"
+  }
+  return "ended in an unknown way";
+}
+
 const char* name_of_state(u64 state) {
   constexpr const char* names[] = {"free", "held", "subscribed"};
   return state < 3 ? names[state] : "in an unknown state";
@@ -68,6 +84,9 @@ std::string Timeline::describe(Millis now, const Input& input) {
                              sized(in.body)});
     }
     case InputTag::forward_done:
+      if (input.forward_done.outcome != static_cast<u32>(Outcome::answered))
+        return text + compose({"forward ", Digits(input.forward_done.forward), " ",
+                               name_of_outcome(input.forward_done.outcome)});
       return text +
              compose({"forward ", Digits(input.forward_done.forward), " answered ",
                       Digits(input.forward_done.status), " ", sized(input.forward_done.body)});
@@ -82,6 +101,17 @@ std::string Timeline::describe(Millis now, const Input& input) {
                              sized(input.restore_client.record)});
     case InputTag::shutting_down:
       return text + "shutting down";
+    case InputTag::begin:
+      return text + compose({"hub ", Digits(input.begin.epoch), " begins"});
+    case InputTag::restored:
+      return text + "restored";
+    case InputTag::not_stored: {
+      const input::NotStored& in = input.not_stored;
+      if (in.client != 0)
+        return text + compose({"not stored: a change of client ", Digits(in.client)});
+      return text + compose({"not stored: request ", Digits(in.request),
+                             in.key.empty() ? "" : ", token ", shortened(in.key)});
+    }
   }
   return text;
 }
@@ -108,20 +138,23 @@ std::string Timeline::describe(const json& action) const {
                     sized(text_of(action, "record"))});
   }
   if (name == "send")
-    return compose({"-> to ", clients_of(action), " ", sized(text_of(action, "text"))});
+    return compose({"-> to ", clients_of(action), code_of(action, "code"), " ",
+                    sized(text_of(action, "text"))});
   if (name == "respond") {
     const u64 delay = number_of(action, "delay_ms");
     return compose({"-> request ", Digits(number_of(action, "request")), " answered ",
-                    Digits(number_of(action, "status")), " ", sized(text_of(action, "body")),
-                    delay == 0 ? Bytes() : Bytes(", after "),
+                    Digits(number_of(action, "status")), code_of(action, "code"), " ",
+                    sized(text_of(action, "body")), delay == 0 ? Bytes() : Bytes(", after "),
                     delay == 0 ? std::string() : compose({Digits(delay), " ms"})});
   }
   if (name == "forward")
     return compose({"-> forward ", Digits(number_of(action, "forward")), " to the app server ",
                     sized(text_of(action, "body"))});
+  if (name == "cancel_forward")
+    return compose({"-> forward ", Digits(number_of(action, "forward")), " cancelled"});
   if (name == "close")
-    return compose({"-> client ", client, " closed, ", Digits(number_of(action, "code")), ": ",
-                    shortened(text_of(action, "reason"))});
+    return compose({"-> client ", client, " closed, ", Digits(number_of(action, "code")),
+                    code_of(action, "why"), ": ", shortened(text_of(action, "reason"))});
   if (name == "set_timer") return compose({"-> timer set to ", time(number_of(action, "at_ms"))});
   return compose({"-> ", shortened(action.dump())});
 }

@@ -35,12 +35,12 @@ class WasmtimeHub final : public ReplayedHub {
   }
 
   /// Throws nothing: the caller may be compiled without exceptions.
-  void open(const std::string& config_text, const Config&) override {
+  void open(const std::string& config_text, const Config&, u32 format) override {
     hub_.reset();
     wrong_.clear();
     try {
       hub_ = host::module_runtime(*engine_, *module_, config_text);
-      hub_->record(true);
+      hub_->record(format);
     } catch (const std::exception& error) {
       hub_.reset();
       wrong_ = in_one_line(error);

@@ -1,6 +1,7 @@
 // One Sidekick hub in wasmtime: inputs in, actions out. Copy it into your C++ host. It owns an
 // instance but no socket, clock or file, and makes no decisions. It needs wasmtime's C API and,
-// from Sidekick, border.hpp (types only: nothing to link) and sidekick_abi.h.
+// from Sidekick, sidekick_abi.h, the folder core/include, and border_codec.cpp to compile with your
+// host.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 
 #include <wasmtime.h>
 
-#include "sidekick/border.hpp"
+#include "sidekick/border_codec.hpp"
 #include "sidekick_abi.h"
 
 /// Frees what wasmtime's C API returns.
@@ -30,6 +31,13 @@ using WasmtimeOwned = std::unique_ptr<T, WasmtimeDelete>;
 /// records, and do not replay the input.
 struct SidekickTrap : std::runtime_error {
   using std::runtime_error::runtime_error;
+};
+
+/// What to do with a request: see the verdicts in border.def.
+struct SidekickVerdict {
+  sidekick::VerdictKind kind;
+  std::uint32_t body_bytes_max;  ///< of a `body`
+  std::string_view protocol;     ///< of a `socket`; valid until the next call
 };
 
 class SidekickModule {
@@ -66,7 +74,7 @@ class SidekickModule {
                                std::to_string(SIDEKICK_ABI_VERSION) + ", found " +
                                std::to_string(version));
     }
-    fill_buffer(config);
+    config.copy(buffer(config.size()), config.size());
     hub_ = call("sidekick_create", static_cast<std::uint32_t>(config.size()));
     if (hub_ == 0) {
       throw std::runtime_error("Sidekick: " + std::string(text_at(call("sidekick_error"))));
@@ -77,106 +85,59 @@ class SidekickModule {
   /// Applies one input. Perform the actions in order; their data is valid until the next call.
   const std::vector<sidekick::Action>& handle(sidekick::Millis now_ms,
                                               const sidekick::Input& input) {
-    encode(now_ms, input);
-    fill_buffer(block_);
-    decode(call(handle_, hub_, static_cast<std::uint32_t>(block_.size())));
+    const std::uint32_t size = write(now_ms, input);
+    const std::uint32_t address = call(handle_, hub_, size);
+    const char* wrong = sidekick::codec::decode_actions(memory(), address, actions_);
+    if (wrong != nullptr) throw std::runtime_error(std::string("Sidekick module: ") + wrong);
     return actions_;
   }
 
-  /// While recording is on, recorded() returns the trace lines of the latest input.
-  void record(bool on) { call("sidekick_record", hub_, on ? 1u : 0u); }
+  /// What to do with a request whose body was not read yet; `request` as it will be passed to
+  /// handle(), without its body.
+  SidekickVerdict admit(const sidekick::input::HttpRequest& request) {
+    const std::uint32_t size = write(0, request);
+    const std::uint32_t address = call("sidekick_admit", hub_, size);
+    return {static_cast<sidekick::VerdictKind>(word_at(address)), word_at(address + 4),
+            text_at(address + 8)};
+  }
+
+  /// `format`: 2, or 0 for off. While recording is on, recorded() returns the trace lines of the
+  /// latest input.
+  void record(std::uint32_t format) { call("sidekick_record", hub_, format); }
   std::string_view recorded() { return text_at(call("sidekick_recorded", hub_)); }
 
   /// A trace line with the state hash: hubs with equal hashes have equal state, on any host.
   std::string_view hash() { return text_at(call("sidekick_hash", hub_)); }
 
  private:
-  // Words, then the bytes they announce, with the fields in the order of border.def.
-  void encode(sidekick::Millis now_ms, const sidekick::Input& input) {
-    block_.clear();
-    tail_.clear();
-    word(static_cast<std::uint32_t>(input.tag));
-    double_word(now_ms);
-    switch (input.tag) {
-#define SIDEKICK_U32(name) word(it.name);
-#define SIDEKICK_U64(name) double_word(it.name);
-#define SIDEKICK_BYTES(name)                        \
-  word(static_cast<std::uint32_t>(it.name.size())); \
-  tail_ += it.name;
-#define SIDEKICK_INPUT(Type, name, tag, fields)   \
-  case sidekick::InputTag::name: {                \
-    [[maybe_unused]] const auto& it = input.name; \
-    fields break;                                 \
-  }
-#include "sidekick/border.def"
-    }
-    block_ += tail_;
-  }
-
-  void decode(std::uint32_t address) {
-    actions_.clear();
-    at_ = address;
-    for (std::uint32_t count = next_word(); count > 0; --count) {
-      const std::uint32_t tag = next_word();
-      switch (static_cast<sidekick::ActionTag>(tag)) {
-#define SIDEKICK_U32(name) it.name = next_word();
-#define SIDEKICK_U64(name) \
-  it.name = next_word();   \
-  it.name |= sidekick::u64{next_word()} << 32;
-#define SIDEKICK_BYTES(name) it.name = next_bytes();
-#define SIDEKICK_IDS(name) it.name = next_ids();
-#define SIDEKICK_ACTION(Type, name, tag, fields) \
-  case sidekick::ActionTag::name: {              \
-    sidekick::action::Type it;                   \
-    fields actions_.emplace_back(it);            \
-    continue;                                    \
-  }
-#include "sidekick/border.def"
-      }
-      throw std::runtime_error("Sidekick module: unknown action tag " + std::to_string(tag) +
-                               ": module and host have different versions");
-    }
-  }
-
-  void word(std::uint32_t value) {
-    block_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  void double_word(std::uint64_t value) {
-    block_.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-
   // Any call may grow and move the memory: do not keep a view of it across calls.
+  std::span<char> memory() {
+    return {reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)),
+            wasmtime_memory_data_size(context(), &memory_)};
+  }
   char* memory_at(std::uint32_t address, std::uint64_t size) {
-    if (address + size > wasmtime_memory_data_size(context(), &memory_)) {
+    if (address + size > memory().size()) {
       throw std::runtime_error("Sidekick module: address outside its memory");
     }
-    return reinterpret_cast<char*>(wasmtime_memory_data(context(), &memory_)) + address;
+    return memory().data() + address;
   }
-  std::uint32_t next_word() {
+  std::uint32_t word_at(std::uint32_t address) {
     std::uint32_t value;
-    std::memcpy(&value, memory_at(at_, sizeof value), sizeof value);
-    at_ += sizeof value;
+    std::memcpy(&value, memory_at(address, sizeof value), sizeof value);
     return value;
   }
-  std::string_view next_bytes() {
-    const std::uint32_t address = next_word();
-    const std::uint32_t size = next_word();
-    return {memory_at(address, size), size};
-  }
-  std::span<const std::uint32_t> next_ids() {
-    const std::uint32_t address = next_word();
-    const std::uint32_t count = next_word();
-    return {reinterpret_cast<const std::uint32_t*>(memory_at(address, std::uint64_t{count} * 4)),
-            count};
-  }
   std::string_view text_at(std::uint32_t address) {
-    at_ = address;
-    return next_bytes();
+    const std::uint32_t size = word_at(address + 4);
+    return {memory_at(word_at(address), size), size};
   }
 
-  void fill_buffer(std::string_view bytes) {
-    const std::uint32_t address = call("sidekick_buffer", static_cast<std::uint32_t>(bytes.size()));
-    std::memcpy(memory_at(address, bytes.size()), bytes.data(), bytes.size());
+  char* buffer(std::uint64_t size) {
+    return memory_at(call("sidekick_buffer", static_cast<std::uint32_t>(size)), size);
+  }
+  std::uint32_t write(sidekick::Millis now_ms, const sidekick::Input& input) {
+    const std::uint64_t size = sidekick::codec::input_bytes(input);
+    sidekick::codec::encode_input(now_ms, input, buffer(size));
+    return static_cast<std::uint32_t>(size);
   }
 
   template <class... Words>
@@ -227,8 +188,5 @@ class SidekickModule {
   wasmtime_memory_t memory_;
   wasmtime_func_t handle_;
   std::uint32_t hub_ = 0;
-  std::uint32_t at_ = 0;  // read position of next_word()
-  std::string block_;     // the input under construction
-  std::string tail_;      // its bytes, which follow its words
   std::vector<sidekick::Action> actions_;
 };

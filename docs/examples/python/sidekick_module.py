@@ -54,6 +54,29 @@ class SidekickModule:
         A wasmtime.Trap means that the hub is dead: create another, restore it from the records, and
         do not replay the input.
         """
+        size = self._write(now_ms, name, fields)
+        return self._decode(self._call("sidekick_handle", self._hub, size))
+
+    def admit(self, **fields) -> tuple[str, int, bytes]:
+        """What to do with a request whose body was not read yet: the fields of http_request, with an
+        empty body. Returns the verdict, how much of the body to read, and the subprotocol."""
+        size = self._write(0, "http_request", fields)
+        at = self._call("sidekick_admit", self._hub, size)
+        verdict = self._border["verdicts"][self._word(at)]  # border.def has their meanings
+        return verdict, self._word(at + 4), self._text(at + 8)
+
+    def record(self, trace_format: int) -> None:
+        """2: on; 0: off. While on, recorded() returns the trace lines of the latest input."""
+        self._call("sidekick_record", self._hub, trace_format)
+
+    def recorded(self) -> bytes:
+        return self._text(self._call("sidekick_recorded", self._hub))
+
+    def hash(self) -> bytes:
+        """A trace line with the state hash: equal hashes mean equal state, on any host."""
+        return self._text(self._call("sidekick_hash", self._hub))
+
+    def _write(self, now_ms: int, name: str, fields: dict) -> int:
         entry = self._inputs[name]
         words, tail = struct.pack("<IQ", entry["tag"], now_ms), b""
         for field, kind in entry["fields"]:
@@ -64,19 +87,7 @@ class SidekickModule:
                 words += struct.pack("<I" if kind == "u32" else "<Q", value)
         if fields:
             raise TypeError(f"{name}: unknown fields {', '.join(fields)}")
-        size = self._fill_buffer(words + tail)
-        return self._decode(self._call("sidekick_handle", self._hub, size))
-
-    def record(self, on: bool) -> None:
-        """While recording is on, recorded() returns the trace lines of the latest input."""
-        self._call("sidekick_record", self._hub, int(on))
-
-    def recorded(self) -> bytes:
-        return self._text(self._call("sidekick_recorded", self._hub))
-
-    def hash(self) -> bytes:
-        """A trace line with the state hash: equal hashes mean equal state, on any host."""
-        return self._text(self._call("sidekick_hash", self._hub))
+        return self._fill_buffer(words + tail)
 
     def _decode(self, at: int) -> list[dict]:
         def word() -> int:

@@ -325,10 +325,10 @@ describe("the module", { skip: !isWasmtime }, () => {
     await refuses(
       ["--module", await file("later.wasm", moduleOfVersion(63))],
       1,
-      /ABI version: expected 1, found 63/,
+      /ABI version: expected 2, found 63/,
     );
     await refuses(
-      ["--module", await file("types.wasm", moduleOfVersion(1, 30))],
+      ["--module", await file("types.wasm", moduleOfVersion(2, 30))],
       1,
       /it is no Sidekick module: sidekick_abi_version has other parameters or results/,
     );

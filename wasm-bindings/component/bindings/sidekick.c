@@ -26,7 +26,7 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_handle_post_return(u
   if (len33 > 0) {
     uint8_t *ptr34 = *((uint8_t **) (arg0 + 0));
     for (size_t i35 = 0; i35 < len33; i35++) {
-      uint8_t *base = ptr34 + i35 * (24+6*sizeof(void*));
+      uint8_t *base = ptr34 + i35 * (16+8*sizeof(void*));
       (void) base;
       switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
         case 0: {
@@ -126,9 +126,9 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_handle_post_return(u
           break;
         }
         case 5: {
-          size_t len24 = *((size_t*) (base + (16+1*sizeof(void*))));
+          size_t len24 = *((size_t*) (base + (16+2*sizeof(void*))));
           if (len24 > 0) {
-            uint8_t *ptr25 = *((uint8_t **) (base + 16));
+            uint8_t *ptr25 = *((uint8_t **) (base + (16+1*sizeof(void*))));
             for (size_t i26 = 0; i26 < len24; i26++) {
               uint8_t *base = ptr25 + i26 * 1;
               (void) base;
@@ -164,12 +164,54 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_handle_post_return(u
           }
           break;
         }
+        case 9: {
+          break;
+        }
       }
     }
     free(ptr34);
   }
 }
 
+__attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.admit")))
+void __wasm_export_exports_sidekick_core_hub_api_method_hub_admit_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      break;
+    }
+    case 2: {
+      break;
+    }
+    case 3: {
+      size_t len = *((size_t*) (arg0 + (2*sizeof(void*))));
+      if (len > 0) {
+        uint8_t *ptr = *((uint8_t **) (arg0 + sizeof(void*)));
+        for (size_t i = 0; i < len; i++) {
+          uint8_t *base = ptr + i * 1;
+          (void) base;
+        }
+        free(ptr);
+      }
+      break;
+    }
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.limits")))
+void __wasm_export_exports_sidekick_core_hub_api_method_hub_limits_post_return(uint8_t * arg0) {
+  size_t len = *((size_t*) (arg0 + sizeof(void*)));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * 4;
+      (void) base;
+    }
+    free(ptr);
+  }
+}
 
 __attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.describe")))
 void __wasm_export_exports_sidekick_core_hub_api_method_hub_describe_post_return(uint8_t * arg0) {
@@ -228,6 +270,7 @@ void exports_sidekick_core_hub_api_http_request_free(exports_sidekick_core_hub_a
   sidekick_list_u8_free(&ptr->path);
   sidekick_list_u8_free(&ptr->authorization);
   sidekick_list_u8_free(&ptr->body);
+  sidekick_list_u8_free(&ptr->headers);
 }
 
 void exports_sidekick_core_hub_api_forward_done_free(exports_sidekick_core_hub_api_forward_done_t *ptr) {
@@ -241,6 +284,10 @@ void exports_sidekick_core_hub_api_restore_token_free(exports_sidekick_core_hub_
 
 void exports_sidekick_core_hub_api_restore_client_free(exports_sidekick_core_hub_api_restore_client_t *ptr) {
   sidekick_list_u8_free(&ptr->record);
+}
+
+void exports_sidekick_core_hub_api_not_stored_free(exports_sidekick_core_hub_api_not_stored_t *ptr) {
+  sidekick_list_u8_free(&ptr->key);
 }
 
 void exports_sidekick_core_hub_api_put_token_free(exports_sidekick_core_hub_api_put_token_t *ptr) {
@@ -320,6 +367,13 @@ void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_inpu
       exports_sidekick_core_hub_api_restore_client_free(&ptr->val.restore_client);
       break;
     }
+    case 10: {
+      break;
+    }
+    case 12: {
+      exports_sidekick_core_hub_api_not_stored_free(&ptr->val.not_stored);
+      break;
+    }
   }
 }
 
@@ -358,6 +412,21 @@ void exports_sidekick_core_hub_api_action_free(exports_sidekick_core_hub_api_act
     }
     case 8: {
       exports_sidekick_core_hub_api_touch_token_free(&ptr->val.touch_token);
+      break;
+    }
+    case 9: {
+      break;
+    }
+  }
+}
+
+void exports_sidekick_core_hub_api_verdict_free(exports_sidekick_core_hub_api_verdict_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 2: {
+      break;
+    }
+    case 3: {
+      sidekick_list_u8_free(&ptr->val.socket);
       break;
     }
   }
@@ -460,52 +529,55 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_static_hub_open(uint8_t * 
 }
 
 __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.handle")))
-uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t * arg, int64_t arg0, int32_t arg1, int32_t arg2, int64_t arg3, uint8_t * arg4, size_t arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9, uint8_t * arg10, size_t arg11) {
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t * arg, int64_t arg0, int32_t arg1, int64_t arg2, int64_t arg3, uint8_t * arg4, size_t arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9, uint8_t * arg10, size_t arg11, uint8_t * arg12, size_t arg13) {
   exports_sidekick_core_hub_api_input_t variant;
   variant.tag = arg1;
   switch ((int32_t) variant.tag) {
     case 0: {
       variant.val.client_opened = (exports_sidekick_core_hub_api_client_opened_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
       };
       break;
     }
     case 1: {
       variant.val.client_frame = (exports_sidekick_core_hub_api_client_frame_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) },
+        (uint32_t) (uint32_t) (arg5),
       };
       break;
     }
     case 2: {
       variant.val.client_closed = (exports_sidekick_core_hub_api_client_closed_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
       };
       break;
     }
     case 3: {
       variant.val.client_lagging = (exports_sidekick_core_hub_api_client_lagging_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
       };
       break;
     }
     case 4: {
       variant.val.http_request = (exports_sidekick_core_hub_api_http_request_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg6), (arg7) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg8), (arg9) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg10), (arg11) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg12), (arg13) },
       };
       break;
     }
     case 5: {
       variant.val.forward_done = (exports_sidekick_core_hub_api_forward_done_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint64_t) (uint64_t) (arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+        (uint32_t) (uint32_t) ((uintptr_t) arg6),
       };
       break;
     }
@@ -514,7 +586,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
     }
     case 7: {
       variant.val.restore_token = (exports_sidekick_core_hub_api_restore_token_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint64_t) (uint64_t) (arg3),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg6), (arg7) },
@@ -523,7 +595,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
     }
     case 8: {
       variant.val.restore_client = (exports_sidekick_core_hub_api_restore_client_t) {
-        (uint32_t) (uint32_t) (arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg2),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) },
       };
       break;
@@ -531,29 +603,87 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
     case 9: {
       break;
     }
+    case 10: {
+      variant.val.begin = (exports_sidekick_core_hub_api_begin_t) {
+        (uint64_t) (uint64_t) (arg2),
+      };
+      break;
+    }
+    case 11: {
+      break;
+    }
+    case 12: {
+      variant.val.not_stored = (exports_sidekick_core_hub_api_not_stored_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg3),
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+      };
+      break;
+    }
   }
-  exports_sidekick_core_hub_api_input_t arg12 = variant;
+  exports_sidekick_core_hub_api_input_t arg14 = variant;
   exports_sidekick_core_hub_api_list_action_t ret;
-  exports_sidekick_core_hub_api_method_hub_handle(((exports_sidekick_core_hub_api_hub_t*) arg), (uint64_t) (arg0), &arg12, &ret);
+  exports_sidekick_core_hub_api_method_hub_handle(((exports_sidekick_core_hub_api_hub_t*) arg), (uint64_t) (arg0), &arg14, &ret);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   *((size_t*)(ptr + sizeof(void*))) = (ret).len;
   *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
   return ptr;
 }
 
-__attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.body-bytes-max")))
-int32_t __wasm_export_exports_sidekick_core_hub_api_method_hub_body_bytes_max(uint8_t * arg, uint8_t * arg0, size_t arg1, uint8_t * arg2, size_t arg3, uint8_t * arg4, size_t arg5) {
-  sidekick_list_u8_t arg6 = (sidekick_list_u8_t) { (uint8_t*)(arg0), (arg1) };
-  sidekick_list_u8_t arg7 = (sidekick_list_u8_t) { (uint8_t*)(arg2), (arg3) };
-  sidekick_list_u8_t arg8 = (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) };
-  uint32_t ret = exports_sidekick_core_hub_api_method_hub_body_bytes_max(((exports_sidekick_core_hub_api_hub_t*) arg), &arg6, &arg7, &arg8);
-  return (int32_t) (ret);
+__attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.admit")))
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_admit(uint8_t * arg, int32_t arg0, int32_t arg1, uint8_t * arg2, size_t arg3, uint8_t * arg4, size_t arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9, uint8_t * arg10, size_t arg11) {
+  exports_sidekick_core_hub_api_http_request_t arg12 = (exports_sidekick_core_hub_api_http_request_t) {
+    (uint32_t) (uint32_t) (arg0),
+    (uint32_t) (uint32_t) (arg1),
+    (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg2), (arg3) },
+    (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+    (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg6), (arg7) },
+    (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg8), (arg9) },
+    (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg10), (arg11) },
+  };
+  exports_sidekick_core_hub_api_verdict_t ret;
+  exports_sidekick_core_hub_api_method_hub_admit(((exports_sidekick_core_hub_api_hub_t*) arg), &arg12, &ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  switch ((int32_t) (ret).tag) {
+    case 0: {
+      *((int8_t*)(ptr + 0)) = 0;
+      break;
+    }
+    case 1: {
+      *((int8_t*)(ptr + 0)) = 1;
+      break;
+    }
+    case 2: {
+      const uint32_t *payload14 = &(ret).val.body;
+      *((int8_t*)(ptr + 0)) = 2;
+      *((int32_t*)(ptr + sizeof(void*))) = (int32_t) (*payload14);
+      break;
+    }
+    case 3: {
+      const sidekick_list_u8_t *payload15 = &(ret).val.socket;
+      *((int8_t*)(ptr + 0)) = 3;
+      *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload15).len;
+      *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload15).ptr;
+      break;
+    }
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.limits")))
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_limits(uint8_t * arg) {
+  sidekick_list_u32_t ret;
+  exports_sidekick_core_hub_api_method_hub_limits(((exports_sidekick_core_hub_api_hub_t*) arg), &ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
 }
 
 __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.describe")))
-uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_describe(uint8_t * arg) {
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_describe(uint8_t * arg, int32_t arg0) {
   sidekick_string_t ret;
-  exports_sidekick_core_hub_api_method_hub_describe(((exports_sidekick_core_hub_api_hub_t*) arg), &ret);
+  exports_sidekick_core_hub_api_method_hub_describe(((exports_sidekick_core_hub_api_hub_t*) arg), (uint32_t) (arg0), &ret);
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   *((size_t*)(ptr + sizeof(void*))) = (ret).len;
   *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
@@ -562,7 +692,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_describe(uint8_
 
 __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.set-recording")))
 void __wasm_export_exports_sidekick_core_hub_api_method_hub_set_recording(uint8_t * arg, int32_t arg0) {
-  exports_sidekick_core_hub_api_method_hub_set_recording(((exports_sidekick_core_hub_api_hub_t*) arg), arg0);
+  exports_sidekick_core_hub_api_method_hub_set_recording(((exports_sidekick_core_hub_api_hub_t*) arg), (uint32_t) (arg0));
 }
 
 __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.recorded")))

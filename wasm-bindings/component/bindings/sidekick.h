@@ -27,6 +27,7 @@ typedef struct {
 typedef struct exports_sidekick_core_hub_api_client_frame_t {
   uint32_t   client;
   sidekick_list_u8_t   bytes;
+  uint32_t   is_text;
 } exports_sidekick_core_hub_api_client_frame_t;
 
 typedef struct exports_sidekick_core_hub_api_client_closed_t {
@@ -45,12 +46,14 @@ typedef struct exports_sidekick_core_hub_api_http_request_t {
   sidekick_list_u8_t   path;
   sidekick_list_u8_t   authorization;
   sidekick_list_u8_t   body;
+  sidekick_list_u8_t   headers;
 } exports_sidekick_core_hub_api_http_request_t;
 
 typedef struct exports_sidekick_core_hub_api_forward_done_t {
-  uint32_t   forward;
+  uint64_t   forward;
   uint32_t   status;
   sidekick_list_u8_t   body;
+  uint32_t   outcome;
 } exports_sidekick_core_hub_api_forward_done_t;
 
 typedef struct exports_sidekick_core_hub_api_restore_token_t {
@@ -65,21 +68,34 @@ typedef struct exports_sidekick_core_hub_api_restore_client_t {
   sidekick_list_u8_t   record;
 } exports_sidekick_core_hub_api_restore_client_t;
 
+typedef struct exports_sidekick_core_hub_api_begin_t {
+  uint64_t   epoch;
+} exports_sidekick_core_hub_api_begin_t;
+
+typedef struct exports_sidekick_core_hub_api_not_stored_t {
+  uint32_t   client;
+  uint32_t   request;
+  sidekick_list_u8_t   key;
+} exports_sidekick_core_hub_api_not_stored_t;
+
 typedef struct exports_sidekick_core_hub_api_put_token_t {
   uint32_t   state;
   uint64_t   expires_at;
   sidekick_list_u8_t   key;
   sidekick_list_u8_t   record;
+  uint32_t   durable;
 } exports_sidekick_core_hub_api_put_token_t;
 
 typedef struct exports_sidekick_core_hub_api_erase_token_t {
   sidekick_list_u8_t   key;
+  uint32_t   durable;
 } exports_sidekick_core_hub_api_erase_token_t;
 
 typedef struct exports_sidekick_core_hub_api_attach_client_t {
   uint32_t   client;
   uint32_t   append;
   sidekick_list_u8_t   record;
+  uint32_t   durable;
 } exports_sidekick_core_hub_api_attach_client_t;
 
 typedef struct {
@@ -90,6 +106,7 @@ typedef struct {
 typedef struct exports_sidekick_core_hub_api_send_t {
   sidekick_list_u32_t   clients;
   sidekick_list_u8_t   text;
+  uint32_t   code;
 } exports_sidekick_core_hub_api_send_t;
 
 typedef struct exports_sidekick_core_hub_api_respond_t {
@@ -99,10 +116,11 @@ typedef struct exports_sidekick_core_hub_api_respond_t {
   sidekick_list_u8_t   content_type;
   sidekick_list_u8_t   header;
   sidekick_list_u8_t   body;
+  uint32_t   code;
 } exports_sidekick_core_hub_api_respond_t;
 
 typedef struct exports_sidekick_core_hub_api_forward_t {
-  uint32_t   forward;
+  uint64_t   forward;
   uint32_t   timeout_ms;
   sidekick_list_u8_t   body;
 } exports_sidekick_core_hub_api_forward_t;
@@ -111,6 +129,7 @@ typedef struct exports_sidekick_core_hub_api_close_t {
   uint32_t   client;
   uint32_t   code;
   sidekick_list_u8_t   reason;
+  uint32_t   why;
 } exports_sidekick_core_hub_api_close_t;
 
 typedef struct exports_sidekick_core_hub_api_set_timer_t {
@@ -121,7 +140,12 @@ typedef struct exports_sidekick_core_hub_api_touch_token_t {
   uint32_t   state;
   uint64_t   expires_at;
   sidekick_list_u8_t   key;
+  uint32_t   durable;
 } exports_sidekick_core_hub_api_touch_token_t;
+
+typedef struct exports_sidekick_core_hub_api_cancel_forward_t {
+  uint64_t   forward;
+} exports_sidekick_core_hub_api_cancel_forward_t;
 
 typedef struct exports_sidekick_core_hub_api_input_t {
   uint8_t tag;
@@ -134,6 +158,8 @@ typedef struct exports_sidekick_core_hub_api_input_t {
     exports_sidekick_core_hub_api_forward_done_t     forward_done;
     exports_sidekick_core_hub_api_restore_token_t     restore_token;
     exports_sidekick_core_hub_api_restore_client_t     restore_client;
+    exports_sidekick_core_hub_api_begin_t     begin;
+    exports_sidekick_core_hub_api_not_stored_t     not_stored;
   } val;
 } exports_sidekick_core_hub_api_input_t;
 
@@ -147,6 +173,9 @@ typedef struct exports_sidekick_core_hub_api_input_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_RESTORE_TOKEN 7
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_RESTORE_CLIENT 8
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_SHUTTING_DOWN 9
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_BEGIN 10
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_RESTORED 11
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_NOT_STORED 12
 
 typedef struct exports_sidekick_core_hub_api_action_t {
   uint8_t tag;
@@ -160,6 +189,7 @@ typedef struct exports_sidekick_core_hub_api_action_t {
     exports_sidekick_core_hub_api_close_t     close;
     exports_sidekick_core_hub_api_set_timer_t     set_timer;
     exports_sidekick_core_hub_api_touch_token_t     touch_token;
+    exports_sidekick_core_hub_api_cancel_forward_t     cancel_forward;
   } val;
 } exports_sidekick_core_hub_api_action_t;
 
@@ -172,6 +202,24 @@ typedef struct exports_sidekick_core_hub_api_action_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_CLOSE 6
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_SET_TIMER 7
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_TOUCH_TOKEN 8
+#define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_CANCEL_FORWARD 9
+
+// </border>
+// What to do with a request whose body was not read yet: see the verdicts of border.def.
+typedef struct exports_sidekick_core_hub_api_verdict_t {
+  uint8_t tag;
+  union {
+    uint32_t     body;
+    sidekick_list_u8_t     socket;
+  } val;
+} exports_sidekick_core_hub_api_verdict_t;
+
+#define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_ANSWER 0
+#define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_ASK 1
+// Read up to this many bytes.
+#define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_BODY 2
+// Accept the upgrade with this subprotocol, or with none if it is empty.
+#define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_SOCKET 3
 
 typedef struct exports_sidekick_core_hub_api_own_hub_t {
   int32_t __handle;
@@ -197,9 +245,10 @@ typedef struct {
 // Exported Functions from `sidekick:core/hub-api@0.1.0`
 bool exports_sidekick_core_hub_api_static_hub_open(sidekick_string_t *config, exports_sidekick_core_hub_api_own_hub_t *ret, sidekick_string_t *err);
 void exports_sidekick_core_hub_api_method_hub_handle(exports_sidekick_core_hub_api_borrow_hub_t self, uint64_t now, exports_sidekick_core_hub_api_input_t *input, exports_sidekick_core_hub_api_list_action_t *ret);
-uint32_t exports_sidekick_core_hub_api_method_hub_body_bytes_max(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_list_u8_t *method, sidekick_list_u8_t *path, sidekick_list_u8_t *authorization);
-void exports_sidekick_core_hub_api_method_hub_describe(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
-void exports_sidekick_core_hub_api_method_hub_set_recording(exports_sidekick_core_hub_api_borrow_hub_t self, bool on);
+void exports_sidekick_core_hub_api_method_hub_admit(exports_sidekick_core_hub_api_borrow_hub_t self, exports_sidekick_core_hub_api_http_request_t *request, exports_sidekick_core_hub_api_verdict_t *ret);
+void exports_sidekick_core_hub_api_method_hub_limits(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_list_u32_t *ret);
+void exports_sidekick_core_hub_api_method_hub_describe(exports_sidekick_core_hub_api_borrow_hub_t self, uint32_t format, sidekick_string_t *ret);
+void exports_sidekick_core_hub_api_method_hub_set_recording(exports_sidekick_core_hub_api_borrow_hub_t self, uint32_t format);
 void exports_sidekick_core_hub_api_method_hub_recorded(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
 void exports_sidekick_core_hub_api_method_hub_hash(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
 
@@ -216,6 +265,8 @@ void exports_sidekick_core_hub_api_forward_done_free(exports_sidekick_core_hub_a
 void exports_sidekick_core_hub_api_restore_token_free(exports_sidekick_core_hub_api_restore_token_t *ptr);
 
 void exports_sidekick_core_hub_api_restore_client_free(exports_sidekick_core_hub_api_restore_client_t *ptr);
+
+void exports_sidekick_core_hub_api_not_stored_free(exports_sidekick_core_hub_api_not_stored_t *ptr);
 
 void exports_sidekick_core_hub_api_put_token_free(exports_sidekick_core_hub_api_put_token_t *ptr);
 
@@ -238,6 +289,8 @@ void exports_sidekick_core_hub_api_touch_token_free(exports_sidekick_core_hub_ap
 void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_input_t *ptr);
 
 void exports_sidekick_core_hub_api_action_free(exports_sidekick_core_hub_api_action_t *ptr);
+
+void exports_sidekick_core_hub_api_verdict_free(exports_sidekick_core_hub_api_verdict_t *ptr);
 
 extern void exports_sidekick_core_hub_api_hub_drop_own(exports_sidekick_core_hub_api_own_hub_t handle);
 

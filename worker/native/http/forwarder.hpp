@@ -16,19 +16,11 @@
 #include "net/loop.hpp"
 #include "net/stream.hpp"
 #include "net/tls.hpp"
-#include "sidekick/base.hpp"
+#include "sidekick/border.hpp"
 
 namespace sidekick::host {
 
-/// What became of a forward. The names and numbers are those of the border's outcomes.
-enum class Outcome : u32 {
-  answered = 0,       ///< a final status line came
-  unreachable = 1,    ///< nothing was sent: the app server has certainly not processed the message
-  broken_off = 2,     ///< it was sent, or a part of it, and no final status line came
-  timed_out = 3,      ///< the host's own time limit has passed
-  no_app_server = 4,  ///< none is configured
-};
-
+/// What became of a forward.
 struct ForwardResult {
   Outcome outcome;
   u32 status = 0;  ///< 0 unless answered

@@ -33,7 +33,6 @@ constexpr u32 pipelined_max = 64;
 /// A connection with more unsent bytes than this is not read: otherwise its peer could make us
 /// write what it never reads.
 constexpr std::size_t unsent_bytes_read_max = 64 * 1024;
-constexpr unsigned unauthorized = 401;
 constexpr std::string_view text_plain = "text/plain; charset=utf-8";
 
 std::string_view as_view(boost::beast::string_view text) { return {text.data(), text.size()}; }
@@ -43,7 +42,6 @@ struct HeadFields {
   unsigned hosts = 0;
   unsigned lengths = 0;
   bool has_transfer_encoding = false;
-  bool has_upgrade = false;
   std::string_view expect;
   std::string_view authorization;
 };
@@ -62,7 +60,6 @@ HeadFields head_fields_of(const Request& request) {
                           ? 1 + std::count(field.value().begin(), field.value().end(), ',')
                           : 0;
     fields.has_transfer_encoding |= name == http::field::transfer_encoding;
-    fields.has_upgrade |= name == http::field::upgrade;
     if (name == http::field::expect) keep_first(fields.expect, field);
     if (name == http::field::authorization) keep_first(fields.authorization, field);
   }
@@ -91,16 +88,19 @@ std::size_t empty_lines(std::span<const char> bytes) {
   return size;
 }
 
-/// A proxy may send the absolute form, with scheme and host (RFC 9112, section 3.2.2).
-bool is_socket_target(std::string_view target) {
-  for (const std::string_view scheme : {"http://", "https://"}) {
-    if (!target.starts_with(scheme)) continue;
-    const std::size_t path = target.find_first_of("/?#", scheme.size());
-    if (path == std::string_view::npos || path == scheme.size()) return false;
-    target.remove_prefix(path);
-    break;
+/// What the hub judges an upgrade by; empty if the request asks for none. HTTP/1.0 has none (RFC
+/// 9110, section 7.8).
+template <class Request>
+std::string upgrade_headers_of(const Request& request) {
+  std::string lines;
+  if (request.version() < 11 || request.find(http::field::upgrade) == request.end()) return lines;
+  for (const auto& field : request) {
+    for (const Bytes name : request_headers) {
+      if (!boost::beast::iequals(field.name_string(), name)) continue;
+      lines.append(name).append(": ").append(as_view(field.value())).append("\n");
+    }
   }
-  return target == "/socket" || target.starts_with("/socket?");
+  return lines;
 }
 
 }  // namespace
@@ -111,7 +111,7 @@ void HttpSession::start() {
 }
 
 bool HttpSession::wants_bytes() const {
-  return state_ != State::delayed && unsent_bytes() <= unsent_bytes_read_max;
+  return !is_waiting() && unsent_bytes() <= unsent_bytes_read_max;
 }
 
 void HttpSession::on_bytes(std::span<char> bytes) {
@@ -119,20 +119,32 @@ void HttpSession::on_bytes(std::span<char> bytes) {
     const std::size_t taken = take(bytes);
     if (!is_closed() && !is_finishing())
       pending_.assign(bytes.data() + taken, bytes.size() - taken);
+    keep_unfinished(pending_.size());
   } else {
     pending_.append(bytes.data(), bytes.size());
+    on_turn();
+  }
+}
+
+/// Handles what was kept: the rest of a request, or requests behind one that had to wait.
+void HttpSession::on_turn() {
+  if (handshake_ != nullptr && !is_closed() && !owes())
+    return taker_.on_socket(release(), handshake_, pending_);
+  if (!is_closed() && !is_finishing()) {
     const std::size_t taken = take(pending_);
     pending_.erase(0, taken);
     if (pending_.size() > pending_bytes_max && !is_closed() && !is_finishing())
       refuse(400, "the chunked body has a chunk header without end");
   }
   keep_unfinished(pending_.size());
+  arm_read();
 }
 
 /// Handles all complete requests; returns the number of bytes they took.
 std::size_t HttpSession::take(std::span<char> bytes) {
   std::size_t taken = 0;
-  while (taken < bytes.size() && !is_closed() && !is_finishing() && state_ != State::delayed) {
+  is_taking_ = true;
+  while (taken < bytes.size() && !is_closed() && !is_finishing() && !is_waiting()) {
     if (state_ == State::idle) {
       taken += empty_lines(bytes.subspan(taken));
       const auto rest = bytes.subspan(taken);
@@ -140,13 +152,14 @@ std::size_t HttpSession::take(std::span<char> bytes) {
     }
     const std::size_t size = parse(bytes.subspan(taken));
     taken += size;
-    if (handshake_ != nullptr) {
+    if (handshake_ != nullptr && !owes()) {
       taker_.on_socket(release(), handshake_, {bytes.data() + taken, bytes.size() - taken});
       return bytes.size();
     }
     if (state_ == State::idle) parser_.reset();  // not earlier: the answers pointed into it
     if (size == 0 && (state_ == State::head || state_ == State::body)) break;
   }
+  is_taking_ = false;
   await_rest();
   return taken;
 }
@@ -210,26 +223,18 @@ void HttpSession::on_head() {
   const u64 declared = parser_->content_length().value_or(0);
   const bool has_body = is_chunked || declared > 0;
 
-  if (parser_->upgrade() && fields.has_upgrade) {
-    if (!taker_.is_stopping() && is_socket_target(as_view(request.target()))) return on_upgrade();
-    // An upgrade is optional: any other upgrade request is answered as if it were plain HTTP.
-    is_last_ = true;
-    if (taker_.is_stopping()) return refuse(503, "Shutting down");
-    if (has_body) {
-      const std::string protocol(as_view(request[http::field::upgrade]).substr(0, 100));
-      return refuse(400, "expected a request without an upgrade to \"" + protocol +
-                             "\"; send it without the Upgrade header");
-    }
-  }
   const bool awaits_continue = boost::beast::iequals(fields.expect, "100-continue");
   if (!fields.expect.empty() && !awaits_continue)
     return refuse(417, "expected no Expect header but 100-continue");
 
-  body_bytes_max_ = taker_.body_bytes_max(as_view(request.method_string()),
-                                          as_view(request.target()), fields.authorization);
   authorization_ = fields.authorization;
-  is_known_ |= body_bytes_max_ > 0;
-  if (body_bytes_max_ == 0 || declared > body_bytes_max_) {
+  upgrade_headers_ = upgrade_headers_of(request);
+  const auto verdict = taker_.admit(request_of(declared, {}));
+  if (!verdict) return refuse(503, "Service Unavailable: this Sidekick cannot start; see its log");
+  if (verdict->kind == VerdictKind::socket) return accept_socket(verdict->protocol);
+  body_bytes_max_ = verdict->body_bytes_max;
+  is_known_ |= verdict->kind == VerdictKind::body;
+  if (verdict->kind != VerdictKind::body || declared > body_bytes_max_) {
     is_last_ |= has_body;  // nobody will read it
     return submit(declared, {});
   }
@@ -246,20 +251,31 @@ void HttpSession::on_body() {
   submit(body.size(), is_too_large ? Bytes() : Bytes(body));
 }
 
+input::HttpRequest HttpSession::request_of(u64 body_bytes, Bytes body) const {
+  const auto& request = parser_->get();
+  return {0,
+          static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)),
+          as_view(request.method_string()),
+          as_view(request.target()),
+          authorization_,
+          body,
+          upgrade_headers_};
+}
+
 void HttpSession::submit(u64 body_bytes, Bytes body) {
   state_ = State::answering;
-  const auto& request = parser_->get();
-  is_last_ |= !request.keep_alive();
-  taker_.on_request(
-      *this, {0, static_cast<u32>(std::min<u64>(body_bytes, 0xffffffff)),
-              as_view(request.method_string()), as_view(request.target()), authorization_, body});
+  is_last_ |= !parser_->get().keep_alive();
+  taker_.on_request(*this, request_of(body_bytes, body));
+  // stop() finds sessions by their deadlines.
+  if (is_waiting() && state_ == State::answering)
+    loop().set_deadline(shared_from_this(), request_time);
 }
 
 void HttpSession::respond(const action::Respond& it) {
-  if (state_ != State::answering) return;
-  if (it.status == unauthorized) {
-    const std::string_view path = as_view(parser_->get().target());
-    taker_.on_refused(path.substr(0, path.find_first_of("?#")), stream().remote_address());
+  if (!is_waiting() || state_ != State::answering) return;
+  if (it.code != sidekick::ErrorCode::ok) {
+    const std::string_view path = parser_ ? as_view(parser_->get().target()) : "";
+    taker_.on_rejected(it, path.substr(0, path.find_first_of("?#")), stream().remote_address());
   }
   if (it.delay_ms == 0 || taker_.is_stopping())
     return answer(it.status, it.content_type, it.header, it.body, is_last_);
@@ -279,12 +295,33 @@ void HttpSession::respond(const action::Respond& it) {
   });
 }
 
-void HttpSession::fail(unsigned status, std::string_view why) {
+void HttpSession::fail() {
+  if (is_waiting()) answer(500, text_plain, {}, "Internal error", true);
+}
+
+void HttpSession::withhold() {
   if (is_closed()) return;
   drop_turn();
-  // No answer is better than a wrong one.
-  if (is_finishing()) return drop("its answer is no longer valid");
-  answer(status, text_plain, {}, why, true);
+  // Its client would take the next answer for that to an earlier request.
+  if (answers_in_turn_ != 1) return drop("its answers are no longer valid");
+  answers_in_turn_ = 0;
+  state_ = State::answering;
+  is_last_ = true;
+}
+
+bool HttpSession::is_waiting() const {
+  if (is_closed() || is_finishing()) return false;
+  return state_ == State::delayed || state_ == State::answering;
+}
+
+void HttpSession::on_drained() {
+  if (handshake_ != nullptr) loop().call_next_turn(shared_from_this());
+  arm_read();
+}
+
+void HttpSession::flush_turn() {
+  answers_in_turn_ = 0;
+  Wire::flush_turn();
 }
 
 void HttpSession::stop() {
@@ -316,35 +353,24 @@ void HttpSession::answer(unsigned status, std::string_view content_type, std::st
                             std::to_string(rules_.idle_time.count()) + "\r\n\r\n");
   if (!parser_ || parser_->get().method() != http::verb::head) text.append(body);
   send(Buffer::copy(text));
+  ++answers_in_turn_;
   if (is_last) {
     state_ = State::answering;
-    finish(linger_time);
-  } else {
-    state_ = awaited_ = State::idle;
-    loop().set_deadline(shared_from_this(), rules_.idle_time);
+    return finish(linger_time);
   }
+  state_ = awaited_ = State::idle;
+  loop().set_deadline(shared_from_this(), rules_.idle_time);
+  if (is_taking_) return;
+  parser_.reset();
+  loop().call_next_turn(shared_from_this());  // other requests may have waited behind this one
 }
 
-void HttpSession::on_upgrade() {
-  const auto& request = parser_->get();
-  const std::string_view version = as_view(request[http::field::sec_websocket_version]);
-  const std::string_view key = as_view(request[http::field::sec_websocket_key]);
-  if (owes()) return refuse(400, "an upgrade was pipelined after unanswered requests");
-  if (request.method() != http::verb::get) return refuse(405, "a WebSocket handshake must use GET");
-  if (!boost::beast::iequals(request[http::field::upgrade], "websocket"))
-    return refuse(400, "expected Upgrade: websocket");
-  if (!is_websocket_key(key)) return refuse(400, "Missing or invalid Sec-WebSocket-Key header");
-  if (version != "13" && version != "8")
-    return answer(400, text_plain, "Sec-WebSocket-Version: 13, 8",
-                  "expected Sec-WebSocket-Version: 13", true);
+void HttpSession::accept_socket(std::string_view protocol) {
   std::string text =
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
       "Upgrade\r\nSec-WebSocket-Accept: " +
-      websocket_accept(key);
-  // Browsers close a socket if the server selects none of the offered subprotocols.
-  const http::token_list protocols(request[http::field::sec_websocket_protocol]);
-  if (protocols.begin() != protocols.end())
-    text.append("\r\nSec-WebSocket-Protocol: ").append(as_view(*protocols.begin()));
+      websocket_accept(as_view(parser_->get()[http::field::sec_websocket_key]));
+  if (!protocol.empty()) text.append("\r\nSec-WebSocket-Protocol: ").append(protocol);
   text.append("\r\n\r\n");
   handshake_ = Buffer::copy(text);
   state_ = State::answering;
@@ -358,7 +384,7 @@ Wire::Claim HttpSession::claim() const {
 }
 
 void HttpSession::on_deadline() {
-  if (is_finishing() || state_ == State::idle) return lost("timed out");
+  if (is_finishing() || state_ == State::idle || is_waiting()) return lost("timed out");
   refuse(408, "the request timed out");
 }
 

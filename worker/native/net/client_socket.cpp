@@ -110,17 +110,24 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
   if (is_ending_) return;
   if (header.is_final && message_pieces_ == 0) {
     keep_unfinished(0);
-    return rules_.taker.on_message(*this, bytes);
+    return rules_.taker.on_message(*this, bytes, header.opcode == opcode_text);
+  }
+  if (message_pieces_ == 0) {
+    is_message_text_ = header.opcode == opcode_text;
+    message_utf8_ = {};
   }
   if (++message_pieces_ > message_pieces_max)
     return fail(close_policy, "a message has too many fragments");
+  // At once, not when the message is complete: RFC 6455, section 8.1. The hub judges the whole.
+  if (is_message_text_ && !message_utf8_.take(bytes))
+    return fail(close_invalid_text, "a text message is not UTF-8");
   message_ += bytes;
   if (!header.is_final) return;
   message_pieces_ = 0;
   const std::string whole = std::move(message_);
   message_ = {};
   keep_unfinished(0);
-  rules_.taker.on_message(*this, whole);
+  rules_.taker.on_message(*this, whole, is_message_text_);
 }
 
 void ClientSocket::on_close_frame(std::string_view payload) {
@@ -152,10 +159,9 @@ void ClientSocket::end(u16 code, std::string_view reason) {
   go_on();
 }
 
-void ClientSocket::end_without_turn(u16 code, std::string_view reason) {
+void ClientSocket::withhold() {
   drop_turn();
-  if (is_ending_) return lost("the request of its last turn is no longer valid");
-  end(code, reason);
+  if (is_ending_) lost("the request of its last turn is no longer valid");
 }
 
 void ClientSocket::flush_turn() {

@@ -16,7 +16,7 @@ class ClientSocket;
 /// Receives the events of a socket.
 class SocketTaker {
  public:
-  virtual void on_message(ClientSocket& socket, std::string_view bytes) = 0;
+  virtual void on_message(ClientSocket& socket, std::string_view bytes, bool is_text) = 0;
   /// Exactly once, after all other events. why: for the log, if something was wrong.
   virtual void on_closed(ClientSocket& socket, u16 code, const std::string& why) = 0;
   /// More bytes than the limit would be waiting if this turn's output were written. Nothing was
@@ -49,8 +49,8 @@ class ClientSocket final : public Wire {
 
   /// Sends pending output, then the close frame; waits a few seconds for the peer's.
   void end(u16 code, std::string_view reason);
-  /// Drops this turn's output, then does the same as end().
-  void end_without_turn(u16 code, std::string_view reason);
+  /// Drops this turn's output: it is not true.
+  void withhold();
   /// Set once the hub or the host has decided to close this socket: nothing more from it reaches
   /// the hub.
   bool is_ending() const { return is_ending_; }
@@ -87,6 +87,8 @@ class ClientSocket final : public Wire {
   /// The fragments received so far of an incomplete message.
   std::string message_;
   unsigned message_pieces_ = 0;
+  bool is_message_text_ = false;
+  Utf8Parts message_utf8_;
   unsigned seen_bytes_ = ~0u;  // the first round is never silent
   unsigned silent_rounds_ = 0;
   u16 code_ = close_abnormal;

@@ -98,12 +98,22 @@ std::string websocket_accept(std::string_view key) {
   return std::string(reinterpret_cast<const char*>(encoded), static_cast<std::size_t>(size));
 }
 
-bool is_websocket_key(std::string_view key) {
-  if (key.size() != 24 || !key.ends_with("==")) return false;
-  for (const char c : key.substr(0, 22)) {
-    const bool is_digit = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                          (c >= '0' && c <= '9') || c == '+' || c == '/';
-    if (!is_digit) return false;
+bool Utf8Parts::take(std::string_view part) {
+  for (const char c : part) {
+    const auto byte = static_cast<std::uint8_t>(c);
+    if (missing_ > 0) {
+      if (byte < lowest_ || byte > highest_) return false;
+      --missing_;
+      lowest_ = 0x80;
+      highest_ = 0xbf;
+    } else if (byte >= 0x80) {
+      if (byte < 0xc2 || byte > 0xf4) return false;
+      missing_ = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+      if (byte == 0xe0) lowest_ = 0xa0;   // below: an overlong form
+      if (byte == 0xed) highest_ = 0x9f;  // above: a surrogate
+      if (byte == 0xf0) lowest_ = 0x90;   // below: an overlong form
+      if (byte == 0xf4) highest_ = 0x8f;  // above: not in Unicode
+    }
   }
   return true;
 }

@@ -25,10 +25,10 @@ inline constexpr std::uint16_t close_none =
     1005;  // never on the wire: the peer's close frame had no code
 inline constexpr std::uint16_t close_abnormal =
     1006;  // never on the wire: there was no close frame
+inline constexpr std::uint16_t close_invalid_text = 1007;
 inline constexpr std::uint16_t close_policy = 1008;
 inline constexpr std::uint16_t close_too_large = 1009;
 inline constexpr std::uint16_t close_internal_error = 1011;
-inline constexpr std::uint16_t close_try_again_later = 1013;
 
 struct FrameHeader {
   std::uint8_t opcode = 0;
@@ -56,7 +56,15 @@ std::string close_payload(std::uint16_t code, std::string_view reason);
 /// Sec-WebSocket-Accept for a Sec-WebSocket-Key.
 std::string websocket_accept(std::string_view key);
 
-/// Whether the key is 16 bytes in base64.
-bool is_websocket_key(std::string_view key);
+/// Checks UTF-8 that comes in parts, which may end within a character (RFC 3629, section 4).
+class Utf8Parts {
+ public:
+  /// Returns false if no part that follows can make it UTF-8.
+  bool take(std::string_view part);
+
+ private:
+  std::uint8_t missing_ = 0;                     // bytes of the current character
+  std::uint8_t lowest_ = 0x80, highest_ = 0xbf;  // of the next of them
+};
 
 }  // namespace sidekick::host

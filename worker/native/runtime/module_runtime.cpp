@@ -1,11 +1,13 @@
 #include "runtime/module_runtime.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <vector>
 
 #include "errors.hpp"
-#include "runtime/flat_border.hpp"
+#include "sidekick/border_codec.hpp"
 #include "sidekick_abi.h"
 
 namespace sidekick::host {
@@ -140,9 +142,9 @@ class ModuleRuntime final : public Runtime {
       : instance_(engine, module),
         buffer_(instance_.function("sidekick_buffer", 1)),
         handle_(instance_.function("sidekick_handle", 2)),
-        body_bytes_max_(instance_.function("sidekick_body_bytes_max", 4)),
+        admit_(instance_.function("sidekick_admit", 2)),
         recorded_(instance_.function("sidekick_recorded", 1)) {
-    put({config});
+    config.copy(room(config.size()), config.size());
     hub_ = instance_.call(instance_.function("sidekick_create", 1), config.size());
     if (hub_ == 0) {
       throw ConfigError(std::string(text(instance_.call(instance_.function("sidekick_error", 0)))));
@@ -152,20 +154,30 @@ class ModuleRuntime final : public Runtime {
   std::span<const Action> handle(Millis now, const Input& input) override {
     const u32 size = put_input(now, input);
     const u32 address = instance_.call(handle_, hub_, size);
-    decode_actions(instance_.memory(), address, actions_);
+    const char* wrong = codec::decode_actions(instance_.memory(), address, actions_);
+    if (wrong != nullptr) throw Trap(wrong);
     return actions_;
   }
 
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override {
-    put({method, path, authorization});
-    return instance_.call(body_bytes_max_, hub_, method.size(), path.size(), authorization.size());
+  Verdict admit(const input::HttpRequest& request) override {
+    const u32 size = put_input(0, request);
+    const u32 address = instance_.call(admit_, hub_, size);
+    const auto [kind, body_bytes_max] = words<2>(address);
+    return {static_cast<VerdictKind>(kind), body_bytes_max,
+            text(address + 2 * sizeof(u32))};  // sidekick_verdict: two words, then a text
   }
 
-  Bytes describe() override {
-    return text(instance_.call(instance_.function("sidekick_describe", 1), hub_));
+  Limits limits() override {
+    constexpr std::size_t count = sizeof(Limits) / sizeof(u32);
+    return std::bit_cast<Limits>(
+        words<count>(instance_.call(instance_.function("sidekick_limits", 1), hub_)));
   }
-  void record(bool on) override {
-    instance_.call(instance_.function("sidekick_record", 2, 0), hub_, on ? 1 : 0);
+
+  Bytes describe(u32 format) override {
+    return text(instance_.call(instance_.function("sidekick_describe", 2), hub_, format));
+  }
+  void record(u32 format) override {
+    instance_.call(instance_.function("sidekick_record", 2, 0), hub_, format);
   }
   Bytes recorded() override { return text(instance_.call(recorded_, hub_)); }
   Bytes record_input(Millis now, const Input& input) override {
@@ -177,15 +189,9 @@ class ModuleRuntime final : public Runtime {
   }
 
  private:
-  void put(std::initializer_list<Bytes> parts) {
-    u64 size = 0;
-    for (const Bytes part : parts) size += part.size();
-    char* at = room(size);
-    for (const Bytes part : parts) at = std::copy(part.begin(), part.end(), at);
-  }
   u32 put_input(Millis now, const Input& input) {
-    const u64 size = input_block_bytes(input);
-    encode_input(now, input, room(size));
+    const u64 size = codec::input_bytes(input);
+    codec::encode_input(now, input, room(size));
     return static_cast<u32>(size);
   }
   /// The module's buffer stays in place until the next request for it, and most inputs fit into it.
@@ -196,15 +202,20 @@ class ModuleRuntime final : public Runtime {
     return instance_.part(room_, size).data();
   }
 
+  template <std::size_t count>
+  std::array<u32, count> words(u32 address) {
+    std::array<u32, count> words;
+    std::memcpy(words.data(), instance_.part(address, sizeof words).data(), sizeof words);
+    return words;
+  }
   Bytes text(u32 address) {
-    u32 words[2];
-    std::memcpy(words, instance_.part(address, sizeof words).data(), sizeof words);
-    const std::span<char> bytes = instance_.part(words[0], words[1]);
+    const auto [place, size] = words<2>(address);
+    const std::span<char> bytes = instance_.part(place, size);
     return {bytes.data(), bytes.size()};
   }
 
   Instance instance_;
-  wasmtime_func_t buffer_, handle_, body_bytes_max_, recorded_;
+  wasmtime_func_t buffer_, handle_, admit_, recorded_;
   u32 hub_ = 0;
   u32 room_ = 0;
   u64 room_bytes_ = 0;

@@ -2,7 +2,6 @@
 // sanitizers. A trap ends the process.
 #include "errors.hpp"
 #include "runtime/runtime.hpp"
-#include "sidekick/trace.hpp"
 
 namespace sidekick::host {
 
@@ -19,19 +18,26 @@ class NativeRuntime final : public Runtime {
     return {actions_.begin(), actions_.end()};
   }
 
-  u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) override {
-    return hub_.body_bytes_max(method, path, authorization);
+  Verdict admit(const input::HttpRequest& request) override { return hub_.admit(request); }
+  Limits limits() override {
+    return {
+#define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason) hub_.config().name,
+#include "sidekick/limits.def"
+    };
   }
 
-  Bytes describe() override {
+  Bytes describe(u32 format) override {
     recorded_.clear();
-    trace::append_header(recorded_, hub_.config());
+    trace::append_header(recorded_, hub_.config(), format);
     return recorded_;
   }
-  void record(bool on) override { is_recording_ = on; }
+  void record(u32 format) override {
+    if (format != 0 && format != format_) recording_ = trace::Recording(format);
+    format_ = format;
+  }
   Bytes recorded() override {
     recorded_.clear();
-    if (!is_recording_) return recorded_;
+    if (format_ == 0) return recorded_;
     recording_.append(recorded_, hub_, latest_at_, latest_, actions_);
     if (recording_.take_due_hash(hub_)) recording_.append_hash(recorded_, hub_);
     return recorded_;
@@ -50,7 +56,7 @@ class NativeRuntime final : public Runtime {
  private:
   Hub hub_;
   Actions actions_;
-  bool is_recording_ = false;
+  u32 format_ = 0;  // of the recording; 0: off
   trace::Recording recording_;
   Millis latest_at_ = 0;
   Input latest_ = input::TimerFired{};  // the caller owns the data it points to

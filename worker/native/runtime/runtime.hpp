@@ -9,7 +9,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "sidekick/border.hpp"
+#include "sidekick/hub.hpp"
+#include "sidekick/trace.hpp"
 
 namespace sidekick::host {
 
@@ -18,17 +19,27 @@ struct Trap : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The effective limits of a hub, in the order of limits.def.
+struct Limits {
+#define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason) u32 name;
+#include "sidekick/limits.def"
+};
+
 /// One hub. Results are valid until the next call on it. Any call may throw Trap.
 class Runtime {
  public:
   virtual ~Runtime() = default;
 
   virtual std::span<const Action> handle(Millis now, const Input& input) = 0;
-  virtual u32 body_bytes_max(Bytes method, Bytes path, Bytes authorization) = 0;
+  /// `request`: as it will be passed to handle(), without its body. `protocol` points into its
+  /// headers, or is valid until the next call.
+  virtual Verdict admit(const input::HttpRequest& request) = 0;
+  virtual Limits limits() = 0;
 
-  /// The first line of a trace, without a newline; it contains the limits.
-  virtual Bytes describe() = 0;
-  virtual void record(bool on) = 0;
+  /// The first line of a trace of this format, without a newline.
+  virtual Bytes describe(u32 format = trace::format_version) = 0;
+  /// Records the lines of this format; 0: none.
+  virtual void record(u32 format) = 0;
   /// The trace lines of the latest input, formatted only now, so that recording does not delay its
   /// actions. Call it once, before the next input.
   virtual Bytes recorded() = 0;
@@ -41,15 +52,5 @@ class Runtime {
 using CreateRuntime = std::function<std::unique_ptr<Runtime>(Bytes config)>;
 
 CreateRuntime native_runtime();
-
-/// The limits that the host needs, read from describe().
-struct Limits {
-  u32 frame_bytes_max;
-  u32 clients_max;
-  u32 client_buffer_bytes_max;
-  u32 forward_answer_bytes_max;
-};
-
-Limits limits_of(Runtime& runtime);
 
 }  // namespace sidekick::host

@@ -52,7 +52,6 @@ if(SIDEKICK_WASMTIME_LINKED)
 endif()
 
 add_library(sidekick_module_runtime STATIC
-  ${CMAKE_CURRENT_LIST_DIR}/flat_border.cpp
   ${CMAKE_CURRENT_LIST_DIR}/module_runtime.cpp
   ${CMAKE_CURRENT_LIST_DIR}/wasmtime_library.cpp)
 target_include_directories(sidekick_module_runtime

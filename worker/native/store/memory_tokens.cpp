@@ -41,12 +41,11 @@ class MemoryTokens final : public TokenStore {
     row.text.append(token.key).append(token.record);
     rows_.insert(std::move(row));
   }
-  bool touch(const action::TouchToken& token) override {
+  void touch(const action::TouchToken& token) override {
     const auto found = rows_.find(token.key);
-    if (found == rows_.end()) return false;
+    if (found == rows_.end()) return;
     found->state = token.state;
     found->expires_at = token.expires_at;
-    return true;
   }
   void erase(const action::EraseToken& token) override { erase(token.key); }
   void clear() override { rows_.clear(); }

@@ -88,9 +88,8 @@ class SqliteTokens final : public TokenStore {
             .bind(3, token.expires_at)
             .bind(4, token.record));
   }
-  bool touch(const action::TouchToken& token) override {
+  void touch(const action::TouchToken& token) override {
     run(touch_->bind(1, u64{token.state}).bind(2, token.expires_at).bind(3, token.key));
-    return !wrong_.empty() || sqlite3_changes(database_.get()) > 0;  // commit() reports errors
   }
   void erase(const action::EraseToken& token) override { run(erase_->bind(1, token.key)); }
   void clear() override { run(*clear_); }

@@ -24,8 +24,7 @@ class TokenStore {
   virtual ~TokenStore() = default;
 
   virtual void put(const action::PutToken& token) = 0;
-  /// Returns false if there is no such token.
-  virtual bool touch(const action::TouchToken& token) = 0;
+  virtual void touch(const action::TouchToken& token) = 0;
   virtual void erase(const action::EraseToken& token) = 0;
   virtual void clear() = 0;
 

@@ -36,7 +36,7 @@ class Side {
       ++number;
       if (number == 1 && !line_.starts_with(header_begin)) {
         fail(compose(
-            {"expected the first line of a trace, {\"trace\":1,...}, found ", shortened(line_)}));
+            {"expected the first line of a trace, {\"trace\":2,...}, found ", shortened(line_)}));
       } else if (line_.empty()) {
         fail("expected a line of a trace, found an empty one");
       } else if (const std::string wrong = wrong_with_line(line_); !wrong.empty()) {

@@ -18,7 +18,7 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
     text.clear();
     switch (step) {
       case Reader::Step::header:
-        hub.open(reader.config_text(), reader.config());
+        hub.open(reader.config_text(), reader.config(), reader.format());
         if (!hub.wrong().empty())
           return unusable(place(),
                           compose({"the module rejects this configuration: ", hub.wrong()}));

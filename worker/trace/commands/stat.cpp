@@ -137,7 +137,8 @@ class Stat {
   void take_action(const json& action) {
     u64 size = 0;
     for (const auto& [name, value] : action.items()) {
-      if (name != "out" && name != "content_type" && value.is_string())
+      if (name != "out" && name != "content_type" && name != "code" && name != "why" &&
+          value.is_string())
         size += value.get_ref<const std::string&>().size();
     }
     const std::string name = text_of(action, "out");

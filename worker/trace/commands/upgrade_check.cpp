@@ -35,8 +35,8 @@ class Check {
     for (;;) {
       switch (reader.next()) {
         case Reader::Step::header:
-          old_.open(reader.config_text(), reader.config());
-          new_.open(reader.config_text(), reader.config());
+          old_.open(reader.config_text(), reader.config(), reader.format());
+          new_.open(reader.config_text(), reader.config(), reader.format());
           for (const auto& [hub, module] :
                {std::pair(&old_, told_.files[0]), std::pair(&new_, told_.files[1])}) {
             if (!hub->wrong().empty())

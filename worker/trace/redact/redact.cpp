@@ -14,37 +14,15 @@
 #include "command.hpp"
 #include "files.hpp"
 #include "redact/redacted.hpp"
+#include "sidekick/held_input.hpp"
 #include "sidekick/text.hpp"
 #include "trace/core_hub.hpp"
+#include "trace/format_1.hpp"
 #include "trap_place.hpp"
 
 namespace sidekick::trace {
 
 namespace {
-
-/// An input with the bytes it points to.
-class HeldInput {
- public:
-  HeldInput(Input input) : input_(input) {
-    const Shape& shape = *find_input_shape(static_cast<u32>(input.tag));
-    std::size_t count = 0;
-    for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
-      if (field->kind != FieldKind::bytes) continue;
-      Bytes& bytes = *reinterpret_cast<Bytes*>(fields_of(input_) + field->offset);
-      texts_[count] = bytes;
-      bytes = texts_[count++];
-    }
-  }
-  HeldInput(const HeldInput&) = delete;
-  HeldInput& operator=(const HeldInput&) = delete;
-
-  const Input& operator*() const { return input_; }
-
- private:
-  static constexpr std::size_t byte_fields_max = 8;
-  Input input_;
-  std::string texts_[byte_fields_max];
-};
 
 /// An answer without its texts: actions, number of receivers, lengths. Not the order: tokens that
 /// expire together are ordered by hash.
@@ -67,6 +45,9 @@ Outline outline_of(const Actions& actions) {
         case FieldKind::ids:
           for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field))
             numbers = numbers * 31 + id;
+          break;
+        case FieldKind::code:
+          numbers = numbers * 31 + static_cast<u32>(field_at<ErrorCode>(fields_of(action), *field));
           break;
         case FieldKind::bytes:
           sizes = sizes * 31 + field_at<Bytes>(fields_of(action), *field).size();
@@ -105,7 +86,7 @@ class Redaction {
         continue;
       }
       if (input_) record(step == Reader::Step::end, step == Reader::Step::header);
-      if (step == Reader::Step::header) open(reader.config());
+      if (step == Reader::Step::header) open(reader.config(), reader.format());
       if (step == Reader::Step::input) take(reader);
       if (step == Reader::Step::hash) {
         std::string line;
@@ -119,14 +100,16 @@ class Redaction {
   }
 
  private:
-  void open(Config config) {
+  void open(Config config, u32 format) {
     original_hub_ = std::make_unique<Hub>(config);
     config.hash_seed = 0;  // the live hub's seed is private
+    for (std::string& origin : config.allowed_origins) origin = redacted_.each_word(origin);
     std::string line;
-    append_header(line, config);
+    append_header(line, config, format);
     write(line + "\n");
     hub_ = std::make_unique<Hub>(config);
-    recording_ = {};
+    recording_ = Recording(format);
+    format_ = format;
   }
 
   void take(const Reader& reader) {
@@ -142,7 +125,7 @@ class Redaction {
     set_trap_place(line_);
     const Input input = redacted(**input_);
     if ((is_end || is_other_hub) && recorded_.empty()) {
-      append_input(lines, *hub_, now_, input);
+      append_input(lines, *hub_, now_, input, format_);
     } else {
       original_hub_->handle(now_, **input_, actions_);
       if (!is_as_recorded(is_end || is_other_hub)) unlike_recording_.add(line_);
@@ -157,14 +140,20 @@ class Redaction {
 
   /// A recording may be cut off.
   bool is_as_recorded(bool is_last) const {
-    if (is_last ? recorded_.size() > actions_.size() : recorded_.size() != actions_.size())
-      return false;
-    for (std::size_t i = 0; i < recorded_.size(); ++i) {
+    std::vector<std::string> lines;
+    for (const Action& action : actions_) {
       std::string line;
-      append_action(line, actions_[static_cast<u32>(i)]);
-      if (line.size() != recorded_[i].size() + 1 || !line.starts_with(recorded_[i])) return false;
+      append_action(line, action, format_);
+      if (line.empty()) continue;  // the format does not have it
+      line.pop_back();
+      lines.push_back(std::move(line));
     }
-    return true;
+    if (is_last ? recorded_.size() > lines.size() : recorded_.size() != lines.size()) return false;
+    return std::equal(recorded_.begin(), recorded_.end(), lines.begin(),
+                      [this](const std::string& recorded, const std::string& now) {
+                        return recorded == now || (format_ == 1 && change_since_1(recorded, now) !=
+                                                                       ChangeSince1::none);
+                      });
   }
 
   /// The same input with stand-ins; the bytes it points to are valid until the next call.
@@ -178,6 +167,7 @@ class Redaction {
         in.method = method_ = redacted_.method(in.method);
         in.path = path_ = redacted_.path(in.path);
         in.body = text_ = redacted_.document(in.body);
+        in.headers = headers_ = redacted_.headers(in.headers);
         break;  // the recording only has whether its authorization was right
       }
       case InputTag::forward_done:
@@ -190,6 +180,11 @@ class Redaction {
       case InputTag::restore_client:
         input.restore_client.record = text_ = redacted_.lines(input.restore_client.record);
         break;
+      case InputTag::not_stored:
+        input.not_stored.key = path_ = redacted_.text(input.not_stored.key);
+        break;
+      case InputTag::begin:
+      case InputTag::restored:
       case InputTag::client_opened:
       case InputTag::client_closed:
       case InputTag::client_lagging:
@@ -228,6 +223,7 @@ class Redaction {
   std::unique_ptr<Hub> original_hub_;
   std::unique_ptr<Hub> hub_;
   Recording recording_;
+  u32 format_ = format_version;
   Actions actions_;
   Millis now_ = 0;
   u64 line_ = 0;
@@ -236,7 +232,7 @@ class Redaction {
   std::vector<std::string> recorded_;  // its actions
   Count unlike_recording_;
   Count unlike_original_;
-  std::string text_, method_, path_;  // the bytes a redacted input points to
+  std::string text_, method_, path_, headers_;  // the bytes a redacted input points to
 };
 
 std::string random_key() {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sidekick/border.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
 
@@ -12,6 +13,10 @@ namespace {
 constexpr Bytes routes[] = {"/connection", "/resources", "/message", "/health", "/socket"};
 constexpr Bytes words[] = {"null",      "true", "false", "NaN", "Infinity",
                            "-Infinity", "map",  "set",   "date"};
+constexpr Bytes schemes[] = {"http", "https", "ws", "wss"};
+/// What the hub knows in the headers of an upgrade request, and what usually stands beside it.
+constexpr Bytes header_words[] = {"websocket", "upgrade", "keep", "alive",   "close", "h2c",
+                                  "http",      "https",   "null", "chunked", "13"};
 /// Members whose texts the hub compares with others, one by one.
 constexpr Bytes compared_members[] = {"token",          "channel", "params",     "resources",
                                       "resources_gone", "tokens",  "tokens_gone"};
@@ -20,6 +25,16 @@ bool is_one_of(Bytes text, const auto& list) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);
 }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+std::string lower(Bytes text) {
+  std::string all;
+  for (const char c : text) all += lower(c);
+  return all;
+}
+/// Of a word; anything that is not ASCII is one.
+bool is_word(char c) {
+  return static_cast<u8>(c) >= 0x80 || is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z');
+}
 
 std::string decoded(Bytes raw) {
   std::string text;
@@ -44,10 +59,11 @@ std::string Redacted::method(Bytes method) {
   return is_method(method) ? std::string(method) : text(method);
 }
 
-/// Keeps a known path; replaces the rest, and the host before it. Reads paths as Hub::State does.
+/// Keeps a known path; replaces the rest, and the host before it. Reads paths as the hub does.
 std::string Redacted::path(Bytes path) {
-  const std::size_t scheme =
-      path.starts_with("http://") || path.starts_with("https://") ? path.find("://") + 3 : 0;
+  const std::size_t end = std::min(path.find("://"), path.size());
+  const bool is_absolute = end < path.size() && is_one_of(lower(path.substr(0, end)), schemes);
+  const std::size_t scheme = is_absolute ? end + 3 : 0;
   const std::size_t begin = scheme == 0 ? 0 : std::min(path.find('/', scheme), path.size());
   const std::size_t query = std::min(path.find_first_of("?#", begin), path.size());
   const Bytes route = path.substr(begin, query - begin);
@@ -56,6 +72,39 @@ std::string Redacted::path(Bytes path) {
                   is_one_of(route, routes) ? std::string(route) : text(route),
                   path.substr(query, query < path.size() ? 1 : 0),
                   query < path.size() ? text(path.substr(query + 1)) : ""});
+}
+
+std::string Redacted::headers(Bytes lines) {
+  std::string out;
+  while (!lines.empty()) {
+    const Bytes line = lines.substr(0, lines.find('\n'));
+    lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+    const std::size_t name = std::min(line.find(':'), line.size());
+    // A known name stays; an unknown one is text of a peer.
+    out += is_one_of(line.substr(0, name), request_headers) ? std::string(line.substr(0, name))
+                                                            : each_word(line.substr(0, name));
+    out += each_word(line.substr(name)) + "\n";
+  }
+  return out;
+}
+
+/// Ports stay: some are wrong in an origin.
+std::string Redacted::each_word(Bytes text) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    if (!is_word(text[at])) {
+      out += text[at++];
+      continue;
+    }
+    std::size_t end = at;
+    while (end < text.size() && is_word(text[end])) ++end;
+    const std::string word = lower(text.substr(at, end - at));
+    const bool is_port =
+        at > 0 && text[at - 1] == ':' && std::all_of(word.begin(), word.end(), is_digit);
+    out += is_port || is_one_of(word, header_words) ? word : this->text(word);
+    at = end;
+  }
+  return out;
 }
 
 std::string Redacted::lines(Bytes record) {

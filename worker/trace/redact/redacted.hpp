@@ -17,6 +17,10 @@ class Redacted {
   std::string document(Bytes text);
   std::string lines(Bytes record);
   std::string path(Bytes path);
+  /// The lines of an upgrade request.
+  std::string headers(Bytes lines);
+  /// An origin or the value of a header: every word and number by itself, in lower case.
+  std::string each_word(Bytes text);
   std::string method(Bytes method);
 
  private:

@@ -1,0 +1,238 @@
+#include "session.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "errors.hpp"
+
+namespace sidekick::host {
+
+Session::Session(SessionIo& io, Log& log, std::unique_ptr<Runtime> hub)
+    : io_(io), log_(log), hub_(std::move(hub)) {}
+
+void Session::start() {
+  work([this] {
+    const Millis now = io_.now();
+    if (!restore(now) && !make(now)) throw StartError("a fresh hub trapped immediately; giving up");
+  });
+}
+
+// --- inputs ---
+
+void Session::apply(const Input& input, const Peer& peer) {
+  if (is_applying_)
+    waiting_.emplace_back(input, peer);
+  else
+    work([&] { apply_one(input, peer); });
+}
+
+/// Then applies what has come meanwhile.
+template <class Work>
+void Session::work(Work work) {
+  struct Applying {
+    bool& is_applying;
+    ~Applying() { is_applying = false; }
+  } const applying{is_applying_};
+  is_applying_ = true;
+  work();
+  while (!waiting_.empty()) {
+    const Waiting& next = waiting_.front();  // more may be added behind it
+    apply_one(*next.input, next.peer);
+    waiting_.pop_front();
+  }
+}
+
+void Session::apply_one(const Input& input, const Peer& peer) {
+  const Millis now = io_.now();
+  if (hub_ == nullptr && !make(now)) return io_.fail(peer);
+  try {
+    step(now, input, peer);
+  } catch (const Trap& trap) {
+    recover(trap.what(), now, &input, peer);
+  }
+}
+
+/// One input and all its consequences.
+void Session::step(Millis now, const Input& input, const Peer& peer) {
+  for (const Action& action : hub_->handle(now, input)) perform(action, peer);
+  // After the actions: this call invalidates their views.
+  if (io_.is_recording()) io_.record(hub_->recorded());
+}
+
+std::optional<Verdict> Session::admit(const input::HttpRequest& request) {
+  if (hub_ == nullptr) return std::nullopt;
+  try {
+    return hub_->admit(request);
+  } catch (const Trap& trap) {
+    work([&] { recover(trap.what(), io_.now(), nullptr, {}); });
+    return std::nullopt;
+  }
+}
+
+void Session::shut_down() {
+  is_shutting_down_ = true;
+  apply(input::ShuttingDown{});
+}
+
+// --- actions ---
+
+void Session::perform(const Action& action, const Peer& peer) {
+  try {
+    perform_one(action, peer);
+  } catch (const std::exception& error) {
+    // A bug of this host; it must not close every socket.
+    log_.error("action failed", {{"action", find_action_shape(static_cast<u32>(action.tag))->name},
+                                 {"error", error.what()}});
+  }
+}
+
+void Session::perform_one(const Action& action, const Peer& peer) {
+  switch (action.tag) {
+    case ActionTag::put_token:
+      note_write(action.put_token.durable != 0, peer, action.put_token.key);
+      return io_.put_token(action.put_token);
+    case ActionTag::touch_token:
+      note_write(action.touch_token.durable != 0, peer);
+      return io_.touch_token(action.touch_token);
+    case ActionTag::erase_token:
+      ++erased_;
+      note_write(action.erase_token.durable != 0, peer);
+      return io_.erase_token(action.erase_token);
+    case ActionTag::attach_client:
+      return io_.attach_client(action.attach_client);
+    case ActionTag::send:
+      return io_.send(action.send);
+    case ActionTag::respond:
+      return io_.respond(action.respond);
+    case ActionTag::forward:
+      forwards_.push_back({action.forward.forward, action.forward.timeout_ms,
+                           std::string(action.forward.body), peer.client});
+      return io_.end_turn_later();
+    case ActionTag::close:
+      return io_.close(action.close);
+    case ActionTag::set_timer:
+      return io_.set_timer(action.set_timer);
+    case ActionTag::cancel_forward:
+      return io_.cancel_forward(action.cancel_forward);
+  }
+}
+
+// --- the end of a turn ---
+
+void Session::note_write(bool durable, const Peer& peer, Bytes put_key) {
+  has_written_ = true;
+  io_.end_turn_later();
+  if (durable && peer != Peer()) writers_.push_back({peer, std::string(put_key)});
+}
+
+/// Nothing that was not stored may be confirmed: the hub refuses those who have asked for it, and
+/// nobody else notices. Changes that nobody waits for (an expiry, a disconnected client) may be
+/// lost.
+void Session::commit() {
+  const std::string why = io_.commit();
+  std::vector<Writer> writers = std::exchange(writers_, {});
+  const bool has_written = std::exchange(has_written_, false);
+  if (why.empty()) {
+    if (has_written && std::exchange(is_storage_failing_, false))
+      log_.info("storage has recovered", {{"refused_meanwhile", std::exchange(refused_, 0)}});
+    return;
+  }
+  if (!std::exchange(is_storage_failing_, true))
+    log_.error("storage failed; changes are rejected until it recovers", {{"error", why}});
+  std::sort(writers.begin(), writers.end());
+  writers.erase(std::unique(writers.begin(), writers.end()), writers.end());
+  refused_ += writers.size();
+  for (const Writer& writer : writers) refuse(writer);
+}
+
+void Session::refuse(const Writer& writer) {
+  const auto [client, request] = writer.peer;
+  io_.withhold(writer.peer);
+  std::vector<ForwardId> unsent;
+  std::erase_if(forwards_, [&](const HeldForward& held) {
+    const bool is_its = client != 0 && held.sender == client;
+    if (is_its) unsent.push_back(held.forward);
+    return is_its;
+  });
+  apply(input::NotStored{client, request, writer.put_key});
+  for (const ForwardId forward : unsent)
+    apply(input::ForwardDone{forward, 0, {}, static_cast<u32>(Outcome::unreachable)});
+}
+
+void Session::start_forwards() {
+  for (const HeldForward& held : std::exchange(forwards_, {}))
+    io_.forward({held.forward, held.timeout_ms, held.body});
+}
+
+// --- recovery ---
+
+/// The hub trapped. Closes the client that sent the input, and continues with a new hub restored
+/// from the stored records.
+void Session::recover(const std::string& why, Millis now, const Input* input, const Peer& peer) {
+  log_.error(
+      "the hub trapped and is replaced; please report this",
+      {{"input", input == nullptr ? "none" : find_input_shape(static_cast<u32>(input->tag))->name},
+       {"error", why}});
+  hub_.reset();  // first: two at once may need more memory than there is
+  if (input != nullptr) trapped_.emplace(now, *input);
+  io_.set_timer({0});
+  io_.fail(peer);
+  make(now);
+}
+
+void Session::retry() {
+  if (hub_ == nullptr) work([this] { make(io_.now()); });
+}
+
+/// Returns whether there is a hub.
+bool Session::make(Millis now) {
+  if (!create()) return false;
+  if (restore(now)) return true;
+  // The records themselves cause the trap. Dropping all state is better than serving nobody.
+  log_.error("the stored records cannot be restored: dropping all tokens and closing all sockets");
+  io_.forget_all();
+  return create() && restore(now);
+}
+
+bool Session::create() {
+  try {
+    hub_ = io_.create_hub();
+    return true;
+  } catch (const std::exception& error) {
+    log_.warn("there is no hub; each input tries again", {{"error", error.what()}});
+    return false;
+  }
+}
+
+/// Returns whether there still is a hub.
+bool Session::restore(Millis now) {
+  try {
+    if (io_.is_recording()) {
+      if (trapped_) io_.record(hub_->record_input(trapped_->now, *trapped_->input));
+      io_.record(std::string(hub_->describe()) + "\n");
+      hub_->record(trace::format_version);
+    }
+    trapped_.reset();
+    step(now, input::Begin{io_.draw_epoch()});
+    const u64 erased_before = erased_;
+    for (const StoredToken& token : io_.stored_tokens())
+      step(now, input::RestoreToken{token.state, token.expires_at, token.key, token.record});
+    const u64 dropped = erased_ - erased_before;
+    if (dropped > 0)
+      log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
+                {{"tokens", dropped}});
+    for (const OpenClient& open : io_.open_clients())
+      step(now, input::RestoreClient{open.client, open.record});
+    step(now, input::Restored{});
+    const u64 expired = erased_ - erased_before - dropped;
+    if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
+    if (is_shutting_down_) step(now, input::ShuttingDown{});
+    return true;
+  } catch (const Trap& trap) {
+    log_.error("restoring failed", {{"error", trap.what()}});
+    hub_.reset();
+    return false;
+  }
+}
+
+}  // namespace sidekick::host

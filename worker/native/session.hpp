@@ -1,0 +1,147 @@
+// The life of a hub: passes inputs to it, performs its actions in list order, records, refuses what
+// could not be stored, and replaces it after a trap. Owns the hub. Knows no socket, no file and no
+// clock: its SessionIo has those. Makes no protocol decision.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "log.hpp"
+#include "runtime/runtime.hpp"
+#include "sidekick/held_input.hpp"
+#include "store/tokens.hpp"
+
+namespace sidekick::host {
+
+/// Who sent an input, and hears of it if it fails. Zeros: nobody.
+struct Peer {
+  ClientId client = 0;
+  RequestId request = 0;
+  auto operator<=>(const Peer&) const = default;
+};
+
+struct OpenClient {
+  ClientId client;
+  Bytes record;
+};
+
+/// The surroundings of a hub. No call may destroy the session; inputs may be applied in each.
+class SessionIo {
+ public:
+  /// Throws if there can be none for now.
+  virtual std::unique_ptr<Runtime> create_hub() = 0;
+  virtual Millis now() = 0;
+  /// Random, 1 to 2^53-1.
+  virtual u64 draw_epoch() = 0;
+
+  virtual bool is_recording() = 0;
+  virtual void record(Bytes lines) = 0;
+
+  /// What a hub is restored from.
+  virtual std::vector<StoredToken> stored_tokens() = 0;
+  virtual std::vector<OpenClient> open_clients() = 0;
+  /// Drops all of that.
+  virtual void forget_all() = 0;
+
+  /// No hub will answer: closes the client, and answers all open requests.
+  virtual void fail(const Peer& peer) = 0;
+
+  /// Session::commit() and start_forwards() are due.
+  virtual void end_turn_later() = 0;
+  /// Makes the changes since the last call durable. Returns why that failed; then none of them is.
+  virtual std::string commit() = 0;
+  /// Drops what this peer would get at the end of this turn: it is not true. Its request is open
+  /// again.
+  virtual void withhold(const Peer& peer) = 0;
+
+  // The actions, by their names. Changes of tokens become durable with commit(); other output is
+  // held back until then.
+#define SIDEKICK_ACTION(Type, name, number, fields) virtual void name(const action::Type& it) = 0;
+#include "sidekick/border.def"
+
+ protected:
+  ~SessionIo() = default;
+};
+
+class Session {
+ public:
+  /// hub: a fresh one.
+  Session(SessionIo& io, Log& log, std::unique_ptr<Runtime> hub);
+
+  /// Call once, before the first input: restores what is stored. Throws StartError.
+  void start();
+
+  /// If called while an input is applied, the input comes after it.
+  void apply(const Input& input, const Peer& peer = {});
+
+  /// What to do with a request: see Runtime::admit. Nothing if there is no hub.
+  std::optional<Verdict> admit(const input::HttpRequest& request);
+
+  /// The end of a turn: call commit() before its output is written, start_forwards() after.
+  void commit();
+  void start_forwards();
+
+  /// Call about once a second: creates a hub if that has failed before.
+  void retry();
+
+  /// From now on the hub rejects messages for the app server; forwards in flight continue.
+  void shut_down();
+
+ private:
+  struct Waiting {
+    HeldInput input;
+    Peer peer;
+  };
+  /// The sender of an input that has changed what is stored.
+  struct Writer {
+    Peer peer;
+    std::string put_key;
+    auto operator<=>(const Writer&) const = default;
+  };
+  struct HeldForward {
+    ForwardId forward;
+    u32 timeout_ms;
+    std::string body;
+    ClientId sender;
+  };
+  struct Trapped {
+    Millis now;
+    HeldInput input;
+  };
+
+  template <class Work>
+  void work(Work work);
+  void apply_one(const Input& input, const Peer& peer);
+  void step(Millis now, const Input& input, const Peer& peer = {});
+  void perform(const Action& action, const Peer& peer);
+  void perform_one(const Action& action, const Peer& peer);
+  void note_write(bool durable, const Peer& peer, Bytes put_key = {});
+  void refuse(const Writer& writer);
+
+  void recover(const std::string& why, Millis now, const Input* input, const Peer& peer);
+  bool make(Millis now);
+  bool create();
+  bool restore(Millis now);
+
+  SessionIo& io_;
+  Log& log_;
+  std::unique_ptr<Runtime> hub_;    ///< nothing if it could not be replaced yet
+  std::optional<Trapped> trapped_;  ///< the input that no recording has yet
+  std::deque<Waiting> waiting_;
+  bool is_applying_ = false;
+  bool is_shutting_down_ = false;
+
+  // of this turn
+  std::vector<Writer> writers_;
+  std::vector<HeldForward> forwards_;
+  bool has_written_ = false;
+
+  bool is_storage_failing_ = false;  ///< logged once, and once on recovery
+  u64 refused_ = 0;
+  u64 erased_ = 0;  ///< tokens, in this process
+};
+
+}  // namespace sidekick::host
