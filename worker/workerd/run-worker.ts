@@ -2,8 +2,10 @@
 // apply to it.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { startWorkerd } from "./workerd.ts";
+import { ConfigError, compileModuleSync, Hub } from "../src/module/hub.ts";
+import { integer, parseFlags, readPortVariable, UsageError } from "../src/node/flags.ts";
+import { checkServerSecret } from "../src/node/server.ts";
+import { DEFAULT_MODULE, startWorkerd } from "./workerd.ts";
 
 const HELP = `scripts/run worker: the Cloudflare Worker in workerd, locally, with temporary storage
 
@@ -11,30 +13,34 @@ Usage: scripts/run worker --secret SECRET [options]
 
   -p, --port NUMBER         port to listen on; 0: any free port (SIDEKICK_PORT, default 3000)
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default 127.0.0.1)
-  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required)
+  -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
+                            a second one during a rotation (SIDEKICK_SECRET_PREVIOUS)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --server-url URL      the app server (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
-                            docs/protocol.md
+                            docs/protocol.md (SIDEKICK_LIMITS, the JSON itself)
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
   -h, --help                this text
+
+SIDEKICK_ALLOWED_ORIGINS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
+A value that begins with a dash: --secret=-value.
 `;
 
 try {
   await main();
 } catch (error) {
   console.error(`scripts/run worker: ${error instanceof Error ? error.message : String(error)}`);
-  process.exit(1);
+  process.exit(error instanceof UsageError || error instanceof ConfigError ? 2 : 1);
 }
 
 async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = parseFlags({
     options: {
       port: { type: "string", short: "p" },
       host: { type: "string" },
-      secret: { type: "string", short: "s" },
+      secret: { type: "string", short: "s", multiple: true },
       "auth-delay": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
@@ -46,18 +52,41 @@ async function main(): Promise<void> {
   });
   if (flags.help === true) return void process.stdout.write(HELP);
   const env = (name: string) => process.env[name] || undefined;
-  const port = wholeNumber("--port", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
+  const warn = (message: string, { value }: { value: string }) =>
+    console.error(`scripts/run worker: ${message} (${value})`);
+  const port = integer(
+    "--port (SIDEKICK_PORT)",
+    flags.port ?? readPortVariable(warn) ?? "3000",
+    0,
+    65535,
+  );
   const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
-  const secret = flags.secret ?? env("SIDEKICK_SECRET");
-  if (secret === undefined)
-    throw new Error("a secret is required: set --secret or SIDEKICK_SECRET");
-  const limits =
+  const hubs = env("SIDEKICK_HUBS");
+  const [secret, previous, ...more] = flags.secret ?? [env("SIDEKICK_SECRET")];
+  if (!secret && hubs === undefined)
+    throw new UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
+  if (more.length > 0) throw new UsageError("--secret: the Worker accepts two at most");
+  const limits = JSON.parse(
     flags.config === undefined
-      ? {}
-      : (JSON.parse(readFileSync(flags.config, "utf8")) as Record<string, unknown>);
+      ? (env("SIDEKICK_LIMITS") ?? "{}")
+      : readFileSync(flags.config, "utf8"),
+  ) as Record<string, unknown>;
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   if (authDelay !== undefined)
-    limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
+    limits["auth_failure_delay_ms"] = integer(
+      "--auth-delay (SIDEKICK_AUTH_DELAY)",
+      authDelay,
+      0,
+      60000,
+    );
+  const secrets = [secret, previous ?? env("SIDEKICK_SECRET_PREVIOUS")];
+  const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  // Here, as on the other hosts: otherwise every request gets 500.
+  if (hubs === undefined) {
+    const config = JSON.stringify({ ...limits, secrets: secrets.filter(Boolean) });
+    Hub.create(compileModuleSync(readFileSync(DEFAULT_MODULE)), config);
+    checkServerSecret(serverSecret ?? "");
+  }
 
   const worker = await startWorkerd({
     host,
@@ -65,15 +94,20 @@ async function main(): Promise<void> {
     ...(flags.main !== undefined && { main: resolve(flags.main), unsafe: true }),
     env: {
       SIDEKICK_SECRET: secret,
+      SIDEKICK_SECRET_PREVIOUS: secrets[1],
       SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),
-      SIDEKICK_SERVER_SECRET: flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET"),
+      SIDEKICK_SERVER_SECRET: serverSecret,
+      SIDEKICK_ALLOWED_ORIGINS: env("SIDEKICK_ALLOWED_ORIGINS"),
+      SIDEKICK_HUBS: hubs,
       SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
       SIDEKICK_LIMITS: JSON.stringify(limits),
     },
     onOutput: (chunk) => process.stderr.write(chunk),
   });
   let stopping = false;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const)
+    process.on(signal, () => console.error(`scripts/run worker: ignored ${signal}`));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const) {
     process.on(signal, () => {
       stopping = true;
       void worker.stop();
@@ -88,15 +122,6 @@ async function main(): Promise<void> {
   console.log("Running in workerd, as on Cloudflare. Press Ctrl+C to stop");
   const how = await worker.exited;
   // A terminal's Ctrl+C also reaches workerd, possibly first.
-  if (!stopping && !/SIG(INT|TERM|HUP)$/.test(how)) throw new Error(how);
+  if (!stopping && !/SIG(INT|TERM|QUIT|HUP)$/.test(how)) throw new Error(how);
   process.exit(0);
-}
-
-function wholeNumber(name: string, value: string, highest: number): number {
-  if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
-    throw new Error(
-      `${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`,
-    );
-  }
-  return Number(value);
 }

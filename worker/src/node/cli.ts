@@ -7,7 +7,7 @@ import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { readDefaultModule } from "./default-module.js";
-import { integer, isOfKubernetes, parseFlags, UsageError } from "./flags.js";
+import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
 import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import { warnIfPublic } from "./private-file.js";
@@ -79,18 +79,9 @@ async function main(): Promise<void> {
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   ignoreSignals(log);
-  const envPort = env("SIDEKICK_PORT");
-  const isForeign = flags.port === undefined && isOfKubernetes(envPort);
-  if (isForeign) {
-    log.warn(
-      "ignored SIDEKICK_PORT: Kubernetes sets it for a Service of this name " +
-        "(enableServiceLinks: false turns that off); choose a port with --port",
-      { value: envPort },
-    );
-  }
   const port = integer(
     "--port (SIDEKICK_PORT)",
-    flags.port ?? (isForeign ? undefined : envPort) ?? "3000",
+    flags.port ?? readPortVariable(log.warn) ?? "3000",
     0,
     65535,
   );

@@ -76,11 +76,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
         'process (PM2: exec_mode "fork", instances 1)',
     );
   }
-  if (!/^[\x21-\x7e]*$/.test(options.serverSecret ?? "")) {
-    throw new ConfigError(
-      "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
-    );
-  }
+  checkServerSecret(options.serverSecret ?? "");
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const config = { ...options.config, secrets: options.secrets };
@@ -110,6 +106,17 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
+}
+
+/**
+ * The rule of the module for the secrets that peers present.
+ * @throws ConfigError
+ */
+export function checkServerSecret(secret: string): void {
+  if (/^[\x21-\x7e]*$/.test(secret)) return;
+  throw new ConfigError(
+    "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
+  );
 }
 
 /**
