@@ -29,6 +29,10 @@ Usage: sidekick-serve --secret SECRET [options]
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
+      --server-idle-timeout SECONDS
+                            close a connection to the app server that is idle for so long; shorter
+                            than the app server's own; 0: one connection per message
+                            (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md in this package. It may also hold "secrets", a list,
                             used if neither the flag nor the variable is set
@@ -63,6 +67,7 @@ async function main(): Promise<void> {
       "idle-timeout": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
+      "server-idle-timeout": { type: "string" },
       config: { type: "string" },
       record: { type: "string" },
       "log-level": { type: "string" },
@@ -128,6 +133,12 @@ async function main(): Promise<void> {
     ...(host !== undefined && { host }),
     ...(serverUrl !== undefined && { serverUrl }),
     ...(serverSecret !== undefined && { serverSecret }),
+    serverIdleSeconds: integer(
+      "--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
+      flags["server-idle-timeout"] ?? env("SIDEKICK_SERVER_IDLE_TIMEOUT") ?? "4",
+      0,
+      3600,
+    ),
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
   const sidekick = await startSidekick(options).catch(async (error: unknown) => {

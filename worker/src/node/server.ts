@@ -35,6 +35,11 @@ export interface SidekickOptions {
   readonly serverUrl?: string;
   /** The Bearer token that the Sidekick presents to the app server. */
   readonly serverSecret?: string;
+  /**
+   * Maximum idle time of a connection to the app server, default 4; less than the app server's own.
+   * 0: one connection per message.
+   */
+  readonly serverIdleSeconds?: number;
   /** Limits by name (docs/protocol.md). The module checks them. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** Appends a trace to this file. A trace contains messages and tokens. */
@@ -94,6 +99,9 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
           secret: options.serverSecret ?? "",
           answerBytesMax: limits.forward_answer_bytes_max,
           log,
+          ...(options.serverIdleSeconds !== undefined && {
+            idleMs: options.serverIdleSeconds * 1000,
+          }),
         });
   const server = new Server({
     hub,
