@@ -2,7 +2,7 @@
 // --sidekick-secret A --server-secret B
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { parseArgs } from "node:util";
+import { parseFlags } from "../src/node/flags.js";
 import { toNodeListener } from "./http-adapter.js";
 import { covenantPath, createSite } from "./site.js";
 
@@ -13,7 +13,7 @@ const usage = `Usage: node --import tsx worker/demo/server.ts [options]
   --server-secret TEXT   the Sidekick's --server-secret (or SIDEKICK_SERVER_SECRET)`;
 
 function readOptions() {
-  const { values } = parseArgs({
+  const { values } = parseFlags({
     options: {
       port: { type: "string", default: "3000" },
       "sidekick-url": { type: "string", default: "http://localhost:3001" },
@@ -64,7 +64,10 @@ async function main() {
     const { port: actual } = server.address() as AddressInfo;
     console.log(`demo: http://localhost:${actual} (Covenant at ${covenantPath})`);
   });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(0));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const)
+    process.once(signal, () => process.exit(0));
+  // By itself, Node would open a debugger at SIGUSR1, for every user of the machine.
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {});
 }
 
 main().catch((error: Error) => fail(`${error.message}\n\n${usage}`));

@@ -50,6 +50,10 @@ Usage: sidekick-server --secret SECRET [options]
       --allowed-origin URL  let only pages of this origin open a socket, e.g.
                             https://app.example.com or https://*.example.com; repeat the flag for
                             several (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
+      --server-idle-timeout SECONDS
+                            close a connection to the app server that is idle for so long; shorter
+                            than the app server's own; 0: one connection per message
+                            (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md. It may also hold the lists "secrets" and
                             "allowed_origins", used if neither the flag nor the variable is set
@@ -94,6 +98,7 @@ constexpr FlagName flag_names[] = {
     {"server-url", "SIDEKICK_SERVER_URL"},
     {"server-secret", "SIDEKICK_SERVER_SECRET"},
     {"allowed-origin", "SIDEKICK_ALLOWED_ORIGINS"},
+    {"server-idle-timeout", "SIDEKICK_SERVER_IDLE_TIMEOUT"},
     {"config", nullptr},
     {"record", nullptr},
     {"log-level", "SIDEKICK_LOG_LEVEL"},
@@ -373,6 +378,9 @@ void run(const Settings& settings) {
     throw UsageError(
         "server secret: expected printable ASCII without spaces, which every HTTP library sends "
         "alike");
+  options.server_idle_time =
+      std::chrono::seconds(integer("--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
+                                   settings.get("server-idle-timeout").value_or("4"), 0, 3600));
   options.record_file = settings.get("record");
   options.data_directory = settings.get("data");
   options.tls_cert_file = settings.get("tls-cert");

@@ -13,8 +13,10 @@ include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 
 set(SIDEKICK_SERVER_SOURCES
   host.cpp log.cpp output.cpp recorder.cpp server.cpp session.cpp
-  http/forwarder.cpp http/http_session.cpp http/not_http.cpp http/server_url.cpp
-  net/client_socket.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp net/websocket.cpp
+  http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
+  http/server_url.cpp
+  net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp
+  net/websocket.cpp
   net/wire.cpp runtime/module_cache.cpp runtime/native_runtime.cpp
   runtime/wasmtime_runtime.cpp
   store/memory_tokens.cpp store/private_file.cpp store/sqlite_tokens.cpp)

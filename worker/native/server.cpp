@@ -96,7 +96,7 @@ class Server {
     raise_open_files(log, limits.clients_max, options.server_url.has_value());
     if (options.server_url)
       forwarder_.emplace(loop_, *options.server_url, options.server_secret,
-                         limits.forward_answer_bytes_max, log);
+                         limits.forward_answer_bytes_max, options.server_idle_time, log);
     if (options.tls_cert_file)
       tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file, log);
     if (options.record_file) recorder_.emplace(*options.record_file, log);

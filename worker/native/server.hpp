@@ -1,6 +1,7 @@
 // The server: sockets and HTTP around a Host. Owns listening, accepting and shutting down.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -21,6 +22,8 @@ struct ServerOptions {
   std::function<std::unique_ptr<Runtime>()> create_runtime;
   std::optional<std::string> server_url;
   std::string server_secret;
+  /// For how long an idle connection to the app server is kept at most.
+  std::chrono::milliseconds server_idle_time{4000};
   std::optional<std::string> record_file;
   std::optional<std::string> data_directory;
   std::optional<std::string> tls_cert_file;

@@ -2,8 +2,11 @@
 // apply to it.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { parseArgs } from "node:util";
-import { startWorkerd } from "./workerd.ts";
+import { ConfigError, compileModuleSync, Hub } from "../src/module/hub.ts";
+import { integer, parseFlags, readPortVariable, UsageError } from "../src/node/flags.ts";
+import { checkServerSecret } from "../src/node/server.ts";
+import { originsOf } from "../src/session/origins.ts";
+import { DEFAULT_MODULE, startWorkerd } from "./workerd.ts";
 
 const HELP = `scripts/run worker: the Cloudflare Worker in workerd, locally, with temporary storage
 
@@ -19,21 +22,25 @@ Usage: scripts/run worker --secret SECRET [options]
       --allowed-origin URL  let only pages of this origin open a socket; repeat the flag for several
                             (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
-                            docs/protocol.md. It may also hold "secrets" and "allowed_origins"
+                            docs/protocol.md (SIDEKICK_LIMITS, the JSON itself). It may also hold
+                            "secrets" and "allowed_origins"
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
   -h, --help                this text
+
+SIDEKICK_ALLOWED_ORIGINS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
+A value that begins with a dash: --secret=-value.
 `;
 
 try {
   await main();
 } catch (error) {
   console.error(`scripts/run worker: ${error instanceof Error ? error.message : String(error)}`);
-  process.exit(1);
+  process.exit(error instanceof UsageError || error instanceof ConfigError ? 2 : 1);
 }
 
 async function main(): Promise<void> {
-  const { values: flags } = parseArgs({
+  const { values: flags } = parseFlags({
     options: {
       port: { type: "string", short: "p" },
       host: { type: "string" },
@@ -50,21 +57,52 @@ async function main(): Promise<void> {
   });
   if (flags.help === true) return void process.stdout.write(HELP);
   const env = (name: string) => process.env[name] || undefined;
-  const port = wholeNumber("--port", flags.port ?? env("SIDEKICK_PORT") ?? "3000", 65535);
+  const warn = (message: string, { value }: { value: string }) =>
+    console.error(`scripts/run worker: ${message} (${value})`);
+  const port = integer(
+    "--port (SIDEKICK_PORT)",
+    flags.port ?? readPortVariable(warn) ?? "3000",
+    0,
+    65535,
+  );
   const host = flags.host ?? env("SIDEKICK_HOST") ?? "127.0.0.1";
+  const hubs = env("SIDEKICK_HUBS");
   const {
-    secrets: fileSecrets = [],
-    allowed_origins: fileOrigins = [],
+    secrets: fileSecrets,
+    allowed_origins: fileOrigins,
     ...limits
-  }: Config = flags.config === undefined ? {} : JSON.parse(readFileSync(flags.config, "utf8"));
-  const [secret = env("SIDEKICK_SECRET"), previous = env("SIDEKICK_SECRET_PREVIOUS")] =
-    flags.secret ?? fileSecrets;
-  if (secret === undefined)
-    throw new Error("a secret is required: set --secret or SIDEKICK_SECRET");
-  const origins = (flags["allowed-origin"] ?? fileOrigins).join() || undefined;
+  }: Config = JSON.parse(
+    flags.config === undefined
+      ? (env("SIDEKICK_LIMITS") ?? "{}")
+      : readFileSync(flags.config, "utf8"),
+  );
+  const envSecret = env("SIDEKICK_SECRET");
+  const [secret, previous = env("SIDEKICK_SECRET_PREVIOUS"), ...more] =
+    flags.secret ?? (envSecret === undefined ? (fileSecrets ?? []) : [envSecret]);
+  if (!secret && hubs === undefined)
+    throw new UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
+  if (more.length > 0) throw new UsageError("--secret: the Worker accepts two at most");
+  const origins = flags["allowed-origin"]?.join() ?? env("SIDEKICK_ALLOWED_ORIGINS");
+  const allowedOrigins = origins === undefined ? fileOrigins : originsOf(origins);
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   if (authDelay !== undefined)
-    limits["auth_failure_delay_ms"] = wholeNumber("--auth-delay", authDelay, 60000);
+    limits["auth_failure_delay_ms"] = integer(
+      "--auth-delay (SIDEKICK_AUTH_DELAY)",
+      authDelay,
+      0,
+      60000,
+    );
+  const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  // Here, as on the other hosts: otherwise every request gets 500.
+  if (hubs === undefined) {
+    const config = {
+      ...limits,
+      secrets: [secret, previous].filter(Boolean),
+      ...(allowedOrigins && { allowed_origins: allowedOrigins }),
+    };
+    Hub.create(compileModuleSync(readFileSync(DEFAULT_MODULE)), JSON.stringify(config));
+    checkServerSecret(serverSecret ?? "");
+  }
 
   const worker = await startWorkerd({
     host,
@@ -73,17 +111,19 @@ async function main(): Promise<void> {
     env: {
       SIDEKICK_SECRET: secret,
       SIDEKICK_SECRET_PREVIOUS: previous,
-      SIDEKICK_ALLOWED_ORIGINS: origins ?? env("SIDEKICK_ALLOWED_ORIGINS"),
-      SIDEKICK_HUBS: env("SIDEKICK_HUBS"),
       SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),
-      SIDEKICK_SERVER_SECRET: flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET"),
+      SIDEKICK_SERVER_SECRET: serverSecret,
+      SIDEKICK_ALLOWED_ORIGINS: allowedOrigins?.join(),
+      SIDEKICK_HUBS: hubs,
       SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
       SIDEKICK_LIMITS: JSON.stringify(limits),
     },
     onOutput: (chunk) => process.stderr.write(chunk),
   });
   let stopping = false;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const)
+    process.on(signal, () => console.error(`scripts/run worker: ignored ${signal}`));
+  for (const signal of ["SIGINT", "SIGTERM", "SIGQUIT", "SIGHUP"] as const) {
     process.on(signal, () => {
       stopping = true;
       void worker.stop();
@@ -98,7 +138,7 @@ async function main(): Promise<void> {
   console.log("Running in workerd, as on Cloudflare. Press Ctrl+C to stop");
   const how = await worker.exited;
   // A terminal's Ctrl+C also reaches workerd, possibly first.
-  if (!stopping && !/SIG(INT|TERM|HUP)$/.test(how)) throw new Error(how);
+  if (!stopping && !/SIG(INT|TERM|QUIT|HUP)$/.test(how)) throw new Error(how);
   process.exit(0);
 }
 
@@ -106,13 +146,4 @@ interface Config {
   readonly secrets?: readonly string[];
   readonly allowed_origins?: readonly string[];
   [limit: string]: unknown;
-}
-
-function wholeNumber(name: string, value: string, highest: number): number {
-  if (!/^\d{1,9}$/.test(value) || Number(value) > highest) {
-    throw new Error(
-      `${name}: expected a whole number from 0 to ${highest}, got ${JSON.stringify(value)}`,
-    );
-  }
-  return Number(value);
 }

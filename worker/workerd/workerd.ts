@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -77,12 +78,14 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
   // its files are temporary; otherwise it would wait for open sockets
   const kill = () => child.kill("SIGKILL");
   process.once("exit", kill);
+  const stopWatching = watch(child.pid!, folder);
   let output = "";
   const onOutput = options.onOutput ?? ((chunk: string) => void (output += chunk));
   for (const stream of [child.stdout!, child.stderr!])
     stream.setEncoding("utf8").on("data", onOutput);
   const exited = once(child, "exit").then(([code, signal]) => {
     process.off("exit", kill);
+    stopWatching();
     rmSync(folder, { recursive: true, force: true });
     return `workerd exited with ${code === null ? signal : `code ${code}`}`;
   });
@@ -98,6 +101,20 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
       await exited;
     },
   };
+}
+
+/**
+ * If this process is killed, nothing else would stop workerd: another process waits for the end of
+ * its pipe to this one, then kills workerd and removes its folder. Returns how to end that.
+ */
+function watch(pid: number, folder: string): () => void {
+  const watchdog = spawn("sh", ["-c", 'read -r _; kill -9 "$0"; rm -rf "$1"', `${pid}`, folder], {
+    stdio: ["pipe", "ignore", "ignore"],
+    detached: true, // Ctrl+C goes to this process only, which stops workerd itself
+  });
+  watchdog.unref();
+  (watchdog.stdin as Socket).unref();
+  return () => watchdog.kill("SIGKILL");
 }
 
 /** Bundles one ES module; the runtime's own modules and the .wasm file remain imports. */

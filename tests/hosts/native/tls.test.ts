@@ -9,7 +9,12 @@ import { after, before, test } from "node:test";
 import * as tls from "node:tls";
 import { WebSocket } from "ws";
 import { listen } from "../shared/support/left-open.ts";
-import { RawConnection, registerToken, TestClient } from "../shared/support/sidekick.ts";
+import {
+  eventually,
+  RawConnection,
+  registerToken,
+  TestClient,
+} from "../shared/support/sidekick.ts";
 import { cleanUp, isSpinning, newFolder, run, SECRET } from "./support/server.ts";
 
 after(cleanUp);
@@ -51,6 +56,15 @@ test("warns if every user can read the private key", async () => {
     const warning = /warn {2}every user of this machine can read the private key: run chmod o= /;
     assert.equal(warning.test(server.output()), mode === 0o644, server.output());
   }
+});
+
+test("names a connection that is HTTP without TLS", async () => {
+  const server = run(["--tls-cert", certFile, "--tls-key", keyFile]);
+  const port = await server.port();
+  await assert.rejects(fetch(`http://127.0.0.1:${port}/health`));
+  const expected = /warn {2}rejected a connection that is HTTP, not TLS advice="use https/;
+  await eventually(() => expected.test(server.output()));
+  assert.equal(await server.kill("SIGTERM"), 0);
 });
 
 function post(port: number, path: string, body: string): Promise<{ status: number; body: string }> {

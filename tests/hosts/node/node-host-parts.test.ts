@@ -2,6 +2,7 @@
 // damaged module, and the guard for app servers.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import dns from "node:dns";
 import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import type * as http from "node:http";
 import * as net from "node:net";
@@ -20,7 +21,9 @@ import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
 import type { Outcome } from "../../../worker/src/session/outcome.ts";
+import { VERSION } from "../../../worker/src/version.ts";
 import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
+import { BLACK_HOLE_ADDRESS, startBlackHole } from "../shared/support/black-hole.ts";
 import { closeEverything, listen } from "../shared/support/left-open.ts";
 import { clientFrame, eventually } from "../shared/support/sidekick.ts";
 
@@ -242,22 +245,22 @@ test("a 2xx status counts at once, even if the rest of the answer hangs, never e
   }
 });
 
-test("an app server that hangs before or during its answer times out", async () => {
-  for (const hang of ["before", "middle"]) {
-    const app = await startAppServer((response) => {
-      if (hang === "middle") response.writeHead(400).write("beginning");
-    });
-    const forwards = forwarder(app.url);
-    assert.deepEqual(await answerOf(forwards, "{}", 50), unanswered("timed_out"));
-    forwards.destroy();
-    await app.close();
-  }
+test("an app server that hangs before its answer times out; in the middle, its status counts", async () => {
+  const app = await startAppServer(() => {});
+  const forwards = forwarder(app.url);
+  assert.deepEqual(await answerOf(forwards, "{}", 50), unanswered("timed_out"));
+  app.answer = (response) => response.writeHead(400).write("beginning");
+  assert.deepEqual(await answerOf(forwards, "{}", 1_000), answered(400, "beginning"));
+  forwards.destroy();
+  await app.close();
 });
 
 test("an app server that drips its answer hits the total timeout, not an idle timeout", async () => {
   const app = await startAppServer((response) => drip(response.writeHead(400)));
   const forwards = forwarder(app.url, 1_000_000);
-  assert.deepEqual(await answerOf(forwards, "{}", 200), unanswered("timed_out"));
+  const { outcome, status, body } = await answerOf(forwards, "{}", 1_000);
+  assert.deepEqual([outcome, status], ["answered", 400]);
+  assert.match(body, /^x+$/);
   forwards.destroy();
   await app.close();
 });
@@ -320,7 +323,7 @@ test("an app server that closes the connection or sends garbage breaks off", asy
   for (const behave of [
     (socket: net.Socket) => socket.end("\u0000garbage\r\n\r\n"),
     (socket: net.Socket) => socket.resetAndDestroy(),
-    (socket: net.Socket) => socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 10\r\n\r\nabc"),
+    (socket: net.Socket) => socket.end("HTTP/1.1 40"),
     (socket: net.Socket) => socket.end(),
   ]) {
     const server = await rawServer(behave);
@@ -374,22 +377,40 @@ test("rejections by an app server are logged with their status and without the q
   const forwards = forwarder(app.url, 1000, {
     log: createLog("info", (line) => lines.push(line.slice(25).trimEnd())),
   });
-  for (const status of [200, 204, 400, 307, 401, 500]) {
+  for (const status of [200, 204, 400, 302, 401, 500]) {
     app.answer = (response) => response.writeHead(status, { Location: "/" }).end();
     assert.equal((await answerOf(forwards)).status, status);
   }
   const url = JSON.stringify(app.url.replace(/\?.*/, ""));
+  const final = new URL("/", app.url);
   await app.close();
   assert.equal((await answerOf(forwards)).status, 0);
   assert.deepEqual(lines.slice(0, 3), [
-    `warn  the app server rejected a message url=${url} status=307 hint="redirects are not ` +
-      'followed: set --server-url to the final address"',
+    `warn  the app server rejected a message url=${url} status=302 hint="a POST does not follow ` +
+      `this redirect: set --server-url to ${final}"`,
     `warn  the app server rejected a message url=${url} status=401`,
     `warn  the app server rejected a message url=${url} status=500`,
   ]);
   assert.match(lines[3]!, /^warn {2}a forward failed url=\S+ reason=".+"$/);
   assert.equal(lines.length, 4);
   forwards.destroy();
+});
+
+test("no address of a name is given up while another is tried: a lost SYN is repeated", async (t) => {
+  const port = await listen(net.createServer());
+  const hole = await startBlackHole(port);
+  const lookup = (_name: string, _options: unknown, found: (...result: unknown[]) => void) =>
+    found(null, [
+      { address: BLACK_HOLE_ADDRESS, family: 4 },
+      { address: "127.0.0.3", family: 4 }, // nobody listens there
+    ]);
+  t.mock.method(dns, "lookup", lookup as unknown as typeof dns.lookup);
+  const forwards = forwarder(`http://two.test:${port}/`);
+  const answer = answerOf(forwards);
+  await hole.open();
+  assert.deepEqual(await answer, answered(400, "heard"));
+  forwards.destroy();
+  hole.close();
 });
 
 test("a name without a responding address gives a reason", async () => {
@@ -443,6 +464,11 @@ test("a destroyed forwarder answers nobody", async () => {
   forwards.destroy();
   await app.close();
   assert.equal(answers, 0);
+});
+
+test("the version in the sources is that of the package", async () => {
+  const manifest = new URL("../../../worker/package.json", import.meta.url);
+  assert.equal(JSON.parse(await readFile(manifest, "utf8")).version, VERSION);
 });
 
 test("rejects an invalid server URL with a clear text", () => {

@@ -98,6 +98,28 @@ describe("scripts/run", () => {
     });
   }
 
+  it("leaves nothing behind when it is killed", async () => {
+    const ports = await freePorts();
+    const demo = run([], { SIDEKICK_PORT: ports.sidekick, DEMO_PORT: ports.demo });
+    await demo.says(/Ctrl\+C stops both/);
+    demo.child.kill("SIGKILL");
+    await demo.ended; // "close": nothing holds its output any more
+    assert.deepEqual([await isFree(ports.sidekick), await isFree(ports.demo)], [true, true]);
+  });
+
+  it("ignores the ports that Kubernetes sets for Services of these names", async () => {
+    const service = "tcp://10.96.0.12:3001";
+    for (const [variable, other, port] of [
+      ["SIDEKICK_PORT", "DEMO_PORT", "3001"],
+      ["DEMO_PORT", "SIDEKICK_PORT", "3000"],
+    ] as const) {
+      const demo = run([], { [variable]: service, [other]: port });
+      assert.equal(await demo.ended, 1);
+      assert.match(demo.text(), new RegExp(`ignored ${variable}=${service}: .*; using ${port}\n`));
+      assert.match(demo.text(), new RegExp(`are both ${port}`));
+    }
+  });
+
   for (const [variable, other] of [
     ["SIDEKICK_PORT", "DEMO_PORT"],
     ["DEMO_PORT", "SIDEKICK_PORT"],

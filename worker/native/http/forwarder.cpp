@@ -1,191 +1,175 @@
 #include "http/forwarder.hpp"
 
 #include <algorithm>
-#include <optional>
+#include <cstdlib>
+#include <filesystem>
 
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
+#include <openssl/x509.h>
 
 #include "errors.hpp"
+#include "net/connect.hpp"
+#include "net/stream.hpp"
 
 namespace sidekick::host {
 
-namespace http = boost::beast::http;
-
 namespace {
 
+using std::chrono::milliseconds;
+
 constexpr std::size_t idle_links_max = 256;
-/// Idle connections are dropped after this time, before the server drops them (Node: after 5 s), so
-/// that no forward meets a connection that is being closed.
-constexpr std::chrono::milliseconds idle_time{4000};
-constexpr std::chrono::milliseconds idle_step{250};
+constexpr milliseconds idle_step{250};
+/// An idle connection is dropped this much before the app server would close it, or after half the
+/// time: a message that is under way when the app server closes is lost.
+constexpr milliseconds idle_margin{1000};
+/// After this time, how long the app server was seen to keep idle connections is forgotten.
+constexpr std::chrono::minutes idle_bound_time{10};
 /// Time allowed for the rest of an answer whose status suffices.
-constexpr std::chrono::milliseconds rest_time{100};
-constexpr u32 head_bytes_max = 16 * 1024;
-/// Maximum number of 1xx responses before the final one.
-constexpr unsigned interim_answers_max = 16;
-/// After this time the next address is tried, if there is one.
-constexpr std::chrono::milliseconds connect_time{1000};
+constexpr milliseconds rest_time{100};
+constexpr unsigned redirects_max = 5;
+/// Maximum number of reads of what has come before a write failed.
+constexpr unsigned last_reads_max = 64;
 constexpr char shutting_down[] = "the Sidekick is shutting down";
 
-/// A 2xx status means the app server has accepted the message; the rest of the answer is
-/// irrelevant.
-bool is_taken(u32 status) { return status >= 200 && status < 300; }
+milliseconds with_margin(milliseconds time) { return time - std::min(idle_margin, time / 2); }
 
-std::string error_text(const char* what, const ErrorCode& error) {
-  if (error.category() == boost::system::system_category())
-    return std::string(what) + " " + errno_text(error.value());
-  return std::string(what) + " " + error.message();
+milliseconds since(Loop::Time time, Loop::Time now) {
+  return std::chrono::duration_cast<milliseconds>(now - time);
 }
 
-/// As header bytes: Latin-1, as Node sends it.
-std::string header_value(const std::string& text) {
-  std::string value;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<u8>(text[i]);
-    const bool is_latin = (byte == 0xc2 || byte == 0xc3) && i + 1 < text.size();
-    if ((byte < 0x20 && byte != '\t') || byte == 0x7f || (byte >= 0x80 && !is_latin)) {
-      throw ConfigError(
-          "server secret: it contains a character that is not allowed in an HTTP header");
-    }
-    value += is_latin ? static_cast<char>((byte & 3) << 6 | (static_cast<u8>(text[++i]) & 0x3f))
-                      : text[i];
+/// dirs: separated by colons, as in SSL_CERT_DIR.
+bool has_files(std::string_view dirs) {
+  for (;;) {
+    const std::size_t colon = dirs.find(':');
+    std::error_code ignored;
+    const std::filesystem::directory_iterator files(dirs.substr(0, colon), ignored);
+    if (files != end(files)) return true;
+    if (colon == dirs.npos) return false;
+    dirs.remove_prefix(colon + 1);
   }
-  return value;
+}
+
+/// At the start: otherwise the first message would show it.
+void warn_without_authorities(SSL_CTX& context, Log& log) {
+  const X509_STORE* store = SSL_CTX_get_cert_store(&context);
+  const char* dirs = std::getenv(X509_get_default_cert_dir_env());
+  if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) > 0) return;
+  if (has_files(dirs != nullptr ? dirs : X509_get_default_cert_dir())) return;
+  log.warn(
+      "no CA certificates found: no app server with https can be trusted; install them (package "
+      "ca-certificates) or set SSL_CERT_FILE or SSL_CERT_DIR");
 }
 
 }  // namespace
 
 struct Forwarder::Forward {
-  Forward(Loop& loop, std::string it, Done then)
-      : body(std::move(it)), done(std::move(then)), timer(loop.context().get_executor()) {}
+  Forward(Loop& loop, std::string it, u32 time_ms, const ServerUrl& url, Done then)
+      : body(std::move(it)),
+        done(std::move(then)),
+        timeout_ms(time_ms),
+        until(std::chrono::steady_clock::now() + milliseconds(time_ms)),
+        target(url),
+        timer(loop.context().get_executor()) {}
 
-  /// What its end without a status line means.
-  Outcome outcome() const { return is_sent ? Outcome::broken_off : Outcome::unreachable; }
+  /// From then on the status of an incomplete answer is the result.
+  Loop::Time status_until() const { return until - milliseconds(timeout_ms / 10); }
 
   std::string body;
   Done done;
+  u32 timeout_ms;
+  Loop::Time until;
+  ServerUrl target;
+  unsigned redirects = 0;
   Loop::Timer timer;
   std::weak_ptr<Link> link;
+  std::optional<AnswerReader> reader;
   bool is_sent = false;  ///< a part of the request was sent
+  bool is_rest_awaited = false;
 };
 
-/// One connection to the app server.
+/// One connection to an app server.
 class Forwarder::Link : public std::enable_shared_from_this<Link> {
  public:
-  explicit Link(Forwarder& owner)
-      : owner_(owner),
-        stream_(Socket(owner.loop_.context().get_executor())),
-        resolver_(owner.loop_.context().get_executor()),
-        connect_timer_(owner.loop_.context().get_executor()) {}
+  Link(Forwarder& owner, ServerUrl target) : owner_(owner), target_(std::move(target)) {}
 
+  /// When the connection became idle, and for how long it may be.
   Loop::Time idle_since;
+  milliseconds idle_time_max{0};
+  /// How long the connection was idle before the current request.
+  milliseconds idle_time{0};
 
-  void connect(const ForwardPtr& forward) {
-    forward_ = forward;
-    forward->link = weak_from_this();
-    ++owner_.lookups_;
-    resolver_.async_resolve(
-        owner_.url_.host, owner_.url_.port,
-        [self = shared_from_this()](const ErrorCode& error, const auto& endpoints) {
-          --self->owner_.lookups_;
-          if (self->is_closed_) return;
-          if (error) return self->gone(error_text("resolving the name:", error));
-          for (const auto& endpoint : endpoints) self->endpoints_.push_back(endpoint.endpoint());
-          self->connect_next({});
-        });
-  }
+  const ForwardPtr& forward() const { return forward_; }
 
   void carry(const ForwardPtr& forward) {
     forward_ = forward;
     forward->link = weak_from_this();
-    begin();
+    forward->reader.emplace(owner_.answer_bytes_max_);
+    forward->is_sent = false;
+    head_ = owner_.head_of(*forward);
+    written_ = 0;
+    if (stream_)
+      write();
+    else
+      connect();
   }
 
-  /// The rest of the answer did not arrive in time.
-  void give_up_rest() {
-    if (forward_ != nullptr) finish(false);
+  /// The whole request was sent.
+  bool is_flushed() const { return written_ == head_.size() + forward_->body.size(); }
+
+  /// From now on anything that comes belongs to no answer.
+  void rest() { forward_ = nullptr; }
+
+  /// An idle connection on which nothing has come, not even its end.
+  bool is_quiet() {
+    char byte;
+    return stream_->read({&byte, 1}).state == Io::blocked;
   }
 
-  /// Drops the connection without an answer.
+  /// Nothing is called any more but on_closed(), at once.
   void close() {
     if (is_closed_) return;
     is_closed_ = true;
-    resolver_.cancel();
-    connect_timer_.cancel();
-    stream_.close();
-    owner_.on_gone(shared_from_this());
+    const auto self = shared_from_this();
+    forward_ = nullptr;
+    if (connecting_ != nullptr) connecting_->cancel();
+    if (stream_) stream_->close();
+    owner_.on_closed(self);
   }
 
  private:
-  using Parser = http::response_parser<http::string_body>;
-
-  void connect_next(std::string why) {
-    if (endpoints_.empty()) return gone(why.empty() ? "the name has no address" : std::move(why));
-    const auto endpoint = endpoints_.front();
-    endpoints_.pop_front();
-    stream_.close();
-    give_up_connecting_later();
-    stream_.socket().async_connect(
-        endpoint, [self = shared_from_this(), endpoint](const ErrorCode& error) {
-          ++self->connects_over_;
-          if (self->is_closed_) return;
-          const std::string name =
-              endpoint.address().to_string() + ":" + std::to_string(endpoint.port());
-          if (error) return self->connect_next(error_text("connect", error) + " " + name);
-          self->connected();
-        });
+  void connect() {
+    connecting_ = std::make_shared<Connecting>(owner_.loop_, owner_.lookups_);
+    connecting_->start(
+        target_.host, target_.port,
+        [self = shared_from_this()](Socket socket) { self->connected(std::move(socket)); },
+        [self = shared_from_this()](const std::string& why) { self->gone(why); });
   }
 
-  /// An unresponsive address must not use up the time of the next ones.
-  void give_up_connecting_later() {
-    if (endpoints_.empty()) return;
-    connect_timer_.expires_after(connect_time);
-    connect_timer_.async_wait(
-        [self = shared_from_this(), before = connects_over_](const ErrorCode& stopped) {
-          ErrorCode ignored;
-          if (!stopped && self->connects_over_ == before) self->stream_.socket().cancel(ignored);
-        });
-  }
-
-  void connected() {
+  void connected(Socket socket) {
     ErrorCode ignored;
-    connect_timer_.cancel();
-    stream_.socket().set_option(asio::ip::tcp::no_delay(true), ignored);
-    if (owner_.url_.is_https && !stream_.connect_tls(*owner_.tls_, owner_.url_.host))
-      return gone("TLS cannot be set up");
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    stream_.emplace(std::move(socket));
+    if (target_.is_https) {
+      if (owner_.tls_ == nullptr) owner_.tls_ = client_tls();  // after a redirect
+      if (!stream_->connect_tls(*owner_.tls_, target_.host)) return gone("TLS cannot be set up");
+    }
     wait_read();
-    begin();
-  }
-
-  void begin() {
-    begin_answer();
-    head_ = owner_.head_ + std::to_string(forward_->body.size()) + "\r\n\r\n";
-    written_ = 0;
     write();
-  }
-
-  void begin_answer() {
-    parser_.emplace();
-    parser_->header_limit(head_bytes_max);
-    parser_->body_limit(boost::none);
-    parser_->eager(true);
   }
 
   void write() {
     if (is_closed_ || forward_ == nullptr) return;
-    const std::size_t size = head_.size() + forward_->body.size();
-    while (written_ < size) {
+    while (!is_flushed()) {
       const std::size_t head_written = std::min(written_, head_.size());
       const std::size_t body_written = written_ - head_written;
       iovec pieces[] = {
           {head_.data() + head_written, head_.size() - head_written},
           {forward_->body.data() + body_written, forward_->body.size() - body_written}};
-      const IoResult result = stream_.write(pieces);
+      const IoResult result = stream_->write(pieces);
       if (result.state == Io::failed || result.state == Io::ended)
-        return gone(result.state == Io::failed ? stream_.error() : "the connection was closed");
+        return on_write_failed(result.state == Io::failed ? stream_->error()
+                                                          : "the connection was closed");
       if (result.state == Io::blocked) {
-        stream_.wait_write([self = shared_from_this()](const ErrorCode& error) {
+        stream_->wait_write([self = shared_from_this()](const ErrorCode& error) {
           if (!error) self->write();
         });
         return;
@@ -195,169 +179,89 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
     }
   }
 
+  /// The answer may have come before the app server closed the connection.
+  void on_write_failed(const std::string& why) {
+    for (unsigned reads = 0; reads < last_reads_max; ++reads) {
+      auto& buffer = owner_.loop_.read_buffer();
+      const IoResult result = stream_->read(buffer);
+      if (result.state != Io::done) break;
+      forward_->reader->push({buffer.data(), result.bytes});
+      if (forward_->reader->is_over()) break;
+    }
+    gone(why);
+  }
+
   void wait_read() {
-    stream_.wait_read([self = shared_from_this()](const ErrorCode& error) {
+    stream_->wait_read([self = shared_from_this()](const ErrorCode& error) {
       if (!error && !self->is_closed_) self->on_readable();
     });
   }
 
   void on_readable() {
     auto& buffer = owner_.loop_.read_buffer();
-    const IoResult result = stream_.read(buffer);
+    const IoResult result = stream_->read(buffer);
     switch (result.state) {
       case Io::done:
-        if (forward_ == nullptr) return close();  // a response to something we did not ask for
-        on_bytes({buffer.data(), result.bytes});
+        if (forward_ == nullptr) return gone("bytes that belong to no answer");
+        forward_->reader->push({buffer.data(), result.bytes});
+        owner_.on_read(shared_from_this());
         break;
       case Io::blocked:
         break;
       case Io::ended:
         return on_end();
       case Io::failed:
-        return gone(stream_.error());
+        return gone(stream_->error());
     }
     if (!is_closed_) wait_read();
   }
 
-  void on_bytes(std::string_view bytes) {
-    if (!pending_.empty()) {
-      pending_ += bytes;
-      const std::string all = std::move(pending_);
-      pending_.clear();
-      return parse(all);
-    }
-    parse(bytes);
-  }
-
-  void parse(std::string_view bytes) {
-    while (!bytes.empty() && !is_closed_ && forward_ != nullptr) {
-      ErrorCode error;
-      const std::size_t size = parser_->put(asio::buffer(bytes.data(), bytes.size()), error);
-      bytes.remove_prefix(size);
-      if (error && error != http::error::need_more) return gone(error.message());
-      if (parser_->is_header_done() && on_parsed(bytes.empty())) return;
-      if (error == http::error::need_more) break;
-    }
-    pending_ = bytes;
-    if (pending_.size() > head_bytes_max) gone("a header or chunk of the answer has no end");
-  }
-
-  /// Returns true when the answer is complete.
-  bool on_parsed(bool is_all) {
-    const u32 status = parser_->get().result_int();
-    if (status >= 100 && status < 200 && status != 101) {
-      if (++interim_answers_ > interim_answers_max) return gone("too many 1xx responses"), true;
-      begin_answer();  // the final response follows
-      return false;
-    }
-    if (!is_refusal_logged_) owner_.log_refusal(status);
-    is_refusal_logged_ = true;
-    if (is_taken(status)) {
-      parser_->get().body().clear();
-      if (!parser_->is_done()) return await_rest();
-    }
-    const std::string& body = parser_->get().body();
-    const bool is_cut = body.size() > owner_.answer_bytes_max_;
-    if (!is_cut && !parser_->is_done() && status != 101) return false;
-    if (is_cut)
-      owner_.log_.debug("the app server's answer is too long and was truncated",
-                        {{"status", status}, {"answer_bytes_max", owner_.answer_bytes_max_}});
-    finish(parser_->is_done() && is_all && !is_cut && parser_->keep_alive() && status != 101);
-    return true;
-  }
-
-  /// Only to keep the connection, if the rest is short.
-  bool await_rest() {
-    if (!std::exchange(is_rest_awaited_, true))
-      owner_.end_in(forward_, rest_time, [self = shared_from_this()] { self->give_up_rest(); });
-    return false;
-  }
-
   void on_end() {
-    if (forward_ == nullptr) return close();
-    if (stream_.is_cut())
-      return gone("the connection was closed without close_notify: the answer may be truncated");
-    ErrorCode error;
-    if (parser_->got_some() && parser_->is_header_done()) parser_->put_eof(error);
-    if (!error && parser_->is_header_done() && parser_->is_done()) return finish(false);
-    gone(parser_->got_some() ? "the connection was closed in the middle of the answer"
-                             : "the connection was closed before an answer came");
-  }
-
-  /// The answer is complete. stays: the connection is kept for the next forward.
-  void finish(bool stays) {
-    const auto self = shared_from_this();
-    const ForwardPtr forward = std::exchange(forward_, nullptr);
-    forward->link.reset();
-    const u32 status = parser_->get().result_int();
-    const std::string body = std::move(parser_->get().body());
-    parser_.reset();
-    pending_.clear();
-    is_refusal_logged_ = false;
-    is_rest_awaited_ = false;
-    interim_answers_ = 0;
-    if (stays && written_ == head_.size() + forward->body.size())
-      owner_.on_idle(self);
-    else
-      close();
-    const bool has_body = status != 101 && !is_taken(status);
-    owner_.end_one(forward, {Outcome::answered, status,
-                             Bytes(body).substr(0, has_body ? owner_.answer_bytes_max_ : 0)});
+    if (forward_ == nullptr) return gone("");
+    AnswerReader& reader = *forward_->reader;
+    reader.end();
+    gone(stream_->is_cut() ? "the connection was closed without close_notify" : reader.error());
   }
 
   void gone(const std::string& why) {
-    const bool has_status = forward_ != nullptr && parser_.has_value() && parser_->is_header_done();
-    if (has_status && is_taken(parser_->get().result_int())) return finish(false);
-    const auto self = shared_from_this();
-    const ForwardPtr forward = std::exchange(forward_, nullptr);
-    close();
-    if (forward != nullptr) owner_.fail(forward, forward->outcome(), why);
+    if (!is_closed_) owner_.on_gone(shared_from_this(), why);
   }
 
   Forwarder& owner_;
-  Stream stream_;
-  asio::ip::basic_resolver<asio::ip::tcp, asio::io_context::executor_type> resolver_;
-  Loop::Timer connect_timer_;
-  std::deque<asio::ip::tcp::endpoint> endpoints_;
-  unsigned connects_over_ = 0;
-  unsigned interim_answers_ = 0;
+  ServerUrl target_;
+  std::shared_ptr<Connecting> connecting_;
+  std::optional<Stream> stream_;
   ForwardPtr forward_;
-  std::optional<Parser> parser_;
   std::string head_;
-  std::string pending_;
   std::size_t written_ = 0;
-  bool is_refusal_logged_ = false;
-  bool is_rest_awaited_ = false;
   bool is_closed_ = false;
 };
 
 Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secret,
-                     u32 answer_bytes_max, Log& log)
+                     u32 answer_bytes_max, Milliseconds idle_time, Log& log)
     : loop_(loop),
       url_(parse_server_url(url)),
+      authorization_("Authorization: Bearer " + secret + "\r\n"),
       answer_bytes_max_(answer_bytes_max),
+      idle_time_(idle_time),
       log_(log),
       idle_timer_(loop.context().get_executor()) {
-  if (url_.is_https) tls_ = client_tls();
-  head_ =
-      "POST " + url_.target + " HTTP/1.1\r\nHost: " + url_.authority +
-      "\r\nContent-Type: application/json\r\nAuthorization: " + header_value("Bearer " + secret) +
-      "\r\nConnection: keep-alive\r\nContent-Length: ";
+  if (!url_.is_https) return;
+  tls_ = client_tls();
+  warn_without_authorities(*tls_, log);
 }
 
 Forwarder::~Forwarder() { destroy(); }
 
 Forwarder::Handle Forwarder::send(std::string body, u32 timeout_ms, Done done) {
-  const auto forward = std::make_shared<Forward>(loop_, std::move(body), std::move(done));
+  const auto forward =
+      std::make_shared<Forward>(loop_, std::move(body), timeout_ms, url_, std::move(done));
   open_.insert(forward);
   if (is_ended_) {
-    asio::post(loop_.context(),
-               [this, forward] { fail(forward, Outcome::unreachable, shutting_down); });
+    asio::post(loop_.context(), [this, forward] { give_up(forward, shutting_down); });
     return forward;
   }
-  end_in(forward, std::chrono::milliseconds(timeout_ms), [this, forward, timeout_ms] {
-    fail(forward, Outcome::timed_out, "no answer within " + std::to_string(timeout_ms) + " ms");
-  });
+  end_in_time(forward);
   start(forward);
   return forward;
 }
@@ -366,50 +270,174 @@ void Forwarder::cancel(const Handle& handle) {
   const ForwardPtr forward = handle.lock();
   if (forward == nullptr) return;
   forward->done = [](const ForwardResult&) {};
-  end_one(forward, {forward->outcome()});
+  end_one(forward, {Outcome::broken_off});
 }
 
 template <class End>
-void Forwarder::end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end) {
-  forward->timer.expires_after(time);
+void Forwarder::end_at(const ForwardPtr& forward, Loop::Time time, End end) {
+  forward->timer.expires_at(time);
   forward->timer.async_wait([forward, end = std::move(end)](const ErrorCode& stopped) {
     if (!stopped) end();
   });
 }
 
-void Forwarder::start(const ForwardPtr& forward) {
-  if (!idle_.empty()) {
-    const LinkPtr link = idle_.back();
-    idle_.pop_back();
-    return link->carry(forward);
-  }
-  if (links_.size() >= links_max) return waiting_.push_back(forward);
-  const auto link = std::make_shared<Link>(*this);
-  links_.insert(link);
-  link->connect(forward);
+void Forwarder::end_in_time(const ForwardPtr& forward) {
+  end_at(forward, forward->until, [this, forward] {
+    give_up(forward, "no answer within " + std::to_string(forward->timeout_ms) + " ms",
+            Outcome::timed_out);
+  });
 }
 
-void Forwarder::on_idle(const LinkPtr& link) {
-  link->idle_since = std::chrono::steady_clock::now();
-  while (!waiting_.empty()) {
+void Forwarder::start(const ForwardPtr& forward) {
+  if (forward->target.is_same_origin(url_)) {
+    if (const LinkPtr link = take_idle()) return link->carry(forward);
+  }
+  if (links_.size() >= links_max) return waiting_.push_back(forward);
+  const auto link = std::make_shared<Link>(*this, forward->target);
+  links_.insert(link);
+  link->carry(forward);
+}
+
+Forwarder::LinkPtr Forwarder::take_idle() {
+  const auto now = std::chrono::steady_clock::now();
+  while (!idle_.empty()) {
+    const LinkPtr link = idle_.back();
+    idle_.pop_back();
+    link->idle_time = since(link->idle_since, now);
+    if (link->idle_time < link->idle_time_max) {
+      if (link->is_quiet()) return link;
+      learn(now, link->idle_time);
+    }
+    link->close();
+  }
+  return nullptr;
+}
+
+Forwarder::ForwardPtr Forwarder::take_waiting() {
+  while (!is_ended_ && !waiting_.empty()) {
     const ForwardPtr next = waiting_.front();
     waiting_.pop_front();
-    if (open_.contains(next)) return link->carry(next);
+    if (open_.contains(next)) return next;
   }
-  if (idle_.size() >= idle_links_max) return link->close();
+  return nullptr;
+}
+
+std::string Forwarder::head_of(const Forward& forward) const {
+  std::string head = "POST " + forward.target.target +
+                     " HTTP/1.1\r\nHost: " + forward.target.authority +
+                     "\r\nUser-Agent: covenant-sidekick/";
+  head += core_version;
+  head += "\r\nContent-Type: application/json\r\n";
+  // Another origin must not learn the secret.
+  if (forward.target.is_same_origin(url_)) head += authorization_;
+  head += "Connection: keep-alive\r\nContent-Length: " + std::to_string(forward.body.size()) +
+          "\r\n\r\n";
+  return head;
+}
+
+void Forwarder::on_read(const LinkPtr& link) {
+  const ForwardPtr forward = link->forward();
+  const AnswerReader& reader = *forward->reader;
+  if (reader.is_over()) {
+    if (reader.status() == 0) return give_up(forward, reader.error());
+    return answered(forward);
+  }
+  if (reader.status() == 0 || forward->is_rest_awaited) return;
+  // The status stands. The rest may still say why, or keep the connection usable.
+  forward->is_rest_awaited = true;
+  auto until = forward->status_until();
+  if (reader.is_taken()) until = std::min(until, std::chrono::steady_clock::now() + rest_time);
+  end_at(forward, until, [this, forward] { answered(forward); });
+}
+
+/// The connection is gone, or cannot be made.
+void Forwarder::on_gone(const LinkPtr& link, const std::string& why) {
+  const auto now = std::chrono::steady_clock::now();
+  const ForwardPtr forward = link->forward();
+  if (forward == nullptr) {
+    learn(now, since(link->idle_since, now));
+    return link->close();
+  }
+  // No answer on a reused connection: the app server closed it when the request was under way.
+  if (link->idle_time.count() > 0 && forward->reader->is_untouched()) learn(now, link->idle_time);
+  give_up(forward, why);
+}
+
+void Forwarder::on_closed(const LinkPtr& link) {
+  links_.erase(link);
+  const auto found = std::find(idle_.begin(), idle_.end(), link);
+  if (found != idle_.end()) idle_.erase(found);
+  if (links_.size() >= links_max) return;
+  if (const ForwardPtr next = take_waiting()) start(next);
+}
+
+/// A final status line has come: the result can only be that status.
+void Forwarder::answered(const ForwardPtr& forward) {
+  if (!open_.contains(forward)) return;
+  const AnswerReader& reader = *forward->reader;
+  const u32 status = reader.status();
+  if (const LinkPtr link = forward->link.lock()) {
+    if (reader.is_clean() && link->is_flushed() && forward->target.is_same_origin(url_))
+      release(link, reader);
+    else
+      link->close();
+  }
+  forward->link.reset();
+  if (reader.is_cut())
+    log_.debug("the app server's answer is too long and was truncated",
+               {{"status", status}, {"answer_bytes_max", answer_bytes_max_}});
+  if (!reader.error().empty())
+    log_.warn("the app server's answer is unreadable; its status counts",
+              {{"url", forward->target.shown}, {"status", status}, {"reason", reader.error()}});
+  if (follow(forward)) return;
+  if (!reader.is_taken()) log_refusal(*forward);
+  end_one(forward, {Outcome::answered, status, status == 101 ? Bytes() : Bytes(reader.body())});
+}
+
+/// Returns true if the forward is on its way to where the app server has redirected it.
+bool Forwarder::follow(const ForwardPtr& forward) {
+  const AnswerReader& reader = *forward->reader;
+  const u32 status = reader.status();
+  if ((status != 307 && status != 308) || !reader.location() || is_ended_ ||
+      forward->redirects == redirects_max)
+    return false;
+  const auto target = redirected(forward->target, *reader.location());
+  if (!target) return false;
+  log_.warn("the app server redirects: set --server-url to the final address",
+            {{"url", forward->target.shown}, {"status", status}, {"location", target->shown}});
+  forward->target = *target;
+  ++forward->redirects;
+  forward->is_rest_awaited = false;
+  forward->is_sent = false;
+  end_in_time(forward);
+  start(forward);
+  return true;
+}
+
+/// The link is idle, or carries a forward that was waiting.
+void Forwarder::release(const LinkPtr& link, const AnswerReader& reader) {
+  const auto now = std::chrono::steady_clock::now();
+  link->rest();
+  link->idle_since = now;
+  link->idle_time = {};
+  if (const ForwardPtr next = take_waiting()) return link->carry(next);
+  link->idle_time_max = idle_time_;
+  if (idle_bound_until_ > now) link->idle_time_max = std::min(link->idle_time_max, idle_bound_);
+  if (const auto seconds = reader.keep_alive_seconds())
+    link->idle_time_max =
+        std::min(link->idle_time_max, with_margin(std::chrono::seconds(*seconds)));
+  if (link->idle_time_max.count() <= 0 || idle_.size() >= idle_links_max || is_ended_)
+    return link->close();
   idle_.push_back(link);
   drop_idle_later();
 }
 
-void Forwarder::on_gone(const LinkPtr& link) {
-  links_.erase(link);
-  const auto found = std::find(idle_.begin(), idle_.end(), link);
-  if (found != idle_.end()) idle_.erase(found);
-  while (!is_ended_ && !waiting_.empty() && links_.size() < links_max) {
-    const ForwardPtr next = waiting_.front();
-    waiting_.pop_front();
-    if (open_.contains(next)) start(next);
-  }
+/// The app server has closed a connection that was idle for so long: others are kept for less.
+void Forwarder::learn(Loop::Time now, Milliseconds idle_time) {
+  const Milliseconds bound = with_margin(idle_time);
+  if (idle_bound_until_ > now && bound >= idle_bound_) return;
+  idle_bound_ = bound;
+  idle_bound_until_ = now + idle_bound_time;
 }
 
 void Forwarder::drop_idle_later() {
@@ -419,20 +447,27 @@ void Forwarder::drop_idle_later() {
   idle_timer_.async_wait([this](const ErrorCode& stopped) {
     if (stopped) return;
     is_idle_timer_set_ = false;
-    const auto before = std::chrono::steady_clock::now() - idle_time;
-    while (!idle_.empty() && idle_.front()->idle_since < before) LinkPtr(idle_.front())->close();
+    const auto now = std::chrono::steady_clock::now();
+    const std::vector<LinkPtr> idle(idle_.begin(), idle_.end());
+    for (const LinkPtr& link : idle) {
+      if (since(link->idle_since, now) >= link->idle_time_max) link->close();
+    }
     if (!idle_.empty()) drop_idle_later();
   });
 }
 
-void Forwarder::fail(const ForwardPtr& forward, Outcome outcome, const std::string& why) {
+void Forwarder::give_up(const ForwardPtr& forward, const std::string& why,
+                        std::optional<Outcome> outcome) {
   if (!open_.contains(forward)) return;
-  log_.warn("a forward failed", {{"url", url_.shown}, {"reason", why}});
-  end_one(forward, {outcome});
+  if (forward->reader && forward->reader->status() != 0) return answered(forward);
+  log_.warn("a forward failed", {{"url", forward->target.shown}, {"reason", why}});
+  end_one(forward,
+          {outcome.value_or(forward->is_sent ? Outcome::broken_off : Outcome::unreachable)});
 }
 
-void Forwarder::log_refusal(u32 status) {
-  if (is_taken(status)) return;
+void Forwarder::log_refusal(const Forward& forward) {
+  const AnswerReader& reader = *forward.reader;
+  const u32 status = reader.status();
   const auto log = [&](Log::Fields fields) {
     // The app's own `error()` answers with 400: not the operator's concern.
     if (status == 400)
@@ -440,13 +475,22 @@ void Forwarder::log_refusal(u32 status) {
     else
       log_.warn("the app server rejected a message", fields);
   };
-  if (status >= 300 && status < 400) {
-    log({{"url", url_.shown},
-         {"status", status},
-         {"hint", "redirects are not followed: set --server-url to the final address"}});
-  } else {
-    log({{"url", url_.shown}, {"status", status}});
+  std::optional<ServerUrl> to;
+  if (status >= 300 && status < 400 && reader.location())
+    to = redirected(forward.target, *reader.location());
+  std::string hint;
+  if (to && (status == 307 || status == 308)) {
+    hint = "more than " + std::to_string(redirects_max) +
+           " redirects: set --server-url to the final address";
+  } else if (to) {
+    hint = "a POST does not follow this redirect: set --server-url to " + to->shown;
+  } else if (!forward.target.is_same_origin(url_) && (status == 401 || status == 403)) {
+    hint = "after a redirect to another origin, which does not get the server secret";
   }
+  if (hint.empty())
+    log({{"url", forward.target.shown}, {"status", status}});
+  else
+    log({{"url", forward.target.shown}, {"status", status}, {"hint", hint}});
 }
 
 /// The first result counts; later events of the connection are ignored.
@@ -460,11 +504,12 @@ void Forwarder::end_one(const ForwardPtr& forward, const ForwardResult& result) 
 void Forwarder::end() {
   is_ended_ = true;
   const std::vector<ForwardPtr> open(open_.begin(), open_.end());
-  for (const ForwardPtr& forward : open) fail(forward, forward->outcome(), shutting_down);
+  for (const ForwardPtr& forward : open) give_up(forward, shutting_down);
 }
 
 void Forwarder::destroy() {
   is_ended_ = true;
+  for (const ForwardPtr& forward : open_) forward->timer.cancel();
   open_.clear();
   waiting_.clear();
   idle_timer_.cancel();

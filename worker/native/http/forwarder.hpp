@@ -6,15 +6,14 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_set>
 
-#include <boost/asio/ip/tcp.hpp>
-
+#include "http/answer_reader.hpp"
 #include "http/server_url.hpp"
 #include "log.hpp"
 #include "net/loop.hpp"
-#include "net/stream.hpp"
 #include "net/tls.hpp"
 #include "sidekick/border.hpp"
 
@@ -37,9 +36,10 @@ class Forwarder {
   using Done = std::function<void(const ForwardResult& result)>;
   using Handle = std::weak_ptr<Forward>;
 
-  /// Throws ConfigError if the URL or the secret is invalid.
+  /// idle_time: for how long an idle connection is kept at most.
+  /// secret: printable ASCII. Throws ConfigError if the URL is invalid.
   Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max,
-            Log& log);
+            std::chrono::milliseconds idle_time, Log& log);
   ~Forwarder();
 
   /// timeout_ms covers the whole exchange, up to the end of the answer. `done` may be called before
@@ -64,23 +64,39 @@ class Forwarder {
   class Link;
   using ForwardPtr = std::shared_ptr<Forward>;
   using LinkPtr = std::shared_ptr<Link>;
+  using Milliseconds = std::chrono::milliseconds;
 
   void start(const ForwardPtr& forward);
+  LinkPtr take_idle();
+  ForwardPtr take_waiting();
+  std::string head_of(const Forward& forward) const;
+
+  void on_read(const LinkPtr& link);
+  void on_gone(const LinkPtr& link, const std::string& why);
+  void on_closed(const LinkPtr& link);
+
+  void answered(const ForwardPtr& forward);
+  bool follow(const ForwardPtr& forward);
+  void release(const LinkPtr& link, const AnswerReader& reader);
+  void learn(Loop::Time now, Milliseconds idle_time);
+  void drop_idle_later();
+
   /// Replaces the previous deadline.
   template <class End>
-  void end_in(const ForwardPtr& forward, std::chrono::milliseconds time, End end);
-  void fail(const ForwardPtr& forward, Outcome outcome, const std::string& why);
+  void end_at(const ForwardPtr& forward, Loop::Time time, End end);
+  void end_in_time(const ForwardPtr& forward);
+  /// outcome: without a status line; default: by whether a part of the request was sent.
+  void give_up(const ForwardPtr& forward, const std::string& why,
+               std::optional<Outcome> outcome = std::nullopt);
   void end_one(const ForwardPtr& forward, const ForwardResult& result);
-  void log_refusal(u32 status);
-  void on_idle(const LinkPtr& link);
-  void on_gone(const LinkPtr& link);
-  void drop_idle_later();
+  void log_refusal(const Forward& forward);
 
   Loop& loop_;
   ServerUrl url_;
   TlsContext tls_;
-  std::string head_;  ///< of every request, up to the length of its body
+  std::string authorization_;  ///< the header line
   u32 answer_bytes_max_;
+  Milliseconds idle_time_;
   Log& log_;
   unsigned lookups_ = 0;
   std::unordered_set<ForwardPtr> open_;
@@ -89,6 +105,9 @@ class Forwarder {
   std::deque<ForwardPtr> waiting_;
   Loop::Timer idle_timer_;
   bool is_idle_timer_set_ = false;
+  /// The app server has closed a connection that was idle for little more than this.
+  Milliseconds idle_bound_{0};
+  Loop::Time idle_bound_until_{};
   bool is_ended_ = false;
 };
 

@@ -18,13 +18,33 @@ bool is_port(const std::string& text) {
   return digits > 0 && digits <= 5 && std::stoul(text) <= 65535;
 }
 
+bool is_http(const boost::urls::url_view_base& url) {
+  const bool is_scheme =
+      url.scheme_id() == boost::urls::scheme::http || url.scheme_id() == boost::urls::scheme::https;
+  return is_scheme && !url.host().empty() && is_port(std::string(url.port()));
+}
+
+ServerUrl server_url(boost::urls::url url) {
+  url.remove_fragment();
+  url.normalize_scheme();
+  url.normalize_authority();
+  if (url.path().empty()) url.set_path_absolute(true);  // set_path("/") makes it "/./"
+  ServerUrl result;
+  result.is_https = url.scheme_id() == boost::urls::scheme::https;
+  result.host = url.host_address();
+  result.port = url.port().empty() ? (result.is_https ? "443" : "80") : std::string(url.port());
+  result.authority = std::string(url.encoded_host_and_port());
+  result.target = std::string(url.encoded_resource());
+  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority +
+                 std::string(url.encoded_path());
+  return result;
+}
+
 }  // namespace
 
 ServerUrl parse_server_url(const std::string& text) {
   const auto parsed = boost::urls::parse_uri(text);
-  const bool is_http = parsed && (parsed->scheme_id() == boost::urls::scheme::http ||
-                                  parsed->scheme_id() == boost::urls::scheme::https);
-  if (!is_http || parsed->host().empty() || !is_port(std::string(parsed->port()))) {
+  if (!parsed || !is_http(*parsed)) {
     const std::size_t at = text.rfind('@');  // the input may hold a password, so it is not shown
     const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
     std::string shown = text;
@@ -39,19 +59,19 @@ ServerUrl parse_server_url(const std::string& text) {
         "use the server secret");
   }
   boost::urls::url url(*parsed);
-  url.remove_fragment();
-  if (url.path().empty()) url.set_path_absolute(true);  // set_path("/") makes it "/./"
   url.params().set("type", "channel");
+  return server_url(std::move(url));
+}
 
-  ServerUrl result;
-  result.is_https = url.scheme_id() == boost::urls::scheme::https;
-  result.host = url.host_address();
-  result.port = url.port().empty() ? (result.is_https ? "443" : "80") : std::string(url.port());
-  result.authority = std::string(url.encoded_host_and_port());
-  result.target = std::string(url.encoded_resource());
-  result.shown = std::string(result.is_https ? "https://" : "http://") + result.authority +
-                 std::string(url.encoded_path());
-  return result;
+std::optional<ServerUrl> redirected(const ServerUrl& from, const std::string& location) {
+  const std::string whole = (from.is_https ? "https://" : "http://") + from.authority + from.target;
+  const auto base = boost::urls::parse_uri(whole);
+  const auto reference = boost::urls::parse_uri_reference(location);
+  if (!base || !reference) return std::nullopt;
+  boost::urls::url url(*base);
+  if (!url.resolve(*reference) || !is_http(url)) return std::nullopt;
+  url.remove_userinfo();
+  return server_url(std::move(url));
 }
 
 }  // namespace sidekick::host

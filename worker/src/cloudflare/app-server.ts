@@ -7,9 +7,14 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { ForwardResult } from "../session/outcome.js";
 import { unanswered } from "../session/outcome.js";
+import { hintOf, isFollowed, REDIRECTS_MAX, redirected, shown } from "../session/redirect.js";
+import { USER_AGENT } from "../version.js";
 import { joined } from "./bytes.js";
 import type { Env } from "./settings.js";
 import { readSettings } from "./settings.js";
+
+/** The part of a forward's time after which the status of an incomplete answer is the result. */
+const STATUS_TIME = 0.9;
 
 /** The most recent failure logged in the lifetime of this isolate. */
 let logged = "";
@@ -34,23 +39,23 @@ export class AppServer extends WorkerEntrypoint<Env> {
       return unanswered("no_app_server");
     }
     try {
-      const response = await fetch(serverUrl, {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Authorization: `Bearer ${serverSecret}` },
-        body: message,
-        redirect: "manual",
-        signal: AbortSignal.timeout(timeoutMs),
-      });
-      logOnce("");
+      const until = Date.now() + timeoutMs * STATUS_TIME;
+      const { response, notice } = await post(
+        serverUrl,
+        serverSecret,
+        message,
+        AbortSignal.timeout(timeoutMs),
+      );
+      logOnce(notice);
       const { status } = response;
-      if (!response.ok) {
-        const body = await readUpTo(response.body, answerBytesMax);
-        return { outcome: "answered", status, body };
-      }
       // A 2xx status means the app server has accepted the message; the rest of the answer is
-      // irrelevant.
-      await response.body?.cancel();
-      return { outcome: "answered", status, body: new Uint8Array(0) };
+      // irrelevant. Any other status stands, too, whatever becomes of the rest.
+      const body = await readUpTo(
+        response.body,
+        response.ok ? 0 : answerBytesMax,
+        until - Date.now(),
+      );
+      return { outcome: "answered", status, body };
     } catch (error) {
       logOnce(
         "forwards fail (logged once until one succeeds): " +
@@ -63,16 +68,69 @@ export class AppServer extends WorkerEntrypoint<Env> {
   }
 }
 
+/** Follows redirects. The notice is for the log, or empty. */
+async function post(
+  serverUrl: URL,
+  serverSecret: string,
+  message: Uint8Array,
+  signal: AbortSignal,
+): Promise<{ response: Response; notice: string }> {
+  let url = serverUrl;
+  let notice = "";
+  for (let redirects = 0; ; redirects++) {
+    const response = await fetch(url, {
+      method: "POST",
+      headers: {
+        "Content-Type": "application/json",
+        "User-Agent": USER_AGENT,
+        // Another origin must not learn the secret.
+        ...(url.origin === serverUrl.origin && { Authorization: `Bearer ${serverSecret}` }),
+      },
+      body: message,
+      redirect: "manual",
+      signal,
+    });
+    const { status } = response;
+    const location = response.headers.get("Location");
+    const to = isFollowed(status) ? redirected(url, location) : undefined;
+    if (to === undefined || redirects === REDIRECTS_MAX) {
+      const hint = hintOf(url, status, location, "SIDEKICK_SERVER_URL");
+      return {
+        response,
+        notice: hint === undefined ? notice : `${status} of ${shown(url)}: ${hint}`,
+      };
+    }
+    notice =
+      "the app server redirects: set SIDEKICK_SERVER_URL to the final address; " +
+      `${status} of ${shown(url)} to ${shown(to)}`;
+    await response.body?.cancel();
+    url = to;
+  }
+}
+
+/** What has come within the time, up to the limit. */
 async function readUpTo(
   stream: ReadableStream<Uint8Array> | null,
   bytesMax: number,
+  timeMs: number,
 ): Promise<Uint8Array> {
+  const reader = stream?.getReader();
   const chunks: Uint8Array[] = [];
-  let left = bytesMax;
-  for await (const chunk of stream ?? []) {
-    chunks.push(chunk.subarray(0, left));
-    left -= Math.min(left, chunk.byteLength);
-    if (left === 0) break; // cancels the rest
+  let timer: number | null = null;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, Math.max(timeMs, 0), undefined);
+  });
+  try {
+    for (let left = bytesMax; reader !== undefined && left > 0; ) {
+      const read = await Promise.race([reader.read(), timeout]);
+      if (read === undefined || read.done) break;
+      chunks.push(read.value.subarray(0, left));
+      left -= Math.min(left, read.value.byteLength);
+    }
+  } catch {
+    // It broke off.
   }
+  clearTimeout(timer);
+  reader?.cancel().catch(() => {});
   return joined(chunks);
 }

@@ -8,7 +8,7 @@ import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
-import { integer, isOfKubernetes, parseFlags, UsageError } from "./flags.js";
+import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
 import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import { warnIfPublic } from "./private-file.js";
@@ -33,6 +33,10 @@ Usage: sidekick-serve --secret SECRET [options]
       --allowed-origin URL  let only pages of this origin open a socket, e.g.
                             https://app.example.com or https://*.example.com; repeat the flag for
                             several (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
+      --server-idle-timeout SECONDS
+                            close a connection to the app server that is idle for so long; shorter
+                            than the app server's own; 0: one connection per message
+                            (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md in this package. It may also hold the lists "secrets"
                             and "allowed_origins", used if neither the flag nor the variable is set
@@ -68,6 +72,7 @@ async function main(): Promise<void> {
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
       "allowed-origin": { type: "string", multiple: true },
+      "server-idle-timeout": { type: "string" },
       config: { type: "string" },
       record: { type: "string" },
       "log-level": { type: "string" },
@@ -84,18 +89,9 @@ async function main(): Promise<void> {
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
   ignoreSignals(log);
-  const envPort = env("SIDEKICK_PORT");
-  const isForeign = flags.port === undefined && isOfKubernetes(envPort);
-  if (isForeign) {
-    log.warn(
-      "ignored SIDEKICK_PORT: Kubernetes sets it for a Service of this name " +
-        "(enableServiceLinks: false turns that off); choose a port with --port",
-      { value: envPort },
-    );
-  }
   const port = integer(
     "--port (SIDEKICK_PORT)",
-    flags.port ?? (isForeign ? undefined : envPort) ?? "3000",
+    flags.port ?? readPortVariable(log.warn) ?? "3000",
     0,
     65535,
   );
@@ -145,6 +141,12 @@ async function main(): Promise<void> {
     ...(serverUrl !== undefined && { serverUrl }),
     ...(serverSecret !== undefined && { serverSecret }),
     ...(allowedOrigins && { allowedOrigins }),
+    serverIdleSeconds: integer(
+      "--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
+      flags["server-idle-timeout"] ?? env("SIDEKICK_SERVER_IDLE_TIMEOUT") ?? "4",
+      0,
+      3600,
+    ),
     ...(flags.record !== undefined && { recordFile: flags.record }),
   };
   const sidekick = await startSidekick(options).catch(async (error: unknown) => {

@@ -25,9 +25,21 @@ export function parseFlags<T extends Config>(config: T): ReturnType<typeof parse
   }
 }
 
-/** For a Service named X, Kubernetes sets X_PORT in every container by itself. */
-export function isOfKubernetes(port: string | undefined): boolean {
-  return port?.startsWith("tcp://") ?? false;
+/**
+ * The value of SIDEKICK_PORT, if it is meant for us: for a Service of this name, Kubernetes sets
+ * the variable in every container by itself.
+ */
+export function readPortVariable(
+  warn: (message: string, fields: { value: string }) => void,
+): string | undefined {
+  const value = process.env["SIDEKICK_PORT"] || undefined;
+  if (!value?.startsWith("tcp://")) return value;
+  warn(
+    "ignored SIDEKICK_PORT: Kubernetes sets it for a Service of this name " +
+      "(enableServiceLinks: false turns that off); choose a port with --port",
+    { value },
+  );
+  return undefined;
 }
 
 export function integer(name: string, value: string, lowest: number, highest: number): number {

@@ -1,86 +1,70 @@
 // Sends forwards to the app server, each at most once: a repeated forward might take effect twice.
 // Each forward ends in exactly one result, unless it is cancelled. Owns the connections to the app
 // server; does not know what it forwards.
-//
-// Uses `http.request` with an agent rather than `fetch`: a fifth of the CPU per POST.
-import * as http from "node:http";
-import * as https from "node:https";
-import { ConfigError } from "../module/hub.js";
 import type { ForwardResult, Outcome } from "../session/outcome.js";
 import { unanswered } from "../session/outcome.js";
+import { hintOf, isFollowed, REDIRECTS_MAX, redirected, shown } from "../session/redirect.js";
+import { USER_AGENT } from "../version.js";
+import { AnswerReader } from "./answer-reader.js";
+import type { LinkOwner } from "./app-server-link.js";
+import { Link } from "./app-server-link.js";
 import type { Log } from "./log.js";
+import type { Target } from "./server-url.js";
+import { parseServerUrl, targetOf } from "./server-url.js";
 
 export interface ForwarderOptions {
   readonly url: string;
+  /** Printable ASCII. */
   readonly secret: string;
   readonly answerBytesMax: number;
   readonly log: Log;
-  /** For tests. */
+  /** How long an idle connection is kept at most. Default: 4 s. */
   readonly idleMs?: number;
 }
 
 export type Done = (result: ForwardResult) => void;
 
-const SOCKETS_MAX = 4096;
-const IDLE_SOCKETS_MAX = 256;
-/**
- * Idle connections are dropped after this time, before the server drops them (Node: after 5 s), so
- * that no forward meets a connection that is being closed.
- */
+const LINKS_MAX = 4096;
+const IDLE_LINKS_MAX = 256;
+/** Less than the idle timeout of most servers (Node: 5 s). */
 const IDLE_MS = 4000;
+const IDLE_STEP_MS = 250;
+/**
+ * An idle connection is dropped this much before the app server would close it, or after half the
+ * time: a message that is under way when the app server closes is lost.
+ */
+const IDLE_MARGIN_MS = 1000;
+/** After this time, how long the app server was seen to keep idle connections is forgotten. */
+const IDLE_BOUND_MS = 600_000;
 /** Time allowed for the rest of an answer whose status suffices. */
 const REST_TIMEOUT_MS = 100;
+/** The part of a forward's time after which the status of an incomplete answer is the result. */
+const STATUS_TIME = 0.9;
 const SHUTTING_DOWN = "the Sidekick is shutting down";
-const NOTHING = Buffer.alloc(0);
 
-export class Forwarder {
-  readonly #agent: http.Agent;
-  readonly #request: (options: http.RequestOptions) => http.ClientRequest;
-  readonly #options: http.RequestOptions;
-  readonly #headers: http.OutgoingHttpHeaders;
+export class Forwarder implements LinkOwner {
+  readonly #target: Target;
+  readonly #secret: string;
   readonly #answerBytesMax: number;
   readonly #log: Log;
-  /** The server URL in a form that may be logged: a query may hold secrets. */
-  readonly #name: string;
+  readonly #idleMs: number;
   readonly #open = new Set<Forward>();
+  readonly #waiting = new Set<Forward>();
+  readonly #links = new Map<Link, Forward | undefined>();
+  /** Longest idle first. */
+  #idle: Link[] = [];
+  #idleTimer: NodeJS.Timeout | undefined;
+  /** The app server has closed a connection that was idle for little more than this. */
+  #idleBound = { ms: Number.POSITIVE_INFINITY, until: 0 };
   #ended = false;
 
-  /** @throws ConfigError if the URL or the secret is invalid */
+  /** @throws ConfigError if the URL is invalid */
   constructor(options: ForwarderOptions) {
-    const url = parseServerUrl(options.url);
-    url.searchParams.set("type", "channel");
-    const { Agent, request } = url.protocol === "https:" ? https : http;
-    this.#name = url.origin + url.pathname;
-    // This timeout is for idle connections only: for a busy one it would notify the request, which
-    // does not listen.
-    this.#agent = new Agent({
-      keepAlive: true,
-      maxSockets: SOCKETS_MAX,
-      maxFreeSockets: IDLE_SOCKETS_MAX,
-      timeout: options.idleMs ?? IDLE_MS,
-    });
-    this.#request = request;
-    this.#headers = {
-      "Content-Type": "application/json",
-      Authorization: `Bearer ${options.secret}`,
-    };
-    try {
-      http.validateHeaderValue("Authorization", `Bearer ${options.secret}`);
-    } catch {
-      throw new ConfigError(
-        "server secret: it contains a character that is not allowed in an HTTP header",
-      );
-    }
-    this.#options = {
-      protocol: url.protocol,
-      hostname: url.hostname.replace(/^\[(.*)\]$/, "$1"),
-      port: url.port,
-      path: url.pathname + url.search,
-      method: "POST",
-      agent: this.#agent,
-    };
+    this.#target = parseServerUrl(options.url);
+    this.#secret = options.secret;
     this.#answerBytesMax = options.answerBytesMax;
     this.#log = options.log;
+    this.#idleMs = options.idleMs ?? IDLE_MS;
   }
 
   /** Number of forwards without a result. */
@@ -93,14 +77,24 @@ export class Forwarder {
    * @returns for `cancel`
    */
   send(body: Buffer, timeoutMs: number, done: Done): Forward {
-    const forward: Forward = { body, done, isSent: false, request: undefined, timer: undefined };
+    const forward: Forward = {
+      body,
+      done,
+      statusUntil: performance.now() + timeoutMs * STATUS_TIME,
+      target: this.#target,
+      redirects: 0,
+      link: undefined,
+      reader: undefined,
+      timer: undefined,
+      restTimer: undefined,
+    };
     this.#open.add(forward);
     if (this.#ended) {
-      setImmediate(() => this.#fail(forward, SHUTTING_DOWN));
+      setImmediate(() => this.#giveUp(forward, SHUTTING_DOWN));
       return forward;
     }
     forward.timer = setTimeout(
-      () => this.#fail(forward, `no answer within ${timeoutMs} ms`, "timed_out"),
+      () => this.#giveUp(forward, `no answer within ${timeoutMs} ms`, "timed_out"),
       timeoutMs,
     );
     this.#start(forward);
@@ -116,103 +110,203 @@ export class Forwarder {
   /** Ends all forwards in flight, and any sent later. */
   end(): void {
     this.#ended = true;
-    for (const forward of [...this.#open]) this.#fail(forward, SHUTTING_DOWN);
+    for (const forward of [...this.#open]) this.#giveUp(forward, SHUTTING_DOWN);
   }
 
   /** Cancels all forwards in flight. */
   destroy(): void {
+    this.#ended = true;
     for (const forward of [...this.#open]) this.cancel(forward);
-    this.#agent.destroy();
+    for (const link of [...this.#links.keys()]) this.#drop(link);
+    clearTimeout(this.#idleTimer);
+  }
+
+  onRead(link: Link): void {
+    const forward = this.#links.get(link)!;
+    const { reader } = forward as { reader: AnswerReader };
+    if (reader.isOver) {
+      if (reader.status === 0) this.#giveUp(forward, reader.error);
+      else this.#answered(forward);
+    } else if (reader.status !== 0 && forward.restTimer === undefined) {
+      // The status stands. The rest may still say why, or keep the connection usable.
+      const left = Math.max(forward.statusUntil - performance.now(), 0);
+      forward.restTimer = setTimeout(
+        () => this.#answered(forward),
+        reader.isTaken ? Math.min(left, REST_TIMEOUT_MS) : left,
+      );
+    }
+  }
+
+  onGone(link: Link, reason: string): void {
+    const forward = this.#links.get(link);
+    if (forward === undefined) {
+      this.#learn(performance.now() - link.idleSince);
+      this.#idle = this.#idle.filter((one) => one !== link);
+      return this.#drop(link);
+    }
+    // No answer on a reused connection: the app server closed it when the request was under way.
+    if (link.idleMs > 0 && forward.reader!.isUntouched) this.#learn(link.idleMs);
+    this.#giveUp(forward, reason);
   }
 
   #start(forward: Forward): void {
-    const request = this.#request({
-      ...this.#options,
-      headers: { ...this.#headers, "Content-Length": forward.body.byteLength },
-    });
-    forward.request = request;
-    // If a name has several addresses and none answers, the error has no message of its own.
-    request.on("error", (error: NodeJS.ErrnoException) =>
-      this.#fail(forward, error.message || (error.code ?? error.name)),
-    );
-    request.on("socket", (socket) => {
-      const onSent = () => void (forward.isSent = true);
-      if (!socket.connecting) onSent();
-      else socket.once("encrypted" in socket ? "secureConnect" : "connect", onSent);
-    });
-    request.on("response", (response) => this.#read(forward, response));
-    // An informational response to something we did not ask for; no final answer will follow.
-    request.on("upgrade", ({ statusCode = 0 }, socket) => {
-      socket.destroy();
-      this.#logRefusal(statusCode);
-      this.#answered(forward, statusCode, NOTHING);
-    });
-    request.end(forward.body);
+    const isHome = forward.target.url.origin === this.#target.url.origin;
+    const link =
+      (isHome ? this.#takeIdle() : undefined) ??
+      (this.#links.size < LINKS_MAX ? new Link(forward.target, this) : undefined);
+    if (link === undefined) return void this.#waiting.add(forward);
+    this.#carry(link, forward);
   }
 
-  #read(forward: Forward, response: http.IncomingMessage): void {
-    const status = response.statusCode ?? 0;
-    if (status >= 200 && status < 300) return this.#taken(forward, response);
-    this.#logRefusal(status);
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    response.on("data", (chunk: Buffer) => {
-      chunks.push(chunk);
-      bytes += chunk.byteLength;
-      if (bytes <= this.#answerBytesMax) return;
+  #takeIdle(): Link | undefined {
+    for (;;) {
+      const link = this.#idle.pop();
+      if (link === undefined) return undefined;
+      link.idleMs = performance.now() - link.idleSince;
+      if (link.idleMs < link.idleMsMax) return link;
+      this.#drop(link);
+    }
+  }
+
+  #carry(link: Link, forward: Forward): void {
+    this.#links.set(link, forward);
+    forward.link = link;
+    forward.reader = new AnswerReader(this.#answerBytesMax);
+    link.carry(this.#requestOf(forward), forward.reader);
+  }
+
+  #requestOf({ target: { url }, body }: Forward): Buffer {
+    // Another origin must not learn the secret.
+    const isHome = url.origin === this.#target.url.origin;
+    const head =
+      `POST ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n` +
+      `User-Agent: ${USER_AGENT}\r\nContent-Type: application/json\r\n` +
+      (isHome ? `Authorization: Bearer ${this.#secret}\r\n` : "") +
+      `Connection: keep-alive\r\nContent-Length: ${body.byteLength}\r\n\r\n`;
+    const request = Buffer.allocUnsafe(head.length + body.byteLength);
+    request.write(head, "latin1");
+    request.set(body, head.length);
+    return request;
+  }
+
+  /** A final status line has come: the result can only be that status. */
+  #answered(forward: Forward): void {
+    const { reader, link, target } = forward as { reader: AnswerReader; link: Link } & Forward;
+    const { status, error } = reader;
+    if (reader.isClean && link.isFlushed && target.url.origin === this.#target.url.origin)
+      this.#release(link, forward, reader.keepAliveMs);
+    else this.#drop(link);
+    if (reader.isCut)
       this.#log.debug("the app server's answer is too long and was truncated", {
         status,
         answer_bytes_max: this.#answerBytesMax,
       });
-      this.#answered(
-        forward,
+    if (error !== "")
+      this.#log.warn("the app server's answer is unreadable; its status counts", {
+        url: shown(target.url),
         status,
-        Buffer.concat(chunks, bytes).subarray(0, this.#answerBytesMax),
-      );
-    });
-    response.on("end", () =>
-      this.#answered(
-        forward,
-        status,
-        chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, bytes),
-      ),
-    );
-    response.on("error", (error) => this.#fail(forward, error.message));
-    response.on("close", () =>
-      this.#fail(forward, "the connection was closed in the middle of the answer"),
-    );
-  }
-
-  /**
-   * A 2xx status means the app server has accepted the message. The rest of the answer is read only
-   * to keep the connection, if it is short.
-   */
-  #taken(forward: Forward, response: http.IncomingMessage): void {
-    const done = () => this.#answered(forward, response.statusCode ?? 0, NOTHING);
-    clearTimeout(forward.timer);
-    forward.timer = setTimeout(done, REST_TIMEOUT_MS);
-    for (const event of ["end", "error", "close"]) response.on(event, done);
-    response.resume();
-  }
-
-  /** @param outcome default: by whether a part of the request was sent */
-  #fail(forward: Forward, reason: string, outcome?: Exclude<Outcome, "answered">): void {
-    if (!this.#open.has(forward)) return;
-    this.#log.warn("a forward failed", { url: this.#name, reason });
-    this.#done(forward, unanswered(outcome ?? (forward.isSent ? "broken_off" : "unreachable")));
-  }
-
-  #answered(forward: Forward, status: number, body: Buffer): void {
+        reason: error,
+      });
+    if (this.#follow(forward, status, reader.location)) return;
+    if (!reader.isTaken) this.#logRefusal(forward, status, reader.location);
+    const body = status === 101 ? Buffer.alloc(0) : reader.body;
     this.#done(forward, { outcome: "answered", status, body });
   }
 
-  #logRefusal(status: number): void {
-    const hint =
-      status >= 300 && status < 400
-        ? "redirects are not followed: set --server-url to the final address"
-        : undefined;
+  /** Returns true if the forward is on its way to where the app server has redirected it. */
+  #follow(forward: Forward, status: number, location: string | undefined): boolean {
+    if (!isFollowed(status) || forward.redirects === REDIRECTS_MAX || this.#ended) return false;
+    const url = redirected(forward.target.url, location);
+    if (url === undefined) return false;
+    this.#log.warn("the app server redirects: set --server-url to the final address", {
+      url: shown(forward.target.url),
+      status,
+      location: shown(url),
+    });
+    clearTimeout(forward.restTimer);
+    Object.assign(forward, { link: undefined, reader: undefined, restTimer: undefined });
+    forward.target = targetOf(url);
+    forward.redirects++;
+    this.#start(forward);
+    return true;
+  }
+
+  /** The link is idle, or carries a forward that was waiting. */
+  #release(link: Link, forward: Forward, announcedMs: number | undefined): void {
+    forward.link = undefined;
+    const now = performance.now();
+    link.idleSince = now;
+    link.idleMs = 0;
+    const next = this.#takeWaiting();
+    if (next !== undefined) return this.#carry(link, next);
+    this.#links.set(link, undefined);
+    link.idleMsMax = Math.min(
+      this.#idleMs,
+      this.#idleBound.until > now ? this.#idleBound.ms : this.#idleMs,
+      announcedMs === undefined ? this.#idleMs : withMargin(announcedMs),
+    );
+    if (link.idleMsMax <= 0 || this.#idle.length >= IDLE_LINKS_MAX || this.#ended)
+      return this.#drop(link);
+    link.rest();
+    this.#idle.push(link);
+    this.#dropIdleLater();
+  }
+
+  #drop(link: Link): void {
+    link.close();
+    if (!this.#links.delete(link)) return;
+    const next = this.#takeWaiting();
+    if (next !== undefined) this.#start(next);
+  }
+
+  #takeWaiting(): Forward | undefined {
+    if (this.#ended) return undefined;
+    const [next] = this.#waiting;
+    if (next !== undefined) this.#waiting.delete(next);
+    return next;
+  }
+
+  #dropIdleLater(): void {
+    this.#idleTimer ??= setTimeout(() => {
+      this.#idleTimer = undefined;
+      const now = performance.now();
+      const isOver = (link: Link) => now - link.idleSince >= link.idleMsMax;
+      const over = this.#idle.filter(isOver);
+      this.#idle = this.#idle.filter((link) => !isOver(link));
+      for (const link of over) this.#drop(link);
+      if (this.#idle.length > 0) this.#dropIdleLater();
+    }, IDLE_STEP_MS).unref();
+  }
+
+  /** The app server has closed a connection that was idle for so long: others are kept for less. */
+  #learn(idleMs: number): void {
+    const now = performance.now();
+    const ms = withMargin(idleMs);
+    if (this.#idleBound.until < now || ms < this.#idleBound.ms)
+      this.#idleBound = { ms, until: now + IDLE_BOUND_MS };
+  }
+
+  /** @param outcome without a status line; default: by whether a part of the request was sent */
+  #giveUp(forward: Forward, reason: string, outcome?: Exclude<Outcome, "answered">): void {
+    if (!this.#open.has(forward)) return;
+    if (forward.reader !== undefined && forward.reader.status !== 0) return this.#answered(forward);
+    this.#log.warn("a forward failed", { url: shown(forward.target.url), reason });
+    const isSent = forward.link?.isSent === true;
+    this.#done(forward, unanswered(outcome ?? (isSent ? "broken_off" : "unreachable")));
+  }
+
+  #logRefusal(forward: Forward, status: number, location: string | undefined): void {
+    const { url } = forward.target;
+    const isElsewhere = url.origin !== this.#target.url.origin;
+    const fields = {
+      url: shown(url),
+      status,
+      hint:
+        isElsewhere && (status === 401 || status === 403)
+          ? "after a redirect to another origin, which does not get the server secret"
+          : hintOf(url, status, location, "--server-url"),
+    };
     // The app's own `error()` answers with 400: not the operator's concern.
-    const fields = { url: this.#name, status, hint };
     if (status === 400) this.#log.debug("the app server rejected a message", fields);
     else this.#log.warn("the app server rejected a message", fields);
   }
@@ -220,11 +314,10 @@ export class Forwarder {
   /** The first result counts; later events of the connection are ignored. */
   #done(forward: Forward, result: ForwardResult): void {
     if (!this.#open.delete(forward)) return;
+    this.#waiting.delete(forward);
     clearTimeout(forward.timer);
-    const request = forward.request;
-    forward.request = undefined;
-    // An answer read to its end leaves its connection for the next forward.
-    if (request !== undefined && request.res?.complete !== true) request.destroy();
+    clearTimeout(forward.restTimer);
+    if (forward.link !== undefined) this.#drop(forward.link);
     forward.done(result);
   }
 }
@@ -232,25 +325,16 @@ export class Forwarder {
 export interface Forward {
   readonly body: Buffer;
   done: Done;
-  /** A part of the request was sent. */
-  isSent: boolean;
-  request: (http.ClientRequest & { res?: http.IncomingMessage }) | undefined;
+  /** From then on the status of an incomplete answer is the result; in ms of `performance.now()`. */
+  readonly statusUntil: number;
+  target: Target;
+  redirects: number;
+  link: Link | undefined;
+  reader: AnswerReader | undefined;
   timer: NodeJS.Timeout | undefined;
+  restTimer: NodeJS.Timeout | undefined;
 }
 
-function parseServerUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url?.protocol !== "http:" && url?.protocol !== "https:") {
-    const shown = JSON.stringify(text.replace(/[^/]*@/, "...@"));
-    throw new ConfigError(
-      `server URL: expected a URL like http://localhost:3000/api/covenant, got ${shown}`,
-    );
-  }
-  if (url.username !== "" || url.password !== "") {
-    throw new ConfigError(
-      "server URL: a user name and password in it are not sent; remove them and use the " +
-        "server secret",
-    );
-  }
-  return url;
+function withMargin(ms: number): number {
+  return ms - Math.min(IDLE_MARGIN_MS, ms / 2);
 }

@@ -39,6 +39,11 @@ export interface SidekickOptions {
   readonly serverSecret?: string;
   /** Origins whose pages may open a socket, such as `https://*.example.com`. Default: all. */
   readonly allowedOrigins?: readonly string[];
+  /**
+   * Maximum idle time of a connection to the app server, default 4; less than the app server's own.
+   * 0: one connection per message.
+   */
+  readonly serverIdleSeconds?: number;
   /** Limits by name (docs/protocol.md). The module checks them. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** Appends a trace to this file. A trace contains messages and tokens. */
@@ -80,11 +85,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
         'process (PM2: exec_mode "fork", instances 1)',
     );
   }
-  if (!/^[\x21-\x7e]*$/.test(options.serverSecret ?? "")) {
-    throw new ConfigError(
-      "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
-    );
-  }
+  checkServerSecret(options.serverSecret ?? "");
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const { secrets, allowedOrigins, serverUrl: url, serverSecret: secret = "" } = options;
@@ -94,12 +95,13 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     ...(allowedOrigins && { allowed_origins: allowedOrigins }),
   };
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
-  const { recordFile } = options;
+  const { recordFile, serverIdleSeconds } = options;
+  const idleMs = serverIdleSeconds === undefined ? {} : { idleMs: serverIdleSeconds * 1000 };
   const server = new Server({
     createHub: () =>
       wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomHashSeed() }))),
     createForwarder: ({ forward_answer_bytes_max: answerBytesMax }) =>
-      url === undefined ? undefined : new Forwarder({ url, secret, answerBytesMax, log }),
+      url === undefined ? undefined : new Forwarder({ url, secret, answerBytesMax, log, ...idleMs }),
     createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
     log,
     pingSeconds: options.pingSeconds ?? 30,
@@ -107,6 +109,17 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
+}
+
+/**
+ * The rule of the module for the secrets that peers present.
+ * @throws ConfigError
+ */
+export function checkServerSecret(secret: string): void {
+  if (/^[\x21-\x7e]*$/.test(secret)) return;
+  throw new ConfigError(
+    "server secret: expected printable ASCII without spaces, which every HTTP library sends alike",
+  );
 }
 
 /** A name may have several addresses, such as those of IPv4 and IPv6. */

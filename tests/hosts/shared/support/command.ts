@@ -49,6 +49,8 @@ export async function startCommand(
   ];
   if (options.serverUrl !== undefined) flags.push("--server-url", options.serverUrl);
   if (options.serverSecret !== undefined) flags.push("--server-secret", options.serverSecret);
+  if (options.serverIdleSeconds !== undefined)
+    flags.push("--server-idle-timeout", String(options.serverIdleSeconds));
   if (options.recordFile !== undefined) flags.push("--record", options.recordFile);
   const tests = {
     ...(options.pingSeconds !== undefined && {

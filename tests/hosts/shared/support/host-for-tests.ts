@@ -16,6 +16,7 @@ const { values: flags } = parseArgs({
     "log-level": flag,
     "server-url": flag,
     "server-secret": flag,
+    "server-idle-timeout": flag,
   },
 });
 const { SIDEKICK_TEST_PING_SECONDS: pingSeconds, SIDEKICK_TEST_FAULTS: faults } = process.env;
@@ -29,6 +30,7 @@ const sidekick = await startSidekick({
   ...(flags.record && { recordFile: flags.record }),
   ...(flags["server-url"] && { serverUrl: flags["server-url"] }),
   ...(flags["server-secret"] && { serverSecret: flags["server-secret"] }),
+  ...(flags["server-idle-timeout"] && { serverIdleSeconds: Number(flags["server-idle-timeout"]) }),
   ...(pingSeconds && { pingSeconds: Number(pingSeconds) }),
   ...(faults && { wrapHub: (hub) => trapping(hub, faults.includes("restore")) }),
 });
