@@ -8,11 +8,12 @@ import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Replayer } from "../../../worker/src/module/replay.ts";
 import { drip, REFUSING_URL, startAppServer } from "./support/app-server.ts";
 import { command } from "./support/command.ts";
+import { test } from "./support/exceptions.ts";
 import { closeEverything } from "./support/left-open.ts";
 import type { TestSidekick } from "./support/sidekick.ts";
 import {
