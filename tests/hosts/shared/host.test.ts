@@ -439,10 +439,14 @@ withSidekick(
     assert.deepEqual(await client.next(), { type: "pong" });
     client.send(ping + " ".repeat(1001 - ping.length));
     assert.equal((await client.next()).type, "error");
-    client.send("x".repeat(1000 + 65536));
-    assert.equal((await client.next()).type, "error");
-    client.send("x".repeat(1000 + 65536 + 1));
-    assert.equal((await client.closed).code, 1009);
+    // Bytes count, not characters.
+    for (const letter of ["x", "ä", "😀"]) {
+      const sender = await TestClient.connect(port);
+      sender.send(letter.repeat((1000 + 65536) / Buffer.byteLength(letter)));
+      assert.equal((await sender.next()).type, "error");
+      sender.send(`${letter.repeat((1000 + 65536) / Buffer.byteLength(letter))}x`);
+      assert.equal((await sender.closed).code, 1009);
+    }
   },
 );
 

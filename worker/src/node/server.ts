@@ -101,7 +101,9 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     createHub: () =>
       wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomHashSeed() }))),
     createForwarder: ({ forward_answer_bytes_max: answerBytesMax }) =>
-      url === undefined ? undefined : new Forwarder({ url, secret, answerBytesMax, log, ...idleMs }),
+      url === undefined
+        ? undefined
+        : new Forwarder({ url, secret, answerBytesMax, log, ...idleMs }),
     createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
     log,
     pingSeconds: options.pingSeconds ?? 30,
