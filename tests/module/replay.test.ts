@@ -118,7 +118,7 @@ for (const player of players) {
 }
 
 test("the WASI command shows both sides and the hub's state, and rejects other files", async () => {
-  writeFileSync(join(folder, "torn.jsonl"), '{"trace":1,"core":');
+  writeFileSync(join(folder, "torn.jsonl"), '{"trace":2,"core":');
   writeFileSync(join(folder, "empty.jsonl"), "");
   for (const player of players.slice(0, 2)) {
     const changed = await replay(player, ["changed.jsonl"], folder);

@@ -24,11 +24,11 @@ def post(path, message):
     global requests
     requests += 1
     body = json.dumps(message)
-    say("http_request", request=requests, body_bytes=len(body), method="POST", path=path, authorized=True, body=body)
+    say("http_request", request=requests, body_bytes=len(body), method="POST", path=path, authorized=True, body=body, headers="")
 
 
 def frame(client, message):
-    say("client_frame", client=client, bytes=json.dumps(message))
+    say("client_frame", client=client, bytes=json.dumps(message), is_text=1)
 
 
 def restore():
@@ -47,7 +47,7 @@ def talk_to_app_server(number):
         client, (token, params) = draw_more.choice(clients), draw_more.choice(tokens[-100:])
     frame(client, {"type": "send", "token": token, "channel": "chat", "params": params, "data": {"number": number, "text": "y" * 200}})
     if draw_more.random() < 0.1:
-        say("forward_done", forward=max(1, number * 3 // 5 + draw_more.randrange(-100, 100)), status=204, body="")
+        say("forward_done", forward=max(1, number * 3 // 5 + draw_more.randrange(-100, 100)), status=204, body="", outcome=0)
 
 
 def listen_to_many():
@@ -57,8 +57,10 @@ def listen_to_many():
     frame(client, {"type": "unlisten", "resources": names})
 
 
+say("begin", epoch=0)  # forwards begin with 1
 if has_all:
     restore()
+say("restored")
 for number in range(1, inputs + 1):
     now += draw.randrange(5) if not has_all else draw.randrange(500)
     if has_all:

@@ -162,6 +162,8 @@ def say(kind, **fields):
                 value = text.decode()
             except UnicodeDecodeError:
                 value = {"base64": base64.b64encode(text).decode()}
+            if kind == "client_frame":  # a text message that is not UTF-8 would close its client
+                line["is_text"] = 1 if isinstance(value, str) else 0
             if name == "body" and kind == "http_request":
                 line["body_bytes"] = len(text)
         line[name] = value
@@ -172,10 +174,11 @@ def say(kind, **fields):
 def request(where, **fields):
     global handles
     handles += 1
-    fields = {"method": [b"POST"], "path": [b"/connection"], "authorized": True, "body": [b""], **fields}
+    fields = {"method": [b"POST"], "path": [b"/connection"], "authorized": True, "body": [b""], "headers": [b""], **fields}
     say("http_request", request=handles, **fields)
 
 
+say("begin", epoch=0)
 for record in range(40):
     key = secret("restored key", VALID_TOKENS)
     text = "".join(json.loads(b'"' + c + b'"', strict=False) for c in key[1])
@@ -184,11 +187,12 @@ for record in range(40):
 for client in range(1000, 1020):
     log = join('{ "tokens": [%, %], "resources": [%] }\n{ "resources_gone": [%, %] }', *(quoted("client record") for _ in range(5)))
     say("restore_client", client=client, record=log if client % 4 else log + [b"\n"] + nonsense("client record"))
+say("restored")
 for client in range(1, 9):
     say("client_opened", client=client)
 tokens, forwards = [], 0
 for step in range(1500):
-    client, dice = draw.randint(1, 8), draw.randrange(11)
+    client, dice = draw.randint(1, 8), draw.randrange(12)
     if dice == 0:
         request("method", method=[secret("method", ["word", "signs", "umlauts", "latin-1"])], path=[b"/message"])
     elif dice == 1:
@@ -210,14 +214,18 @@ for step in range(1500):
         say("client_frame", client=client, bytes=join('{ "type": "send", "token": %, %, "data": % }', token, scope, payload("data")))
         forwards += 1
         answers = [lambda: join('{"fault":"client","message":%}', quoted("answer")), lambda: nonsense("answer"), lambda: join('{"error":%}', payload("answer"))]
-        say("forward_done", forward=draw.randint(max(1, forwards - 20), forwards), status=draw.choice([200, 400, 500]), body=draw.choice(answers)())
+        say("forward_done", forward=draw.randint(max(1, forwards - 20), forwards), status=draw.choice([200, 400, 500]), body=draw.choice(answers)(), outcome=0)
+    elif dice == 11:
+        names = [secret("upgrade", ["word", "umlauts", "cjk"]) for _ in range(5)]
+        headers = join("upgrade: websocket, %\norigin: https://%.%:8443\nsec-websocket-version: 13\nconnection: Upgrade\nsec-websocket-protocol: %, %\n", *names)
+        request("upgrade", method=[b"GET"], path=[b"/socket"], authorized=None, headers=headers)
     elif dice == 8:
         say("client_frame", client=client, bytes=join('{"type":"listen","resources":[%, "todo/%"]}', quoted("resource"), secret("resource")))
     else:
         say("client_frame", client=client, bytes=nonsense("frame"))
 say("timer_fired")
 
-header = {"trace": 1, "core": "0", "hash_seed": "0123456789abcdef", "config": {}}
+header = {"trace": 2, "core": "0", "hash_seed": "0123456789abcdef", "config": {}}
 with open(path("inputs"), "w") as out:
     for line in [header, *lines]:
         print(json.dumps(line), file=out)
@@ -266,7 +274,7 @@ def unescaped(text):
 
 def told(trace):
     """All texts of a trace, as written and decoded."""
-    values = [value for line in trace[1:-1] for name, value in json.loads(line).items() if isinstance(value, str) or name in ("bytes", "body") or isinstance(value, dict)]
+    values = [value for line in trace[1:-1] for name, value in json.loads(line).items() if isinstance(value, str) or name in ("bytes", "body", "headers") or isinstance(value, dict)]
     texts = b"\n".join(bytes_of(value) for value in values if isinstance(value, str) or "base64" in value)
     return texts + unescaped(texts)
 
@@ -285,7 +293,7 @@ def redacted(texts, form='{"type":"listen","resources":["%s"]}'):
         for line in [header, {"in": "client_opened", "now": 1, "client": 1}]:
             print(json.dumps(line), file=out)
         for text in texts:
-            print(json.dumps({"in": "client_frame", "now": 1, "client": 1, "bytes": form % text}), file=out)
+            print(json.dumps({"in": "client_frame", "now": 1, "client": 1, "bytes": form % text, "is_text": 1}), file=out)
         print(json.dumps({"in": "timer_fired", "now": 1}), file=out)
     run("redact", path("texts"), "-o", path("texts-copy"), "--key", "k")
     frames = [json.loads(line) for line in open(path("texts-copy")) if '"client_frame"' in line]

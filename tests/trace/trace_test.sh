@@ -30,16 +30,16 @@ same() {
 fails() { echo "$*"; failed=1; }
 
 # show and stat
-head -n 25 channels.jsonl >first.jsonl
+head -n 27 channels.jsonl >first.jsonl
 same show 0 "$@" show first.jsonl
 same show-client 0 "$@" show resources.jsonl --client 2
 same show-token-and-client 0 "$@" show tokens.jsonl --token t --client 2
 same show-topic 0 "$@" show resources.jsonl --topic todo/2
 same stat 0 "$@" stat random.jsonl
 {
-  head -n 4 channels.jsonl
+  head -n 6 channels.jsonl
   echo '{"in":"client_fr'
-  head -n 2 channels.jsonl
+  head -n 4 channels.jsonl
 } >torn.jsonl # as a host leaves it that is killed while it writes
 same show-torn 0 "$@" show torn.jsonl
 
@@ -55,9 +55,9 @@ for size in 1501 2000 2345 5000 10000 $((whole - 1)); do
   "$@" replay cut.jsonl >out 2>&1 || fails "expected a recording cut after $size bytes to replay: $(cat out)"
   grep -q 'was cut off here' out || fails "expected a message about the cut after $size bytes: $(cat out)"
 done
-head -n 4 channels.jsonl >lines.jsonl
+head -n 6 channels.jsonl >lines.jsonl
 same replay-cut-between-lines 0 "$@" replay lines.jsonl
-sed '5s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
+sed '7s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
 same replay-torn 2 "$@" replay torn.jsonl
 same replay-none 2 "$@" replay none.jsonl
 
@@ -99,10 +99,10 @@ for trace in "$root"/tests/core/traces/*.jsonl; do
   [ "$(wc -l <"$name")" = "$(wc -l <"redacted-$name")" ] || fails "expected as many lines in the redacted $name"
   [ "$(wc -c <"$name")" = "$(wc -c <"redacted-$name")" ] || fails "expected as many bytes in the redacted $name, found $(wc -c <"redacted-$name") of $(wc -c <"$name")"
 done
-for word in hello roomId nobody chat todo whatever; do
+for word in hello roomId nobody chat todo whatever example evil; do
   ! grep -l -- "$word" redacted-*.jsonl >out || fails "expected nothing of \"$word\" to remain, found it in $(cat out)"
 done
-head -n 13 redacted-channels.jsonl | tail -n 12 >redacted-first.txt
+head -n 15 redacted-channels.jsonl | tail -n 14 >redacted-first.txt
 same redact 0 cat redacted-first.txt
 "$@" redact channels.jsonl -o one.jsonl && "$@" redact channels.jsonl -o other.jsonl
 ! cmp -s one.jsonl other.jsonl || fails "expected other stand-ins with every random key"
@@ -110,14 +110,14 @@ same redact 0 cat redacted-first.txt
 # ... and it reports where the copy behaves differently from the recording, without quoting any text
 same redact-changed 0 "$@" redact changed.jsonl -o redacted-changed.jsonl
 ! grep -q uploaded redacted-changed.jsonl || fails "expected the answers of this build"
-head -n 4 channels.jsonl >cut.jsonl
+head -n 6 channels.jsonl >cut.jsonl
 same redact-cut 0 "$@" redact cut.jsonl -o redacted-cut.jsonl
 cat cut.jsonl channels.jsonl >killed.jsonl # a host that was killed, and its successor
 same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
 {
   head -n 1 channels.jsonl
   echo '{"in":"client_opened","now":1,"client":1}'
-  echo '{"in":"client_frame","now":2,"client":1,"bytes":"{\"a\":truex}"}'
+  echo '{"in":"client_frame","now":2,"client":1,"bytes":"{\"a\":truex}","is_text":1}'
 } >depends-inputs.jsonl
 "$@" record depends-inputs.jsonl >depends.jsonl
 same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
@@ -164,7 +164,7 @@ ln first.jsonl same.jsonl
 for out in ./first.jsonl same.jsonl; do
   "$@" redact first.jsonl -o $out >out 2>&1 && fails "expected $out to be refused"
   grep -q 'expected another file after -o than the trace itself' out || fails "expected a message about $out: $(cat out)"
-  [ "$(wc -l <first.jsonl)" = 25 ] || fails "expected the trace to be left alone"
+  [ "$(wc -l <first.jsonl)" = 27 ] || fails "expected the trace to be left alone"
 done
 same out-folder 2 "$@" redact first.jsonl -o folder.jsonl
 same out-nowhere 2 "$@" redact first.jsonl -o nowhere/out.jsonl

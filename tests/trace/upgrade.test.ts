@@ -68,11 +68,11 @@ test("upgrade-check reports an invalid trace as the other commands do, and finds
   assert.equal(await check(header), "0 0 inputs, 0 of them with different answers\n");
   assert.equal(
     await check(""),
-    '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":1,...}\n',
+    '2 /check.jsonl: is empty; expected a trace, whose first line is {"trace":2,...}\n',
   );
   assert.equal(
-    await check(header.replace('"trace":1', '"trace":2')),
-    "2 /check.jsonl: expected a trace of format 1, found format 2: use the sidekick-trace of the version that recorded it\n",
+    await check(header.replace('"trace":2', '"trace":3')),
+    "2 /check.jsonl: expected a trace of format 1 or 2, found format 3: use the sidekick-trace of the version that recorded it\n",
   );
   const ran = await run(tool, ["upgrade-check", join(folder, "none.wasm"), wasi, trace]);
   assert.match(

@@ -60,6 +60,7 @@ void Session::step(Millis now, const Input& input, const Peer& peer) {
 }
 
 std::optional<Verdict> Session::admit(const input::HttpRequest& request) {
+  retry();
   if (hub_ == nullptr) return std::nullopt;
   try {
     return hub_->admit(request);

@@ -84,7 +84,7 @@ class Session {
   void commit();
   void start_forwards();
 
-  /// Call about once a second: creates a hub if that has failed before.
+  /// Call about once a second: creates a hub if that has failed before, as each input does.
   void retry();
 
   /// From now on the hub rejects messages for the app server; forwards in flight continue.

@@ -5,6 +5,8 @@
 #include <unistd.h>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace sidekick::host {
 
@@ -16,10 +18,13 @@ bool has_fault(std::string_view name) {
 }
 
 /// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first
-/// restored token.
+/// restored token. With the fault `late`, gives each answer in the call after its request's.
 class TrappingRuntime final : public Runtime {
  public:
-  explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) {}
+  explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) { ++living; }
+  ~TrappingRuntime() override { --living; }
+
+  static inline unsigned living = 0;
 
   std::span<const Action> handle(Millis now, const Input& input) override {
     if (is_fatal(input)) {
@@ -31,7 +36,8 @@ class TrappingRuntime final : public Runtime {
     }
     if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
     if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
-    return inner_->handle(now, input);
+    const auto actions = inner_->handle(now, input);
+    return has_fault("late") ? with_late_answers(actions) : actions;
   }
   Verdict admit(const input::HttpRequest& request) override { return inner_->admit(request); }
   Limits limits() override { return inner_->limits(); }
@@ -44,6 +50,33 @@ class TrappingRuntime final : public Runtime {
   Bytes hash() override { return inner_->hash(); }
 
  private:
+  struct HeldAnswer {
+    action::Respond action;
+    std::string type, header, body;
+  };
+
+  std::span<const Action> with_late_answers(std::span<const Action> actions) {
+    actions_.clear();
+    told_ = std::exchange(held_, {});
+    for (const HeldAnswer& held : told_) {
+      action::Respond answer = held.action;
+      answer.content_type = held.type;
+      answer.header = held.header;
+      answer.body = held.body;
+      actions_.push_back(answer);
+    }
+    for (const Action& action : actions) {
+      if (action.tag != ActionTag::respond) {
+        actions_.push_back(action);
+        continue;
+      }
+      const action::Respond& it = action.respond;
+      held_.push_back(
+          {it, std::string(it.content_type), std::string(it.header), std::string(it.body)});
+    }
+    return actions_;
+  }
+
   static bool is_fatal(const Input& input) {
     constexpr std::string_view word = "trap!";
     switch (input.tag) {
@@ -60,12 +93,22 @@ class TrappingRuntime final : public Runtime {
 
   std::unique_ptr<Runtime> inner_;
   ClientId open_client_ = 0;
+  std::vector<HeldAnswer> told_, held_;
+  std::vector<Action> actions_;
 };
 
 }  // namespace
 
+/// Fails while the previous hub lives, or while there is a file with the name in
+/// SIDEKICK_TEST_NO_HUB.
 CreateRuntime for_testing(CreateRuntime create) {
-  return [create](Bytes config) { return std::make_unique<TrappingRuntime>(create(config)); };
+  return [create](Bytes config) {
+    if (TrappingRuntime::living > 0) throw std::runtime_error("the previous hub still lives");
+    const char* file = std::getenv("SIDEKICK_TEST_NO_HUB");
+    if (file != nullptr && access(file, F_OK) == 0)
+      throw std::runtime_error("no room for a hub, for a test");
+    return std::make_unique<TrappingRuntime>(create(config));
+  };
 }
 
 /// With the fault `accept`, fails every second connection.

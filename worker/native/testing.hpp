@@ -1,7 +1,7 @@
 // Test hooks between the host and its surroundings. They do nothing in the command that ships. The
-// one built for tests (SIDEKICK_TESTING) has hubs that trap on demand, ping intervals from the
-// environment, an optional lack of memory for connections, and names that resolve slowly, are too
-// long, or have two addresses.
+// one built for tests (SIDEKICK_TESTING) has hubs that trap on demand, answer late or cannot be
+// created, ping intervals from the environment, an optional lack of memory for connections, and
+// names that resolve slowly, are too long, or have two addresses.
 #pragma once
 
 #include "runtime/runtime.hpp"

@@ -7,9 +7,15 @@ import * as http from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { listen } from "../shared/support/left-open.ts";
-import { eventually, registerToken, request, TestClient } from "../shared/support/sidekick.ts";
+import {
+  eventually,
+  RawConnection,
+  registerToken,
+  request,
+  TestClient,
+} from "../shared/support/sidekick.ts";
 import type { Run } from "./support/server.ts";
-import { cleanUp, isSpinning, newFolder, run, sql } from "./support/server.ts";
+import { cleanUp, isSpinning, newFolder, run, SECRET, sql } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -259,6 +265,21 @@ test("with a full disk, a request that closes its connection is not acknowledged
   const client = await TestClient.connect(await second.port());
   for (const token of acknowledged) await client.subscribe(token);
   assert.equal(await second.kill("SIGTERM"), 0);
+});
+
+test("an answer that could not be stored is not taken for that to an earlier request", async () => {
+  const server = run(["--data", await newFolder()]);
+  const port = await server.port();
+  execFileSync("prlimit", [`--pid=${server.pid}`, "--fsize=1000"]);
+  const body = '{"token":"t","channel":"chat","params":{}}';
+  const raw = await RawConnection.connect(port);
+  raw.write(
+    `GET /health HTTP/1.1\r\nHost: x\r\n\r\nPOST /connection HTTP/1.1\r\nHost: x\r\n` +
+      `Authorization: Bearer ${SECRET}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  await raw.ended;
+  assert.equal(raw.received.toString(), "");
+  await server.kill("SIGKILL");
 });
 
 test("a failed write closes its requester only: others in the same turn get their answers", async () => {
