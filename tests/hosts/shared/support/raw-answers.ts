@@ -25,7 +25,7 @@ const TEXTS: readonly [Told, RegExp][] = [
   ["nothing", /^$/],
   ["own error", /"fault": "client", "message": "nope"/],
   ["status 400", /"fault": "server".*answered 400/],
-  ["broken off", /"fault": "server".*could not be reached or closed/],
+  ["broken off", /"fault": "server".*closed the connection without an answer/],
 ];
 
 /** What these messages tell a sender. */
