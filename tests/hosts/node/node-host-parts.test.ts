@@ -413,6 +413,16 @@ test("no address of a name is given up while another is tried: a lost SYN is rep
   hole.close();
 });
 
+test("forwards that wait for the same name share one lookup, and do not wait for it at the end", async (t) => {
+  const lookup = t.mock.method(dns, "lookup", (() => {}) as unknown as typeof dns.lookup);
+  const forwards = forwarder("http://slow.test/");
+  const results = [answerOf(forwards), answerOf(forwards), answerOf(forwards)];
+  assert.equal(lookup.mock.callCount(), 1);
+  forwards.end();
+  for (const result of results) assert.deepEqual(await result, unanswered("unreachable"));
+  forwards.destroy();
+});
+
 test("a name without a responding address gives a reason", async () => {
   const lines: string[] = [];
   const forwards = forwarder(REFUSING_URL.replace("127.0.0.1", "localhost"), 1000, {

@@ -1,15 +1,28 @@
 // What a host makes of the app server: its answers, redirects and connections. The Node host in
 // this process, or the one that SIDEKICK_COMMAND starts. The Worker is tried with the same answers.
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import * as https from "node:https";
 import type { Socket } from "node:net";
 import * as net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, test } from "node:test";
+import * as tls from "node:tls";
 import { VERSION } from "../../../worker/src/version.ts";
 import { startAppServer } from "./support/app-server.ts";
+import { makeCertificate } from "./support/certificate.ts";
+import { command, startCommand } from "./support/command.ts";
 import { closeEverything, listen } from "./support/left-open.ts";
 import { RAW_ANSWERS, startRawServer, toldOf, writeRaw } from "./support/raw-answers.ts";
-import type { TestOptions } from "./support/sidekick.ts";
-import { eventually, registerToken, startTestSidekick, TestClient } from "./support/sidekick.ts";
+import type { TestOptions, TestSidekick } from "./support/sidekick.ts";
+import {
+  eventually,
+  registerToken,
+  SECRET,
+  startTestSidekick,
+  TestClient,
+} from "./support/sidekick.ts";
 
 after(closeEverything);
 
@@ -234,6 +247,89 @@ for (const status of [301, 302, 303]) {
     await sidekick.close();
   });
 }
+
+// TLS
+
+/** A host that trusts this certificate. */
+function startTrusting(certFile: string, serverUrl: string): Promise<TestSidekick> {
+  const host = command ?? [process.execPath, "worker/bin/sidekick-serve.js"];
+  const trust = [`NODE_EXTRA_CA_CERTS=${certFile}`, `SSL_CERT_FILE=${certFile}`];
+  const options = { secrets: [SECRET], serverUrl, serverSecret: "secret" };
+  return startCommand(options, ["env", ...trust, ...host]);
+}
+
+const HEAD = "HTTP/1.1 400 Bad Request\r\n";
+const WITH_LENGTH = `${HEAD}Content-Length: ${OWN_ERROR.length}\r\n\r\n${OWN_ERROR}`;
+
+test("the status of an app server with https counts, even if the end of TLS is missing", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const { certFile, keyFile } = makeCertificate(folder, "DNS:localhost");
+  const answers = [
+    { bytes: WITH_LENGTH, told: "own error" },
+    { bytes: WITH_LENGTH, told: "own error" }, // on the same connection
+    { bytes: `${HEAD}\r\n${OWN_ERROR}`, cut: true, told: "own error" },
+    { bytes: `${HEAD}\r\n${OWN_ERROR.slice(0, 20)}`, cut: true, told: "status 400" },
+    { bytes: HEAD, cut: true, told: "status 400" },
+    { bytes: "HTTP/1.1 40", cut: true, told: "broken off" },
+  ];
+  const seen: string[] = [];
+  let connections = 0;
+  const app = tls.createServer(
+    { cert: await readFile(certFile), key: await readFile(keyFile) },
+    (socket) => {
+      connections++;
+      let received = "";
+      socket.on("error", () => {}).setEncoding("utf8");
+      socket.on("data", (text: string) => {
+        received += text;
+        // Closing with unread bytes would reset the connection.
+        const [head = "", body] = received.split("\r\n\r\n");
+        if (body === undefined || body.length < Number(/content-length: (\d+)/i.exec(head)?.[1]))
+          return;
+        received = "";
+        const { bytes, cut } = answers[seen.length]!;
+        seen.push(/^authorization: (.*)$/im.exec(head)?.[1] ?? "none");
+        const parent = (socket as unknown as { _parent: Socket })._parent;
+        socket.write(bytes, () => cut === true && parent.destroy());
+      });
+    },
+  );
+  const port = await listen(app);
+  const sidekick = await startTrusting(certFile, `https://localhost:${port}/`);
+  await registerToken(sidekick.port, "token");
+  const client = await TestClient.connect(sidekick.port);
+  for (const { told } of answers) {
+    client.send({ type: "send", token: "token", channel: "chat", params: {}, data: 1 });
+    const message = await client.nextText();
+    assert.equal(toldOf(message) ?? message, told);
+  }
+  assert.equal(connections, 4); // three answers on the first
+  assert.deepEqual(new Set(seen), new Set(["Bearer secret"]));
+  await client.close();
+  await sidekick.close();
+  await rm(folder, { recursive: true });
+});
+
+test("sends nothing to an app server whose certificate is for another name, or not trusted", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
+  const { certFile, keyFile } = makeCertificate(folder, "DNS:example.com,IP:127.0.0.9");
+  const app = https.createServer(
+    { cert: await readFile(certFile), key: await readFile(keyFile) },
+    () => assert.fail("a request came"),
+  );
+  const port = await listen(app);
+  const trusting = await startTrusting(certFile, `https://localhost:${port}/`);
+  const { sidekick } = await start(`https://localhost:${port}/`);
+  for (const one of [trusting, sidekick]) {
+    await registerToken(one.port, "another");
+    const client = await TestClient.connect(one.port);
+    client.send({ type: "send", token: "another", channel: "chat", params: {}, data: 1 });
+    assert.equal(toldOf(await client.nextText()), "broken off");
+    await client.close();
+    await one.close();
+  }
+  await rm(folder, { recursive: true });
+});
 
 test("a forward has a User-Agent", async () => {
   const app = await startAppServer();

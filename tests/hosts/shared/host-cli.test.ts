@@ -263,6 +263,10 @@ test("usage errors are clear and give exit status 2", async () => {
       ["--secret", "s", "--idle-timeout", seconds],
       /--idle-timeout \(SIDEKICK_IDLE_TIMEOUT\): expected a whole number from 1 to 3600/,
     ]),
+    [
+      ["--secret", "s", "--server-idle-timeout", "3601"],
+      /--server-idle-timeout \(SIDEKICK_SERVER_IDLE_TIMEOUT\): expected a whole number from 0 to 3600/,
+    ],
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {

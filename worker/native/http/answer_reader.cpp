@@ -9,10 +9,11 @@ namespace sidekick::host {
 namespace {
 
 /// Maximum size of a head, including the 1xx responses before it, of a chunk's line, of trailers.
-constexpr std::size_t lines_bytes_max = 64 * 1024;
+constexpr std::size_t lines_bytes_max{64 * 1024};
 /// Maximum number of 1xx responses before the final one.
 constexpr unsigned interim_answers_max = 16;
 constexpr std::string_view blanks = " \t";
+constexpr std::size_t npos = std::string_view::npos;
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
@@ -39,13 +40,13 @@ std::string lower(std::string_view text) {
 
 std::string_view trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(blanks);
-  if (first == text.npos) return {};
+  if (first == npos) return {};
   return text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
 std::string_view last_of_list(std::string_view text) {
   const std::size_t comma = text.rfind(',');
-  return trim(comma == text.npos ? text : text.substr(comma + 1));
+  return trim(comma == npos ? text : text.substr(comma + 1));
 }
 
 /// Digits, but not so many that they would overflow.
@@ -63,7 +64,7 @@ std::optional<u64> keep_alive_timeout(std::string_view value) {
   constexpr std::string_view name = "timeout=";
   const std::string text = lower(value);
   const std::size_t at = text.find(name);
-  if (at == text.npos || (at > 0 && std::string_view(" ,;").find(text[at - 1]) == value.npos))
+  if (at == npos || (at > 0 && std::string_view(" ,;").find(text[at - 1]) == npos))
     return std::nullopt;
   const std::string_view digits = std::string_view(text).substr(at + name.size());
   const std::size_t end = static_cast<std::size_t>(
@@ -116,7 +117,7 @@ std::size_t AnswerReader::read_line(std::string_view bytes) {
     fail("a header, chunk or trailer of the answer has no end");
     return bytes.size();
   }
-  if (found == bytes.npos) {
+  if (found == npos) {
     line_ += part;
     return part.size();
   }
@@ -178,9 +179,9 @@ void AnswerReader::on_status_line(std::string_view line) {
 
 void AnswerReader::on_header(std::string_view line) {
   const std::size_t colon = line.find(':');
-  const std::string_view value = colon == line.npos ? "" : trim(line.substr(colon + 1));
+  const std::string_view value = colon == npos ? "" : trim(line.substr(colon + 1));
   // A folded line, or one that another reader might read as a header that we do not see.
-  if (colon == line.npos || !is_name(line.substr(0, colon)) ||
+  if (colon == npos || !is_name(line.substr(0, colon)) ||
       std::any_of(value.begin(), value.end(), is_control)) {
     is_doubtful_ = true;
     return;
@@ -236,7 +237,7 @@ void AnswerReader::on_head() {
 void AnswerReader::on_chunk_size(std::string_view line) {
   const std::string_view digits = line.substr(0, line.find(';'));
   const std::size_t end = digits.find_last_not_of(blanks);
-  const auto size = number(end == digits.npos ? "" : digits.substr(0, end + 1), 16, 8);
+  const auto size = number(end == npos ? "" : digits.substr(0, end + 1), 16, 8);
   if (!size) return fail("a chunk of the answer has no size");
   left_ = *size;
   lines_bytes_ = 0;

@@ -43,7 +43,7 @@ bool has_files(std::string_view dirs) {
     std::error_code ignored;
     const std::filesystem::directory_iterator files(dirs.substr(0, colon), ignored);
     if (files != end(files)) return true;
-    if (colon == dirs.npos) return false;
+    if (colon == std::string_view::npos) return false;
     dirs.remove_prefix(colon + 1);
   }
 }
@@ -120,7 +120,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
 
   /// An idle connection on which nothing has come, not even its end.
   bool is_quiet() {
-    char byte;
+    char byte = 0;
     return stream_->read({&byte, 1}).state == Io::blocked;
   }
 

@@ -107,7 +107,7 @@ class Forwarder {
   bool is_idle_timer_set_ = false;
   /// The app server has closed a connection that was idle for little more than this.
   Milliseconds idle_bound_{0};
-  Loop::Time idle_bound_until_{};
+  Loop::Time idle_bound_until_;
   bool is_ended_ = false;
 };
 

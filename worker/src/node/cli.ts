@@ -281,6 +281,15 @@ function describe(error: unknown): string {
 }
 
 function version(): string {
-  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  let manifest: string;
+  try {
+    manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
+  } catch (error) {
+    throw new Error(
+      "package.json of covenant-sidekick cannot be read: a bundle of this command has none; " +
+        "install the package",
+      { cause: error },
+    );
+  }
   return (JSON.parse(manifest) as { version: string }).version;
 }

@@ -25,6 +25,8 @@ export interface Run {
   /** The exit status; null if a signal has ended it. */
   readonly exit: Promise<number | null>;
   kill(signal: NodeJS.Signals): void;
+  /** Waits until the output matches. Fails if the process ends without that. */
+  says(pattern: RegExp): Promise<void>;
   /** The port from "listening on". */
   port(): Promise<number>;
 }
@@ -56,6 +58,10 @@ export function run(
     output: () => output,
     exit,
     kill: (signal) => child.kill(signal),
+    async says(pattern) {
+      await eventually(() => ended || pattern.test(output));
+      assert.match(output, pattern);
+    },
     async port() {
       await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
       const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
