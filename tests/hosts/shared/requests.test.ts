@@ -5,7 +5,13 @@ import { after, before, test } from "node:test";
 import { hostName } from "./support/command.ts";
 import { closeEverything } from "./support/left-open.ts";
 import type { TestSidekick } from "./support/sidekick.ts";
-import { RawConnection, SECRET, startTestSidekick, TestClient } from "./support/sidekick.ts";
+import {
+  eventually,
+  RawConnection,
+  SECRET,
+  startTestSidekick,
+  TestClient,
+} from "./support/sidekick.ts";
 
 interface Parts {
   readonly method?: string;
@@ -229,9 +235,19 @@ test("the body after an unwanted upgrade is read, and the connection stays open"
     raw.write(part);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+  const answers = () => raw.received.toString().match(/HTTP\/1\.1 200 /g)?.length;
+  // More often than Node wants listeners to be added: it would warn.
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => warnings.push(warning);
+  process.on("warning", onWarning);
+  for (let count = 3; count < 20; count++) {
+    raw.write(one);
+    await eventually(() => answers() === count);
+  }
+  process.off("warning", onWarning);
+  assert.deepEqual(warnings, []);
   raw.write(upgrade());
-  const received = await raw.until("101 Switching");
-  assert.equal(received.match(/HTTP\/1\.1 200 /g)?.length, 2);
+  await raw.until("101 Switching");
   raw.socket.destroy();
 });
 

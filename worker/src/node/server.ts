@@ -265,7 +265,7 @@ class Server implements Sidekick {
   }
 
   #onUpgrade(server: http.Server, request: IncomingMessage, stream: Duplex, rest: Buffer): void {
-    stream.on("error", ignore);
+    if (stream.listenerCount("error") === 0) stream.on("error", ignore);
     const earlier = (stream as { _httpMessage?: http.ServerResponse | null })._httpMessage;
     if (earlier) {
       // Pipelined after a request whose answer is still being written.
