@@ -48,8 +48,9 @@ def main() -> None:
     for _ in range(ROUNDS):
         send = post(b"/message", b'{"channel":"c","params":{},"data":"' + TEXT + b'"}')[0]
         hub.recorded()
-        upgrade = request(b"/socket", b"", method=b"GET", headers=UPGRADE + b"x" * len(TEXT) + b"\n")
-        if hub.admit(**upgrade) != ("socket", 0, b"x" * len(TEXT)):
+        headers = UPGRADE + TEXT + b"\n"
+        upgrade = request(b"/socket", b"", method=b"GET", headers=headers)
+        if hub.admit(**upgrade) != ("socket", 0, TEXT):
             sys.exit(f"expected a socket with the subprotocol, got {hub.admit(**upgrade)}")
         sent_bytes += len(send["text"])
     if sent_bytes <= 2 * MEMORY_BYTES_MAX:

@@ -74,7 +74,7 @@ class Log {
 
   LogLevel level_;
   Output output_{2};
-  unsigned long dropped_ = 0;  ///< lines since the last one that was written
+  unsigned long dropped_ = 0;                       ///< lines since the last one that was written
   std::map<std::string, Held, std::less<>> quiet_;  ///< by message and code
 };
 

@@ -10,7 +10,7 @@
 namespace sidekick::codec {
 
 struct TimedInput {
-  Millis now;
+  Millis now = 0;
   Input input;
 };
 

@@ -98,6 +98,7 @@ struct WordReader {
   void bytes(Bytes& value) {
     u32 size = 0;
     word(size);
+    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the length of another text
     value = Bytes(rest.data(), size);
   }
 
