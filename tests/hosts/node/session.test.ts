@@ -387,4 +387,6 @@ test("the input at which a hub trapped ends its recording; one that is not wante
   lines.length = 0;
   world.session.apply({ type: "client_lagging", client: 1, buffered_bytes: 1 });
   assert.deepEqual(lines, []);
+  world.session.apply({ type: "timer_fired" });
+  assert.equal(lines[0], 'begin {"trace":2', "nothing behind a gap");
 });

@@ -1,6 +1,6 @@
 // Drives a hub on behalf of a host: applies one input at a time, has its actions performed in list
-// order, tells the hub what could not be stored, records, and replaces a hub that trapped. All hosts
-// in TypeScript use it. It does no I/O: that is the host's (io.ts).
+// order, tells the hub what could not be stored, records, and replaces a hub that trapped. All
+// hosts in TypeScript use it. It does no I/O: that is the host's (io.ts).
 import type { Action, HttpRequestInput, Input, Limits } from "../module/border.generated.js";
 import { ERROR_CODES } from "../module/border.generated.js";
 import type { HubLike, Verdict } from "../module/hub.js";
@@ -170,7 +170,7 @@ export class Session {
   /** The input is never repeated. */
   #onTrap(error: unknown, now: number, input: Input): void {
     this.#hub = undefined;
-    this.#unrecorded = { now, input };
+    if (this.#isRecording) this.#unrecorded = { now, input };
     const at = { input: input.type };
     this.#io.report("the hub trapped and is replaced; please report this", error, at);
     this.#refuse(input, BROKEN);
