@@ -29,7 +29,7 @@ test("upgrade-check of two builds of the same source finds nothing", async () =>
   const ran = await run(tool, ["upgrade-check", wasi, emscripten, trace]);
   assert.deepEqual(ran, {
     status: 0,
-    stdout: "508 inputs, 0 of them with different answers\n",
+    stdout: "552 inputs, 0 of them with different answers\n",
     stderr: "",
   });
 });
@@ -44,7 +44,7 @@ test("upgrade-check counts the inputs of each kind that a new module answers dif
   assert.equal(ran.status, 1);
   assert.match(
     ran.stdout,
-    /^508 inputs, 9 of them with different answers\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/,
+    /^552 inputs, 9 of them with different answers\n\nhttp_request: 9; the first in line \d+: .*POST \/connection.*\n {2}old: .*Conflict: .*\n {2}new: .*Konflikt: .*\n$/,
   );
 });
 

@@ -12,8 +12,17 @@ enum class TokenState : u8 {
 #include "tables/token_states.def"
 };
 
-enum class TokenEvent : u8 { add, add_held, add_subscribed, take, subscribe, release, claim, erase };
-inline constexpr u32 token_event_count = static_cast<u32>(TokenEvent::erase) + 1;
+enum class TokenEvent : u8 {
+  take,
+  subscribe,
+  release,
+  claim,
+  erase,
+  add,
+  add_held,
+  add_subscribed
+};
+inline constexpr u32 token_event_count = static_cast<u32>(TokenEvent::add_subscribed) + 1;
 
 struct TokenStep {
   TokenState from;

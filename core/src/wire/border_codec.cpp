@@ -99,7 +99,7 @@ struct WordReader {
     u32 size = 0;
     word(size);
     // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the length of another text
-    value = Bytes(rest.data(), size);
+    value = Bytes(rest.begin(), size);
   }
 
  private:

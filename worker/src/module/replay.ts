@@ -227,9 +227,9 @@ export class Replayer {
 }
 
 /**
- * What a hub of today does otherwise than the one that made a recording of format 1: it words errors
- * otherwise, which the hash of the lines shows, too. Undefined: this is no known change. The same as
- * core/src/trace/format_1.cpp.
+ * What a hub of today does otherwise than the one that made a recording of format 1: it words
+ * errors otherwise, which the hash of the lines shows, too. Undefined: this is no known change. The
+ * same as core/src/trace/format_1.cpp.
  */
 function changeSince1(
   recorded: string,
@@ -273,7 +273,9 @@ function removeMember(from: unknown, name: string): boolean {
  * Shows \x1b or \u202e for characters that a terminal would act on: a trace may come from anyone.
  */
 export function printable(text: string): string {
-  return text.replace(/[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+  // U+FFFD stands for bytes that are not UTF-8.
+  const acted = /[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffd]/g;
+  return text.replace(acted, (character) => {
     const code = character.charCodeAt(0);
     return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
   });
