@@ -324,7 +324,7 @@ test("sends nothing to an app server whose certificate is for another name, or n
     await registerToken(one.port, "another");
     const client = await TestClient.connect(one.port);
     client.send({ type: "send", token: "another", channel: "chat", params: {}, data: 1 });
-    assert.equal(toldOf(await client.nextText()), "broken off");
+    assert.equal(toldOf(await client.nextText()), "unreachable");
     await client.close();
     await one.close();
   }

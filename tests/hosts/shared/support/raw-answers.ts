@@ -19,13 +19,14 @@ export interface RawAnswer {
 }
 
 /** `nothing`: the message was accepted. `own error`: the app's { fault, message }. */
-export type Told = "nothing" | "own error" | "status 400" | "broken off";
+export type Told = "nothing" | "own error" | "status 400" | "broken off" | "unreachable";
 
 const TEXTS: readonly [Told, RegExp][] = [
   ["nothing", /^$/],
   ["own error", /"fault": "client", "message": "nope"/],
   ["status 400", /"fault": "server".*answered 400/],
   ["broken off", /"fault": "server".*closed the connection without an answer/],
+  ["unreachable", /"fault": "server".*could not be reached; the message was not processed/],
 ];
 
 /** What these messages tell a sender. */
