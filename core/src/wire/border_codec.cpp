@@ -91,15 +91,17 @@ struct ByteWriter {
 };
 
 struct WordReader {
+  static constexpr u32 byte_fields_max = 8;
+
   Bytes rest;
+  u32 sizes[byte_fields_max]{};  ///< of the bytes, for ByteReader
+  u32 count = 0;
+
   void word(u32& value) { take(&value, 4); }
   void words(u64& value) { take(&value, 8); }
-  /// Its length; ByteReader gives it its place.
-  void bytes(Bytes& value) {
-    u32 size = 0;
-    word(size);
-    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): the length of another text
-    value = Bytes(rest.begin(), size);
+  void bytes(Bytes&) {
+    SIDEKICK_CHECK(count < byte_fields_max);
+    word(sizes[count++]);
   }
 
  private:
@@ -112,21 +114,23 @@ struct WordReader {
 
 struct ByteReader {
   Bytes rest;
+  const u32* size;  ///< of the next bytes
+
   void word(u32) {}
   void words(u64) {}
   void bytes(Bytes& value) {
-    SIDEKICK_CHECK(value.size() <= rest.size());
-    value = rest.substr(0, value.size());
-    rest.remove_prefix(value.size());
+    SIDEKICK_CHECK(*size <= rest.size());
+    value = rest.substr(0, *size);
+    rest.remove_prefix(*size++);
   }
 };
 
 template <class Type>
 TimedInput read_input(Millis now, Bytes rest) {
   Type it;
-  WordReader words{rest};
+  WordReader words{rest, {}, 0};
   visit_fields(it, words);
-  ByteReader bytes{words.rest};
+  ByteReader bytes{words.rest, words.sizes};
   visit_fields(it, bytes);
   SIDEKICK_CHECK(bytes.rest.empty());
   return {now, it};
@@ -234,7 +238,7 @@ void encode_input(Millis now, const Input& input, char* to) {
 }
 
 TimedInput decode_input(Bytes block) {
-  WordReader head{block};
+  WordReader head{block, {}, 0};
   u32 tag = 0;
   Millis now = 0;
   head.word(tag);

@@ -163,12 +163,15 @@ async function main(): Promise<void> {
       : host.includes(":")
         ? `[${host}]`
         : host;
-  console.log(`Sidekick listening on http://${name}:${sidekick.port}`);
-  console.log(`WebSocket endpoint: ws://${name}:${sidekick.port}/socket`);
-  if (serverUrl !== undefined)
-    console.log(`Forwarding messages to ${withoutCredentials(serverUrl)}`);
-  if (flags.record !== undefined) console.log(`Recording to ${flags.record}`);
-  console.log("Press Ctrl+C to stop");
+  const lines = [
+    `Sidekick listening on http://${name}:${sidekick.port}`,
+    `WebSocket endpoint: ws://${name}:${sidekick.port}/socket`,
+    ...(serverUrl === undefined ? [] : [`Forwarding messages to ${withoutCredentials(serverUrl)}`]),
+    ...(flags.record === undefined ? [] : [`Recording to ${flags.record}`]),
+    "Press Ctrl+C to stop",
+  ];
+  // Not console.log, which waits for the reader of a full pipe under Bun.
+  process.stdout.write(`${lines.join("\n")}\n`);
 }
 
 /** By themselves, SIGHUP and SIGUSR2 would kill the process, and SIGUSR1 open a debugger. */
