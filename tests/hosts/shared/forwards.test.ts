@@ -266,7 +266,7 @@ test("the status of an app server with https counts, even if the end of TLS is m
   const { certFile, keyFile } = makeCertificate(folder, "IP:127.0.0.1");
   const answers = [
     { bytes: WITH_LENGTH, told: "own error" },
-    { bytes: WITH_LENGTH, told: "own error" }, // on the same connection
+    { bytes: WITH_LENGTH, told: "own error" },
     { bytes: `${HEAD}\r\n${OWN_ERROR}`, cut: true, told: "own error" },
     { bytes: `${HEAD}\r\n${OWN_ERROR.slice(0, 20)}`, cut: true, told: "status 400" },
     { bytes: HEAD, cut: true, told: "status 400" },
@@ -303,8 +303,9 @@ test("the status of an app server with https counts, even if the end of TLS is m
     const message = await client.nextText();
     assert.equal(toldOf(message) ?? message, told);
   }
-  // Three answers on the first. A name with two addresses might get connections to both.
-  assert.equal(connections, 4);
+  // A cut ends its connection. Whether a whole answer's is used again depends on which comes first
+  // at the host: the end of its check, or the next message.
+  assert.ok(connections >= 4, `${connections} connections`);
   assert.deepEqual(new Set(seen), new Set(["Bearer secret"]));
   await client.close();
   await sidekick.close();
