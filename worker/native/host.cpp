@@ -203,8 +203,9 @@ void Host::forward(const action::Forward& it) {
   };
   if (options_.forwarder != nullptr) {
     forwards_[it.forward] = {};  // first: it may be done at once
-    const auto handle = options_.forwarder->send(std::string(it.body),
-                                                 it.timeout_ms + forward_timeout_extra_ms, done);
+    const u32 limit_ms = it.timeout_ms + forward_timeout_extra_ms;
+    const auto handle =
+        options_.forwarder->send(std::string(it.body), it.timeout_ms, limit_ms, done);
     if (const auto sent = forwards_.find(it.forward); sent != forwards_.end())
       sent->second = handle;
     return;

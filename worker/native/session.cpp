@@ -36,15 +36,17 @@ void Session::work(Work work) {
   is_applying_ = true;
   work();
   while (!waiting_.empty()) {
-    const Waiting& next = waiting_.front();  // more may be added behind it
-    apply_one(*next.input, next.peer);
-    waiting_.pop_front();
+    std::list<Waiting> next;  // taken off first: an input whose handling throws is not repeated
+    next.splice(next.begin(), waiting_, waiting_.begin());
+    apply_one(*next.front().input, next.front().peer);
   }
 }
 
 void Session::apply_one(const Input& input, const Peer& peer) {
   const Millis now = io_.now();
-  if (hub_ == nullptr && !make(now)) return io_.fail(peer);
+  const ClientId opening =
+      input.tag == InputTag::client_opened ? input.client_opened.client : ClientId{0};
+  if (hub_ == nullptr && !make(now, opening)) return io_.fail(peer);
   try {
     step(now, input, peer);
   } catch (const Trap& trap) {
@@ -185,28 +187,27 @@ void Session::retry() {
   if (hub_ == nullptr) work([this] { make(io_.now()); });
 }
 
-/// Returns whether there is a hub.
-bool Session::make(Millis now) {
-  if (!create()) return false;
-  if (restore(now)) return true;
-  // The records themselves cause the trap. Dropping all state is better than serving nobody.
-  log_.error("the stored records cannot be restored: dropping all tokens and closing all sockets");
-  io_.forget_all();
-  return create() && restore(now);
-}
-
-bool Session::create() {
+/// Returns whether there is a hub. opening: the client whose client_opened comes next.
+bool Session::make(Millis now, ClientId opening) {
   try {
     hub_ = io_.create_hub();
-    return true;
+    if (restore(now, opening)) return true;
+    // The records themselves cause the trap. Dropping all state is better than serving nobody.
+    log_.error(
+        "the stored records cannot be restored: dropping all tokens and closing all sockets");
+    io_.forget_all();
+    hub_ = io_.create_hub();
+    return restore(now, opening);
   } catch (const std::exception& error) {
+    hub_.reset();
     log_.warn("there is no hub; each input tries again", {{"error", error.what()}});
     return false;
   }
 }
 
-/// Returns whether there still is a hub.
-bool Session::restore(Millis now) {
+/// Returns whether there still is a hub. Throws if what is stored cannot be read.
+bool Session::restore(Millis now, ClientId opening) {
+  const std::vector<StoredToken> tokens = io_.stored_tokens();
   try {
     if (io_.is_recording()) {
       if (trapped_) io_.record(hub_->record_input(trapped_->now, *trapped_->input));
@@ -216,14 +217,15 @@ bool Session::restore(Millis now) {
     trapped_.reset();
     step(now, input::Begin{io_.draw_epoch()});
     const u64 erased_before = erased_;
-    for (const StoredToken& token : io_.stored_tokens())
+    for (const StoredToken& token : tokens)
       step(now, input::RestoreToken{token.state, token.expires_at, token.key, token.record});
     const u64 dropped = erased_ - erased_before;
     if (dropped > 0)
       log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
                 {{"tokens", dropped}});
-    for (const OpenClient& open : io_.open_clients())
-      step(now, input::RestoreClient{open.client, open.record});
+    for (const OpenClient& open : io_.open_clients()) {
+      if (open.client != opening) step(now, input::RestoreClient{open.client, open.record});
+    }
     step(now, input::Restored{});
     const u64 expired = erased_ - erased_before - dropped;
     if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});

@@ -3,7 +3,7 @@
 // clock: its SessionIo has those. Makes no protocol decision.
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -122,15 +122,14 @@ class Session {
   void refuse(const Writer& writer);
 
   void recover(const std::string& why, Millis now, const Input* input, const Peer& peer);
-  bool make(Millis now);
-  bool create();
-  bool restore(Millis now);
+  bool make(Millis now, ClientId opening = 0);
+  bool restore(Millis now, ClientId opening = 0);
 
   SessionIo& io_;
   Log& log_;
   std::unique_ptr<Runtime> hub_;    ///< nothing if it could not be replaced yet
   std::optional<Trapped> trapped_;  ///< the input that no recording has yet
-  std::deque<Waiting> waiting_;
+  std::list<Waiting> waiting_;
   bool is_applying_ = false;
   bool is_shutting_down_ = false;
 

@@ -33,8 +33,8 @@ class Hub {
 
   /// Says what to do with a request whose body was not read yet: `request` as it will be passed to
   /// handle, without its body; `body_bytes`: the declared size, or 0. `headers`: only of a request
-  /// with an Upgrade header: its lines `name: value\n` in their order, those with the names of
-  /// request_headers. Changes nothing.
+  /// with an Upgrade header (in HTTP/1.0 there is none): its lines `name: value\n` in their order,
+  /// those with the names of request_headers. Changes nothing.
   Verdict admit(const input::HttpRequest& request) const;
 
   /// Returns whether an Authorization header carries one of the secrets. For wrong values, the time

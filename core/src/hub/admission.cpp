@@ -103,7 +103,7 @@ const RouteEntry& find_route(Bytes target) {
         is_equal_ignoring_case(scheme, "ws") || is_equal_ignoring_case(scheme, "wss");
     if (!is_ours) return unknown_route;
     target.remove_prefix(end + 3);
-    target.remove_prefix(std::min(target.find('/'), target.size()));
+    target.remove_prefix(std::min(target.find_first_of("/?#"), target.size()));
   }
   const Bytes path = target.substr(0, target.find_first_of("?#"));
   for (const RouteEntry& entry : routes) {
@@ -116,6 +116,7 @@ Handshake::Handshake(Bytes headers) {
   bool is_connection_upgrade = false;
   u32 keys = 0;
   u32 versions = 0;
+  u32 origins = 0;
   while (!headers.empty()) {
     Bytes value = take_until(headers, '\n');
     const Bytes name = take_until(value, ':');
@@ -135,7 +136,7 @@ Handshake::Handshake(Bytes headers) {
         if (protocol.empty()) protocol = element;
       });
     } else if (is("origin")) {
-      origin = value;
+      origin = ++origins == 1 ? value : Bytes();
     } else if (is("transfer-encoding")) {
       has_body = true;
     }

@@ -37,7 +37,7 @@ struct Handshake {
   bool has_protocols = true;  ///< all of them are tokens
   bool has_body = false;
   Bytes protocol;  ///< the first one offered, or empty
-  Bytes origin;    ///< empty: none
+  Bytes origin;    ///< empty: none, or several
 };
 
 }  // namespace sidekick

@@ -181,7 +181,7 @@ function answerOf(
   timeoutMs = 30_000,
 ): Promise<{ outcome: Outcome; status: number; body: string }> {
   return new Promise((resolve) =>
-    forwards.send(Buffer.from(body), timeoutMs, ({ outcome, status, body: answer }) =>
+    forwards.send(Buffer.from(body), timeoutMs, timeoutMs, ({ outcome, status, body: answer }) =>
       resolve({ outcome, status, body: Buffer.from(answer).toString() }),
     ),
   );
@@ -451,7 +451,7 @@ test("cancelling a forward closes its connection, without a result, and leaves o
   const app = await startAppServer(() => {});
   const forwards = forwarder(app.url);
   let results = 0;
-  const handle = forwards.send(Buffer.from("{}"), 30_000, () => results++);
+  const handle = forwards.send(Buffer.from("{}"), 30_000, 40_000, () => results++);
   const other = answerOf(forwards);
   await eventually(() => app.forwarded.length === 2);
   forwards.cancel(handle);
@@ -469,7 +469,7 @@ test("a destroyed forwarder answers nobody", async () => {
   const app = await startAppServer(() => {});
   const forwards = forwarder(app.url);
   let answers = 0;
-  forwards.send(Buffer.from("{}"), 30_000, () => answers++);
+  forwards.send(Buffer.from("{}"), 30_000, 40_000, () => answers++);
   await eventually(() => app.forwarded.length === 1);
   forwards.destroy();
   await app.close();

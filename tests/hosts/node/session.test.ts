@@ -283,6 +283,26 @@ test("records that trap every hub are dropped, and the session goes on without t
   assert.deepEqual(world.heard(), ["send 2 pong"]);
 });
 
+test("records that trap every hub and cannot be dropped now are dropped later", () => {
+  const world = new World();
+  world.open(1);
+  world.post(1, "/connection", TOKEN);
+  world.trap = ({ type }) => {
+    if (type === "restore_token" || type === "timer_fired") throw new Error("unreachable");
+  };
+  world.heard();
+  world.before = refusing("forget");
+  world.session.apply({ type: "timer_fired" });
+  world.frame(1, PING);
+  world.before = () => {};
+  world.open(2); // it has nothing to lose: it stays
+  world.frame(2, PING);
+  assert.deepEqual(
+    world.heard().filter((line) => !line.startsWith("report")),
+    ["close 1 1011", "forget", "send 2 pong"],
+  );
+});
+
 test("a hub that traps when it is asked about a request answers it with 500 and is replaced", () => {
   const world = new World();
   world.create = () =>

@@ -43,9 +43,10 @@ async function start(serverUrl: string, options: TestOptions = {}) {
 /** Resolves when the app server has answered, and the sender has been told whatever there is. */
 async function allAnswered(client: TestClient, sidekick: { port: number }): Promise<string[]> {
   const told: string[] = [];
+  const headers = { Authorization: `Bearer ${SECRET}` };
   const health = () =>
-    fetch(`http://127.0.0.1:${sidekick.port}/health`).then((answer) => answer.json());
-  while (((await health()) as { forwards: number }).forwards > 0);
+    fetch(`http://127.0.0.1:${sidekick.port}/health`, { headers }).then((answer) => answer.json());
+  while (((await health()) as { forwards: number }).forwards !== 0);
   client.send('{"type":"ping"}');
   for (;;) {
     const message = await client.nextText();
@@ -72,6 +73,40 @@ test("the final status of an answer is the result, whatever is wrong with the re
       assert.deepEqual(await allAnswered(client, sidekick), []);
     });
   }
+  await client.close();
+  await sidekick.close();
+});
+
+test("near the end of its time, the status of an unfinished answer is the result", async () => {
+  const app = await startRawServer((socket) => socket.write(answers[app.taken - 1]!));
+  const other = await startRawServer((socket) => socket.write(ACCEPTED));
+  const answers = [
+    "HTTP/1.1 400 Bad Request\r\n",
+    "HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n",
+    `HTTP/1.1 400 Bad Request\r\nContent-Length: 100\r\n\r\n${OWN_ERROR}`,
+    `HTTP/1.1 307 Moved\r\nContent-Length: 9\r\nLocation: ${other.url}\r\n\r\n`,
+  ];
+  const config = { forward_timeout_ms: 5000 };
+  const { sidekick, client, sender } = await start(app.url, { config });
+  for (const [i, token] of ["a", "b", "c", "d"].entries()) {
+    (await sender(token))(1);
+    await eventually(() => app.taken === i + 1);
+  }
+  const told = (await allAnswered(client, sidekick)).map((message) => toldOf(message) ?? message);
+  assert.deepEqual(told, ["status 400", "status 400", "own error"]);
+  assert.equal(other.taken, 1);
+  await client.close();
+  await sidekick.close();
+});
+
+test("a forward without an answer in time is an error to its sender and a line in the log", async () => {
+  const app = await startRawServer(() => {});
+  const { sidekick, client, send } = await start(app.url, { config: { forward_timeout_ms: 50 } });
+  send(1);
+  assert.match(await client.nextText(), /did not answer within 50 ms/);
+  await eventually(() =>
+    sidekick.logLines.some((line) => /a forward failed .*forward_timeout_ms/.test(line)),
+  );
   await client.close();
   await sidekick.close();
 });

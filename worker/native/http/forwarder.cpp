@@ -62,21 +62,21 @@ void warn_without_authorities(SSL_CTX& context, Log& log) {
 }  // namespace
 
 struct Forwarder::Forward {
-  Forward(Loop& loop, std::string it, u32 time_ms, const ServerUrl& url, Done then)
+  Forward(Loop& loop, std::string it, u32 timeout_ms, u32 limit, const ServerUrl& url, Done then)
       : body(std::move(it)),
         done(std::move(then)),
-        timeout_ms(time_ms),
-        until(std::chrono::steady_clock::now() + milliseconds(time_ms)),
+        limit_ms(limit),
+        until(std::chrono::steady_clock::now() + milliseconds(limit)),
+        status_until(until - milliseconds(limit) + milliseconds(timeout_ms - timeout_ms / 10)),
         target(url),
         timer(loop.context().get_executor()) {}
 
-  /// From then on the status of an incomplete answer is the result.
-  Loop::Time status_until() const { return until - milliseconds(timeout_ms / 10); }
-
   std::string body;
   Done done;
-  u32 timeout_ms;
+  u32 limit_ms;
   Loop::Time until;
+  /// From then on the status of an incomplete answer is the result.
+  Loop::Time status_until;
   ServerUrl target;
   unsigned redirects = 0;
   Loop::Timer timer;
@@ -253,9 +253,9 @@ Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secr
 
 Forwarder::~Forwarder() { destroy(); }
 
-Forwarder::Handle Forwarder::send(std::string body, u32 timeout_ms, Done done) {
-  const auto forward =
-      std::make_shared<Forward>(loop_, std::move(body), timeout_ms, url_, std::move(done));
+Forwarder::Handle Forwarder::send(std::string body, u32 timeout_ms, u32 limit_ms, Done done) {
+  const auto forward = std::make_shared<Forward>(loop_, std::move(body), timeout_ms, limit_ms, url_,
+                                                 std::move(done));
   open_.insert(forward);
   if (is_ended_) {
     asio::post(loop_.context(), [this, forward] { give_up(forward, shutting_down); });
@@ -269,6 +269,8 @@ Forwarder::Handle Forwarder::send(std::string body, u32 timeout_ms, Done done) {
 void Forwarder::cancel(const Handle& handle) {
   const ForwardPtr forward = handle.lock();
   if (forward == nullptr) return;
+  log_.warn("a forward failed",
+            {{"url", forward->target.shown}, {"reason", "no answer in time (forward_timeout_ms)"}});
   forward->done = [](const ForwardResult&) {};
   end_one(forward, {Outcome::broken_off});
 }
@@ -283,7 +285,7 @@ void Forwarder::end_at(const ForwardPtr& forward, Loop::Time time, End end) {
 
 void Forwarder::end_in_time(const ForwardPtr& forward) {
   end_at(forward, forward->until, [this, forward] {
-    give_up(forward, "no answer within " + std::to_string(forward->timeout_ms) + " ms",
+    give_up(forward, "no answer within " + std::to_string(forward->limit_ms) + " ms",
             Outcome::timed_out);
   });
 }
@@ -345,7 +347,7 @@ void Forwarder::on_read(const LinkPtr& link) {
   if (reader.status() == 0 || forward->is_rest_awaited) return;
   // The status stands. The rest may still say why, or keep the connection usable.
   forward->is_rest_awaited = true;
-  auto until = forward->status_until();
+  auto until = forward->status_until;
   if (reader.is_taken()) until = std::min(until, std::chrono::steady_clock::now() + rest_time);
   end_at(forward, until, [this, forward] { answered(forward); });
 }

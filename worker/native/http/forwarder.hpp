@@ -42,11 +42,12 @@ class Forwarder {
             std::chrono::milliseconds idle_time, Log& log);
   ~Forwarder();
 
-  /// timeout_ms covers the whole exchange, up to the end of the answer. `done` may be called before
+  /// timeout_ms: the hub's; near its end the status of an incomplete answer is the result.
+  /// limit_ms covers the whole exchange, up to the end of the answer. `done` may be called before
   /// this returns, if a connection turns out to be closed.
-  Handle send(std::string body, u32 timeout_ms, Done done);
+  Handle send(std::string body, u32 timeout_ms, u32 limit_ms, Done done);
 
-  /// Nobody waits for this forward any more: closes its connection, without a result.
+  /// The hub's time for this forward is over: closes its connection, without a result.
   void cancel(const Handle& handle);
 
   /// Whether a name is being resolved. The system's resolver call cannot be cancelled.

@@ -5,6 +5,7 @@
 // keep the object awake, and each pending connection counts against the limit of six per
 // invocation.
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
 import type { ForwardResult } from "../session/outcome.js";
 import { unanswered } from "../session/outcome.js";
 import { hintOf, isFollowed, REDIRECTS_MAX, redirected, shown } from "../session/redirect.js";
@@ -26,7 +27,7 @@ function logOnce(failure: string): void {
 }
 
 export class AppServer extends WorkerEntrypoint<Env> {
-  /** @param timeoutMs covers the whole exchange, up to the end of the answer */
+  /** @param timeoutMs the hub's: near its end the status of an incomplete answer is the result */
   async forward(
     hub: string,
     message: Uint8Array,
@@ -44,7 +45,7 @@ export class AppServer extends WorkerEntrypoint<Env> {
         serverUrl,
         serverSecret,
         message,
-        AbortSignal.timeout(timeoutMs),
+        AbortSignal.timeout(timeoutMs + FORWARD_TIMEOUT_EXTRA_MS),
       );
       logOnce(notice);
       const { status } = response;

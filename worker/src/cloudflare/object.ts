@@ -7,7 +7,6 @@
 import { DurableObject } from "cloudflare:workers";
 import type * as border from "../module/border.generated.js";
 import {
-  FORWARD_TIMEOUT_EXTRA_MS,
   FRAME_BYTES_OVER_MAX,
   VerdictKind,
 } from "../module/border.generated.js";
@@ -340,8 +339,7 @@ class Awake implements Io {
   async #forward(id: number, body: Uint8Array, timeoutMs: number): Promise<void> {
     const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
     const { forward_answer_bytes_max: answerBytesMax } = this.session.limits;
-    const limit = timeoutMs + FORWARD_TIMEOUT_EXTRA_MS;
-    const result = await AppServer.forward(this.#name, body, limit, answerBytesMax).catch(
+    const result = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
       (error: unknown) => {
         this.report("forward failed", error);
         return unanswered("broken_off");

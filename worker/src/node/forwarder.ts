@@ -73,10 +73,11 @@ export class Forwarder implements LinkOwner {
   }
 
   /**
-   * @param timeoutMs covers the whole exchange, up to the end of the answer
+   * @param timeoutMs the hub's: near its end the status of an incomplete answer is the result
+   * @param limitMs covers the whole exchange, up to the end of the answer
    * @returns for `cancel`
    */
-  send(body: Buffer, timeoutMs: number, done: Done): Forward {
+  send(body: Buffer, timeoutMs: number, limitMs: number, done: Done): Forward {
     const forward: Forward = {
       body,
       done,
@@ -94,17 +95,19 @@ export class Forwarder implements LinkOwner {
       return forward;
     }
     forward.timer = setTimeout(
-      () => this.#giveUp(forward, `no answer within ${timeoutMs} ms`, "timed_out"),
-      timeoutMs,
+      () => this.#giveUp(forward, `no answer within ${limitMs} ms`, "timed_out"),
+      limitMs,
     );
     this.#start(forward);
     return forward;
   }
 
-  /** Nobody waits for this forward any more: closes its connection, without a result. */
+  /** The hub's time for this forward is over: closes its connection, without a result. */
   cancel(forward: Forward): void {
-    forward.done = () => {};
-    this.#done(forward, unanswered("broken_off"));
+    if (!this.#open.has(forward)) return;
+    const reason = "no answer in time (forward_timeout_ms)";
+    this.#log.warn("a forward failed", { url: shown(forward.target.url), reason });
+    this.#forget(forward);
   }
 
   /** Ends all forwards in flight, and any sent later. */
@@ -116,7 +119,7 @@ export class Forwarder implements LinkOwner {
   /** Cancels all forwards in flight. */
   destroy(): void {
     this.#ended = true;
-    for (const forward of [...this.#open]) this.cancel(forward);
+    for (const forward of [...this.#open]) this.#forget(forward);
     for (const link of [...this.#links.keys()]) this.#drop(link);
     clearTimeout(this.#idleTimer);
   }
@@ -309,6 +312,11 @@ export class Forwarder implements LinkOwner {
     // The app's own `error()` answers with 400: not the operator's concern.
     if (status === 400) this.#log.debug("the app server rejected a message", fields);
     else this.#log.warn("the app server rejected a message", fields);
+  }
+
+  #forget(forward: Forward): void {
+    forward.done = () => {};
+    this.#done(forward, unanswered("broken_off"));
   }
 
   /** The first result counts; later events of the connection are ignored. */

@@ -195,7 +195,7 @@ export class Host implements Io, SocketTaker {
       return;
     }
     const limit = timeout_ms + FORWARD_TIMEOUT_EXTRA_MS;
-    const sent = this.forwarder.send(Buffer.from(body), limit, (result) => {
+    const sent = this.forwarder.send(Buffer.from(body), timeout_ms, limit, (result) => {
       this.#forwards.delete(forward);
       this.session.apply(forwardDone(forward, result));
     });

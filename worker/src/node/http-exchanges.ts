@@ -179,7 +179,7 @@ export class HttpExchanges {
       path: received(request.url ?? ""),
       authorization: received(request.headers.authorization ?? ""),
       body: NOTHING,
-      headers: request.headers.upgrade === undefined ? "" : received(headersOf(request)),
+      headers: received(upgradeHeadersOf(request)),
     };
   }
 
@@ -213,8 +213,10 @@ function received(value: string): string | Buffer {
   return /[^\x00-\x7f]/.test(value) ? Buffer.from(value, "latin1") : value;
 }
 
-function headersOf({ rawHeaders }: IncomingMessage): string {
+/** Empty if the request asks for no upgrade. HTTP/1.0 has none (RFC 9110, section 7.8). */
+function upgradeHeadersOf({ headers, httpVersion, rawHeaders }: IncomingMessage): string {
   let lines = "";
+  if (headers.upgrade === undefined || httpVersion === "1.0") return lines;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     if (HEADERS.has(rawHeaders[i]!.toLowerCase()))
       lines += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\n`;

@@ -1,7 +1,13 @@
 // Drives a hub on behalf of a host: applies one input at a time, has its actions performed in list
 // order, tells the hub what could not be stored, records, and replaces a hub that trapped. All
 // hosts in TypeScript use it. It does no I/O: that is the host's (io.ts).
-import type { Action, HttpRequestInput, Input, Limits } from "../module/border.generated.js";
+import type {
+  Action,
+  HttpRequestInput,
+  Input,
+  Limits,
+  RestoreClientInput,
+} from "../module/border.generated.js";
 import { ERROR_CODES } from "../module/border.generated.js";
 import type { HubLike, Verdict } from "../module/hub.js";
 import type { Io } from "./io.js";
@@ -207,17 +213,20 @@ export class Session {
    * @param current the input that will be applied next
    */
   #restore(current?: Input): void {
-    if (this.#isTried(current, "dropping all tokens and closing all sockets")) return;
+    const start = () => this.#start(current);
+    if (this.#isTried(start, "dropping all tokens and closing all sockets")) return;
     // The records themselves cause the trap. Dropping all state is better than serving nobody.
-    this.#io.forgetTokens();
-    for (const { client } of [...this.#io.openClients()]) this.#close(client);
-    this.#isTried(current, "each input tries again");
+    this.#isTried(() => {
+      this.#io.forgetTokens();
+      for (const { client } of this.#restorable(current)) this.#close(client);
+      start();
+    }, "each input tries again");
   }
 
   /** Returns false if the hub trapped on the stored records. */
-  #isTried(current: Input | undefined, consequence: string): boolean {
+  #isTried(start: () => void, consequence: string): boolean {
     try {
-      this.#start(current);
+      start();
       return true;
     } catch (error) {
       this.#hub = undefined;
@@ -244,15 +253,20 @@ export class Session {
       const actions = this.#give(hub, token, false);
       if (actions.length > 0) damaged.push({ type: "erase_token", key: token.key, durable: 0 });
     }
-    const opening = new Set(
-      [current, ...this.#waiting].map((input) => input?.type === "client_opened" && input.client),
-    );
-    for (const client of io.openClients()) if (!opening.has(client.client)) this.#give(hub, client);
+    for (const client of this.#restorable(current)) this.#give(hub, client);
     this.#give(hub, { type: "restored" });
     if (this.#isShuttingDown) this.#give(hub, { type: "shutting_down" });
     for (const action of damaged) this.#isPerformed(action, { type: "restored" });
     io.recording?.restored();
     this.#isReported = false;
+  }
+
+  /** Those whose client_opened does not come only now. */
+  #restorable(current: Input | undefined): RestoreClientInput[] {
+    const opening = new Set(
+      [current, ...this.#waiting].map((input) => input?.type === "client_opened" && input.client),
+    );
+    return [...this.#io.openClients()].filter(({ client }) => !opening.has(client));
   }
 
   #startRecording(hub: HubLike): void {
