@@ -31,6 +31,8 @@ def nested(opening, closing, depth):
     return opening * depth + "1" + closing * depth
 
 
+format_1 = changed(trace=1)
+asked = '{"in":"http_request","now":1,"request":1,"body_bytes":0,"method":"GET","path":"/x","authorized":null,"body":""}'
 deep = "JSON of at most 64 levels"
 # name: the lines, the expected text, and the commands that must print it (empty: all)
 traces = {
@@ -59,6 +61,10 @@ traces = {
     "out-status-base64": ([header, timer, '{"out":"respond","status":500,"body":{"base64":"/w=="}}'], "", ""),
     "out-status-negative": ([header, timer, '{"out":"respond","status":-400,"body":"x"}'], "", ""),
     "out-status-huge": ([header, timer, '{"out":"respond","status":1e300,"body":"x"}'], "", ""),
+    "format-1-status": ([format_1, asked, '{"out":"respond","status":"x","body":5}'], "", ""),
+    "format-1-text": ([format_1, opened, '{"in":"client_frame","now":1,"client":1,"bytes":"x"}', '{"out":"send","text":5}'], "", ""),
+    "format-1-hash": ([format_1, timer, '{"hash":5}'], "", ""),
+    "format-1-hash-list": ([format_1, timer, '{"hash":[]}'], "", ""),
     "out-close": ([header, timer, '{"out":"close","code":"x","reason":5}'], "", ""),
     "out-close-base64": ([header, timer, '{"out":"close","code":1,"reason":{"base64":"AA=="}}'], "", ""),
     "out-error": ([header, timer, r'{"out":"send","clients":[1],"text":"{ \"type\": \"error\"\"message\": "}'], "", ""),

@@ -39,6 +39,8 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
 
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
+  /// Forwards of this turn, which the forwarder does not have yet.
+  bool holds_forwards() const { return session_.holds_forwards(); }
   Clients& clients() { return clients_; }
 
   std::optional<Verdict> admit(const input::HttpRequest& request) override {

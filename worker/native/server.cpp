@@ -320,7 +320,9 @@ class Server {
     for (const auto& wire : loop_.with_deadline()) {
       if (const auto session = std::dynamic_pointer_cast<HttpSession>(wire)) session->stop();
     }
-    const auto are_forwards_done = [this] { return !forwarder_ || forwarder_->open() == 0; };
+    const auto are_forwards_done = [this] {
+      return !forwarder_ || (forwarder_->open() == 0 && !host_->holds_forwards());
+    };
     until(are_forwards_done, shutdown_forwards, [this, are_forwards_done] {
       if (forwarder_) forwarder_->end();
       until(are_forwards_done, shutdown_sockets, [this] { close_sockets(); });
@@ -355,7 +357,8 @@ class Server {
       wait_.expires_after(shutdown_step);
       wait_.async_wait([step](const ErrorCode&) { (*step)(); });
     };
-    (*step)();
+    // After the end of this turn, which writes what was sent in it.
+    asio::post(loop_.context(), [step] { (*step)(); });
   }
 
   Log& log_;

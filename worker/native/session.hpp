@@ -83,6 +83,8 @@ class Session {
   /// The end of a turn: call commit() before its output is written, start_forwards() after.
   void commit();
   void start_forwards();
+  /// Some start at the end of this turn.
+  bool holds_forwards() const { return !forwards_.empty(); }
 
   /// Call about once a second: creates a hub if that has failed before, as each input does.
   void retry();

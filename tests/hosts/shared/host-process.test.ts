@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { atEnd, closeEverything } from "./support/left-open.ts";
+import { startRawServer } from "./support/raw-answers.ts";
 import { isNative, isUnderBunOrDeno, killLeftRunning, run } from "./support/run.ts";
 import { shim } from "./support/shim.ts";
 import { eventually, request, TestClient } from "./support/sidekick.ts";
@@ -69,6 +70,39 @@ for (const signal of ["SIGTERM", "SIGINT", "SIGQUIT"] as const) {
     assert.match(readFileSync(trace, "utf8"), /"client_closed"[^\n]*\n$/);
   });
 }
+
+/** A host with a client that has sent three messages; the app server answers none. */
+async function startWithHungForward() {
+  const app = await startRawServer(() => {});
+  const sidekick = run([...FLAGS, "--port", "0", "--server-url", app.url]);
+  const port = await sidekick.port();
+  const body = '{ "token": "t", "channel": "c", "params": {} }';
+  assert.equal((await request(port, "/connection", body, { secret: "s" })).status, 200);
+  const client = await TestClient.connect(port);
+  for (let data = 0; data < 3; data++)
+    client.send({ type: "send", token: "t", channel: "c", params: {}, data });
+  await eventually(() => app.taken === 1);
+  return { sidekick, client };
+}
+
+test("at the end of a shutdown, the sender of each message that waits gets an error", async () => {
+  const { sidekick, client } = await startWithHungForward();
+  sidekick.kill("SIGTERM");
+  assert.match(await client.nextText(), /closed the connection without an answer/);
+  for (let i = 0; i < 2; i++) assert.match(await client.nextText(), /was not processed/);
+  assert.equal((await client.closed).code, 1001);
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+});
+
+test("a second signal waits for nothing, and closes sockets with 1001", async () => {
+  const { sidekick, client } = await startWithHungForward();
+  sidekick.kill("SIGTERM");
+  await sidekick.says(/shutting down/);
+  sidekick.kill("SIGTERM");
+  assert.match(await client.nextText(), /closed the connection without an answer/);
+  assert.equal((await client.closed).code, 1001);
+  assert.equal(await sidekick.exit, 0, sidekick.output());
+});
 
 for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) {
   test(`${signal}: is logged, and changes nothing`, async () => {

@@ -81,6 +81,7 @@ const REQUESTS: readonly (readonly [what: string, bytes: string, expected: strin
   ["Upgrade: h2c", upgrade({ change: { Upgrade: "h2c" } }), "426 websocket"],
   ["Upgrade: none", upgrade({ change: { Upgrade: "" } }), "426 websocket"],
   ["an upgrade of HTTP/1.0", upgrade({ version: "1.0" }), "426 websocket"],
+  ["Host: none", upgrade({ change: { Host: "" } }), "400"],
   ["method: POST", upgrade({ method: "POST", add: ["Content-Length: 0"] }), "405 GET"],
   ["body: of length 0", upgrade({ add: ["Content-Length: 0"] }), "101"],
   ["body: of length 5", upgrade({ add: ["Content-Length: 5"], body: "hello" }), "400"],
@@ -143,16 +144,19 @@ const OF_ORIGINS: readonly (readonly [origin: string, expected: string])[] = [
 ];
 
 const BUN_TARGETS = "Bun takes paths and http URLs only";
+const NO_HOST = ["101", "only Node can read an upgrade again as a plain request"] as const;
 const NO_UPGRADE_HEADER = "workerd sends no Upgrade header except with 101";
 
 /** The platform's own decisions, which come before the hub's. */
 const FORCED: Readonly<Record<string, Readonly<Record<string, readonly [string, string]>>>> = {
   bun: {
+    "Host: none": NO_HOST,
     "target: ws://": ["400", BUN_TARGETS],
     "target: wss://": ["400", BUN_TARGETS],
     "target: ftp://": ["400", BUN_TARGETS],
     "target: *": ["400", BUN_TARGETS],
   },
+  deno: { "Host: none": NO_HOST },
   worker: {
     "Upgrade: a list": ["426", "workerd accepts a socket only if the header says websocket alone"],
     "Upgrade: h2c": ["426", NO_UPGRADE_HEADER],

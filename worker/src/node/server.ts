@@ -273,6 +273,9 @@ class Server implements Sidekick {
       return;
     }
     if (stream.destroyed) return;
+    // RFC 6455, section 4.2.1. Node checks this in other requests only: it answers 400.
+    if (IS_NODE && request.headers.host === undefined)
+      return readAgain(server, request, stream, rest);
     const verdict = this.#host.exchanges.takeUpgrade(request);
     if (verdict === undefined) return;
     if (verdict.kind !== VerdictKind.socket) {

@@ -64,7 +64,8 @@ std::string Redacted::path(Bytes path) {
   const std::size_t end = std::min(path.find("://"), path.size());
   const bool is_absolute = end < path.size() && is_one_of(lower(path.substr(0, end)), schemes);
   const std::size_t scheme = is_absolute ? end + 3 : 0;
-  const std::size_t begin = scheme == 0 ? 0 : std::min(path.find('/', scheme), path.size());
+  const std::size_t begin =
+      scheme == 0 ? 0 : std::min(path.find_first_of("/?#", scheme), path.size());
   const std::size_t query = std::min(path.find_first_of("?#", begin), path.size());
   const Bytes route = path.substr(begin, query - begin);
   const std::string host = text(path.substr(scheme, begin - scheme));
