@@ -68,7 +68,9 @@ std::string Redacted::path(Bytes path) {
       scheme == 0 ? 0 : std::min(path.find_first_of("/?#", scheme), path.size());
   const std::size_t query = std::min(path.find_first_of("?#", begin), path.size());
   const Bytes route = path.substr(begin, query - begin);
-  const std::string host = text(path.substr(scheme, begin - scheme));
+  std::string host = text(path.substr(scheme, begin - scheme));
+  // A host ends at these.
+  for (char& c : host) c = c == '?' || c == '#' ? '!' : c;
   return compose({path.substr(0, scheme), host,
                   is_one_of(route, routes) ? std::string(route) : text(route),
                   path.substr(query, query < path.size() ? 1 : 0),
