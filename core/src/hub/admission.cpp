@@ -95,7 +95,8 @@ bool is_websocket_key(Bytes key) {
 }  // namespace
 
 const RouteEntry& find_route(Bytes target) {
-  if (const std::size_t end = target.find("://"); end != Bytes::npos && !target.starts_with('/')) {
+  const std::size_t end = target.starts_with('/') ? Bytes::npos : target.find("://");
+  if (end != Bytes::npos) {
     // The absolute form, which servers must accept: RFC 9112, section 3.2.2.
     const Bytes scheme = target.substr(0, end);
     const bool is_ours =
@@ -149,17 +150,17 @@ Verdict Hub::admit(const input::HttpRequest& request) const { return state_->adm
 bool Hub::is_authorized(Bytes authorization) const { return state_->is_authorized(authorization); }
 
 Verdict Hub::State::admit(const input::HttpRequest& in) const {
-  const Refusal refusal = refusal_of(in);
+  const RouteEntry& entry = find_route(in.path);
+  const Refusal refusal = refusal_of(in, entry);
   if (refusal.status != 0)
     return {refusal.is_passing ? VerdictKind::ask : VerdictKind::answer, 0, {}};
-  const Route route = find_route(in.path).route;
+  const Route route = entry.route;
   if (route == Route::socket) return {VerdictKind::socket, 0, Handshake(in.headers).protocol};
   if (takes_body(route)) return {VerdictKind::body, config.http_body_bytes_max, {}};
   return {in.authorization.empty() ? VerdictKind::answer : VerdictKind::ask, 0, {}};  // health
 }
 
-Refusal Hub::State::refusal_of(const input::HttpRequest& in) const {
-  const RouteEntry& entry = find_route(in.path);
+Refusal Hub::State::refusal_of(const input::HttpRequest& in, const RouteEntry& entry) const {
   if (entry.route == Route::unknown) {
     return {404, ErrorCode::path,
             "Not Found: expected POST /connection, /resources or /message, GET /health, or "

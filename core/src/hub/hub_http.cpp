@@ -8,13 +8,14 @@
 namespace sidekick {
 
 void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
-  const Refusal refusal = refusal_of(in);
+  const RouteEntry& entry = find_route(in.path);
+  const Refusal refusal = refusal_of(in, entry);
   if (refusal.code == ErrorCode::unauthorized) return emit_unauthorized(in.request, refusal, out);
   if (refusal.status != 0) {
     return emit_respond(in.request, refusal.status, refusal.code, refusal.text, out,
                         refusal.header);
   }
-  const Route route = find_route(in.path).route;
+  const Route route = entry.route;
   const u64 body_bytes = std::max<u64>(in.body.size(), in.body_bytes);
   if (route != Route::health && body_bytes > config.http_body_bytes_max) {
     const Bytes body = out.text()

@@ -85,7 +85,7 @@ struct Hub::State {
 
   // admission.cpp: what may be asked for, before a body is read
   Verdict admit(const input::HttpRequest& in) const;
-  Refusal refusal_of(const input::HttpRequest& in) const;
+  Refusal refusal_of(const input::HttpRequest& in, const RouteEntry& entry) const;
   Refusal socket_refusal_of(const input::HttpRequest& in) const;
   bool is_authorized(Bytes authorization) const;
   bool is_origin_allowed(Bytes origin) const;

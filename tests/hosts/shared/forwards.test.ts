@@ -296,7 +296,12 @@ function startTrusting(certFile: string, serverUrl: string): Promise<TestSidekic
 const HEAD = "HTTP/1.1 400 Bad Request\r\n";
 const WITH_LENGTH = `${HEAD}Content-Length: ${OWN_ERROR.length}\r\n\r\n${OWN_ERROR}`;
 
-test("the status of an app server with https counts, even if the end of TLS is missing", async () => {
+// Deno takes no certificate that is its own authority, as that of this test is.
+const isDeno = command?.some((part) => part.includes("deno")) === true;
+
+test("the status of an app server with https counts, even if the end of TLS is missing", {
+  skip: isDeno && "Deno does not trust the certificate of this test",
+}, async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const { certFile, keyFile } = makeCertificate(folder, "IP:127.0.0.1");
   const answers = [
