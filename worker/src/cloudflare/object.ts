@@ -6,10 +6,7 @@
 // a handler. The first event after a wake restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type * as border from "../module/border.generated.js";
-import {
-  FRAME_BYTES_OVER_MAX,
-  VerdictKind,
-} from "../module/border.generated.js";
+import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Io } from "../session/io.js";
