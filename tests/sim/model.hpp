@@ -87,7 +87,7 @@ struct Ghost {
 };
 inline constexpr std::size_t ghosts_max = 8;
 
-/// What the hub must say about a request before its body is read.
+/// The verdict that the hub must give before the body of a request is read.
 struct Admission {
   VerdictKind kind = VerdictKind::answer;
   u32 body_bytes_max = 0;

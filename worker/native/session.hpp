@@ -40,7 +40,7 @@ class SessionIo {
   virtual bool is_recording() = 0;
   virtual void record(Bytes lines) = 0;
 
-  /// What a hub is restored from.
+  /// The stored tokens and the open clients, from which a new hub is restored.
   virtual std::vector<StoredToken> stored_tokens() = 0;
   virtual std::vector<OpenClient> open_clients() = 0;
   /// Drops all of that.

@@ -6,7 +6,7 @@ namespace sidekick {
 
 namespace {
 
-/// What a sender is told: the app server's { fault, message }, or our own text.
+/// The error for a message's sender: the app server's { fault, message }, or a text of the hub.
 struct ServerError {
   Blame blame = Blame::server;
   std::string message;

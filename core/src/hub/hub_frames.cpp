@@ -45,8 +45,8 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const std::string* wrong = has_credit && fits ? &decoder.decode_frame(in.bytes) : nullptr;
   const Message& message = decoder.message();
   if (wrong != nullptr && wrong->empty()) return on_message(slot, message, out);
-  // Whatever else is wrong with it: RFC 6455, section 8.1. What was decoded without an error is
-  // UTF-8.
+  // RFC 6455, section 8.1, takes precedence over every other error. A message that was decoded
+  // without an error is UTF-8.
   if (in.is_text != 0 && !ion::is_utf8(in.bytes)) {
     return emit_close(slot, 1007, ErrorCode::utf8, "a text message must be UTF-8", out);
   }

@@ -171,7 +171,7 @@ std::string Scenario::token_state(u32 state, Millis expires_at) const {
                     : std::string(names[state]);
 }
 
-/// What its sender must be told is stored first, or not at all.
+/// An action is durable if and only if its sender gets an answer that depends on it.
 void Scenario::check_durable(const Action& action) {
   switch (action.tag) {
     case ActionTag::put_token:

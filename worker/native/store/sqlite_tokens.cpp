@@ -2,8 +2,8 @@
 // disk each time (synchronous=NORMAL): committed data survives a crash of the process. A power
 // failure may lose the last commits but does not damage the database.
 //
-// Expiry times are the hub's, whose clock starts anew with each process. The table `clock` holds
-// one moment of it, on three clocks, from which the next process tells how much time has passed.
+// The hub sets the expiry times, by a clock that starts anew with each process. The table `clock`
+// holds one moment on three clocks. The next process computes from it how much time has passed.
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
