@@ -1,0 +1,87 @@
+// What the client knows of the hub: its epoch, its limits, and bounds of its time. Positions rest
+// on these bounds. One that is too low costs a refetch; one that is too high loses a change for
+// ever.
+import type { Welcome } from "./types.js";
+
+/** A time of this client, on two clocks: each may jump or stop while a machine sleeps. */
+export interface Moment {
+  readonly wall: number;
+  readonly steady: number;
+}
+
+export function moment(ago = 0): Moment {
+  const wall = Date.now() - ago;
+  return { wall, steady: (globalThis.performance?.now() ?? Date.now()) - ago };
+}
+
+/** Milliseconds from one moment to another, by the clock that counted fewer. */
+export const least = (from: Moment, to: Moment) =>
+  Math.min(to.wall - from.wall, to.steady - from.steady);
+
+/** The same by the clock that counted more. */
+export const most = (from: Moment, to: Moment) =>
+  Math.max(to.wall - from.wall, to.steady - from.steady);
+
+export const isBefore = (a: Moment, b: Moment) => a.steady < b.steady;
+
+/** A Durable Object's pong may overtake frames that wait for its storage. */
+const OUTPUT_GATE_MS = 2000;
+/** Two clocks that drift by 500 ppm each. */
+const DRIFT = 1e-3;
+
+export class HubClock {
+  epoch = "";
+  /** The largest that was told: after a restart the first client back is told the least. */
+  spreadMs = 0;
+  frameBytesMax = Number.POSITIVE_INFINITY;
+  /** A stamp, and when it arrived: the hub's time was later by then. */
+  #anchor: { readonly at: number; readonly arrived: Moment } | undefined;
+  /** When the unanswered pings were sent, the oldest first. */
+  #pings: Moment[] = [];
+  #isPongOrdered = true;
+
+  /** @returns whether positions of before mean nothing now */
+  onWelcome(welcome: Welcome): boolean {
+    const isOther = this.epoch !== welcome.epoch;
+    this.epoch = welcome.epoch;
+    this.spreadMs = Math.max(this.spreadMs, welcome.spread_ms);
+    this.frameBytesMax = welcome.frame_bytes_max;
+    this.#isPongOrdered = welcome.pong_at !== false;
+    this.onStamp(welcome.at);
+    return isOther;
+  }
+
+  /** For every stamped reply. */
+  onStamp(at: number): void {
+    this.#anchor = { at, arrived: moment() };
+  }
+
+  onPing(): void {
+    this.#pings.push(moment());
+  }
+
+  /**
+   * @param at the stamp of the pong; a Durable Object's is constant and has none
+   * @returns a position: the client has everything up to it. 0: unknown
+   */
+  onPong(at = 0): number {
+    // A pong answers the oldest ping at best: of the later ones it says nothing.
+    const pinged = this.#pings.shift();
+    if (at > 0) return at;
+    return pinged !== undefined && this.#isPongOrdered ? this.bound(pinged) : 0;
+  }
+
+  /** The socket is gone, and so are the answers to its pings. */
+  onAbandon(): void {
+    this.#pings = [];
+  }
+
+  /** A stamp that the hub's clock had certainly passed at this moment. 0: unknown. */
+  bound(then: Moment): number {
+    if (this.#anchor === undefined) return 0;
+    const { at, arrived } = this.#anchor;
+    const distance = least(arrived, then);
+    const ms = distance - Math.abs(distance) * DRIFT - OUTPUT_GATE_MS;
+    return Math.max(0, Math.floor(at + ms * 1000));
+  }
+}

@@ -1,0 +1,31 @@
+import type { Settings } from "./types.js";
+
+export const DEFAULTS: Settings = {
+  pingMs: 25_000,
+  pongMs: 10_000,
+  probeMs: 4_000,
+  openMs: 10_000,
+  stableMs: 10_000,
+  baseMs: 1_000,
+  capMs: 30_000,
+  queryMs: 15_000,
+  refetchMs: 30_000,
+  hiddenMs: 60_000,
+  sendMax: 100,
+  sendBytesMax: 262_144,
+  sendTtlMs: 30_000,
+};
+
+/** Keeps the path: "https://host/x" becomes "wss://host/x/socket". */
+export function socketUrl(url: string): string {
+  // A regular expression, since React Native's `URL` is incomplete.
+  const match = /^(http|ws)(s?):\/\/([^/?#]+)([^?#]*)/i.exec(url);
+  if (match === null)
+    throw new Error(`Sidekick: expected a URL such as https://sidekick.example.com, got ${url}`);
+  const [, , secure, host, path] = match;
+  return `ws${secure}://${host}${path!.replace(/\/+$/, "").replace(/\/socket$/, "")}/socket`;
+}
+
+/** The error codes with which a Sidekick may accept the same request a little later. */
+export const isTemporary = (code: string | undefined) =>
+  code === "rate" || code === "full" || code === "engine";

@@ -1,0 +1,31 @@
+// The events of a page that concern a connection. Workers, React Native and servers have few of
+// them, or none.
+
+export const isHidden = () => globalThis.document?.visibilityState === "hidden";
+
+export interface PageEvents {
+  /** The page is seen, came out of the back/forward cache, or the network is back. */
+  wake(): void;
+  /** The network may be gone: Chrome keeps the socket, and under a VPN the event lies. */
+  suspect(): void;
+  /** The page goes into the back/forward cache, unless it has an open socket. */
+  pause(): void;
+}
+
+/** @returns a function that removes all listeners */
+export function watchPage({ wake, suspect, pause }: PageEvents): () => void {
+  const removals: (() => void)[] = [];
+  const on = (target: EventTarget | undefined, type: string, listener: (event: Event) => void) => {
+    target?.addEventListener?.(type, listener);
+    removals.push(() => target?.removeEventListener?.(type, listener));
+  };
+  const all = globalThis as unknown as EventTarget;
+  on(all, "online", wake);
+  on(all, "offline", suspect);
+  on(all, "pageshow", wake);
+  on(all, "pagehide", (event) => (event as PageTransitionEvent).persisted && pause());
+  on(globalThis.document, "visibilitychange", () => isHidden() || wake());
+  return () => {
+    for (const remove of removals.splice(0)) remove();
+  };
+}

@@ -1,0 +1,122 @@
+// The wrapper around the connection to the app server. It knows when each query began, orders
+// identical queries of which an update caused one, so that an older answer never replaces a newer
+// one, and remembers how each token was got.
+import ION from "@covenant-rpc/ion";
+import type { Moment } from "./hub-clock.js";
+import { moment } from "./hub-clock.js";
+import type {
+  ConnectionRequest,
+  ConnectionResponse,
+  ProcedureRequest,
+  ProcedureResponse,
+  ServerConnection,
+} from "./types.js";
+
+const TOKENS_MAX = 1000;
+
+/** The runs of one query. */
+interface Flight {
+  readonly running: Set<Promise<ProcedureResponse>>;
+  latest?: Promise<ProcedureResponse>;
+  /** The batch of updates that caused the latest. */
+  batch?: object | undefined;
+  waiting?: Promise<ProcedureResponse> | undefined;
+  /** An update caused one of them: so it is a query, and may be shared. */
+  isCaused: boolean;
+}
+
+export class Queries implements ServerConnection {
+  readonly #server: ServerConnection;
+  readonly #refetchMs: number;
+  readonly #flights = new Map<string, Flight>();
+  readonly #began = new WeakMap<object, Moment>();
+  readonly #requests = new Map<string, ConnectionRequest>();
+  #batch: object | undefined;
+
+  constructor(server: ServerConnection, refetchMs: number) {
+    this.#server = server;
+    this.#refetchMs = refetchMs;
+  }
+
+  /** When the query began whose answer holds this very array. */
+  beganAt(resources: object): Moment | undefined {
+    return this.#began.get(resources);
+  }
+
+  /** Queries that start within `emit` are caused by updates; the identical ones share one run. */
+  inBatch(emit: () => void): void {
+    const outer = this.#batch;
+    this.#batch = {};
+    emit();
+    this.#batch = outer;
+  }
+
+  /** How this token was got. */
+  requestOf(token: string): ConnectionRequest | undefined {
+    return this.#requests.get(token);
+  }
+
+  /** The same request again; the app server decides anew. */
+  reconnect(request: ConnectionRequest): Promise<ConnectionResponse> {
+    return this.#server.sendConnectionRequest(request);
+  }
+
+  async sendConnectionRequest(request: ConnectionRequest): Promise<ConnectionResponse> {
+    const response = await this.#server.sendConnectionRequest(request);
+    if (response.result.type === "OK") {
+      this.#requests.set(response.result.token, request);
+      if (this.#requests.size > TOKENS_MAX)
+        this.#requests.delete(this.#requests.keys().next().value!);
+    }
+    return response;
+  }
+
+  async runProcedure(request: ProcedureRequest): Promise<ProcedureResponse> {
+    const key = ION.stringify(request);
+    const flight = this.#flights.get(key) ?? { running: new Set(), isCaused: false };
+    this.#flights.set(key, flight);
+    flight.isCaused ||= this.#batch !== undefined;
+    if (!flight.isCaused || flight.running.size === 0) return this.#start(request, key, flight);
+    if (this.#batch !== undefined && this.#batch === flight.batch) return flight.latest!;
+    flight.waiting ??= within(Promise.allSettled(flight.running), this.#refetchMs).then(() => {
+      flight.waiting = undefined;
+      return this.#start(request, key, flight);
+    });
+    return flight.waiting;
+  }
+
+  #start(request: ProcedureRequest, key: string, flight: Flight): Promise<ProcedureResponse> {
+    const run = this.#run(request);
+    flight.running.add(run);
+    flight.latest = run;
+    flight.batch = this.#batch;
+    const end = () => {
+      flight.running.delete(run);
+      if (flight.running.size === 0 && flight.waiting === undefined) this.#flights.delete(key);
+    };
+    run.then(end, end);
+    return run;
+  }
+
+  async #run(request: ProcedureRequest): Promise<ProcedureResponse> {
+    const began = moment();
+    const response: ProcedureResponse = await this.#server.runProcedure(request);
+    if (response.status !== "OK") return response;
+    // A copy: a server connection may return the same array each time.
+    const resources = [...response.resources];
+    this.#began.set(resources, began);
+    return { ...response, resources };
+  }
+}
+
+/** Settles with the work, at the latest after `ms`. Never rejects. */
+export function within(work: Promise<unknown>, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    const end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    work.then(end, end);
+  });
+}

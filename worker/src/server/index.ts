@@ -1,0 +1,159 @@
+// The app server's connection to Sidekick, in place of `httpServerToSidekick`. Covenant's server
+// does not wait for an update, and takes a token for registered whatever Sidekick answered. So this
+// connection keeps a serverless platform awake until an update has arrived, tries again while
+// Sidekick restarts, and lets a refused registration fail.
+import ION from "@covenant-rpc/ion";
+
+/** The waits before the tries of one update. */
+const WAITS_MS = [0, 200, 800, 3000];
+/** Sidekick answers a wrong secret only after its `auth_failure_delay_ms`, 3 s by default. */
+const TRY_MS = 3000;
+/** Names that wait for the next update. */
+const LATE_MAX = 1000;
+
+export interface SidekickServerOptions {
+  /** Keeps the process awake until the promise settles: `@vercel/functions`, Workers, `after`. */
+  waitUntil?: (work: Promise<unknown>) => void;
+  /** Called with the resources whose update failed: clients hear of them with the next one. */
+  onLost?: (resources: string[]) => void;
+}
+
+/** Equals `ServerToSidekickConnection` of `@covenant-rpc/core`. */
+export interface SidekickServer {
+  /**
+   * @returns null
+   * @throws Error if the token is not registered: its client must not get it
+   */
+  addConnection(payload: {
+    token: string;
+    channel: string;
+    params: Record<string, string>;
+    context?: unknown;
+  }): Promise<null>;
+  /** Never rejects. */
+  update(resources: string[]): Promise<Error | null>;
+  /** Never rejects. Is not repeated once Sidekick may have it: a message would arrive twice. */
+  postMessage(message: {
+    channel: string;
+    params: Record<string, string>;
+    data?: unknown;
+  }): Promise<Error | null>;
+}
+
+/**
+ * @param url of the Sidekick, with its path
+ * @param secret Sidekick's, not that of the app server
+ */
+export function sidekickServer(
+  url: string,
+  secret: string,
+  options: SidekickServerOptions = {},
+): SidekickServer {
+  return new HttpSidekick(url.replace(/\/+$/, ""), secret, options);
+}
+
+/** Why a POST failed, and whether it can be repeated: "safely", if Sidekick cannot have got it. */
+interface Failure {
+  readonly error: Error;
+  readonly canRepeat: "always" | "safely" | "never";
+}
+
+class HttpSidekick implements SidekickServer {
+  readonly #url: string;
+  readonly #secret: string;
+  readonly #options: SidekickServerOptions;
+  /** Resources whose update failed: they go with the next one. */
+  readonly #late = new Set<string>();
+
+  constructor(url: string, secret: string, options: SidekickServerOptions) {
+    this.#url = url;
+    this.#secret = secret;
+    this.#options = options;
+  }
+
+  async addConnection(payload: object): Promise<null> {
+    const failure = await this.#postUntil("/connection", payload, "safely");
+    if (failure !== null) throw failure.error;
+    return null;
+  }
+
+  update(resources: string[]): Promise<Error | null> {
+    return this.#awake(this.#update(resources));
+  }
+
+  postMessage(message: object): Promise<Error | null> {
+    const posted = this.#postUntil("/message", message, "safely");
+    return this.#awake(posted.then((failure) => failure?.error ?? null));
+  }
+
+  async #update(resources: string[]): Promise<Error | null> {
+    const names = [...new Set([...this.#late, ...resources])];
+    this.#late.clear();
+    const failure = await this.#postUntil("/resources", { resources: names }, "always");
+    if (failure === null) return null;
+    // Names that Sidekick has refused would make the next update fail, too.
+    if (failure.canRepeat !== "never")
+      for (const name of names) if (this.#late.size < LATE_MAX) this.#late.add(name);
+    this.#options.onLost?.(names);
+    return failure.error;
+  }
+
+  #awake<T>(work: Promise<T>): Promise<T> {
+    this.#options.waitUntil?.(work);
+    return work;
+  }
+
+  /** @param repeat "safely": only if Sidekick cannot have got it */
+  async #postUntil(
+    path: string,
+    payload: object,
+    repeat: "always" | "safely",
+  ): Promise<Failure | null> {
+    let failure: Failure | null = null;
+    for (const waitMs of WAITS_MS) {
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      failure = await this.#post(path, payload);
+      if (failure?.canRepeat !== "safely" && failure?.canRepeat !== repeat) break;
+    }
+    return failure;
+  }
+
+  async #post(path: string, payload: object): Promise<Failure | null> {
+    const failed = (canRepeat: Failure["canRepeat"], reason: string): Failure => ({
+      error: new Error(`Sidekick: POST ${path} failed: ${reason}`),
+      canRepeat,
+    });
+    try {
+      const response = await fetch(this.#url + path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", Authorization: `Bearer ${this.#secret}` },
+        body: ION.stringify(payload),
+        signal: AbortSignal.timeout(TRY_MS),
+      });
+      const text = await response.text();
+      if (response.ok) return null;
+      if (response.status === 401) return failed("never", "the secret is wrong (401)");
+      const isTemporary = response.status >= 500 || response.status === 429;
+      return failed(isTemporary ? "always" : "never", `${response.status}: ${text.slice(0, 200)}`);
+    } catch (error) {
+      if ((error as Error).name === "TimeoutError")
+        return failed(
+          "always",
+          `no answer within ${TRY_MS} ms: Sidekick is not reachable at ${this.#url}, ` +
+            "or the secret is wrong, which Sidekick answers late",
+        );
+      return failed(isRefused(error) ? "safely" : "always", reasonOf(error));
+    }
+  }
+}
+
+/** Nothing was sent. Node, Bun and Deno each say it in their own way. */
+function isRefused(error: unknown): boolean {
+  const { code = "", message = "", cause } = error as NodeJS.ErrnoException & { cause?: unknown };
+  return /refused/i.test(`${code} ${message}`) || (cause !== undefined && isRefused(cause));
+}
+
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? `${message}: ${cause.message}` : message;
+}
