@@ -1,15 +1,14 @@
 // The channels that the client subscribes to, by the app's token. A register outlives sockets: it
 // carries the position up to which the app has all messages, and the token in use, which a hub may
 // lose. The app keeps its own for ever.
-import { backoffMs, jitter } from "./backoff.js";
-import { isTemporary } from "./options.js";
 import type { Parts } from "./parts.js";
-import { renewToken } from "./tokens.js";
+import type { Item } from "./registers.js";
+import { renewed } from "./tokens.js";
 import type { ChannelError, ConnectionRequest, Frame, Params } from "./types.js";
 
 const GOODBYES_MAX = 64;
 
-export interface Channel {
+export interface Channel extends Item {
   readonly token: string;
   /** How the app got the token. */
   readonly request: ConnectionRequest | undefined;
@@ -17,25 +16,18 @@ export interface Channel {
   wire: string;
   /** Subscribes minus unsubscribes: on the wire, the first unsubscribe would end all. */
   wanted: number;
-  channel?: string | undefined;
-  params?: Params | undefined;
-  /** The app has every message up to here. 0: unknown. */
-  at: number;
+  channel?: string;
+  params?: Params;
+  /** Of the two. Undefined until they were told: it was never confirmed. */
+  topic?: string;
   /** The stamp of the last message. */
   last: number;
-  /** Missed messages that are still to come. */
-  due: number;
-  /** The hub has confirmed it on this socket. */
-  isConfirmed: boolean;
-  /** It was confirmed once, so the app may miss messages. */
-  hasJoined: boolean;
-  isRenewing: boolean;
-  tries: number;
+  isRenewing?: boolean;
 }
 
 export class Channels {
+  readonly items = new Map<string, Channel>();
   readonly #parts: Parts;
-  readonly #channels = new Map<string, Channel>();
   /** Tokens to unsubscribe once there is a connection. */
   readonly #goodbyes = new Set<string>();
 
@@ -44,158 +36,119 @@ export class Channels {
   }
 
   subscribe(token: string): void {
-    const known = this.#channels.get(token);
+    const known = this.items.get(token);
     if (known !== undefined) {
       known.wanted++;
       return;
     }
     this.#goodbyes.delete(token);
-    const channel = {
-      ...{ token, wire: token, request: this.#parts.queries?.requestOf(token) },
-      ...{ wanted: 1, at: 0, last: 0, due: 0, tries: 0 },
-      ...{ isConfirmed: false, hasJoined: false, isRenewing: false },
-    };
-    this.#channels.set(token, channel);
-    if (this.#parts.connection.isLive) this.#join(channel);
+    const request = this.#parts.server?.requests.get(token);
+    const channel = { token, wire: token, request, wanted: 1, at: 0, due: undefined, last: 0 };
+    this.items.set(token, channel);
+    if (this.#parts.isLive) this.#join(channel);
   }
 
   unsubscribe(token: string): void {
-    const channel = this.#channels.get(token);
-    if (channel === undefined || --channel.wanted > 0) return;
-    this.#channels.delete(token);
-    const { connection, requests } = this.#parts;
-    if (connection.isLive) requests.ask({ type: "unsubscribe", token: channel.wire });
-    else if (this.#goodbyes.size < GOODBYES_MAX) this.#goodbyes.add(channel.wire);
-  }
-
-  /** The token to write in place of the app's. */
-  wireOf(token: string): string {
-    return this.#channels.get(token)?.wire ?? token;
-  }
-
-  /** A message of a subscribed channel waits until it is confirmed: the token may be lost. */
-  mayWrite(token: string): boolean {
-    return this.#channels.get(token)?.isConfirmed !== false;
+    const register = this.items.get(token);
+    if (register === undefined || --register.wanted > 0) return;
+    this.items.delete(token);
+    if (this.#goodbyes.size < GOODBYES_MAX) this.#goodbyes.add(register.wire);
+    if (this.#parts.isLive) this.#sayGoodbye();
   }
 
   /** The connection is live. */
   resume(): void {
-    for (const token of this.#goodbyes) this.#parts.requests.ask({ type: "unsubscribe", token });
-    this.#goodbyes.clear();
-    for (const channel of this.#channels.values()) this.#join(channel);
+    this.#sayGoodbye();
+    for (const register of this.items.values()) this.#join(register);
   }
 
   onMessage({ channel, params = {}, data, at = 0 }: Frame): void {
     const named = this.#named(channel, params);
-    const confirmed = named.filter(({ isConfirmed }) => isConfirmed);
-    if (confirmed.length === 0) return; // of an older socket of this session
-    const isDuplicate = at > 0 && named.some(({ last }) => last >= at);
+    const confirmed = named.filter(({ due }) => due !== undefined);
+    const isNew = at === 0 || named.every(({ last }) => last < at);
     for (const register of confirmed) {
       register.at = Math.max(register.at, at);
       register.last = Math.max(register.last, at);
-      if (register.due > 0) register.due--;
+      if (register.due! > 0) register.due!--;
     }
-    if (!isDuplicate) void this.#parts.emit({ type: "message", channel: channel!, params, data });
+    // Without a confirmed one, it is for what an older socket of this session subscribed to.
+    if (isNew && confirmed.length > 0)
+      void this.#parts.emit({ type: "message", channel: channel!, params, data });
   }
 
-  /** A `subscribed` that answers nothing: the hub has lost messages. */
-  onLoss({ channel, params = {} }: Frame): void {
-    for (const register of this.#named(channel, params)) this.#gap(register);
-  }
-
-  /** An error that answers nothing: the hub has lost a token. */
-  onTokenDropped(error: ChannelError): void {
-    for (const register of this.#named(error.channel, error.params)) {
-      register.isConfirmed = false;
-      void renewToken(this.#parts, this, register, error);
-    }
-  }
-
-  /** Everything up to this position was delivered on this socket. */
-  advance(position: number): void {
-    for (const register of this.#channels.values())
-      if (register.isConfirmed && register.due === 0) register.at = Math.max(register.at, position);
-  }
-
-  onAbandon(): void {
-    for (const register of this.#channels.values()) register.isConfirmed = false;
-  }
-
-  /** Positions mean nothing to this hub. */
-  reset(): void {
-    for (const register of this.#channels.values()) register.at = register.last = 0;
-  }
-
-  isWanted(register: Channel): boolean {
-    return this.#channels.get(register.token) === register;
-  }
-
-  /** The app server has issued another token. */
-  onToken(register: Channel, wire: string): void {
-    register.wire = wire;
-    register.at = 0;
-    if (this.#parts.connection.isLive) this.#join(register);
-  }
-
-  /** There is no other token. */
-  give(register: Channel, error: ChannelError): void {
-    this.#channels.delete(register.token);
-    const { token, channel, params } = register;
-    this.#parts.sends.onChannelLost(token, error);
-    this.#parts.tell("channelLost", { token, channel, params, error });
+  /** The hub has lost messages, or a token: asked again, it says so with an id. */
+  onLoss({ channel, params = {}, error }: Frame): void {
+    for (const register of this.#named(error?.channel ?? channel, error?.params ?? params))
+      if (error === undefined) this.#gap(register);
+      else this.#join(register);
   }
 
   #join(register: Channel): void {
     if (register.isRenewing) return;
-    const { hub, requests } = this.#parts;
-    const { wire: token, at } = register;
-    const since = requests.isCapable && at > 0 && { since: at, epoch: hub.epoch };
-    requests.ask({ type: "subscribe", ...{ token, ...since } }, (reply) => {
-      if (!this.isWanted(register)) return;
-      if (reply.type === "error") this.#onError(register, reply);
-      else this.#onSubscribed(register, reply);
-    });
+    const { requests } = this.#parts;
+    register.due = undefined;
+    requests.ask(
+      { type: "subscribe", token: register.wire, ...requests.since(register.at) },
+      (reply) => {
+        if (!this.#isWanted(register)) return;
+        if (reply.type !== "error") this.#onSubscribed(register, reply);
+        else if (reply.code === "token" || !requests.isCapable)
+          void this.#renew(register, reply.error!);
+        else this.#parts.complain(reply); // and ask after the next welcome
+      },
+      () => this.#isWanted(register),
+    );
   }
 
   #onSubscribed(register: Channel, reply: Frame): void {
     const { channel = "", params = {}, recovered, at = 0, missed = 0 } = reply;
-    const isGap = register.hasJoined && recovered !== true;
-    Object.assign(register, { channel, params, isConfirmed: true, hasJoined: true, tries: 0 });
-    register.due = missed;
-    if (recovered !== true) register.at = at;
+    const isGap = register.topic !== undefined && !recovered;
+    Object.assign(register, { channel, params, topic: topicOf(channel, params), due: missed });
+    if (!recovered) Object.assign(register, { at, last: 0 });
     if (isGap) this.#gap(register);
     void this.#parts.emit({ type: "subscribed", channel, params });
     this.#parts.sends.flush();
   }
 
-  #onError(register: Channel, { code, error }: Frame): void {
-    const { requests, options, tell } = this.#parts;
-    if (code === "token" || !requests.isCapable)
-      return void renewToken(this.#parts, this, register, error!);
-    tell("problem", { message: error!.message, ...(code !== undefined && { code }) });
-    if (!isTemporary(code)) return; // until the next welcome
-    setTimeout(
-      () => {
-        const { connection } = this.#parts;
-        if (connection.isLive && this.isWanted(register) && !register.isConfirmed)
-          this.#join(register);
-      },
-      jitter(backoffMs(options, register.tries++)),
-    );
+  async #renew(register: Channel, error: ChannelError): Promise<void> {
+    const { sends, tell } = this.#parts;
+    const { token, channel, params } = register;
+    // Whether the hub before had handed these on, nobody knows.
+    sends.fail("its token was lost", token);
+    register.isRenewing = true;
+    const isWanted = () => this.#isWanted(register) && this.#parts.state.name !== "closed";
+    const answer = await renewed(this.#parts, register, error, isWanted);
+    register.isRenewing = false;
+    if (!this.#isWanted(register)) return;
+    if (answer === undefined) return; // until the next welcome
+    if (typeof answer === "string") {
+      Object.assign(register, { wire: answer, at: 0 });
+      if (this.#parts.isLive) this.#join(register);
+      return;
+    }
+    this.items.delete(token);
+    sends.fail(`the channel is lost: ${answer.message}`, token, "token");
+    tell("channelLost", { token, channel, params, error: answer });
   }
 
   #gap({ token, channel, params }: Channel): void {
     this.#parts.tell("gap", { channel: channel!, params: params!, token });
   }
 
+  #sayGoodbye(): void {
+    for (const token of this.#goodbyes) this.#parts.requests.ask({ type: "unsubscribe", token });
+    this.#goodbyes.clear();
+  }
+
+  #isWanted(register: Channel): boolean {
+    return this.items.get(register.token) === register;
+  }
+
   #named(channel: string | undefined, params: Params): Channel[] {
-    return [...this.#channels.values()].filter(
-      (register) => register.channel === channel && isEqual(register.params ?? {}, params),
-    );
+    const name = topicOf(channel, params);
+    return [...this.items.values()].filter(({ topic }) => topic === name);
   }
 }
 
-function isEqual(a: Params, b: Params): boolean {
-  const names = Object.keys(a);
-  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
-}
+const topicOf = (channel: string | undefined, params: Params) =>
+  JSON.stringify([channel, Object.entries(params).sort()]);

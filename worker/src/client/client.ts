@@ -7,6 +7,7 @@ import { DEFAULTS, socketUrl } from "./options.js";
 import type { Parts } from "./parts.js";
 import { Queries } from "./queries.js";
 import { Refetches } from "./refetch.js";
+import type { Item } from "./registers.js";
 import { Resources } from "./registers.js";
 import { Requests } from "./requests.js";
 import { Sends } from "./sends.js";
@@ -15,61 +16,67 @@ import type {
   Events,
   Frame,
   HandlerMessage,
-  Settings,
+  Params,
+  Sidekick,
   SidekickOptions,
+  State,
 } from "./types.js";
 
 type Handler = (message: HandlerMessage) => unknown;
 type Listener = (value: never) => void;
 
-export class Client implements Parts {
-  readonly options: Settings & SidekickOptions;
+export class Client extends Connection implements Parts, Sidekick {
   readonly hub = new HubClock();
-  readonly connection: Connection;
-  readonly requests: Requests;
-  readonly resources: Resources;
-  readonly channels: Channels;
-  readonly sends: Sends;
-  readonly queries: Queries | undefined;
-  readonly refetches: Refetches;
-  readonly handlers = new Set<Handler>();
-  readonly listeners = new Map<keyof Events, Set<Listener>>();
+  readonly server: Queries | undefined;
+  readonly requests: Requests = new Requests(this);
+  readonly resources: Resources = new Resources(this);
+  readonly channels: Channels = new Channels(this);
+  readonly sends: Sends = new Sends(this);
+  readonly refetches: Refetches = new Refetches(this);
+  readonly #handlers = new Set<Handler>();
+  readonly #listeners = new Map<keyof Events, Set<Listener>>();
 
   constructor(url: string, options: SidekickOptions) {
-    this.options = { ...DEFAULTS, ...options };
-    const { server, refetchMs } = this.options;
-    this.queries = server && new Queries(server, refetchMs);
-    this.requests = new Requests(this);
-    this.resources = new Resources(this);
-    this.channels = new Channels(this);
-    this.sends = new Sends(this);
-    this.refetches = new Refetches(this);
-    this.connection = new Connection(socketUrl(url), this.options, this.hub, {
-      greet: () => this.requests.hello((reply) => this.#onGreeting(reply)),
-      receive: (data) => this.#receive(data),
-      ping: () => this.requests.ping(),
-      onAbandon: (code) => this.#onAbandon(code),
-      onState: (state) => {
-        if (state.name === "live") this.#resume();
-        if (state.name === "closed") this.sends.onDisconnect();
-        this.tell("state", state);
-      },
-      onSeen: () => this.refetches.flush(),
-    });
+    const settings = { ...DEFAULTS, ...options };
+    super(socketUrl(url), settings);
+    this.server = options.server && new Queries(options.server, settings.refetchMs);
   }
 
-  send(message: ClientMessage): void {
+  // --- for the app, with `state`, `connect`, `disconnect` and `wake` (types.ts)
+
+  sendMessage(message: ClientMessage): void {
     if (message.type === "send") return this.sends.sendForNpm(message);
-    if (!this.connection.isPossible) return;
+    if (!this.isPossible) return;
+    if (message.type === "unsubscribe") return this.channels.unsubscribe(message.token);
+    if (message.type === "unlisten") return this.resources.unlisten(message.resources);
     if (message.type === "subscribe") this.channels.subscribe(message.token);
-    else if (message.type === "unsubscribe") return this.channels.unsubscribe(message.token);
-    else if (message.type === "listen") this.resources.listen(message.resources);
-    else return this.resources.unlisten(message.resources);
-    this.connection.connect();
+    else this.resources.listen(message.resources);
+    this.connect();
   }
 
-  readonly emit = async (message: HandlerMessage): Promise<void> => {
-    const runs = [...this.handlers].map(async (handler) => {
+  onMessage(handler: Handler): () => void {
+    this.#handlers.add(handler);
+    return () => void this.#handlers.delete(handler);
+  }
+
+  send(channel: string, params: Params, token: string, data: unknown): Promise<void> {
+    return new Promise((resolve, reject) =>
+      this.sends.send({ type: "send", token, channel, params, data }, (error) =>
+        error === undefined ? resolve() : reject(error),
+      ),
+    );
+  }
+
+  on<E extends keyof Events>(event: E, listener: (value: Events[E]) => void): () => void {
+    const listeners = this.#listeners.get(event) ?? new Set();
+    this.#listeners.set(event, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  // --- for the parts (parts.ts)
+
+  async emit(message: HandlerMessage): Promise<void> {
+    const runs = [...this.#handlers].map(async (handler) => {
       try {
         await handler(message);
       } catch (error) {
@@ -77,10 +84,10 @@ export class Client implements Parts {
       }
     });
     await Promise.all(runs);
-  };
+  }
 
   readonly tell = <E extends keyof Events>(event: E, value: Events[E]): void => {
-    for (const listener of [...(this.listeners.get(event) ?? [])]) {
+    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
       try {
         listener(value as never);
       } catch (error) {
@@ -90,58 +97,79 @@ export class Client implements Parts {
     }
   };
 
-  #onGreeting({ welcome }: Frame): void {
-    this.requests.isCapable = welcome !== undefined;
-    if (welcome !== undefined && this.hub.onWelcome(welcome)) {
-      this.resources.reset();
-      this.channels.reset();
-    }
-    this.connection.accept(welcome === undefined);
+  complain({ code, error }: Frame): void {
+    this.tell("problem", { message: error!.message, code });
   }
 
-  /** A token that is unsubscribed first is not subscribed again; sends wait for their channels. */
-  #resume(): void {
-    this.channels.resume();
-    this.resources.resume();
-    this.sends.resume();
+  // --- what the connection asks for (connection.ts)
+
+  get spreadMs(): number {
+    return this.hub.spreadMs;
   }
 
-  #receive(data: unknown): void {
+  greet(): void {
+    this.requests.hello(({ welcome }) => {
+      this.requests.isCapable = welcome !== undefined;
+      if (welcome !== undefined && this.hub.onWelcome(welcome))
+        for (const item of this.#items()) item.at = 0;
+      this.accept(welcome === undefined);
+    });
+  }
+
+  ping(): void {
+    this.requests.ping();
+  }
+
+  receive(data: unknown): void {
     const frame = parse(data);
     if (frame === undefined)
-      return this.tell("problem", { message: `the Sidekick sent no message: ${data}` });
+      return this.tell("problem", { message: `not a message of a Sidekick: ${data}` });
     if (frame.type === "message") return this.channels.onMessage(frame);
     if (frame.type === "updated") return this.resources.onUpdated(frame.resource);
     if (frame.at !== undefined) this.hub.onStamp(frame.at);
     if (frame.type === "pong" && this.requests.isCapable) return this.#onPong(frame.at);
-    if (frame.type === "sent") return this.sends.onSent(frame);
-    if (frame.type === "error" && this.sends.onError(frame)) return;
-    if (!this.requests.answer(frame)) this.#onUnasked(frame);
+    if (!this.sends.answer(frame) && !this.requests.answer(frame)) this.#onUnasked(frame);
   }
 
+  onState(state: State): void {
+    if (state.name === "closed") this.sends.fail(state.reason!, undefined, "closed");
+    if (state.name === "live") {
+      if (state.legacy === true) this.sends.fail("this Sidekick cannot tell");
+      this.channels.resume();
+      this.resources.resume();
+      this.sends.flush();
+    }
+    this.tell("state", state);
+  }
+
+  onAbandon(code: number): void {
+    this.hub.onAbandon();
+    this.requests.onAbandon();
+    for (const item of this.#items()) item.due = undefined;
+    this.sends.onAbandon(code);
+  }
+
+  onSeen(): void {
+    this.refetches.flush();
+  }
+
+  /** Everything up to a position was delivered, of what was live by then. */
   #onPong(at: number | undefined): void {
     const position = this.hub.onPong(at);
-    this.resources.advance(position);
-    this.channels.advance(position);
+    for (const item of this.#items()) if (item.due === 0) item.at = Math.max(item.at, position);
   }
 
   #onUnasked(frame: Frame): void {
-    if (frame.type === "subscribed" && frame.recovered === false) this.channels.onLoss(frame);
-    if (frame.type !== "error") return;
-    const { code, error } = frame;
-    this.tell("problem", { message: error!.message, ...(code !== undefined && { code }) });
-    if (code === "token") this.channels.onTokenDropped(error!);
+    const { error, code, recovered } = frame;
+    if (code === "token" || recovered === false) this.channels.onLoss(frame);
+    if (error === undefined) return;
+    this.complain(frame);
     // Without ids, an error that names a channel is that of a send.
-    if (!this.requests.isCapable && this.connection.isLive)
-      void this.emit({ type: "error", error: error! });
+    if (!this.requests.isCapable) void this.emit({ type: "error", error });
   }
 
-  #onAbandon(code: number): void {
-    this.hub.onAbandon();
-    this.requests.onAbandon();
-    this.channels.onAbandon();
-    this.resources.onAbandon();
-    this.sends.onAbandon(code);
+  #items(): Item[] {
+    return [...this.resources.items.values(), ...this.channels.items.values()];
   }
 }
 

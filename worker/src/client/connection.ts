@@ -14,7 +14,7 @@
 // leads to closed from everywhere.
 import { ABNORMAL, jitter, reconnectMs } from "./backoff.js";
 import { Heartbeat } from "./heartbeat.js";
-import type { HubClock } from "./hub-clock.js";
+import { moment, most } from "./hub-clock.js";
 import { isHidden, watchPage } from "./page.js";
 import type { Settings, SidekickOptions, Socket, State, StateName } from "./types.js";
 
@@ -22,43 +22,27 @@ const NORMAL = 1000;
 const WAKE_MS = 200;
 const HIDDEN_EXTRA_MS = 10_000;
 
-export interface Owner {
-  /** The socket is open. */
-  greet(): void;
-  receive(data: unknown): void;
-  ping(): void;
-  /** The socket is gone; the state changes next. */
-  onAbandon(code: number): void;
-  onState(state: State): void;
-  /** The page is seen. */
-  onSeen(): void;
-}
-
-export class Connection {
+export abstract class Connection {
   state: State = { name: "idle" };
+  readonly options: Settings & SidekickOptions;
   /** The class of sockets. Undefined: there is none here, or none is wanted. */
   readonly #Socket: SidekickOptions["WebSocket"];
   readonly #url: string;
-  readonly #settings: Settings;
-  readonly #hub: HubClock;
-  readonly #owner: Owner;
   readonly #heartbeat: Heartbeat;
   #socket: Socket | undefined;
   /** Limits the opening, or ends the wait. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #stable: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
+  #liveSince = moment();
   #isWoken = false;
   #unwatch: (() => void) | undefined;
 
-  constructor(url: string, options: Settings & SidekickOptions, hub: HubClock, owner: Owner) {
+  constructor(url: string, options: Settings & SidekickOptions) {
     this.#url = url;
-    this.#settings = options;
-    this.#hub = hub;
-    this.#owner = owner;
+    this.options = options;
     this.#heartbeat = new Heartbeat(
       options,
-      () => owner.ping(),
+      () => this.ping(),
       () => this.#retry("no sign of life", ABNORMAL),
     );
     const here = options.WebSocket ?? (globalThis as Pick<SidekickOptions, "WebSocket">).WebSocket;
@@ -70,6 +54,17 @@ export class Connection {
       this.#watch();
     }
   }
+
+  /** The socket is open. */
+  protected abstract greet(): void;
+  protected abstract receive(data: unknown): void;
+  protected abstract ping(): void;
+  /** The socket is gone; the state changes next. */
+  protected abstract onAbandon(code: number): void;
+  protected abstract onState(state: State): void;
+  /** The page is seen. */
+  protected abstract onSeen(): void;
+  protected abstract readonly spreadMs: number;
 
   /** Whether there can be a socket. */
   get isPossible(): boolean {
@@ -98,7 +93,7 @@ export class Connection {
   accept(isLegacy: boolean): void {
     if (!this.#is("greeting")) return;
     clearTimeout(this.#timer);
-    this.#stable = setTimeout(() => (this.#attempt = 0), this.#settings.stableMs);
+    this.#liveSince = moment();
     this.#heartbeat.start();
     this.#become({ name: "live", legacy: isLegacy });
   }
@@ -112,16 +107,12 @@ export class Connection {
   }
 
   write(text: string): void {
-    try {
-      this.#socket?.send(text);
-    } catch {
-      // It is closing: its close event comes.
-    }
+    this.#socket?.send(text);
   }
 
   /** Is the socket dead? */
   probe(): void {
-    if (this.isLive) this.#heartbeat.probe(this.#settings.probeMs);
+    if (this.isLive) this.#heartbeat.probe(this.options.probeMs);
   }
 
   /** The same, unless a frame came just now. */
@@ -140,25 +131,27 @@ export class Connection {
     }
     this.#socket = socket;
     socket.onopen = () => {
-      this.#owner.greet();
+      this.greet();
       this.#become({ name: "greeting" });
     };
     socket.onmessage = ({ data }: { data: unknown }) => {
       this.#heartbeat.onFrame();
-      this.#owner.receive(data);
+      this.receive(data);
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
-      this.#retry(reason || `the socket closed with code ${code}`, code);
-    socket.onerror = () => this.#retry("the socket failed", ABNORMAL);
-    const { openMs } = this.#settings;
+      this.#retry(reason || `closed with ${code}`, code);
+    socket.onerror = () => this.#retry("failed", ABNORMAL);
+    const { openMs } = this.options;
     this.#after(openMs, () => this.#retry(`no answer within ${openMs} ms`, ABNORMAL));
     this.#become({ name: "connecting" });
   }
 
   #retry(reason: string, code: number): void {
     const extraMs = isHidden() && !this.isLive ? HIDDEN_EXTRA_MS : 0;
+    // Not at open: a Sidekick that accepts and drops at once would be asked again at once, for ever.
+    if (this.isLive && most(this.#liveSince, moment()) >= this.options.stableMs) this.#attempt = 0;
     this.#abandon(code);
-    const delay = extraMs + reconnectMs(this.#settings, this.#attempt++, code, this.#hub.spreadMs);
+    const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.spreadMs);
     this.#isWoken = false;
     this.#after(delay, () => this.#open());
     const [attempt, retryAt] = [this.#attempt, Date.now() + delay];
@@ -167,7 +160,6 @@ export class Connection {
 
   #abandon(code: number): void {
     clearTimeout(this.#timer);
-    clearTimeout(this.#stable);
     this.#heartbeat.stop();
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -175,18 +167,14 @@ export class Connection {
     // Before `close`: a late event of this socket must not end the next one.
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.onerror = () => {}; // the package `ws` throws where nobody listens
-    try {
-      socket.close(NORMAL);
-    } catch {
-      // React Native, where it was never open.
-    }
-    this.#owner.onAbandon(code);
+    socket.close(NORMAL);
+    this.onAbandon(code);
   }
 
   #watch(): void {
     this.#unwatch ??= watchPage({
       wake: () => {
-        if (!isHidden()) this.#owner.onSeen();
+        if (!isHidden()) this.onSeen();
         this.wake();
       },
       suspect: () => this.probe(),
@@ -209,6 +197,6 @@ export class Connection {
 
   #become(state: State): void {
     this.state = state;
-    this.#owner.onState(state);
+    this.onState(state);
   }
 }

@@ -25,7 +25,3 @@ export function socketUrl(url: string): string {
   const [, , secure, host, path] = match;
   return `ws${secure}://${host}${path!.replace(/\/+$/, "").replace(/\/socket$/, "")}/socket`;
 }
-
-/** The error codes with which a Sidekick may accept the same request a little later. */
-export const isTemporary = (code: string | undefined) =>
-  code === "rate" || code === "full" || code === "engine";

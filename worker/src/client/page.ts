@@ -14,18 +14,15 @@ export interface PageEvents {
 
 /** @returns a function that removes all listeners */
 export function watchPage({ wake, suspect, pause }: PageEvents): () => void {
-  const removals: (() => void)[] = [];
-  const on = (target: EventTarget | undefined, type: string, listener: (event: Event) => void) => {
-    target?.addEventListener?.(type, listener);
-    removals.push(() => target?.removeEventListener?.(type, listener));
-  };
+  const controller = new AbortController();
+  const { signal } = controller;
+  const on = (target: EventTarget | undefined, type: string, listener: (event: Event) => void) =>
+    target?.addEventListener?.(type, listener, { signal });
   const all = globalThis as unknown as EventTarget;
   on(all, "online", wake);
   on(all, "offline", suspect);
   on(all, "pageshow", wake);
   on(all, "pagehide", (event) => (event as PageTransitionEvent).persisted && pause());
   on(globalThis.document, "visibilitychange", () => isHidden() || wake());
-  return () => {
-    for (const remove of removals.splice(0)) remove();
-  };
+  return () => controller.abort();
 }

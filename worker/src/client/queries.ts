@@ -29,18 +29,15 @@ export class Queries implements ServerConnection {
   readonly #server: ServerConnection;
   readonly #refetchMs: number;
   readonly #flights = new Map<string, Flight>();
-  readonly #began = new WeakMap<object, Moment>();
-  readonly #requests = new Map<string, ConnectionRequest>();
+  /** When each query began, by the array of resources in its answer. */
+  readonly began = new WeakMap<object, Moment>();
+  /** How each token was got. */
+  readonly requests = new Map<string, ConnectionRequest>();
   #batch: object | undefined;
 
   constructor(server: ServerConnection, refetchMs: number) {
     this.#server = server;
     this.#refetchMs = refetchMs;
-  }
-
-  /** When the query began whose answer holds this very array. */
-  beganAt(resources: object): Moment | undefined {
-    return this.#began.get(resources);
   }
 
   /** Queries that start within `emit` are caused by updates; the identical ones share one run. */
@@ -51,22 +48,11 @@ export class Queries implements ServerConnection {
     this.#batch = outer;
   }
 
-  /** How this token was got. */
-  requestOf(token: string): ConnectionRequest | undefined {
-    return this.#requests.get(token);
-  }
-
-  /** The same request again; the app server decides anew. */
-  reconnect(request: ConnectionRequest): Promise<ConnectionResponse> {
-    return this.#server.sendConnectionRequest(request);
-  }
-
   async sendConnectionRequest(request: ConnectionRequest): Promise<ConnectionResponse> {
     const response = await this.#server.sendConnectionRequest(request);
     if (response.result.type === "OK") {
-      this.#requests.set(response.result.token, request);
-      if (this.#requests.size > TOKENS_MAX)
-        this.#requests.delete(this.#requests.keys().next().value!);
+      this.requests.set(response.result.token, request);
+      if (this.requests.size > TOKENS_MAX) this.requests.delete(this.requests.keys().next().value!);
     }
     return response;
   }
@@ -104,7 +90,7 @@ export class Queries implements ServerConnection {
     if (response.status !== "OK") return response;
     // A copy: a server connection may return the same array each time.
     const resources = [...response.resources];
-    this.#began.set(resources, began);
+    this.began.set(resources, began);
     return { ...response, resources };
   }
 }

@@ -24,8 +24,8 @@ export class Refetches {
     if (isSpread && spreadMs > 0) {
       for (const name of names) this.#later.add(name);
       this.#timer ??= setTimeout(() => this.flush(), jitter(spreadMs));
-    } else if (this.#parts.queries !== undefined) {
-      this.#parts.queries.inBatch(() => {
+    } else if (this.#parts.server !== undefined) {
+      this.#parts.server.inBatch(() => {
         for (const resource of names) void this.#parts.emit({ type: "updated", resource });
       });
     } else {

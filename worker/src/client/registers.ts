@@ -1,35 +1,35 @@
 // The resources that the client listens to. A register outlives sockets. It knows up to which
 // position the client has heard of every change, and since when: no query may have begun earlier.
-import { backoffMs, jitter } from "./backoff.js";
 import type { Moment } from "./hub-clock.js";
 import { isBefore, moment } from "./hub-clock.js";
-import { isTemporary } from "./options.js";
 import type { Parts } from "./parts.js";
 import type { Frame } from "./types.js";
 
 const NAMES_PER_FRAME = 500;
 
-interface Register {
+/** A resource or a channel. */
+export interface Item {
+  /** The position up to which the client has everything. 0: unknown. */
+  at: number;
+  /** Missed messages that are still to come. 0: the item is live. Undefined: not confirmed yet. */
+  due: number | undefined;
+}
+
+interface Register extends Item {
   readonly name: string;
   /** Every later change is heard of, once the register is live. */
   from: Moment;
-  /** The client has heard of every change up to here. 0: of none. */
-  at: number;
-  /** The hub has confirmed it on this socket. */
-  isLive: boolean;
   /** It was live before, as with every other client that comes back. */
   isReturning: boolean;
   /** The latest `listen` that names it; the reply to an older one says too little. */
-  listen: object | undefined;
+  listen?: object;
   /** When the client last heard of a change. */
-  heard: Moment | undefined;
-  /** How often the hub has put it off. */
-  tries: number;
+  heard?: Moment;
 }
 
 export class Resources {
+  readonly items = new Map<string, Register>();
   readonly #parts: Parts;
-  readonly #registers = new Map<string, Register>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -37,40 +37,33 @@ export class Resources {
 
   /** @param names the very array of a query's answer, where there is one */
   listen(names: readonly string[]): void {
-    const { queries, options, connection, refetches } = this.#parts;
-    const began = queries?.beganAt(names) ?? moment(options.queryMs);
+    const { server, options, isLive, refetches } = this.#parts;
+    const from = server?.began.get(names) ?? moment(options.queryMs);
     const asked: Register[] = [];
     const changed: string[] = [];
     for (const name of names) {
-      const known = this.#registers.get(name);
-      if (known === undefined) {
-        const register: Register = {
-          ...{ name, from: began, at: 0, heard: undefined, tries: 0 },
-          ...{ isLive: false, isReturning: false, listen: undefined },
-        };
-        this.#registers.set(name, register);
+      const known = this.items.get(name);
+      if (known?.heard !== undefined && !isBefore(known.heard, from)) changed.push(name);
+      else if (known === undefined || isBefore(from, known.from)) {
+        // Unknown, or this query is older than the one for which the client began to listen.
+        const register = { name, from, at: 0, due: undefined, isReturning: false };
+        this.items.set(name, register);
         asked.push(register);
-      } else if (known.heard !== undefined && !isBefore(known.heard, began)) {
-        changed.push(name);
-      } else if (isBefore(began, known.from)) {
-        // This query is older than the one for which the client began to listen.
-        Object.assign(known, { from: began, at: 0, isLive: false, isReturning: false });
-        asked.push(known);
       }
     }
-    if (connection.isLive) this.#ask(asked);
+    if (isLive) this.#ask(asked);
     refetches.emit(changed);
   }
 
   /** A CovenantClient names every resource that it has ever left. */
   unlisten(names: readonly string[]): void {
-    const resources = names.filter((name) => this.#registers.delete(name));
-    const { connection, requests } = this.#parts;
-    if (resources.length > 0 && connection.isLive) requests.ask({ type: "unlisten", resources });
+    const resources = names.filter((name) => this.items.delete(name));
+    const { isLive, requests } = this.#parts;
+    if (resources.length > 0 && isLive) requests.ask({ type: "unlisten", resources });
   }
 
   onUpdated(name: string | undefined): void {
-    const register = this.#registers.get(name ?? "");
+    const register = this.items.get(name!);
     if (register === undefined) return;
     register.heard = moment();
     this.#parts.refetches.emit([register.name]);
@@ -78,27 +71,9 @@ export class Resources {
 
   /** The connection is live. */
   resume(): void {
-    const all = [...this.#registers.values()];
+    const all = [...this.items.values()];
     this.#ask(all.filter(({ at }) => at > 0));
     this.#ask(all.filter(({ at }) => at === 0));
-  }
-
-  /** Everything up to this position was delivered on this socket. */
-  advance(position: number): void {
-    for (const register of this.#registers.values())
-      if (register.isLive) register.at = Math.max(register.at, position);
-  }
-
-  onAbandon(): void {
-    for (const register of this.#registers.values()) {
-      register.isLive = false;
-      register.listen = undefined;
-    }
-  }
-
-  /** Positions mean nothing to this hub. */
-  reset(): void {
-    for (const register of this.#registers.values()) register.at = 0;
   }
 
   #ask(registers: readonly Register[]): void {
@@ -112,43 +87,37 @@ export class Resources {
     const listen = {
       type: "listen",
       resources: registers.map(({ name }) => name),
-      ...(requests.isCapable && since > 0 && { since, epoch: hub.epoch }),
+      ...requests.since(since),
     };
     for (const register of registers) register.listen = listen;
-    requests.ask(listen, (reply) => {
-      const current = registers.filter((register) => this.#isCurrent(register, listen));
-      if (reply.type === "error") this.#onError(current, listen, reply);
-      else this.#onListening(current, reply);
-    });
-  }
-
-  /** Neither left nor asked for again. */
-  #isCurrent(register: Register, listen: object): boolean {
-    return register.listen === listen && this.#registers.get(register.name) === register;
+    requests.ask(
+      listen,
+      (reply) => {
+        if (reply.type === "error")
+          this.#parts.complain(reply); // and ask after the next welcome
+        else this.#onListening(registers.filter(isCurrent), reply);
+      },
+      () => registers.some(isCurrent),
+    );
+    const { items } = this;
+    /** Neither left nor asked for again. */
+    function isCurrent(register: Register): boolean {
+      return register.listen === listen && items.get(register.name) === register;
+    }
   }
 
   #onListening(registers: readonly Register[], { recovered, changed, at = 0 }: Frame): void {
-    const heard = moment();
     const now: string[] = [];
     const spread: string[] = [];
     for (const register of registers) {
       const { name, isReturning } = register;
-      if (recovered !== true || changed?.includes(name)) {
-        register.heard = heard;
-        (recovered !== true && isReturning ? spread : now).push(name);
+      if (!recovered || changed?.includes(name)) {
+        register.heard = moment();
+        (!recovered && isReturning ? spread : now).push(name);
       }
-      Object.assign(register, { at, isLive: true, isReturning: true, tries: 0 });
+      Object.assign(register, { at, due: 0, isReturning: true });
     }
     this.#parts.refetches.emit(now);
     this.#parts.refetches.emit(spread, true);
-  }
-
-  #onError(registers: readonly Register[], listen: object, { code, error }: Frame): void {
-    const { options, tell } = this.#parts;
-    tell("problem", { message: error!.message, ...(code !== undefined && { code }) });
-    if (!isTemporary(code) || registers.length === 0) return; // until the next welcome
-    const tries = Math.max(...registers.map((register) => register.tries++));
-    const again = () => this.#ask(registers.filter((one) => this.#isCurrent(one, listen)));
-    setTimeout(again, jitter(backoffMs(options, tries)));
   }
 }

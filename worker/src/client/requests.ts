@@ -2,38 +2,30 @@
 // answers hello with `welcome` puts the id of a message into its reply. One without this extension
 // (legacy) replies without ids, in order.
 import ION from "@covenant-rpc/ion";
+import { backoffMs, jitter } from "./backoff.js";
 import type { Parts } from "./parts.js";
 import type { Frame } from "./types.js";
 
 /** Exactly this text: a Durable Object answers it without waking. */
 const PING = '{"type":"ping"}';
-const REPLIES: Readonly<Record<string, string>> = {
-  subscribe: "subscribed",
-  unsubscribe: "unsubscribed",
-  listen: "listening",
-  unlisten: "unlistening",
-  ping: "pong",
-};
+/** The codes with which a Sidekick may accept the same message a little later. */
+const TEMPORARY = /^(rate|full|engine)$/;
 
 export interface Message {
   readonly type: string;
   readonly [member: string]: unknown;
 }
 
-interface Open {
-  readonly type: string;
-  readonly onReply: (reply: Frame) => void;
-}
+type OnReply = (reply: Frame) => void;
 
 export class Requests {
   /** Whether the Sidekick on this socket knows the extension. */
   isCapable = false;
   readonly #parts: Parts;
   /** The secret name of this client: who says it takes over what an older socket of it held. */
-  readonly #session = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, "0"),
-  ).join("");
-  readonly #open = new Map<number, Open>();
+  readonly #session = random128();
+  /** By id: how the type of the reply begins, and what to do with it. */
+  #open = new Map<number, readonly [type: string, onReply: OnReply]>();
   #lastId = 0;
   #isPingRefused = false;
 
@@ -46,13 +38,23 @@ export class Requests {
     return ++this.#lastId;
   }
 
-  hello(onReply: (reply: Frame) => void): void {
+  hello(onReply: OnReply): void {
     const id = this.#remember("listen", onReply);
-    this.#write({ type: "listen", resources: [], id, hello: this.#session });
+    this.#write({ type: "listen", id, resources: [], hello: this.#session });
   }
 
-  ask(message: Message, onReply: (reply: Frame) => void = () => {}): void {
-    this.send(message, this.#remember(message.type, onReply));
+  /** @param isWanted asked before the message is repeated, if the Sidekick puts it off */
+  ask(message: Message, onReply: OnReply = () => {}, isWanted = () => false, tries = 0): void {
+    const open = this.#open;
+    const id = this.#remember(message.type, (reply) => {
+      if (!TEMPORARY.test(reply.code ?? "") || !isWanted()) return onReply(reply);
+      this.#parts.complain(reply);
+      setTimeout(
+        () => open === this.#open && isWanted() && this.ask(message, onReply, isWanted, tries + 1),
+        jitter(backoffMs(this.#parts.options, tries)),
+      );
+    });
+    this.send(message, id);
   }
 
   /** A message whose reply is awaited elsewhere. */
@@ -61,47 +63,53 @@ export class Requests {
     this.#write(this.isCapable ? { type, id, ...rest } : { type, ...rest });
   }
 
+  /** The members that ask for what was missed. */
+  since(position: number): object | false {
+    return this.isCapable && position > 0 && { since: position, epoch: this.#parts.hub.epoch };
+  }
+
   ping(): void {
     if (this.isCapable) this.#parts.hub.onPing();
     else if (this.#isPingRefused) return this.ask({ type: "listen", resources: [] });
-    else this.#remember("ping", ({ type }) => (this.#isPingRefused = type === "error"));
-    this.#parts.connection.write(PING);
+    else this.#remember("pong", ({ type }) => (this.#isPingRefused = type === "error"));
+    this.#parts.write(PING);
   }
 
   /** @returns whether the frame answers an open request; it is closed then */
   answer(frame: Frame): boolean {
-    const id = frame.id ?? (this.isCapable ? undefined : this.#oldest(frame));
-    const open = id === undefined ? undefined : this.#open.get(id);
-    if (open === undefined) return false;
-    this.#open.delete(id!);
-    open.onReply(frame);
-    return true;
+    for (const [id, [type, onReply]] of this.#open) {
+      const isIt = this.isCapable
+        ? frame.id === id
+        : frame.type === "error"
+          ? frame.error!.channel.endsWith("unknown") // an error of a `send` names its channel
+          : frame.type!.startsWith(type);
+      if (!isIt) continue;
+      this.#open.delete(id);
+      onReply(frame);
+      return true;
+    }
+    return false;
   }
 
   /** The socket is gone. */
   onAbandon(): void {
-    this.#open.clear();
+    this.#open = new Map();
     this.isCapable = false;
   }
 
-  #oldest(frame: Frame): number | undefined {
-    for (const [id, { type }] of this.#open)
-      if (frame.type === "error" ? isAnonymous(frame) : frame.type === REPLIES[type]) return id;
-    return undefined;
-  }
-
-  #remember(type: string, onReply: (reply: Frame) => void): number {
+  #remember(type: string, onReply: OnReply): number {
     const id = this.nextId();
-    this.#open.set(id, { type, onReply });
+    this.#open.set(id, [type, onReply]);
     return id;
   }
 
   #write(message: object): void {
-    this.#parts.connection.write(ION.stringify(message));
+    this.#parts.write(ION.stringify(message));
   }
 }
 
-/** An error that names no channel; one of a `send` does. */
-function isAnonymous({ error }: Frame): boolean {
-  return error?.channel === undefined || error.channel.endsWith("unknown");
+/** React Native has no `crypto`; nobody sees the numbers that its `Math.random` gave before. */
+function random128(): string {
+  const words = new Uint32Array(4).map(() => Math.random() * 2 ** 32);
+  return (globalThis.crypto?.getRandomValues(words) ?? words).join("-");
 }

@@ -10,21 +10,13 @@ const NPM_SEND_MS = 100;
 const TOO_BIG = 1009;
 const INTERNAL_ERROR = 1011;
 
-/** Codes with which a message was certainly not processed, even if it is the answer to a repeat. */
-const FINAL = ["app", "app_unreachable"];
-/** The same, unless an earlier copy of the message was written. */
-const REFUSED = [
-  ...["syntax", "shape", "size", "rate", "token", "scope", "client_full"],
-  ...["full", "queue", "stopping", "engine"],
-];
-
 export class SendError extends Error {
   override readonly name = "SendError";
   /** One of docs/protocol.md, or `buffer`, `expired`, `closed`, `unknown`: this client's own. */
-  readonly code: string;
+  declare readonly code: string;
   /** The app server may have got the message, at most once. Otherwise it did not accept it. */
-  readonly isUncertain: boolean;
-  readonly fault: ChannelError["fault"];
+  declare readonly isUncertain: boolean;
+  declare readonly fault: ChannelError["fault"];
 
   constructor(
     message: string,
@@ -33,9 +25,7 @@ export class SendError extends Error {
     fault: ChannelError["fault"] = "sidekick",
   ) {
     super(message);
-    this.code = code;
-    this.isUncertain = isUncertain;
-    this.fault = fault;
+    Object.assign(this, { code, isUncertain, fault });
   }
 }
 
@@ -67,14 +57,14 @@ export class Sends {
    * @throws SendError if the message is refused at once
    */
   send(message: SendMessage, settle: Send["settle"]): void {
-    const { options, hub, connection, requests } = this.#parts;
-    if (!connection.isPossible)
-      throw new SendError(`not sent: ${connection.state.reason}`, "closed");
+    const { options, hub, requests } = this.#parts;
+    if (!this.#parts.isPossible)
+      throw new SendError(`not sent: ${this.#parts.state.reason}`, "closed");
     const bytes = utf8Bytes(ION.stringify(message));
     if (bytes > hub.frameBytesMax)
-      throw new SendError(`not sent: ${bytes} bytes; the limit is ${hub.frameBytesMax}`, "buffer");
+      throw new SendError(`not sent: ${bytes} bytes of ${hub.frameBytesMax}`, "buffer");
     if (this.#sends.size >= options.sendMax || this.#bytes + bytes > options.sendBytesMax)
-      throw new SendError("not sent: too many messages wait for their outcome", "buffer");
+      throw new SendError("not sent: too much is unsettled", "buffer");
     const id = requests.nextId();
     const expire = () =>
       this.#settle(send, new SendError("not sent: no connection in time", "expired"));
@@ -82,8 +72,8 @@ export class Sends {
     const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
     this.#sends.set(id, send);
     this.#bytes += bytes;
-    if (connection.isLive) this.flush();
-    else connection.connect();
+    if (this.#parts.isLive) this.flush();
+    else this.#parts.connect();
   }
 
   /** The npm method `send`: it takes an error for its own only if that comes soon. */
@@ -92,56 +82,27 @@ export class Sends {
     this.send(message, (error) => {
       if (error === undefined) return;
       const { channel, params } = message;
-      const { fault } = error;
-      if (Date.now() - made < NPM_SEND_MS)
-        void this.#parts.emit({
-          type: "error",
-          error: { channel, params, fault, message: error.message },
-        });
+      const shown = { channel, params, fault: error.fault, message: error.message };
+      if (Date.now() - made < NPM_SEND_MS) void this.#parts.emit({ type: "error", error: shown });
       this.#parts.tell("sendFailed", { message, error });
     });
   }
 
-  /** The connection is live. */
-  resume(): void {
-    if (!this.#parts.requests.isCapable) this.#doubt(this.#all(), "this Sidekick cannot tell");
-    this.flush();
-  }
-
   /** Writes what may be written: a message of a subscribed channel waits until it is confirmed. */
   flush(): void {
-    for (const send of this.#all())
-      if (!send.isOut && this.#parts.channels.mayWrite(send.message.token)) this.#write(send);
+    for (const send of this.#all()) {
+      const channel = this.#parts.channels.items.get(send.message.token);
+      if (send.isOut || (channel !== undefined && channel.due === undefined)) continue;
+      this.#write(send, channel?.wire ?? send.message.token);
+    }
   }
 
-  onSent({ id = 0 }: Frame): void {
-    const send = this.#sends.get(id);
-    if (send !== undefined) this.#settle(send, undefined);
-  }
-
-  /** @returns whether the error is that of a message */
-  onError({ id = 0, code = "unknown", error }: Frame): boolean {
+  /** @returns whether the frame settles a message */
+  answer({ type, id = 0, code, error }: Frame): boolean {
     const send = this.#sends.get(id);
     if (send === undefined) return false;
-    const { message, fault } = error!;
-    const isRefused = REFUSED.includes(code);
-    const isUncertain = !FINAL.includes(code) && (send.writes > 1 || !isRefused);
-    // A repeat is refused before the hub looks for what became of the message.
-    const shown = isUncertain && isRefused ? "unknown" : code;
-    this.#settle(send, new SendError(message, shown, isUncertain, fault));
+    this.#settle(send, type === "error" ? failure(error!, code, send.writes > 1) : undefined);
     return true;
-  }
-
-  /** The hub does not know the token: nor, then, what became of its messages. */
-  onTokenLost(token: string): void {
-    this.#doubt(this.#of(token), "its token was lost");
-  }
-
-  onChannelLost(token: string, { message }: ChannelError): void {
-    for (const send of this.#of(token)) {
-      const error = `not sent: the channel is lost: ${message}`;
-      this.#settle(send, new SendError(error, "token"));
-    }
   }
 
   onAbandon(code: number): void {
@@ -149,22 +110,28 @@ export class Sends {
     this.#watch = undefined;
     for (const send of this.#all()) send.isOut = false;
     // The message itself may be the reason: repeated, it would close every socket.
-    if (code === TOO_BIG || code === INTERNAL_ERROR)
-      this.#doubt(this.#all(), `the socket was closed with ${code}`);
+    if (code === TOO_BIG || code === INTERNAL_ERROR) this.fail(`the socket closed with ${code}`);
   }
 
-  onDisconnect(): void {
-    this.#doubt(this.#all(), "disconnect() was called");
-    for (const send of this.#all())
-      this.#settle(send, new SendError("not sent: disconnect() was called", "closed"));
+  /**
+   * Gives up the written messages, whose outcome nobody will know.
+   * @param token only those with this token
+   * @param code gives up those that are not written as well, with this code
+   */
+  fail(reason: string, token?: string, code?: string): void {
+    for (const send of this.#all()) {
+      if (token !== undefined && send.message.token !== token) continue;
+      if (send.writes > 0)
+        this.#settle(send, new SendError(`processed or not: ${reason}`, "unknown", true));
+      else if (code !== undefined) this.#settle(send, new SendError(`not sent: ${reason}`, code));
+    }
   }
 
-  #write(send: Send): void {
-    const { requests, channels } = this.#parts;
+  #write(send: Send, token: string): void {
+    const { requests } = this.#parts;
     clearTimeout(send.timer);
     const again = send.writes++ > 0 && { again: true };
     send.isOut = true;
-    const token = channels.wireOf(send.message.token);
     requests.send({ ...send.message, token, ...again }, send.id);
     if (requests.isCapable) this.#watchAnswers();
     else this.#settle(send, undefined);
@@ -176,15 +143,8 @@ export class Sends {
       this.#watch = undefined;
       if (!this.#all().some(({ isOut }) => isOut)) return;
       this.#watchAnswers();
-      this.#parts.connection.suspect();
+      this.#parts.suspect();
     }, this.#parts.options.probeMs);
-  }
-
-  /** Settles those of these messages that were written: nobody knows what became of them. */
-  #doubt(sends: readonly Send[], reason: string): void {
-    const text = `the message may or may not have been processed: ${reason}`;
-    for (const send of sends)
-      if (send.writes > 0) this.#settle(send, new SendError(text, "unknown", true));
   }
 
   #settle(send: Send, error: SendError | undefined): void {
@@ -197,19 +157,17 @@ export class Sends {
   #all(): Send[] {
     return [...this.#sends.values()];
   }
-
-  #of(token: string): Send[] {
-    return this.#all().filter(({ message }) => message.token === token);
-  }
 }
 
-/** Without TextEncoder, which React Native got late. */
-function utf8Bytes(text: string): number {
-  let bytes = 0;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    // Two units of a surrogate pair are four bytes.
-    bytes += unit < 0x80 ? 1 : unit < 0x800 || (unit & 0xf800) === 0xd800 ? 2 : 3;
-  }
-  return bytes;
+function failure({ message, fault }: ChannelError, code = "unknown", isRepeat: boolean): SendError {
+  const isFinal = code === "app" || code === "app_unreachable";
+  const isAnswer = fault === "server" || code === "unknown";
+  // A repeat may be refused before the hub looks for what became of the message.
+  const isUncertain = !isFinal && (isAnswer || isRepeat);
+  return new SendError(message, isUncertain && !isAnswer ? "unknown" : code, isUncertain, fault);
 }
+
+/** Without TextEncoder, which React Native got late. Half a surrogate pair counts as two bytes. */
+const utf8Bytes = (text: string): number =>
+  text.replace(/[^\0-\x7f]/g, (unit) => (/[\x80-\u07ff\ud800-\udfff]/.test(unit) ? "--" : "---"))
+    .length;

@@ -137,7 +137,11 @@ export interface Events {
   channelLost: LostToken & { readonly error: ChannelError };
   /** A message of the npm method `send` was not processed, or may not have been. */
   sendFailed: { readonly message: SendMessage; readonly error: Error };
-  problem: { readonly message: string; readonly code?: string; readonly error?: unknown };
+  problem: {
+    readonly message: string;
+    readonly code?: string | undefined;
+    readonly error?: unknown;
+  };
 }
 
 export interface SendMessage {
@@ -187,4 +191,33 @@ export interface Frame {
   readonly changed?: readonly string[];
   readonly missed?: number;
   readonly welcome?: Welcome;
+}
+
+/** Implements `ClientToSidekickConnection` of `@covenant-rpc/core`. */
+export interface Sidekick<Server = unknown> {
+  /** For `serverConnection` of CovenantClient. Undefined without the option `server`. */
+  readonly server: Server;
+  /** For `useSyncExternalStore`: each change is a new object. */
+  readonly state: State;
+  /**
+   * For CovenantClient.
+   * @throws SendError if a message of type `send` is refused at once
+   */
+  sendMessage(message: Anything): void;
+  /** The handler gets `message`, `updated`, `subscribed` and `error`. */
+  onMessage(handler: (message: Anything) => Anything): () => void;
+  /** Opens the socket now. Without this call, the first message does. */
+  connect(): void;
+  /** Closes the socket. Subscriptions stay, and the next message opens it again. */
+  disconnect(): void;
+  /** The app came to the front, or the network is back: React Native tells nobody else. */
+  wake(): void;
+  /**
+   * Resolves once the app server has accepted the message.
+   * @throws SendError (rejects) with `isUncertain` if the app server may have got it, at most once;
+   *   otherwise it did not accept it
+   */
+  send(channel: string, params: Params, token: string, data: unknown): Promise<void>;
+  /** @returns a function that removes the listener */
+  on<E extends keyof Events>(event: E, listener: (value: Events[E]) => void): () => void;
 }
