@@ -52,7 +52,12 @@ void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<con
     out.add(action::AttachClient{client.id, 1, line, 1});
     return;
   }
-  const Bytes whole = encode_client_record(out.text(), client, tokens, topics);
+  emit_attach_whole(slot, out);
+}
+
+void Hub::State::emit_attach_whole(ClientSlot slot, Actions& out) {
+  Client& client = clients[slot];
+  const Bytes whole = encode_client_record(out.text(), client, tokens, topics, stamps.epoch());
   client.record_bytes = client.record_whole_bytes = static_cast<u32>(whole.size());
   out.add(action::AttachClient{client.id, 0, whole, 1});
 }
@@ -81,7 +86,8 @@ void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode co
   out.add(action::Send{std::span<const u32>(ids, 1), text, code});
 }
 
-void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes params,
+/// id: of the client's message; 0: none. Only clients that said hello are told id and code.
+void Hub::State::emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params,
                             Bytes message, ErrorCode code, Actions& out) {
   TextArena& text = out.text();
   text.append("{ \"type\": \"error\", \"error\": { \"channel\": ")
@@ -90,7 +96,12 @@ void Hub::State::emit_error(ClientId client, Blame blame, Bytes channel, Bytes p
       .append(params);
   text.append(", \"fault\": \"").append(name_of(blame)).append("\", \"message\": ");
   ion::append_string(text, message);
-  emit_to(client, text.append(" } }").finish(), out, code);
+  text.append(" }");
+  if (clients.has_session(slot)) {
+    append_id(text, id);
+    text.append(", \"code\": \"").append(name_of(code)).append("\"");
+  }
+  emit_to(clients[slot].id, text.append(" }").finish(), out, code);
 }
 
 void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
@@ -107,7 +118,7 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
   append_params(text, scope);
   Bytes params = text.finish();
   if (params.size() > echoed_bytes_max) params = "{}";
-  emit_error(clients[slot].id, blame, channel, params, message, code, out);
+  emit_error(slot, decoder.message().id, blame, channel, params, message, code, out);
 }
 
 void Hub::State::emit_respond(RequestId request, u32 status, ErrorCode code, Bytes body,

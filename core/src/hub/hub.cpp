@@ -12,7 +12,9 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   State& state = *state_;
   out.clear();
   if (now > state.now) state.now = now;
-  if (input.tag == InputTag::begin) return state.forwards.begin(input.begin.epoch & number_max);
+  if (!state.stamps.pass(now)) [[unlikely]]
+    state.on_clock_step(out);
+  if (input.tag == InputTag::begin) return state.on_begin(input.begin);
   if (input.tag == InputTag::restore_token) return state.on_restore_token(input.restore_token, out);
   if (input.tag == InputTag::restore_client)
     return state.on_restore_client(input.restore_client, out);
@@ -67,6 +69,12 @@ u64 Hub::state_size() const {
   return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() +
                                     state_->forwards.store_bytes()) /
                                        thing_bytes;
+}
+
+void Hub::State::on_begin(const input::Begin& in) {
+  const u64 epoch = in.epoch & number_max;
+  forwards.begin(epoch);
+  stamps.begin(epoch);
 }
 
 void Hub::State::expire_due(Actions& out) {

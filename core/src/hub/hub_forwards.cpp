@@ -104,7 +104,7 @@ void Hub::State::tell_sender(const Forward& forward, const input::ForwardDone& i
           "the app server closed the connection without an answer; the message may have been "
           "processed";
   }
-  emit_error(clients[sender.slot].id, error.blame, forward.channel(), forward.params(),
+  emit_error(sender.slot, forward.message_id, error.blame, forward.channel(), forward.params(),
              error.message, error.code, out);
 }
 

@@ -12,27 +12,26 @@ namespace {
 /// One text for every way a token can be invalid, so that guessing reveals nothing.
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
-Bytes encode_channel_reply(TextArena& out, const char* type, const Token& token) {
-  return out.append("{ \"type\": \"")
-      .append(type)
-      .append("\", \"channel\": ")
-      .append(token.channel())
-      .append(", \"params\": ")
-      .append(token.params())
-      .append(" }")
-      .finish();
+void begin_reply(TextArena& out, const char* type, const Message& message) {
+  append_id(out.append("{ \"type\": \"").append(type).append("\""), message.id);
 }
 
-Bytes encode_resources_reply(TextArena& out, const char* type,
-                             const std::vector<Bytes>& resources) {
-  out.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
+void append_channel(TextArena& out, const Token& token) {
+  out.append(", \"channel\": ").append(token.channel()).append(", \"params\": ");
+  out.append(token.params());
+}
+
+/// A client that said hello knows what it has asked for.
+void append_resources(TextArena& out, bool has_session, const std::vector<Bytes>& resources) {
+  out.append(", \"resources\": [");
   const char* separator = "";
   for (const Bytes resource : resources) {
+    if (has_session) break;
     out.append(separator);
     ion::append_string(out, resource);
     separator = ", ";
   }
-  return out.append("] }").finish();
+  out.append("]");
 }
 
 }  // namespace
@@ -42,7 +41,9 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   if (slot == none) return;  // the hub has closed it; this frame was already on its way
   const bool has_credit = take_frame_credit(clients[slot]);
   const bool fits = in.bytes.size() <= config.frame_bytes_max;
-  const std::string* wrong = has_credit && fits ? &decoder.decode_frame(in.bytes) : nullptr;
+  const bool has_session = clients.has_session(slot);
+  const std::string* wrong =
+      has_credit && fits ? &decoder.decode_frame(in.bytes, has_session) : nullptr;
   const Message& message = decoder.message();
   if (wrong != nullptr && wrong->empty()) return on_message(slot, message, out);
   // RFC 6455, section 8.1, takes precedence over every other error. A message that was decoded
@@ -50,6 +51,7 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   if (in.is_text != 0 && !ion::is_utf8(in.bytes)) {
     return emit_close(slot, 1007, ErrorCode::utf8, "a text message must be UTF-8", out);
   }
+  if (wrong == nullptr && has_session) decoder.peek_id(in.bytes);
   if (!has_credit) {
     return emit_refusal(slot, Blame::client, {},
                         "message rate limit exceeded (frames_per_second); send more slowly",
@@ -77,8 +79,20 @@ void Hub::State::on_message(ClientSlot slot, const Message& message, Actions& ou
     case MessageType::unlisten:
       return on_unlisten(slot, message, out);
     case MessageType::ping:
-      return emit_to(clients[slot].id, R"({"type":"pong"})", out);
+      return on_ping(slot, out);
   }
+}
+
+void Hub::State::on_ping(ClientSlot slot, Actions& out) {
+  Bytes pong = R"({"type":"pong"})";
+  if (clients.has_session(slot)) {
+    TextArena& text = out.text();
+    pong = text.append(R"({"type":"pong","at":)")
+               .append_number(stamps.position())
+               .append("}")
+               .finish();
+  }
+  emit_to(clients[slot].id, pong, out);
 }
 
 void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
@@ -101,13 +115,20 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
     emit_touch_token(id, out);
     if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
   }
-  emit_to(clients[slot].id, encode_channel_reply(out.text(), "subscribed", tokens[id]), out);
+  TextArena& text = out.text();
+  begin_reply(text, "subscribed", message);
+  append_channel(text, tokens[id]);
+  if (clients.has_session(slot)) append_at(text, stamps.position());
+  emit_to(clients[slot].id, text.append(" }").finish(), out);
 }
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
-  const Bytes reply = encode_channel_reply(out.text(), "unsubscribed", tokens[id]);
+  TextArena& text = out.text();
+  begin_reply(text, "unsubscribed", message);
+  append_channel(text, tokens[id]);
+  const Bytes reply = text.append(" }").finish();
   emit_erase_token(tokens[id].key(), true, out);
   if (is_held(tokens[id].state())) {
     leave_channel(id, slot);
@@ -141,6 +162,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
 
   Forward forward;
   forward.sender = {slot, clients[slot].serial};
+  forward.message_id = message.id;
   forward.scope.reserve(token.channel().size() + token.params().size());
   forward.scope.append(token.channel()).append(token.params());
   forward.channel_size = static_cast<u32>(token.channel().size());
@@ -194,6 +216,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
 }
 
 void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out) {
+  if (message.hello) return on_hello(slot, message, out);
   Client& client = clients[slot];
   // Interning is not observable yet: a topic without subscribers is released below.
   topics.begin_marks();
@@ -234,14 +257,23 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   }
   client.resource_bytes += static_cast<u32>(added_bytes);
   if (!changed.empty()) emit_attach(slot, ClientChange::resources, changed, out);
-  emit_to(client.id, encode_resources_reply(out.text(), "listening", message.resources), out);
+  TextArena& text = out.text();
+  begin_reply(text, "listening", message);
+  append_resources(text, clients.has_session(slot), message.resources);
+  if (clients.has_session(slot)) {
+    append_at(text, stamps.position());
+    text.append(", \"recovered\": false");
+  }
+  emit_to(client.id, text.append(" }").finish(), out);
 }
 
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
   remove_resources(clients[slot], message.resources);
   if (!changed.empty()) emit_attach(slot, ClientChange::resources_gone, changed, out);
-  emit_to(clients[slot].id, encode_resources_reply(out.text(), "unlistening", message.resources),
-          out);
+  TextArena& text = out.text();
+  begin_reply(text, "unlistening", message);
+  append_resources(text, clients.has_session(slot), message.resources);
+  emit_to(clients[slot].id, text.append(" }").finish(), out);
 }
 
 /// Leaves in `changed` the names that the client was listening to.

@@ -43,6 +43,9 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
           0;  // damaged: what was read applies, and the next change rewrites the record
       break;
     }
+    if (!line.session.empty() && !clients.has_session(slot)) clients.greet(slot, line.session);
+    Epoch epoch;
+    if (decode_epoch(line.epoch, epoch)) stamps.restore(epoch);
     held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());
     for (const Bytes key : line[ClientChange::tokens_gone]) std::erase(held, key);
     for (const Bytes resource : line[ClientChange::resources]) {

@@ -68,8 +68,13 @@ Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const 
 }
 
 Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
-                           const Topics& topics) {
+                           const Topics& topics, const Epoch& epoch) {
   out.append("{ ");
+  if (!client.session.empty()) {
+    out.append("\"session\": \"").append(client.session).append("\", \"epoch\": \"");
+    append_epoch(out, epoch);
+    out.append("\", ");
+  }
   append_strings(out, "tokens", static_cast<u32>(client.tokens.size()),
                  [&](u32 i) { return tokens[client.tokens[i]].key(); });
   out.append(", ");
@@ -114,11 +119,15 @@ bool decode_client_line(Bytes line, TextArena& scratch, ClientLine& out) {
   while (reader.next_member(key)) {
     u8 change = 0;
     while (change < std::size(change_names) && change_names[change] != key.raw) ++change;
-    ion::Slice unknown;
+    ion::Slice value;
     const bool is_read = change < std::size(change_names)
                              ? read_strings(reader, scratch, out.names[change])
-                             : reader.read(unknown);  // of a later version
+                             : reader.read(value);
     if (!is_read) return false;
+    // Other names are of a later version.
+    if (value.kind != ion::Kind::string) continue;
+    if (key.raw == "session") out.session = value.raw;
+    if (key.raw == "epoch") out.epoch = value.raw;
   }
   return reader.finish();
 }

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "hub/stamps.hpp"
 #include "tables/clients.hpp"
 
 namespace sidekick {
@@ -16,11 +17,12 @@ Bytes encode_token_record(TextArena& out, const Token& token);
 enum class ClientChange : u8 { tokens, tokens_gone, resources, resources_gone };
 
 /// A client's record is a list of lines. The first is the full state, { "tokens": ["…"],
-/// "resources": ["todo/1"] }. Each further line starts with a newline and is a change: {
-/// "resources": ["todo/2"] } or { "resources_gone": ["todo/1"] }.
+/// "resources": ["todo/1"] }; "session" and "epoch" come first if the client has said hello. Each
+/// further line starts with a newline and is a change: { "resources": ["todo/2"] } or {
+/// "resources_gone": ["todo/1"] }.
 Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const Bytes> names);
 Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
-                           const Topics& topics);
+                           const Topics& topics, const Epoch& epoch);
 
 struct TokenRecord {
   Scope scope;
@@ -29,6 +31,8 @@ struct TokenRecord {
 
 struct ClientLine {
   std::vector<Bytes> names[4];  ///< indexed by ClientChange
+  Bytes session;                ///< empty: not in this line
+  Bytes epoch;                  ///< the same
 
   const std::vector<Bytes>& operator[](ClientChange change) const {
     return names[static_cast<u8>(change)];

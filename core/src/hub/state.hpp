@@ -5,6 +5,7 @@
 
 #include "hub/admission.hpp"
 #include "hub/records.hpp"
+#include "hub/stamps.hpp"
 #include "sidekick/hub.hpp"
 #include "tables/clients.hpp"
 #include "tables/forwards.hpp"
@@ -33,6 +34,7 @@ struct Hub::State {
   Clients clients;
   Forwards forwards;
   MessageDecoder decoder;
+  Stamps stamps;
 
   Millis now = 0;                  // the latest time seen
   Millis timer_at = 0;             // the time the host's timer is set to; 0: not set
@@ -43,6 +45,7 @@ struct Hub::State {
   bool is_shutting_down = false;
 
   // hub.cpp: time, and events of sockets
+  void on_begin(const input::Begin& in);
   void expire_due(Actions& out);
   void arm_timer(Actions& out);
   void on_client_opened(const input::ClientOpened& in, Actions& out);
@@ -53,6 +56,7 @@ struct Hub::State {
   // hub_frames.cpp: messages from clients
   void on_client_frame(const input::ClientFrame& in, Actions& out);
   void on_message(ClientSlot slot, const Message& message, Actions& out);
+  void on_ping(ClientSlot slot, Actions& out);
   void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_send(ClientSlot slot, const Message& message, Actions& out);
@@ -65,6 +69,12 @@ struct Hub::State {
   void remove_resources(Client& client, std::span<const Bytes> names);
   void leave_channel(TokenId id, ClientSlot slot);
   void forget_token(TokenId id);
+
+  // hub_hello.cpp: clients that say hello
+  void on_hello(ClientSlot slot, const Message& message, Actions& out);
+  void take_over(ClientSlot from, ClientSlot to, Actions& out);
+  void on_clock_step(Actions& out);
+  u32 spread_ms() const;
 
   // hub_forwards.cpp: forwards and their answers
   void on_forward_done(const input::ForwardDone& in, Actions& out);
@@ -105,9 +115,10 @@ struct Hub::State {
   void emit_erase_token(Bytes key, bool is_told, Actions& out);
   void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
                    Actions& out);
+  void emit_attach_whole(ClientSlot slot, Actions& out);
   void emit_publish(TopicId topic, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
-  void emit_error(ClientId client, Blame blame, Bytes channel, Bytes params, Bytes message,
+  void emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params, Bytes message,
                   ErrorCode code, Actions& out);
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, ErrorCode code,
                     Actions& out);

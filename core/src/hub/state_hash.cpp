@@ -57,6 +57,7 @@ u64 Hub::State::hash() const {
     print << client.id << client.tokens.size();
     for (const TokenId token : client.tokens) print << tokens[token].key();
     for (const TopicId resource : client.resources) print << names[resource];
+    if (!client.session.empty()) print << Bytes(client.session);
     sum += print.hash();
   }
   for (std::size_t i = 0; i < names.size(); ++i) {

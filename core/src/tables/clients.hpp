@@ -1,6 +1,8 @@
-// Open clients: the tokens each holds and the resources it listens to.
+// Open clients: the tokens each holds, the resources it listens to, and the session of those that
+// said hello.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "base/hash_index.hpp"
@@ -17,6 +19,7 @@ struct Client {
   std::vector<TokenId> tokens;     ///< in the order taken
   std::vector<TopicId> resources;  ///< in the order listened to
   u32 resource_bytes = 0;
+  std::string session;  ///< of its hello; empty: it has not said hello
 
   // The size of the host's record of this client, and the size of its last full version: see
   // emit_attach.
@@ -46,7 +49,19 @@ class Clients {
     return slot;
   }
 
+  /// The client has said hello.
+  void greet(ClientSlot slot, Bytes session) {
+    clients_[slot].session.assign(session);
+    sessions_.add(hash(session), slot);
+  }
+
+  ClientSlot find_session(Bytes session) const {
+    return sessions_.find(hash(session),
+                          [&](u32 slot) { return clients_[slot].session == session; });
+  }
+
   void close(ClientSlot slot) {
+    if (has_session(slot)) sessions_.remove(hash(Bytes(clients_[slot].session)), slot);
     index_.remove(hash(clients_[slot].id), slot);
     clients_.remove(slot);
   }
@@ -54,6 +69,7 @@ class Clients {
   /// Returns whether the client that had this slot and serial is still open.
   bool is_open(ClientSlot slot, u64 serial) const { return clients_[slot].serial == serial; }
 
+  bool has_session(ClientSlot slot) const { return !clients_[slot].session.empty(); }
   Client& operator[](ClientSlot slot) { return clients_[slot]; }
   const Client& operator[](ClientSlot slot) const { return clients_[slot]; }
   u32 count() const { return clients_.size(); }
@@ -62,11 +78,13 @@ class Clients {
 
  private:
   u64 hash(ClientId id) const { return hash_number(hash_seed_, id); }
+  u64 hash(Bytes session) const { return hash_bytes(hash_seed_, session); }
 
   u64 hash_seed_;
   u64 last_serial_ = 0;
   Pool<Client> clients_;
   HashIndex index_;
+  HashIndex sessions_;
 };
 
 }  // namespace sidekick

@@ -19,7 +19,8 @@ struct Sender {
 /// A message that is queued or in flight. In flight it has no body: the host has it.
 struct Forward {
   Sender sender;
-  std::string scope;  ///< channel and params as ION, for an error reply
+  u64 message_id = 0;  ///< of a sender that said hello; 0: none
+  std::string scope;   ///< channel and params as ION, for an error reply
   u32 channel_size = 0;
   u32 body_bytes = 0;
   std::string body;

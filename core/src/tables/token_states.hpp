@@ -17,6 +17,7 @@ enum class TokenEvent : u8 {
   subscribe,
   release,
   claim,
+  pass,
   erase,
   add,
   add_held,

@@ -65,6 +65,11 @@ void Tokens::release(TokenId id, Millis expires_at) {
   expect_until(id, expires_at);
 }
 
+void Tokens::pass(TokenId id, u32 client) {
+  step(tokens_[id], TokenEvent::pass);
+  tokens_[id].holder_ = client;
+}
+
 void Tokens::erase(TokenId id) {
   Token& token = tokens_[id];
   step(token, TokenEvent::erase);

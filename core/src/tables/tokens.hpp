@@ -70,6 +70,7 @@ class Tokens {
   void subscribe(TokenId id, TopicId topic);
   void claim(TokenId id, u32 client);
   void release(TokenId id, Millis expires_at);
+  void pass(TokenId id, u32 client);
   void erase(TokenId id);
 
   /// The topic of a token that was claimed while subscribed.

@@ -9,8 +9,8 @@ namespace sidekick {
 
 namespace {
 
-constexpr Bytes field_names[] = {"type", "token",   "channel",  "params",
-                                 "data", "context", "resources"};
+constexpr Bytes field_names[] = {"type",    "token",     "channel", "params", "data",
+                                 "context", "resources", "hello",   "id"};
 
 void append_escaped(std::string& out, Bytes name) {
   const auto needs_escape = [](char c) { return c == ',' || c == ':' || c == '/' || c == '\\'; };
@@ -83,12 +83,17 @@ void name_resource_topic(std::string& out, Bytes resource) {
   out += resource;
 }
 
-const std::string& MessageDecoder::decode_frame(Bytes frame) {
-  if (!read_members(frame)) return wrong_;
+const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
+  const bool has_members = read_members(frame);
+  if (has_session || members_[Field::hello].is_present) {
+    if (!read_extension()) return wrong_;
+  }
+  if (!has_members) return wrong_;
   if (!read_type()) {
     read_scope();  // an error reply names the channel of the rejected message, if it has one
     return wrong_;
   }
+  if (!has_session && message_.type != MessageType::listen) message_.id = 0;
   switch (message_.type) {
     case MessageType::ping:
       break;
@@ -104,9 +109,36 @@ const std::string& MessageDecoder::decode_frame(Bytes frame) {
     case MessageType::listen:
     case MessageType::unlisten:
       read_resources();
+      if (message_.type == MessageType::listen && members_[Field::hello].is_present) read_hello();
       break;
   }
   return wrong_;
+}
+
+/// Of a frame that cannot be read the id is taken nevertheless.
+bool MessageDecoder::read_extension() {
+  if (members_[Field::id].is_present) read_number(Field::id, 1, message_.id);
+  if (repeated_ != field_count) {
+    refuse(ErrorCode::shape, "duplicate member $ at byte %", field_names[repeated_], repeated_at_);
+  }
+  return wrong_.empty();
+}
+
+void MessageDecoder::peek_id(Bytes frame) {
+  reset(frame);
+  ion::Reader reader(frame, config_.depth_max);
+  ion::Kind kind = ion::Kind::null;
+  if (!reader.peek(kind) || kind != ion::Kind::object) return;
+  reader.enter_object();
+  ion::Slice key;
+  for (u32 i = 0; i < 2 && reader.next_member(key); ++i) {
+    ion::Slice value;
+    if ((key.raw != "type" && key.raw != "id") || !reader.read(value)) return;
+    if (key.raw == "type") continue;
+    members_[Field::id] = Member{value, 0, true};
+    read_number(Field::id, 1, message_.id);
+    return;
+  }
 }
 
 const std::string& MessageDecoder::decode_connection(Bytes body) {
@@ -128,18 +160,7 @@ const std::string& MessageDecoder::decode_resources(Bytes body) {
 /// The one pass over the whole text. A syntax fault takes precedence over every other error,
 /// wherever it is.
 bool MessageDecoder::read_members(Bytes text) {
-  text_ = text;
-  message_.token = {};
-  message_.scope.channel.reset();
-  message_.scope.params.clear();
-  message_.scope.has_params = false;
-  message_.data.reset();
-  message_.context.reset();
-  message_.resources.clear();
-  for (Member& member : members_) member.is_present = false;
-  wrong_.clear();
-  scratch_.reset();
-
+  reset(text);
   ion::Reader reader(text, config_.depth_max);
   ion::Kind kind = ion::Kind::null;
   if (reader.peek(kind) && kind != ion::Kind::object) {
@@ -156,8 +177,15 @@ bool MessageDecoder::read_members(Bytes text) {
       ion::Slice value;
       if (!reader.read(value)) break;
       if (field == field_count) continue;  // the npm client sends and accepts extra members
-      if (members_[field].is_present)
-        refuse(ErrorCode::shape, "duplicate member $ at byte %", name, offset_of(key.raw) - 1);
+      if (members_[field].is_present) {
+        const u32 at = offset_of(key.raw) - 1;
+        if (field < Field::hello) {
+          refuse(ErrorCode::shape, "duplicate member $ at byte %", name, at);
+        } else if (repeated_ == field_count) {
+          repeated_ = field;
+          repeated_at_ = at;
+        }
+      }
       members_[field] =
           Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
     }
@@ -168,6 +196,23 @@ bool MessageDecoder::read_members(Bytes text) {
     wrong_ += ion::describe(reader.verdict(), text, config_.depth_max, "depth_max");
   }
   return wrong_.empty();
+}
+
+void MessageDecoder::reset(Bytes text) {
+  text_ = text;
+  message_.token = {};
+  message_.scope.channel.reset();
+  message_.scope.params.clear();
+  message_.scope.has_params = false;
+  message_.data.reset();
+  message_.context.reset();
+  message_.resources.clear();
+  message_.id = 0;
+  message_.hello.reset();
+  for (Member& member : members_) member.is_present = false;
+  repeated_ = field_count;
+  wrong_.clear();
+  scratch_.reset();
 }
 
 bool MessageDecoder::read_type() {
@@ -295,6 +340,45 @@ bool MessageDecoder::read_resource(const ion::Slice& value) {
                   index, name.size(), config_.resource_bytes_max);
   }
   message_.resources.push_back(name);
+  return true;
+}
+
+/// A session is a secret: the text does not show it.
+bool MessageDecoder::read_hello() {
+  constexpr std::size_t chars_min = 16;
+  constexpr std::size_t chars_max = 64;
+  if (!require(Field::hello, ion::Kind::string)) return false;
+  const Bytes session = members_[Field::hello].value.raw;
+  const auto is_allowed = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '_';
+  };
+  if (session.size() < chars_min || session.size() > chars_max ||
+      !std::all_of(session.begin(), session.end(), is_allowed)) {
+    return refuse(ErrorCode::shape,
+                  "\"hello\" must be % to % letters, digits, \"-\" and \"_\", at byte %", chars_min,
+                  chars_max, members_[Field::hello].offset);
+  }
+  if (!message_.resources.empty())
+    return refuse(ErrorCode::shape, "\"resources\" must be empty where \"hello\" is said");
+  message_.hello = session;
+  return true;
+}
+
+bool MessageDecoder::read_number(Field field, u64 lowest, u64& out) {
+  const ion::Slice& value = members_[field].value;
+  constexpr std::size_t digits_max = 16;  // of number_max
+  u64 number = 0;
+  bool is_number = value.kind == ion::Kind::number && value.raw.size() <= digits_max;
+  for (const char c : value.raw.substr(0, digits_max)) {
+    is_number = is_number && c >= '0' && c <= '9';
+    number = number * 10 + static_cast<u64>(c - '0');
+  }
+  if (!is_number || number < lowest || number > number_max) {
+    return refuse(ErrorCode::shape, "\"%\" must be an integer from % to %, at byte %",
+                  field_names[field], lowest, number_max, members_[field].offset);
+  }
+  out = number;
   return true;
 }
 

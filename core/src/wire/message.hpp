@@ -32,6 +32,11 @@ struct Scope {
 template <class Out>
 void append_params(Out& out, const Scope& scope);
 
+/// Writes `, "id": 6`; nothing for 0.
+inline void append_id(TextArena& out, u64 id) {
+  if (id != 0) out.append(", \"id\": ").append_number(id);
+}
+
 /// Writes the topic of a channel, the same for every order of the params and for no other channel
 /// or params: protocol.md, "Topics": keys in byte order; `,` `:` `/` `\` escaped by a backslash.
 /// Replaces `out`.
@@ -49,6 +54,10 @@ struct Message {
   std::optional<Bytes> data;     ///< as written
   std::optional<Bytes> context;  ///< as written
   std::vector<Bytes> resources;  ///< decoded, in the order received, with duplicates
+
+  // Of clients that say hello; 0 or absent for all others.
+  u64 id = 0;
+  std::optional<Bytes> hello;  ///< the session
 };
 
 /// Decodes into buffers that are reused from call to call. Every method returns an empty text, or
@@ -58,7 +67,13 @@ class MessageDecoder {
  public:
   explicit MessageDecoder(const Config& config) : config_(config) {}
 
-  const std::string& decode_frame(Bytes frame);
+  /// has_session: the client has said hello. Otherwise a frame without `hello` is decoded as if the
+  /// members of the extension were any others.
+  const std::string& decode_frame(Bytes frame, bool has_session);
+
+  /// Of a frame that is refused unread: sets only the id, if `type` and `id` come first.
+  void peek_id(Bytes frame);
+
   const std::string& decode_connection(Bytes body);
   const std::string& decode_channel_message(Bytes body);
   const std::string& decode_resources(Bytes body);
@@ -69,7 +84,18 @@ class MessageDecoder {
   ErrorCode code() const { return code_; }
 
  private:
-  enum Field : u8 { type, token, channel, params, data, context, resources, field_count };
+  enum Field : u8 {
+    type,
+    token,
+    channel,
+    params,
+    data,
+    context,
+    resources,
+    hello,  // from here on members of the extension
+    id,
+    field_count
+  };
   struct Member {
     ion::Slice value;
     u32 offset = 0;
@@ -77,6 +103,7 @@ class MessageDecoder {
   };
 
   // Each returns false and records the error if it finds one.
+  void reset(Bytes text);
   bool read_members(Bytes text);
   bool read_type();
   bool read_token();
@@ -86,6 +113,9 @@ class MessageDecoder {
   bool read_param(const ion::Slice& key, const ion::Slice& value);
   bool read_resources();
   bool read_resource(const ion::Slice& value);
+  bool read_extension();
+  bool read_hello();
+  bool read_number(Field field, u64 lowest, u64& out);
   bool require(Field field, ion::Kind kind);
   void read_raw(Field field, std::optional<Bytes>& raw);
   Bytes decoded(const ion::Slice& slice);
@@ -103,6 +133,8 @@ class MessageDecoder {
   const Config& config_;
   Bytes text_;
   Member members_[field_count];
+  u8 repeated_ = field_count;  // a member of the extension that is there twice
+  u32 repeated_at_ = 0;
   Message message_;
   std::string wrong_;  // the first error, or empty
   ErrorCode code_ = ErrorCode::ok;

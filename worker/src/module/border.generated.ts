@@ -380,6 +380,7 @@ export const ERROR_CODES = [
   "slow",
   "utf8",
   "internal",
+  "taken_over",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

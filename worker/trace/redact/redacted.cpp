@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "hub/stamps.hpp"
 #include "sidekick/border.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
@@ -18,8 +19,11 @@ constexpr Bytes schemes[] = {"http", "https", "ws", "wss"};
 constexpr Bytes header_words[] = {"websocket", "upgrade", "keep", "alive",   "close", "h2c",
                                   "http",      "https",   "null", "chunked", "13"};
 /// Members whose texts the hub compares with others, one by one.
-constexpr Bytes compared_members[] = {"token",          "channel", "params",     "resources",
-                                      "resources_gone", "tokens",  "tokens_gone"};
+constexpr Bytes compared_members[] = {"token",       "channel",        "params",
+                                      "resources",   "resources_gone", "tokens",
+                                      "tokens_gone", "hello",          "session"};
+/// Numbers and positions of the protocol.
+constexpr Bytes kept_members[] = {"id", "since"};
 
 bool is_one_of(Bytes text, const auto& list) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);
@@ -151,6 +155,9 @@ std::string Redacted::document(Bytes text) {
     keep_until(whole.data());
     if (is_string && (name == "type" || name == "fault") && is_meaning(decoded(value.raw)))
       continue;
+    if (value.kind == ion::Kind::number && is_one_of(name, kept_members)) continue;
+    Epoch epoch;
+    if (is_string && name == "epoch" && decode_epoch(value.raw, epoch)) continue;
     const bool is_compared = is_one_of(name, compared_members);
     add_values(whole, is_compared ? &out : nullptr);
     if (!is_compared) out += stand_in_.finish();

@@ -10,9 +10,11 @@ namespace sidekick::trace {
 
 namespace {
 
-constexpr Bytes member_names[] = {
-    "type",   "token",       "channel",        "params", "data",    "context", "resources",
-    "tokens", "tokens_gone", "resources_gone", "fault",  "message", "error"};
+constexpr Bytes member_names[] = {"type",        "token",          "channel",   "params",
+                                  "data",        "context",        "resources", "tokens",
+                                  "tokens_gone", "resources_gone", "fault",     "message",
+                                  "error",       "hello",          "session",   "epoch",
+                                  "id",          "since",          "again"};
 constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send",   "listen",  "unlisten",
                               "ping",      "client",      "server", "sidekick"};
 constexpr Bytes forbidden_keys[] = {"__proto__", "constructor", "prototype"};

@@ -1,0 +1,65 @@
+#include "hub/stamps.hpp"
+
+#include <algorithm>
+
+namespace sidekick {
+
+namespace {
+
+constexpr Bytes digits = "0123456789abcdefghijklmnopqrstuvwxyz";
+
+/// At most `digits_max` digits without a leading zero. Returns false otherwise.
+bool read_number(Bytes text, u32 base, u32 digits_max, u64& out) {
+  out = 0;
+  for (const char c : text) {
+    const std::size_t digit = digits.substr(0, base).find(c);
+    if (digit == Bytes::npos) return false;
+    out = out * base + digit;
+  }
+  return !text.empty() && text.size() <= digits_max && (text.size() == 1 || text[0] != '0');
+}
+
+}  // namespace
+
+void append_epoch(TextArena& out, const Epoch& epoch) {
+  char text[12];
+  u32 at = sizeof text;
+  u64 hub = epoch.hub;
+  do {
+    text[--at] = digits[hub % digits.size()];
+    hub /= digits.size();
+  } while (hub != 0);
+  out.append(Bytes(text + at, sizeof text - at));
+  if (epoch.step != 0) out.append(".").append_number(epoch.step);
+}
+
+bool decode_epoch(Bytes text, Epoch& out) {
+  const std::size_t dot = text.find('.');
+  u64 step = 0;
+  if (dot != Bytes::npos && !read_number(text.substr(dot + 1), 10, 9, step)) return false;
+  if (!read_number(text.substr(0, dot), static_cast<u32>(digits.size()), 11, out.hub)) return false;
+  out.step = static_cast<u32>(step);
+  return dot == Bytes::npos || step != 0;
+}
+
+bool Stamps::pass(Millis now) {
+  now = std::min(now, clock_max);
+  if (now + step_ms_max >= clock_) {
+    clock_ = std::max(clock_, now);
+    return true;
+  }
+  ++epoch_.step;
+  clock_ = now;
+  last_ = 0;
+  return false;
+}
+
+void Stamps::restore(const Epoch& epoch) {
+  const bool is_later =
+      epoch.step != epoch_.step ? epoch.step > epoch_.step : epoch.hub > epoch_.hub;
+  if (!is_restored_ || is_later) epoch_ = epoch;
+  is_restored_ = true;
+  last_ = std::max(last_, (clock_ + 1) * 1000);
+}
+
+}  // namespace sidekick

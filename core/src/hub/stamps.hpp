@@ -1,0 +1,66 @@
+// The hub's own time for what it publishes: docs/protocol.md, "Positions". Stamps only ascend, as
+// long as the clock does not step back; when it does, a new epoch begins, and stamps start again
+// from the clock.
+#pragma once
+
+#include "sidekick/text.hpp"
+
+namespace sidekick {
+
+/// Names one run of stamps: the random number of the hub, and how often the clock has stepped back.
+struct Epoch {
+  u64 hub = 0;
+  u32 step = 0;
+
+  bool operator==(const Epoch&) const = default;
+};
+
+/// Writes `k3f9a2`, or `k3f9a2.1` after a step.
+void append_epoch(TextArena& out, const Epoch& epoch);
+
+/// Writes `, "at": 1790000000000000`.
+inline void append_at(TextArena& out, u64 at) { out.append(", \"at\": ").append_number(at); }
+
+/// Returns false if append_epoch has not written it.
+bool decode_epoch(Bytes text, Epoch& out);
+
+class Stamps {
+ public:
+  void begin(u64 hub) { epoch_ = {hub, 0}; }
+
+  /// The time of each input. Returns false if the clock has stepped back by more than a second: a
+  /// new epoch has begun. Smaller steps hold the stamps up; clients allow for that.
+  bool pass(Millis now);
+
+  /// Continues an epoch of an earlier hub; of several the latest counts. That hub may have stamped
+  /// in this millisecond.
+  void restore(const Epoch& epoch);
+
+  u64 take() { return last_ = next(); }
+
+  /// The next stamp less 1. Whoever has everything up to a position misses what is above it.
+  u64 position() const { return next() - 1; }
+
+  /// Whether this hub can have told a client this position.
+  bool is_known(const Epoch& epoch, u64 position) const {
+    return epoch == epoch_ && position <= next() + step_ms_max * 1000;
+  }
+
+  /// The position of that time ago.
+  u64 position_before(Millis ms) const { return (clock_ > ms ? clock_ - ms : 0) * 1000; }
+
+  const Epoch& epoch() const { return epoch_; }
+
+ private:
+  static constexpr Millis step_ms_max = 1000;
+  static constexpr Millis clock_max = number_max / 1000;  // the year 2255
+
+  u64 next() const { return last_ + 1 > clock_ * 1000 ? last_ + 1 : clock_ * 1000; }
+
+  Epoch epoch_;
+  bool is_restored_ = false;
+  Millis clock_ = 0;  // the latest time of this epoch
+  u64 last_ = 0;
+};
+
+}  // namespace sidekick
