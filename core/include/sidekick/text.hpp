@@ -85,6 +85,10 @@ class TextArena {
   }
   TextArena& append_number(u64 number) { return append(Digits(number)); }
 
+  /// The same out of line, for texts that are rare: append() adds 100 bytes to the module each
+  /// time.
+  TextArena& write(std::initializer_list<Bytes> parts);
+
   /// Ends the text under construction and returns it.
   Bytes finish() {
     const Bytes text(start_, static_cast<std::size_t>(at_ - start_));

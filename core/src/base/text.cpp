@@ -45,6 +45,11 @@ void append_form(std::string& out, const char* form, const Part* parts) {
   }
 }
 
+[[gnu::noinline]] TextArena& TextArena::write(std::initializer_list<Bytes> parts) {
+  for (const Bytes part : parts) append(part);
+  return *this;
+}
+
 u32* TextArena::words(u32 count) {
   SIDEKICK_CHECK(start_ == at_);
   constexpr std::size_t padding_max = 3;

@@ -90,18 +90,15 @@ void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode co
 void Hub::State::emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params,
                             Bytes message, ErrorCode code, Actions& out) {
   TextArena& text = out.text();
-  text.append("{ \"type\": \"error\", \"error\": { \"channel\": ")
-      .append(channel)
-      .append(", \"params\": ")
-      .append(params);
-  text.append(", \"fault\": \"").append(name_of(blame)).append("\", \"message\": ");
+  text.write({"{ \"type\": \"error\", \"error\": { \"channel\": ", channel,
+              ", \"params\": ", params, ", \"fault\": \"", name_of(blame), "\", \"message\": "});
   ion::append_string(text, message);
-  text.append(" }");
+  text.write({" }"});
   if (clients.has_session(slot)) {
     append_id(text, id);
-    text.append(", \"code\": \"").append(name_of(code)).append("\"");
+    text.write({", \"code\": \"", name_of(code), "\""});
   }
-  emit_to(clients[slot].id, text.append(" }").finish(), out, code);
+  emit_to(clients[slot].id, text.write({" }"}).finish(), out, code);
 }
 
 void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,
@@ -110,7 +107,7 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
   if (scope.channel) {
     ion::append_string(text, *scope.channel);
   } else {
-    text.append("\"unknown\"");
+    text.write({"\"unknown\""});
   }
   const Bytes channel = text.finish();
   // An error must not amplify: a small message must not cause a large reply.

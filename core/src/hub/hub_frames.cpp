@@ -13,17 +13,16 @@ namespace {
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
 void begin_reply(TextArena& out, const char* type, const Message& message) {
-  append_id(out.append("{ \"type\": \"").append(type).append("\""), message.id);
+  append_id(out.write({"{ \"type\": \"", type, "\""}), message.id);
 }
 
 void append_channel(TextArena& out, const Token& token) {
-  out.append(", \"channel\": ").append(token.channel()).append(", \"params\": ");
-  out.append(token.params());
+  out.write({", \"channel\": ", token.channel(), ", \"params\": ", token.params()});
 }
 
 /// A client that said hello knows what it has asked for.
 void append_resources(TextArena& out, bool has_session, const std::vector<Bytes>& resources) {
-  out.append(", \"resources\": [");
+  out.write({", \"resources\": ["});
   const char* separator = "";
   for (const Bytes resource : resources) {
     if (has_session) break;
@@ -31,7 +30,7 @@ void append_resources(TextArena& out, bool has_session, const std::vector<Bytes>
     ion::append_string(out, resource);
     separator = ", ";
   }
-  out.append("]");
+  out.write({"]"});
 }
 
 }  // namespace
@@ -87,10 +86,7 @@ void Hub::State::on_ping(ClientSlot slot, Actions& out) {
   Bytes pong = R"({"type":"pong"})";
   if (clients.has_session(slot)) {
     TextArena& text = out.text();
-    pong = text.append(R"({"type":"pong","at":)")
-               .append_number(stamps.position())
-               .append("}")
-               .finish();
+    pong = text.write({R"({"type":"pong","at":)", Digits(stamps.position()), "}"}).finish();
   }
   emit_to(clients[slot].id, pong, out);
 }
@@ -119,7 +115,7 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   begin_reply(text, "subscribed", message);
   append_channel(text, tokens[id]);
   if (clients.has_session(slot)) append_at(text, stamps.position());
-  emit_to(clients[slot].id, text.append(" }").finish(), out);
+  emit_to(clients[slot].id, text.write({" }"}).finish(), out);
 }
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
@@ -128,7 +124,7 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
   TextArena& text = out.text();
   begin_reply(text, "unsubscribed", message);
   append_channel(text, tokens[id]);
-  const Bytes reply = text.append(" }").finish();
+  const Bytes reply = text.write({" }"}).finish();
   emit_erase_token(tokens[id].key(), true, out);
   if (is_held(tokens[id].state())) {
     leave_channel(id, slot);
@@ -262,9 +258,9 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   append_resources(text, clients.has_session(slot), message.resources);
   if (clients.has_session(slot)) {
     append_at(text, stamps.position());
-    text.append(", \"recovered\": false");
+    text.write({", \"recovered\": false"});
   }
-  emit_to(client.id, text.append(" }").finish(), out);
+  emit_to(client.id, text.write({" }"}).finish(), out);
 }
 
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
@@ -273,7 +269,7 @@ void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& o
   TextArena& text = out.text();
   begin_reply(text, "unlistening", message);
   append_resources(text, clients.has_session(slot), message.resources);
-  emit_to(clients[slot].id, text.append(" }").finish(), out);
+  emit_to(clients[slot].id, text.write({" }"}).finish(), out);
 }
 
 /// Leaves in `changed` the names that the client was listening to.

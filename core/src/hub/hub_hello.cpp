@@ -20,14 +20,14 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   emit_attach_whole(slot, out);
 
   TextArena& text = out.text();
-  text.append("{ \"type\": \"listening\"");
+  text.write({"{ \"type\": \"listening\""});
   append_id(text, message.id);
-  text.append(", \"resources\": [], \"welcome\": { \"version\": 1, \"epoch\": \"");
+  text.write({", \"resources\": [], \"welcome\": { \"version\": 1, \"epoch\": \""});
   append_epoch(text, stamps.epoch());
-  append_at(text.append("\""), stamps.position());
-  text.append(", \"spread_ms\": ").append_number(spread_ms());
-  text.append(", \"frame_bytes_max\": ").append_number(config.frame_bytes_max);
-  emit_to(client.id, text.append(" } }").finish(), out);
+  append_at(text.write({"\""}), stamps.position());
+  text.write({", \"spread_ms\": ", Digits(spread_ms()),
+              ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max), " } }"});
+  emit_to(client.id, text.finish(), out);
 }
 
 /// The tokens change hands as they are: no row changes, and no other client can take one.

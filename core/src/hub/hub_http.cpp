@@ -18,11 +18,11 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   const Route route = entry.route;
   const u64 body_bytes = std::max<u64>(in.body.size(), in.body_bytes);
   if (route != Route::health && body_bytes > config.http_body_bytes_max) {
-    const Bytes body = out.text()
-                           .append("Content Too Large: the limit is ")
-                           .append_number(config.http_body_bytes_max)
-                           .append(" bytes (http_body_bytes_max)")
-                           .finish();
+    const Bytes body =
+        out.text()
+            .write({"Content Too Large: the limit is ", Digits(config.http_body_bytes_max),
+                    " bytes (http_body_bytes_max)"})
+            .finish();
     return emit_respond(in.request, 413, ErrorCode::size, body, out);
   }
   switch (route) {
@@ -47,8 +47,8 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
 /// Responds with 400 where the body is wrong; returns whether it has.
 bool Hub::State::reject_if_wrong(const std::string& wrong, RequestId request, Actions& out) {
   if (wrong.empty()) return false;
-  emit_respond(request, 400, decoder.code(),
-               out.text().append("Bad Request: ").append(wrong).finish(), out);
+  emit_respond(request, 400, decoder.code(), out.text().write({"Bad Request: ", wrong}).finish(),
+               out);
   return true;
 }
 
@@ -121,19 +121,13 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
 /// Counts are shown only with a secret.
 void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
   TextArena& text = out.text();
-  text.append("{\"status\":\"ok\"");
+  text.write({"{\"status\":\"ok\""});
   if (!in.authorization.empty()) {
-    text.append(",\"version\":\"")
-        .append(core_version)
-        .append("\",\"clients\":")
-        .append_number(clients.count());
-    text.append(",\"tokens\":")
-        .append_number(tokens.count())
-        .append(",\"topics\":")
-        .append_number(topics.count());
-    text.append(",\"forwards\":").append_number(forwards.in_flight_count());
+    text.write({",\"version\":\"", core_version, "\",\"clients\":", Digits(clients.count()),
+                ",\"tokens\":", Digits(tokens.count()), ",\"topics\":", Digits(topics.count()),
+                ",\"forwards\":", Digits(forwards.in_flight_count())});
   }
-  out.add(action::Respond{in.request, 200, 0, "application/json", "", text.append("}").finish(),
+  out.add(action::Respond{in.request, 200, 0, "application/json", "", text.write({"}"}).finish(),
                           ErrorCode::ok});
 }
 

@@ -69,15 +69,15 @@ Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const 
 
 Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
                            const Topics& topics, const Epoch& epoch) {
-  out.append("{ ");
+  out.write({"{ "});
   if (!client.session.empty()) {
-    out.append("\"session\": \"").append(client.session).append("\", \"epoch\": \"");
+    out.write({"\"session\": \"", client.session, "\", \"epoch\": \""});
     append_epoch(out, epoch);
-    out.append("\", ");
+    out.write({"\", "});
   }
   append_strings(out, "tokens", static_cast<u32>(client.tokens.size()),
                  [&](u32 i) { return tokens[client.tokens[i]].key(); });
-  out.append(", ");
+  out.write({", "});
   append_strings(out, "resources", static_cast<u32>(client.resources.size()), [&](u32 i) {
     return Bytes(topics.name(client.resources[i])).substr(Bytes("resource:").size());
   });

@@ -29,8 +29,8 @@ void append_epoch(TextArena& out, const Epoch& epoch) {
     text[--at] = digits[hub % digits.size()];
     hub /= digits.size();
   } while (hub != 0);
-  out.append(Bytes(text + at, sizeof text - at));
-  if (epoch.step != 0) out.append(".").append_number(epoch.step);
+  out.write({Bytes(text + at, sizeof text - at)});
+  if (epoch.step != 0) out.write({".", Digits(epoch.step)});
 }
 
 bool decode_epoch(Bytes text, Epoch& out) {

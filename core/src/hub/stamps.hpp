@@ -19,7 +19,7 @@ struct Epoch {
 void append_epoch(TextArena& out, const Epoch& epoch);
 
 /// Writes `, "at": 1790000000000000`.
-inline void append_at(TextArena& out, u64 at) { out.append(", \"at\": ").append_number(at); }
+inline void append_at(TextArena& out, u64 at) { out.write({", \"at\": ", Digits(at)}); }
 
 /// Returns false if append_epoch has not written it.
 bool decode_epoch(Bytes text, Epoch& out);

@@ -85,7 +85,7 @@ void name_resource_topic(std::string& out, Bytes resource) {
 
 const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
   const bool has_members = read_members(frame);
-  if (has_session || members_[Field::hello].is_present) {
+  if (has_session || has(Field::hello)) {
     if (!read_extension()) return wrong_;
   }
   if (!has_members) return wrong_;
@@ -109,7 +109,7 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
     case MessageType::listen:
     case MessageType::unlisten:
       read_resources();
-      if (message_.type == MessageType::listen && members_[Field::hello].is_present) read_hello();
+      if (message_.type == MessageType::listen && has(Field::hello)) read_hello();
       break;
   }
   return wrong_;
@@ -117,7 +117,7 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
 
 /// Of a frame that cannot be read the id is taken nevertheless.
 bool MessageDecoder::read_extension() {
-  if (members_[Field::id].is_present) read_number(Field::id, 1, message_.id);
+  if (has(Field::id)) read_number(Field::id, 1, message_.id);
   if (repeated_ != field_count) {
     refuse(ErrorCode::shape, "duplicate member $ at byte %", field_names[repeated_], repeated_at_);
   }
@@ -135,7 +135,7 @@ void MessageDecoder::peek_id(Bytes frame) {
     ion::Slice value;
     if ((key.raw != "type" && key.raw != "id") || !reader.read(value)) return;
     if (key.raw == "type") continue;
-    members_[Field::id] = Member{value, 0, true};
+    members_[Field::id] = {value, 0};
     read_number(Field::id, 1, message_.id);
     return;
   }
@@ -177,7 +177,7 @@ bool MessageDecoder::read_members(Bytes text) {
       ion::Slice value;
       if (!reader.read(value)) break;
       if (field == field_count) continue;  // the npm client sends and accepts extra members
-      if (members_[field].is_present) {
+      if ((present_ >> field & 1) != 0) {
         const u32 at = offset_of(key.raw) - 1;
         if (field < Field::hello) {
           refuse(ErrorCode::shape, "duplicate member $ at byte %", name, at);
@@ -186,8 +186,8 @@ bool MessageDecoder::read_members(Bytes text) {
           repeated_at_ = at;
         }
       }
-      members_[field] =
-          Member{value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0), true};
+      present_ |= 1u << field;
+      members_[field] = {value, offset_of(value.raw) - (value.kind == ion::Kind::string ? 1 : 0)};
     }
   }
   if (!reader.finish()) {
@@ -209,7 +209,7 @@ void MessageDecoder::reset(Bytes text) {
   message_.resources.clear();
   message_.id = 0;
   message_.hello.reset();
-  for (Member& member : members_) member.is_present = false;
+  present_ = 0;
   repeated_ = field_count;
   wrong_.clear();
   scratch_.reset();
@@ -384,7 +384,7 @@ bool MessageDecoder::read_number(Field field, u64 lowest, u64& out) {
 
 bool MessageDecoder::require(Field field, ion::Kind kind) {
   const Member& member = members_[field];
-  if (!member.is_present)
+  if (!has(field))
     return refuse(ErrorCode::shape, "missing member \"%\"; expected %", field_names[field],
                   ion::name_of(kind));
   if (member.value.kind == kind) return true;
@@ -394,7 +394,7 @@ bool MessageDecoder::require(Field field, ion::Kind kind) {
 
 void MessageDecoder::read_raw(Field field, std::optional<Bytes>& raw) {
   const Member& member = members_[field];
-  if (!member.is_present) return;
+  if (!has(field)) return;
   raw = member.value.raw;
   // The slice of a string excludes its quotes; relayed, it needs them.
   if (member.value.kind == ion::Kind::string) raw = Bytes(raw->data() - 1, raw->size() + 2);

@@ -34,7 +34,7 @@ void append_params(Out& out, const Scope& scope);
 
 /// Writes `, "id": 6`; nothing for 0.
 inline void append_id(TextArena& out, u64 id) {
-  if (id != 0) out.append(", \"id\": ").append_number(id);
+  if (id != 0) out.write({", \"id\": ", Digits(id)});
 }
 
 /// Writes the topic of a channel, the same for every order of the params and for no other channel
@@ -99,11 +99,11 @@ class MessageDecoder {
   struct Member {
     ion::Slice value;
     u32 offset = 0;
-    bool is_present = false;
   };
 
   // Each returns false and records the error if it finds one.
   void reset(Bytes text);
+  bool has(Field field) const { return (present_ >> field & 1) != 0; }
   bool read_members(Bytes text);
   bool read_type();
   bool read_token();
@@ -133,6 +133,7 @@ class MessageDecoder {
   const Config& config_;
   Bytes text_;
   Member members_[field_count];
+  u32 present_ = 0;            // of members_: a bit for each Field
   u8 repeated_ = field_count;  // a member of the extension that is there twice
   u32 repeated_at_ = 0;
   Message message_;
