@@ -24,8 +24,9 @@ const urlOf = ({ port }: { port: number }) => `http://127.0.0.1:${port}`;
 /** A port on which nothing listens, and a Sidekick will. */
 async function freePort(): Promise<number> {
   const sidekick = await startSidekick({ ...options, port: 0 });
+  const { port } = sidekick;
   await sidekick.close();
-  return sidekick.port;
+  return port;
 }
 
 /** The names of `updated` that a client hears, in order. */
