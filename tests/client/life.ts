@@ -4,16 +4,11 @@ import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOptions } from "../../worker/src/client/index.ts";
 import { connectSidekick, SendError, withAcks } from "../../worker/src/client/index.ts";
+import "../hosts/shared/covenant-support/node-polyfill.ts";
 import { SimAppServer } from "./app-server.ts";
 import { HubHost } from "./hub-host.ts";
 import { Network } from "./network.ts";
 import { VirtualTime } from "./virtual-time.ts";
-
-// Node 20 and older browsers lack what the npm client uses.
-const iterator = Object.getPrototypeOf(Object.getPrototypeOf(new Map().keys()));
-iterator.filter ??= function* (this: Iterable<unknown>, isWanted: (value: unknown) => boolean) {
-  for (const value of this) if (isWanted(value)) yield value;
-};
 
 export interface Mode {
   /** A Sidekick that does not know the extension. */

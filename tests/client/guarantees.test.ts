@@ -1,0 +1,783 @@
+// The guarantees of docs/client.md, one by one, with a Sidekick that the test plays. The simulation
+// (sim.test.ts) shows the same under random faults with the real one.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { CovenantClient } from "@covenant-rpc/client";
+import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
+import ION from "@covenant-rpc/ion";
+
+import { connectSidekick, withAcks } from "../../worker/src/client/index.ts";
+import "../hosts/shared/covenant-support/node-polyfill.ts";
+import { outcome, Stage, StagedSocket, staged } from "./stage.ts";
+import { covenant } from "./support/covenant.ts";
+
+const CHAT = { channel: "chat", params: { room: "1" } };
+const TOKEN = "a-token-of-the-app-server";
+const subscribe = { type: "subscribe", token: TOKEN };
+const members = (frame: Record<string, unknown> | undefined, ...names: string[]) =>
+  names.map((name) => frame?.[name]);
+
+/** Subscribes, confirmed. */
+async function inChat(stage: Stage): Promise<void> {
+  stage.sidekick.sendMessage(subscribe);
+  await stage.greet();
+  const [asked] = stage.written();
+  await stage.say({ type: "subscribed", id: asked!["id"], ...CHAT, at: stage.now });
+  stage.heard();
+}
+
+// --- G1
+
+test(
+  "G1: the client reconnects until disconnect(), with one socket at a time",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    for (let i = 0; i < 30; i++) {
+      if (i % 3 === 0) {
+        await stage.untilOpening();
+        await stage.run(10_000); // the socket never opens
+      } else if (i % 3 === 1) await stage.open().then(() => stage.drop());
+      else await stage.greet().then(() => stage.drop(1011));
+    }
+    await stage.greet();
+    const before = stage.sockets.slice(0, -1);
+    const last = stage.socket;
+    assert.equal(before.length, 30);
+    assert.ok(before.every(({ closedWith }) => closedWith === 1000));
+    assert.equal(last.closedWith, undefined);
+    stage.sidekick.disconnect();
+    assert.equal(last.closedWith, 1000);
+    await stage.run(3_600_000);
+    assert.equal(stage.sockets.length, 31);
+    assert.deepEqual(stage.sidekick.state, {
+      ...{ name: "closed", reason: "disconnect() was called" },
+    });
+  }),
+);
+
+test(
+  "G1: a silent socket is probed and replaced; a late event of it changes nothing",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    await stage.run(25_000);
+    assert.deepEqual(stage.written(), [{ type: "ping" }]);
+    await stage.say({ type: "pong", at: stage.now });
+    await stage.run(24_000);
+    assert.deepEqual(stage.written(), []);
+    await stage.run(11_001);
+    assert.equal(stage.sidekick.state.name, "waiting");
+    assert.equal(stage.sidekick.state.reason, "no sign of life");
+    const old = stage.socket;
+    await stage.greet();
+    old.onclose?.({ code: 1006, reason: "late" });
+    assert.equal(stage.sidekick.state.name, "live");
+  }),
+);
+
+test(
+  "G1: wake() probes at once, and waking every second does not prolong the wait",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    for (let i = 0; i < 5; i++) {
+      stage.sidekick.wake();
+      await stage.run(1000);
+    }
+    assert.equal(stage.sockets[0]!.closedWith, 1000);
+  }),
+);
+
+test(
+  "G1: a probe whose timer came late is repeated: the answer may be in the queue behind it",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    stage.sidekick.wake();
+    stage.time.wallOffset += 3_600_000; // the machine sleeps
+    await stage.run(4000);
+    assert.equal(stage.sidekick.state.name, "live");
+    assert.deepEqual(stage.written(), [{ type: "ping" }, { type: "ping" }]);
+    await stage.run(4001);
+    assert.equal(stage.sidekick.state.name, "waiting");
+  }),
+);
+
+test(
+  "G1: the backoff grows while connections do not last, and starts anew after 10 s of life",
+  staged({}, async (stage) => {
+    Math.random = () => 0.999; // the longest wait
+    const waits: number[] = [];
+    const wait = () => waits.push(Math.round((stage.sidekick.state.retryAt! - Date.now()) / 1000));
+    stage.sidekick.connect();
+    for (let i = 0; i < 6; i++) {
+      await stage.greet();
+      await stage.drop();
+      wait();
+    }
+    await stage.greet();
+    await stage.run(10_000);
+    await stage.drop();
+    wait();
+    await stage.greet();
+    await stage.drop(1013);
+    wait();
+    assert.deepEqual(waits, [1, 2, 4, 8, 16, 30, 1, 5]);
+  }),
+);
+
+// --- G2
+
+test(
+  "G2: the first listen asks for what changed since its query began",
+  staged(
+    {
+      server: {
+        sendConnectionRequest: async () => assert.fail(),
+        runProcedure: () =>
+          new Promise((resolve) =>
+            setTimeout(() => resolve({ status: "OK", data: 1, resources: ["todos"] }), 5000),
+          ),
+      },
+    },
+    async (stage) => {
+      const began = stage.now;
+      stage.sidekick.connect();
+      const running = (stage.sidekick.server as any).runProcedure({ procedure: "q" });
+      await stage.greet();
+      await stage.run(5000);
+      const { resources } = await running;
+      stage.sidekick.sendMessage({ type: "listen", resources });
+      const [listen] = stage.written();
+      const { since, epoch } = listen as { since: number; epoch: string };
+      assert.equal(epoch, "one");
+      assert.ok(since <= began, "later than the query began");
+      assert.ok(since > began - 3_000_000, "much earlier than the query began");
+      const at = stage.now;
+      await stage.say({
+        ...{ type: "listening", id: listen!["id"], resources: [], at },
+        ...{ recovered: true, changed: ["todos"] },
+      });
+      assert.deepEqual(stage.heard(), ["updated"]);
+    },
+  ),
+);
+
+test(
+  "G2: a position is what a pong after the item became live proves, and no more",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    await stage.run(1000);
+    stage.sidekick.wake();
+    const early = stage.now;
+    await stage.say({ type: "pong", at: early }); // before "a" is live
+    await stage.drop();
+    await stage.greet();
+    const [first] = stage.written();
+    assert.ok((first!["since"] as number) < early, "a pong before the reply was counted");
+    const at = stage.now;
+    await stage.say({ type: "listening", id: first!["id"], resources: [], at, recovered: false });
+    await stage.run(1000);
+    stage.sidekick.wake();
+    const late = stage.now;
+    await stage.say({ type: "pong", at: late });
+    await stage.run(3000);
+    await stage.drop();
+    await stage.greet();
+    assert.equal(stage.written()[0]!["since"], late);
+  }),
+);
+
+test(
+  "G2: a constant pong proves the time of its ping less 2 s; the oldest ping is the one it answers",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    const [listen] = stage.written();
+    const at = stage.now;
+    await stage.say({ type: "listening", id: listen!["id"], resources: [], at, recovered: true });
+    await stage.run(10_000);
+    stage.sidekick.wake();
+    const first = stage.now;
+    await stage.say({ type: "updated", resource: "a" }); // alive
+    await stage.run(3000);
+    stage.sidekick.wake();
+    await stage.say({ type: "pong" });
+    await stage.drop();
+    await stage.greet();
+    const since = stage.written()[0]!["since"] as number;
+    assert.ok(since <= first - 2_000_000 && since > first - 2_100_000, `${first - since}`);
+  }),
+);
+
+test(
+  "G2: another epoch makes all positions unknown",
+  staged({}, async (stage) => {
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    await inChat(stage);
+    const listen = { type: "listening", id: 0, resources: [], at: stage.now, recovered: true };
+    await stage.say(listen);
+    await stage.drop();
+    await stage.greet({ epoch: "two" });
+    const [chat] = stage.written();
+    assert.deepEqual(members(chat, "type", "since", "epoch"), ["subscribe", undefined, undefined]);
+  }),
+);
+
+test("G2: a query that began before the one for which the client listens is told as well", async () => {
+  const answers: ((names: string[]) => void)[] = [];
+  const server = {
+    sendConnectionRequest: async () => assert.fail(),
+    runProcedure: () =>
+      new Promise((resolve) =>
+        answers.push((resources) => resolve({ status: "OK", data: 1, resources })),
+      ),
+  };
+  const stage = new Stage({ server });
+  try {
+    stage.sidekick.connect();
+    await stage.greet();
+    const run = (inputs: number) =>
+      (stage.sidekick.server as any).runProcedure({ procedure: "q", inputs });
+    const early = run(1);
+    await stage.run(5000);
+    const late = run(2);
+    for (const answer of answers) answer(["todos"]);
+    stage.sidekick.sendMessage({ type: "listen", resources: (await late).resources });
+    const [first] = stage.written();
+    stage.sidekick.sendMessage({ type: "listen", resources: (await early).resources });
+    const [second] = stage.written();
+    assert.ok((second!["since"] as number) <= (first!["since"] as number) - 4_900_000);
+    // The reply to the first says nothing of the time before it.
+    await stage.say({
+      ...{ type: "listening", id: first!["id"], resources: [], at: stage.now },
+      ...{ recovered: true, changed: [] },
+    });
+    await stage.drop();
+    await stage.greet();
+    assert.ok((stage.written()[0]!["since"] as number) < (first!["since"] as number));
+  } finally {
+    stage.end();
+  }
+});
+
+// --- G3, G4
+
+test("G3, G4: of identical queries that updates cause, one runs and one waits", async () => {
+  const answers: ((data: number) => void)[] = [];
+  const server = {
+    sendConnectionRequest: async () => assert.fail(),
+    runProcedure: () =>
+      new Promise((resolve) =>
+        answers.push((data) => resolve({ status: "OK", data, resources: ["a", "b"] })),
+      ),
+  };
+  const stage = new Stage({ server });
+  try {
+    const client = new CovenantClient(covenant as any, {
+      ...{ serverConnection: stage.sidekick.server as any, sidekickConnection: stage.sidekick },
+    });
+    const shown: number[] = [];
+    client.listen("query" as never, 1 as never, ({ data }: any) => void shown.push(data), true);
+    client.listen("query" as never, 1 as never, ({ data }: any) => void shown.push(-data), true);
+    await stage.run(0);
+    answers[0]!(1);
+    answers[1]!(1);
+    await stage.run(0);
+    await stage.greet();
+    for (let burst = 0; burst < 50; burst++)
+      await stage.say({ type: "updated", resource: burst % 2 === 0 ? "a" : "b" });
+    assert.equal(answers.length, 3); // both listeners share it
+    answers[2]!(2);
+    await stage.run(0);
+    assert.equal(answers.length, 4);
+    answers[3]!(3);
+    await stage.run(0);
+    assert.equal(answers.length, 4);
+    assert.deepEqual(shown.map(Math.abs), [1, 1, 2, 2, ...Array(98).fill(3)]);
+  } finally {
+    stage.end();
+  }
+});
+
+// --- G5
+
+test(
+  "G5: missed messages come once and in order; without recovery a gap comes first",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const message = (data: number, at: number) => ({ type: "message", ...CHAT, data, at });
+    const start = stage.now;
+    await stage.say(message(1, start + 1), message(2, start + 2), message(2, start + 2));
+    assert.deepEqual(
+      stage.told.splice(0).map(([, { data }]) => data),
+      [1, 2],
+    );
+    await stage.drop();
+    await stage.greet();
+    await stage.say(message(9, start + 9)); // not confirmed on this socket
+    const [again] = stage.written();
+    assert.deepEqual(members(again, "since", "epoch"), [start + 2, "one"]);
+    await stage.say(
+      { type: "subscribed", id: again!["id"], ...CHAT, at: start + 9, recovered: true, missed: 2 },
+      ...[message(3, start + 3), message(9, start + 9), message(10, start + 10)],
+    );
+    const heard = stage.told.splice(0).map(([name, { data }]) => data ?? name);
+    assert.deepEqual(heard, ["subscribed", 3, 9, 10]);
+    await stage.drop();
+    await stage.greet();
+    const [third] = stage.written();
+    const lost = { type: "subscribed", id: third!["id"], ...CHAT, at: start + 20 };
+    await stage.say({ ...lost, recovered: false }, message(21, start + 21));
+    assert.deepEqual(stage.heard(), ["gap", "subscribed", "message"]);
+  }),
+);
+
+test(
+  "G5: a channel is live only once all missed messages have arrived",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const start = stage.now;
+    await stage.say({ type: "message", ...CHAT, data: 1, at: start + 1 });
+    await stage.drop();
+    await stage.greet();
+    const id = stage.written()[0]!["id"];
+    await stage.say(
+      { type: "subscribed", id, ...CHAT, at: start + 9, recovered: true, missed: 2 },
+      { type: "message", ...CHAT, data: 2, at: start + 2 },
+    );
+    stage.sidekick.wake();
+    await stage.say({ type: "pong", at: start + 500 });
+    await stage.drop();
+    await stage.greet();
+    assert.equal(stage.written()[0]!["since"], start + 2);
+  }),
+);
+
+// --- G6
+
+test(
+  "G6: a send resolves with `sent`, and an error says whether it is certain",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const codes = {
+      token: "token",
+      queue: "queue",
+      app: "app",
+      app_unreachable: "app_unreachable",
+      app_broken: "app_broken?",
+      app_timeout: "app_timeout?",
+      app_status: "app_status?",
+      unknown: "unknown?",
+    };
+    const send = () => stage.sidekick.send("chat", CHAT.params, TOKEN, 1);
+    const answer = async (frame: object) => {
+      const state = outcome(send());
+      const [{ id }] = stage.written() as [{ id: number }];
+      await stage.run(500);
+      assert.equal(state(), "pending");
+      await stage.say({ id, ...frame });
+      return state();
+    };
+    assert.equal(await answer({ type: "sent" }), "ok");
+    for (const [code, expected] of Object.entries(codes)) {
+      const fault = /^app_/.test(code) ? "server" : "sidekick";
+      const error = { ...CHAT, fault, message: "no" };
+      assert.equal(await answer({ type: "error", code, error }), expected);
+    }
+  }),
+);
+
+for (const [title, code, expected] of [
+  [
+    "a repeat that is refused is uncertain: the first copy may have been processed",
+    "token",
+    "unknown?",
+  ],
+  ["the outcome of a repeat is that of the message", "app", "app"],
+] as const) {
+  test(
+    `G6: ${title}`,
+    staged({}, async (stage) => {
+      await inChat(stage);
+      const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+      const [first] = stage.written();
+      await stage.drop();
+      await stage.greet();
+      const [again] = stage.written();
+      await stage.say({ type: "subscribed", id: again!["id"], ...CHAT, at: stage.now });
+      const [repeat] = stage.written();
+      assert.deepEqual(repeat, { ...first!, again: true });
+      const error = { ...CHAT, fault: "client", message: "no" };
+      await stage.say({ type: "error", id: first!["id"], code, error });
+      assert.equal(state(), expected);
+    }),
+  );
+}
+
+for (const code of [1009, 1011]) {
+  test(
+    `G6: a message that closes the socket with ${code} is not repeated`,
+    staged({}, async (stage) => {
+      await inChat(stage);
+      const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+      await stage.drop(code);
+      assert.equal(state(), "unknown?");
+    }),
+  );
+}
+
+test(
+  "G6: with a lost token, a written send is uncertain and one that waits goes with the new token",
+  staged({ onTokenLost: async () => "another-token" }, async (stage) => {
+    await inChat(stage);
+    const written = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    await stage.drop();
+    const waiting = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 2));
+    await stage.greet();
+    const [again] = stage.written();
+    const error = { channel: "unknown", params: {}, fault: "client", message: "invalid token" };
+    await stage.say({ type: "error", id: again!["id"], code: "token", error });
+    assert.deepEqual([written(), waiting()], ["unknown?", "pending"]);
+    await stage.run(1000);
+    const [renewed] = stage.written();
+    assert.deepEqual(members(renewed, "type", "token"), ["subscribe", "another-token"]);
+    await stage.say({ type: "subscribed", id: renewed!["id"], ...CHAT, at: stage.now });
+    assert.deepEqual(stage.heard(), ["gap", "subscribed"]);
+    const [sent] = stage.written();
+    assert.deepEqual(members(sent, "token", "data", "again"), ["another-token", 2, undefined]);
+  }),
+);
+
+// --- G7
+
+test(
+  "G7: a send is refused at a bound, expires unwritten, or is rejected by disconnect()",
+  staged({ sendMax: 3, sendBytesMax: 500 }, async (stage) => {
+    const send = (data: unknown) => outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, data));
+    const large = send("x".repeat(500));
+    const small = [send(1), send(2), send(3), send(4)];
+    await stage.run(0);
+    assert.equal(large(), "buffer");
+    const states = () => small.map((state) => state());
+    assert.deepEqual(states(), ["pending", "pending", "pending", "buffer"]);
+    const message = { type: "send", ...CHAT, token: TOKEN, data: 1 };
+    assert.throws(() => stage.sidekick.sendMessage(message), { code: "buffer" });
+    await stage.run(29_999);
+    assert.equal(small[0]!(), "pending");
+    await stage.run(1);
+    assert.deepEqual(states(), ["expired", "expired", "expired", "buffer"]);
+    const late = send(5);
+    await stage.greet();
+    const written = send(6);
+    stage.written();
+    stage.sidekick.disconnect();
+    await stage.run(0);
+    assert.deepEqual([late(), written()], ["unknown?", "unknown?"]);
+    const unwritten = send(7);
+    stage.sidekick.disconnect();
+    await stage.run(0);
+    assert.equal(unwritten(), "closed");
+  }),
+);
+
+test("G7: a bound counts the bytes of UTF-8", async () => {
+  const message = { type: "send", token: "t", channel: "chat", params: {}, data: "a é € 😀" };
+  const bytes = Buffer.byteLength(ION.stringify(message));
+  for (const [sendBytesMax, expected] of [
+    [bytes, "pending"],
+    [bytes - 1, "buffer"],
+  ] as const) {
+    const stage = new Stage({ sendBytesMax });
+    const state = outcome(stage.sidekick.send("chat", {}, "t", message.data));
+    await stage.run(0);
+    assert.equal(state(), expected);
+    stage.end();
+  }
+});
+
+test(
+  "G7: a silent socket with an unanswered send is probed after 4 s",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    stage.written();
+    await stage.run(4000);
+    assert.deepEqual(stage.written(), [{ type: "ping" }]);
+    await stage.run(4001);
+    assert.equal(stage.sidekick.state.reason, "no sign of life");
+    assert.equal(state(), "pending");
+  }),
+);
+
+// --- G8
+
+test(
+  "G8: a send of a subscribed channel waits until the channel is confirmed",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    await stage.drop();
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    const other = outcome(stage.sidekick.send("news", {}, "another-token", 2));
+    await stage.greet();
+    const [again, direct, ...rest] = stage.written();
+    assert.deepEqual([again!["type"], direct!["data"], rest], ["subscribe", 2, []]);
+    await stage.say({ type: "subscribed", id: again!["id"], ...CHAT, at: stage.now });
+    assert.equal(stage.written()[0]!["data"], 1);
+    assert.deepEqual([state(), other()], ["pending", "pending"]);
+  }),
+);
+
+// --- G9
+
+test(
+  "G9: every socket says hello with the same session, first and alone",
+  staged({}, async (stage) => {
+    stage.sidekick.sendMessage(subscribe);
+    const hello = await stage.open();
+    assert.equal(JSON.stringify(Object.keys(hello)), '["type","id","resources","hello"]');
+    assert.match(hello["hello"], /^[0-9-]{16,64}$/);
+    await stage.run(9000);
+    assert.deepEqual(stage.written(), []);
+    await stage.drop();
+    assert.equal((await stage.open())["hello"], hello["hello"]);
+    const other = connectSidekick("https://sidekick.example.com", {
+      WebSocket: class extends StagedSocket {
+        constructor(url: string) {
+          super(url);
+          stage.sockets.push(this);
+        }
+      },
+    });
+    other.connect();
+    stage.socket.onopen?.();
+    assert.notEqual(stage.written()[0]!["hello"], hello["hello"]);
+  }),
+);
+
+// --- G10
+
+test(
+  "G10: an error that concerns one message rejects no other send",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const client = withAcks(
+      new CovenantClient(covenant as any, {
+        ...{ serverConnection: {} as any, sidekickConnection: stage.sidekick },
+      }),
+      stage.sidekick,
+    );
+    const send = (data: number) =>
+      outcome(client.send("chat" as never, CHAT.params as never, TOKEN, data as never));
+    const [one, two] = [send(1), send(2)];
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    const [first, second, listen] = stage.written();
+    const fault = "client";
+    const error = { channel: "unknown", params: {}, fault, message: "no" };
+    await stage.say({ type: "error", id: listen!["id"], code: "client_full", error });
+    assert.deepEqual([one(), two()], ["pending", "pending"]);
+    await stage.say({ type: "error", id: first!["id"], code: "app", error });
+    assert.deepEqual([one(), two()], ["app", "pending"]);
+    await stage.say({ type: "sent", id: second!["id"] });
+    assert.equal(two(), "ok");
+    assert.deepEqual(stage.heard(), ["problem"]);
+  }),
+);
+
+test(
+  "G10: without withAcks, only a young send that fails reaches the CovenantClient",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const message = { type: "send", ...CHAT, token: TOKEN, data: 1 };
+    const error = { ...CHAT, fault: "client", message: "no" };
+    for (const [ms, expected] of [
+      [99, ["error", "sendFailed"]],
+      [100, ["sendFailed"]],
+    ] as const) {
+      stage.sidekick.sendMessage(message);
+      const [{ id }] = stage.written() as [{ id: number }];
+      await stage.run(ms);
+      await stage.say({ type: "error", id, code: "app", error });
+      assert.deepEqual(stage.heard(), expected);
+    }
+  }),
+);
+
+// --- G11
+
+test(
+  "G11: the last interest removes a register; nothing grows over reconnects",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const { sidekick } = stage;
+    sidekick.sendMessage(subscribe);
+    sidekick.sendMessage({ type: "listen", resources: ["a", "b"] });
+    sidekick.sendMessage({ type: "listen", resources: ["a"] }); // CovenantClient counts itself
+    stage.written();
+    sidekick.sendMessage({ type: "unsubscribe", token: TOKEN });
+    sidekick.sendMessage({ type: "unlisten", resources: ["never", "b"] });
+    sidekick.sendMessage({ type: "unlisten", resources: ["never"] });
+    const [unlisten, ...none] = stage.written();
+    assert.deepEqual(members(unlisten, "type", "resources"), ["unlisten", ["b"]]);
+    assert.deepEqual(none, []);
+    for (let i = 0; i < 5; i++) {
+      await stage.drop();
+      await stage.greet();
+      assert.deepEqual(
+        stage.written().map(({ type }) => type),
+        ["subscribe", "listen"],
+      );
+    }
+    await stage.drop();
+    sidekick.sendMessage({ type: "unsubscribe", token: TOKEN });
+    sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
+    await stage.greet();
+    const [goodbye, ...rest] = stage.written();
+    assert.deepEqual(members(goodbye, "type", "token"), ["unsubscribe", TOKEN]);
+    assert.deepEqual(rest, []);
+    await stage.drop();
+    await stage.greet();
+    assert.deepEqual(stage.written(), []);
+    await stage.run(60_000);
+    assert.equal(stage.time.pending, 1); // the heartbeat
+  }),
+);
+
+// --- G12
+
+test("G12: but for hello, a legacy Sidekick gets the bytes of the npm client", async () => {
+  const messages = [
+    subscribe,
+    { type: "listen", resources: ["a", "b"] },
+    { type: "send", token: "another-token", channel: "news", params: { a: "1" }, data: { b: [1] } },
+    { type: "unlisten", resources: ["a"] },
+  ];
+  const stage = new Stage({});
+  try {
+    stage.sidekick.connect();
+    await stage.greet({ isLegacy: true });
+    for (const message of messages) stage.sidekick.sendMessage(message);
+    const ours = stage.socket.written.map((text) => ION.stringify(ION.parse(text)));
+    const npm: StagedSocket[] = [];
+    Object.assign(globalThis, {
+      WebSocket: class extends StagedSocket {
+        constructor(url: string) {
+          super(url);
+          npm.push(this);
+        }
+      },
+    });
+    const reference = npmSidekick("https://sidekick.example.com");
+    npm[0]!.onopen?.();
+    for (const message of messages) reference.sendMessage(message as any);
+    assert.deepEqual(ours, npm[0]!.written);
+    assert.equal(stage.socket.url, npm[0]!.url);
+  } finally {
+    stage.end();
+  }
+});
+
+// --- legacy, and the rest of the interface
+
+test(
+  "legacy: a Sidekick that refuses pings is asked to listen to nothing instead",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet({ isLegacy: true });
+    assert.equal(stage.sidekick.state.legacy, true);
+    await stage.run(25_000);
+    assert.deepEqual(stage.written(), [{ type: "ping" }]);
+    const error = { channel: "unknown", params: {}, fault: "client", message: "what?" };
+    await stage.say({ type: "error", error });
+    await stage.run(25_000);
+    assert.deepEqual(stage.written(), [{ type: "listen", resources: [] }]);
+    await stage.say({ type: "listening", resources: [] });
+    await stage.run(60_000);
+    assert.deepEqual(stage.heard(), []);
+  }),
+);
+
+test("it does nothing where it is not enabled, and where there is no WebSocket", async () => {
+  const { WebSocket } = globalThis;
+  Reflect.deleteProperty(globalThis, "WebSocket");
+  try {
+    for (const options of [{ enabled: false }, {}]) {
+      const sidekick = connectSidekick("https://sidekick.example.com/x", options);
+      sidekick.sendMessage(subscribe);
+      sidekick.connect();
+      sidekick.wake();
+      assert.equal(sidekick.state.name, "closed");
+      await assert.rejects(sidekick.send("chat", {}, TOKEN, 1), { code: "closed" });
+      sidekick.disconnect();
+    }
+  } finally {
+    Object.assign(globalThis, { WebSocket });
+  }
+});
+
+test("it keeps the path of the URL, and rejects what is no URL", async () => {
+  for (const [url, expected] of [
+    ["https://a.example", "wss://a.example/socket"],
+    ["http://a.example:3000/", "ws://a.example:3000/socket"],
+    ["wss://a.example/x/", "wss://a.example/x/socket"],
+    ["ws://a.example/x/socket", "ws://a.example/x/socket"],
+    ["https://a.example/x?y#z", "wss://a.example/x/socket"],
+  ] as const) {
+    const urls: string[] = [];
+    const WebSocket = class extends StagedSocket {
+      constructor(url: string) {
+        super(url);
+        urls.push(url);
+      }
+    };
+    const sidekick = connectSidekick(url, { WebSocket });
+    sidekick.connect();
+    sidekick.disconnect();
+    assert.deepEqual(urls, [expected]);
+  }
+  assert.throws(() => connectSidekick("sidekick.example.com"), /got sidekick\.example\.com$/);
+});
+
+test(
+  "a channel that the app server refuses is lost: its sends are rejected, and it is left alone",
+  staged({ onTokenLost: async () => null }, async (stage) => {
+    await inChat(stage);
+    await stage.drop();
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    await stage.greet();
+    const [again] = stage.written();
+    const error = { channel: "unknown", params: {}, fault: "client", message: "invalid token" };
+    await stage.say({ type: "error", id: again!["id"], code: "token", error });
+    await stage.run(1000);
+    assert.deepEqual(stage.heard(), ["channelLost"]);
+    assert.equal(state(), "token");
+    await stage.drop();
+    await stage.greet();
+    assert.deepEqual(stage.written(), []);
+  }),
+);
+
+test(
+  "a request that the Sidekick puts off is repeated, as long as it is wanted",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    const error = { channel: "unknown", params: {}, fault: "sidekick", message: "full" };
+    const refuse = async () => {
+      const [{ id }] = stage.written() as [{ id: number }];
+      await stage.say({ type: "error", id, code: "full", error });
+      await stage.run(30_000);
+    };
+    await refuse();
+    assert.deepEqual(stage.heard(), ["problem"]);
+    const [again] = stage.socket.written;
+    assert.match(again!, /"listen"/);
+    stage.sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
+    await refuse();
+    assert.ok(!stage.socket.written.some((text) => text.includes('"listen"')));
+  }),
+);
