@@ -52,14 +52,14 @@ void Hub::State::emit_attach(ClientSlot slot, ClientChange change, std::span<con
     out.add(action::AttachClient{client.id, 1, line, 1});
     return;
   }
-  emit_attach_whole(slot, out);
+  emit_attach_whole(slot, true, out);
 }
 
-void Hub::State::emit_attach_whole(ClientSlot slot, Actions& out) {
+void Hub::State::emit_attach_whole(ClientSlot slot, bool is_durable, Actions& out) {
   Client& client = clients[slot];
   const Bytes whole = encode_client_record(out.text(), client, tokens, topics, stamps.epoch());
   client.record_bytes = client.record_whole_bytes = static_cast<u32>(whole.size());
-  out.add(action::AttachClient{client.id, 0, whole, 1});
+  out.add(action::AttachClient{client.id, 0, whole, is_durable ? 1u : 0u});
 }
 
 /// Closes a socket for the hub, which forgets the client at once.

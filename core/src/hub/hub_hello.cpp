@@ -17,7 +17,7 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   const ClientSlot old = clients.find_session(*message.hello);
   clients.greet(slot, *message.hello);
   if (old != none) take_over(old, slot, out);
-  emit_attach_whole(slot, out);
+  emit_attach_whole(slot, true, out);
 
   TextArena& text = out.text();
   text.write({"{ \"type\": \"listening\""});
@@ -46,10 +46,10 @@ void Hub::State::take_over(ClientSlot from, ClientSlot to, Actions& out) {
 }
 
 /// Positions of the epoch before mean nothing any more. A client that said hello keeps its socket
-/// through a restart, so its record has to know.
+/// through a restart, so its record has to know. No client is told, so no answer waits for it.
 void Hub::State::on_clock_step(Actions& out) {
   for (ClientSlot slot = 0; slot < clients.slots().size(); ++slot) {
-    if (clients.has_session(slot)) emit_attach_whole(slot, out);
+    if (clients.has_session(slot)) emit_attach_whole(slot, false, out);
   }
 }
 

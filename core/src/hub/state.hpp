@@ -115,7 +115,7 @@ struct Hub::State {
   void emit_erase_token(Bytes key, bool is_told, Actions& out);
   void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
                    Actions& out);
-  void emit_attach_whole(ClientSlot slot, Actions& out);
+  void emit_attach_whole(ClientSlot slot, bool is_durable, Actions& out);
   void emit_publish(TopicId topic, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params, Bytes message,

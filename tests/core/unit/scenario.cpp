@@ -181,7 +181,10 @@ void Scenario::check_durable(const Action& action) {
       SIDEKICK_CHECK(action.touch_token.durable == (action.touch_token.state != 0));
       return;
     case ActionTag::attach_client:
-      SIDEKICK_CHECK(action.attach_client.durable == !action.attach_client.record.empty());
+      // A whole record that is not: append_line shows it.
+      SIDEKICK_CHECK(action.attach_client.record.empty() ? action.attach_client.durable == 0
+                                                         : action.attach_client.durable == 1 ||
+                                                               action.attach_client.append == 0);
       return;
     default:
       return;  // erase_token: append_line shows it
@@ -208,6 +211,8 @@ void Scenario::append_line(std::string& out, const Action& action) {
                       action.erase_token.durable == 1 ? " durably" : ""});
       break;
     case ActionTag::attach_client:
+      if (action.attach_client.durable == 0 && !action.attach_client.record.empty())
+        out += "not durably: ";
       out += compose({action.attach_client.append == 0 ? "attach " : "attach_more ",
                       Digits(action.attach_client.client), " ",
                       printable(action.attach_client.record)});
