@@ -107,6 +107,19 @@ constexpr Bytes resources[] = {R"("todo/1")",
                                "\"\xC3\xA9\"",
                                R"("rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr")",
                                "7"};
+constexpr Bytes sessions[] = {R"("session-number-one")",      R"("session-number-two")",
+                              R"("session-number-three")",    R"("too-short")",
+                              R"("\u0073ession-number-one")", "1"};
+constexpr Bytes ids[] = {"1", "2", "3", "9007199254740991", "0", "1.5", R"("1")"};
+constexpr Bytes positions[] = {"1700000000000000",
+                               "1700000000050000",
+                               "1699999999999999",
+                               "0",
+                               "9007199254740991",
+                               "-1",
+                               "null"};
+// Of the first hub, and of the ones after it.
+constexpr Bytes epochs[] = {R"("2gosa7pa2gt")", R"("2gosa7pa2gt.1")", R"("0")", R"("x.01")", "7"};
 constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
 constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket",
                            "/",           "",         "/message?x", "//"};
@@ -143,14 +156,18 @@ std::string resource_list(Choices& choices) {
 /// A frame or body, mostly with every member that its kind may have.
 std::string message(Choices& choices, Bytes type) {
   std::string text = "{ ";
-  const u32 left_out = choices.below(64);  // mostly none
+  const u32 shape = choices.byte();
+  const u32 left_out = shape % 64;        // mostly none
+  const bool is_extended = shape >= 224;  // as by a client that has said hello
   u32 index = 0;
   const auto member = [&](Bytes name, Bytes value) {
     if (index++ != left_out) append(text, {text.size() > 2 ? ", " : "", "\"", name, "\": ", value});
   };
   if (!type.empty()) member("type", "\"" + std::string(type) + "\"");
+  if (is_extended) member("id", choices.one_of(ids));
   if (type == "listen" || type == "unlisten" || type == "/resources") {
     member("resources", resource_list(choices));
+    if (is_extended && choices.below(8) == 0) member("hello", choices.one_of(sessions));
   } else if (type != "ping") {
     member("token", choices.one_of(tokens));
     if (type != "subscribe" && type != "unsubscribe") {
@@ -158,6 +175,11 @@ std::string message(Choices& choices, Bytes type) {
       member("params", choices.one_of(params));
       member(type == "/connection" ? "context" : "data", choices.one_of(values));
     }
+  }
+  if (is_extended) {
+    member("since", choices.one_of(positions));
+    member("epoch", choices.one_of(epochs));
+    if (choices.below(2) == 0) member("again", choices.below(8) == 0 ? "1" : "true");
   }
   text += " }";
   if (choices.below(16) == 0) text.insert(choices.byte() % text.size(), choices.raw());
@@ -225,6 +247,7 @@ class Host {
   bool store(u32 durable, Bytes key = {});
   void open(u32 client);
   void join(u32 client, Choices& choices);
+  void greet(u32 client, Choices& choices);
   void talk(Choices& choices);
   void give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, u32 body_bytes,
                  Bytes headers = {});
@@ -257,7 +280,7 @@ class Host {
   Millis now_ = 1'700'000'000'000;
   Millis latest_ = 0;  // as seen by the hub
   Millis timer_at_ = 0;
-  u64 epoch_ = number_max - 2;
+  u64 epoch_ = number_max - 2;  // in base 36: epochs[0]
   u32 request_ = 0;
   bool is_answered_ = false;
   std::string answer_;
@@ -386,7 +409,10 @@ void Host::perform(const Action& action) {
     case ActionTag::attach_client:
       FUZZ_CHECK(open_.count(action.attach_client.client) == 1);
       FUZZ_CHECK(action.attach_client.record.empty() || is_valid_ion(action.attach_client.record));
-      FUZZ_CHECK(action.attach_client.durable == !action.attach_client.record.empty());
+      // A whole record need not be durable: after a step back of the clock no client is told.
+      FUZZ_CHECK(action.attach_client.record.empty()
+                     ? action.attach_client.durable == 0
+                     : action.attach_client.durable == 1 || action.attach_client.append == 0);
       if (!store(action.attach_client.durable)) break;
       if (action.attach_client.append == 0) attached_[action.attach_client.client].clear();
       attached_[action.attach_client.client] += action.attach_client.record;
@@ -398,7 +424,8 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(std::set<u32>(clients.begin(), clients.end()).size() == clients.size());
       FUZZ_CHECK(is_valid_ion(action.send.text));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") ||
-                 action.send.text == R"({"type":"pong"})");
+                 action.send.text == R"({"type":"pong"})" ||
+                 action.send.text.starts_with(R"({"type":"pong","at":1)"));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"error\"") ==
                  (action.send.code != ErrorCode::ok));
       break;
@@ -438,7 +465,8 @@ void Host::perform(const Action& action) {
 
 void Host::step(Choices& choices) {
   const u32 client = choices.below(client_count);
-  switch (choices.below(19)) {
+  const u32 kind = choices.byte();
+  switch (kind < 247 ? kind % 19 : 19) {
     case 0:
       open(client);
       break;
@@ -450,6 +478,9 @@ void Host::step(Choices& choices) {
       give_frame(client, message(choices, types[type % std::size(types)]));
       break;
     }
+    case 19:
+      greet(client, choices);
+      break;
     case 14:
     case 15:
       join(client, choices);
@@ -563,6 +594,36 @@ void Host::join(u32 client, Choices& choices) {
   append(text, {"{ \"type\": \"subscribe\", \"token\": ", member.token, " }"});
   give_frame(client, text);
   joined_.push_back(std::move(member));
+}
+
+/// A client of the extension comes back: it says hello, and asks for its token, for a resource and
+/// for the outcome of a message that it may have sent before.
+void Host::greet(u32 client, Choices& choices) {
+  open(client);
+  std::string text;
+  append(text, {"{ \"type\": \"listen\", \"id\": 1, \"resources\": [], \"hello\": ",
+                choices.one_of(sessions), " }"});
+  give_frame(client, text);
+  const u32 asks = choices.byte();
+  const Bytes since = choices.one_of(positions);
+  const Bytes epoch = choices.one_of(epochs);
+  const auto ask = [&](Bytes type, std::initializer_list<Bytes> members) {
+    text.clear();
+    append(text, {"{ \"type\": \"", type, "\", \"id\": ", choices.one_of(ids), ", "});
+    append(text, members);
+    give_frame(client, text + " }");
+  };
+  if ((asks & 1) != 0)
+    ask("listen", {"\"resources\": ", resource_list(choices), ", \"since\": ", since,
+                   ", \"epoch\": ", epoch});
+  if (joined_.empty()) return;
+  const Member member = joined_[choices.below(static_cast<u32>(joined_.size()))];
+  if ((asks & 2) != 0)
+    ask("subscribe", {"\"token\": ", member.token, ", \"since\": ", since, ", \"epoch\": ", epoch});
+  if ((asks & 4) != 0) ask("send", {"\"token\": ", member.token, ", ", member.scope});
+  if ((asks & 8) != 0)
+    ask("send", {"\"token\": ", member.token, ", ", member.scope, ", \"again\": true"});
+  if ((asks & 16) != 0) ask("ping", {"\"x\": 1"});
 }
 
 /// A few messages in a row, so that they are queued for the app server; or one in the other

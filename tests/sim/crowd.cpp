@@ -7,7 +7,10 @@
 namespace sidekick::sim {
 
 Crowd::Crowd(const Swarm& swarm)
-    : swarm_(swarm), dice_(swarm.seed ^ 0x63726f7764), on_the_way_(swarm.clients) {}
+    : swarm_(swarm),
+      dice_(swarm.seed ^ 0x63726f7764),
+      greetings_(swarm.seed ^ 0x6772656574),
+      on_the_way_(swarm.clients) {}
 
 u32 Crowd::draw(const u32* weights, u32 count) {
   u32 sum = 0;
@@ -28,6 +31,8 @@ Op Crowd::op_of(OpKind kind) const {
 /// Mostly a few ms; sometimes a long time, or just before, at or after the next deadline.
 void Crowd::pass_time(const Trial& trial) {
   now_ += dice_.below(swarm_.span_max_ms + 1);
+  if (swarm_.clock_step != 0 && greetings_.chance(swarm_.clock_step))
+    now_ -= greetings_.below(3000);
   if (!dice_.chance(swarm_.jump)) return;
   const Millis due = trial.timer_at();
   if (due > now_ && due - now_ < 1'000'000 && dice_.chance(700)) {
@@ -149,13 +154,34 @@ Op Crowd::frame(const Trial& trial, u32 client) {
   draw_resources(op, 5);
   draw_flaw(op);
   op.is_text = dice_.chance(900);
+  if (swarm_.greeting != 0) draw_extension(trial, op);
   return op;
+}
+
+/// Mostly as a client of the extension behaves: hello first, then an id in every message.
+void Crowd::draw_extension(const Trial& trial, Op& op) {
+  const ClientFacts& client = trial.model().clients()[op.client];
+  const bool has_said_hello = client.session != no_one;
+  const bool is_new = !has_said_hello && client.tokens.empty() && client.resources.empty();
+  if (greetings_.chance(is_new ? swarm_.greeting : 5)) {
+    op.verb = Verb::listen;
+    op.session =
+        static_cast<u16>(greetings_.chance(swarm_.attack) ? greetings_.below(swarm_.sessions)
+                                                          : op.client % swarm_.sessions);
+    if (greetings_.chance(980)) op.count = 0;
+  }
+  if (greetings_.chance(has_said_hello || op.session != no_one ? 900 : 100))
+    op.id = greetings_.chance(990) ? op.serial : number_max;
+  if (greetings_.chance(swarm_.flaw / 2)) {
+    constexpr u32 first = static_cast<u32>(Flaw::id_zero);
+    op.flaw = static_cast<Flaw>(first + greetings_.below(static_cast<u32>(Flaw::count) - first));
+  }
 }
 
 void Crowd::draw_flaw(Op& op) {
   if (dice_.chance(20)) op.flaw = Flaw::padded;
   if (dice_.chance(swarm_.flaw))
-    op.flaw = static_cast<Flaw>(dice_.below(static_cast<u32>(Flaw::count)));
+    op.flaw = static_cast<Flaw>(dice_.below(static_cast<u32>(Flaw::id_zero)));
 }
 
 void Crowd::draw_resources(Op& op, u32 usual_max) {

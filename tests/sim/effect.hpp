@@ -16,6 +16,9 @@ namespace sidekick::sim {
   X(forward_order, "messages of one token reach the app server in the order sent, one at a time") \
   X(record_first, "nothing is sent before the record it depends on is written")                   \
   X(restore_same, "a hub restored at any point continues with the same bytes")                    \
+  X(takeover, "a connection takes over its session from the one before, with its tokens")         \
+  X(ids, "a reply or error has the id of its message")                                            \
+  X(positions, "positions name the time and epoch above which everything is later")               \
   X(rows, "the stored rows match the state")                                                      \
   X(nothing_left, "nothing remains of closed clients and expired tokens")                         \
   X(limits, "every limit holds, and nothing below it is rejected")                                \
@@ -63,15 +66,17 @@ enum class EffectKind : u8 {
 struct Effect {
   EffectKind kind;
   bool is_met = false;
-  bool is_error = false;    ///< send: the text ends in a pattern of the error message
+  bool is_error = false;    ///< send: the text has a pattern of the error message
   bool is_durable = false;  ///< put, touch, erase, attach
   u8 state = 0;             ///< put, touch
   ErrorCode code = ErrorCode::ok;
   u32 who = 0;     ///< token, client, or for a publish the topic (see Model::subscribers)
-  u32 status = 0;  ///< respond: status; close: code; forward: the message's flight
+  u32 status = 0;  ///< respond: status; close: code; forward: the message's flight; attach: 1:
+                   ///< erased, 2: rewritten
   u32 text = 0;    ///< offset of its bytes in Model::text
   u32 size = 0;
-  u32 pattern_size = 0;     ///< send: size of the pattern at the end; see `matches`
+  u32 pattern_size = 0;     ///< send: size of the pattern before the tail; see `matches`
+  u32 tail_size = 0;        ///< send: what follows the pattern
   u64 expires_at = 0;       ///< put, touch; cancel: the id of the forward
   const char* header = "";  ///< respond
 

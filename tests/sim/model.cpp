@@ -22,8 +22,10 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   text.clear();
   verdict_.reset();
   now_ = std::max(now_, op.now);
+  const bool has_stepped = !pass_clock(op.now);
   if (op.kind == OpKind::restored) settle();
   if (op.kind == OpKind::close) close(op.client);
+  if (has_stepped) step_epoch();
   expire();
   own_from = static_cast<u32>(effects.size());
   switch (op.kind) {
@@ -115,6 +117,7 @@ void Model::close(u32 client) {
   it.tokens.clear();
   it.resources.clear();
   it.resource_bytes = 0;
+  it.session = no_one;
 }
 
 void Model::lag(u32 client, u32 bytes) {
@@ -216,9 +219,9 @@ void Model::unsubscribe(u32 topic, u32 client) {
 }
 
 /// Reads records as docs/architecture.md describes them.
-void Model::reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
+void Model::reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>& rows,
                    const std::vector<std::string>& records, const std::vector<u8>& is_back) {
-  now_ = now;
+  begin(now, epoch);
   config_ = swarm_.configs + config;
   for (const Flight& flight : flights_) ghosts_.push_back({flight.message.serial, flight.id});
   if (ghosts_.size() > ghosts_max)
@@ -255,6 +258,7 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
   it.is_open = is_back;
   it.tokens.clear();
   it.resources.clear();
+  it.session = no_one;
   it.resource_bytes = 0;
   it.frame_credit = u64{config_->frames_burst} * 1000;
   it.credited_at = now_;
@@ -280,7 +284,9 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
 
 /// { "tokens": ["t"], "resources": [] }, or a change such as { "resources_gone": ["todo/1"] }.
 /// Skips the member with which Trial::write_later ends a record of a later version.
-void Model::read_line(Bytes line, ClientFacts& client) const {
+void Model::read_line(Bytes line, ClientFacts& client) {
+  read_greeting(line, client);
+  line.remove_prefix(std::min(line.find("\"tokens"), line.find("\"resources")));
   for (std::size_t at = line.find('"'); at != Bytes::npos; at = line.find('"')) {
     line.remove_prefix(at);
     const std::size_t start = line.find('[');
@@ -363,7 +369,13 @@ void Model::append_record(std::string& out, u32 token) const {
 
 void Model::append_client_record(std::string& out, u32 client) const {
   const ClientFacts& it = clients_[client];
-  out += "{ \"tokens\": [";
+  out += "{ ";
+  if (has_session(client)) {
+    out.append("\"session\": \"").append(words_.sessions[it.session]).append("\", \"epoch\": \"");
+    append_epoch(out);
+    out += "\", ";
+  }
+  out += "\"tokens\": [";
   const char* separator = "";
   for (const u32 token : it.tokens) {
     out.append(separator).append(words_.tokens[token].literal);

@@ -30,9 +30,18 @@ struct TokenFacts {
   bool was_lost = false;  ///< gone since it could not be stored
 };
 
+/// Names one run of stamps: docs/protocol.md, "Positions".
+struct EpochFacts {
+  u64 hub = 0;
+  u32 step = 0;
+
+  bool operator==(const EpochFacts&) const = default;
+};
+
 struct ClientFacts {
   bool is_open = false;
-  u32 generation = 0;  ///< counts the clients that have used this index
+  u16 session = no_one;  ///< of its hello
+  u32 generation = 0;    ///< counts the clients that have used this index
   std::vector<u16> tokens;
   std::vector<u16> resources;
   u64 resource_bytes = 0;
@@ -50,6 +59,7 @@ struct Message {
   Payload data;
   Payload context;
   u32 cost = 0;  ///< its share of the limits
+  u64 id = 0;    ///< of a sender that said hello
 };
 
 struct Flight {
@@ -107,10 +117,13 @@ class Model {
   /// the size of its frame or body.
   void step(const Op& op, u32 bytes, u32 request);
 
+  /// A new hub.
+  void begin(Millis now, u64 epoch);
+
   Admission admission(const Op& op) const;
 
   /// A new hub knows only the rows, and the records of the clients that are still connected.
-  void reload(Millis now, u8 config, const std::vector<TokenRow>& rows,
+  void reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>& rows,
               const std::vector<std::string>& records, const std::vector<u8>& is_back);
 
   std::vector<Effect> effects;
@@ -122,6 +135,9 @@ class Model {
   std::optional<Checker> verdict() const { return verdict_; }
 
   Millis now() const { return now_; }
+  /// The hub's clock. Unlike now(), it steps back.
+  Millis clock() const { return clock_; }
+  const EpochFacts& epoch() const { return epoch_; }
   const std::vector<TokenFacts>& tokens() const { return tokens_; }
   const std::vector<ClientFacts>& clients() const { return clients_; }
   std::vector<Flight>& flights() { return flights_; }
@@ -193,6 +209,21 @@ class Model {
               bool has_params);
   bool hold(const Op& op);
 
+  // model_hello.cpp: clients that say hello
+  void take_hello(const Op& op);
+  void take_over(u32 from, u32 to);
+  bool pass_clock(Millis now);
+  void step_epoch();
+  u64 position() const;
+  void append_epoch(std::string& out) const;
+  void read_greeting(Bytes line, ClientFacts& client);
+  bool has_session(u32 client) const { return clients_[client].session != no_one; }
+  bool is_extended(const Op& op) const;
+  void append_id(u32 client, u64 id);
+  void append_at(u32 client);
+  void attach_whole(u32 client, bool is_durable);
+  u64 told_id(const Op& op, ErrorCode code) const;
+
   // model_http.cpp: requests from the app server
   void http(const Op& op, u32 bytes, u32 request);
   void connection(const Op& op, u32 request);
@@ -215,7 +246,7 @@ class Model {
   u32 cost_of(u32 token);
   void reload_token(u32 token, const TokenRow& row);
   void reload_client(u32 client, bool is_back, Bytes record);
-  void read_line(Bytes line, ClientFacts& client) const;
+  void read_line(Bytes line, ClientFacts& client);
   void recount_soonest();
   void begin_text() { begun_ = static_cast<u32>(text.size()); }
   void end_text(Effect& effect) {
@@ -226,8 +257,8 @@ class Model {
   void erase(u32 token, bool is_told = false);
   void attach_token(u32 client, const char* what, u32 token);
   void attach_resources(u32 client, const char* what);
-  void end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern);
-  void say_scope(u32 client, const char* type, u32 scope, u32 order);
+  void end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern, u64 id);
+  void say_scope(const Op& op, const char* type, u32 scope, u32 order);
   void say_resources(const Op& op, const char* type);
   void append_scope(u32 scope, u32 order);
 
@@ -238,6 +269,11 @@ class Model {
   Millis now_ = 0;
   Millis soonest_ = 0;
   bool is_stopping_ = false;
+  Millis clock_ = 0;
+  EpochFacts epoch_;
+  bool is_epoch_restored_ = false;
+  u64 last_stamp_ = 0;
+  bool is_oversized_ = false;  ///< the frame at hand: refused unread
   std::vector<TokenFacts> tokens_;
   std::vector<ClientFacts> clients_;
   std::vector<Flight> flights_;

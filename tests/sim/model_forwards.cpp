@@ -32,7 +32,8 @@ void Model::forward(const Op& op) {
                   clients_[op.client].generation,
                   op.payload,
                   token.context,
-                  0};
+                  0,
+                  has_session(op.client) ? op.id : 0};
   const std::size_t before = text.size();
   append_forward_body(message);
   const std::size_t body_bytes = text.size() - before;
@@ -215,7 +216,7 @@ void Model::fail(const Message& message, const char* fault, ErrorCode code, Byte
   begin_text();
   text += "{ \"type\": \"error\", \"error\": { ";
   append_scope(message.scope, message.order);
-  end_error(message.sender, fault, code, pattern);
+  end_error(message.sender, fault, code, pattern, message.id);
 }
 
 }  // namespace sidekick::sim

@@ -34,6 +34,8 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   if (facts.stage == Stage::syntax) return {invalid_ion, false, false, false, ErrorCode::syntax};
   if (facts.stage == Stage::object || facts.stage == Stage::twice)
     return {facts.complaint, false, false, false, ErrorCode::shape};
+  if (facts.stage == Stage::id && is_extended(op))
+    return {facts.complaint, false, false, false, ErrorCode::shape};
 
   Complaint complaint;
   const ScopeWords* scope = uses_scope(op.verb) ? &words_.scopes[op.scope] : nullptr;
@@ -76,7 +78,11 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
   }
   if (!uses_resources(op.verb)) return complaint;
   Complaint resources = resources_complaint(op);
-  return say(std::move(resources.text), resources.is_limit);
+  if (!resources.text.empty()) return say(std::move(resources.text), resources.is_limit);
+  if (facts.stage == Stage::hello) return say(facts.complaint);
+  if (says_hello(op) && op.count > 0)
+    return say("\"resources\" must be empty where \"hello\" is said");
+  return complaint;
 }
 
 Model::Complaint Model::resources_complaint(const Op& op) const {
@@ -116,6 +122,7 @@ void Model::frame(const Op& op, u32 bytes) {
                   "message rate limit exceeded (frames_per_second); send more slowly", false,
                   false);
   }
+  is_oversized_ = bytes > config_->frame_bytes_max;
   const Complaint complaint = complaint_of(op, bytes);
   if (complaint.text.empty()) return take_frame(op);
   if (complaint.is_limit) verdict_ = Checker::limits;
@@ -136,7 +143,9 @@ void Model::take_frame(const Op& op) {
       return take_unlisten(op);
     case Verb::ping:
       begin_text();
-      text += "{\"type\":\"pong\"}";
+      text += "{\"type\":\"pong\"";
+      if (has_session(op.client)) text.append(",\"at\":").append(Digits(position()));
+      text += "}";
       return end_text(add(EffectKind::send, op.client));
     case Verb::connection:
     case Verb::resources:
@@ -179,7 +188,7 @@ void Model::take_subscribe(const Op& op) {
     touch(op.token);
   }
   if (was_free) attach_token(op.client, "tokens", op.token);
-  say_scope(op.client, "subscribed", token.scope, token.order);
+  say_scope(op, "subscribed", token.scope, token.order);
 }
 
 /// Takes a token for the client if it may have one more.
@@ -211,7 +220,7 @@ void Model::take_unsubscribe(const Op& op) {
     attach_token(op.client, "tokens_gone", op.token);
   }
   forget(op.token);
-  say_scope(op.client, "unsubscribed", scope, order);
+  say_scope(op, "unsubscribed", scope, order);
 }
 
 void Model::take_send(const Op& op) {
@@ -234,6 +243,7 @@ void Model::take_send(const Op& op) {
 }
 
 void Model::take_listen(const Op& op) {
+  if (says_hello(op)) return take_hello(op);
   ClientFacts& client = clients_[op.client];
   changed_.clear();
   u64 bytes = 0;
@@ -299,15 +309,21 @@ void Model::refuse(const Op& op, const char* fault, ErrorCode code, Bytes patter
   const ScopeWords& scope = words_.scopes[op.scope];
   const std::string& params = scope.params_text[scope.order_of(op.order)];
   text += has_params && params.size() <= 4096 ? params : "{}";
-  end_error(op.client, fault, code, pattern);
+  end_error(op.client, fault, code, pattern, told_id(op, code));
 }
 
-void Model::end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern) {
+void Model::end_error(u32 client, const char* fault, ErrorCode code, Bytes pattern, u64 id) {
   text.append(", \"fault\": \"").append(fault).append("\", \"message\": \"").append(pattern);
   Effect& effect = add(EffectKind::send, client);
   effect.is_error = true;
   effect.code = code;
   effect.pattern_size = static_cast<u32>(pattern.size());
+  const std::size_t before = text.size();
+  text += "\" }";
+  append_id(client, id);
+  if (has_session(client)) text.append(", \"code\": \"").append(name_of(code)).append("\"");
+  text += " }";
+  effect.tail_size = static_cast<u32>(text.size() - before);
   end_text(effect);
 }
 
@@ -319,23 +335,33 @@ void Model::append_scope(u32 scope, u32 order) {
       .append(words.params_text[words.order_of(order)]);
 }
 
-void Model::say_scope(u32 client, const char* type, u32 scope, u32 order) {
+void Model::say_scope(const Op& op, const char* type, u32 scope, u32 order) {
   begin_text();
-  text.append("{ \"type\": \"").append(type).append("\", ");
+  text.append("{ \"type\": \"").append(type).append("\"");
+  append_id(op.client, op.id);
+  text += ", ";
   append_scope(scope, order);
+  if (op.verb == Verb::subscribe) append_at(op.client);
   text += " }";
-  end_text(add(EffectKind::send, client));
+  end_text(add(EffectKind::send, op.client));
 }
 
 void Model::say_resources(const Op& op, const char* type) {
   begin_text();
-  text.append("{ \"type\": \"").append(type).append("\", \"resources\": [");
+  text.append("{ \"type\": \"").append(type).append("\"");
+  append_id(op.client, op.id);
+  text += ", \"resources\": [";
   u32 at = op.first;
-  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
+  for (u32 i = 0; i < op.count && !has_session(op.client); ++i, at += op.stride) {
     if (i > 0) text += ", ";
     text += words_.resources[at % words_.resources.size()].literal;
   }
-  text += "] }";
+  text += "]";
+  if (op.verb == Verb::listen && has_session(op.client)) {
+    append_at(op.client);
+    text += ", \"recovered\": false";
+  }
+  text += " }";
   end_text(add(EffectKind::send, op.client));
 }
 

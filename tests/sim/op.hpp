@@ -99,6 +99,16 @@ enum class Flaw : u8 {
   no_resources,
   resources_object,
   resource_number,
+  // Of the extension.
+  id_zero,
+  id_text,
+  id_large,
+  id_twice,
+  hello_number,
+  hello_short,
+  hello_long,
+  hello_odd,
+  hello_twice,
   count
 };
 
@@ -163,6 +173,8 @@ struct Op {
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;
+  u16 session = no_one;                  ///< listen: says hello with this session
+  u64 id = 0;                            ///< of a frame; 0: none
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
   u32 serial = 0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of a
                    ///< restart; the request of not_stored

@@ -78,7 +78,40 @@ void add_resources(Members& members, Flaw flaw, const Op& op, const Words& words
   out += ']';
 }
 
+void add_id(Members& members, Flaw flaw, u64 id) {
+  switch (flaw) {
+    case Flaw::id_zero:
+      members.add("id") += "0";
+      return;
+    case Flaw::id_text:
+      members.add("id") += "\"5\"";
+      return;
+    case Flaw::id_large:
+      members.add("id").append(Digits(number_max + 1));
+      return;
+    default:
+      if (id != 0) members.add("id").append(Digits(id));
+      if (flaw == Flaw::id_twice) members.add("id").append(Digits(id));
+      return;
+  }
+}
+
+void add_hello(Members& members, Flaw flaw, const Op& op, const Words& words) {
+  static constexpr Bytes odd[] = {".", "\\u0041", "\xC3\xA9", " "};
+  std::string session = words.sessions[op.session];
+  if (flaw == Flaw::hello_short) session.resize(15);
+  if (flaw == Flaw::hello_long) session.resize(65, 'z');
+  if (flaw == Flaw::hello_odd) session += odd[op.serial % std::size(odd)];
+  const std::string hello = flaw == Flaw::hello_number ? "5" : compose({"\"", session, "\""});
+  members.add("hello") += hello;
+  if (flaw == Flaw::hello_twice) members.add("hello") += hello;
+}
+
 }  // namespace
+
+bool says_hello(const Op& op) {
+  return op.kind == OpKind::frame && op.verb == Verb::listen && op.session != no_one;
+}
 
 Flaw flaw_of(const Op& op) {
   switch (flaw_facts[static_cast<u32>(op.flaw)].stage) {
@@ -87,6 +120,12 @@ Flaw flaw_of(const Op& op) {
     case Stage::object:
     case Stage::twice:
       return op.flaw;
+    case Stage::id:
+      if (op.flaw == Flaw::hello_twice) return says_hello(op) ? op.flaw : Flaw::none;
+      if (op.flaw == Flaw::id_twice && op.id == 0) return Flaw::none;
+      return op.kind == OpKind::frame ? op.flaw : Flaw::none;
+    case Stage::hello:
+      return says_hello(op) ? op.flaw : Flaw::none;
     case Stage::type:
       return op.kind == OpKind::frame ? op.flaw : Flaw::none;
     case Stage::token:
@@ -138,6 +177,7 @@ void write_message(std::string& out, const Op& op, const Words& words) {
           .append("\"");
     }
   }
+  if (op.kind == OpKind::frame) add_id(members, flaw, op.id);
   if (uses_token(op.verb)) add_token(members, flaw, words.tokens[op.token]);
   if (uses_scope(op.verb)) {
     add_scope(members, flaw, words.scopes[op.scope], op.order);
@@ -145,6 +185,7 @@ void write_message(std::string& out, const Op& op, const Words& words) {
       append_payload(members.add(op.verb == Verb::connection ? "context" : "data"), op.payload);
   }
   if (uses_resources(op.verb)) add_resources(members, flaw, op, words);
+  if (says_hello(op)) add_hello(members, flaw, op, words);
   if (flaw == Flaw::twice) members.add("data").append("1, \"data\": 2");
   if (flaw == Flaw::bad_utf8)
     members.add("extra")

@@ -13,6 +13,9 @@ void write_message(std::string& out, const Op& op, const Words& words);
 /// The flaw that the message of this op really has: none if its verb has no place for it.
 Flaw flaw_of(const Op& op);
 
+/// Whether it has a `hello` that the hub looks at.
+bool says_hello(const Op& op);
+
 /// Whether its message is UTF-8.
 bool is_utf8(const Op& op);
 

@@ -80,6 +80,8 @@ class Shrinker {
       if (ops_[i].knock_flaws != 0) with([](Op& op) { op.knock_flaws = 0; });
       if (!ops_[i].is_text) with([](Op& op) { op.is_text = true; });
       if (ops_[i].flaw != Flaw::none) with([](Op& op) { op.flaw = Flaw::none; });
+      if (ops_[i].session != no_one) with([](Op& op) { op.session = no_one; });
+      if (ops_[i].id != 0) with([](Op& op) { op.id = 0; });
       if (ops_[i].payload.shape != Shape::number)
         with([](Op& op) { op.payload.shape = Shape::number; });
       if (ops_[i].count > 1) with([](Op& op) { op.count = 1; });

@@ -137,6 +137,14 @@ void hang(Swarm& swarm) {
   swarm.payload_max = 300;
 }
 
+/// From dice of its own: worlds without clients that say hello are what they were before.
+void draw_extension(Dice dice, Swarm& swarm) {
+  swarm.sessions = static_cast<u16>(std::max(1, swarm.clients / dice.one_of<u16>({1, 2, 4})));
+  swarm.greeting = dice.one_of<u32>({0, 0, 500, 900, 1000});
+  if (swarm.greeting == 0) return;
+  swarm.clock_step = dice.one_of<u32>({0, 0, 2, 10});
+}
+
 }  // namespace
 
 u64 draw_epoch(Dice& dice) {
@@ -173,6 +181,7 @@ Swarm draw_swarm(u64 seed, u32 steps) {
   swarm.has_odd_names = dice.chance(600);
   swarm.deep_every = dice.one_of<u32>({32, 256, 1024});
   swarm.is_long = dice.chance(100);
+  draw_extension(Dice(seed ^ 0x68656c6c6f), swarm);
   if (swarm.clients >= 500) {
     // Long enough to fill it; deep checks are rare.
     swarm.steps = steps != 0 ? steps : 20000;
@@ -199,6 +208,7 @@ std::string Swarm::describe() const {
     out += compose({" ", limit.name, " ", Digits(one)});
     if (other != one) out += compose({" or ", Digits(other)});
   }
+  if (greeting != 0) out += compose({"; greeting ", Digits(greeting)});
   out += "; weights:";
   for (u32 i = 0; i < std::size(op_weight); ++i)
     out += compose({" ", op_names[i], " ", Digits(op_weight[i])});

@@ -16,7 +16,7 @@ struct Swarm {
   /// A restart may change the limits: then more may be stored than the limits allow.
   Config configs[2];
 
-  u16 clients = 4, tokens = 8, scopes = 4, resources = 6;
+  u16 clients = 4, tokens = 8, scopes = 4, resources = 6, sessions = 1;
   u32 steps = 5000;
 
   u32 op_weight[10] = {};    ///< indexed by OpKind
@@ -28,6 +28,8 @@ struct Swarm {
   // Per thousand.
   u32 flaw = 20, gate = 20, attack = 100, cut = 0, fail = 0, knock_flaw = 20, burst = 50,
       time_back = 5, timer_late = 200, jump = 20, odd_timer = 20;
+  u32 greeting = 0;    ///< a client says hello before everything else
+  u32 clock_step = 0;  ///< the clock steps back, and stays there
   u32 burst_max = 8;
   u32 span_max_ms = 5;
   u32 jump_max_ms = 1000;

@@ -31,6 +31,7 @@ Trial::Trial(const Swarm& swarm, const Words& words, std::string* trace, bool is
   Op restored;
   restored.now = first_now;
   restored.kind = OpKind::restored;
+  model_.begin(restored.now, swarm.epoch);
   if (begin(restored.now, swarm.epoch)) take_input(restored);
 }
 
@@ -259,7 +260,8 @@ bool Trial::restart(const Op& op) {
   if (dice.chance(200)) write_later();
   config_ = op.config;
   start_hub();
-  if (!begin(op.now, draw_epoch(epochs_))) return false;
+  const u64 epoch = draw_epoch(epochs_);
+  if (!begin(op.now, epoch)) return false;
   // In no particular order.
   const u32 start = dice.below(swarm_.tokens);
   for (u32 i = 0; i < swarm_.tokens; ++i) {
@@ -276,7 +278,7 @@ bool Trial::restart(const Op& op) {
         !restore(op.now, input::RestoreClient{handle_of(client), records_[client]}))
       return false;
   }
-  model_.reload(op.now, config_, rows_, records_, sockets_);
+  model_.reload(op.now, config_, epoch, rows_, records_, sockets_);
   Op next;
   next.now = op.now;
   next.kind = OpKind::restored;

@@ -113,6 +113,7 @@ class Trial {
   bool check_forward(const Action& action);
   bool check_cancel(const Action& action);
   bool check_close(const Action& action);
+  static std::optional<Checker> blame_member(Bytes demanded, Bytes came);
   bool check_timer();
   bool check_all_met();
   Effect* find(EffectKind kind, u32 who);
@@ -166,6 +167,7 @@ class Trial {
 
   std::unique_ptr<Hub> twin_;
   Actions twin_actions_;
+  EpochFacts twin_epoch_;
   std::unordered_map<ForwardId, ForwardId>
       twin_flights_;  ///< flight ids of the first hub and of the twin; looked up, never iterated
 

@@ -21,7 +21,6 @@ bool is_row(EffectKind kind) {
   return kind == EffectKind::put || kind == EffectKind::touch || kind == EffectKind::erase;
 }
 
-constexpr Bytes error_end = "\" } }";
 constexpr std::size_t reason_bytes_max = 123;  // RFC 6455 section 5.5
 
 }  // namespace
@@ -95,12 +94,13 @@ bool Trial::meet(Effect& effect) {
 bool Trial::is_met(const Effect& effect, Bytes text) const {
   const Bytes demanded = model_.text_of(effect);
   if (!effect.is_error) return text == demanded;
-  const std::size_t start = demanded.size() - effect.pattern_size;
-  if (text.substr(0, start) != demanded.substr(0, start) || !text.ends_with(error_end) ||
-      text.size() < start + error_end.size())
+  const std::size_t end = demanded.size() - effect.tail_size;
+  const std::size_t start = end - effect.pattern_size;
+  if (text.substr(0, start) != demanded.substr(0, start) || !text.ends_with(demanded.substr(end)) ||
+      text.size() < start + effect.tail_size)
     return false;
-  return matches(demanded.substr(start), text.substr(start, text.size() - start - error_end.size()),
-                 true);
+  return matches(demanded.substr(start, effect.pattern_size),
+                 text.substr(start, text.size() - start - effect.tail_size), true);
 }
 
 bool matches(Bytes pattern, Bytes text, bool is_quoted) {
@@ -221,6 +221,8 @@ bool Trial::check_attach(const Action& action) {
     is_right = attach.append == 0 && attach.record.empty();
   } else if (stale_records_[client] != 0) {
     is_right = true;  // the hub counts what was lost; it is told soon
+  } else if (effect->status == 2) {
+    is_right = attach.append == 0 && attach.record == model_.text_of(*effect);
   } else if (is_append_due(client, effect->size)) {
     is_right = attach.append == 1 && attach.record == model_.text_of(*effect);
   } else {
@@ -228,7 +230,12 @@ bool Trial::check_attach(const Action& action) {
     model_.append_client_record(whole_, client);
     is_right = attach.append == 0 && attach.record == whole_;
   }
-  if (!is_right) return miss(effect, action, Checker::rows);
+  if (!is_right) {
+    const std::optional<Checker> extension =
+        effect->status == 2 ? blame_member(model_.text_of(*effect), attach.record) : std::nullopt;
+    if (extension) return fail(*extension, show(*effect), show(action));
+    return miss(effect, action, Checker::rows);
+  }
   if ((attach.durable != 0) != effect->is_durable) return miss_durable(action);
   if (!store(effect->is_durable)) {
     stale_records_[client] |= is_performed() ? 1 : 0;
@@ -257,10 +264,35 @@ bool Trial::check_send(const Action& action) {
   const u32 client = client_of(send.clients[0]);
   if (client == nobody || send.clients.size() > 1) return miss(nullptr, action, Checker::answers);
   Effect* effect = find(EffectKind::send, client);
-  if (effect == nullptr || !is_met(*effect, send.text))
+  if (effect == nullptr || !is_met(*effect, send.text)) {
+    const std::optional<Checker> extension =
+        effect == nullptr ? std::nullopt : blame_member(model_.text_of(*effect), send.text);
+    if (extension) return fail(*extension, show(*effect), show(action));
     return miss(effect, action, Checker::answers);
+  }
   if (send.code != effect->code) return fail(Checker::codes, show(*effect), show(action));
   return meet(*effect);
+}
+
+/// The checker of the member of the extension in which the texts first differ, if it is one.
+std::optional<Checker> Trial::blame_member(Bytes demanded, Bytes came) {
+  static constexpr std::pair<Bytes, Checker> members[] = {
+      {"\"id\":", Checker::ids},
+      {"\"code\":", Checker::codes},
+      {"\"at\":", Checker::positions},
+      {"\"epoch\":", Checker::positions},
+  };
+  std::size_t at = 0;
+  while (at < demanded.size() && at < came.size() && demanded[at] == came[at]) ++at;
+  for (const Bytes text : {demanded, came}) {
+    for (const auto& [name, checker] : members) {
+      const std::size_t start = text.rfind(name, at);
+      if (start == Bytes::npos) continue;
+      const std::size_t end = std::min(text.find_first_of(",}", start), text.size());
+      if (start <= at && at < end) return checker;
+    }
+  }
+  return std::nullopt;
 }
 
 bool Trial::check_publish(const Action& action, Effect& effect) {
@@ -403,12 +435,13 @@ bool Trial::check_rows() {
                 tell(row.is_there, row.state, row.expires_at, row.record));
   }
   // The records must contain what a new model reads from them.
-  reader_.reload(model_.now(), config_, rows_, records_, sockets_);
+  reader_.reload(model_.now(), config_, 0, rows_, records_, sockets_);
   for (u32 client = 0; client < swarm_.clients; ++client) {
     const ClientFacts& is = reader_.clients()[client];
     const ClientFacts& holds = model_.clients()[client];
     if (stale_records_[client] != 0) continue;
-    if (is.is_open == holds.is_open && is.tokens == holds.tokens && is.resources == holds.resources)
+    if (is.is_open == holds.is_open && is.tokens == holds.tokens &&
+        is.resources == holds.resources && is.session == holds.session)
       continue;
     whole_.clear();
     model_.append_client_record(whole_, client);
@@ -467,8 +500,7 @@ std::string Trial::show(const Effect& effect) const {
       break;
   }
   if (effect.code != ErrorCode::ok) out += compose({" with the code ", name_of(effect.code)});
-  if (effect.size > 0)
-    out += compose({" ", model_.text_of(effect), effect.is_error ? error_end : ""});
+  if (effect.size > 0) out += compose({" ", model_.text_of(effect)});
   if (effect.header[0] != '\0') out += compose({" with ", effect.header});
   return out;
 }

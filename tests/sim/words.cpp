@@ -34,6 +34,15 @@ const FlawFacts flaw_facts[] = {
     {Stage::resources, "missing member \"resources\"; expected an array"},
     {Stage::resources, "\"resources\" must be an array, found an object at byte #"},
     {Stage::resources, ""},  // depends on the position: Model::resources_complaint
+    {Stage::id, "\"id\" must be an integer from 1 to 9007199254740991, at byte #"},
+    {Stage::id, "\"id\" must be an integer from 1 to 9007199254740991, at byte #"},
+    {Stage::id, "\"id\" must be an integer from 1 to 9007199254740991, at byte #"},
+    {Stage::id, "duplicate member \"id\" at byte #"},
+    {Stage::hello, "\"hello\" must be a string, found a number at byte #"},
+    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::id, "duplicate member \"hello\" at byte #"},
 };
 
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {
@@ -229,6 +238,11 @@ Words::Words(const Swarm& swarm) {
                             std::string(900, 'v'));  // too long to echo
     }
     scopes.push_back(make_scope("room", params, swarm));
+  }
+  for (u32 i = 0; i < swarm.sessions; ++i) {
+    std::string session = compose({Digits(i), "_Session-"});
+    session.resize(16 + i * 16 % 49, 'z');
+    sessions.push_back(std::move(session));
   }
   // Views into strings that do not move from now on.
   for (u32 i = 0; i < tokens.size(); ++i) {

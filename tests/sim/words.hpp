@@ -31,7 +31,19 @@ struct ScopeWords {
 };
 
 /// Where a flaw is checked, in this order: docs/protocol.md, "Errors".
-enum class Stage : u8 { none, syntax, object, twice, type, token, channel, params, resources };
+enum class Stage : u8 {
+  none,
+  syntax,
+  object,
+  twice,
+  id,
+  type,
+  token,
+  channel,
+  params,
+  resources,
+  hello
+};
 
 struct FlawFacts {
   Stage stage;
@@ -47,6 +59,7 @@ class Words {
   std::vector<Word> tokens;
   std::vector<Word> resources;
   std::vector<ScopeWords> scopes;
+  std::vector<std::string> sessions;
 
   /// The index of the token or resource with these bytes or this literal; `tokens.size()` or
   /// `resources.size()` if there is none.

@@ -121,6 +121,10 @@ def payload(where, depth=0):
     return join('{ %: %,"plain":% }', quoted(where + " key", high=40), payload(where, depth + 1), payload(where, depth + 1))
 
 
+def session():
+    return secret("session", ["word"], 16, 64)
+
+
 def params(where):
     return join("{ %: %, %: % }", quoted(where, low=3), quoted(where), quoted(where, low=3), quoted(where))
 
@@ -186,6 +190,8 @@ for record in range(40):
         record=join('{ "channel": %, "params": %, "context": % }', quoted("channel"), params("params"), payload("context")) if record % 4 else nonsense("token record"))
 for client in range(1000, 1020):
     log = join('{ "tokens": [%, %], "resources": [%] }\n{ "resources_gone": [%, %] }', *(quoted("client record") for _ in range(5)))
+    if client % 3 == 0:
+        log = join('{ "session": "%", "epoch": "k3f9a2.7", "tokens": [%], "resources": [] }', session(), quoted("client record"))
     say("restore_client", client=client, record=log if client % 4 else log + [b"\n"] + nonsense("client record"))
 say("restored")
 for client in range(1, 9):
@@ -223,6 +229,19 @@ for step in range(1500):
         say("client_frame", client=client, bytes=join('{"type":"listen","resources":[%, "todo/%"]}', quoted("resource"), secret("resource")))
     else:
         say("client_frame", client=client, bytes=nonsense("frame"))
+# Clients that say hello, each on three connections: the later ones take over.
+for client in range(20, 28):
+    own = session()
+    token, scope = quoted("token", VALID_TOKENS, 2), join('"channel":%, "params": %', quoted("channel", low=3), params("params"))
+    request("connection", body=join('{ "token": %, % }', token, scope))
+    for again in range(3):
+        handle = client + 100 * again
+        say("client_opened", client=handle)
+        say("client_frame", client=handle, bytes=join('{"type":"listen","id":1,"resources":[],"hello":"%"}', own))
+        say("client_frame", client=handle, bytes=join('{"type":"subscribe","id":2,"token":%,"since":1700000000001000,"epoch":"0"}', token))
+        say("client_frame", client=handle, bytes=join('{"type":"listen","id":3,"resources":[%],"since":1700000000001000,"epoch":"0"}', quoted("resource")))
+        say("client_frame", client=handle, bytes=join('{"type":"send","id":4,"token":%,%,"data":%,"again":true}', token, scope, payload("data")))
+        say("client_frame", client=handle, bytes=join('{"type":"send","id":%,"token":%,%}', quoted("wrong id"), token, scope))
 say("timer_fired")
 
 header = {"trace": 2, "core": "0", "hash_seed": "0123456789abcdef", "config": {}}
@@ -243,6 +262,13 @@ original, copy = (open(path(name), "rb").read().split(b"\n") for name in ("origi
 for before, after in zip(original[1:], copy[1:]):
     assert len(before) == len(after), f"expected every line to keep its length:\n{before.decode()}\n{after.decode()}"
 assert len(original) == len(copy)
+
+# Sessions are redacted and still equal: the same connections take over. Numbers of the protocol stay.
+closed = [sum(b'"code":4000,' in line for line in trace) for trace in (original, copy)]
+assert closed == [16, 16], f"expected 16 connections to be taken over, found {closed}"
+for kept in (rb'\"since\":1700000000001000,\"epoch\":\"0\"', rb'\"id\":3,', rb'\"again\":true', rb'\"epoch\": \"k3f9a2.7\"'):
+    counts = [sum(kept in line for line in trace) for trace in (original, copy)]
+    assert counts[0] == counts[1] > 0, f"expected {kept.decode()} to stay, found it {counts} times"
 
 # No character survives more often than by chance.
 came, survived = collections.Counter(), collections.Counter()
