@@ -17,8 +17,11 @@ export class SimAppServer {
   /** How often each message was accepted. */
   readonly accepted = new Map<string, number>();
   fetches = 0;
+  /** The most runs of one query at a time. */
+  atOnce = 0;
   /** The tokens that were issued. */
   tokens = 0;
+  readonly #running = new Map<string, number>();
   readonly #time: VirtualTime;
   #hub: HubHost | undefined;
 
@@ -52,9 +55,14 @@ export class SimAppServer {
     runProcedure: async ({ inputs }: { inputs: readonly string[] }) => {
       const { dice } = this.#time;
       this.fetches++;
+      const query = inputs.join();
+      const running = (this.#running.get(query) ?? 0) + 1;
+      this.#running.set(query, running);
+      this.atOnce = Math.max(this.atOnce, running);
       await this.#time.sleep(10 + dice.next() * 200);
       const data = this.read(inputs);
       await this.#time.sleep(10 + dice.next() * 400);
+      this.#running.set(query, this.#running.get(query)! - 1);
       return { status: "OK" as const, data, resources: [...inputs] };
     },
     sendConnectionRequest: async (request: { channel: string; params: Record<string, string> }) => {

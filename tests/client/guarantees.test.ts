@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
+import type { ClientToServerConnection } from "@covenant-rpc/core/interfaces";
 import ION from "@covenant-rpc/ion";
 
-import { connectSidekick, withAcks } from "../../worker/src/client/index.ts";
 import "../hosts/shared/covenant-support/node-polyfill.ts";
 import { outcome, Stage, StagedSocket, staged } from "./stage.ts";
+import { connectSidekick, withAcks } from "./support/client.ts";
 import { covenant } from "./support/covenant.ts";
 
 const CHAT = { channel: "chat", params: { room: "1" } };
@@ -25,6 +26,14 @@ async function inChat(stage: Stage): Promise<void> {
   await stage.say({ type: "subscribed", id: asked!["id"], ...CHAT, at: stage.now });
   stage.heard();
 }
+
+/** Type check: it fits where the npm connections do. */
+const typed = (server: ClientToServerConnection) => {
+  const sidekick = connectSidekick("https://sidekick.example.com", { server });
+  const connections = { serverConnection: sidekick.server, sidekickConnection: sidekick };
+  return withAcks(new CovenantClient(covenant as any, connections), sidekick);
+};
+void typed;
 
 // --- G1
 

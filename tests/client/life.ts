@@ -1,13 +1,15 @@
 // One seed: five minutes of a page with CovenantClient over this client, while the network, the hub
-// and the clocks fail; then quiet, and the question what the page shows, was told and believes.
+// and the clocks fail; then quiet, and the question what the page shows, was told and believes. Or a
+// short life with one fault, at a chosen frame.
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOptions } from "../../worker/src/client/index.ts";
-import { connectSidekick, SendError, withAcks } from "../../worker/src/client/index.ts";
 import "../hosts/shared/covenant-support/node-polyfill.ts";
 import { SimAppServer } from "./app-server.ts";
 import { HubHost } from "./hub-host.ts";
+import type { SimSocket } from "./network.ts";
 import { Network } from "./network.ts";
+import { connectSidekick, withAcks } from "./support/client.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
 export interface Mode {
@@ -30,9 +32,23 @@ export const MODES = {
   bare: { isBare: true },
 } satisfies Record<string, Mode>;
 
+/** One fault, in place of random ones: when this frame is about to arrive. */
+export interface Fault {
+  readonly frame: number;
+  readonly kind: "cut" | "silence" | "crash" | "sleep";
+}
+
+export interface LifeOptions {
+  readonly module?: WebAssembly.Module;
+  readonly fault?: Fault;
+  readonly log?: (line: string) => void;
+}
+
 export interface Outcome {
   /** What a guarantee forbids. */
   readonly findings: readonly string[];
+  /** Frames that were about to arrive, either way. */
+  readonly frames: number;
   readonly sockets: number;
   readonly fetches: number;
   readonly gaps: number;
@@ -41,7 +57,10 @@ export interface Outcome {
 }
 
 const END_MS = 300_000;
+const SHORT_END_MS = 15_000;
 const QUIET_MS = 400_000;
+/** A reconnect may take longer than the default: two probes, an outage and a backoff. */
+const LIMITS = { history_ms: 600_000, token_resume_ms: 600_000 };
 const QUERIES = 4;
 const ok = {
   "~standard": { version: 1, vendor: "sim", validate: (value: unknown) => ({ value }) },
@@ -55,16 +74,11 @@ const PARAMS = { room: "1" };
 /** A query reads a list and two entries. */
 const namesOf = (query: number) => ["list", `todo/${query}`, `todo/${(query + 1) % 6}`];
 
-export async function live(
-  seed: number,
-  mode: Mode,
-  options: { module?: WebAssembly.Module; log?: (line: string) => void } = {},
-): Promise<Outcome> {
+export async function live(seed: number, mode: Mode, options: LifeOptions = {}): Promise<Outcome> {
   const time = new VirtualTime(seed * 7919);
-  const log = (line: string) => options.log?.(`${time.now.toFixed(0).padStart(7)} ${line}`);
   time.install();
   try {
-    return await new Life(time, mode, log, options.module).run();
+    return await new Life(time, mode, options).run();
   } finally {
     time.restore();
   }
@@ -73,7 +87,9 @@ export async function live(
 class Life {
   readonly #time: VirtualTime;
   readonly #mode: Mode;
-  readonly #log: (line: string) => void;
+  readonly #options: LifeOptions;
+  readonly #endMs: number;
+  readonly #findings: string[] = [];
   readonly #app: SimAppServer;
   readonly #hub: HubHost;
   readonly #network: Network;
@@ -85,42 +101,50 @@ class Life {
   #sent = 0;
   #published = 0;
   #gaps = 0;
+  #frames = 0;
+  #page: any;
 
-  constructor(
-    time: VirtualTime,
-    mode: Mode,
-    log: (line: string) => void,
-    module: WebAssembly.Module | undefined,
-  ) {
+  constructor(time: VirtualTime, mode: Mode, options: LifeOptions) {
     this.#time = time;
     this.#mode = mode;
-    this.#log = log;
+    this.#options = options;
+    this.#endMs = options.fault === undefined ? END_MS : SHORT_END_MS;
     this.#app = new SimAppServer(time);
-    this.#hub = new HubHost(time, this.#app.onMessage, module === undefined ? {} : { module });
+    const { module } = options;
+    this.#hub = new HubHost(time, this.#app.onMessage, {
+      limits: limitsOf(mode),
+      ...(module !== undefined && { module }),
+    });
     this.#app.connect(this.#hub);
     this.#network = new Network(time, this.#hub, {
       latencyMs: 80,
       hasConstantPongs: mode.hasConstantPongs === true,
       isLegacy: mode.isLegacy === true,
     });
-    this.#network.onFrame = (direction, frame) => {
-      log(`${direction === "up" ? ">" : "<"} ${frame.slice(0, 160)}`);
-      return true;
+    this.#network.onFrame = (direction, frame, socket) => {
+      this.#log(`${direction === "up" ? ">" : "<"} ${frame.slice(0, 160)}`);
+      return this.#frames++ !== options.fault?.frame || this.#strike(options.fault.kind, socket);
     };
   }
 
   async run(): Promise<Outcome> {
     const { dice } = this.#time;
-    const { client, wake } = this.#page();
+    const { client, wake } = this.#open();
+    const loadMs = this.#options.fault === undefined ? 20_000 : 2000;
     for (let query = 0; query < QUERIES; query++)
-      this.#time.after(dice.next() * 20_000, () => this.#listen(client, query));
+      this.#time.after(dice.next() * loadMs, () => this.#listen(client, query));
     this.#time.after(500, () => this.#chat(client));
     this.#often(1000, 6000, () => void this.#change());
-    this.#often(5000, 40_000, () => this.#harm());
-    this.#often(7000, 60_000, wake);
-    await this.#time.runUntil(END_MS + QUIET_MS);
+    if (this.#options.fault === undefined) {
+      this.#often(5000, 40_000, () => this.#harm());
+      this.#often(7000, 60_000, wake);
+    }
+    await this.#time.runUntil(this.#endMs + QUIET_MS);
+    this.#findings.push(...this.#stale(), ...this.#misheard(), ...this.#wrongSends());
+    if (this.#mode.isNpm !== true) await this.#leave();
     return {
-      findings: this.#findings(),
+      findings: this.#findings,
+      frames: this.#frames,
       sockets: this.#network.opened,
       fetches: this.#app.fetches,
       gaps: this.#gaps,
@@ -128,7 +152,7 @@ class Life {
     };
   }
 
-  #page(): { client: any; wake: () => void } {
+  #open(): { client: any; wake: () => void } {
     const { connection } = this.#app;
     const { isBare = false, isNpm = false } = this.#mode;
     if (isNpm) {
@@ -142,6 +166,7 @@ class Life {
       ...(!isBare && { server: connection }),
     };
     const sidekick = connectSidekick("https://sidekick", options);
+    this.#page = sidekick;
     const serverConnection = sidekick.server ?? connection;
     const client = new CovenantClient(covenant as any, {
       ...{ serverConnection: serverConnection as any, sidekickConnection: sidekick },
@@ -157,7 +182,12 @@ class Life {
   }
 
   #listen(client: any, query: number): void {
-    const show = ({ data }: { data: string }) => void this.#shown.set(query, data);
+    const show = ({ data }: { data: string }) => {
+      const before = this.#shown.get(query);
+      if (before !== undefined && isOlder(data, before) && this.#mode.isBare !== true)
+        this.#findings.push(`G4: query ${query} showed ${before} and then ${data}`);
+      this.#shown.set(query, data);
+    };
     client.listen("query", namesOf(query), show, true);
   }
 
@@ -171,11 +201,8 @@ class Life {
       const message = `message-${++this.#sent}`;
       client.send("chat", PARAMS, token, message).then(
         () => this.#outcomes.set(message, "ok"),
-        (error: unknown) =>
-          this.#outcomes.set(
-            message,
-            error instanceof SendError ? `${error.code}${error.isUncertain ? "?" : ""}` : "error",
-          ),
+        ({ code = "error", isUncertain }: { code?: string; isUncertain?: boolean }) =>
+          this.#outcomes.set(message, `${code}${isUncertain ? "?" : ""}`),
       );
     });
   }
@@ -199,7 +226,10 @@ class Life {
         this.#network.isUp = true;
       });
     } else if (kind < 0.72) {
-      const code = [1001, 1009, 1011, 1012, 1013, 4000][dice.below(6)]!;
+      const codes = [1001, 1012, 1013, 4000];
+      // These settle sends as uncertain: G9 would not hold.
+      if (this.#mode.hasRestarts === true) codes.push(1009, 1011);
+      const code = codes[dice.below(codes.length)]!;
       for (const socket of sockets) socket.closeWith(code);
     } else if (kind < 0.8) {
       this.#time.wallOffset += (dice.next() - 0.5) * 7_200_000;
@@ -210,18 +240,55 @@ class Life {
     this.#log(`harm ${kind.toFixed(2)}`);
   }
 
+  /** @returns false if the socket breaks */
+  #strike(kind: Fault["kind"], socket: SimSocket): boolean {
+    this.#log(`strike: ${kind}`);
+    if (kind === "silence") socket.silence();
+    else if (kind === "crash") this.#time.after(0, () => this.#hub.crash(1006, false));
+    else if (kind === "sleep") this.#time.after(0, () => this.#hub.sleep());
+    return kind === "sleep";
+  }
+
   /** At random times until the end of the life. */
   #often(from: number, intervalMs: number, act: () => void): void {
     const again = () => {
-      if (this.#time.now > END_MS) return;
+      if (this.#time.now > this.#endMs) return;
       act();
       this.#time.after(this.#time.dice.next() * intervalMs, again);
     };
     this.#time.after(from, again);
   }
 
-  #findings(): string[] {
-    return [...this.#stale(), ...this.#misheard(), ...this.#wrongSends()];
+  /** Every interest ends: nothing may be left. */
+  async #leave(): Promise<void> {
+    const { state, resources, channels } = this.#page;
+    if (state.name !== "live") this.#findings.push(`G1: the client ended in ${state.name}`);
+    if (this.#network.sockets.size !== 1 || this.#hub.openSockets !== 1)
+      this.#findings.push(`G1: ${this.#network.sockets.size} sockets, ${this.#hub.openSockets}`);
+    if (this.#network.atOnce > 1) this.#findings.push("G1: two sockets at once");
+    if (this.#app.atOnce > 1 && this.#mode.isBare !== true)
+      this.#findings.push(`G3: a query ran ${this.#app.atOnce} times at once`);
+    const names = [...resources.items.keys()];
+    this.#page.sendMessage({ type: "unlisten", resources: names });
+    for (const token of [...channels.items.keys()])
+      this.#page.sendMessage({ type: "unsubscribe", token });
+    const left = resources.items.size + channels.items.size;
+    if (left > 0) this.#findings.push(`G11: ${left} registers are left`);
+    await this.#time.runUntil(this.#time.now + 100_000);
+    // The heartbeat, and the hub's own.
+    if (this.#time.pending > 8) this.#findings.push(`G11: ${this.#time.pending} timers are left`);
+  }
+
+  /** Without restarts, a reconnect to this Sidekick loses nothing. */
+  get #isRecoverable(): boolean {
+    const { hasRestarts, isLegacy, isNpm } = this.#mode;
+    const isHarmless =
+      this.#options.fault?.kind !== "crash" && this.#options.fault?.kind !== "sleep";
+    return !hasRestarts && !isLegacy && !isNpm && isHarmless;
+  }
+
+  #log(line: string): void {
+    this.#options.log?.(`${this.#time.now.toFixed(0).padStart(7)} ${line}`);
   }
 
   *#stale(): Iterable<string> {
@@ -236,6 +303,7 @@ class Life {
   *#misheard(): Iterable<string> {
     let last = 0;
     let mayMiss = true;
+    if (this.#isRecoverable && this.#gaps > 0) yield `G9: ${this.#gaps} gaps`;
     for (const heard of this.#heard) {
       if (heard === "gap") {
         mayMiss = true;
@@ -257,11 +325,24 @@ class Life {
       const outcome = this.#outcomes.get(message);
       const told = `${message} was accepted ${accepted} times and ended with ${outcome}`;
       if (outcome === undefined) yield `G7: ${told}`;
+      else if (outcome === "token" && this.#mode.isBare !== true) yield `G8: ${told}`;
+      else if (outcome === "unknown?" && this.#isRecoverable) yield `G9: ${told}`;
       else if (accepted > 1) yield `G6: ${told}`;
       else if (this.#mode.isLegacy === true || outcome.endsWith("?")) continue;
       else if (accepted !== (outcome === "ok" ? 1 : 0)) yield `G6: ${told}`;
     }
   }
+}
+
+/** The history exists only from the extension on. */
+function limitsOf({ isLegacy }: Mode): Readonly<Record<string, number>> {
+  return isLegacy === true ? {} : LIMITS;
+}
+
+/** Whether some version in the answer is lower. */
+function isOlder(data: string, before: string): boolean {
+  const versions = before.split(",").map(Number);
+  return data.split(",").some((version, i) => Number(version) < versions[i]!);
 }
 
 function count(values: Iterable<string>): Record<string, number> {

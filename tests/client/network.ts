@@ -23,6 +23,8 @@ export class Network {
   isUp = true;
   readonly sockets = new Set<SimSocket>();
   opened = 0;
+  /** The most sockets that the client used at a time. */
+  atOnce = 0;
   /** Called with each frame that is about to arrive; false: the socket breaks instead. */
   onFrame: (direction: "up" | "down", frame: string, socket: SimSocket) => boolean = () => true;
   readonly time: VirtualTime;
@@ -69,6 +71,7 @@ export class SimSocket {
     this.#network = network;
     network.sockets.add(this);
     network.opened++;
+    network.atOnce = Math.max(network.atOnce, network.sockets.size);
     const { time } = network;
     time.after(10 + time.dice.next() * 100, () => {
       if (this.#isGone) return;

@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
     findings: { type: "string", default: "3" },
+    stop: { type: "boolean", default: false },
   },
 });
 const all: Readonly<Record<string, Mode>> = { ...MODES, npm: { hasRestarts: true, isNpm: true } };
@@ -34,7 +35,9 @@ for (const name of names) {
     if (++found <= Number(values.findings))
       console.log(`${name} SEED=${seed}\n  ${outcome.findings.slice(0, 4).join("\n  ")}`);
     process.exitCode = 1;
+    if (values.stop && found >= Number(values.findings)) break;
   }
+
   const seconds = (performance.now() - started) / 1000;
   console.log(
     `${name}: ${seeds} seeds, ${found} with findings; ` +

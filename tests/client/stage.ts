@@ -3,7 +3,7 @@
 import ION from "@covenant-rpc/ion";
 
 import type { Events, Sidekick, SidekickOptions } from "../../worker/src/client/index.ts";
-import * as realClient from "../../worker/src/client/index.ts";
+import { connectSidekick } from "./support/client.ts";
 import { VirtualTime } from "./virtual-time.ts";
 
 type Frame = Record<string, any>;
@@ -38,7 +38,7 @@ export class Stage {
   /** The events of the client, and the messages that its handlers got. */
   readonly told: [string, any][] = [];
 
-  constructor(options: SidekickOptions = {}, { connectSidekick } = realClient) {
+  constructor(options: SidekickOptions = {}) {
     this.time.install();
     const { sockets } = this;
     const WebSocket = class extends StagedSocket {

@@ -48,6 +48,25 @@ test("InternalSidekick delivers although a test framework has faked queueMicrota
   }
 });
 
+test("InternalSidekick: a client that disconnects hears nothing more and frees its token", async () => {
+  const sidekick = new InternalSidekick();
+  const server = sidekick.getConnectionFromServer();
+  const [a, b] = [client(sidekick), client(sidekick)];
+  await server.addConnection({ token: "t", channel: "c", params: {}, context: null });
+  a.sendMessage({ type: "subscribe", token: "t" });
+  await settled();
+  a.disconnect();
+  a.disconnect();
+  b.sendMessage({ type: "subscribe", token: "t" });
+  await settled();
+  await server.postMessage({ channel: "c", params: {}, data: 1 });
+  await settled();
+  assert.deepEqual(
+    [a, b].map(({ received }) => received.map(({ type }) => type)),
+    [["subscribed"], ["subscribed", "message"]],
+  );
+});
+
 test("InternalSidekick: subscribe, send both ways with every ION type, resources, unsubscribe", async () => {
   const sidekick = new InternalSidekick();
   const server = sidekick.getConnectionFromServer();

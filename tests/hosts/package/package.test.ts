@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
 import {
   appFolder,
   bun,
@@ -75,7 +77,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
     );
   }
   // Only as a whole path: in a clone at /api, a URL with /api/ in it does not count.
-  const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "\\$&")}`;
+  const path = `(^|//|[^A-Za-z0-9_.~/-])${root.replace(/[^A-Za-z0-9/]/g, "$&")}`;
   const { stdout } = await run("grep", ["-rlE", path, installed]).catch((error) => error);
   assert.equal(stdout, "");
 });
@@ -100,6 +102,17 @@ test("publint and attw find nothing wrong with the tarball", async () => {
   await run(tool("attw"), [await tarball(), ...flags]).catch(said);
 });
 
+test("the client takes at most 6.5 KiB of a page, gzipped, without ION", async () => {
+  const { outputFiles } = await build({
+    ...{ bundle: true, minify: true, format: "esm", platform: "browser", target: "es2022" },
+    ...{ external: ["@covenant-rpc/ion"], write: false },
+    entryPoints: [join(folder, "node_modules/covenant-sidekick/dist/client/index.js")],
+  });
+  const bytes = gzipSync(outputFiles[0]!.contents, { level: 9 }).length;
+  assert.ok(bytes <= 6.5 * 1024, `${bytes} bytes`);
+  console.log(`covenant-sidekick/client: ${bytes} bytes gzipped`);
+});
+
 const compile = (lib: string, ...flags: string[]) =>
   run(
     process.execPath,
@@ -116,6 +129,8 @@ test("a program that imports the package is typed, and runs", async () => {
     join(folder, "program.ts"),
     `import { InternalSidekick } from "covenant-sidekick/testing";
      import { requireSidekickSecret } from "covenant-sidekick/guard";
+     import { connectSidekick, SendError, withAcks } from "covenant-sidekick/client";
+     import { sidekickServer } from "covenant-sidekick/server";
      import { startSidekick } from "covenant-sidekick/node";
      import { compileModuleSync, Hub } from "covenant-sidekick/module";
      import type { Action } from "covenant-sidekick";
@@ -133,6 +148,12 @@ test("a program that imports the package is typed, and runs", async () => {
      const server = await startSidekick({ port: 0, host: "127.0.0.1", secrets: ["s"] });
      const port: number = server.port;
      console.log(String(port > 0));
+     const connection = connectSidekick(\`http://127.0.0.1:\${port}\`, { enabled: false });
+     withAcks({ send: (): unknown => null }, connection);
+     const refused = await connection.send("chat", {}, "token", 1).catch((error: unknown) => error);
+     console.log(refused instanceof SendError && refused.code);
+     const updated: Error | null = await sidekickServer(\`http://127.0.0.1:\${port}\`, "s").update([]);
+     console.log(String(updated));
      await server.close();
      export const create = (bytes: Uint8Array): Hub => Hub.create(compileModuleSync(bytes), "{}");
      export type Unused = Action;
@@ -144,6 +165,8 @@ test("a program that imports the package is typed, and runs", async () => {
     '{"type":"listening","resources":["todo/1"]}',
     "401",
     "true",
+    "closed",
+    "null",
   ]);
   // Also without the library DOM, and with all declarations checked, which is the default.
   await compile("es2022", "--skipLibCheck", "false", "--noEmit", "program.ts");

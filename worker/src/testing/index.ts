@@ -45,6 +45,8 @@ export interface ConnectionFromServer {
 /** Equals `ClientToSidekickConnection` of `@covenant-rpc/core`. */
 export interface ConnectionFromClient {
   sendMessage(message: object): void;
+  /** `CovenantClient.disconnect()` calls it. */
+  disconnect(): void;
   // The message is a `SidekickOutgoingMessage`; a handler may name that type.
   onMessage(handler: (message: Anything) => MaybePromise<void>): () => void;
 }
@@ -100,6 +102,7 @@ export class InternalSidekick {
         handlers.add(handler);
         return () => void handlers.delete(handler);
       },
+      disconnect: () => this.#io.leave(client),
     };
   }
 }
@@ -127,6 +130,10 @@ class InternalIo implements Io {
     this.session.apply({ type: "client_opened", client });
     this.#clients.set(client, handlers);
     return [client, handlers];
+  }
+
+  leave(client: number): void {
+    if (this.#clients.delete(client)) this.session.apply({ type: "client_closed", client });
   }
 
   post(path: string, payload: object): Promise<Error | null> {

@@ -1,0 +1,53 @@
+// Each mutation of the client is caught: by a directed case of its guarantee, or by the simulation.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import type { Mutation } from "./mutations.ts";
+import { mutations } from "./mutations.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Runs a program against a mutation. Returns what it printed. */
+async function run({ file, from, to }: Mutation, ...words: string[]): Promise<string> {
+  // In the repository, for its packages.
+  const folder = join(root, `build/client-mutant-${process.pid}`);
+  try {
+    await cp(join(root, "worker/src/client"), folder, { recursive: true });
+    const source = await readFile(join(folder, file), "utf8");
+    assert.equal(source.split(from).length, 2, `${file} does not have once: ${from}`);
+    await writeFile(
+      join(folder, file),
+      source.replace(from, () => to),
+    );
+    const child = spawn(process.execPath, ["--import", "tsx", ...words], {
+      cwd: root,
+      env: { ...process.env, SIDEKICK_CLIENT: join(folder, "index.ts"), NODE_TEST_CONTEXT: "" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let output = "";
+    for await (const chunk of child.stdout) output += chunk;
+    return output;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+for (const [guarantee, bugs] of Object.entries(mutations)) {
+  for (const mutation of bugs) {
+    test(`${guarantee}: ${mutation.bug}`, async () => {
+      if (mutation.mode === undefined) {
+        const directed = "tests/client/guarantees.test.ts";
+        const output = await run(mutation, "--test-reporter=tap", directed);
+        assert.match(output, new RegExp(`^not ok \\d+ - .*\\b${guarantee}\\b`, "m"));
+      } else {
+        const words = ["--mode", mutation.mode, "--seeds", "200", "--findings", "1", "--stop"];
+        const output = await run(mutation, "tests/client/sim.ts", ...words);
+        assert.match(output, new RegExp(`^ *${guarantee}: `, "m"));
+      }
+    });
+  }
+}

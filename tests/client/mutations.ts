@@ -1,0 +1,228 @@
+// Bugs in the client, at least one for each guarantee. A directed case (guarantees.test.ts) or the
+// simulation must catch each.
+
+export interface Mutation {
+  readonly bug: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  /** The mode of the simulation that catches it. Undefined: a directed case does. */
+  readonly mode?: string;
+}
+
+export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
+  G1: [
+    {
+      bug: "a late event of an abandoned socket ends the next one",
+      file: "connection.ts",
+      from: "socket.onopen = socket.onmessage = socket.onclose = null;",
+      to: "",
+    },
+    {
+      bug: "waking again and again prolongs the wait for a sign of life",
+      file: "heartbeat.ts",
+      from: "if (this.#due !== undefined && this.#due <= asked.steady + ms) return;",
+      to: "",
+    },
+    {
+      bug: "the backoff starts anew as soon as a socket is live",
+      file: "connection.ts",
+      from: ">= this.options.stableMs",
+      to: ">= 0",
+    },
+  ],
+  G2: [
+    {
+      bug: "a first listen asks for changes since it was sent, not since its query began",
+      file: "registers.ts",
+      from: "server?.began.get(names) ?? moment(options.queryMs)",
+      to: "(server && options && moment())!",
+    },
+    {
+      bug: "one position for the whole connection",
+      file: "client.ts",
+      from: "if (item.due === 0) item.at",
+      to: "item.at",
+    },
+    {
+      bug: "positions are 20 s too new",
+      file: "hub-clock.ts",
+      from: "- OUTPUT_GATE_MS;",
+      to: "+ 10 * OUTPUT_GATE_MS;",
+    },
+    {
+      bug: "positions are kept over an epoch",
+      file: "client.ts",
+      from: "for (const item of this.#items()) item.at = 0;",
+      to: "{}",
+    },
+    {
+      bug: "a constant pong counts for the latest ping",
+      file: "hub-clock.ts",
+      from: "this.#pings.shift()",
+      to: "this.#pings.pop()",
+    },
+    {
+      bug: "a query older than the listen is not told of what it missed",
+      file: "registers.ts",
+      from: "known === undefined || isBefore(from, known.from)",
+      to: "known === undefined",
+    },
+    {
+      bug: "a change while a query ran is not told to its listener",
+      file: "registers.ts",
+      from: "!isBefore(known.heard, from)",
+      to: "false",
+      mode: "capable",
+    },
+    {
+      bug: "changes of the time away are not told",
+      file: "registers.ts",
+      from: "if (!recovered || changed?.includes(name))",
+      to: "if (!recovered)",
+      mode: "capable",
+    },
+    {
+      bug: "a legacy Sidekick is believed to have recovered",
+      file: "registers.ts",
+      from: "if (!recovered || changed?.includes(name))",
+      to: "if (recovered === false || changed?.includes(name))",
+      mode: "legacy",
+    },
+  ],
+  G3: [
+    {
+      bug: "each update starts a run",
+      file: "queries.ts",
+      from: "if (!flight.isCaused || flight.running.size === 0)",
+      to: "if (flight.isCaused || flight.running.size === 0)",
+    },
+  ],
+  G4: [
+    {
+      bug: "identical queries run side by side",
+      file: "queries.ts",
+      from: "within(Promise.allSettled(flight.running), this.#refetchMs)",
+      to: "Promise.resolve()",
+      mode: "legacy",
+    },
+  ],
+  G5: [
+    {
+      bug: "gaps are not told",
+      file: "channels.ts",
+      from: "if (isGap) this.#gap(register);",
+      to: "void isGap;",
+    },
+    {
+      bug: "messages that are missed and live come twice",
+      file: "channels.ts",
+      from: "const isNew = at === 0 || ",
+      to: "const isNew = true || ",
+    },
+    {
+      bug: "a channel is live before its missed messages",
+      file: "channels.ts",
+      from: "topic: topicOf(channel, params), due: missed",
+      to: "topic: topicOf(channel, params), due: missed * 0",
+    },
+    {
+      bug: "messages come before the channel is confirmed on this socket",
+      file: "channels.ts",
+      from: "const confirmed = named.filter(({ due }) => due !== undefined);",
+      to: "const confirmed = named;",
+    },
+  ],
+  G6: [
+    {
+      bug: "repeats are not marked",
+      file: "sends.ts",
+      from: "send.writes++ > 0 && { again: true }",
+      to: "send.writes++ > 0 && {}",
+    },
+    {
+      bug: "a refused repeat is taken for unprocessed",
+      file: "sends.ts",
+      from: "!isFinal && (isAnswer || isRepeat)",
+      to: "!isFinal && isAnswer && isRepeat !== undefined",
+    },
+    {
+      bug: "a message that broke the Sidekick is repeated",
+      file: "sends.ts",
+      from: "code === TOO_BIG || code === INTERNAL_ERROR",
+      to: "code === TOO_BIG - INTERNAL_ERROR",
+    },
+    {
+      bug: "a written message is written again with a new token",
+      file: "channels.ts",
+      from: 'sends.fail("its token was lost", token);',
+      to: "",
+    },
+    {
+      bug: "a send resolves when it is written",
+      file: "sends.ts",
+      from: "if (requests.isCapable) this.#watchAnswers();",
+      to: "if (!requests) this.#watchAnswers();",
+    },
+  ],
+  G7: [
+    {
+      bug: "an unwritten send never expires",
+      file: "sends.ts",
+      from: "setTimeout(expire, options.sendTtlMs)",
+      to: "setTimeout(() => expire.name, options.sendTtlMs)",
+    },
+    {
+      bug: "there is no bound",
+      file: "sends.ts",
+      from: "this.#sends.size >= options.sendMax ||",
+      to: "",
+    },
+  ],
+  G8: [
+    {
+      bug: "sends do not wait for their channel",
+      file: "sends.ts",
+      from: "(channel !== undefined && channel.due === undefined)",
+      to: "false",
+    },
+  ],
+  G9: [
+    {
+      bug: "each socket has a session of its own",
+      file: "requests.ts",
+      from: "hello: this.#session }",
+      to: "hello: this.#session && random128() }",
+    },
+  ],
+  G10: [
+    {
+      bug: "any error rejects a send",
+      file: "sends.ts",
+      from: "const send = this.#sends.get(id);",
+      to: 'const send = this.#sends.get(id) ?? (type === "error" ? this.#all()[0] : undefined);',
+    },
+  ],
+  G11: [
+    {
+      bug: "registers stay for ever",
+      file: "channels.ts",
+      from: "this.items.delete(token);\n    if (this.#goodbyes",
+      to: "if (this.#goodbyes",
+    },
+    {
+      bug: "unlisten names what is not listened to",
+      file: "registers.ts",
+      from: "names.filter((name) => this.items.delete(name))",
+      to: "names.filter((name) => [this.items.delete(name)])",
+    },
+  ],
+  G12: [
+    {
+      bug: "a legacy Sidekick gets ids",
+      file: "requests.ts",
+      from: "this.isCapable ? { type, id, ...rest } : { type, ...rest }",
+      to: "{ type, id, ...rest }",
+    },
+  ],
+};
