@@ -59,7 +59,7 @@ test(
     await stage.run(3_600_000);
     assert.equal(stage.sockets.length, 31);
     assert.deepEqual(stage.sidekick.state, {
-      ...{ name: "closed", reason: "disconnect() was called" },
+      ...{ name: "closed", reason: "disconnect()" },
     });
   }),
 );
@@ -268,6 +268,44 @@ test("G2: a query that began before the one for which the client listens is told
     await stage.drop();
     await stage.greet();
     assert.ok((stage.written()[0]!["since"] as number) < (first!["since"] as number));
+  } finally {
+    stage.end();
+  }
+});
+
+test("G2: a query during which its resource changed is told, although the client listens", async () => {
+  const server = {
+    sendConnectionRequest: async () => assert.fail(),
+    runProcedure: () =>
+      new Promise((resolve) =>
+        setTimeout(() => resolve({ status: "OK", data: 1, resources: ["todos"] }), 1000),
+      ),
+  };
+  const stage = new Stage({ server });
+  try {
+    const listen = async () => {
+      const run = (stage.sidekick.server as any).runProcedure({ procedure: "q" });
+      return async () => {
+        const { resources } = await run;
+        stage.sidekick.sendMessage({ type: "listen", resources });
+      };
+    };
+    stage.sidekick.connect();
+    await stage.greet();
+    const first = await listen();
+    await stage.run(1000);
+    await first();
+    const second = await listen();
+    await stage.run(500);
+    await stage.say({ type: "updated", resource: "todos" });
+    await stage.run(500);
+    assert.deepEqual(stage.heard(), ["updated"]);
+    await second();
+    assert.deepEqual(stage.heard(), ["updated"]);
+    const third = await listen();
+    await stage.run(1000);
+    await third();
+    assert.deepEqual(stage.heard(), []);
   } finally {
     stage.end();
   }

@@ -61,6 +61,7 @@ export class HubHost implements Io {
   #session: Session;
   #timer: ReturnType<VirtualTime["after"]> | undefined;
   #lastId = 0;
+  #forwards = 0;
 
   constructor(
     time: VirtualTime,
@@ -119,9 +120,12 @@ export class HubHost implements Io {
     for (const socket of sockets) socket.close(code);
   }
 
-  /** A Durable Object sleeps and wakes: sockets and storage stay, memory goes. */
+  /**
+   * A Durable Object sleeps and wakes: sockets and storage stay, memory goes. One that waits for
+   * the app server stays awake.
+   */
   sleep(): void {
-    this.#session.restart();
+    if (this.#forwards === 0) this.#session.restart();
   }
 
   get openSockets(): number {
@@ -146,7 +150,9 @@ export class HubHost implements Io {
 
   forward({ forward, body }: ForwardAction): void {
     const session = this.#session;
+    this.#forwards++;
     void this.#app(ION.parse(text(body)) as Parameters<AppServer>[0]).then((result) => {
+      this.#forwards--;
       if (session === this.#session) session.apply(forwardDone(forward, result));
     });
   }

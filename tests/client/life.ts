@@ -58,7 +58,7 @@ export interface Outcome {
 
 const END_MS = 300_000;
 const SHORT_END_MS = 15_000;
-const QUIET_MS = 400_000;
+const QUIET_MS = 200_000;
 /** A reconnect may take longer than the default: two probes, an outage and a backoff. */
 const LIMITS = { history_ms: 600_000, token_resume_ms: 600_000 };
 const QUERIES = 4;
@@ -177,7 +177,10 @@ class Life {
     });
     sidekick.on("state", ({ name, reason = "" }) => this.#log(`state ${name} ${reason}`));
     sidekick.on("problem", ({ message }) => this.#log(`problem ${message}`));
-    sidekick.on("channelLost", ({ error }) => this.#log(`channelLost ${error.message}`));
+    sidekick.on("channelLost", ({ error }) => {
+      this.#log(`channelLost ${error.message}`);
+      this.#heard.push("gap");
+    });
     return { client: withAcks(client, sidekick), wake: () => sidekick.wake() };
   }
 

@@ -23,10 +23,11 @@ async function run({ file, from, to }: Mutation, ...words: string[]): Promise<st
       join(folder, file),
       source.replace(from, () => to),
     );
-    const child = spawn(process.execPath, ["--import", "tsx", ...words], {
+    const child = spawn(process.execPath, ["--import", "tsx", "--test-force-exit", ...words], {
       cwd: root,
       env: { ...process.env, SIDEKICK_CLIENT: join(folder, "index.ts"), NODE_TEST_CONTEXT: "" },
       stdio: ["ignore", "pipe", "inherit"],
+      timeout: 300_000,
     });
     let output = "";
     for await (const chunk of child.stdout) output += chunk;

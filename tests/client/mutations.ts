@@ -21,7 +21,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "waking again and again prolongs the wait for a sign of life",
       file: "heartbeat.ts",
-      from: "if (this.#due !== undefined && this.#due <= asked.steady + ms) return;",
+      from: "if (this.#due <= asked.steady + ms) return;",
       to: "",
     },
     {
@@ -73,7 +73,6 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       file: "registers.ts",
       from: "!isBefore(known.heard, from)",
       to: "false",
-      mode: "capable",
     },
     {
       bug: "changes of the time away are not told",

@@ -75,15 +75,12 @@ export class Client extends Connection implements Parts, Sidekick {
 
   // --- for the parts (parts.ts)
 
-  async emit(message: HandlerMessage): Promise<void> {
-    const runs = [...this.#handlers].map(async (handler) => {
-      try {
-        await handler(message);
-      } catch (error) {
-        this.tell("problem", { message: `a handler failed: ${error}`, error });
-      }
-    });
-    await Promise.all(runs);
+  emit(message: HandlerMessage): Promise<unknown> {
+    const onError = (error: unknown) =>
+      this.tell("problem", { message: `a handler failed: ${error}`, error });
+    return Promise.all(
+      [...this.#handlers].map((handler) => (async () => handler(message))().catch(onError)),
+    );
   }
 
   readonly tell = <E extends keyof Events>(event: E, value: Events[E]): void => {
@@ -121,9 +118,14 @@ export class Client extends Connection implements Parts, Sidekick {
   }
 
   receive(data: unknown): void {
-    const frame = parse(data);
-    if (frame === undefined)
-      return this.tell("problem", { message: `not a message of a Sidekick: ${data}` });
+    try {
+      this.#receive(ION.parse(data as string) as Frame);
+    } catch (error) {
+      this.tell("problem", { message: `not a message of a Sidekick: ${data}`, error });
+    }
+  }
+
+  #receive(frame: Frame): void {
     if (frame.type === "message") return this.channels.onMessage(frame);
     if (frame.type === "updated") return this.resources.onUpdated(frame.resource);
     if (frame.at !== undefined) this.hub.onStamp(frame.at);
@@ -170,15 +172,5 @@ export class Client extends Connection implements Parts, Sidekick {
 
   #items(): Item[] {
     return [...this.resources.items.values(), ...this.channels.items.values()];
-  }
-}
-
-function parse(data: unknown): Frame | undefined {
-  try {
-    const frame = ION.parse(data as string) as Frame;
-    const isWhole = typeof frame.type === "string" && (frame.type !== "error" || !!frame.error);
-    return isWhole ? frame : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -28,7 +28,7 @@ export abstract class Connection {
   /** The class of sockets. Undefined: there is none here, or none is wanted. */
   readonly #Socket: SidekickOptions["WebSocket"];
   readonly #url: string;
-  readonly #heartbeat: Heartbeat;
+  readonly heartbeat: Heartbeat;
   #socket: Socket | undefined;
   /** Limits the opening, or ends the wait. */
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -40,15 +40,14 @@ export abstract class Connection {
   constructor(url: string, options: Settings & SidekickOptions) {
     this.#url = url;
     this.options = options;
-    this.#heartbeat = new Heartbeat(
+    this.heartbeat = new Heartbeat(
       options,
       () => this.ping(),
       () => this.#retry("no sign of life", ABNORMAL),
     );
     const here = options.WebSocket ?? (globalThis as Pick<SidekickOptions, "WebSocket">).WebSocket;
     if (options.enabled === false) this.state = { name: "closed", reason: "not enabled" };
-    else if (here === undefined)
-      this.state = { name: "closed", reason: "no WebSocket here: pass the option `WebSocket`" };
+    else if (here === undefined) this.state = { name: "closed", reason: "no WebSocket here" };
     else {
       this.#Socket = here;
       this.#watch();
@@ -81,8 +80,8 @@ export abstract class Connection {
 
   /** The app came to the front, or the network is back. */
   wake(): void {
-    if (this.isLive) this.probe();
-    else if (this.#is("paused")) this.#open();
+    this.heartbeat.probe();
+    if (this.#is("paused")) this.#open();
     else if (this.#is("waiting") && !this.#isWoken) {
       this.#isWoken = true;
       this.#after(jitter(WAKE_MS), () => this.#open());
@@ -94,7 +93,7 @@ export abstract class Connection {
     if (!this.#is("greeting")) return;
     clearTimeout(this.#timer);
     this.#liveSince = moment();
-    this.#heartbeat.start();
+    this.heartbeat.start();
     this.#become({ name: "live", legacy: isLegacy });
   }
 
@@ -103,21 +102,11 @@ export abstract class Connection {
     this.#unwatch = undefined;
     if (this.#is("closed")) return;
     this.#abandon(NORMAL);
-    this.#become({ name: "closed", reason: "disconnect() was called" });
+    this.#become({ name: "closed", reason: "disconnect()" });
   }
 
   write(text: string): void {
     this.#socket?.send(text);
-  }
-
-  /** Is the socket dead? */
-  probe(): void {
-    if (this.isLive) this.#heartbeat.probe(this.options.probeMs);
-  }
-
-  /** The same, unless a frame came just now. */
-  suspect(): void {
-    if (this.isLive) this.#heartbeat.suspect();
   }
 
   #open(): void {
@@ -135,7 +124,7 @@ export abstract class Connection {
       this.#become({ name: "greeting" });
     };
     socket.onmessage = ({ data }: { data: unknown }) => {
-      this.#heartbeat.onFrame();
+      this.heartbeat.onFrame();
       this.receive(data);
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
@@ -160,7 +149,7 @@ export abstract class Connection {
 
   #abandon(code: number): void {
     clearTimeout(this.#timer);
-    this.#heartbeat.stop();
+    this.heartbeat.stop();
     const socket = this.#socket;
     if (socket === undefined) return;
     this.#socket = undefined;
@@ -177,11 +166,11 @@ export abstract class Connection {
         if (!isHidden()) this.onSeen();
         this.wake();
       },
-      suspect: () => this.probe(),
+      suspect: () => this.heartbeat.probe(),
       pause: () => {
         if (this.#is("idle", "closed")) return;
         this.#abandon(NORMAL);
-        this.#become({ name: "paused", reason: "the page is in the back/forward cache" });
+        this.#become({ name: "paused", reason: "the page is cached" });
       },
     });
   }

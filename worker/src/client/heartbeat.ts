@@ -10,9 +10,10 @@ export class Heartbeat {
   readonly #ping: () => void;
   readonly #onDead: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #isOn = false;
   #heard: Moment = moment();
-  /** When the answer to a probe is due. Undefined: none is awaited. */
-  #due: number | undefined;
+  /** When the answer to a probe is due. Infinity: none is awaited. */
+  #due = Infinity;
 
   constructor(settings: Settings, ping: () => void, onDead: () => void) {
     this.#settings = settings;
@@ -21,40 +22,39 @@ export class Heartbeat {
   }
 
   start(): void {
-    this.stop();
-    this.#heard = moment();
+    this.#isOn = true;
+    this.onFrame();
     this.#beat();
   }
 
   stop(): void {
+    this.#isOn = false;
     clearTimeout(this.#timer);
-    this.#due = undefined;
   }
 
   /** A frame came. */
   onFrame(): void {
     this.#heard = moment();
-    this.#due = undefined;
+    this.#due = Infinity;
   }
 
-  /** The socket is suspect: probe it, unless a frame came just now. */
+  /** Probes the socket, unless a frame came just now. */
   suspect(): void {
-    const { probeMs } = this.#settings;
-    if (most(this.#heard, moment()) >= probeMs) this.probe(probeMs);
+    if (most(this.#heard, moment()) >= this.#settings.probeMs) this.probe();
   }
 
-  probe(ms: number): void {
+  probe(ms = this.#settings.probeMs): void {
+    if (!this.#isOn) return;
     const asked = moment();
     // An unanswered probe may not be prolonged by the next one: an app may wake us every second.
-    if (this.#due !== undefined && this.#due <= asked.steady + ms) return;
+    if (this.#due <= asked.steady + ms) return;
     this.#due = asked.steady + ms;
     this.#ping();
     this.#after(ms, () => {
-      const isAnswered = this.#due === undefined;
-      this.#due = undefined;
-      if (isAnswered) this.#beat();
-      // The timer came late, so the answer may be waiting behind it.
-      else if (most(asked, moment()) > 2 * ms) this.probe(ms);
+      if (this.#due === Infinity) return this.#beat();
+      this.#due = Infinity;
+      // If the timer came late, the answer may be waiting behind it.
+      if (most(asked, moment()) > 2 * ms) this.probe(ms);
       else this.#onDead();
     });
   }

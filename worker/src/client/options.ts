@@ -20,8 +20,7 @@ export const DEFAULTS: Settings = {
 export function socketUrl(url: string): string {
   // A regular expression, since React Native's `URL` is incomplete.
   const match = /^(http|ws)(s?):\/\/([^/?#]+)([^?#]*)/i.exec(url);
-  if (match === null)
-    throw new Error(`Sidekick: expected a URL such as https://sidekick.example.com, got ${url}`);
+  if (match === null) throw new Error(`Sidekick: expected https://..., got ${url}`);
   const [, , secure, host, path] = match;
   return `ws${secure}://${host}${path!.replace(/\/+$/, "").replace(/\/socket$/, "")}/socket`;
 }

@@ -1,5 +1,6 @@
 // What the parts of a client share: each has one noun, and finds the others here.
 import type { Channels } from "./channels.js";
+import type { Heartbeat } from "./heartbeat.js";
 import type { HubClock } from "./hub-clock.js";
 import type { Queries } from "./queries.js";
 import type { Refetches } from "./refetch.js";
@@ -11,6 +12,7 @@ import type { Events, Frame, HandlerMessage, Settings, SidekickOptions, State } 
 export interface Parts {
   readonly options: Settings & SidekickOptions;
   readonly state: State;
+  readonly heartbeat: Heartbeat;
   readonly isLive: boolean;
   /** Whether there can be a socket. */
   readonly isPossible: boolean;
@@ -23,10 +25,8 @@ export interface Parts {
   readonly refetches: Refetches;
   connect(): void;
   write(text: string): void;
-  /** Pings, unless a frame came just now. */
-  suspect(): void;
   /** Hands a message to the handlers; settles when all of them have. Never rejects. */
-  emit(message: HandlerMessage): Promise<void>;
+  emit(message: HandlerMessage): Promise<unknown>;
   /** Tells of an error that no handler gets. */
   complain(frame: Frame): void;
   tell<E extends keyof Events>(event: E, value: Events[E]): void;

@@ -82,7 +82,7 @@ export class Requests {
         ? frame.id === id
         : frame.type === "error"
           ? frame.error!.channel.endsWith("unknown") // an error of a `send` names its channel
-          : frame.type!.startsWith(type);
+          : frame.type?.startsWith(type);
       if (!isIt) continue;
       this.#open.delete(id);
       onReply(frame);

@@ -66,8 +66,7 @@ export class Sends {
     if (this.#sends.size >= options.sendMax || this.#bytes + bytes > options.sendBytesMax)
       throw new SendError("not sent: too much is unsettled", "buffer");
     const id = requests.nextId();
-    const expire = () =>
-      this.#settle(send, new SendError("not sent: no connection in time", "expired"));
+    const expire = () => this.#settle(send, new SendError("not sent in time", "expired"));
     const timer = setTimeout(expire, options.sendTtlMs);
     const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
     this.#sends.set(id, send);
@@ -110,7 +109,7 @@ export class Sends {
     this.#watch = undefined;
     for (const send of this.#all()) send.isOut = false;
     // The message itself may be the reason: repeated, it would close every socket.
-    if (code === TOO_BIG || code === INTERNAL_ERROR) this.fail(`the socket closed with ${code}`);
+    if (code === TOO_BIG || code === INTERNAL_ERROR) this.fail(`closed with ${code}`);
   }
 
   /**
@@ -143,7 +142,7 @@ export class Sends {
       this.#watch = undefined;
       if (!this.#all().some(({ isOut }) => isOut)) return;
       this.#watchAnswers();
-      this.#parts.suspect();
+      this.#parts.heartbeat.suspect();
     }, this.#parts.options.probeMs);
   }
 
