@@ -8,12 +8,14 @@ import { covenant, nameMax, type Todo } from "./covenant.js";
 const todoCountMax = 100;
 
 export function createApp(sidekickConnection: ServerToSidekickConnection) {
-  const todos: Todo[] = [{ id: "1", text: "Open this page in a second tab", done: false }];
+  const todos: Todo[] = [
+    { id: "1", text: "Open this page in a second tab", done: false, changedAt: new Date() },
+  ];
 
   const server = new CovenantServer(covenant, {
     contextGenerator: () => undefined,
     derivation: () => ({}),
-    sidekickConnection: surviveOutages(sidekickConnection),
+    sidekickConnection,
     logLevel: "error",
   });
 
@@ -27,7 +29,8 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
     procedure: ({ inputs, error }) => {
       if (todos.length >= todoCountMax)
         error(`The list is full: it holds ${todoCountMax} todos. Delete one first.`, 409);
-      const todo: Todo = { id: crypto.randomUUID(), text: inputs.text, done: false };
+      const id = crypto.randomUUID();
+      const todo: Todo = { id, text: inputs.text, done: false, changedAt: new Date() };
       todos.push(todo);
       return todo;
     },
@@ -40,6 +43,7 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
         todos.find((t) => t.id === inputs.id) ??
         error("This todo is gone: someone deleted it.", 404);
       todo.done = inputs.done;
+      todo.changedAt = new Date();
       return todo;
     },
   });
@@ -76,24 +80,4 @@ export function createApp(sidekickConnection: ServerToSidekickConnection) {
 
   server.assertAllDefined();
   return server;
-}
-
-/**
- * CovenantServer does not catch a rejected update(), and an unhandled rejection ends a Node
- * process: an unreachable Sidekick must become the Error value that the interface provides for.
- */
-function surviveOutages(sidekick: ServerToSidekickConnection): ServerToSidekickConnection {
-  const unreachable = (cause: unknown) =>
-    new Error(`the Sidekick is unreachable: ${String(cause)}`);
-  return {
-    // Throws instead of returning an error: CovenantServer checks neither, and a failed connect is
-    // better than an unknown token.
-    addConnection: async (payload) => {
-      const failed = await sidekick.addConnection(payload).catch(unreachable);
-      if (failed) throw failed;
-      return null;
-    },
-    update: (resources) => sidekick.update(resources).catch(unreachable),
-    postMessage: (message) => sidekick.postMessage(message).catch(unreachable),
-  };
 }

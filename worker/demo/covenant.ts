@@ -3,7 +3,12 @@
 import { channel, declareCovenant, mutation, query } from "@covenant-rpc/core";
 import { z } from "zod";
 
-const todo = z.object({ id: z.string(), text: z.string(), done: z.boolean() });
+const todo = z.object({
+  id: z.string(),
+  text: z.string(),
+  done: z.boolean(),
+  changedAt: z.date(), // a Date on both sides: ION carries it, JSON would not
+});
 export type Todo = z.infer<typeof todo>;
 
 const chatLine = z.object({ username: z.string(), text: z.string(), at: z.date() });
@@ -29,7 +34,7 @@ export const covenant = declareCovenant({
       connectionRequest: z.object({ username: z.string() }),
       connectionContext: z.object({ username: z.string() }),
       clientMessage: z.object({ text: z.string().min(1).max(chatTextMax) }),
-      serverMessage: chatLine, // `at` is a Date on both sides: ION carries it, JSON would not
+      serverMessage: chatLine,
     }),
   },
 });

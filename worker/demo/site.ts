@@ -2,9 +2,9 @@
 // belongs in front of it.
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
 import { build } from "esbuild";
 import { requireSidekickSecret } from "../src/guard/index.js";
+import { sidekickServer } from "../src/server/index.js";
 import { createApp } from "./app.js";
 import type { FetchHandler } from "./http-adapter.js";
 
@@ -22,7 +22,7 @@ export const covenantPath = "/api/covenant";
 const pageFile = (name: string) => fileURLToPath(new URL(`page/${name}`, import.meta.url));
 
 export async function createSite(options: SiteOptions): Promise<FetchHandler> {
-  const app = createApp(httpServerToSidekick(options.sidekickUrl, options.sidekickSecret));
+  const app = createApp(sidekickServer(options.sidekickUrl, options.sidekickSecret));
 
   const bundle = await build({
     entryPoints: [pageFile("main.ts")],
@@ -30,6 +30,7 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
     write: false,
     format: "esm",
     target: "es2022",
+    ignoreAnnotations: true, // the package's `sideEffects` names none of the demo's modules
     define: {
       SIDEKICK_URL: JSON.stringify(options.sidekickUrl),
       COVENANT_PATH: JSON.stringify(covenantPath),
@@ -59,7 +60,7 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
       headers: {
         "Content-Type": `${file.type}; charset=utf-8`,
         "Cache-Control": "no-cache",
-        "Content-Security-Policy": "default-src 'self'; connect-src *",
+        "Content-Security-Policy": "default-src 'self'; img-src data:; connect-src *",
       },
     });
   };

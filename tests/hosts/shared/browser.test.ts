@@ -229,7 +229,7 @@ describe("the demo in two tabs", () => {
     await join(right, "Bob", "lobby");
     await sidekick.stop();
     for (const page of [left, right])
-      await page.getByText("Connection to the Sidekick lost").waitFor();
+      await page.getByText("Connection lost", { exact: true }).waitFor();
     sidekick = await startSidekick({ ...sidekickOptions, port: sidekick.port });
     for (const page of [left, right]) {
       await page.getByText("Connected", { exact: true }).waitFor();

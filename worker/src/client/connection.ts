@@ -129,7 +129,7 @@ export abstract class Connection {
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
       this.#retry(reason || `closed with ${code}`, code);
-    socket.onerror = () => this.#retry("failed", ABNORMAL);
+    socket.onerror = () => this.#retry("the socket failed", ABNORMAL);
     const { openMs } = this.options;
     this.#after(openMs, () => this.#retry(`no answer within ${openMs} ms`, ABNORMAL));
     this.#become({ name: "connecting" });
