@@ -1,9 +1,12 @@
-// docs/getting-started.md and docs/write-a-host.md: what they show is compiled and run.
+// docs/getting-started.md, docs/client.md and docs/write-a-host.md: what they show is compiled and
+// run.
 import assert from "node:assert/strict";
-import { readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import type { Page } from "playwright-core";
+import { launchBrowser } from "../recordings/demo.ts";
 import {
   appFolder,
   bun,
@@ -32,19 +35,29 @@ before(async () => {
     await symlink(join(root, "node_modules", name), join(folder, "node_modules", name));
   }
   [appPort, sidekickPort] = [await freePort(), await freePort()];
-  const shown = [...(await page("getting-started.md")).matchAll(/```ts\n\/\/ (\S+)\n(.*?)```/gs)];
-  for (const [, name = "", text = ""] of shown) {
-    const ours = text
-      .replaceAll("localhost:3000", `localhost:${appPort}`)
-      .replaceAll("localhost:3001", `localhost:${sidekickPort}`);
-    await writeFile(join(folder, name), ours);
-  }
-  assert.deepEqual(
-    shown.map(([, name]) => name),
-    ["covenant.ts", "app.ts", "server-hono.ts", "server-bun.ts", "client.ts"],
-  );
+  await mkdir(join(folder, "public"));
+  assert.deepEqual(await writeShown("getting-started.md"), [
+    ...["covenant.ts", "app.ts", "server-hono.ts", "server-bun.ts", "client.ts"],
+  ]);
+  assert.deepEqual(await writeShown("client.md"), [
+    ...["server-page.ts", "public/index.html", "page.ts", "use-connection.ts", "connection.ts"],
+    ...["wake.ts", "sidekick.ts", "sidekick-vercel.ts", "sidekick-workers.ts", "sidekick-next.ts"],
+  ]);
 });
 after(cleanUp);
+
+/** Writes the files that a page shows, and returns their names. */
+async function writeShown(name: string): Promise<string[]> {
+  const text = await page(name);
+  const shown = [...text.matchAll(/```(?:ts|html)\n(?:\/\/|<!--) (\S+)(?: -->)?\n(.*?)```/gs)];
+  for (const [, file = "", code = ""] of shown) {
+    const ours = code
+      .replaceAll("localhost:3000", `localhost:${appPort}`)
+      .replaceAll("localhost:3001", `localhost:${sidekickPort}`);
+    await writeFile(join(folder, file), ours);
+  }
+  return shown.map(([, file = ""]) => file);
+}
 
 /** Below the ports that the system gives to other sockets: it stays free until it is used. */
 async function freePort(): Promise<number> {
@@ -60,17 +73,48 @@ async function freePort(): Promise<number> {
   }
 }
 
-test("the files of getting-started.md compile", async () => {
-  // All of Bun's types that they need.
-  const served = "{ port: number; routes: Record<string, { POST(request: Request): unknown }> }";
-  await writeFile(
-    join(folder, "bun.d.ts"),
-    `declare const Bun: { serve(options: ${served}): { port: number } };`,
-  );
+/** All that the files need of packages that are not installed here. */
+const OTHERS = `
+declare const Bun: {
+  serve(options: {
+    port: number;
+    routes: Record<string, { POST(request: Request): unknown }>;
+  }): { port: number };
+};
+declare module "react" {
+  export function useSyncExternalStore<T>(
+    subscribe: (onChange: () => void) => () => void,
+    get: () => T,
+    getOnServer?: () => T,
+  ): T;
+}
+declare module "react-native" {
+  export const AppState: {
+    addEventListener(type: "change", listener: (state: string) => void): { remove(): void };
+  };
+}
+declare module "@vercel/functions" {
+  export function waitUntil(promise: Promise<unknown>): void;
+}
+declare module "cloudflare:workers" {
+  export function waitUntil(promise: Promise<unknown>): void;
+  export const env: { SIDEKICK_URL: string; SIDEKICK_SECRET: string };
+}
+declare module "next/server" {
+  export function after<T>(task: Promise<T> | (() => T | Promise<T>)): void;
+}
+`;
+
+test("the files of getting-started.md and client.md compile", async () => {
+  await writeFile(join(folder, "others.d.ts"), OTHERS);
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   const flags = ["--strict", "--noEmit", "--skipLibCheck", "--target", "es2022"];
   const modules = ["--module", "esnext", "--moduleResolution", "bundler", "--types", "node"];
-  const files = ["server-hono.ts", "server-bun.ts", "client.ts", "bun.d.ts"];
+  const files = [
+    ...["server-hono.ts", "server-bun.ts", "client.ts", "server-page.ts", "page.ts", "wake.ts"],
+    ...["use-connection.ts", "connection.ts", "sidekick.ts", "sidekick-vercel.ts"],
+    ...["sidekick-workers.ts", "sidekick-next.ts", "others.d.ts"],
+  ];
   await run(process.execPath, [tsc, ...flags, ...modules, ...files], { cwd: folder }).catch(
     (error: { stdout: string }) => assert.fail(error.stdout),
   );
@@ -116,6 +160,53 @@ for (const [name, commands] of Object.entries(setups)) {
     await Promise.all(started.map((process) => process.stop()));
   });
 }
+
+test("the page of client.md survives a tunnel", async () => {
+  const flags = ["--bundle", "--format=esm", "--outfile=public/page.js"];
+  await run(join(root, "node_modules/.bin/esbuild"), ["page.ts", ...flags], { cwd: folder });
+  const secrets = { SIDEKICK_SECRET: "one", SIDEKICK_SERVER_SECRET: "two" };
+  const url = `http://localhost:${appPort}/api/covenant`;
+  const command = ["npx", "sidekick-serve", "--port", String(sidekickPort), "--server-url", url];
+  const startSidekick = async () => {
+    const sidekick = start(folder, command, secrets);
+    await sidekick.until(/Press Ctrl\+C/);
+    return sidekick;
+  };
+  const server = start(folder, [...node, "server-page.ts"], { ...secrets, PORT: String(appPort) });
+  await server.until(/page: /);
+  let sidekick = await startSidekick();
+  const browser = await launchBrowser();
+  try {
+    const open = async () => {
+      const tab = await browser.newPage();
+      tab.setDefaultTimeout(120_000); // only ends a test that has failed
+      await tab.goto(`http://localhost:${appPort}`);
+      await tab.getByText("live", { exact: true }).waitFor();
+      return tab;
+    };
+    const add = async (tab: Page, text: string) => {
+      await tab.getByPlaceholder("New todo").fill(text);
+      await tab.getByRole("button", { name: "Add" }).click();
+    };
+    const shows = (tab: Page, text: string) => tab.getByText(text, { exact: true }).waitFor();
+    const [left, right] = [await open(), await open()];
+    await add(left, "before");
+    await shows(right, "before");
+
+    await sidekick.stop();
+    for (const tab of [left, right]) await tab.getByText("waiting").waitFor();
+    await add(left, "in the tunnel");
+    await shows(left, "in the tunnel"); // by its own mutation
+    assert.equal(await right.getByText("in the tunnel").count(), 0);
+
+    sidekick = await startSidekick();
+    await shows(right, "in the tunnel");
+    await shows(right, "live");
+  } finally {
+    await browser.close();
+    await Promise.all([server.stop(), sidekick.stop()]);
+  }
+});
 
 // covenant.test.ts talks to this host, too: `scripts/test package`.
 test("write-a-host.md shows the host that is tested, in as many lines as it says", async () => {
