@@ -50,6 +50,8 @@ export interface Outcome {
   /** Frames that were about to arrive, either way. */
   readonly frames: number;
   readonly sockets: number;
+  /** Queries that CovenantClient asked for, and those that were made. */
+  readonly asked: number;
   readonly fetches: number;
   readonly gaps: number;
   /** Sends by their outcome: "ok", or the code of the error. */
@@ -101,6 +103,7 @@ class Life {
   #sent = 0;
   #published = 0;
   #gaps = 0;
+  #asked = 0;
   #frames = 0;
   #page: any;
 
@@ -146,6 +149,7 @@ class Life {
       findings: this.#findings,
       frames: this.#frames,
       sockets: this.#network.opened,
+      asked: this.#asked,
       fetches: this.#app.fetches,
       gaps: this.#gaps,
       sends: count(this.#outcomes.values()),
@@ -158,7 +162,7 @@ class Life {
     if (isNpm) {
       Object.assign(globalThis, { WebSocket: this.#network.WebSocket });
       const sidekickConnection = npmSidekick("http://sidekick");
-      const connections = { serverConnection: connection, sidekickConnection };
+      const connections = { serverConnection: this.#counted(connection), sidekickConnection };
       return { client: new CovenantClient(covenant as any, connections as any), wake: () => {} };
     }
     const options: SidekickOptions = {
@@ -167,7 +171,7 @@ class Life {
     };
     const sidekick = connectSidekick("https://sidekick", options);
     this.#page = sidekick;
-    const serverConnection = sidekick.server ?? connection;
+    const serverConnection = this.#counted(sidekick.server ?? connection);
     const client = new CovenantClient(covenant as any, {
       ...{ serverConnection: serverConnection as any, sidekickConnection: sidekick },
     });
@@ -182,6 +186,16 @@ class Life {
       this.#heard.push("gap");
     });
     return { client: withAcks(client, sidekick), wake: () => sidekick.wake() };
+  }
+
+  #counted(server: any): any {
+    return {
+      sendConnectionRequest: (request: object) => server.sendConnectionRequest(request),
+      runProcedure: (request: object) => {
+        this.#asked++;
+        return server.runProcedure(request);
+      },
+    };
   }
 
   #listen(client: any, query: number): void {

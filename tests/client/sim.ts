@@ -24,13 +24,17 @@ for (const name of names) {
   const mode = all[name];
   if (mode === undefined) throw new Error(`expected one of ${Object.keys(all)}, got ${name}`);
   const started = performance.now();
-  const sums: Record<string, number> = { sockets: 0, fetches: 0, gaps: 0 };
+  const sums: Record<string, number> = { sockets: 0, asked: 0, fetches: 0, gaps: 0 };
   let found = 0;
   for (let seed = first; seed < first + seeds; seed++) {
     const outcome = await live(seed, mode, only === undefined ? {} : { log: console.log });
-    for (const key of ["sockets", "fetches", "gaps"] as const) sums[key]! += outcome[key];
+    for (const key of ["sockets", "asked", "fetches", "gaps"] as const) sums[key]! += outcome[key];
     for (const [key, count] of Object.entries(outcome.sends))
       sums[`send ${key}`] = (sums[`send ${key}`] ?? 0) + count;
+    for (const finding of outcome.findings) {
+      const key = `found ${finding.slice(0, finding.indexOf(":"))}`;
+      sums[key] = (sums[key] ?? 0) + 1;
+    }
     if (outcome.findings.length === 0) continue;
     if (++found <= Number(values.findings))
       console.log(`${name} SEED=${seed}\n  ${outcome.findings.slice(0, 4).join("\n  ")}`);
