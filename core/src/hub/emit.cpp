@@ -20,6 +20,12 @@ Bytes name_of(Blame blame) {
 
 }  // namespace
 
+Bytes encode_updated(TextArena& out, Bytes resource) {
+  out.append("{ \"type\": \"updated\", \"resource\": ");
+  ion::append_string(out, resource);
+  return out.append(" }").finish();
+}
+
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
@@ -74,8 +80,8 @@ void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes re
 
 /// The ids point into the topic's own table: an input that publishes must not change who is
 /// subscribed.
-void Hub::State::emit_publish(TopicId topic, Bytes text, Actions& out) {
-  const std::vector<u32>& subscribers = topics.subscribers(topic);
+void Hub::State::emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out) {
+  if (subscribers.empty()) return;
   out.add(action::Send{std::span<const u32>(subscribers.data(), subscribers.size()), text,
                        ErrorCode::ok});
 }

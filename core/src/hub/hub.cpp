@@ -134,8 +134,7 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
   const Client& client = clients[slot];
   for (const TokenId id : client.tokens) {
     if (tokens[id].state() == TokenState::subscribed) {
-      if (topics.unsubscribe(tokens[id].topic_id, client.id))
-        topics.release_if_idle(tokens[id].topic_id);
+      leave_channel(tokens[id].topic_id, slot);
     }
     if (config.token_resume_ms == 0) {
       emit_erase_token(tokens[id].key(), false, out);
@@ -150,6 +149,7 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
     topics.release_if_idle(topic);
   }
   clients.close(slot);
+  if (clients.session_count() == 0) sessions_left_at = now;
 }
 
 }  // namespace sidekick

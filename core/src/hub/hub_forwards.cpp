@@ -45,15 +45,16 @@ bool decode_server_error(Bytes body, u32 depth_max, ServerError& out) {
   return reader.finish() && has_fault && has_message;
 }
 
-bool is_success(u32 status) { return status >= 200 && status < 300; }
+bool is_success(const input::ForwardDone& in) {
+  return in.outcome == static_cast<u32>(Outcome::answered) && in.status >= 200 && in.status < 300;
+}
 
 }  // namespace
 
 void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   const Forwards::Flight flight = forwards.finish(in.forward);
   if (flight.id == 0) return;  // given up, or of an earlier hub
-  if (in.outcome != static_cast<u32>(Outcome::answered) || !is_success(in.status))
-    tell_sender(flight.forward, in, out);
+  end_message(flight, in, out);
   end_flight(flight, out);
 }
 
@@ -61,15 +62,41 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   const Forwards::Flight flight = forwards.finish_slot(flight_slot);
   input::ForwardDone in;
   in.outcome = static_cast<u32>(Outcome::timed_out);
-  tell_sender(flight.forward, in, out);
+  end_message(flight, in, out);
   out.add(action::CancelForward{flight.id});
   end_flight(flight, out);
 }
 
-/// The message was not processed, or may not have been.
-void Hub::State::tell_sender(const Forward& forward, const input::ForwardDone& in, Actions& out) {
-  const Sender sender = forward.sender;
+/// Notes what became of a message, and tells its sender. If that has an id, whoever holds the token
+/// now is told: a client that has come back on another connection.
+void Hub::State::end_message(const Forwards::Flight& flight, const input::ForwardDone& in,
+                             Actions& out) {
+  constexpr std::size_t kept_body_bytes_max = 1024;
+  const Forward& forward = flight.forward;
+  Sender sender = forward.sender;
+  const TokenId id = forward.message_id == 0 ? none : forwards.lane(flight.lane).token;
+  const Sends* sends = id == none ? nullptr : tokens[id].sends();
+  if (sends != nullptr && sends->serial() == forward.sends) {
+    Sends::Ending ending{forward.message_id, in.status, in.outcome, {}};
+    if (!is_success(in) && in.body.size() <= kept_body_bytes_max &&
+        tokens.store_bytes() + in.body.size() <= config.token_store_bytes_max)
+      ending.body.assign(in.body);
+    tokens.end_send(id, std::move(ending));
+    const ClientSlot holder = tokens[id].holder();
+    if (is_held(tokens[id].state())) sender = {holder, clients[holder].serial};
+  }
   if (!clients.is_open(sender.slot, sender.serial)) return;
+  tell_sender(sender.slot, forward.message_id, forward.channel(), forward.params(), in, out);
+}
+
+/// id: of the message; 0: none. Only a message with an id is acknowledged.
+void Hub::State::tell_sender(ClientSlot slot, u64 id, Bytes channel, Bytes params,
+                             const input::ForwardDone& in, Actions& out) {
+  if (is_success(in)) {
+    if (id == 0) return;
+    append_id(out.text().write({"{ \"type\": \"sent\""}), id);
+    return emit_to(clients[slot].id, out.text().write({" }"}).finish(), out);
+  }
   ServerError error;
   switch (static_cast<Outcome>(in.outcome)) {
     case Outcome::answered:
@@ -104,8 +131,7 @@ void Hub::State::tell_sender(const Forward& forward, const input::ForwardDone& i
           "the app server closed the connection without an answer; the message may have been "
           "processed";
   }
-  emit_error(sender.slot, forward.message_id, error.blame, forward.channel(), forward.params(),
-             error.message, error.code, out);
+  emit_error(slot, id, error.blame, channel, params, error.message, error.code, out);
 }
 
 /// Starts the next message of the lane, or closes the lane.

@@ -11,6 +11,8 @@ namespace {
 
 /// One text for every way a token can be invalid, so that guessing reveals nothing.
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
+constexpr char unknown_outcome[] =
+    "the outcome of this message is not known; it may have been processed";
 
 void begin_reply(TextArena& out, const char* type, const Message& message) {
   append_id(out.write({"{ \"type\": \"", type, "\""}), message.id);
@@ -20,17 +22,20 @@ void append_channel(TextArena& out, const Token& token) {
   out.write({", \"channel\": ", token.channel(), ", \"params\": ", token.params()});
 }
 
-/// A client that said hello knows what it has asked for.
-void append_resources(TextArena& out, bool has_session, const std::vector<Bytes>& resources) {
-  out.write({", \"resources\": ["});
+void append_names(TextArena& out, const char* member, std::span<const Bytes> names) {
+  out.write({", \"", member, "\": ["});
   const char* separator = "";
-  for (const Bytes resource : resources) {
-    if (has_session) break;
+  for (const Bytes name : names) {
     out.append(separator);
-    ion::append_string(out, resource);
+    ion::append_string(out, name);
     separator = ", ";
   }
   out.write({"]"});
+}
+
+/// A client that said hello knows what it has asked for.
+void append_resources(TextArena& out, bool has_session, std::span<const Bytes> resources) {
+  append_names(out, "resources", has_session ? std::span<const Bytes>() : resources);
 }
 
 }  // namespace
@@ -101,12 +106,13 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
                   "token limit of this connection reached (tokens_per_client_max)",
                   ErrorCode::client_full, out);
   }
+  const u32 recorded = message.since ? find_recorded(token, message) : none;
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
     if (was_free) hold_token(id, slot);
     const TopicId topic = topics.intern(token.topic());
-    topics.subscribe(topic, clients[slot].id);  // false if another token of this client is on the
-                                                // topic: one copy per message
+    join_channel(topic, slot);  // no change if another token of this client is on the topic: one
+                                // copy per message
     tokens.subscribe(id, topic);
     emit_touch_token(id, out);
     if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
@@ -115,7 +121,15 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   begin_reply(text, "subscribed", message);
   append_channel(text, tokens[id]);
   if (clients.has_session(slot)) append_at(text, stamps.position());
-  emit_to(clients[slot].id, text.write({" }"}).finish(), out);
+  if (message.since) text.write({", \"recovered\": ", recorded != none ? "true" : "false"});
+  if (recorded == none) return emit_to(clients[slot].id, text.write({" }"}).finish(), out);
+  u32 count = 0;
+  const u32 first = history.first(recorded, *message.since);
+  for (u32 at = first; at != none; at = history.next(at)) ++count;
+  text.write({", \"missed\": ", Digits(count), " }"});
+  emit_to(clients[slot].id, text.finish(), out);
+  for (u32 at = first; at != none; at = history.next(at))
+    emit_to(clients[slot].id, history.text(at), out);
 }
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
@@ -127,7 +141,7 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
   const Bytes reply = text.write({" }"}).finish();
   emit_erase_token(tokens[id].key(), true, out);
   if (is_held(tokens[id].state())) {
-    leave_channel(id, slot);
+    end_subscription(id, slot);
     std::erase(clients[slot].tokens, id);
     emit_attach(slot, ClientChange::tokens_gone, {&message.token, 1}, out);
   }
@@ -137,7 +151,10 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
 
 void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
   const TokenId id = tokens.find(message.token);
-  if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
+  if (!may_use(id, slot)) {
+    return message.again ? refuse(slot, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out)
+                         : refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
+  }
   Token& token = tokens[id];
   name_channel_topic(topic_name, message.scope);
   if (topic_name != token.topic()) {
@@ -150,6 +167,8 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
                   "token limit of this connection reached (tokens_per_client_max)",
                   ErrorCode::client_full, out);
   }
+
+  if (message.id != 0 && on_repeat(id, slot, message, out)) return;
 
   if (is_shutting_down) {
     return refuse(slot, Blame::sidekick, "Sidekick is shutting down; the message was not forwarded",
@@ -192,14 +211,15 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
         "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
         "forwarded";
     code = ErrorCode::full;
+  } else if (message.id != 0 && token.sends() == nullptr &&
+             tokens.store_bytes() + Sends::own_bytes > config.token_store_bytes_max) {
+    refusal = "token store is full (token_store_bytes_max); the message was not forwarded";
+    code = ErrorCode::full;
   }
   if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, code, out);
 
-  if (token.state() == TokenState::free) {
-    hold_token(id, slot);
-    emit_touch_token(id, out);
-    emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
-  }
+  take_if_free(id, slot, out);
+  if (message.id != 0) forward.sends = tokens.begin_send(id, message.id);
   if (token.lane == none) token.lane = forwards.open_lane(id);
   if (has_to_wait) {
     forward.body.assign(body);
@@ -211,6 +231,33 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   }
 }
 
+/// A message with an id may be forwarded if its id is new, and certainly was not forwarded before.
+/// Otherwise answers it, and returns true.
+bool Hub::State::on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out) {
+  const Token& token = tokens[id];
+  const u64 session = token.session_hash();
+  const bool is_own = session == clients[slot].session_hash;
+  const Sends* sends = is_own ? token.sends() : nullptr;
+  const bool is_new = sends == nullptr || message.id > sends->last_id();
+  if (!message.again) {
+    if (is_new) return false;
+    refuse(slot, Blame::client, "\"id\" must be above that of the message before", ErrorCode::shape,
+           out);
+    return true;
+  }
+  if (is_new && token.is_known_here && (is_own || session == 0)) return false;
+  const Sends::Ending* ending = sends == nullptr ? nullptr : sends->find(message.id);
+  if (ending != nullptr || (sends != nullptr && sends->is_under_way(message.id))) {
+    take_if_free(id, slot, out);
+    if (ending == nullptr) return true;  // end_message answers
+    const input::ForwardDone in{0, ending->status, ending->body, ending->outcome};
+    tell_sender(slot, message.id, token.channel(), token.params(), in, out);
+    return true;
+  }
+  refuse(slot, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out);
+  return true;
+}
+
 void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out) {
   if (message.hello) return on_hello(slot, message, out);
   Client& client = clients[slot];
@@ -218,12 +265,21 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   topics.begin_marks();
   listened.clear();
   changed.clear();
+  missed.clear();
+  if (config.listen_lookback_ms != 0) changes.start(stamps.position());
+  const bool is_recovered = is_known(message) && *message.since >= changes.floor();
+  const bool looks_back = is_recovered || (config.listen_lookback_ms != 0 && !message.since);
+  const u64 since =
+      is_recovered ? *message.since : stamps.position_before(config.listen_lookback_ms);
   u64 added_bytes = 0;
   u64 added_cost = 0;
   for (const Bytes resource : message.resources) {
     name_resource_topic(topic_name, resource);
-    const TopicId topic = topics.intern(topic_name);
-    if (!topics.mark(topic) || topics.is_subscribed(topic, client.id)) continue;
+    const u64 hash = topics.hash(topic_name);
+    const TopicId topic = topics.intern(hash, topic_name);
+    if (!topics.mark(topic)) continue;
+    if (looks_back && changes.find(hash, resource) > since) missed.push_back(resource);
+    if (topics.is_subscribed(topic, client.id)) continue;
     listened.push_back(topic);
     changed.push_back(resource);
     added_bytes += resource.size();
@@ -258,9 +314,12 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   append_resources(text, clients.has_session(slot), message.resources);
   if (clients.has_session(slot)) {
     append_at(text, stamps.position());
-    text.write({", \"recovered\": false"});
+    text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
+    if (is_recovered) append_names(text, "changed", missed);
   }
   emit_to(client.id, text.write({" }"}).finish(), out);
+  if (is_recovered) return;
+  for (const Bytes resource : missed) emit_to(client.id, encode_updated(out.text(), resource), out);
 }
 
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
@@ -318,20 +377,27 @@ bool Hub::State::may_use(TokenId id, ClientSlot slot) {
 
 void Hub::State::hold_token(TokenId id, ClientSlot slot) {
   tokens.take(id, slot);
+  tokens.set_session(id, clients[slot].session_hash);
   clients[slot].tokens.push_back(id);
 }
 
+void Hub::State::take_if_free(TokenId id, ClientSlot slot, Actions& out) {
+  if (tokens[id].state() != TokenState::free) return;
+  hold_token(id, slot);
+  emit_touch_token(id, out);
+  const Bytes key = tokens[id].key();
+  emit_attach(slot, ClientChange::tokens, {&key, 1}, out);
+}
+
 /// Ends delivery to the client unless another of its tokens is on the same topic.
-void Hub::State::leave_channel(TokenId id, ClientSlot slot) {
+void Hub::State::end_subscription(TokenId id, ClientSlot slot) {
   if (tokens[id].state() != TokenState::subscribed) return;
   const Client& client = clients[slot];
   const TopicId topic = tokens[id].topic_id;
   const bool has_another =
       std::any_of(client.tokens.begin(), client.tokens.end(),
                   [&](TokenId other) { return other != id && tokens[other].topic_id == topic; });
-  if (has_another) return;
-  topics.unsubscribe(topic, client.id);
-  topics.release_if_idle(topic);
+  if (!has_another) leave_channel(topic, slot);
 }
 
 /// Erases a token that no client holds any more; its messages are still forwarded.

@@ -15,6 +15,8 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
                   ErrorCode::shape, out);
   }
   const ClientSlot old = clients.find_session(*message.hello);
+  settle_change_log();
+  changes.start(stamps.position());
   clients.greet(slot, *message.hello);
   if (old != none) take_over(old, slot, out);
   emit_attach_whole(slot, true, out);
@@ -38,8 +40,8 @@ void Hub::State::take_over(ClientSlot from, ClientSlot to, Actions& out) {
     tokens.pass(id, to);
     const TopicId topic = tokens[id].topic_id;
     if (topic == none) continue;
-    topics.subscribe(topic, clients[to].id);
-    topics.unsubscribe(topic, clients[from].id);
+    join_channel(topic, to);
+    leave_channel(topic, from);
   }
   emit_close(from, 4000, ErrorCode::taken_over, "taken over by a new connection of this session",
              out);
@@ -51,6 +53,61 @@ void Hub::State::on_clock_step(Actions& out) {
   for (ClientSlot slot = 0; slot < clients.slots().size(); ++slot) {
     if (clients.has_session(slot)) emit_attach_whole(slot, false, out);
   }
+}
+
+void Hub::State::join_channel(TopicId topic, ClientSlot slot) {
+  const bool has_session = clients.has_session(slot);
+  topics.subscribe(topic, clients[slot].id, has_session);
+  const std::string& name = topics.name(topic);
+  if (has_session) history.join(topics.hash(name), name, stamps.position());
+}
+
+/// No change if the client has left it with another token.
+void Hub::State::leave_channel(TopicId topic, ClientSlot slot) {
+  const bool has_session = clients.has_session(slot);
+  if (!topics.unsubscribe(topic, clients[slot].id, has_session)) return;
+  const std::string& name = topics.name(topic);
+  if (has_session && topics.hello_subscribers(topic).empty())
+    history.leave(topics.hash(name), name, stamps.position());
+  topics.release_if_idle(topic);
+}
+
+/// The same message for the subscribers that said hello, and for those that come back.
+void Hub::State::publish_stamped(TopicId topic, u32 recorded, Bytes plain, Actions& out) {
+  const u64 at = stamps.take();
+  TextArena& text = out.text();
+  append_at(text.write({plain.substr(0, plain.size() - 2)}), at);
+  const Bytes stamped = text.write({" }"}).finish();
+  if (topic != none) emit_publish(topics.hello_subscribers(topic), stamped, out);
+  history.add(recorded, at, stamped);
+}
+
+/// Returns the record that has all messages of the token's channel above the position, or `none`:
+/// the others would hide that some are missing. A token never recovers what is older than itself,
+/// or a new member would read it.
+u32 Hub::State::find_recorded(const Token& token, const Message& message) {
+  const u64 oldest = stamps.position_before(config.history_ms);
+  history.expire(oldest);
+  if (!is_known(message) || *message.since < std::max(oldest, token.registered_at)) return none;
+  const u32 recorded = history.find(topics.hash(token.topic()), token.topic());
+  return recorded != none && *message.since >= history.floor(recorded) ? recorded : none;
+}
+
+/// Ends the change log when its time has come, and returns whether there is one. No timer does
+/// that: it would wake a sleeping host.
+bool Hub::State::settle_change_log() {
+  if (!changes.is_on()) return false;
+  const bool is_needed = clients.session_count() != 0 || config.listen_lookback_ms != 0 ||
+                         now - sessions_left_at < config.change_log_ms;
+  if (!is_needed) changes.stop();
+  return is_needed;
+}
+
+/// Whether the message's position is one that this hub may have told.
+bool Hub::State::is_known(const Message& message) const {
+  Epoch epoch;
+  return message.since && decode_epoch(message.epoch, epoch) &&
+         stamps.is_known(epoch, *message.since);
 }
 
 /// The time over which clients spread their queries after a loss of state.

@@ -76,10 +76,14 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
         "Service Unavailable: token store is full (token_store_bytes_max); try again later", out);
   }
 
+  const bool is_new =
+      existing == none || (tokens[existing].is_known_here && tokens[existing].session_hash() == 0);
   // Messages of the replaced token stay ahead of those of the new one.
   const u32 lane = existing == none ? none : tokens[existing].lane;
   if (existing != none) forget_token(existing);
   const TokenId id = tokens.add(std::move(draft), now + config.token_ttl_ms);
+  tokens[id].is_known_here = is_new;
+  tokens[id].registered_at = stamps.position();
   tokens[id].lane = lane;
   if (lane != none) forwards.lane(lane).token = id;
   emit_put_token(id, out);
@@ -88,15 +92,16 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 
 void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
   if (reject_if_wrong(decoder.decode_resources(in.body), in.request, out)) return;
+  const bool is_logged = settle_change_log();
+  const u64 at = is_logged ? stamps.take() : 0;
   topics.begin_marks();
   for (const Bytes resource : decoder.message().resources) {
     name_resource_topic(topic_name, resource);
-    const TopicId topic = topics.find(topic_name);
+    const u64 hash = topics.hash(topic_name);
+    if (is_logged) changes.add(hash, resource, at, config.change_log_bytes_max);
+    const TopicId topic = topics.find(hash, topic_name);
     if (topic == none || !topics.mark(topic)) continue;
-    TextArena& text = out.text();
-    text.append("{ \"type\": \"updated\", \"resource\": ");
-    ion::append_string(text, resource);
-    emit_publish(topic, text.append(" }").finish(), out);
+    emit_publish(topics.subscribers(topic), encode_updated(out.text(), resource), out);
   }
   emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
 }
@@ -105,15 +110,20 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
   if (reject_if_wrong(decoder.decode_channel_message(in.body), in.request, out)) return;
   const Message& message = decoder.message();
   name_channel_topic(topic_name, message.scope);
-  const TopicId topic = topics.find(topic_name);
-  if (topic != none) {
+  const u64 hash = topics.hash(topic_name);
+  const TopicId topic = topics.find(hash, topic_name);
+  if (!history.empty()) history.expire(stamps.position_before(config.history_ms));
+  const u32 recorded = history.find(hash, topic_name);
+  if (topic != none || recorded != none) {
     TextArena& text = out.text();
     text.append("{ \"type\": \"message\", \"channel\": ");
     ion::append_string(text, *message.scope.channel);
     text.append(", \"params\": ");
     append_params(text, message.scope);
     if (message.data) text.append(", \"data\": ").append(*message.data);
-    emit_publish(topic, text.append(" }").finish(), out);
+    const Bytes plain = text.append(" }").finish();
+    if (topic != none) emit_publish(topics.subscribers(topic), plain, out);
+    if (recorded != none) publish_stamped(topic, recorded, plain, out);
   }
   emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
 }

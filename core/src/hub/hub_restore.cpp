@@ -46,6 +46,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     if (!line.session.empty() && !clients.has_session(slot)) clients.greet(slot, line.session);
     Epoch epoch;
     if (decode_epoch(line.epoch, epoch)) stamps.restore(epoch);
+    if (clients.has_session(slot)) changes.start(stamps.position());
     held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());
     for (const Bytes key : line[ClientChange::tokens_gone]) std::erase(held, key);
     for (const Bytes resource : line[ClientChange::resources]) {
@@ -62,10 +63,11 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     const TokenId id = tokens.find(key);
     if (id == none || !is_away(tokens[id].state())) continue;
     tokens.claim(id, slot);
+    tokens.set_session(id, client.session_hash);
     client.tokens.push_back(id);
     if (tokens[id].state() == TokenState::subscribed) {
       const TopicId topic = topics.intern(tokens[id].topic());
-      topics.subscribe(topic, client.id);
+      join_channel(topic, slot);
       tokens.set_topic(id, topic);
     }
   }
@@ -91,7 +93,7 @@ void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
   if (token != none) {
     if (is_held(tokens[token].state())) {
       const ClientSlot holder = tokens[token].holder();
-      leave_channel(token, holder);
+      end_subscription(token, holder);
       std::erase(clients[holder].tokens, token);
     }
     forget_token(token);

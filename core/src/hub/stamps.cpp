@@ -30,34 +30,33 @@ void append_epoch(TextArena& out, const Epoch& epoch) {
     hub /= digits.size();
   } while (hub != 0);
   out.write({Bytes(text + at, sizeof text - at)});
-  if (epoch.step != 0) out.write({".", Digits(epoch.step)});
+  if (epoch.ahead_ms != 0) out.write({".", Digits(epoch.ahead_ms)});
 }
 
 bool decode_epoch(Bytes text, Epoch& out) {
   const std::size_t dot = text.find('.');
-  u64 step = 0;
-  if (dot != Bytes::npos && !read_number(text.substr(dot + 1), 10, 9, step)) return false;
-  if (!read_number(text.substr(0, dot), static_cast<u32>(digits.size()), 11, out.hub)) return false;
-  out.step = static_cast<u32>(step);
-  return dot == Bytes::npos || step != 0;
+  out.ahead_ms = 0;
+  return read_number(text.substr(0, dot), static_cast<u32>(digits.size()), 11, out.hub) &&
+         (dot == Bytes::npos || read_number(text.substr(dot + 1), 10, 16, out.ahead_ms));
 }
 
 bool Stamps::pass(Millis now) {
-  now = std::min(now, clock_max);
+  now = std::min(now, clock_max) + epoch_.ahead_ms;
   if (now + step_ms_max >= clock_) {
     clock_ = std::max(clock_, now);
     return true;
   }
-  ++epoch_.step;
-  clock_ = now;
-  last_ = 0;
+  epoch_.ahead_ms += clock_ - now;
   return false;
 }
 
 void Stamps::restore(const Epoch& epoch) {
   const bool is_later =
-      epoch.step != epoch_.step ? epoch.step > epoch_.step : epoch.hub > epoch_.hub;
-  if (!is_restored_ || is_later) epoch_ = epoch;
+      epoch.ahead_ms != epoch_.ahead_ms ? epoch.ahead_ms > epoch_.ahead_ms : epoch.hub > epoch_.hub;
+  if (!is_restored_ || is_later) {
+    clock_ += epoch.ahead_ms - epoch_.ahead_ms;
+    epoch_ = epoch;
+  }
   is_restored_ = true;
   last_ = std::max(last_, (clock_ + 1) * 1000);
 }

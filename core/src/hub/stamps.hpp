@@ -1,21 +1,22 @@
-// The hub's own time for what it publishes: docs/protocol.md, "Positions". Stamps only ascend, as
-// long as the clock does not step back; when it does, a new epoch begins, and stamps start again
-// from the clock.
+// The hub's own time for what it publishes: docs/protocol.md, "Positions". Stamps only ascend. When
+// the clock steps back, they go on from where they were, ahead of the clock from then on, in a new
+// epoch: how much time has passed meanwhile is not known.
 #pragma once
 
 #include "sidekick/text.hpp"
 
 namespace sidekick {
 
-/// Names one run of stamps: the random number of the hub, and how often the clock has stepped back.
+/// Names one run of stamps: the random number of the hub, and how far they are ahead of the clock,
+/// which grows with each step back.
 struct Epoch {
   u64 hub = 0;
-  u32 step = 0;
+  Millis ahead_ms = 0;
 
   bool operator==(const Epoch&) const = default;
 };
 
-/// Writes `k3f9a2`, or `k3f9a2.1` after a step.
+/// Writes `k3f9a2`, or `k3f9a2.2001` after a step.
 void append_epoch(TextArena& out, const Epoch& epoch);
 
 /// Writes `, "at": 1790000000000000`.
@@ -26,7 +27,7 @@ bool decode_epoch(Bytes text, Epoch& out);
 
 class Stamps {
  public:
-  void begin(u64 hub) { epoch_ = {hub, 0}; }
+  void begin(u64 hub) { epoch_.hub = hub; }
 
   /// The time of each input. Returns false if the clock has stepped back by more than a second: a
   /// new epoch has begun. Smaller steps hold the stamps up; clients allow for that.
@@ -46,8 +47,8 @@ class Stamps {
     return epoch == epoch_ && position <= next() + step_ms_max * 1000;
   }
 
-  /// The position of that time ago.
-  u64 position_before(Millis ms) const { return (clock_ > ms ? clock_ - ms : 0) * 1000; }
+  /// A position that is older than this time.
+  u64 position_before(Millis ms) const { return clock_ > ms ? (clock_ - ms) * 1000 - 1 : 0; }
 
   const Epoch& epoch() const { return epoch_; }
 
@@ -59,7 +60,7 @@ class Stamps {
 
   Epoch epoch_;
   bool is_restored_ = false;
-  Millis clock_ = 0;  // the latest time of this epoch
+  Millis clock_ = 0;  // the latest time, and ahead_ms
   u64 last_ = 0;
 };
 

@@ -7,14 +7,18 @@
 #include "hub/records.hpp"
 #include "hub/stamps.hpp"
 #include "sidekick/hub.hpp"
+#include "tables/changes.hpp"
 #include "tables/clients.hpp"
 #include "tables/forwards.hpp"
+#include "tables/history.hpp"
 #include "wire/message.hpp"
 
 namespace sidekick {
 
 /// The party at fault for an error, in the terms of the protocol.
 enum class Blame : u8 { client, server, sidekick };
+
+Bytes encode_updated(TextArena& out, Bytes resource);
 
 struct Hub::State {
   explicit State(Config from)
@@ -23,6 +27,7 @@ struct Hub::State {
         tokens(config.hash_seed, deadlines),
         clients(config.hash_seed),
         forwards(config.hash_seed, deadlines),
+        history(config),
         decoder(config) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -33,6 +38,8 @@ struct Hub::State {
   Tokens tokens;
   Clients clients;
   Forwards forwards;
+  Changes changes;
+  History history;
   MessageDecoder decoder;
   Stamps stamps;
 
@@ -42,6 +49,8 @@ struct Hub::State {
   std::string topic_name;          // scratch
   std::vector<TopicId> listened;   // scratch
   std::vector<Bytes> changed;      // scratch
+  std::vector<Bytes> missed;       // scratch
+  Millis sessions_left_at = 0;     // when the last client that said hello left
   bool is_shutting_down = false;
 
   // hub.cpp: time, and events of sockets
@@ -60,26 +69,36 @@ struct Hub::State {
   void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_send(ClientSlot slot, const Message& message, Actions& out);
+  bool on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
   void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
   void refuse(ClientSlot slot, Blame blame, const char* text, ErrorCode code, Actions& out);
   bool take_frame_credit(Client& client);
   bool may_use(TokenId id, ClientSlot slot);
   void hold_token(TokenId id, ClientSlot slot);
+  void take_if_free(TokenId id, ClientSlot slot, Actions& out);
   void remove_resources(Client& client, std::span<const Bytes> names);
-  void leave_channel(TokenId id, ClientSlot slot);
+  void end_subscription(TokenId id, ClientSlot slot);
   void forget_token(TokenId id);
 
   // hub_hello.cpp: clients that say hello
   void on_hello(ClientSlot slot, const Message& message, Actions& out);
   void take_over(ClientSlot from, ClientSlot to, Actions& out);
+  void join_channel(TopicId topic, ClientSlot slot);
+  void leave_channel(TopicId topic, ClientSlot slot);
+  void publish_stamped(TopicId topic, u32 recorded, Bytes plain, Actions& out);
+  u32 find_recorded(const Token& token, const Message& message);
   void on_clock_step(Actions& out);
+  bool settle_change_log();
+  bool is_known(const Message& message) const;
   u32 spread_ms() const;
 
   // hub_forwards.cpp: forwards and their answers
   void on_forward_done(const input::ForwardDone& in, Actions& out);
   void on_forward_timeout(u32 flight, Actions& out);
-  void tell_sender(const Forward& forward, const input::ForwardDone& in, Actions& out);
+  void end_message(const Forwards::Flight& flight, const input::ForwardDone& in, Actions& out);
+  void tell_sender(ClientSlot slot, u64 id, Bytes channel, Bytes params,
+                   const input::ForwardDone& in, Actions& out);
   void end_flight(const Forwards::Flight& flight, Actions& out);
   u32 in_flight_max() const {
     return config.forward_concurrent != 0 ? config.forwards_waiting_max : 1;
@@ -116,7 +135,7 @@ struct Hub::State {
   void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
                    Actions& out);
   void emit_attach_whole(ClientSlot slot, bool is_durable, Actions& out);
-  void emit_publish(TopicId topic, Bytes text, Actions& out);
+  void emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params, Bytes message,
                   ErrorCode code, Actions& out);

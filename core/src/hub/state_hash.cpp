@@ -66,6 +66,7 @@ u64 Hub::State::hash() const {
     Fingerprint print(topic_kind);
     print << names[i];
     for (const u32 client : topic.subscribers) print << client;
+    for (const u32 client : topic.hello_subscribers) print << client;
     sum += print.hash();
   }
   for (const Forwards::Lane& lane : forwards.lane_slots()) {

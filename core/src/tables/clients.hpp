@@ -19,7 +19,8 @@ struct Client {
   std::vector<TokenId> tokens;     ///< in the order taken
   std::vector<TopicId> resources;  ///< in the order listened to
   u32 resource_bytes = 0;
-  std::string session;  ///< of its hello; empty: it has not said hello
+  std::string session;   ///< of its hello; empty: it has not said hello
+  u64 session_hash = 1;  ///< of another session almost never the same; 1: it has not said hello
 
   // The size of the host's record of this client, and the size of its last full version: see
   // emit_attach.
@@ -52,7 +53,9 @@ class Clients {
   /// The client has said hello.
   void greet(ClientSlot slot, Bytes session) {
     clients_[slot].session.assign(session);
+    clients_[slot].session_hash = hash(session) | 2;
     sessions_.add(hash(session), slot);
+    ++session_count_;
   }
 
   ClientSlot find_session(Bytes session) const {
@@ -61,7 +64,10 @@ class Clients {
   }
 
   void close(ClientSlot slot) {
-    if (has_session(slot)) sessions_.remove(hash(Bytes(clients_[slot].session)), slot);
+    if (has_session(slot)) {
+      sessions_.remove(hash(Bytes(clients_[slot].session)), slot);
+      --session_count_;
+    }
     index_.remove(hash(clients_[slot].id), slot);
     clients_.remove(slot);
   }
@@ -73,6 +79,7 @@ class Clients {
   Client& operator[](ClientSlot slot) { return clients_[slot]; }
   const Client& operator[](ClientSlot slot) const { return clients_[slot]; }
   u32 count() const { return clients_.size(); }
+  u32 session_count() const { return session_count_; }
   /// Slots without a serial are unused.
   const std::vector<Client>& slots() const { return clients_.slots(); }
 
@@ -85,6 +92,7 @@ class Clients {
   Pool<Client> clients_;
   HashIndex index_;
   HashIndex sessions_;
+  u32 session_count_ = 0;
 };
 
 }  // namespace sidekick

@@ -20,6 +20,7 @@ struct Sender {
 struct Forward {
   Sender sender;
   u64 message_id = 0;  ///< of a sender that said hello; 0: none
+  u64 sends = 0;       ///< the serial of the token's Sends, if it has a message_id
   std::string scope;   ///< channel and params as ION, for an error reply
   u32 channel_size = 0;
   u32 body_bytes = 0;

@@ -70,6 +70,35 @@ void Tokens::pass(TokenId id, u32 client) {
   tokens_[id].holder_ = client;
 }
 
+void Tokens::set_session(TokenId id, u64 session_hash) {
+  Token& token = tokens_[id];
+  if (token.session_hash_ == session_hash) return;
+  if (token.session_hash_ != 0) {
+    store_bytes_ -= cost_of(token);
+    token.sends_.reset();
+    token.is_known_here = false;
+    store_bytes_ += cost_of(token);
+  }
+  token.session_hash_ = session_hash;
+}
+
+u64 Tokens::begin_send(TokenId id, u64 message_id) {
+  Token& token = tokens_[id];
+  if (token.sends_ == nullptr) {
+    token.sends_ = std::make_unique<Sends>(++sends_started_);
+    store_bytes_ += Sends::own_bytes;
+  }
+  token.sends_->begin(message_id);
+  return token.sends_->serial();
+}
+
+void Tokens::end_send(TokenId id, Sends::Ending ending) {
+  Token& token = tokens_[id];
+  store_bytes_ -= cost_of(token);
+  token.sends_->end(std::move(ending));
+  store_bytes_ += cost_of(token);
+}
+
 void Tokens::erase(TokenId id) {
   Token& token = tokens_[id];
   step(token, TokenEvent::erase);

@@ -3,10 +3,12 @@
 // Their states: token_states.def.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/deadlines.hpp"
 #include "base/hash_index.hpp"
+#include "tables/sends.hpp"
 #include "tables/token_states.hpp"
 #include "tables/topics.hpp"
 #include "wire/message.hpp"
@@ -35,6 +37,13 @@ class Token {
   u32 lane = none;          ///< the queue of its forwards, if any
   TopicId topic_id = none;  ///< while subscribed
 
+  /// Whether this hub knows every message that was sent with it: it was registered here, and one
+  /// session has held it since.
+  bool is_known_here = false;
+  u64 registered_at = 0;                               ///< the position then; 0: before this hub
+  const Sends* sends() const { return sends_.get(); }  ///< nullptr: no message with an id
+  u64 session_hash() const { return session_hash_; }   ///< of its latest holder; 0: none yet
+
  private:
   friend class Tokens;
 
@@ -49,6 +58,8 @@ class Token {
   u32 holder_ = none;
   Millis expires_at_ = 0;
   u32 deadline_ = none;
+  u64 session_hash_ = 0;
+  std::unique_ptr<Sends> sends_;
 };
 
 class Tokens {
@@ -73,6 +84,13 @@ class Tokens {
   void pass(TokenId id, u32 client);
   void erase(TokenId id);
 
+  /// A client of this session holds it. What another session has sent is forgotten.
+  void set_session(TokenId id, u64 session_hash);
+
+  // The life of a message with an id; begin_send returns the serial of the token's sends.
+  u64 begin_send(TokenId id, u64 message_id);
+  void end_send(TokenId id, Sends::Ending ending);
+
   /// The topic of a token that was claimed while subscribed.
   void set_topic(TokenId id, TopicId topic) { tokens_[id].topic_id = topic; }
 
@@ -82,7 +100,9 @@ class Tokens {
 
   /// The quantity that token_store_bytes_max limits.
   u64 store_bytes() const { return store_bytes_; }
-  static u64 cost_of(const Token& token) { return token.text_.size() + 256; }
+  static u64 cost_of(const Token& token) {
+    return token.text_.size() + 256 + (token.sends_ == nullptr ? 0 : token.sends_->bytes());
+  }
 
  private:
   u64 hash(Bytes key) const { return hash_bytes(hash_seed_, key); }
@@ -99,6 +119,7 @@ class Tokens {
   Pool<Token> tokens_;
   HashIndex index_;
   u64 store_bytes_ = 0;
+  u64 sends_started_ = 0;
 };
 
 }  // namespace sidekick

@@ -17,14 +17,11 @@ u64 Topics::subscription_cost(Bytes name) {
   return is_counted(name) ? ion::encoded_size(name) + 16 : 0;
 }
 
-TopicId Topics::find(Bytes name) const { return find(hash(name), name); }
-
 TopicId Topics::find(u64 name_hash, Bytes name) const {
   return index_.find(name_hash, [&](u32 id) { return topics_[id].name == name; });
 }
 
-TopicId Topics::intern(Bytes name) {
-  const u64 name_hash = hash(name);
+TopicId Topics::intern(u64 name_hash, Bytes name) {
   const TopicId found = find(name_hash, name);
   if (found != none) return found;
   const TopicId topic = topics_.add();
@@ -34,8 +31,8 @@ TopicId Topics::intern(Bytes name) {
   return topic;
 }
 
-bool Topics::subscribe(TopicId topic, u32 client) {
-  std::vector<u32>& subscribers = topics_[topic].subscribers;
+bool Topics::subscribe(TopicId topic, u32 client, bool has_hello) {
+  std::vector<u32>& subscribers = this->subscribers(topic, has_hello);
   // Client ids mostly ascend, so this is mostly an append.
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at != subscribers.end() && *at == client) return false;
@@ -44,8 +41,8 @@ bool Topics::subscribe(TopicId topic, u32 client) {
   return true;
 }
 
-bool Topics::unsubscribe(TopicId topic, u32 client) {
-  std::vector<u32>& subscribers = topics_[topic].subscribers;
+bool Topics::unsubscribe(TopicId topic, u32 client, bool has_hello) {
+  std::vector<u32>& subscribers = this->subscribers(topic, has_hello);
   const auto at = std::lower_bound(subscribers.begin(), subscribers.end(), client);
   if (at == subscribers.end() || *at != client) return false;
   subscribers.erase(at);
@@ -61,7 +58,7 @@ bool Topics::is_subscribed(TopicId topic, u32 client) const {
 
 void Topics::release_if_idle(TopicId topic) {
   const Topic& it = topics_[topic];
-  if (!it.subscribers.empty()) return;
+  if (!it.subscribers.empty() || !it.hello_subscribers.empty()) return;
   store_bytes_ -= topic_cost(it.name);
   index_.remove(hash(it.name), topic);
   topics_.remove(topic);

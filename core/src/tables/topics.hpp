@@ -15,23 +15,30 @@ class Topics {
   struct Topic {
     std::string name;  ///< empty: this slot is unused
     std::vector<u32> subscribers;
+    std::vector<u32> hello_subscribers;  ///< of a channel: those that said hello
     u64 marked_in = 0;
   };
 
   explicit Topics(u64 hash_seed) : hash_seed_(hash_seed) {}
 
+  /// Of a name, for callers that need it twice.
+  u64 hash(Bytes name) const { return hash_bytes(hash_seed_, name); }
+
   /// Returns the topic's id, or `none` if it has no subscribers.
-  TopicId find(Bytes name) const;
+  TopicId find(Bytes name) const { return find(hash(name), name); }
+  TopicId find(u64 name_hash, Bytes name) const;
 
   /// Returns the topic's id, creating it if needed. If nobody subscribes to it afterwards, it must
   /// be passed to release_if_idle.
-  TopicId intern(Bytes name);
+  TopicId intern(Bytes name) { return intern(hash(name), name); }
+  TopicId intern(u64 name_hash, Bytes name);
 
-  /// Returns false if the client was already subscribed.
-  bool subscribe(TopicId topic, u32 client);
+  /// Returns false if the client was already subscribed. has_hello: of a channel, whether the
+  /// client said hello.
+  bool subscribe(TopicId topic, u32 client, bool has_hello = false);
 
   /// Returns false if the client was not subscribed. An idle topic stays until release_if_idle.
-  bool unsubscribe(TopicId topic, u32 client);
+  bool unsubscribe(TopicId topic, u32 client, bool has_hello = false);
 
   bool is_subscribed(TopicId topic, u32 client) const;
   void release_if_idle(TopicId topic);
@@ -39,6 +46,9 @@ class Topics {
   /// In ascending order of client id: the order does not depend on history, so a restored hub
   /// publishes the same bytes.
   const std::vector<u32>& subscribers(TopicId topic) const { return topics_[topic].subscribers; }
+  const std::vector<u32>& hello_subscribers(TopicId topic) const {
+    return topics_[topic].hello_subscribers;
+  }
   const std::string& name(TopicId topic) const { return topics_[topic].name; }
 
   /// Starts a new round of marks; mark() returns true for the first call with a topic in this
@@ -59,8 +69,9 @@ class Topics {
   static u64 subscription_cost(Bytes name);
 
  private:
-  TopicId find(u64 name_hash, Bytes name) const;
-  u64 hash(Bytes name) const { return hash_bytes(hash_seed_, name); }
+  std::vector<u32>& subscribers(TopicId topic, bool has_hello) {
+    return has_hello ? topics_[topic].hello_subscribers : topics_[topic].subscribers;
+  }
 
   u64 hash_seed_;
   Pool<Topic> topics_;

@@ -9,8 +9,8 @@ namespace sidekick {
 
 namespace {
 
-constexpr Bytes field_names[] = {"type",    "token",     "channel", "params", "data",
-                                 "context", "resources", "hello",   "id"};
+constexpr Bytes field_names[] = {"type",      "token", "channel", "params", "data",  "context",
+                                 "resources", "hello", "id",      "since",  "epoch", "again"};
 
 void append_escaped(std::string& out, Bytes name) {
   const auto needs_escape = [](char c) { return c == ',' || c == ':' || c == '/' || c == '\\'; };
@@ -98,6 +98,8 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
     case MessageType::ping:
       break;
     case MessageType::subscribe:
+      if (read_token() && has_session) read_since();
+      break;
     case MessageType::unsubscribe:
       read_token();
       break;
@@ -105,11 +107,18 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
       read_token();
       read_scope();
       read_raw(Field::data, message_.data);
+      if (has_session) read_again();
       break;
     case MessageType::listen:
+      if (!read_resources()) break;
+      if (has(Field::hello)) {
+        read_hello();
+      } else if (has_session) {
+        read_since();
+      }
+      break;
     case MessageType::unlisten:
       read_resources();
-      if (message_.type == MessageType::listen && has(Field::hello)) read_hello();
       break;
   }
   return wrong_;
@@ -209,6 +218,9 @@ void MessageDecoder::reset(Bytes text) {
   message_.resources.clear();
   message_.id = 0;
   message_.hello.reset();
+  message_.since.reset();
+  message_.epoch = {};
+  message_.again = false;
   present_ = 0;
   repeated_ = field_count;
   wrong_.clear();
@@ -362,6 +374,25 @@ bool MessageDecoder::read_hello() {
   if (!message_.resources.empty())
     return refuse(ErrorCode::shape, "\"resources\" must be empty where \"hello\" is said");
   message_.hello = session;
+  return true;
+}
+
+bool MessageDecoder::read_since() {
+  u64 position = 0;
+  if (has(Field::epoch) && !require(Field::epoch, ion::Kind::string)) return false;
+  if (!has(Field::since)) return true;
+  if (!read_number(Field::since, 0, position)) return false;
+  message_.since = position;
+  if (has(Field::epoch)) message_.epoch = members_[Field::epoch].value.raw;
+  return true;
+}
+
+bool MessageDecoder::read_again() {
+  if (!has(Field::again)) return true;
+  if (!require(Field::again, ion::Kind::boolean)) return false;
+  message_.again = members_[Field::again].value.raw == "true";
+  if (message_.again && message_.id == 0)
+    return refuse(ErrorCode::shape, "\"again\" needs an \"id\"");
   return true;
 }
 

@@ -58,6 +58,9 @@ struct Message {
   // Of clients that say hello; 0 or absent for all others.
   u64 id = 0;
   std::optional<Bytes> hello;  ///< the session
+  std::optional<u64> since;    ///< a position
+  Bytes epoch;                 ///< of the position, as written
+  bool again = false;          ///< a repeat
 };
 
 /// Decodes into buffers that are reused from call to call. Every method returns an empty text, or
@@ -94,6 +97,9 @@ class MessageDecoder {
     resources,
     hello,  // from here on members of the extension
     id,
+    since,
+    epoch,
+    again,
     field_count
   };
   struct Member {
@@ -115,6 +121,8 @@ class MessageDecoder {
   bool read_resource(const ion::Slice& value);
   bool read_extension();
   bool read_hello();
+  bool read_since();
+  bool read_again();
   bool read_number(Field field, u64 lowest, u64& out);
   bool require(Field field, ion::Kind kind);
   void read_raw(Field field, std::optional<Bytes>& raw);

@@ -47,6 +47,16 @@ std::string numbered(u64 count, Bytes before, Bytes after) {
   return out;
 }
 
+constexpr Bytes hello = R"({"type":"listen","resources":[],"hello":"0123456789abcdef"})";
+/// The position at the start of a scenario.
+constexpr Bytes since_start = R"("since":1699999999999999,"epoch":"0")";
+std::string listen_since(Bytes resource) {
+  return compose({"{\"type\":\"listen\",\"resources\":[", resource, "],", since_start, "}"});
+}
+constexpr Bytes subscribe_since_start =
+    R"({"type":"subscribe","token":"t","since":1699999999999999,"epoch":"0"})";
+bool is_recovered(Bytes actions) { return actions.find("\"recovered\": true") != Bytes::npos; }
+
 /// A text of exactly `size` bytes whose meaning does not depend on the spaces.
 std::string padded(std::string text, u64 size) {
   SIDEKICK_CHECK(text.size() <= size);
@@ -270,6 +280,67 @@ const std::vector<Row> rows = {
        return !has_error(last);
      },
      R"("frames_per_second": 1)"},
+    {"change_log_bytes_max", 200,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.frame(1, hello);
+       const std::string name = quoted_x(amount - 64);
+       s.post("/resources", compose({"{\"resources\":[", name, "]}"}));
+       return is_recovered(s.frame(1, listen_since(name)));
+     }},
+    {"change_log_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.frame(1, hello);
+       s.close(1);
+       s.after(amount);
+       s.open(2);
+       s.frame(2, hello);
+       return is_recovered(s.frame(2, listen_since("\"r\"")));
+     },
+     "", true},
+    {"listen_lookback_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.open(2);
+       s.frame(1, listen("\"r\""));
+       s.post("/resources", R"({"resources":["r"]})");
+       s.after(amount);
+       return s.frame(2, listen("\"r\"")).find("updated") != std::string::npos;
+     }},
+    {"history_messages_max", 3,
+     [](Scenario& s, u64 amount) {
+       s.post("/connection", connection("t"));
+       s.open(1);
+       s.frame(1, hello);
+       s.frame(1, subscribe_since_start);
+       for (u64 i = 0; i < amount; ++i) s.post("/message", R"({"channel":"c","params":{}})");
+       return is_recovered(s.frame(1, subscribe_since_start));
+     }},
+    {"history_bytes_max", 2000,
+     [](Scenario& s, u64 amount) {
+       s.post("/connection", connection("t"));
+       s.open(1);
+       s.frame(1, hello);
+       s.frame(1, subscribe_since_start);
+       const u64 rest =
+           Bytes("channel:c/").size() + 160 + 96 +
+           Bytes(
+               R"({ "type": "message", "channel": "c", "params": {}, "data": "", "at": 1700000000000000 })")
+               .size();
+       s.post("/message",
+              compose({R"({"channel":"c","params":{},"data":)", quoted_x(amount - rest), "}"}));
+       return is_recovered(s.frame(1, subscribe_since_start));
+     }},
+    {"history_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.post("/connection", connection("t"));
+       s.open(1);
+       s.frame(1, hello);
+       s.frame(1, subscribe_since_start);
+       s.after(amount);
+       return is_recovered(s.frame(1, subscribe_since_start));
+     }},
 };
 
 TEST_CASE(

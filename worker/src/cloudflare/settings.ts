@@ -51,6 +51,8 @@ const LIMITS_HERE: Partial<Limits> = {
   topic_store_bytes_max: 12 << 20,
   token_store_bytes_max: 12 << 20,
   forward_store_bytes_max: 8 << 20,
+  change_log_bytes_max: 1 << 20,
+  history_bytes_max: 2 << 20,
 };
 
 const THE_ONLY_HUB = "sidekick";

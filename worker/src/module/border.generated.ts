@@ -381,6 +381,7 @@ export const ERROR_CODES = [
   "utf8",
   "internal",
   "taken_over",
+  "unknown",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
@@ -419,7 +420,7 @@ export interface Limits {
   readonly clients_max: number;
   /** tokens, free or held (default 100000) */
   readonly tokens_max: number;
-  /** memory for all tokens: key, channel, params, topic and context as stored, and 256 bytes each (default 67108864) */
+  /** memory for all tokens: key, channel, params, topic and context as stored, and 256 bytes each; 1 KiB more and its errors of up to 1 KiB where a client that said hello has sent a message with an id (default 67108864) */
   readonly token_store_bytes_max: number;
   /** messages of one token queued for the app server (default 256) */
   readonly forwards_waiting_max: number;
@@ -445,6 +446,18 @@ export interface Limits {
   readonly frames_per_second: number;
   /** messages one client may send at once if frames_per_second is set (default 100) */
   readonly frames_burst: number;
+  /** memory of the change log, which tells clients that come back what has changed: per resource its name and 64 bytes; above that the resources longest unchanged are forgotten (default 8388608) */
+  readonly change_log_bytes_max: number;
+  /** time the change log is kept after the last client that said hello has left (default 3600000) */
+  readonly change_log_ms: number;
+  /** time that a listen without a position looks back: the client is told of changes since then; 0: none (default 0) */
+  readonly listen_lookback_ms: number;
+  /** latest messages of one channel that are kept for clients that come back; 0: none (default 100) */
+  readonly history_messages_max: number;
+  /** memory of all these messages: each as sent and 96 bytes, and per channel its topic and 160 bytes; above that the oldest are forgotten (default 16777216) */
+  readonly history_bytes_max: number;
+  /** time a message is kept; no use above token_resume_ms, after which the tokens are gone (default 60000) */
+  readonly history_ms: number;
 }
 
 /** In the order of the module's words. */
@@ -478,4 +491,10 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   client_buffer_bytes_max: { default: 16777216, lowest: 1024, highest: 1073741824 },
   frames_per_second: { default: 0, lowest: 0, highest: 1000000 },
   frames_burst: { default: 100, lowest: 1, highest: 1000000 },
+  change_log_bytes_max: { default: 8388608, lowest: 0, highest: 268435456 },
+  change_log_ms: { default: 3600000, lowest: 0, highest: 604800000 },
+  listen_lookback_ms: { default: 0, lowest: 0, highest: 3600000 },
+  history_messages_max: { default: 100, lowest: 0, highest: 10000 },
+  history_bytes_max: { default: 16777216, lowest: 0, highest: 268435456 },
+  history_ms: { default: 60000, lowest: 0, highest: 604800000 },
 };
