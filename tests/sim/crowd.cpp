@@ -172,6 +172,7 @@ void Crowd::draw_extension(const Trial& trial, Op& op) {
   }
   if (greetings_.chance(has_said_hello || op.session != no_one ? 900 : 100))
     op.id = greetings_.chance(990) ? op.serial : number_max;
+  if (op.verb == Verb::send) op.id = 0;  // acknowledgements are not in the model yet
   if (greetings_.chance(swarm_.flaw / 2)) {
     constexpr u32 first = static_cast<u32>(Flaw::id_zero);
     op.flaw = static_cast<Flaw>(first + greetings_.below(static_cast<u32>(Flaw::count) - first));

@@ -63,12 +63,16 @@ enum class EffectKind : u8 {
   cancel
 };
 
+/// The subscribers that a publish is for: those of a channel that said hello get a stamp.
+enum class Audience : u8 { all, plain, hello };
+
 struct Effect {
   EffectKind kind;
   bool is_met = false;
-  bool is_error = false;    ///< send: the text has a pattern of the error message
-  bool is_durable = false;  ///< put, touch, erase, attach
-  u8 state = 0;             ///< put, touch
+  bool is_error = false;              ///< send: the text has a pattern of the error message
+  bool is_durable = false;            ///< put, touch, erase, attach
+  u8 state = 0;                       ///< put, touch
+  Audience audience = Audience::all;  ///< publish
   ErrorCode code = ErrorCode::ok;
   u32 who = 0;     ///< token, client, or for a publish the topic (see Model::subscribers)
   u32 status = 0;  ///< respond: status; close: code; forward: the message's flight; attach: 1:

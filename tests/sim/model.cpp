@@ -118,6 +118,7 @@ void Model::close(u32 client) {
   it.resources.clear();
   it.resource_bytes = 0;
   it.session = no_one;
+  if (session_count() == 0) sessions_left_at_ = now_;
 }
 
 void Model::lag(u32 client, u32 bytes) {
@@ -205,6 +206,10 @@ u64 Model::listen_cost(u32 resource) const {
 void Model::subscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (times++ != 0) return;
+  if (topic < words_.scopes.size() && has_session(client)) {
+    records_[topic].is_there = true;
+    ++records_[topic].subscribers;
+  }
   if (topic >= words_.scopes.size())
     topic_bytes_ += listen_cost(topic - static_cast<u32>(words_.scopes.size()));
   if (subscriber_counts_[topic]++ == 0) ++topic_count_;
@@ -213,6 +218,8 @@ void Model::subscribe(u32 topic, u32 client) {
 void Model::unsubscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (--times != 0) return;
+  if (topic < words_.scopes.size() && has_session(client) && --records_[topic].subscribers == 0)
+    records_[topic].left_at = position();
   if (--subscriber_counts_[topic] == 0) --topic_count_;
   if (topic >= words_.scopes.size())
     topic_bytes_ -= listen_cost(topic - static_cast<u32>(words_.scopes.size()));

@@ -33,9 +33,16 @@ struct TokenFacts {
 /// Names one run of stamps: docs/protocol.md, "Positions".
 struct EpochFacts {
   u64 hub = 0;
-  u32 step = 0;
+  Millis ahead_ms = 0;  ///< how far the stamps are ahead of the clock, since it stepped back
 
   bool operator==(const EpochFacts&) const = default;
+};
+
+/// The history of a channel.
+struct RecordFacts {
+  bool is_there = false;
+  u32 subscribers = 0;  ///< that said hello
+  u64 left_at = 0;      ///< the position when the last of them left
 };
 
 struct ClientFacts {
@@ -155,6 +162,16 @@ class Model {
     return subscriptions_[topic * clients_.size() + client] != 0;
   }
   u32 subscriber_count(u32 topic) const { return subscriber_counts_[topic]; }
+  /// The receivers of a publish.
+  u32 audience_count(const Effect& effect) const {
+    const u32 all = subscriber_count(effect.who);
+    if (effect.audience == Audience::all) return all;
+    const u32 hello = records_[effect.who].subscribers;
+    return effect.audience == Audience::hello ? hello : all - hello;
+  }
+  bool is_in(Audience audience, u32 client) const {
+    return audience == Audience::all || (audience == Audience::hello) == has_session(client);
+  }
 
   /// The next deadline; 0: none.
   Millis soonest();
@@ -215,6 +232,10 @@ class Model {
   bool pass_clock(Millis now);
   void step_epoch();
   u64 position() const;
+  u64 take_stamp();
+  u32 session_count() const;
+  bool keeps_changes();
+  bool is_recorded(u32 scope);
   void append_epoch(std::string& out) const;
   void read_greeting(Bytes line, ClientFacts& client);
   bool has_session(u32 client) const { return clients_[client].session != no_one; }
@@ -273,7 +294,10 @@ class Model {
   EpochFacts epoch_;
   bool is_epoch_restored_ = false;
   u64 last_stamp_ = 0;
-  bool is_oversized_ = false;  ///< the frame at hand: refused unread
+  bool has_change_log_ = false;
+  Millis sessions_left_at_ = 0;
+  std::vector<RecordFacts> records_;  ///< by scope
+  bool is_oversized_ = false;         ///< the frame at hand: refused unread
   std::vector<TokenFacts> tokens_;
   std::vector<ClientFacts> clients_;
   std::vector<Flight> flights_;

@@ -12,22 +12,24 @@ void Model::begin(Millis now, u64 epoch) {
   epoch_ = {epoch, 0};
   is_epoch_restored_ = false;
   last_stamp_ = 0;
+  has_change_log_ = false;
+  sessions_left_at_ = 0;
+  records_.assign(words_.scopes.size(), {});
 }
 
-/// Returns false if the clock has stepped back by more than a second.
+/// Returns false if the clock has stepped back by more than a second: then stamps are ahead of it.
 bool Model::pass_clock(Millis now) {
+  now += epoch_.ahead_ms;
   if (now + 1000 >= clock_) {
     clock_ = std::max(clock_, now);
     return true;
   }
-  clock_ = now;
+  epoch_.ahead_ms += clock_ - now;
   return false;
 }
 
 /// The records name the epoch.
 void Model::step_epoch() {
-  ++epoch_.step;
-  last_stamp_ = 0;
   for (u32 client = 0; client < clients_.size(); ++client) {
     if (clients_[client].is_open && has_session(client)) attach_whole(client, false);
   }
@@ -36,13 +38,37 @@ void Model::step_epoch() {
 /// The next stamp less 1.
 u64 Model::position() const { return std::max(last_stamp_, clock_ * 1000 - 1); }
 
+u64 Model::take_stamp() { return last_stamp_ = position() + 1; }
+
+u32 Model::session_count() const {
+  u32 count = 0;
+  for (u32 client = 0; client < clients_.size(); ++client)
+    count += clients_[client].is_open && has_session(client) ? 1 : 0;
+  return count;
+}
+
+/// The change log exists while a client that said hello is there, and for a time after that.
+bool Model::keeps_changes() {
+  has_change_log_ =
+      has_change_log_ && (session_count() > 0 || now_ - sessions_left_at_ < config_->change_log_ms);
+  return has_change_log_;
+}
+
+/// A channel is recorded while a client that said hello subscribes, and for a time after that.
+bool Model::is_recorded(u32 scope) {
+  RecordFacts& record = records_[scope];
+  const u64 oldest = clock_ > config_->history_ms ? (clock_ - config_->history_ms) * 1000 - 1 : 0;
+  if (record.subscribers == 0 && record.left_at < oldest) record.is_there = false;
+  return record.is_there;
+}
+
 /// In base 36.
 void Model::append_epoch(std::string& out) const {
   std::string digits;
   for (u64 rest = epoch_.hub; rest != 0 || digits.empty(); rest /= 36)
     digits.insert(digits.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36]);
   out += digits;
-  if (epoch_.step != 0) out.append(".").append(Digits(epoch_.step));
+  if (epoch_.ahead_ms != 0) out.append(".").append(Digits(epoch_.ahead_ms));
 }
 
 namespace {
@@ -61,7 +87,7 @@ EpochFacts epoch_of(Bytes text) {
   for (const char c : hub)
     epoch.hub = epoch.hub * 36 + static_cast<u64>(c <= '9' ? c - '0' : c - 'a' + 10);
   for (const char c : text.substr(std::min(hub.size() + 1, text.size())))
-    epoch.step = epoch.step * 10 + static_cast<u32>(c - '0');
+    epoch.ahead_ms = epoch.ahead_ms * 10 + static_cast<u64>(c - '0');
   return epoch;
 }
 
@@ -75,8 +101,13 @@ void Model::read_greeting(Bytes line, ClientFacts& client) {
   const auto at = std::find(words_.sessions.begin(), words_.sessions.end(), session);
   client.session = static_cast<u16>(at - words_.sessions.begin());
   const EpochFacts epoch = epoch_of(text);
-  const bool is_later = std::pair(epoch.step, epoch.hub) > std::pair(epoch_.step, epoch_.hub);
-  if (!is_epoch_restored_ || is_later) epoch_ = epoch;
+  const bool is_later =
+      std::pair(epoch.ahead_ms, epoch.hub) > std::pair(epoch_.ahead_ms, epoch_.hub);
+  if (!is_epoch_restored_ || is_later) {
+    clock_ += epoch.ahead_ms - epoch_.ahead_ms;
+    epoch_ = epoch;
+  }
+  has_change_log_ = true;
   is_epoch_restored_ = true;
   last_stamp_ = (clock_ + 1) * 1000;  // the hub before may have stamped in this millisecond
 }
@@ -92,6 +123,7 @@ void Model::take_hello(const Op& op) {
   while (old < clients_.size() && (!clients_[old].is_open || clients_[old].session != op.session))
     ++old;
   client.session = op.session;
+  has_change_log_ = true;
   if (old < clients_.size()) take_over(old, op.client);
   attach_whole(op.client, true);
 

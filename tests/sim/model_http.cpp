@@ -104,17 +104,27 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
   }
   if (op.verb == Verb::connection) return connection(op, request);
   if (op.verb == Verb::message) {
-    if (subscriber_count(op.scope) > 0) {
+    const bool is_recorded = this->is_recorded(op.scope);
+    const u64 stamp = is_recorded ? take_stamp() : 0;
+    for (const Audience audience : {Audience::plain, Audience::hello}) {
+      Effect receivers{EffectKind::publish};
+      receivers.who = op.scope;
+      receivers.audience = audience;
+      if (audience_count(receivers) == 0) continue;
       begin_text();
       text += "{ \"type\": \"message\", ";
       append_scope(op.scope, op.order);
       if (op.payload.shape != Shape::absent)
         append_payload(text.append(", \"data\": "), op.payload);
+      if (audience == Audience::hello) text.append(", \"at\": ").append(Digits(stamp));
       text += " }";
-      end_text(add(EffectKind::publish, op.scope));
+      Effect& effect = add(EffectKind::publish, op.scope);
+      effect.audience = audience;
+      end_text(effect);
     }
     return respond(request, 200, ErrorCode::ok, "OK");
   }
+  if (keeps_changes()) take_stamp();
   changed_.clear();
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {

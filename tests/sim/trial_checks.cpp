@@ -301,7 +301,8 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
   ++publish_;
   for (const u32 handle : send.clients) {
     const u32 client = client_of(handle);
-    if (client == nobody || !model_.is_subscribed(effect.who, client)) {
+    if (client == nobody || !model_.is_subscribed(effect.who, client) ||
+        !model_.is_in(effect.audience, client)) {
       return fail(Checker::subscribed_only,
                   compose({"nothing to client ", Digits(handle), ", which is not subscribed"}),
                   show(action));
@@ -310,11 +311,10 @@ bool Trial::check_publish(const Action& action, Effect& effect) {
       return fail(Checker::delivered, compose({"client ", Digits(handle), " once"}), show(action));
     seen_in_[client] = publish_;
   }
-  if (send.clients.size() != model_.subscriber_count(effect.who)) {
-    return fail(
-        Checker::delivered,
-        compose({"a send to ", Digits(model_.subscriber_count(effect.who)), " subscribers"}),
-        show(action));
+  if (send.clients.size() != model_.audience_count(effect)) {
+    return fail(Checker::delivered,
+                compose({"a send to ", Digits(model_.audience_count(effect)), " subscribers"}),
+                show(action));
   }
   return meet(effect);
 }
@@ -491,7 +491,7 @@ std::string Trial::show(const Effect& effect) const {
       out += compose({" status ", Digits(effect.status)});
       break;
     case EffectKind::publish:
-      out += compose({" (", Digits(model_.subscriber_count(effect.who)), " of them)"});
+      out += compose({" (", Digits(model_.audience_count(effect)), " of them)"});
       break;
     case EffectKind::forward:
       break;

@@ -72,7 +72,8 @@ void Trial::start_twin(Millis now) {
   const bool has_sessions = std::any_of(clients.begin(), clients.end(), [](const ClientFacts& it) {
     return it.is_open && it.session != no_one;
   });
-  if (model_.clock() != now || (model_.epoch().step != 0 && !has_sessions)) return;
+  const Millis ahead_ms = model_.epoch().ahead_ms;
+  if (model_.clock() != now + ahead_ms || (ahead_ms != 0 && !has_sessions)) return;
   twin_ = std::make_unique<Hub>(config());
   twin_flights_.clear();
   twin_epoch_ = model_.epoch();
