@@ -1,6 +1,6 @@
 // One seed: five minutes of a page with CovenantClient over this client, while the network, the hub
-// and the clocks fail; then quiet, and the question what the page shows, was told and believes. Or a
-// short life with one fault, at a chosen frame.
+// and the clocks fail; then quiet, and the question what the page shows, was told and believes. Or
+// a short life with one fault, at a chosen frame.
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOptions } from "../../worker/src/client/index.ts";

@@ -190,8 +190,8 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "each socket has a session of its own",
       file: "requests.ts",
-      from: "hello: this.#session }",
-      to: "hello: this.#session && random128() }",
+      from: "this.#session ??= random128();",
+      to: "this.#session = random128();",
     },
   ],
   G10: [

@@ -11,7 +11,11 @@ for (const [name, mode] of Object.entries<Mode>(MODES)) {
   test(`${SEEDS} lives end well: ${name}`, async () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const { findings } = await live(seed, mode);
-      assert.deepEqual(findings, [], `SEED=${seed} node --import tsx tests/client/sim.ts ${name}`);
+      assert.deepEqual(
+        findings,
+        [],
+        `SEED=${seed} node --import tsx tests/client/sim.ts --mode ${name}`,
+      );
     }
   });
 

@@ -22,8 +22,11 @@ export class Requests {
   /** Whether the Sidekick on this socket knows the extension. */
   isCapable = false;
   readonly #parts: Parts;
-  /** The secret name of this client: who says it takes over what an older socket of it held. */
-  readonly #session = random128();
+  /**
+   * The secret name of this client: a socket that says it takes over what an older one held. Drawn
+   * late, since Cloudflare Workers allow no random numbers while a module loads.
+   */
+  #session: string | undefined;
   /** By id: how the type of the reply begins, and what to do with it. */
   #open = new Map<number, readonly [type: string, onReply: OnReply]>();
   #lastId = 0;
@@ -40,6 +43,7 @@ export class Requests {
 
   hello(onReply: OnReply): void {
     const id = this.#remember("listen", onReply);
+    this.#session ??= random128();
     this.#write({ type: "listen", id, resources: [], hello: this.#session });
   }
 
