@@ -66,6 +66,9 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
     await live.sleep();
     await right.say("That was quick.");
     await left.hears("That was quick.");
+    await right.add("Survived");
+    await left.todo("Survived").getByRole("checkbox").click();
+    await right.todo("Survived").locator(".done").waitFor();
     await right.page.close();
     await left.say("Alone again.");
     await left.hears("Alone again.");
