@@ -4,6 +4,7 @@
 // are dropped and counted.
 
 import type { ErrorCode } from "../module/border.generated.js";
+import { ERROR_LEVELS } from "../module/border.generated.js";
 
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -29,9 +30,9 @@ export function createLog(
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
 
-/** At which level to log that a peer was told this: a warning if an operator should know. */
+/** At which level to log that a peer was told this. */
 export function levelOf(code: ErrorCode | undefined): "warn" | "debug" {
-  return /^(full|internal|origin|slow|storage|unauthorized)$/.test(code ?? "") ? "warn" : "debug";
+  return code === undefined ? "debug" : ERROR_LEVELS[code];
 }
 
 function lineText(level: LogLevel, message: string, fields?: LogFields): string {
