@@ -216,7 +216,7 @@ for (const [what, broken, act, expected] of [
     "a registration: the request gets 503",
     "put",
     (world: World) => world.post(1, "/connection", TOKEN),
-    ["respond 1 503"],
+    ["erase", "respond 1 503"],
   ],
   [
     "an unsubscribe: its sender gets 1011",
@@ -253,6 +253,21 @@ for (const [what, broken, act, expected] of [
     assert.equal(types.includes("forward_done"), broken === "touch");
   });
 }
+
+test("a token whose unsubscribe is lost is erased as soon as the storage works", () => {
+  const world = new World();
+  world.open(1);
+  world.post(1, "/connection", TOKEN);
+  world.before = (action) => {
+    if (action !== "erase") return;
+    world.before = () => {};
+    throw new Error("the disk is full");
+  };
+  world.heard();
+  world.frame(1, { type: "unsubscribe", token: TOKEN.token });
+  assert.deepEqual(world.heard().slice(1), ["erase", "attach", "close 1 1011"]);
+  assert.equal(world.tokens.size, 0);
+});
 
 test("a failure to store what nobody is told of, and any other failed action, changes nothing", () => {
   const world = new World();

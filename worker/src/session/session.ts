@@ -171,7 +171,7 @@ export class Session {
       if (isStored || !isSeen(action)) {
         if (this.#isPerformed(action, input.type)) continue;
         isStored = false;
-        if (action.type === "put_token") key = action.key.slice();
+        if (action.type === "put_token" || action.type === "erase_token") key = action.key.slice();
       } else if (action.type === "forward") {
         withheld.push(forwardDone(action.forward, unanswered("unreachable")));
       }
