@@ -191,7 +191,7 @@ class Awake implements Io {
       // Up to this size the hub answers with a clear error. A larger frame would only cost memory,
       // which the module never returns.
       this.closed(socket);
-      socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
+      socket.close(CLOSE_TOO_LARGE, "message exceeds the limit (frame_bytes_max)");
       return;
     }
     this.session.apply({ type: "client_frame", client, bytes, is_text: isText ? 1 : 0 });
