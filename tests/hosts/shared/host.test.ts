@@ -420,11 +420,12 @@ withSidekick(
       client.socket.send(message, { binary: true });
       assert.match((await client.next()).error.message, /\b9\b/);
       client.socket.send(message, { binary: false });
-      assert.equal((await client.closed).code, 1007, JSON.stringify(bytes));
+      const closed = { code: 1007, reason: "a text message must be UTF-8" };
+      assert.deepEqual(await client.closed, closed, JSON.stringify(bytes));
       const cut = await TestClient.connect(port);
       cut.socket.send(message.subarray(0, 10), { binary: false, fin: false });
       cut.socket.send(message.subarray(10), { fin: true });
-      assert.equal((await cut.closed).code, 1007, JSON.stringify(bytes));
+      assert.deepEqual(await cut.closed, closed, JSON.stringify(bytes));
     }
   },
 );
@@ -445,7 +446,10 @@ withSidekick(
       sender.send(letter.repeat((1000 + 65536) / Buffer.byteLength(letter)));
       assert.equal((await sender.next()).type, "error");
       sender.send(`${letter.repeat((1000 + 65536) / Buffer.byteLength(letter))}x`);
-      assert.equal((await sender.closed).code, 1009);
+      assert.deepEqual(await sender.closed, {
+        code: 1009,
+        reason: "message exceeds the limit (frame_bytes_max)",
+      });
     }
   },
 );
@@ -892,6 +896,17 @@ test("after a trap only its sender is closed; everyone else keeps tokens, topics
   for (const client of [subscriber, silent]) client.socket.terminate();
   await sidekick.close();
   await app.close();
+});
+
+test("after a trap while a request is judged, it gets a 500, and the next one its answer", async () => {
+  const sidekick = await startTestSidekick({ traps: { restore: false } });
+  const client = await TestClient.connect(sidekick.port);
+  const { status, body } = await request(sidekick.port, "/trap!", "");
+  assert.deepEqual([status, body], [500, "Internal error"]);
+  assert.equal((await request(sidekick.port, "/none", "")).status, 404);
+  await client.settled();
+  client.socket.terminate();
+  await sidekick.close();
 });
 
 test("everything a client listened to step by step survives a trap", async () => {
