@@ -13,7 +13,7 @@ import type { Io } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { randomHashSeed } from "../session/random.js";
 import { Session } from "../session/session.js";
-import type { AppServer } from "./app-server.js";
+import { forward } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHub } from "./create-hub.js";
 import { broken, brokenOff, inputOf, isTrace, isUpgrade, responseOf } from "./http.js";
@@ -113,7 +113,7 @@ class Awake implements Io {
   readonly #exchanges = new Map<number, (response: Response) => void>();
   #nextClient = 1;
   #nextRequest = 1;
-  #forwards = 0;
+  readonly #forwards = new Map<number, AbortController>();
   #alarmAt = 0;
   /** Whether the current alarm time is known: after a wake, an alarm from before may be set. */
   #alarmIsKnown = false;
@@ -254,7 +254,7 @@ class Awake implements Io {
   }
 
   get #isTimeToRenew(): boolean {
-    return this.recording?.isLong === true && this.#forwards === 0 && !this.session.isAnswering;
+    return this.recording?.isLong === true && this.#forwards.size === 0 && !this.session.isAnswering;
   }
 
   // --- what a session asks for ---
@@ -328,26 +328,29 @@ class Awake implements Io {
   }
 
   forward({ forward, body, timeout_ms }: border.ForwardAction): void {
-    this.#forwards++;
     // No handler awaits this: awaiting would delay the socket's next frame.
     this.#ctx.waitUntil(this.#forward(forward, body.slice(), timeout_ms));
   }
 
   async #forward(id: number, body: Uint8Array, timeoutMs: number): Promise<void> {
-    const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
+    const { AppServer } = this.#ctx.exports as unknown as { AppServer: Fetcher };
     const { forward_answer_bytes_max: answerBytesMax } = this.session.limits;
-    const result = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
-      (error: unknown) => {
-        this.report("forward failed", error);
-        return unanswered("broken_off");
-      },
-    );
-    this.#forwards--;
-    this.session.apply(forwardDone(id, result));
+    const canceller = new AbortController();
+    const { signal } = canceller;
+    this.#forwards.set(id, canceller);
+    const what = { hub: this.#name, timeoutMs, answerBytesMax };
+    const result = await forward(AppServer, what, body, signal).catch((error: unknown) => {
+      if (!signal.aborted) this.report("forward failed", error);
+      return unanswered("broken_off");
+    });
+    this.#forwards.delete(id);
+    if (!signal.aborted) this.session.apply(forwardDone(id, result));
     this.#renewTrace();
   }
 
-  cancel_forward(): void {} // the runtime offers no way
+  cancel_forward({ forward }: border.CancelForwardAction): void {
+    this.#forwards.get(forward)?.abort();
+  }
 
   close({ client, code, reason }: border.CloseAction): void {
     const socket = this.#sockets.get(client);
