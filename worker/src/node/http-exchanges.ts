@@ -8,9 +8,9 @@ import type { HttpRequestInput, RespondAction } from "../module/border.generated
 import { ERROR_CODES, REQUEST_HEADERS, VerdictKind } from "../module/border.generated.js";
 import type { Verdict } from "../module/hub.js";
 import { text } from "../module/hub.js";
+import { levelOf } from "../session/error-level.js";
 import type { Session } from "../session/session.js";
 import type { Log } from "./log.js";
-import { levelOf } from "./log.js";
 import type { Refusal } from "./not-http.js";
 import { refusalOfHead } from "./not-http.js";
 

@@ -3,9 +3,6 @@
 // secrets or message bodies. What a slow reader of stderr has not taken is bounded: further lines
 // are dropped and counted.
 
-import type { ErrorCode } from "../module/border.generated.js";
-import { ERROR_LEVELS } from "../module/border.generated.js";
-
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -28,11 +25,6 @@ export function createLog(
     return (message: string, fields?: LogFields) => write(lineText(lineLevel, message, fields));
   };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
-}
-
-/** At which level to log that a peer was told this. */
-export function levelOf(code: ErrorCode | undefined): "warn" | "debug" {
-  return code === undefined ? "debug" : ERROR_LEVELS[code];
 }
 
 function lineText(level: LogLevel, message: string, fields?: LogFields): string {
