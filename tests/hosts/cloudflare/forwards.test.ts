@@ -7,7 +7,13 @@ import { VERSION } from "../../../worker/src/version.ts";
 import type { Answer } from "../shared/support/app-server.ts";
 import { REFUSING_URL } from "../shared/support/app-server.ts";
 import { listen } from "../shared/support/left-open.ts";
-import { RAW_ANSWERS, startRawServer, toldOf, writeRaw } from "../shared/support/raw-answers.ts";
+import {
+  NOWHERE,
+  RAW_ANSWERS,
+  startRawServer,
+  toldOf,
+  writeRaw,
+} from "../shared/support/raw-answers.ts";
 import {
   closeEverything,
   health,
@@ -196,7 +202,7 @@ test("the final status of an answer is the result, whatever is wrong with the re
   const { port } = await start({ env: { SIDEKICK_HUBS: JSON.stringify(hubs) } });
   const told: Record<string, string> = {};
   const expected: Record<string, string> = {};
-  for (const { answer, app, Host } of rows) {
+  const tell = async ({ answer, app, Host }: (typeof rows)[number]) => {
     const token = { token: "token-to-send-with", channel: "chat", params: {} };
     await post(port, "/connection", { ...token, context: null }, { Host });
     const client = await TestClient.connect(port, { Host });
@@ -207,7 +213,8 @@ test("the final status of an answer is the result, whatever is wrong with the re
     told[answer.name] = toldOf(messages) ?? messages;
     expected[answer.name] = answer.toldByWorker ?? answer.told;
     await client.close();
-  }
+  };
+  await Promise.all(rows.map(tell));
   assert.deepEqual(told, expected);
 });
 
@@ -235,6 +242,25 @@ for (const status of [307, 308]) {
     assert.match(sidekick.output(), /the app server redirects: set SIDEKICK_SERVER_URL/);
   });
 }
+
+test("a redirect that leads nowhere is an error; of two, the first is followed", async () => {
+  const { app, sidekick } = await startWithApp(() => {});
+  const { client, send } = await sender(sidekick.port);
+  for (const Location of NOWHERE) {
+    app.answer = (response) => response.writeHead(307, { Location }).end();
+    send(1);
+    assert.match(await client.nextText(), /"fault": "server".*answered 307/, Location);
+  }
+  assert.equal(app.forwarded.length, NOWHERE.length);
+  app.answer = (response, { url }) =>
+    url.startsWith("/api")
+      ? response.writeHead(307, { Location: ["../x%20y/./z?a=/b:c", "/other"] }).end()
+      : response.writeHead(204).end();
+  send(2);
+  await until(() => app.forwarded.length === NOWHERE.length + 2);
+  assert.equal(app.forwarded.at(-1)!.url, "/x%20y/z?a=/b:c");
+  assert.deepEqual(await settle(client), []);
+});
 
 test("follows at most five redirects, and none that would make a GET of the POST", async () => {
   const { app, sidekick } = await startWithApp((response) =>

@@ -118,7 +118,7 @@ async function post(
       signal,
     });
     const { status } = response;
-    const location = response.headers.get("Location");
+    const location = response.headers.get("Location")?.split(", ", 1)[0]; // the first of several
     const to = isFollowed(status) ? redirected(url, location) : undefined;
     if (to === undefined || redirects === REDIRECTS_MAX) {
       const hint = hintOf(url, status, location, "SIDEKICK_SERVER_URL");
