@@ -18,6 +18,7 @@ import { now } from "../../../worker/src/node/clock.ts";
 import { Forwarder } from "../../../worker/src/node/forwarder.ts";
 import { Batch, textFrame } from "../../../worker/src/node/frames.ts";
 import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
+import { refusalOf } from "../../../worker/src/node/not-http.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
 import type { Outcome } from "../../../worker/src/session/outcome.ts";
@@ -75,6 +76,22 @@ test("text from a peer cannot forge log lines", () => {
   log.debug("not shown");
   assert.equal(lines.length, 1);
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
+});
+
+test("what node:http rejects is answered with what was expected and what to do", () => {
+  const log = createLog("silent");
+  for (const [error, status, why] of [
+    [{ code: "ERR_HTTP_REQUEST_TIMEOUT" }, 408, /the head within 10 s, the body within 60 s; try/],
+    [{ code: "HPE_HEADER_OVERFLOW" }, 431, /expected at most 16 KiB/],
+    [{ code: "HPE_INVALID_METHOD", reason: "Invalid method" }, 400, /HTTP\/1\.1: Invalid method/],
+    [{ code: "HPE_INVALID_METHOD", rawPacket: Buffer.from("PROXY TCP4") }, 400, /PROXY.*: turn it/],
+  ] as const) {
+    const refusal = refusalOf(Object.assign(new Error(), error), log, "")!;
+    assert.equal(refusal[0], status);
+    assert.match(refusal[1], why);
+  }
+  const reset = Object.assign(new Error(), { code: "ECONNRESET" });
+  assert.equal(refusalOf(reset, log, ""), undefined);
 });
 
 test("a repeated warning is logged at once, then every 10 s with its count", (t) => {

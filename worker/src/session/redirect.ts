@@ -8,8 +8,8 @@ export function isFollowed(status: number): boolean {
 }
 
 /**
- * A reference of RFC 3986 that leads to http, as the native server takes it. `URL` also accepts what
- * others read differently: backslashes, spaces, `http:path`.
+ * A reference of RFC 3986 that leads to http, as the native server takes it. `URL` also accepts
+ * what others read differently: backslashes, spaces, `http:path`.
  */
 const REFERENCE = (() => {
   const character = String.raw`%[\da-f]{2}|[\w.~:@!$&'()*+,;=-]`;
