@@ -97,7 +97,7 @@ test("at clients_max, a socket makes room from which nothing has come for a minu
   await sidekick.test(`clock?at=${Date.now() + 61_000}`);
   const listening = await connect();
   await until(() => silent.socket.readyState === silent.socket.CLOSING);
-  silent.socket.terminate(); // the runtime does not end the connection
+  silent.socket.terminate(); // the runtime ends the connection only when the object sleeps
   assert.equal((await silent.closed).code, 1013);
   listening.send({ type: "listen", resources: ["a"] });
   await listening.next();
