@@ -187,9 +187,9 @@ test("a socket is not read while its peer does not take the answers, including p
 function forwarder(
   url: string,
   answerBytesMax = 1000,
-  { log = silent, idleMs = 4000 } = {},
+  { log = silent, idleMs = 4000, linksMax = 4096 } = {},
 ): Forwarder {
-  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs });
+  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs, linksMax });
 }
 
 function answerOf(
@@ -229,6 +229,47 @@ test("consecutive forwards share one connection", async () => {
   assert.equal(app.connections, 1);
   forwards.destroy();
   await app.close();
+});
+
+test("a redirected message that waits for a connection goes to its own origin only", async () => {
+  const other = await startAppServer((response) => response.writeHead(400).end("other"));
+  const responses: http.ServerResponse[] = [];
+  const home = await startAppServer((response) => responses.push(response));
+  const forwards = forwarder(home.url, 1000, { linksMax: 1 });
+  const reached = (count: number) => eventually(() => home.forwarded.length === count);
+  const [a, b, c] = ["a", "b", "c"].map((body) => answerOf(forwards, body));
+  await reached(1);
+  responses.shift()!.writeHead(307, { Location: other.url }).end();
+  await reached(2); // b has the connection; c and a wait
+  responses.shift()!.writeHead(204).end();
+  await reached(3);
+  responses.shift()!.writeHead(204).end();
+  assert.deepEqual(await Promise.all([a, b, c]), [
+    answered(400, "other"),
+    answered(204),
+    answered(204),
+  ]);
+  assert.deepEqual(
+    home.forwarded.map(({ body }) => body),
+    ["a", "b", "c"],
+  );
+  assert.deepEqual(
+    other.forwarded.map(({ body, headers }) => [body, headers.authorization]),
+    [["a", undefined]],
+  );
+  forwards.destroy();
+  await Promise.all([home.close(), other.close()]);
+});
+
+test("an idle connection makes room for a redirected message", async () => {
+  const other = await startAppServer((response) => response.writeHead(400).end("other"));
+  const home = await startAppServer((response) =>
+    response.writeHead(307, { Location: other.url }).end(),
+  );
+  const forwards = forwarder(home.url, 1000, { linksMax: 1, idleMs: 3_600_000 });
+  assert.deepEqual(await answerOf(forwards), answered(400, "other"));
+  forwards.destroy();
+  await Promise.all([home.close(), other.close()]);
 });
 
 test("without a connection, nothing was sent: the app server is unreachable", async () => {
