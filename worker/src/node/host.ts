@@ -88,7 +88,12 @@ export class Host implements Io, SocketTaker {
     this.#nextClient = (client + 1) >>> 0;
     this.#clients.set(client, socket);
     socket.open(this, client, stream);
-    this.#log.debug("socket opened", { client, remote: (stream as Socket).remoteAddress });
+    this.#log.debug("socket opened", {
+      client,
+      get remote() {
+        return (stream as Socket).remoteAddress; // a system call
+      },
+    });
     this.session.apply({ type: "client_opened", client });
   }
 
