@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fuzz.hpp"
@@ -298,7 +299,8 @@ class Host {
   std::set<std::string> orphans_;  // rows that the hub has forgotten, but the store has not
   bool is_failing_ = false;        // the store, for durable actions of the next input
   bool has_lost_ = false;          // one of this input
-  std::string lost_key_;           // of a put_token
+  std::string lost_key_;           // of a put_token or an erase_token
+  std::string not_stored_key_;     // of the not_stored that is being given
   std::vector<u64> withheld_;
   std::map<u32, std::string> attached_;
   std::vector<Member> joined_;
@@ -345,20 +347,20 @@ bool Host::store(u32 durable, Bytes key) {
 
 void Host::give_not_stored(const Input& input) {
   is_failing_ = has_lost_ = false;
-  const std::string key = std::move(lost_key_);
-  lost_key_.clear();
+  not_stored_key_ = std::exchange(lost_key_, {});
   const std::vector<u64> withheld = std::move(withheld_);
   withheld_.clear();
   if (input.tag == InputTag::client_frame) {
     const u32 client = input.client_frame.client;
-    give(input::NotStored{client, 0, ""});
+    give(input::NotStored{client, 0, Exact(not_stored_key_)});
     FUZZ_CHECK(open_.count(client) == 0);
   } else {
     FUZZ_CHECK(input.tag == InputTag::http_request);
     is_answered_ = false;
-    give(input::NotStored{0, input.http_request.request, Exact(key)});
+    give(input::NotStored{0, input.http_request.request, Exact(not_stored_key_)});
     FUZZ_CHECK(is_answered_ && answer_status_ == 503);
   }
+  not_stored_key_.clear();
   for (const u64 forward : withheld) {
     in_flight_.erase(forward);
     give(input::ForwardDone{forward, 0, "", static_cast<u32>(Outcome::unreachable)});
@@ -403,8 +405,13 @@ void Host::perform(const Action& action) {
     }
     case ActionTag::erase_token:
       FUZZ_CHECK(action.erase_token.durable <= 1);
-      if (!store(action.erase_token.durable, action.erase_token.key)) break;
-      FUZZ_CHECK(stored_.erase(std::string(action.erase_token.key)) == 1);
+      if (!store(action.erase_token.durable, action.erase_token.key)) {
+        lost_key_ = action.erase_token.key;
+        break;
+      }
+      FUZZ_CHECK(stored_.erase(std::string(action.erase_token.key)) == 1 ||
+                 action.erase_token.key == not_stored_key_);
+      orphans_.erase(std::string(action.erase_token.key));
       break;
     case ActionTag::attach_client:
       FUZZ_CHECK(open_.count(action.attach_client.client) == 1);

@@ -143,7 +143,8 @@ void Model::close_socket(u32 client, u32 status, ErrorCode code, const char* rea
   end_text(effect);
 }
 
-/// The client or the request learns that nothing was confirmed; a token that is not stored is gone.
+/// The client or the request learns that nothing was confirmed; a token that is not stored is gone,
+/// as is one whose end is not stored.
 void Model::not_stored(const Op& op) {
   verdict_ = Checker::stored;
   if (op.token != no_one && tokens_[op.token].hold != Hold::none) {
@@ -153,6 +154,7 @@ void Model::not_stored(const Op& op) {
     forget(op.token);
     tokens_[op.token].was_lost = true;
   }
+  if (op.token != no_one) erase(op.token, false);
   if (op.serial != 0) {
     respond(op.serial, 503, ErrorCode::storage,
             "Service Unavailable: storage failed; see the log of the Sidekick");

@@ -178,6 +178,7 @@ bool Trial::take_input(const Op& op) {
   // turn loses all of it.
   fail_ = is_failing_ || (op.fail != no_cut && op.turn > 0) ? 0 : op.fail;
   has_lost_ = false;
+  lost_token_ = no_one;
   if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
   note_writer(op);
   if (op.cut >= actions_.size()) return true;

@@ -156,6 +156,7 @@ class Trial {
   u32 turn_left_ = 0;        ///< further ops
   u32 fail_ = no_cut;        ///< the store fails from this action on
   bool has_lost_ = false;    ///< a durable action of this input: nothing that follows is performed
+  u16 lost_token_ = no_one;  ///< that of a durable put_token or erase_token of this input
   std::vector<Op> writers_;  ///< what the host passes at the end of the turn
   std::vector<ForwardId> withheld_;
   std::vector<u8> stale_rows_;     ///< by token: 1: an update was lost, 2: the row itself

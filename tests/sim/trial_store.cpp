@@ -23,6 +23,7 @@ bool Trial::store_row(u32 token, const Action& action, bool is_durable) {
     if (!is_update || stale == 1) stale = 0;
     return true;
   }
+  if (is_durable && !is_update && is_performed()) lost_token_ = static_cast<u16>(token);
   if (is_performed()) stale = is_update ? std::max<u8>(stale, 1) : 2;
   return false;
 }
@@ -36,15 +37,15 @@ void Trial::note_writer(const Op& op) {
   if (!has_lost_) return;
   Op writer;
   writer.kind = OpKind::not_stored;
-  writer.client = writer.token = no_one;
-  if (op.kind == OpKind::http) {
+  writer.client = no_one;
+  writer.token = lost_token_;
+  if (op.kind == OpKind::http)
     writer.serial = request_;
-    writer.token = op.token;
-  } else {
+  else
     writer.client = op.client;
-  }
   const bool is_known = std::any_of(writers_.begin(), writers_.end(), [&](const Op& other) {
-    return other.client == writer.client && other.serial == writer.serial;
+    return other.client == writer.client && other.serial == writer.serial &&
+           other.token == writer.token;
   });
   if (!is_known) writers_.push_back(writer);
 }

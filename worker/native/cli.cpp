@@ -396,6 +396,7 @@ void run(const Settings& settings) {
     return create(config.dump());
   };
   options.ping_seconds = ping_seconds_for_testing(options.ping_seconds);
+  options.server_links_max = server_links_max_for_testing(options.server_links_max);
   options.accepted = accepted_for_testing();
   if (options.server_url && options.server_secret.empty()) {
     log.warn(

@@ -90,11 +90,8 @@ void Host::on_rejected(const action::Respond& answer, std::string_view path,
             {"remote", remote}});
 }
 
-/// A warning where the operator could do something about it.
 void Host::log_told(sidekick::ErrorCode code, std::string_view message, Log::Fields fields) {
-  using enum sidekick::ErrorCode;
-  constexpr sidekick::ErrorCode warned[] = {full, internal, origin, slow, storage, unauthorized};
-  if (std::find(std::begin(warned), std::end(warned), code) != std::end(warned))
+  if (is_warned(code))
     log_.warn(message, fields);
   else
     log_.debug(message, fields);
@@ -150,8 +147,8 @@ void Host::forget_all() {
   for (const auto& socket : clients_.all()) socket->end(close_internal_error, "internal error");
 }
 
-void Host::fail(const Peer& peer) {
-  for (const auto& [request, session] : std::exchange(requests_, {})) session->fail();
+void Host::fail(const Peer& peer, NoAnswer why) {
+  for (const auto& [request, session] : std::exchange(requests_, {})) session->fail(why);
   if (ClientSocket* socket = clients_.find(peer.client))
     socket->end(close_internal_error, "internal error");
 }

@@ -43,7 +43,7 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
   bool holds_forwards() const { return session_.holds_forwards(); }
   Clients& clients() { return clients_; }
 
-  std::optional<Verdict> admit(const input::HttpRequest& request) override {
+  std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request) override {
     return session_.admit(request);
   }
   void on_request(HttpSession& session, const input::HttpRequest& request) override;
@@ -65,7 +65,7 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
   std::vector<StoredToken> stored_tokens() override { return options_.tokens.all(); }
   std::vector<OpenClient> open_clients() override;
   void forget_all() override;
-  void fail(const Peer& peer) override;
+  void fail(const Peer& peer, NoAnswer why) override;
   void end_turn_later() override { loop_.end_turn_later(); }
   std::string commit() override { return options_.tokens.commit(); }
   void withhold(const Peer& peer) override;

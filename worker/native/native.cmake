@@ -33,7 +33,11 @@ target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
 #   cmake --build --preset native --target runtime_bench && build/native/runtime_bench
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
-foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests runtime_bench)
+add_executable(sidekick-session-tests ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
+
+foreach(target
+    sidekick_server_parts sidekick-server sidekick-server-for-tests sidekick-session-tests
+    runtime_bench)
   target_include_directories(${target} PRIVATE
     ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_SOURCE_DIR}/wasm-bindings)
   target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
@@ -48,4 +52,5 @@ foreach(target sidekick_server_parts sidekick-server sidekick-server-for-tests r
 endforeach()
 target_link_libraries(sidekick-server PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-server-for-tests PRIVATE sidekick_server_parts)
+target_link_libraries(sidekick-session-tests PRIVATE sidekick_server_parts)
 target_link_libraries(runtime_bench PRIVATE sidekick_server_parts)

@@ -41,9 +41,8 @@ constexpr rlim_t other_files = 64;
 
 /// Each socket is an open file, and the system limits them. A server that runs out cannot accept
 /// connections, so the limit is checked at start.
-void raise_open_files(Log& log, u32 clients_max, bool has_app_server) {
-  const rlim_t wanted =
-      clients_max + sessions_max + (has_app_server ? Forwarder::links_max : 0) + other_files;
+void raise_open_files(Log& log, u32 clients_max, unsigned links_max) {
+  const rlim_t wanted = clients_max + sessions_max + links_max + other_files;
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
   files.rlim_cur = files.rlim_max;
@@ -93,10 +92,13 @@ class Server {
     for (const auto& rule : signal_rules) signals_.add(rule.number);
     auto runtime = options.create_runtime();
     const Limits limits = runtime->limits();
-    raise_open_files(log, limits.clients_max, options.server_url.has_value());
+    raise_open_files(log, limits.clients_max, options.server_url ? options.server_links_max : 0);
     if (options.server_url)
-      forwarder_.emplace(loop_, *options.server_url, options.server_secret,
-                         limits.forward_answer_bytes_max, options.server_idle_time, log);
+      forwarder_.emplace(loop_,
+                         ForwarderOptions{*options.server_url, options.server_secret,
+                                          limits.forward_answer_bytes_max, options.server_idle_time,
+                                          options.server_links_max},
+                         log);
     if (options.tls_cert_file)
       tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file, log);
     if (options.record_file) recorder_.emplace(*options.record_file, log);

@@ -24,6 +24,8 @@ struct ServerOptions {
   std::string server_secret;
   /// For how long an idle connection to the app server is kept at most.
   std::chrono::milliseconds server_idle_time{4000};
+  /// Maximum number of connections to the app server.
+  unsigned server_links_max = 4096;
   std::optional<std::string> record_file;
   std::optional<std::string> data_directory;
   std::optional<std::string> tls_cert_file;

@@ -46,11 +46,11 @@ void Session::apply_one(const Input& input, const Peer& peer) {
   const Millis now = io_.now();
   const ClientId opening =
       input.tag == InputTag::client_opened ? input.client_opened.client : ClientId{0};
-  if (hub_ == nullptr && !make(now, opening)) return io_.fail(peer);
+  if (hub_ == nullptr && !make(now, opening)) return io_.fail(peer, NoAnswer::no_hub);
   try {
     step(now, input, peer);
   } catch (const Trap& trap) {
-    recover(trap.what(), now, &input, peer);
+    recover(trap.what(), now, input, peer);
   }
 }
 
@@ -61,14 +61,14 @@ void Session::step(Millis now, const Input& input, const Peer& peer) {
   if (io_.is_recording()) io_.record(hub_->recorded());
 }
 
-std::optional<Verdict> Session::admit(const input::HttpRequest& request) {
+std::variant<Verdict, NoAnswer> Session::admit(const input::HttpRequest& request) {
   retry();
-  if (hub_ == nullptr) return std::nullopt;
+  if (hub_ == nullptr) return NoAnswer::no_hub;
   try {
     return hub_->admit(request);
   } catch (const Trap& trap) {
-    work([&] { recover(trap.what(), io_.now(), nullptr, {}); });
-    return std::nullopt;
+    work([&] { recover(trap.what(), io_.now(), request, {}); });
+    return NoAnswer::trapped;
   }
 }
 
@@ -99,7 +99,7 @@ void Session::perform_one(const Action& action, const Peer& peer) {
       return io_.touch_token(action.touch_token);
     case ActionTag::erase_token:
       ++erased_;
-      note_write(action.erase_token.durable != 0, peer);
+      note_write(action.erase_token.durable != 0, peer, action.erase_token.key);
       return io_.erase_token(action.erase_token);
     case ActionTag::attach_client:
       return io_.attach_client(action.attach_client);
@@ -109,23 +109,27 @@ void Session::perform_one(const Action& action, const Peer& peer) {
       return io_.respond(action.respond);
     case ActionTag::forward:
       forwards_.push_back({action.forward.forward, action.forward.timeout_ms,
-                           std::string(action.forward.body), peer.client});
+                           std::string(action.forward.body), peer.client, turn_});
       return io_.end_turn_later();
     case ActionTag::close:
       return io_.close(action.close);
     case ActionTag::set_timer:
       return io_.set_timer(action.set_timer);
-    case ActionTag::cancel_forward:
-      return io_.cancel_forward(action.cancel_forward);
+    case ActionTag::cancel_forward: {
+      const ForwardId forward = action.cancel_forward.forward;
+      const auto is_it = [&](const HeldForward& held) { return held.forward == forward; };
+      if (drop_held(is_it).empty()) io_.cancel_forward(action.cancel_forward);
+      return;
+    }
   }
 }
 
 // --- the end of a turn ---
 
-void Session::note_write(bool durable, const Peer& peer, Bytes put_key) {
+void Session::note_write(bool durable, const Peer& peer, Bytes key) {
   has_written_ = true;
   io_.end_turn_later();
-  if (durable && peer != Peer()) writers_.push_back({peer, std::string(put_key)});
+  if (durable && peer != Peer()) writers_.push_back({peer, std::string(key)});
 }
 
 /// Nothing that was not stored may be confirmed: the hub refuses those who have asked for it, and
@@ -151,35 +155,48 @@ void Session::commit() {
 void Session::refuse(const Writer& writer) {
   const auto [client, request] = writer.peer;
   io_.withhold(writer.peer);
-  std::vector<ForwardId> unsent;
-  std::erase_if(forwards_, [&](const HeldForward& held) {
-    const bool is_its = client != 0 && held.sender == client;
-    if (is_its) unsent.push_back(held.forward);
-    return is_its;
-  });
-  apply(input::NotStored{client, request, writer.put_key});
+  const auto is_its = [&, sender = client](const HeldForward& held) {
+    return sender != 0 && held.sender == sender;
+  };
+  const std::vector<ForwardId> unsent = drop_held(is_its);
+  apply(input::NotStored{client, request, writer.key});
   for (const ForwardId forward : unsent)
     apply(input::ForwardDone{forward, 0, {}, static_cast<u32>(Outcome::unreachable)});
 }
 
+/// Returns those that were dropped.
+template <class Is>
+std::vector<ForwardId> Session::drop_held(Is is) {
+  std::vector<ForwardId> dropped;
+  std::erase_if(forwards_, [&](const HeldForward& held) {
+    if (!is(held)) return false;
+    dropped.push_back(held.forward);
+    return true;
+  });
+  return dropped;
+}
+
+/// One that is done at once may cancel others, or cause some, which belong to the next turn.
 void Session::start_forwards() {
-  for (const HeldForward& held : std::exchange(forwards_, {}))
+  const u64 turn = turn_++;
+  while (!forwards_.empty() && forwards_.front().turn <= turn) {
+    const HeldForward held = std::move(forwards_.front());
+    forwards_.pop_front();
     io_.forward({held.forward, held.timeout_ms, held.body});
+  }
 }
 
 // --- recovery ---
 
 /// The hub trapped. Closes the client that sent the input, and continues with a new hub restored
 /// from the stored records.
-void Session::recover(const std::string& why, Millis now, const Input* input, const Peer& peer) {
-  log_.error(
-      "the hub trapped and is replaced; please report this",
-      {{"input", input == nullptr ? "none" : find_input_shape(static_cast<u32>(input->tag))->name},
-       {"error", why}});
+void Session::recover(const std::string& why, Millis now, const Input& input, const Peer& peer) {
+  log_.error("the hub trapped and is replaced; please report this",
+             {{"input", find_input_shape(static_cast<u32>(input.tag))->name}, {"error", why}});
   hub_.reset();  // first: two at once may need more memory than there is
-  if (input != nullptr) trapped_.emplace(now, *input);
+  trapped_.emplace(now, input);
   io_.set_timer({0});
-  io_.fail(peer);
+  io_.fail(peer, NoAnswer::trapped);
   make(now);
 }
 

@@ -3,10 +3,12 @@
 // clock: its SessionIo has those. Makes no protocol decision.
 #pragma once
 
+#include <deque>
 #include <list>
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "log.hpp"
@@ -47,7 +49,7 @@ class SessionIo {
   virtual void forget_all() = 0;
 
   /// No hub will answer: closes the client, and answers all open requests.
-  virtual void fail(const Peer& peer) = 0;
+  virtual void fail(const Peer& peer, NoAnswer why) = 0;
 
   /// Session::commit() and start_forwards() are due.
   virtual void end_turn_later() = 0;
@@ -77,8 +79,8 @@ class Session {
   /// If called while an input is applied, the input comes after it.
   void apply(const Input& input, const Peer& peer = {});
 
-  /// What to do with a request: see Runtime::admit. Nothing if there is no hub.
-  std::optional<Verdict> admit(const input::HttpRequest& request);
+  /// What to do with a request: see Runtime::admit.
+  std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request);
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.
   void commit();
@@ -100,7 +102,7 @@ class Session {
   /// The sender of an input that has changed what is stored.
   struct Writer {
     Peer peer;
-    std::string put_key;
+    std::string key;  ///< of the token, if it was put or erased
     auto operator<=>(const Writer&) const = default;
   };
   struct HeldForward {
@@ -108,6 +110,7 @@ class Session {
     u32 timeout_ms;
     std::string body;
     ClientId sender;
+    u64 turn;
   };
   struct Trapped {
     Millis now;
@@ -120,10 +123,12 @@ class Session {
   void step(Millis now, const Input& input, const Peer& peer = {});
   void perform(const Action& action, const Peer& peer);
   void perform_one(const Action& action, const Peer& peer);
-  void note_write(bool durable, const Peer& peer, Bytes put_key = {});
+  void note_write(bool durable, const Peer& peer, Bytes key = {});
   void refuse(const Writer& writer);
+  template <class Is>
+  std::vector<ForwardId> drop_held(Is is);
 
-  void recover(const std::string& why, Millis now, const Input* input, const Peer& peer);
+  void recover(const std::string& why, Millis now, const Input& input, const Peer& peer);
   bool make(Millis now, ClientId opening = 0);
   bool restore(Millis now, ClientId opening = 0);
 
@@ -137,7 +142,8 @@ class Session {
 
   // of this turn
   std::vector<Writer> writers_;
-  std::vector<HeldForward> forwards_;
+  std::deque<HeldForward> forwards_;
+  u64 turn_ = 0;
   bool has_written_ = false;
 
   bool is_storage_failing_ = false;  ///< logged once, and once on recovery

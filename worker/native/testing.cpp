@@ -17,8 +17,14 @@ bool has_fault(std::string_view name) {
   return faults != nullptr && std::string_view(faults).find(name) != std::string_view::npos;
 }
 
-/// Traps on any input that contains the word `trap!`, and, with the fault `restore`, on the first
-/// restored token. With the fault `late`, gives each answer in the call after its request's.
+unsigned number_for_testing(const char* variable, unsigned otherwise) {
+  const char* number = std::getenv(variable);
+  return number == nullptr ? otherwise : static_cast<unsigned>(std::atoi(number));
+}
+
+/// Traps on any input that contains the word `trap!`, also if it is only asked about, and, with the
+/// fault `restore`, on the first restored token. With the fault `late`, gives each answer in the
+/// call after its request's.
 class TrappingRuntime final : public Runtime {
  public:
   explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) { ++living; }
@@ -39,7 +45,10 @@ class TrappingRuntime final : public Runtime {
     const auto actions = inner_->handle(now, input);
     return has_fault("late") ? with_late_answers(actions) : actions;
   }
-  Verdict admit(const input::HttpRequest& request) override { return inner_->admit(request); }
+  Verdict admit(const input::HttpRequest& request) override {
+    if (request.path.find("trap!") != Bytes::npos) throw Trap("trapped for a test");
+    return inner_->admit(request);
+  }
   Limits limits() override { return inner_->limits(); }
   Bytes describe(u32 format) override { return inner_->describe(format); }
   void record(u32 format) override { inner_->record(format); }
@@ -119,8 +128,11 @@ std::function<void()> accepted_for_testing() {
 }
 
 unsigned ping_seconds_for_testing(unsigned otherwise) {
-  const char* seconds = std::getenv("SIDEKICK_TEST_PING_SECONDS");
-  return seconds == nullptr ? otherwise : static_cast<unsigned>(std::atoi(seconds));
+  return number_for_testing("SIDEKICK_TEST_PING_SECONDS", otherwise);
+}
+
+unsigned server_links_max_for_testing(unsigned otherwise) {
+  return number_for_testing("SIDEKICK_TEST_SERVER_LINKS", otherwise);
 }
 
 }  // namespace sidekick::host

@@ -22,11 +22,13 @@ enum class ActionTag : u32 {
 
 /// A code of errors.def.
 enum class ErrorCode : u32 {
-#define SIDEKICK_ERROR(name, number, meaning) name = number,
+#define SIDEKICK_ERROR(name, number, level, meaning) name = number,
 #include "sidekick/errors.def"
 };
 
 Bytes name_of(ErrorCode code);
+/// Whether a host warns its operator when it tells a peer this.
+bool is_warned(ErrorCode code);
 
 /// What became of a forward.
 enum class Outcome : u32 {

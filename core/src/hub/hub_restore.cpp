@@ -87,7 +87,8 @@ void Hub::State::settle_restored(Actions& out) {
   unclaimed.clear();
 }
 
-/// Nothing that was not stored may be confirmed: the hub forgets it, too, and its sender is told.
+/// Nothing that was not stored may be confirmed: its sender is told. The hub forgets the token, and
+/// so does the storage as soon as it can. Until then a restore may find what was there before.
 void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
   const TokenId token = in.key.empty() ? none : tokens.find(in.key);
   if (token != none) {
@@ -98,6 +99,7 @@ void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
     }
     forget_token(token);
   }
+  if (!in.key.empty()) emit_erase_token(in.key, false, out);
   if (in.request != 0) {
     emit_respond(in.request, 503, ErrorCode::storage,
                  "Service Unavailable: storage failed; see the log of the Sidekick", out);

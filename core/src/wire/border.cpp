@@ -43,11 +43,11 @@ constexpr Shape action_shapes[] = {
 };
 
 constexpr Bytes error_names[] = {
-#define SIDEKICK_ERROR(name, number, meaning) #name,
+#define SIDEKICK_ERROR(name, number, level, meaning) #name,
 #include "sidekick/errors.def"
 };
 // An index into error_names.
-#define SIDEKICK_ERROR(name, number, meaning) static_assert(error_names[number] == #name);
+#define SIDEKICK_ERROR(name, number, level, meaning) static_assert(error_names[number] == #name);
 #include "sidekick/errors.def"
 
 const Shape* find(std::span<const Shape> shapes, u32 tag) {
@@ -61,6 +61,20 @@ const Shape* find(std::span<const Shape> shapes, u32 tag) {
 
 const Shape* find_input_shape(u32 tag) { return find(input_shapes, tag); }
 const Shape* find_action_shape(u32 tag) { return find(action_shapes, tag); }
-Bytes name_of(ErrorCode code) { return error_names[static_cast<u32>(code)]; }
+// A module of a later version may know more codes.
+Bytes name_of(ErrorCode code) {
+  const u32 number = static_cast<u32>(code);
+  return number < std::size(error_names) ? error_names[number] : "unknown";
+}
+
+bool is_warned(ErrorCode code) {
+  enum class Level : u8 { debug, warn };
+  constexpr Level levels[] = {
+#define SIDEKICK_ERROR(name, number, level, meaning) Level::level,
+#include "sidekick/errors.def"
+  };
+  const u32 number = static_cast<u32>(code);
+  return number < std::size(levels) && levels[number] == Level::warn;
+}
 
 }  // namespace sidekick

@@ -153,9 +153,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     out = scenario.forward_done(number, static_cast<u32>(status), body, outcome);
   } else if (take(input, "not stored: ")) {
     const Bytes word = take_word(input);
-    out = word == "request" ? scenario.not_stored(0, input)
-                            : scenario.not_stored(static_cast<ClientId>(
-                                  std::strtoul(std::string(word).c_str(), nullptr, 10)));
+    out = scenario.not_stored(
+        static_cast<ClientId>(std::strtoul(std::string(word).c_str(), nullptr, 10)), input);
   } else if (take_number(input, number)) {
     const ClientId client = static_cast<ClientId>(number);
     if (input == " opens") {

@@ -7,7 +7,13 @@ import { VERSION } from "../../../worker/src/version.ts";
 import type { Answer } from "../shared/support/app-server.ts";
 import { REFUSING_URL } from "../shared/support/app-server.ts";
 import { listen } from "../shared/support/left-open.ts";
-import { RAW_ANSWERS, startRawServer, toldOf, writeRaw } from "../shared/support/raw-answers.ts";
+import {
+  NOWHERE,
+  RAW_ANSWERS,
+  startRawServer,
+  toldOf,
+  writeRaw,
+} from "../shared/support/raw-answers.ts";
 import {
   closeEverything,
   health,
@@ -109,14 +115,11 @@ for (const [what, answer, expected] of [
 for (const [what, answer, expected, forward_timeout_ms] of [
   ["hangs", () => {}, /did not answer within 300 ms/, 300],
   [
-    "hangs after its headers",
-    (response) => response.writeHead(400).flushHeaders(),
-    /answered 400/,
-    4000,
-  ],
-  [
-    "hangs in its body",
-    (response) => response.writeHead(400).write(refusal.slice(0, 20)),
+    "hangs after its headers or in its body",
+    (response, { body }) => {
+      response.writeHead(400).flushHeaders();
+      if (body.includes('"2"')) response.write(refusal.slice(0, 20));
+    },
     /answered 400/,
     4000,
   ],
@@ -124,20 +127,45 @@ for (const [what, answer, expected, forward_timeout_ms] of [
   test(`an app server that ${what} costs each sender an error, and nothing stays in flight`, async () => {
     // No other client here: on a slow machine 300 ms may be too short for any. The last test of
     // this file covers other clients.
-    const { sidekick } = await startWithApp(answer, { limits: { forward_timeout_ms } });
+    const { app, sidekick } = await startWithApp(answer, { limits: { forward_timeout_ms } });
     const [one, other] = [await sender(sidekick.port), await sender(sidekick.port, "2")];
-    for (const { send } of [one, one, other]) send("hello");
-    for (const { client } of [one, one, other]) {
+    const sent = forward_timeout_ms === 300 ? [one, one, other] : [one, other];
+    for (const { send } of sent) send("hello");
+    for (const { client } of sent) {
       const told = await client.nextText();
       assert.match(told, /"fault": "server"/);
       assert.match(told, expected);
     }
+    await until(() => app.openConnections === 0);
     assert.equal((await health(sidekick.port)).forwards, 0);
     await sidekick.evict("hibernate");
     assert.deepEqual([...(await settle(one.client)), ...(await settle(other.client))], []);
     assert.equal(await sidekick.constructed(), 2);
   });
 }
+
+test("a forward that the hub gives up is cancelled at the app server", async () => {
+  const app = await startApp(() => {});
+  const hub = (forward_timeout_ms: number) => ({
+    secret: SECRET,
+    server_url: app.url,
+    limits: { forward_timeout_ms },
+  });
+  // Much less than the time after which the request would end by itself.
+  const hubs = { localhost: hub(300), "late.test": hub(3000) };
+  const { port } = await start({ env: { SIDEKICK_HUBS: JSON.stringify(hubs) } });
+  const ends: string[] = [];
+  for (const Host of Object.keys(hubs)) {
+    const token = { token: "token-to-send-with", channel: "chat", params: {} };
+    await post(port, "/connection", { ...token, context: null }, { Host });
+    const client = await TestClient.connect(port, { Host });
+    client.send({ type: "send", ...token, data: 1 });
+    await until(() => app.forwarded.length === (Host === "localhost" ? 1 : 2));
+    void client.nextText().then(() => ends.push(`${Host}: ${app.openConnections}`));
+  }
+  await until(() => ends.length === 2);
+  assert.match(ends[1]!, /late.test: [01]$/); // its own may still be there
+});
 
 for (const [what, answer] of [
   ["hangs", (response) => response.writeHead(200).write("x")],
@@ -174,7 +202,7 @@ test("the final status of an answer is the result, whatever is wrong with the re
   const { port } = await start({ env: { SIDEKICK_HUBS: JSON.stringify(hubs) } });
   const told: Record<string, string> = {};
   const expected: Record<string, string> = {};
-  for (const { answer, app, Host } of rows) {
+  const tell = async ({ answer, app, Host }: (typeof rows)[number]) => {
     const token = { token: "token-to-send-with", channel: "chat", params: {} };
     await post(port, "/connection", { ...token, context: null }, { Host });
     const client = await TestClient.connect(port, { Host });
@@ -185,7 +213,8 @@ test("the final status of an answer is the result, whatever is wrong with the re
     told[answer.name] = toldOf(messages) ?? messages;
     expected[answer.name] = answer.toldByWorker ?? answer.told;
     await client.close();
-  }
+  };
+  await Promise.all(rows.map(tell));
   assert.deepEqual(told, expected);
 });
 
@@ -213,6 +242,25 @@ for (const status of [307, 308]) {
     assert.match(sidekick.output(), /the app server redirects: set SIDEKICK_SERVER_URL/);
   });
 }
+
+test("a redirect that leads nowhere is an error; of two, the first is followed", async () => {
+  const { app, sidekick } = await startWithApp(() => {});
+  const { client, send } = await sender(sidekick.port);
+  for (const Location of NOWHERE) {
+    app.answer = (response) => response.writeHead(307, { Location }).end();
+    send(1);
+    assert.match(await client.nextText(), /"fault": "server".*answered 307/, Location);
+  }
+  assert.equal(app.forwarded.length, NOWHERE.length);
+  app.answer = (response, { url }) =>
+    url.startsWith("/api")
+      ? response.writeHead(307, { Location: ["../x%20y/./z?a=/b:c", "/other"] }).end()
+      : response.writeHead(204).end();
+  send(2);
+  await until(() => app.forwarded.length === NOWHERE.length + 2);
+  assert.equal(app.forwarded.at(-1)!.url, "/x%20y/z?a=/b:c");
+  assert.deepEqual(await settle(client), []);
+});
 
 test("follows at most five redirects, and none that would make a GET of the POST", async () => {
   const { app, sidekick } = await startWithApp((response) =>

@@ -28,6 +28,7 @@ test("a wrong bearer token, an unknown path and an oversized body never reach th
   const status = async (...args: Parameters<typeof request>) => (await request(...args)).status;
   assert.equal(await status(port, "/message", "{}", { secret: "wrong" }), 401);
   assert.equal(await status(port, "/connection", "{}", { secret: null }), 401);
+  await until(() => sidekick.output().includes("a request code=unauthorized status=401"));
   assert.equal(await status(port, "/health", undefined, { secret: null, method: "GET" }), 200);
   assert.equal(await status(port, "/health", undefined, { secret: null, method: "HEAD" }), 200);
   assert.equal(await status(port, "/nothing", "{}"), 404);

@@ -73,8 +73,41 @@ test("a frame over the limit is rejected; one far over it closes its own socket 
   await until(async () => (await health(port)).clients === 1);
 });
 
+test("at clients_max, a socket makes room from which nothing has come for a minute", async () => {
+  const sidekick = await start({ limits: { clients_max: 2 } });
+  const { port } = sidekick;
+  const connect = () => TestClient.connect(port);
+  await health(port);
+  const reset = async () => {
+    const raw = await RawConnection.connect(port);
+    const upgrade =
+      "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    raw.socket.write(upgrade, () => raw.socket.resetAndDestroy());
+    await raw.ended;
+  };
+  // The runtime does not tell that their peers are gone, of most of them.
+  while ((await health(port)).clients < 2) await reset();
+  await assert.rejects(connect(), /503/);
+  await sidekick.evict("hibernate"); // which takes ten seconds of silence
+  const [pinging, silent] = [await connect(), await connect()];
+  assert.equal((await health(port)).clients, 2);
+  await pinging.settled();
+  await assert.rejects(connect(), /503/);
+  await sidekick.test(`clock?at=${Date.now() + 61_000}`);
+  const listening = await connect();
+  await until(() => silent.socket.readyState === silent.socket.CLOSING);
+  silent.socket.terminate(); // the runtime ends the connection only when the object sleeps
+  assert.equal((await silent.closed).code, 1013);
+  listening.send({ type: "listen", resources: ["a"] });
+  await listening.next();
+  await sidekick.test(`clock?at=${Date.now() + 122_000}`);
+  await assert.rejects(connect(), /503/);
+  await pinging.settled();
+});
+
 test("rejects a client over clients_max with the reason, and accepts one again after another leaves", async () => {
-  const { port } = await start({ limits: { clients_max: 1 } });
+  const { port, output } = await start({ limits: { clients_max: 1 } });
   const first = await TestClient.connect(port);
   await assert.rejects(TestClient.connect(port), /503/);
   const raw = await RawConnection.connect(port);
@@ -83,6 +116,8 @@ test("rejects a client over clients_max with the reason, and accepts one again a
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   assert.match(await raw.until("clients_max"), /^HTTP\/1\.1 503 /);
+  await until(() => output().includes("rejected a request code=full status=503"));
+  assert.equal(output().match(/code=full/g)?.length, 1, "the second one is counted");
   assert.deepEqual(await settle(first), []);
   assert.equal((await health(port)).clients, 1);
   await first.close();

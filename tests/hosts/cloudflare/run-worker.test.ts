@@ -1,7 +1,7 @@
 // scripts/run worker as a process: its settings reach the Worker, and workerd does not outlive it.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -40,7 +40,14 @@ function run(flags: string[], env: Record<string, string> = {}) {
   };
 }
 
-const isRunning = (pid: number) => existsSync(`/proc/${pid}`);
+/** Not: one that has ended and whose parent has not asked for its status (Z). */
+function isRunning(pid: number): boolean {
+  try {
+    return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
 
 /** The workerd that a process has started, and its folder. */
 async function workerdOf(pid: number): Promise<{ pid: number; folder: string }> {

@@ -55,6 +55,10 @@ test("after a trap only its sender is closed; everyone else keeps tokens, topics
   await back.subscribe("token-of-the-bad-one");
   await back.subscribe("token-of-the-idle-one");
   await until(async () => sidekick.output().split("the hub trapped").length - 1 === 3);
+  assert.match(
+    sidekick.output(),
+    /the Sidekick closes a socket code=internal client=\d+ status=1011/,
+  );
 });
 
 test("a trap at client_closed leaves no ghost client", async () => {

@@ -5,6 +5,7 @@ import * as http from "node:http";
 import * as net from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { startAppServer } from "../shared/support/app-server.ts";
 import { startBlackHole } from "../shared/support/black-hole.ts";
 import { listen } from "../shared/support/left-open.ts";
 import { eventually, registerToken, TestClient } from "../shared/support/sidekick.ts";
@@ -12,6 +13,8 @@ import type { Run } from "./support/server.ts";
 import { cleanUp, isSpinning, newFolder, run } from "./support/server.ts";
 
 after(cleanUp);
+
+const OWN_ERROR = '{ "fault": "client", "message": "nope" }';
 
 /** A client that has sent a message to the app server. */
 async function sendThrough(server: Run): Promise<TestClient> {
@@ -130,3 +133,75 @@ for (const [name, head, more, logged] of [
     assert.match(server.output(), logged);
   });
 }
+
+/** A host with one connection to the app server, which answers when and as a test says. */
+async function startWithOneLink() {
+  const other = await startAppServer((response) => response.writeHead(400).end(OWN_ERROR));
+  const responses: http.ServerResponse[] = [];
+  const home = await startAppServer((response) => void responses.push(response));
+  const server = run(
+    ["--server-url", home.url, "--server-secret", "s", "--server-idle-timeout", "3600"],
+    { env: { SIDEKICK_TEST_SERVER_LINKS: "1" } },
+  );
+  const port = await server.port();
+  const client = await TestClient.connect(port);
+  const send = async (token: string) => {
+    await registerToken(port, token, token);
+    client.send({ type: "send", token, channel: token, params: {}, data: token });
+    await client.settled();
+  };
+  const redirect = () => responses.shift()!.writeHead(307, { Location: other.url }).end();
+  const accept = () => responses.shift()!.writeHead(204).end();
+  const reached = (count: number) => eventually(() => home.forwarded.length === count);
+  return { server, client, home, other, send, redirect, accept, reached };
+}
+
+test("a redirected message that waits for a connection goes to its own origin only", async () => {
+  const { server, client, home, other, send, redirect, accept, reached } = await startWithOneLink();
+  for (const token of ["a", "b", "c"]) await send(token);
+  await reached(1);
+  redirect();
+  await reached(2); // b has the connection; c and a wait
+  accept();
+  await reached(3);
+  accept();
+  const toldNope = async () => {
+    const { channel, message } = (await client.next()).error;
+    assert.equal(message, "nope");
+    return channel;
+  };
+  assert.equal(await toldNope(), "a");
+  assert.deepEqual(
+    home.forwarded.map(({ body }) => JSON.parse(body).data),
+    ["a", "b", "c"],
+  );
+  assert.deepEqual(
+    other.forwarded.map(({ body }) => JSON.parse(body).data),
+    ["a"],
+  );
+  assert.equal(other.forwarded[0]!.headers.authorization, undefined);
+  // An idle connection makes room.
+  await send("d");
+  await reached(4);
+  accept();
+  await send("e");
+  await reached(5);
+  redirect();
+  assert.equal(await toldNope(), "e");
+  assert.equal(await server.kill("SIGTERM"), 0);
+});
+
+test("a redirected message that still waits at shutdown was not answered with the redirect", async () => {
+  const { server, client, send, redirect, reached } = await startWithOneLink();
+  for (const token of ["a", "b"]) await send(token);
+  await reached(1);
+  redirect();
+  await reached(2); // b has the connection; a waits
+  process.kill(server.pid, "SIGTERM");
+  await eventually(() => server.output().includes("shutting down"));
+  process.kill(server.pid, "SIGTERM");
+  const told = [await client.nextText(), await client.nextText()].sort();
+  assert.match(told[0]!, /"channel": "a".*could not be reached/);
+  assert.match(told[1]!, /"channel": "b".*closed the connection/);
+  assert.equal(await server.exit, 0);
+});

@@ -1,6 +1,7 @@
 // --data and clocks: a token lives for as long as it was promised, whatever somebody does to the
 // system clock while the server runs, is stopped, or the machine sleeps or restarts.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -138,6 +139,12 @@ test("a correction of the system clock while it runs is stored with the next cha
   const server = await start(data, wrong);
   await registerToken(server.listening, "earlier");
   writeFileSync(corrected, "");
+  // What could not be stored is stored later.
+  const limitFiles = (bytes: string) =>
+    execFileSync("prlimit", [`--pid=${server.pid}`, `--fsize=${bytes}`]);
+  limitFiles("1000:");
+  await assert.rejects(registerToken(server.listening, "token"), /503/);
+  limitFiles("unlimited:");
   await registerToken(server.listening, "token");
   await server.kill("SIGKILL");
   const again = await start(data, second!);

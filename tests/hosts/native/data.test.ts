@@ -2,10 +2,11 @@
 // acknowledged.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { stat } from "node:fs/promises";
+import { cp, stat } from "node:fs/promises";
 import * as http from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { startAppServer } from "../shared/support/app-server.ts";
 import { listen } from "../shared/support/left-open.ts";
 import {
   eventually,
@@ -331,4 +332,39 @@ test("a token that expires in the far future is valid and costs nothing until th
     await client.subscribe("token-1");
     assert.equal(await second.kill("SIGTERM"), 0);
   }
+});
+
+// data-before-border-2: written by the server of commit 408fdf0, whose clock was 70 years ahead, so
+// that no token expires; then kill -9.
+test("a folder written before border 2 is restored, every token", async () => {
+  const data = await newFolder();
+  await cp(new URL("data-before-border-2", import.meta.url), data, { recursive: true });
+  const app = await startAppServer();
+  const server = run(["--data", data, "--server-url", app.url, "--server-secret", "s"]);
+  const client = await TestClient.connect(await server.port());
+  const tokens = [
+    { token: "free", params: { room: "a" } }, // never taken
+    { token: "freed", params: { room: "e" }, context: [1.5, true] }, // its client had left
+    {
+      token: "held",
+      params: { room: "b, c/d:e\\" },
+      context: { user: "ä", roles: [1, null, "x"] },
+    },
+    { token: "subscribed", params: {}, context: "text" },
+    { token: "token-ü😀", params: { room: "ü", x: '"\\\n' }, context: null },
+  ];
+  for (const { token, params } of tokens) {
+    client.send({ type: "subscribe", token });
+    assert.deepEqual(await client.next(), { type: "subscribed", channel: "chat", params });
+    client.send({ type: "send", token, channel: "chat", params, data: token });
+  }
+  await eventually(() => app.forwarded.length === tokens.length);
+  const forwarded = app.forwarded.map(({ body }) => JSON.parse(body));
+  for (const { token, params, context } of tokens)
+    assert.deepEqual(
+      forwarded.find(({ data }) => data === token),
+      { channel: "chat", params, data: token, ...(context !== undefined && { context }) },
+    );
+  assert.equal(await server.kill("SIGTERM"), 0);
+  assert.doesNotMatch(server.output(), /dropped|expired/);
 });

@@ -69,15 +69,6 @@ test("an empty line before a request may arrive in two parts, or after the previ
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("when more requests are pipelined than allowed, those that were handled are answered", async () => {
-  const server = run([]);
-  const raw = await RawConnection.connect(await server.port());
-  raw.write((post("Content-Length: 19") + BODY).repeat(65));
-  await raw.ended;
-  assert.equal(raw.received.toString().match(/HTTP\/1.1 200 /g)?.length, 64);
-  assert.equal(await server.kill("SIGTERM"), 0);
-});
-
 test("rejects a chunk header without end, even with the right secret", async () => {
   const server = run([]);
   const raw = await RawConnection.connect(await server.port());

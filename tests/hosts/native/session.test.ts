@@ -5,7 +5,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { clientFrame, RawConnection, request, TestClient } from "../shared/support/sidekick.ts";
-import { cleanUp, newFolder, run } from "./support/server.ts";
+import { cleanUp, newFolder, run, SECRET } from "./support/server.ts";
 
 after(cleanUp);
 
@@ -87,6 +87,10 @@ test("after a trap the host lets the hub go first, and lives on until it can cre
   ];
   other.send({ type: "listen", resources: ["r"] });
   await other.next();
+  const raw = await RawConnection.connect(port);
+  const head = `POST /resources HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${SECRET}\r\n`;
+  raw.write(`${head}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n`);
+  await raw.until("100 Continue"); // the hub wants its body
   await writeFile(noHub, "");
   culprit.send("trap!");
   assert.equal((await culprit.closed).code, 1011);
@@ -94,6 +98,8 @@ test("after a trap the host lets the hub go first, and lives on until it can cre
   assert.equal((await unlucky.closed).code, 1011, "an input that no hub can handle");
   const publish = () => request(port, "/resources", '{"resources":["r"]}');
   assert.equal((await publish()).status, 503);
+  raw.write("{}");
+  await raw.until("HTTP/1.1 503 ");
   await assert.rejects(TestClient.connect(port), /503/);
   await rm(noHub);
   assert.equal((await publish()).status, 200);

@@ -18,6 +18,7 @@ import { now } from "../../../worker/src/node/clock.ts";
 import { Forwarder } from "../../../worker/src/node/forwarder.ts";
 import { Batch, textFrame } from "../../../worker/src/node/frames.ts";
 import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
+import { refusalOf } from "../../../worker/src/node/not-http.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
 import type { Outcome } from "../../../worker/src/session/outcome.ts";
@@ -75,6 +76,22 @@ test("text from a peer cannot forge log lines", () => {
   log.debug("not shown");
   assert.equal(lines.length, 1);
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
+});
+
+test("what node:http rejects is answered with what was expected and what to do", () => {
+  const log = createLog("silent");
+  for (const [error, status, why] of [
+    [{ code: "ERR_HTTP_REQUEST_TIMEOUT" }, 408, /the head within 10 s, the body within 60 s; try/],
+    [{ code: "HPE_HEADER_OVERFLOW" }, 431, /expected at most 16 KiB/],
+    [{ code: "HPE_INVALID_METHOD", reason: "Invalid method" }, 400, /HTTP\/1\.1: Invalid method/],
+    [{ code: "HPE_INVALID_METHOD", rawPacket: Buffer.from("PROXY TCP4") }, 400, /PROXY.*: turn it/],
+  ] as const) {
+    const refusal = refusalOf(Object.assign(new Error(), error), log, "")!;
+    assert.equal(refusal[0], status);
+    assert.match(refusal[1], why);
+  }
+  const reset = Object.assign(new Error(), { code: "ECONNRESET" });
+  assert.equal(refusalOf(reset, log, ""), undefined);
 });
 
 test("a repeated warning is logged at once, then every 10 s with its count", (t) => {
@@ -170,9 +187,9 @@ test("a socket is not read while its peer does not take the answers, including p
 function forwarder(
   url: string,
   answerBytesMax = 1000,
-  { log = silent, idleMs = 4000 } = {},
+  { log = silent, idleMs = 4000, linksMax = 4096 } = {},
 ): Forwarder {
-  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs });
+  return new Forwarder({ url, secret: "server secret", answerBytesMax, log, idleMs, linksMax });
 }
 
 function answerOf(
@@ -212,6 +229,47 @@ test("consecutive forwards share one connection", async () => {
   assert.equal(app.connections, 1);
   forwards.destroy();
   await app.close();
+});
+
+test("a redirected message that waits for a connection goes to its own origin only", async () => {
+  const other = await startAppServer((response) => response.writeHead(400).end("other"));
+  const responses: http.ServerResponse[] = [];
+  const home = await startAppServer((response) => responses.push(response));
+  const forwards = forwarder(home.url, 1000, { linksMax: 1 });
+  const reached = (count: number) => eventually(() => home.forwarded.length === count);
+  const [a, b, c] = ["a", "b", "c"].map((body) => answerOf(forwards, body));
+  await reached(1);
+  responses.shift()!.writeHead(307, { Location: other.url }).end();
+  await reached(2); // b has the connection; c and a wait
+  responses.shift()!.writeHead(204).end();
+  await reached(3);
+  responses.shift()!.writeHead(204).end();
+  assert.deepEqual(await Promise.all([a, b, c]), [
+    answered(400, "other"),
+    answered(204),
+    answered(204),
+  ]);
+  assert.deepEqual(
+    home.forwarded.map(({ body }) => body),
+    ["a", "b", "c"],
+  );
+  assert.deepEqual(
+    other.forwarded.map(({ body, headers }) => [body, headers.authorization]),
+    [["a", undefined]],
+  );
+  forwards.destroy();
+  await Promise.all([home.close(), other.close()]);
+});
+
+test("an idle connection makes room for a redirected message", async () => {
+  const other = await startAppServer((response) => response.writeHead(400).end("other"));
+  const home = await startAppServer((response) =>
+    response.writeHead(307, { Location: other.url }).end(),
+  );
+  const forwards = forwarder(home.url, 1000, { linksMax: 1, idleMs: 3_600_000 });
+  assert.deepEqual(await answerOf(forwards), answered(400, "other"));
+  forwards.destroy();
+  await Promise.all([home.close(), other.close()]);
 });
 
 test("without a connection, nothing was sent: the app server is unreachable", async () => {

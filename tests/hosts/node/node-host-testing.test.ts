@@ -125,17 +125,22 @@ test("InternalSidekick: subscribe, send both ways with every ION type, resources
 });
 
 test("InternalSidekick: the sender gets an error if the server callback is missing, throws or hangs", async () => {
-  const sidekick = new InternalSidekick({ forward_timeout_ms: 20 });
-  const sender = client(sidekick);
-  await sidekick
-    .getConnectionFromServer()
-    .addConnection({ token: "token-a", channel: "c", params: {}, context: undefined });
-  const send = async () => {
-    sender.sendMessage({ type: "send", token: "token-a", channel: "c", params: {}, data: 1 });
-    const count = sender.received.length;
-    while (sender.received.length === count) await new Promise((resolve) => setTimeout(resolve, 1));
-    return sender.received.at(-1).error;
+  const connect = async (limits?: { forward_timeout_ms: number }) => {
+    const sidekick = new InternalSidekick(limits);
+    const sender = client(sidekick);
+    await sidekick
+      .getConnectionFromServer()
+      .addConnection({ token: "token-a", channel: "c", params: {}, context: undefined });
+    const send = async () => {
+      sender.sendMessage({ type: "send", token: "token-a", channel: "c", params: {}, data: 1 });
+      const count = sender.received.length;
+      while (sender.received.length === count)
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      return sender.received.at(-1).error;
+    };
+    return { sidekick, send };
   };
+  const { sidekick, send } = await connect();
   assert.deepEqual(await send(), {
     channel: "c",
     params: {},
@@ -146,8 +151,9 @@ test("InternalSidekick: the sender gets an error if the server callback is missi
     throw new Error("broken");
   });
   assert.equal((await send()).fault, "server");
-  sidekick.setServerCallback(() => new Promise(() => {}));
-  assert.equal((await send()).fault, "server");
+  const hanging = await connect({ forward_timeout_ms: 20 });
+  hanging.sidekick.setServerCallback(() => new Promise(() => {}));
+  assert.equal((await hanging.send()).fault, "server");
 });
 
 test("InternalSidekick: a handler may send at once, and a removed one receives nothing", async () => {

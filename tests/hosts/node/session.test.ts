@@ -78,7 +78,9 @@ class World implements Io {
     this.#do(`close ${client} ${code}`);
     this.clients.delete(client);
   }
-  set_timer(): void {}
+  set_timer(): void {
+    this.before("timer");
+  }
 
   open(client: number): void {
     this.clients.add(client);
@@ -144,6 +146,42 @@ test("inputs that performing an action causes wait until all its actions are per
   ]);
 });
 
+for (const [what, act] of [
+  ["a restart", (world: World) => world.session.restart()],
+  ["a trap", (world: World) => world.session.apply({ type: "timer_fired" })],
+  ["a request", (world: World) => void world.session.admit(posted(5, "/message", ""))],
+] as const) {
+  test(`inputs that a restore causes wait until the hub is restored: ${what}`, () => {
+    const world = new World();
+    world.open(1);
+    world.post(1, "/connection", TOKEN);
+    world.session.apply({ type: "shutting_down" });
+    const broken = () => {
+      throw new Error("unreachable");
+    };
+    const { create } = world;
+    if (what === "a request") {
+      world.create = () => Object.assign(create(), { admit: broken });
+      world.session.restart();
+      world.create = create;
+    }
+    world.trap = ({ type }) => type === "timer_fired" && broken();
+    world.before = (action) => {
+      if (/^(timer|respond)/.test(action)) world.frame(1, PING);
+    };
+    world.heard();
+    world.types();
+    act(world);
+    const types = world.types();
+    const start = types.indexOf("begin");
+    assert.deepEqual(types.slice(start, -1), [
+      ...["begin", "restore_token", "restore_client", "restored", "shutting_down"],
+      ...types.slice(start + 5, -1).map(() => "client_frame"),
+    ]);
+    assert.equal(types.at(-1), "client_frame");
+  });
+}
+
 test("begin comes first, restored after the stored records, also after a trap", () => {
   const world = new World();
   world.tokens.set("token", { state: 0, expires_at: 5000, record: Buffer.from("damaged") });
@@ -178,7 +216,7 @@ for (const [what, broken, act, expected] of [
     "a registration: the request gets 503",
     "put",
     (world: World) => world.post(1, "/connection", TOKEN),
-    ["respond 1 503"],
+    ["erase", "respond 1 503"],
   ],
   [
     "an unsubscribe: its sender gets 1011",
@@ -216,6 +254,21 @@ for (const [what, broken, act, expected] of [
   });
 }
 
+test("a token whose unsubscribe is lost is erased as soon as the storage works", () => {
+  const world = new World();
+  world.open(1);
+  world.post(1, "/connection", TOKEN);
+  world.before = (action) => {
+    if (action !== "erase") return;
+    world.before = () => {};
+    throw new Error("the disk is full");
+  };
+  world.heard();
+  world.frame(1, { type: "unsubscribe", token: TOKEN.token });
+  assert.deepEqual(world.heard().slice(1), ["erase", "attach", "close 1 1011"]);
+  assert.equal(world.tokens.size, 0);
+});
+
 test("a failure to store what nobody is told of, and any other failed action, changes nothing", () => {
   const world = new World();
   world.open(1);
@@ -232,6 +285,50 @@ test("a failure to store what nobody is told of, and any other failed action, ch
   world.heard();
   world.frame(2, PING);
   assert.deepEqual(world.heard(), ["send 2 pong"]);
+});
+
+test("an error of the recording ends the recording: it is no trap", () => {
+  for (const failing of ["begin", "write", "restored"]) {
+    const world = new World();
+    let calls = 0;
+    const call = (name: string) => {
+      calls++;
+      if (name === failing) throw new Error("the disk is full");
+    };
+    world.recording = {
+      isActive: true,
+      begin: () => call("begin"),
+      write: () => call("write"),
+      restored: () => call("restored"),
+    };
+    world.open(1);
+    calls = 0;
+    world.frame(1, PING);
+    assert.deepEqual(
+      [world.heard(), calls, world.types()],
+      [
+        ["report the recording failed and ends here: the disk is full", "send 1 pong"],
+        0,
+        ["begin", "restored", "client_opened", "client_frame"],
+      ],
+    );
+  }
+});
+
+test("after a trap, what the host cannot do does not prevent the next hub", () => {
+  const world = new World();
+  for (const client of [1, 2]) world.open(client);
+  world.trap = (input) => {
+    if (input.type === "client_frame" && input.client === 1) throw new Error("unreachable");
+  };
+  world.before = refusing("close 1 1011");
+  world.frame(1, PING);
+  world.frame(2, PING);
+  assert.deepEqual(world.heard(), [
+    "report the hub trapped and is replaced; please report this: unreachable",
+    "report an action failed: the disk is full",
+    "send 2 pong",
+  ]);
 });
 
 test("after a trap only the sender is closed; requests that the hub owes an answer get 500", () => {

@@ -14,7 +14,7 @@ import { startAppServer } from "./support/app-server.ts";
 import { makeCertificate } from "./support/certificate.ts";
 import { command, startCommand } from "./support/command.ts";
 import { closeEverything, listen } from "./support/left-open.ts";
-import { RAW_ANSWERS, startRawServer, toldOf, writeRaw } from "./support/raw-answers.ts";
+import { NOWHERE, RAW_ANSWERS, startRawServer, toldOf, writeRaw } from "./support/raw-answers.ts";
 import type { TestOptions, TestSidekick } from "./support/sidekick.ts";
 import {
   eventually,
@@ -242,6 +242,21 @@ for (const status of [307, 308]) {
   });
 }
 
+test("follows a relative redirect, and the first of two", async () => {
+  const app = await startAppServer((response, { url }) =>
+    url.startsWith("/api")
+      ? response.writeHead(307, { Location: ["../x%20y/./z?a=/b:c", "/other"] }).end()
+      : response.writeHead(204).end(),
+  );
+  const { sidekick, client, send } = await start(app.url);
+  send(1);
+  await eventually(() => app.forwarded.length === 2);
+  assert.equal(app.forwarded[1]!.url, "/x%20y/z?a=/b:c");
+  assert.deepEqual(await allAnswered(client, sidekick), []);
+  await client.close();
+  await sidekick.close();
+});
+
 test("follows at most five redirects", async () => {
   const app = await startAppServer((response) =>
     response.writeHead(308, { Location: "/again" }).end(),
@@ -257,12 +272,13 @@ test("follows at most five redirects", async () => {
 test("a redirect that leads nowhere is an error", async () => {
   const app = await startAppServer();
   const { sidekick, client, send } = await start(app.url);
-  for (const headers of [{}, { Location: "ftp://x/" }, { Location: "http://" }]) {
+  for (const headers of [{}, ...NOWHERE.map((Location) => ({ Location }))]) {
     app.answer = (response) => response.writeHead(307, headers).end();
     send(1);
-    assert.match(await client.nextText(), /"fault": "server".*answered 307/);
+    const told = await client.nextText();
+    assert.match(told, /"fault": "server".*answered 307/, JSON.stringify(headers));
   }
-  assert.equal(app.forwarded.length, 3);
+  assert.equal(app.forwarded.length, 1 + NOWHERE.length);
   await client.close();
   await sidekick.close();
 });

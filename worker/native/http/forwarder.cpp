@@ -102,7 +102,7 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   void carry(const ForwardPtr& forward) {
     forward_ = forward;
     forward->link = weak_from_this();
-    forward->reader.emplace(owner_.answer_bytes_max_);
+    forward->reader.emplace(owner_.options_.answer_bytes_max);
     forward->is_sent = false;
     head_ = owner_.head_of(*forward);
     written_ = 0;
@@ -237,13 +237,11 @@ class Forwarder::Link : public std::enable_shared_from_this<Link> {
   bool is_closed_ = false;
 };
 
-Forwarder::Forwarder(Loop& loop, const std::string& url, const std::string& secret,
-                     u32 answer_bytes_max, Milliseconds idle_time, Log& log)
+Forwarder::Forwarder(Loop& loop, const ForwarderOptions& options, Log& log)
     : loop_(loop),
-      url_(parse_server_url(url)),
-      authorization_("Authorization: Bearer " + secret + "\r\n"),
-      answer_bytes_max_(answer_bytes_max),
-      idle_time_(idle_time),
+      options_(options),
+      url_(parse_server_url(options.url)),
+      authorization_("Authorization: Bearer " + options.secret + "\r\n"),
       log_(log),
       idle_timer_(loop.context().get_executor()) {
   if (!url_.is_https) return;
@@ -290,11 +288,17 @@ void Forwarder::end_in_time(const ForwardPtr& forward) {
   });
 }
 
+bool Forwarder::is_home(const Forward& forward) const {
+  return forward.target.is_same_origin(url_);
+}
+
 void Forwarder::start(const ForwardPtr& forward) {
-  if (forward->target.is_same_origin(url_)) {
+  if (is_home(*forward)) {
     if (const LinkPtr link = take_idle()) return link->carry(forward);
   }
-  if (links_.size() >= links_max) return waiting_.push_back(forward);
+  if (links_.size() >= options_.links_max && !idle_.empty())
+    idle_.front()->close();  // no forward waits while a connection is idle
+  if (links_.size() >= options_.links_max) return waiting_.push_back(forward);
   const auto link = std::make_shared<Link>(*this, forward->target);
   links_.insert(link);
   link->carry(forward);
@@ -331,7 +335,7 @@ std::string Forwarder::head_of(const Forward& forward) const {
   head += core_version;
   head += "\r\nContent-Type: application/json\r\n";
   // Another origin must not learn the secret.
-  if (forward.target.is_same_origin(url_)) head += authorization_;
+  if (is_home(forward)) head += authorization_;
   head += "Connection: keep-alive\r\nContent-Length: " + std::to_string(forward.body.size()) +
           "\r\n\r\n";
   return head;
@@ -369,7 +373,7 @@ void Forwarder::on_closed(const LinkPtr& link) {
   links_.erase(link);
   const auto found = std::find(idle_.begin(), idle_.end(), link);
   if (found != idle_.end()) idle_.erase(found);
-  if (links_.size() >= links_max) return;
+  if (links_.size() >= options_.links_max) return;
   if (const ForwardPtr next = take_waiting()) start(next);
 }
 
@@ -379,7 +383,7 @@ void Forwarder::answered(const ForwardPtr& forward) {
   const AnswerReader& reader = *forward->reader;
   const u32 status = reader.status();
   if (const LinkPtr link = forward->link.lock()) {
-    if (reader.is_clean() && link->is_flushed() && forward->target.is_same_origin(url_))
+    if (reader.is_clean() && link->is_flushed() && is_home(*forward))
       release(link, reader);
     else
       link->close();
@@ -387,7 +391,7 @@ void Forwarder::answered(const ForwardPtr& forward) {
   forward->link.reset();
   if (reader.is_cut())
     log_.debug("the app server's answer is too long and was truncated",
-               {{"status", status}, {"answer_bytes_max", answer_bytes_max_}});
+               {{"status", status}, {"answer_bytes_max", options_.answer_bytes_max}});
   if (!reader.error().empty())
     log_.warn("the app server's answer is unreadable; its status counts",
               {{"url", forward->target.shown}, {"status", status}, {"reason", reader.error()}});
@@ -409,6 +413,7 @@ bool Forwarder::follow(const ForwardPtr& forward) {
             {{"url", forward->target.shown}, {"status", status}, {"location", target->shown}});
   forward->target = *target;
   ++forward->redirects;
+  forward->reader.reset();  // it may have to wait, and has no status then
   forward->is_rest_awaited = false;
   forward->is_sent = false;
   end_in_time(forward);
@@ -416,14 +421,19 @@ bool Forwarder::follow(const ForwardPtr& forward) {
   return true;
 }
 
-/// The link is idle, or carries a forward that was waiting.
+/// The link is idle, or carries a forward that was waiting, or makes room for one to another
+/// origin.
 void Forwarder::release(const LinkPtr& link, const AnswerReader& reader) {
   const auto now = std::chrono::steady_clock::now();
   link->rest();
   link->idle_since = now;
   link->idle_time = {};
-  if (const ForwardPtr next = take_waiting()) return link->carry(next);
-  link->idle_time_max = idle_time_;
+  if (const ForwardPtr next = take_waiting()) {
+    if (is_home(*next)) return link->carry(next);
+    waiting_.push_front(next);
+    return link->close();  // which starts it
+  }
+  link->idle_time_max = options_.idle_time;
   if (idle_bound_until_ > now) link->idle_time_max = std::min(link->idle_time_max, idle_bound_);
   if (const auto seconds = reader.keep_alive_seconds())
     link->idle_time_max =
@@ -486,7 +496,7 @@ void Forwarder::log_refusal(const Forward& forward) {
            " redirects: set --server-url to the final address";
   } else if (to) {
     hint = "a POST does not follow this redirect: set --server-url to " + to->shown;
-  } else if (!forward.target.is_same_origin(url_) && (status == 401 || status == 403)) {
+  } else if (!is_home(forward) && (status == 401 || status == 403)) {
     hint = "after a redirect to another origin, which does not get the server secret";
   }
   if (hint.empty())

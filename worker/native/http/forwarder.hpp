@@ -26,20 +26,25 @@ struct ForwardResult {
   Bytes body{};    ///< the start of the answer's body; empty unless answered with another than 2xx
 };
 
+struct ForwarderOptions {
+  std::string url;
+  std::string secret;  ///< printable ASCII
+  u32 answer_bytes_max;
+  /// For how long an idle connection is kept at most.
+  std::chrono::milliseconds idle_time;
+  /// Maximum number of connections; further forwards wait.
+  std::size_t links_max;
+};
+
 class Forwarder {
   struct Forward;
 
  public:
-  /// Maximum number of connections; further forwards wait.
-  static constexpr std::size_t links_max = 4096;
-
   using Done = std::function<void(const ForwardResult& result)>;
   using Handle = std::weak_ptr<Forward>;
 
-  /// idle_time: for how long an idle connection is kept at most.
-  /// secret: printable ASCII. Throws ConfigError if the URL is invalid.
-  Forwarder(Loop& loop, const std::string& url, const std::string& secret, u32 answer_bytes_max,
-            std::chrono::milliseconds idle_time, Log& log);
+  /// Throws ConfigError if the URL is invalid.
+  Forwarder(Loop& loop, const ForwarderOptions& options, Log& log);
   ~Forwarder();
 
   /// timeout_ms: the hub's; near its end the status of an incomplete answer is the result.
@@ -67,6 +72,8 @@ class Forwarder {
   using LinkPtr = std::shared_ptr<Link>;
   using Milliseconds = std::chrono::milliseconds;
 
+  /// To the origin of --server-url.
+  bool is_home(const Forward& forward) const;
   void start(const ForwardPtr& forward);
   LinkPtr take_idle();
   ForwardPtr take_waiting();
@@ -93,11 +100,10 @@ class Forwarder {
   void log_refusal(const Forward& forward);
 
   Loop& loop_;
+  ForwarderOptions options_;
   ServerUrl url_;
   TlsContext tls_;
   std::string authorization_;  ///< the header line
-  u32 answer_bytes_max_;
-  Milliseconds idle_time_;
   Log& log_;
   unsigned lookups_ = 0;
   std::unordered_set<ForwardPtr> open_;

@@ -229,12 +229,17 @@ void HttpSession::on_head() {
 
   authorization_ = fields.authorization;
   upgrade_headers_ = upgrade_headers_of(request);
-  const auto verdict = taker_.admit(request_of(declared, {}));
-  if (!verdict) return refuse(503, "Service Unavailable: this Sidekick cannot start; see its log");
-  if (verdict->kind == VerdictKind::socket) return accept_socket(verdict->protocol);
-  body_bytes_max_ = verdict->body_bytes_max;
-  is_known_ |= verdict->kind == VerdictKind::body;
-  if (verdict->kind != VerdictKind::body || declared > body_bytes_max_) {
+  const auto admitted = taker_.admit(request_of(declared, {}));
+  if (const auto* why = std::get_if<NoAnswer>(&admitted)) {
+    state_ = State::answering;
+    is_last_ = true;
+    return fail(*why);
+  }
+  const Verdict& verdict = std::get<Verdict>(admitted);
+  if (verdict.kind == VerdictKind::socket) return accept_socket(verdict.protocol);
+  body_bytes_max_ = verdict.body_bytes_max;
+  is_known_ |= verdict.kind == VerdictKind::body;
+  if (verdict.kind != VerdictKind::body || declared > body_bytes_max_) {
     is_last_ |= has_body;  // nobody will read it
     return submit(declared, {});
   }
@@ -295,8 +300,12 @@ void HttpSession::respond(const action::Respond& it) {
   });
 }
 
-void HttpSession::fail() {
-  if (is_waiting()) answer(500, text_plain, {}, "Internal error", true);
+void HttpSession::fail(NoAnswer why) {
+  const auto [status, text] =
+      why == NoAnswer::trapped
+          ? std::pair(500u, "Internal error")
+          : std::pair(503u, "Service Unavailable: this Sidekick cannot start; see its log");
+  respond({0, status, 0, text_plain, {}, text, sidekick::ErrorCode::internal});
 }
 
 void HttpSession::withhold() {

@@ -4,13 +4,14 @@
 
 #include <optional>
 #include <string>
+#include <variant>
 
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 
 #include "log.hpp"
 #include "net/wire.hpp"
-#include "sidekick/hub.hpp"
+#include "runtime/runtime.hpp"
 
 namespace sidekick::host {
 
@@ -19,8 +20,8 @@ class HttpSession;
 /// The host's interface for sessions.
 class RequestTaker {
  public:
-  /// What to do with a request, before its body is read; nothing if there is no hub.
-  virtual std::optional<Verdict> admit(const input::HttpRequest& request) = 0;
+  /// What to do with a request, before its body is read.
+  virtual std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request) = 0;
   /// Answers with session.respond() or session.fail(), now or later.
   virtual void on_request(HttpSession& session, const input::HttpRequest& request) = 0;
   /// The handshake is complete. rest: bytes the client sent after it.
@@ -49,7 +50,7 @@ class HttpSession final : public Wire {
 
   void respond(const action::Respond& answer);
   /// The hub will not answer.
-  void fail();
+  void fail(NoAnswer why);
   /// The answer of this turn is not true: it is dropped, and another one follows.
   void withhold();
   /// The server stops: a delayed answer is sent now, an idle connection closes.

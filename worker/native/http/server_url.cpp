@@ -71,7 +71,8 @@ std::optional<ServerUrl> redirected(const ServerUrl& from, const std::string& lo
   boost::urls::url url(*base);
   if (!url.resolve(*reference) || !is_http(url)) return std::nullopt;
   url.remove_userinfo();
-  return server_url(std::move(url));
+  // Read again: resolve() of Boost 1.81 leaves sizes of decoded parts that its assertions refuse.
+  return server_url(boost::urls::url(boost::urls::parse_uri(url.buffer()).value()));
 }
 
 }  // namespace sidekick::host

@@ -85,7 +85,7 @@ std::size_t ClientSocket::take_frame(std::span<char> bytes) {
   const std::size_t room =
       is_control ? header.payload_bytes : rules_.message_bytes_max - message_.size();
   if (header.payload_bytes > room)
-    return fail(close_too_large, "a message exceeds the limit"), bytes.size();
+    return fail(close_too_large, "message exceeds the limit (frame_bytes_max)"), bytes.size();
   if (header.header_bytes == 0) return 0;
   if (bytes.size() - header.header_bytes < header.payload_bytes) return 0;
   const std::span<char> payload = bytes.subspan(header.header_bytes, header.payload_bytes);
@@ -120,7 +120,7 @@ void ClientSocket::on_frame(const FrameHeader& header, std::span<char> payload) 
     return fail(close_policy, "a message has too many fragments");
   // At once, not when the message is complete: RFC 6455, section 8.1. The hub judges the whole.
   if (is_message_text_ && !message_utf8_.take(bytes))
-    return fail(close_invalid_text, "a text message is not UTF-8");
+    return fail(close_invalid_text, "a text message must be UTF-8");
   message_ += bytes;
   if (!header.is_final) return;
   message_pieces_ = 0;

@@ -19,6 +19,12 @@ struct Trap : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Why no hub answers.
+enum class NoAnswer : unsigned char {
+  trapped,  ///< the hub trapped on this input, or before it had answered
+  no_hub,   ///< there is none for now
+};
+
 /// The effective limits of a hub, in the order of limits.def.
 struct Limits {
 #define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason) u32 name;

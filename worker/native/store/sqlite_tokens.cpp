@@ -95,11 +95,16 @@ class SqliteTokens final : public TokenStore {
   void clear() override { run(*clear_); }
 
   std::string commit() override {
-    if (std::abs(wall_offset_ms() - stored_offset_ms_) > static_cast<std::int64_t>(clock_drift_ms))
-      run(bind_moment());
+    const std::int64_t offset_ms = wall_offset_ms();
+    const bool has_jumped =
+        std::abs(offset_ms - stored_offset_ms_) > static_cast<std::int64_t>(clock_drift_ms);
+    if (has_jumped) run(bind_moment());
     if (!is_writing_) return {};
     is_writing_ = false;
-    if (wrong_.empty() && execute("COMMIT") == SQLITE_OK) return {};
+    if (wrong_.empty() && execute("COMMIT") == SQLITE_OK) {
+      if (has_jumped) stored_offset_ms_ = offset_ms;
+      return {};
+    }
     std::string why = wrong_.empty() ? sqlite3_errmsg(database_.get()) : wrong_;
     wrong_.clear();
     if (sqlite3_get_autocommit(database_.get()) == 0) execute("ROLLBACK");
@@ -154,6 +159,7 @@ class SqliteTokens final : public TokenStore {
         "INSERT OR REPLACE INTO clock (id, boot_id, boot_ms, wall_ms, hub_ms) "
         "VALUES (1, ?1, ?2, ?3, ?4)");
     shift_to_this_process();
+    stored_offset_ms_ = wall_offset_ms();
     bind_moment().step();
     code = put_moment_->reset();
     if (code == SQLITE_OK) code = execute("COMMIT");
@@ -195,7 +201,6 @@ class SqliteTokens final : public TokenStore {
   }
 
   Statement& bind_moment() {
-    stored_offset_ms_ = wall_offset_ms();
     return put_moment_->bind(1, boot_id_).bind(2, boot_ms()).bind(3, wall_ms()).bind(4, now_ms());
   }
 

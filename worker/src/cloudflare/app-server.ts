@@ -3,7 +3,7 @@
 //
 // It is an entrypoint of its own that the object calls, for two reasons: a timeout's timer would
 // keep the object awake, and each pending connection counts against the limit of six per
-// invocation.
+// invocation. It is asked by a request instead of a call, since the runtime cancels only these.
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
 import type { ForwardResult } from "../session/outcome.js";
@@ -26,13 +26,39 @@ function logOnce(failure: string): void {
   logged = failure;
 }
 
+export interface Forward {
+  readonly hub: string;
+  /** The hub's: near its end the status of an incomplete answer is the result. */
+  readonly timeoutMs: number;
+  readonly answerBytesMax: number;
+}
+
+/** @param signal drops the connection to the app server, too */
+export async function forward(
+  appServer: Fetcher,
+  forward: Forward,
+  message: Uint8Array,
+  signal: AbortSignal,
+): Promise<ForwardResult> {
+  const response = await appServer.fetch("http://app-server/", {
+    method: "POST",
+    headers: { forward: JSON.stringify(forward) },
+    body: message,
+    signal,
+  });
+  return { ...JSON.parse(response.headers.get("result")!), body: await response.bytes() };
+}
+
 export class AppServer extends WorkerEntrypoint<Env> {
-  /** @param timeoutMs the hub's: near its end the status of an incomplete answer is the result */
-  async forward(
-    hub: string,
+  override async fetch(request: Request): Promise<Response> {
+    const forward = JSON.parse(request.headers.get("forward")!) as Forward;
+    const { body, ...result } = await this.#forward(forward, await request.bytes());
+    return new Response(body, { headers: { result: JSON.stringify(result) } });
+  }
+
+  async #forward(
+    { hub, timeoutMs, answerBytesMax }: Forward,
     message: Uint8Array,
-    timeoutMs: number,
-    answerBytesMax: number,
   ): Promise<ForwardResult> {
     const { serverUrl, serverSecret } = readSettings(this.env, hub);
     if (serverUrl === undefined) {
@@ -92,7 +118,7 @@ async function post(
       signal,
     });
     const { status } = response;
-    const location = response.headers.get("Location");
+    const location = response.headers.get("Location")?.split(", ", 1)[0]; // the first of several
     const to = isFollowed(status) ? redirected(url, location) : undefined;
     if (to === undefined || redirects === REDIRECTS_MAX) {
       const hint = hintOf(url, status, location, "SIDEKICK_SERVER_URL");

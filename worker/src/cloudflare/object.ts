@@ -13,10 +13,11 @@ import type { Io } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { randomHashSeed } from "../session/random.js";
 import { Session } from "../session/session.js";
-import type { AppServer } from "./app-server.js";
+import { forward } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHub } from "./create-hub.js";
 import { broken, brokenOff, inputOf, isTrace, isUpgrade, responseOf } from "./http.js";
+import { fieldsText, logTold } from "./log.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import type { TokenRow } from "./store.js";
@@ -24,6 +25,9 @@ import { Store } from "./store.js";
 import { TraceRing } from "./trace-ring.js";
 
 const CLOSE_TOO_LARGE = 1009;
+const CLOSE_TRY_AGAIN = 1013;
+/** Longer than a client needs for its first message. */
+const SILENT_MS_MAX = 60_000;
 const CLOSE_PROTOCOL_ERROR = 1002;
 const PING = '{"type":"ping"}';
 const PONG = '{"type":"pong"}';
@@ -110,10 +114,12 @@ class Awake implements Io {
   readonly #clients = new Map<WebSocket, number>();
   /** Clients whose record is in rows. */
   readonly #inRows = new Set<number>();
+  /** Clients that have sent nothing yet, the oldest first, and since when. See #makeRoom. */
+  readonly #silent = new Map<number, number>();
   readonly #exchanges = new Map<number, (response: Response) => void>();
   #nextClient = 1;
   #nextRequest = 1;
-  #forwards = 0;
+  readonly #forwards = new Map<number, AbortController>();
   #alarmAt = 0;
   /** Whether the current alarm time is known: after a wake, an alarm from before may be set. */
   #alarmIsKnown = false;
@@ -145,6 +151,7 @@ class Awake implements Io {
     this.#nextRequest = (id + 1) >>> 0 || 1;
     const answer = new Promise<Response>((resolve) => this.#exchanges.set(id, resolve));
     const input = { ...inputOf(passedOn(request)), request: id };
+    if (isUpgrade(request)) this.#makeRoom();
     const verdict = this.session.admit(input);
     if (verdict?.kind === VerdictKind.socket) {
       this.#exchanges.delete(id);
@@ -161,6 +168,24 @@ class Awake implements Io {
     return answer;
   }
 
+  /**
+   * The runtime says nothing of a peer that has reset its connection before the answer to its
+   * upgrade: its socket stays open. So when there is no more room, the oldest socket goes from
+   * which nothing has come for a minute, not even a ping.
+   */
+  #makeRoom(): void {
+    this.session.wake();
+    if (this.#sockets.size < this.session.limits.clients_max) return;
+    for (const [client, since] of this.#silent) {
+      if (this.now() - since < SILENT_MS_MAX) return;
+      const socket = this.#sockets.get(client)!;
+      this.#silent.delete(client);
+      if (this.#ctx.getWebSocketAutoResponseTimestamp(socket) !== null) continue;
+      this.closed(socket);
+      return socket.close(CLOSE_TRY_AGAIN, "another client needs this place (clients_max)");
+    }
+  }
+
   #accept(protocol: string): Response {
     const { 0: theirs, 1: ours } = new WebSocketPair();
     // The runtime answers these itself, without waking the object and at no cost.
@@ -171,6 +196,7 @@ class Awake implements Io {
     const client = this.#nextClient;
     this.#nextClient = (client + 1) >>> 0;
     this.#know(ours, client);
+    this.#silent.set(client, this.now());
     attach(ours, client, "");
     this.session.apply({ type: "client_opened", client });
     // A socket closed before the handshake completes would stay half-open until the object
@@ -184,6 +210,7 @@ class Awake implements Io {
   frame(socket: WebSocket, message: string | ArrayBuffer): void {
     const client = this.#clientOf(socket);
     if (client === undefined) return; // already closed
+    this.#silent.delete(client);
     const { frame_bytes_max: bytesMax } = this.session.limits;
     const isText = typeof message === "string";
     const bytes = isText ? encoder.encode(message) : new Uint8Array(message);
@@ -191,7 +218,7 @@ class Awake implements Io {
       // Up to this size the hub answers with a clear error. A larger frame would only cost memory,
       // which the module never returns.
       this.closed(socket);
-      socket.close(CLOSE_TOO_LARGE, `at most ${bytesMax} bytes (frame_bytes_max)`);
+      socket.close(CLOSE_TOO_LARGE, "message exceeds the limit (frame_bytes_max)");
       return;
     }
     this.session.apply({ type: "client_frame", client, bytes, is_text: isText ? 1 : 0 });
@@ -225,6 +252,7 @@ class Awake implements Io {
   #forget(socket: WebSocket, client: number): void {
     this.#sockets.delete(client);
     this.#clients.delete(socket);
+    this.#silent.delete(client);
     // The socket may stay in the runtime's list until its peer answers the close. It must not be
     // restored from that list.
     detach(socket);
@@ -254,7 +282,9 @@ class Awake implements Io {
   }
 
   get #isTimeToRenew(): boolean {
-    return this.recording?.isLong === true && this.#forwards === 0 && !this.session.isAnswering;
+    return (
+      this.recording?.isLong === true && this.#forwards.size === 0 && !this.session.isAnswering
+    );
   }
 
   // --- what a session asks for ---
@@ -263,9 +293,8 @@ class Awake implements Io {
   forgetTokens = () => this.#store.tokens.eraseAll();
 
   report(message: string, error: unknown, at = {}): void {
-    const fields = Object.entries(at).map(([name, value]) => ` ${name}=${value}`);
     const described = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    console.error(`${message}${fields.join("")}: ${described}`);
+    console.error(`${message}${fieldsText(at)}: ${described}`);
   }
 
   *storedTokens(): Generator<TokenRow & { type: "restore_token" }> {
@@ -289,7 +318,10 @@ class Awake implements Io {
     }
     // Rows of clients that disconnected while the object was not awake.
     for (const client of inRows.keys()) if (!this.#inRows.has(client)) this.#tidy(client);
-    return found.sort((a, b) => a.client - b.client);
+    found.sort((a, b) => a.client - b.client);
+    this.#silent.clear();
+    for (const { client, record } of found) if (record === "") this.#silent.set(client, 0);
+    return found;
   }
 
   put_token = (action: border.PutTokenAction) => this.#store.tokens.put(action);
@@ -322,34 +354,39 @@ class Awake implements Io {
   }
 
   respond(action: border.RespondAction): void {
+    logTold("rejected a request", action.code, { status: action.status });
     this.#exchanges.get(action.request)?.(responseOf(action));
     this.#exchanges.delete(action.request);
     this.#renewTrace();
   }
 
   forward({ forward, body, timeout_ms }: border.ForwardAction): void {
-    this.#forwards++;
     // No handler awaits this: awaiting would delay the socket's next frame.
     this.#ctx.waitUntil(this.#forward(forward, body.slice(), timeout_ms));
   }
 
   async #forward(id: number, body: Uint8Array, timeoutMs: number): Promise<void> {
-    const { AppServer } = this.#ctx.exports as unknown as { AppServer: Service<AppServer> };
+    const { AppServer } = this.#ctx.exports as unknown as { AppServer: Fetcher };
     const { forward_answer_bytes_max: answerBytesMax } = this.session.limits;
-    const result = await AppServer.forward(this.#name, body, timeoutMs, answerBytesMax).catch(
-      (error: unknown) => {
-        this.report("forward failed", error);
-        return unanswered("broken_off");
-      },
-    );
-    this.#forwards--;
-    this.session.apply(forwardDone(id, result));
+    const canceller = new AbortController();
+    const { signal } = canceller;
+    this.#forwards.set(id, canceller);
+    const what = { hub: this.#name, timeoutMs, answerBytesMax };
+    const result = await forward(AppServer, what, body, signal).catch((error: unknown) => {
+      if (!signal.aborted) this.report("forward failed", error);
+      return unanswered("broken_off");
+    });
+    this.#forwards.delete(id);
+    if (!signal.aborted) this.session.apply(forwardDone(id, result));
     this.#renewTrace();
   }
 
-  cancel_forward(): void {} // the runtime offers no way
+  cancel_forward({ forward }: border.CancelForwardAction): void {
+    this.#forwards.get(forward)?.abort();
+  }
 
-  close({ client, code, reason }: border.CloseAction): void {
+  close({ client, code, reason, why }: border.CloseAction): void {
+    logTold("the Sidekick closes a socket", why, { client, status: code, reason: text(reason) });
     const socket = this.#sockets.get(client);
     if (socket === undefined) return;
     this.#forget(socket, client);

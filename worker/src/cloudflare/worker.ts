@@ -17,6 +17,7 @@ import {
   plainResponse,
   responseOf,
 } from "./http.js";
+import { logTold } from "./log.js";
 import type { Env } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 
@@ -104,7 +105,8 @@ function withoutUpgrade(request: Request): Request {
 async function ownAnswer(hub: HubLike, input: HttpRequestInput): Promise<Response> {
   for (const action of hub.handle(Date.now(), input)) {
     if (action.type !== "respond") continue;
-    const { delay_ms } = action;
+    const { code, delay_ms, status } = action;
+    logTold("rejected a request", code, { status });
     const response = responseOf(action);
     if (delay_ms > 0) await scheduler.wait(delay_ms);
     return response;

@@ -386,6 +386,38 @@ export const ERROR_CODES = [
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
+/** At which level to log that a peer was told this: a warning if an operator should know. */
+export const ERROR_LEVELS = {
+  ok: "debug",
+  syntax: "debug",
+  shape: "debug",
+  size: "debug",
+  rate: "debug",
+  token: "debug",
+  scope: "debug",
+  client_full: "debug",
+  full: "warn",
+  queue: "debug",
+  stopping: "debug",
+  app: "debug",
+  app_unreachable: "debug",
+  app_broken: "debug",
+  app_timeout: "debug",
+  app_status: "debug",
+  path: "debug",
+  method: "debug",
+  unauthorized: "warn",
+  token_held: "debug",
+  upgrade: "debug",
+  origin: "warn",
+  storage: "warn",
+  slow: "warn",
+  utf8: "debug",
+  internal: "warn",
+  taken_over: "debug",
+  unknown: "debug",
+} as const satisfies Record<ErrorCode, "warn" | "debug">;
+
 /** The effective limits of a hub; unit at the end of the name, else a count. */
 export interface Limits {
   /** size of one WebSocket message from a client; 1 MiB was long the limit of Durable Objects (default 1048576) */

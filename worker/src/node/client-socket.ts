@@ -21,6 +21,7 @@ export interface SocketTaker {
  * what it never reads. Broadcasts continue.
  */
 const UNSENT_BYTES_READ_MAX = 64 * 1024;
+const CLOSE_TOO_LARGE = 1009;
 
 export class ClientSocket extends WebSocket {
   taker: SocketTaker | undefined;
@@ -113,6 +114,12 @@ export class ClientSocket extends WebSocket {
     this.ending = true;
     if (this.isPaused) this.resume(); // so that the peer's close frame is seen
     this.close(code, reason);
+  }
+
+  /** `ws` closes through this, without a reason, if a message is too large. */
+  override close(code?: number, reason?: string | Buffer): void {
+    const tooLarge = "message exceeds the limit (frame_bytes_max)";
+    super.close(code, code === CLOSE_TOO_LARGE ? tooLarge : reason);
   }
 
   /** Call once per ping round. Returns the number of consecutive rounds without a sign of life. */

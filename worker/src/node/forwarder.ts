@@ -20,6 +20,8 @@ export interface ForwarderOptions {
   readonly log: Log;
   /** How long an idle connection is kept at most. Default: 4 s. */
   readonly idleMs?: number;
+  /** Connections at once; further forwards wait. Default: 4,096. */
+  readonly linksMax?: number;
 }
 
 export type Done = (result: ForwardResult) => void;
@@ -48,6 +50,7 @@ export class Forwarder implements LinkOwner {
   readonly #answerBytesMax: number;
   readonly #log: Log;
   readonly #idleMs: number;
+  readonly #linksMax: number;
   readonly #open = new Set<Forward>();
   readonly #waiting = new Set<Forward>();
   readonly #links = new Map<Link, Forward | undefined>();
@@ -65,6 +68,7 @@ export class Forwarder implements LinkOwner {
     this.#answerBytesMax = options.answerBytesMax;
     this.#log = options.log;
     this.#idleMs = options.idleMs ?? IDLE_MS;
+    this.#linksMax = options.linksMax ?? LINKS_MAX;
   }
 
   /** Number of forwards without a result. */
@@ -153,12 +157,19 @@ export class Forwarder implements LinkOwner {
   }
 
   #start(forward: Forward): void {
-    const isHome = forward.target.url.origin === this.#target.url.origin;
-    const link =
-      (isHome ? this.#takeIdle() : undefined) ??
-      (this.#links.size < LINKS_MAX ? new Link(forward.target, this) : undefined);
-    if (link === undefined) return void this.#waiting.add(forward);
-    this.#carry(link, forward);
+    const idle = this.#isHome(forward) ? this.#takeIdle() : undefined;
+    if (idle !== undefined) return this.#carry(idle, forward);
+    if (this.#links.size >= this.#linksMax) {
+      const longestIdle = this.#idle.shift(); // no forward waits while a connection is idle
+      if (longestIdle === undefined) return void this.#waiting.add(forward);
+      this.#drop(longestIdle);
+    }
+    this.#carry(new Link(forward.target, this), forward);
+  }
+
+  /** Not redirected to another origin. */
+  #isHome(forward: Forward): boolean {
+    return forward.target.url.origin === this.#target.url.origin;
   }
 
   #takeIdle(): Link | undefined {
@@ -178,9 +189,11 @@ export class Forwarder implements LinkOwner {
     link.carry(this.#requestOf(forward), forward.reader);
   }
 
-  #requestOf({ target: { url }, body }: Forward): Buffer {
+  #requestOf(forward: Forward): Buffer {
+    const { body } = forward;
+    const { url } = forward.target;
     // Another origin must not learn the secret.
-    const isHome = url.origin === this.#target.url.origin;
+    const isHome = this.#isHome(forward);
     const head =
       `POST ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${url.host}\r\n` +
       `User-Agent: ${USER_AGENT}\r\nContent-Type: application/json\r\n` +
@@ -196,7 +209,7 @@ export class Forwarder implements LinkOwner {
   #answered(forward: Forward): void {
     const { reader, link, target } = forward as { reader: AnswerReader; link: Link } & Forward;
     const { status, error } = reader;
-    if (reader.isClean && link.isFlushed && target.url.origin === this.#target.url.origin)
+    if (reader.isClean && link.isFlushed && this.#isHome(forward))
       this.#release(link, forward, reader.keepAliveMs);
     else this.#drop(link);
     if (reader.isCut)
@@ -240,8 +253,10 @@ export class Forwarder implements LinkOwner {
     const now = performance.now();
     link.idleSince = now;
     link.idleMs = 0;
-    const next = this.#takeWaiting();
-    if (next !== undefined) return this.#carry(link, next);
+    const [next] = this.#waiting;
+    if (next !== undefined && !this.#isHome(next)) return this.#drop(link); // which starts it
+    const waiting = this.#takeWaiting();
+    if (waiting !== undefined) return this.#carry(link, waiting);
     this.#links.set(link, undefined);
     link.idleMsMax = Math.min(
       this.#idleMs,

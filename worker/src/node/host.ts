@@ -7,6 +7,7 @@ import type * as border from "../module/border.generated.js";
 import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
+import { levelOf } from "../session/error-level.js";
 import type { Io } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { Session } from "../session/session.js";
@@ -16,7 +17,6 @@ import type { Forward, Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
-import { levelOf } from "./log.js";
 import type { Recorder } from "./recorder.js";
 
 export interface HostOptions {
@@ -88,7 +88,12 @@ export class Host implements Io, SocketTaker {
     this.#nextClient = (client + 1) >>> 0;
     this.#clients.set(client, socket);
     socket.open(this, client, stream);
-    this.#log.debug("socket opened", { client, remote: (stream as Socket).remoteAddress });
+    this.#log.debug("socket opened", {
+      client,
+      get remote() {
+        return (stream as Socket).remoteAddress; // a system call
+      },
+    });
     this.session.apply({ type: "client_opened", client });
   }
 

@@ -1,15 +1,18 @@
 // HTTP requests that were passed to the hub and wait for its answer. Reads bodies and writes
 // answers; the hub decides how much of a body is read and what is answered.
 import type { IncomingMessage } from "node:http";
-import { ServerResponse } from "node:http";
+import { ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
 import { ERROR_CODES, REQUEST_HEADERS, VerdictKind } from "../module/border.generated.js";
 import type { Verdict } from "../module/hub.js";
 import { text } from "../module/hub.js";
+import { levelOf } from "../session/error-level.js";
 import type { Session } from "../session/session.js";
 import type { Log } from "./log.js";
-import { levelOf } from "./log.js";
+import type { Refusal } from "./not-http.js";
+import { refusalOfHead } from "./not-http.js";
 
 /**
  * After an answer that did not wait for the whole body, the rest is discarded for this long:
@@ -22,6 +25,7 @@ const LINGER_MS = 2000;
  */
 const PIPELINED_MAX = 64;
 const NOTHING = Buffer.alloc(0);
+const TEXT_PLAIN = "text/plain; charset=utf-8";
 const HEADERS: ReadonlySet<string> = new Set(REQUEST_HEADERS);
 
 interface Exchange {
@@ -59,8 +63,10 @@ export class HttpExchanges {
    * @param awaitsContinue the client sends its body only after 100 Continue
    */
   take(request: IncomingMessage, response: ServerResponse, awaitsContinue = false): void {
-    if (!this.#takesMoreOf(request.socket)) return;
+    if (!this.#takesMoreOf(request.socket, response)) return;
     const input = this.#add(request, response);
+    const refusal = refusalOfHead(request);
+    if (refusal !== undefined) return this.#refuse(input.request, refusal);
     const verdict = this.#session.admit(input);
     if (verdict === undefined) return;
     const { kind, bodyBytesMax } = verdict;
@@ -93,6 +99,8 @@ export class HttpExchanges {
    */
   takeUpgrade(request: IncomingMessage): Verdict | undefined {
     const input = this.#add(request, undefined);
+    const refusal = refusalOfHead(request);
+    if (refusal !== undefined) return void this.#refuse(input.request, refusal);
     const verdict = this.#session.admit(input);
     if (verdict?.kind === VerdictKind.socket || verdict?.kind === VerdictKind.body) {
       this.#open.delete(input.request);
@@ -100,6 +108,33 @@ export class HttpExchanges {
     }
     if (verdict !== undefined) this.#session.apply(input);
     return undefined;
+  }
+
+  /** Answers bytes that are no request, or the request that they break off, in its turn. */
+  refuse(connection: Socket, refusal: Refusal): void {
+    if (this.#finishing.has(connection)) return;
+    this.#finishing.add(connection);
+    for (const [id, { request }] of this.#open)
+      if (request.socket === connection && !request.complete) return this.#refuse(id, refusal);
+    const [status, why] = refusal;
+    const head =
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${TEXT_PLAIN}\r\n` +
+      `Content-Length: ${Buffer.byteLength(why)}\r\nConnection: close\r\n\r\n`;
+    afterAnswers(connection, () => end(connection, head + why));
+  }
+
+  #refuse(request: number, [status, why]: Refusal): void {
+    this.#open.get(request)!.isLast = true;
+    this.respond({
+      type: "respond",
+      request,
+      status,
+      delay_ms: 0,
+      content_type: Buffer.from(TEXT_PLAIN),
+      header: NOTHING,
+      body: Buffer.from(why),
+      code: 0,
+    });
   }
 
   respond(action: RespondAction): void {
@@ -151,7 +186,7 @@ export class HttpExchanges {
     for (const exchange of [...this.#open.values()]) exchange.answer?.();
   }
 
-  #takesMoreOf(connection: Socket): boolean {
+  #takesMoreOf(connection: Socket, response: ServerResponse): boolean {
     if (this.#finishing.has(connection) || connection.destroyed) return false;
     if (this.#turn === undefined) {
       this.#turn = new Map();
@@ -159,8 +194,12 @@ export class HttpExchanges {
     }
     const count = (this.#turn.get(connection) ?? 0) + 1;
     this.#turn.set(connection, count);
-    if (count > PIPELINED_MAX) connection.destroy();
-    return count <= PIPELINED_MAX;
+    if (count <= PIPELINED_MAX) return true;
+    this.#finishing.add(connection);
+    // Answers are written in order: the turn of this one comes behind those that are due.
+    if (response.socket === null) response.once("socket", () => end(connection));
+    else end(connection);
+    return false;
   }
 
   /** Returns the request as an input without its body. */
@@ -200,12 +239,21 @@ export function responseToUpgrade(request: IncomingMessage): ServerResponse {
   const response = new ServerResponse(request);
   response.assignSocket(socket);
   response.setHeader("Connection", "close");
-  response.on("finish", () => {
-    // Node has released this connection: nothing else would close it if the peer does not.
-    socket.resume().end();
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
-  });
+  response.on("finish", () => end(socket));
   return response;
+}
+
+/** Calls back when all earlier requests of a connection that is still open are answered. */
+export function afterAnswers(connection: Duplex, then: () => void): void {
+  const earlier = (connection as { _httpMessage?: ServerResponse | null })._httpMessage;
+  if (earlier) earlier.once("close", () => afterAnswers(connection, then));
+  else if (!connection.destroyed) then();
+}
+
+/** For a connection that Node has released: nothing else would close it if the peer does not. */
+function end(connection: Socket, bytes = ""): void {
+  connection.resume().end(bytes);
+  setTimeout(() => connection.destroy(), LINGER_MS).unref();
 }
 
 /** Node decodes what it receives as Latin-1: returns the bytes, or the text if it is ASCII. */

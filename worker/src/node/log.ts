@@ -3,8 +3,6 @@
 // secrets or message bodies. What a slow reader of stderr has not taken is bounded: further lines
 // are dropped and counted.
 
-import type { ErrorCode } from "../module/border.generated.js";
-
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -27,11 +25,6 @@ export function createLog(
     return (message: string, fields?: LogFields) => write(lineText(lineLevel, message, fields));
   };
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
-}
-
-/** At which level to log that a peer was told this: a warning if an operator should know. */
-export function levelOf(code: ErrorCode | undefined): "warn" | "debug" {
-  return /^(full|internal|origin|slow|storage|unauthorized)$/.test(code ?? "") ? "warn" : "debug";
 }
 
 function lineText(level: LogLevel, message: string, fields?: LogFields): string {

@@ -17,10 +17,10 @@ import { readDefaultModule } from "./default-module.js";
 import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
-import { responseToUpgrade } from "./http-exchanges.js";
+import { afterAnswers, responseToUpgrade } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
-import { reportNotHttp } from "./not-http.js";
+import { refusalOf } from "./not-http.js";
 import { warnOfOpenFiles } from "./open-files.js";
 import { Recorder } from "./recorder.js";
 import { IS_NODE } from "./runtime.js";
@@ -196,10 +196,20 @@ class Server implements Sidekick {
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: this.#idleMs,
       connectionsCheckingInterval: 5_000,
+      requireHostHeader: false, // asked of all requests, upgrades too
     });
+    // A client may close its sending side and still wait for its answers.
+    Object.assign(server, { httpAllowHalfOpen: true });
     const { exchanges } = this.#host;
     server.on("connection", (stream) => this.#onConnection(stream));
     server.on("request", (request, response) => exchanges.take(request, response));
+    server.on("checkExpectation", (request, response) => exchanges.take(request, response));
+    server.on("clientError", (error, stream) => {
+      const socket = stream as Socket;
+      const refusal = refusalOf(error, this.#log, socket.remoteAddress);
+      if (refusal !== undefined && socket.writable) exchanges.refuse(socket, refusal);
+      else socket.destroy();
+    });
     server.on("checkContinue", (request, response) => exchanges.take(request, response, true));
     server.on("upgrade", (request, stream, rest) => this.#onUpgrade(server, request, stream, rest));
     return server;
@@ -257,8 +267,7 @@ class Server implements Sidekick {
   #onConnection(stream: Duplex): void {
     if (this.#connections.has(stream)) return; // from readAgain
     this.#connections.add(stream);
-    const remote = (stream as Socket).remoteAddress; // unknown once it is closed
-    stream.on("error", (error) => reportNotHttp(this.#log, error, remote));
+    stream.on("error", ignore);
     stream.once("close", () => this.#connections.delete(stream));
     if (this.#connections.size - this.#host.clients.size > CONNECTIONS_BESIDE_CLIENTS_MAX)
       for (const server of this.#listening) server.closeIdleConnections();
@@ -266,16 +275,10 @@ class Server implements Sidekick {
 
   #onUpgrade(server: http.Server, request: IncomingMessage, stream: Duplex, rest: Buffer): void {
     if (stream.listenerCount("error") === 0) stream.on("error", ignore);
-    const earlier = (stream as { _httpMessage?: http.ServerResponse | null })._httpMessage;
-    if (earlier) {
-      // Pipelined after a request whose answer is still being written.
-      earlier.once("close", () => this.#onUpgrade(server, request, stream, rest));
-      return;
-    }
-    if (stream.destroyed) return;
-    // RFC 6455, section 4.2.1. Node checks this in other requests only: it answers 400.
-    if (IS_NODE && request.headers.host === undefined)
-      return readAgain(server, request, stream, rest);
+    afterAnswers(stream, () => this.#takeUpgrade(server, request, stream, rest));
+  }
+
+  #takeUpgrade(server: http.Server, request: IncomingMessage, stream: Duplex, rest: Buffer): void {
     const verdict = this.#host.exchanges.takeUpgrade(request);
     if (verdict === undefined) return;
     if (verdict.kind !== VerdictKind.socket) {

@@ -7,12 +7,25 @@ export function isFollowed(status: number): boolean {
   return status === 307 || status === 308;
 }
 
+/**
+ * A reference of RFC 3986 that leads to http, as the native server takes it. `URL` also accepts
+ * what others read differently: backslashes, spaces, `http:path`.
+ */
+const REFERENCE = (() => {
+  const character = String.raw`%[\da-f]{2}|[\w.~:@!$&'()*+,;=-]`;
+  const authority = String.raw`(https?:)?//(${character}|[[\]])+(?=[/?#]|$)`;
+  return new RegExp(
+    `^(${authority}|(?![^/?#]*:|//))(${character}|[/?])*(#(${character}|[/?])*)?$`,
+    "i",
+  );
+})();
+
 /** @param location a Location header, relative to `from`. Undefined: it leads nowhere. */
 export function redirected(from: URL, location: string | null | undefined): URL | undefined {
-  if (location === null || location === undefined || !URL.canParse(location, from.href))
-    return undefined;
+  if (typeof location !== "string" || !REFERENCE.test(location)) return undefined;
+  if (!URL.canParse(location, from.href)) return undefined;
   const url = new URL(location, from.href);
-  if (!isHttp(url)) return undefined;
+  if (!isHttp(url) || url.port === "0") return undefined;
   url.username = "";
   url.password = "";
   return url;

@@ -10,7 +10,7 @@ import type {
 } from "../module/border.generated.js";
 import { ERROR_CODES } from "../module/border.generated.js";
 import type { HubLike, Verdict } from "../module/hub.js";
-import type { Io } from "./io.js";
+import type { Io, Recording } from "./io.js";
 import { forwardDone, unanswered } from "./outcome.js";
 import { randomEpoch } from "./random.js";
 
@@ -21,8 +21,17 @@ const INTERNAL = ERROR_CODES.indexOf("internal");
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
-/** A hub trapped while it was being restored. */
-class RestoreTrap extends Error {}
+/** The hub is unusable. */
+class Trap extends Error {}
+
+/** Every call on a hub: whatever it throws is a trap, and nothing else is. */
+function asked<T>(ask: () => T): T {
+  try {
+    return ask();
+  } catch (error) {
+    throw new Trap("the hub trapped", { cause: error });
+  }
+}
 
 export class Session {
   readonly limits: Limits;
@@ -33,7 +42,7 @@ export class Session {
   #hub: HubLike | undefined;
   #isRecording = false;
   #isApplying = false;
-  /** Inputs that performing an action has caused: a call would invalidate the actions' views. */
+  /** Inputs that came meanwhile: a call would invalidate the actions' views. */
   readonly #waiting: Input[] = [];
   readonly #unansweredRequests = new Set<number>();
   #isShuttingDown = false;
@@ -56,28 +65,24 @@ export class Session {
 
   /** Starts the hub, restored from the stored records. Without this call the first input does. */
   wake(): void {
-    if (this.#hub === undefined) this.#restore();
+    if (this.#hub === undefined) this.#work(() => this.#restore());
   }
 
   /** Replaces the hub with one that is restored from the stored records. */
   restart(): void {
-    this.#hub = undefined;
-    this.#restore();
+    this.#work(() => {
+      this.#hub = undefined;
+      this.#restore();
+    });
   }
 
-  /** Passes one input to the hub and has the resulting actions performed. */
+  /**
+   * Passes one input to the hub and has the resulting actions performed. The only method that an
+   * Io may call: the input waits until its actions are performed.
+   */
   apply(input: Input): void {
-    if (this.#isApplying) {
-      this.#waiting.push(input);
-      return;
-    }
-    this.#isApplying = true;
-    try {
-      this.#applyOne(input);
-      while (this.#waiting.length > 0) this.#applyOne(this.#waiting.shift()!);
-    } finally {
-      this.#isApplying = false;
-    }
+    if (this.#isApplying) this.#waiting.push(input);
+    else this.#work(() => this.#applyOne(input));
   }
 
   /**
@@ -87,12 +92,27 @@ export class Session {
   admit(request: HttpRequestInput): Verdict | undefined {
     this.wake();
     if (this.#hub === undefined) {
-      this.#answer(request.request, NO_HUB);
+      this.#refuse(request, NO_HUB);
       return undefined;
     }
-    const verdict = this.#admitted(request);
-    if (verdict === undefined) this.#restore();
-    return verdict;
+    return this.#work(() => {
+      const verdict = this.#admitted(request);
+      if (verdict === undefined) this.#restore();
+      return verdict;
+    });
+  }
+
+  /** Then applies what has come meanwhile. */
+  #work<T>(work: () => T): T {
+    if (this.#isApplying) throw new Error("expected apply: the session is performing actions");
+    this.#isApplying = true;
+    try {
+      const result = work();
+      while (this.#waiting.length > 0) this.#applyOne(this.#waiting.shift()!);
+      return result;
+    } finally {
+      this.#isApplying = false;
+    }
   }
 
   #applyOne(input: Input): void {
@@ -107,9 +127,10 @@ export class Session {
   // both. So no method that creates one, and none that calls it, holds the old one or its error,
   // whose stack holds it, too.
 
+  /** Undefined: the hub trapped. */
   #admitted(request: HttpRequestInput): Verdict | undefined {
     try {
-      return this.#hub!.admit(request);
+      return asked(() => this.#hub!.admit(request));
     } catch (error) {
       this.#onTrap(error, this.#io.now(), request);
       return undefined;
@@ -118,10 +139,9 @@ export class Session {
 
   /** Returns false if the hub trapped. */
   #isHandled(input: Input): boolean {
-    const hub = this.#hub!;
     const now = this.#io.now();
     try {
-      this.#perform(hub, input, hub.handle(now, input));
+      this.#handle(this.#hub!, now, input);
       return true;
     } catch (error) {
       this.#onTrap(error, now, input);
@@ -129,69 +149,90 @@ export class Session {
     }
   }
 
-  #perform(hub: HubLike, input: Input, actions: readonly Action[]): void {
+  /** Returns the actions, which have been performed if the host wants it. */
+  #handle(hub: HubLike, now: number, input: Input, isPerformed = true): readonly Action[] {
+    const actions = asked(() => hub.handle(now, input));
+    const unstored = isPerformed ? this.#perform(input, actions) : [];
+    // After the actions: the next call on the hub invalidates their views.
+    if (this.#isRecording) {
+      const lines = asked(() => hub.recorded());
+      this.#record(hub, (recording) => recording.write(lines));
+    }
+    this.#waiting.unshift(...unstored);
+    return actions;
+  }
+
+  /** Returns the inputs that tell the hub what could not be stored. */
+  #perform(input: Input, actions: readonly Action[]): Input[] {
     let isStored = true;
     let key = NOTHING;
     const withheld: Input[] = [];
     for (const action of actions) {
       if (isStored || !isSeen(action)) {
-        if (this.#isPerformed(action, input)) continue;
+        if (this.#isPerformed(action, input.type)) continue;
         isStored = false;
-        if (action.type === "put_token") key = action.key.slice();
+        if (action.type === "put_token" || action.type === "erase_token") key = action.key.slice();
       } else if (action.type === "forward") {
         withheld.push(forwardDone(action.forward, unanswered("unreachable")));
       }
     }
-    // After the actions: the next call on the hub invalidates their views.
-    if (this.#isRecording) this.#record(hub);
-    if (isStored) return;
+    if (isStored) return [];
     const client = "client" in input ? input.client : 0;
     const request = input.type === "http_request" ? input.request : 0;
-    this.#waiting.unshift({ type: "not_stored", client, request, key }, ...withheld);
+    return [{ type: "not_stored", client, request, key }, ...withheld];
   }
 
   /** Returns false if it could not be stored but must be. */
-  #isPerformed(action: Action, input: Input): boolean {
+  #isPerformed(action: Action, input: Input["type"]): boolean {
     try {
       if (action.type === "respond") this.#unansweredRequests.delete(action.request);
       this.#io[action.type](action as never);
       return true;
     } catch (error) {
       // An error in one action must not close every socket.
-      this.#io.report("an action failed", error, { input: input.type, action: action.type });
+      this.#io.report("an action failed", error, { input, action: action.type });
       return !("durable" in action) || action.durable === 0;
     }
   }
 
-  #record(hub: HubLike): void {
+  /** An error of the recording ends the recording. The hub stops once nobody takes its lines. */
+  #record(hub: HubLike, write: (recording: Recording) => void): void {
     const { recording } = this.#io;
-    recording?.write(hub.recorded());
-    if (recording?.isActive === true) return;
+    if (recording === undefined || !this.#isRecording) return;
+    try {
+      write(recording);
+      if (recording.isActive) return;
+    } catch (error) {
+      this.#io.report("the recording failed and ends here", error);
+    }
     this.#isRecording = false;
-    hub.record(false); // lines that nobody takes would cost as much
+    asked(() => hub.record(false));
   }
 
   // --- without a hub ---
 
-  /** The input is never repeated. */
+  /**
+   * The input is never repeated.
+   * @throws the error if it is no trap
+   */
   #onTrap(error: unknown, now: number, input: Input): void {
+    if (!(error instanceof Trap)) throw error;
     this.#hub = undefined;
     if (this.#isRecording) this.#unrecorded = { now, input };
     const at = { input: input.type };
-    this.#io.report("the hub trapped and is replaced; please report this", error, at);
+    this.#io.report("the hub trapped and is replaced; please report this", error.cause, at);
     this.#refuse(input, BROKEN);
-    for (const request of this.#unansweredRequests) this.#answer(request, BROKEN);
+    for (const request of this.#unansweredRequests) this.#answer(request, BROKEN, input);
   }
 
   /** Closes the sender of an input that no hub has handled, or answers it. */
   #refuse(input: Input, answer: typeof BROKEN | typeof NO_HUB): void {
-    if (input.type === "http_request") this.#answer(input.request, answer);
-    else if ("client" in input && input.type !== "client_closed") this.#close(input.client);
+    if (input.type === "http_request") this.#answer(input.request, answer, input);
+    else if ("client" in input && input.type !== "client_closed") this.#close(input.client, input);
   }
 
-  #answer(request: number, [status, text]: typeof BROKEN | typeof NO_HUB): void {
-    this.#unansweredRequests.delete(request);
-    this.#io.respond({
+  #answer(request: number, [status, text]: typeof BROKEN | typeof NO_HUB, { type }: Input): void {
+    const answer: Action = {
       type: "respond",
       request,
       status,
@@ -200,12 +241,14 @@ export class Session {
       header: NOTHING,
       body: encoder.encode(text),
       code: INTERNAL,
-    });
+    };
+    this.#isPerformed(answer, type);
   }
 
-  #close(client: number): void {
+  #close(client: number, { type }: Input): void {
     const reason = encoder.encode("internal error");
-    this.#io.close({ type: "close", client, code: CLOSE_INTERNAL_ERROR, reason, why: INTERNAL });
+    const code = CLOSE_INTERNAL_ERROR;
+    this.#isPerformed({ type: "close", client, code, reason, why: INTERNAL }, type);
   }
 
   /**
@@ -218,7 +261,7 @@ export class Session {
     // The records themselves cause the trap. Dropping all state is better than serving nobody.
     this.#isTried(() => {
       this.#io.forgetTokens();
-      for (const { client } of this.#restorable(current)) this.#close(client);
+      for (const opened of this.#restorable(current)) this.#close(opened.client, opened);
       start();
     }, "each input tries again");
   }
@@ -230,7 +273,7 @@ export class Session {
       return true;
     } catch (error) {
       this.#hub = undefined;
-      if (error instanceof RestoreTrap) {
+      if (error instanceof Trap) {
         this.#io.report(`the stored records cannot be restored: ${consequence}`, error.cause);
         return false;
       }
@@ -246,18 +289,20 @@ export class Session {
     this.#first = undefined;
     this.#hub = hub;
     this.#startRecording(hub);
-    this.#give(hub, { type: "begin", epoch: randomEpoch() });
+    const give = (input: Input, isPerformed = true) =>
+      this.#handle(hub, io.now(), input, isPerformed);
+    give({ type: "begin", epoch: randomEpoch() });
     // The hub erases damaged ones: after the iteration, in which the host reads its storage.
     const damaged: Action[] = [];
     for (const token of io.storedTokens()) {
-      const actions = this.#give(hub, token, false);
+      const actions = give(token, false);
       if (actions.length > 0) damaged.push({ type: "erase_token", key: token.key, durable: 0 });
     }
-    for (const client of this.#restorable(current)) this.#give(hub, client);
-    this.#give(hub, { type: "restored" });
-    if (this.#isShuttingDown) this.#give(hub, { type: "shutting_down" });
-    for (const action of damaged) this.#isPerformed(action, { type: "restored" });
-    io.recording?.restored();
+    for (const client of this.#restorable(current)) give(client);
+    give({ type: "restored" });
+    if (this.#isShuttingDown) give({ type: "shutting_down" });
+    for (const action of damaged) this.#isPerformed(action, "restored");
+    this.#record(hub, (recording) => recording.restored());
     this.#isReported = false;
   }
 
@@ -270,25 +315,18 @@ export class Session {
   }
 
   #startRecording(hub: HubLike): void {
-    const { recording } = this.#io;
-    this.#isRecording = recording !== undefined;
-    if (recording === undefined) return;
+    this.#isRecording = this.#io.recording !== undefined;
+    if (!this.#isRecording) return;
     const trap = this.#unrecorded;
     this.#unrecorded = undefined;
-    if (trap !== undefined) recording.write(hub.recordInput(trap.now, trap.input));
-    recording.begin(hub.describe());
-    hub.record(true);
-  }
-
-  #give(hub: HubLike, input: Input, isPerformed = true): readonly Action[] {
-    try {
-      const actions = hub.handle(this.#io.now(), input);
-      if (isPerformed) this.#perform(hub, input, actions);
-      else if (this.#isRecording) this.#record(hub);
-      return actions;
-    } catch (error) {
-      throw new RestoreTrap("a hub trapped while it was being restored", { cause: error });
+    if (trap !== undefined) {
+      const lines = asked(() => hub.recordInput(trap.now, trap.input));
+      this.#record(hub, (recording) => recording.write(lines));
     }
+    const line = asked(() => hub.describe());
+    this.#isRecording = true; // also after one that ended meanwhile
+    this.#record(hub, (recording) => recording.begin(line));
+    if (this.#isRecording) asked(() => hub.record(true));
   }
 }
 

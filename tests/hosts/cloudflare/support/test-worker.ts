@@ -29,6 +29,23 @@ let clock: number | undefined;
 const realNow = Date.now;
 Date.now = () => clock ?? realNow();
 
+/** What an object stores, its blobs as text. */
+interface Stored {
+  readonly token: readonly {
+    readonly key: string;
+    readonly part: number;
+    readonly state: number;
+    readonly expires_at: number;
+    readonly record: string;
+  }[];
+  readonly client: readonly {
+    readonly client: number;
+    readonly part: number;
+    readonly record: string;
+  }[];
+  readonly attachments: readonly (readonly [number, string | true])[];
+}
+
 function count(counts: Map<string, number>, id: string): void {
   counts.set(id, (counts.get(id) ?? 0) + 1);
 }
@@ -52,6 +69,24 @@ export class SidekickObject extends RealObject {
     return rows.map((row) =>
       Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])),
     );
+  }
+
+  /** Takes rows and attachments in place of its own: each open socket gets that of its client. */
+  replaceStored({ token, client, attachments }: Stored): void {
+    const { sql } = this.ctx.storage;
+    const bytes = (text: string) => new TextEncoder().encode(text).buffer as ArrayBuffer;
+    sql.exec("DELETE FROM token");
+    sql.exec("DELETE FROM client");
+    for (const { key, part, state, expires_at, record } of token) {
+      const row = [bytes(key), part, state, expires_at, bytes(record)];
+      sql.exec("INSERT INTO token VALUES (?, ?, ?, ?, ?)", ...row);
+    }
+    for (const { client: id, part, record } of client)
+      sql.exec("INSERT INTO client VALUES (?, ?, ?)", id, part, bytes(record));
+    for (const socket of this.ctx.getWebSockets()) {
+      const [id] = socket.deserializeAttachment() as [number];
+      socket.serializeAttachment(attachments.find(([it]) => it === id));
+    }
   }
 
   override async alarm(): Promise<void> {
@@ -116,6 +151,8 @@ export default {
         return Response.json(alarms.get(id) ?? 0);
       case "sql":
         return Response.json(await stub.sql(await request.text()));
+      case "replace-stored":
+        return Response.json((await stub.replaceStored(await request.json())) ?? null);
       case "trap-at":
         trapsAt.set(id, asked.get("input") as Input["type"]);
         return Response.json(null);

@@ -94,6 +94,12 @@ export async function startCommand(
     );
   });
   let closes = 0;
+  // Without this, a test whose server has crashed waits for its answer for ever.
+  child.on("close", (status, signal) => {
+    if (closes > 0 || status === 0 || signal === "SIGKILL") return;
+    const output = `${printed}${logLines.join("")}${logged}`;
+    throw new Error(`the host ended with ${signal ?? `status ${status}`}:\n${output}`);
+  });
   const isRunning = () => child.exitCode === null && child.signalCode === null;
   const stopping = async () => {
     while (isRunning() && !logLines.some((line) => line.includes("shutting down")))

@@ -52,6 +52,23 @@ function inHead(name: string, lines: string, toldByWorker?: Told): RawAnswer[] {
   ].map((answer) => ({ ...answer, ...(toldByWorker && { toldByWorker }) })) as RawAnswer[];
 }
 
+/** Locations of redirects that lead nowhere: no references of RFC 3986, or not to HTTP. */
+export const NOWHERE = [
+  ...["ftp://x/", "http://", "http:", "http:/x", "http:x", "//", "///x", "a:b", "1:b"],
+  ...[
+    "/a b",
+    "\\\\x\\",
+    "/\xfc",
+    "/%zz",
+    "/%",
+    "/a[b]",
+    "/a<b>",
+    "/#a#b",
+    "http://x:0/",
+    "http://x:99999/",
+  ],
+];
+
 export const RAW_ANSWERS: readonly RawAnswer[] = [
   // The end of the answer
   {

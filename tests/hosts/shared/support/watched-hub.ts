@@ -19,18 +19,32 @@ export function watched(hub: HubLike, see: (now: number, input: Input) => unknow
 }
 
 /**
- * A hub that traps on any input with the word `trap!`, and is unusable from then on.
+ * A hub that traps on any input with the word `trap!`, also if it is only asked about, and is
+ * unusable from then on.
  * @param restore also on the first restored token
  */
 export function trapping(hub: HubLike, restore: boolean): HubLike {
   let isDead = false;
   const hasWord = (bytes: unknown) =>
-    new TextDecoder().decode(bytes as Uint8Array).includes("trap!");
-  return watched(hub, (_now, input) => {
-    isDead ||=
-      (input.type === "client_frame" && hasWord(input.bytes)) ||
-      (input.type === "http_request" && hasWord(input.body)) ||
-      (input.type === "restore_token" && restore);
+    (typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes as Uint8Array)).includes(
+      "trap!",
+    );
+  const dieIf = (isFatal: boolean) => {
+    isDead ||= isFatal;
     if (isDead) throw new Error("unreachable");
-  });
+  };
+  const trapped = watched(hub, (_now, input) =>
+    dieIf(
+      (input.type === "client_frame" && hasWord(input.bytes)) ||
+        (input.type === "http_request" && hasWord(input.body)) ||
+        (input.type === "restore_token" && restore),
+    ),
+  );
+  return {
+    ...trapped,
+    admit(request) {
+      dieIf(hasWord(request.path));
+      return hub.admit(request);
+    },
+  };
 }
