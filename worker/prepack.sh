@@ -8,4 +8,4 @@ for file in dist/node/cli.js dist/cloudflare/index.js module/sidekick.wasm; do
   }
 done
 mkdir -p docs
-cp ../docs/protocol.md docs/
+cp ../docs/client.md ../docs/protocol.md docs/

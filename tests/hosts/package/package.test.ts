@@ -63,6 +63,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
       "bin/covenant-sidekick.js",
       "bin/sidekick-serve.js",
       "docs",
+      "docs/client.md",
       "docs/protocol.md",
       "module",
       "module/sidekick.wasm",
@@ -70,7 +71,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
       "wrangler.jsonc",
     ],
   );
-  for (const name of ["LICENSE", "docs/protocol.md"]) {
+  for (const name of ["LICENSE", "docs/client.md", "docs/protocol.md"]) {
     assert.equal(
       await readFile(join(installed, name), "utf8"),
       await readFile(join(root, name), "utf8"),
