@@ -432,7 +432,7 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(is_valid_ion(action.send.text));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") ||
                  action.send.text == R"({"type":"pong"})" ||
-                 action.send.text.starts_with(R"({"type":"pong","at":1)"));
+                 action.send.text.starts_with(R"({"type":"pong","at":)"));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"error\"") ==
                  (action.send.code != ErrorCode::ok));
       break;
