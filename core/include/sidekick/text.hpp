@@ -97,7 +97,7 @@ class TextArena {
   }
 
   /// Returns a finished copy of `bytes`.
-  Bytes copy(Bytes bytes) { return write({bytes}).finish(); }
+  Bytes copy(Bytes bytes) { return append(bytes).finish(); }
 
   /// Returns a finished array of `count` words (client ids), 4-aligned.
   u32* words(u32 count);

@@ -10,12 +10,12 @@ constexpr Bytes change_names[] = {"tokens", "tokens_gone", "resources", "resourc
 
 void append_strings(TextArena& out, Bytes name, u32 count, auto&& at) {
   ion::append_string(out, name);
-  out.write({": ["});
+  out.append(": [");
   for (u32 i = 0; i < count; ++i) {
-    if (i > 0) out.write({", "});
+    if (i > 0) out.append(", ");
     ion::append_string(out, at(i));
   }
-  out.write({"]"});
+  out.append("]");
 }
 
 Bytes read_text(const ion::Slice& slice, TextArena& scratch) {
@@ -52,16 +52,19 @@ bool read_params(ion::Reader& reader, TextArena& scratch, Scope& scope) {
 }  // namespace
 
 Bytes encode_token_record(TextArena& out, const Token& token) {
-  out.write({"{ \"channel\": ", token.channel(), ", \"params\": ", token.params()});
-  if (!token.context().empty()) out.write({", \"context\": ", token.context()});
-  return out.write({" }"}).finish();
+  out.append("{ \"channel\": ")
+      .append(token.channel())
+      .append(", \"params\": ")
+      .append(token.params());
+  if (!token.context().empty()) out.append(", \"context\": ").append(token.context());
+  return out.append(" }").finish();
 }
 
 Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const Bytes> names) {
-  out.write({"\n{ "});
+  out.append("\n{ ");
   append_strings(out, change_names[static_cast<u8>(change)], static_cast<u32>(names.size()),
                  [&](u32 i) { return names[i]; });
-  return out.write({" }"}).finish();
+  return out.append(" }").finish();
 }
 
 Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
@@ -78,7 +81,7 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
   append_strings(out, "resources", static_cast<u32>(client.resources.size()), [&](u32 i) {
     return Bytes(topics.name(client.resources[i])).substr(Bytes("resource:").size());
   });
-  return out.write({" }"}).finish();
+  return out.append(" }").finish();
 }
 
 // A record may be as large as the limits in force when it was written, so no limit is applied here.
