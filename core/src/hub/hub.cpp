@@ -148,8 +148,9 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
     topics.unsubscribe(topic, client.id);
     topics.release_if_idle(topic);
   }
+  const bool had_session = clients.has_session(slot);
   clients.close(slot);
-  if (clients.session_count() == 0) sessions_left_at = now;
+  if (had_session && clients.session_count() == 0) sessions_left_at = now;
 }
 
 }  // namespace sidekick

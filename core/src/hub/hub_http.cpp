@@ -93,7 +93,7 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
 void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
   if (reject_if_wrong(decoder.decode_resources(in.body), in.request, out)) return;
   const bool is_logged = settle_change_log();
-  const u64 at = is_logged ? stamps.take() : 0;
+  const u64 at = stamps.take();  // logged or not: a later log begins above what was told
   topics.begin_marks();
   for (const Bytes resource : decoder.message().resources) {
     name_resource_topic(topic_name, resource);
@@ -125,6 +125,7 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
     if (topic != none) emit_publish(topics.subscribers(topic), plain, out);
     if (recorded != none) publish_stamped(topic, recorded, plain, out);
   }
+  if (recorded == none) stamps.take();  // so that a later record begins above what was told
   emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
 }
 
