@@ -10,6 +10,7 @@ Crowd::Crowd(const Swarm& swarm)
     : swarm_(swarm),
       dice_(swarm.seed ^ 0x63726f7764),
       greetings_(swarm.seed ^ 0x6772656574),
+      sent_(swarm.sessions),
       on_the_way_(swarm.clients) {}
 
 u32 Crowd::draw(const u32* weights, u32 count) {
@@ -172,11 +173,51 @@ void Crowd::draw_extension(const Trial& trial, Op& op) {
   }
   if (greetings_.chance(has_said_hello || op.session != no_one ? 900 : 100))
     op.id = greetings_.chance(990) ? op.serial : number_max;
-  if (op.verb == Verb::send) op.id = 0;  // acknowledgements are not in the model yet
+  if (has_said_hello && (op.verb == Verb::subscribe || op.verb == Verb::listen) &&
+      greetings_.chance(swarm_.since))
+    draw_position(trial, client.session, op);
+  if (has_said_hello && op.verb == Verb::send) {
+    std::deque<Op>& sent = sent_[client.session];
+    if (!sent.empty() && greetings_.chance(swarm_.again)) {
+      const Op& old = sent[greetings_.below(static_cast<u32>(sent.size()))];
+      op.token = old.token;
+      op.scope = old.scope;
+      op.order = old.order;
+      op.payload = old.payload;
+      op.id = old.id;
+      op.is_repeat = greetings_.chance(970);
+    } else if (op.id != 0) {
+      constexpr std::size_t sent_max = 40;  // more outcomes than the hub keeps
+      if (sent.size() == sent_max) sent.pop_front();
+      sent.push_back(op);
+      op.is_repeat = greetings_.chance(20);
+    }
+  }
   if (greetings_.chance(swarm_.flaw / 2)) {
     constexpr u32 first = static_cast<u32>(Flaw::id_zero);
     op.flaw = static_cast<Flaw>(first + greetings_.below(static_cast<u32>(Flaw::count) - first));
   }
+}
+
+/// Mostly one that the session was told.
+void Crowd::draw_position(const Trial& trial, u16 session, Op& op) {
+  const u16 owner =
+      greetings_.chance(950) ? session : static_cast<u16>(greetings_.below(swarm_.sessions));
+  const std::vector<Told>& told = trial.model().told(owner);
+  op.has_since = true;
+  op.has_epoch = greetings_.chance(970);
+  op.epoch = trial.model().epoch();
+  if (told.empty()) return;
+  // Rather an old one.
+  const u32 at = std::min(greetings_.below(static_cast<u32>(told.size())),
+                          greetings_.below(static_cast<u32>(told.size())));
+  op.since = told[at].position;
+  if (greetings_.chance(950)) op.epoch = told[at].epoch;
+  if (greetings_.chance(30)) op.since += greetings_.below(3000000);
+  if (greetings_.chance(30)) op.since -= greetings_.below(3000000);
+  if (greetings_.chance(10)) op.since = number_max;
+  if (greetings_.chance(10)) ++op.epoch.hub;
+  if (greetings_.chance(10)) ++op.epoch.ahead_ms;
 }
 
 void Crowd::draw_flaw(Op& op) {

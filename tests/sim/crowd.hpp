@@ -31,6 +31,7 @@ class Crowd {
   void draw_resources(Op& op, u32 usual_max);
   void draw_flaw(Op& op);
   void draw_extension(const Trial& trial, Op& op);
+  void draw_position(const Trial& trial, u16 session, Op& op);
   u16 token_for(u32 client);
   u16 home_of(u32 token) const { return static_cast<u16>(token % swarm_.scopes); }
   Payload payload(bool may_be_deep);
@@ -40,6 +41,7 @@ class Crowd {
   Dice greetings_;  ///< of the extension: worlds without it are drawn as if it did not exist
   Millis now_ = first_now;
   u32 serial_ = 0;
+  std::vector<std::deque<Op>> sent_;        ///< by session: its latest sends
   std::vector<std::deque<Op>> on_the_way_;  ///< by client: sent, not yet received; what the client
                                             ///< knew then may be outdated
 };

@@ -19,6 +19,9 @@ namespace sidekick::sim {
   X(takeover, "a connection takes over its session from the one before, with its tokens")         \
   X(ids, "a reply or error has the id of its message")                                            \
   X(positions, "positions name the time and epoch above which everything is later")               \
+  X(recovered,                                                                                    \
+    "a client that comes back is told all that it missed, or that something is missing")          \
+  X(acks, "a send is answered truthfully, and handed on once however often it is repeated")       \
   X(rows, "the stored rows match the state")                                                      \
   X(nothing_left, "nothing remains of closed clients and expired tokens")                         \
   X(limits, "every limit holds, and nothing below it is rejected")                                \
@@ -63,20 +66,19 @@ enum class EffectKind : u8 {
   cancel
 };
 
-/// The subscribers that a publish is for: those of a channel that said hello get a stamp.
+/// Which subscribers of a topic a publish is for.
 enum class Audience : u8 { all, plain, hello };
 
 struct Effect {
   EffectKind kind;
   bool is_met = false;
-  bool is_error = false;              ///< send: the text has a pattern of the error message
-  bool is_durable = false;            ///< put, touch, erase, attach
-  u8 state = 0;                       ///< put, touch
-  Audience audience = Audience::all;  ///< publish
+  bool is_error = false;    ///< send: the text has a pattern of the error message
+  bool is_durable = false;  ///< put, touch, erase, attach
+  u8 state = 0;             ///< put, touch
   ErrorCode code = ErrorCode::ok;
   u32 who = 0;     ///< token, client, or for a publish the topic (see Model::subscribers)
   u32 status = 0;  ///< respond: status; close: code; forward: the message's flight; attach: 1:
-                   ///< erased, 2: rewritten
+                   ///< erased, 2: rewritten; publish: of Audience
   u32 text = 0;    ///< offset of its bytes in Model::text
   u32 size = 0;
   u32 pattern_size = 0;     ///< send: size of the pattern before the tail; see `matches`

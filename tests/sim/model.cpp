@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "script.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick::sim {
@@ -15,17 +16,23 @@ Model::Model(const Swarm& swarm, const Words& words)
       clients_(swarm.clients),
       subscriptions_((swarm.scopes + swarm.resources) * swarm.clients),
       subscriber_counts_(swarm.scopes + swarm.resources),
+      recorded_(swarm.scopes),
+      last_change_(swarm.resources),
+      sent_to_(swarm.scopes),
+      told_(swarm.sessions),
+      handed_on_(swarm.tokens),
       is_marked_(swarm.resources) {}
 
 void Model::step(const Op& op, u32 bytes, u32 request) {
   effects.clear();
   text.clear();
   verdict_.reset();
+  broken_promise_ = nullptr;
   now_ = std::max(now_, op.now);
   const bool has_stepped = !pass_clock(op.now);
   if (op.kind == OpKind::restored) settle();
   if (op.kind == OpKind::close) close(op.client);
-  if (has_stepped) step_epoch();
+  if (has_stepped) rewrite_records();
   expire();
   own_from = static_cast<u32>(effects.size());
   switch (op.kind) {
@@ -109,6 +116,7 @@ void Model::close(u32 client) {
   if (!it.is_open) return;
   it.is_open = false;
   --client_count_;
+  const bool had_session = has_session(client);
   for (const u32 token : it.tokens) {
     if (tokens_[token].hold == Hold::subscribed) unsubscribe(tokens_[token].scope, client);
     free_token(token);
@@ -118,7 +126,7 @@ void Model::close(u32 client) {
   it.resources.clear();
   it.resource_bytes = 0;
   it.session = no_one;
-  if (session_count() == 0) sessions_left_at_ = now_;
+  if (session_count() == 0 && had_session) sessions_left_at_ = now_;
 }
 
 void Model::lag(u32 client, u32 bytes) {
@@ -184,6 +192,7 @@ void Model::forget(u32 token) {
   if (it.lane != nobody) lanes_[it.lane].token = nobody;
   --token_count_;
   token_bytes_ -= it.cost;
+  handed_on_[token].clear();
   it = TokenFacts{};
 }
 
@@ -207,11 +216,8 @@ u64 Model::listen_cost(u32 resource) const {
 /// the last.
 void Model::subscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
+  if (topic < words_.scopes.size() && has_session(client)) join_history(topic);
   if (times++ != 0) return;
-  if (topic < words_.scopes.size() && has_session(client)) {
-    records_[topic].is_there = true;
-    ++records_[topic].subscribers;
-  }
   if (topic >= words_.scopes.size())
     topic_bytes_ += listen_cost(topic - static_cast<u32>(words_.scopes.size()));
   if (subscriber_counts_[topic]++ == 0) ++topic_count_;
@@ -220,9 +226,10 @@ void Model::subscribe(u32 topic, u32 client) {
 void Model::unsubscribe(u32 topic, u32 client) {
   u8& times = subscriptions_[topic * clients_.size() + client];
   if (--times != 0) return;
-  if (topic < words_.scopes.size() && has_session(client) && --records_[topic].subscribers == 0)
-    records_[topic].left_at = position();
   if (--subscriber_counts_[topic] == 0) --topic_count_;
+  if (topic < words_.scopes.size() && has_session(client) &&
+      subscriber_count(topic, Audience::hello) == 0)
+    leave_history(topic);
   if (topic >= words_.scopes.size())
     topic_bytes_ -= listen_cost(topic - static_cast<u32>(words_.scopes.size()));
 }
@@ -245,6 +252,11 @@ void Model::reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>
   for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);
   for (u32 client = 0; client < clients_.size(); ++client)
     reload_client(client, is_back[client] != 0, records[client]);
+  // What was published before is lost: of a hub that goes on with an epoch, all positions are
+  // later.
+  is_log_on_ = session_count() > 0;
+  started_at_ = log_floor_ = position();
+  for (Recorded& recorded : recorded_) recorded.floor = position();
   recount_soonest();
 }
 
@@ -282,6 +294,7 @@ void Model::reload_client(u32 client, bool is_back, Bytes record) {
     if (token >= tokens_.size() || !tokens_[token].is_unclaimed) return true;
     tokens_[token].is_unclaimed = false;
     tokens_[token].holder = client;
+    set_session(token, has_session(client) ? clients_[client].session : no_session);
     if (tokens_[token].hold == Hold::subscribed) subscribe(tokens_[token].scope, client);
     return false;
   });
@@ -381,7 +394,7 @@ void Model::append_client_record(std::string& out, u32 client) const {
   out += "{ ";
   if (has_session(client)) {
     out.append("\"session\": \"").append(words_.sessions[it.session]).append("\", \"epoch\": \"");
-    append_epoch(out);
+    append_epoch(out, epoch_);
     out += "\", ";
   }
   out += "\"tokens\": [";
@@ -406,7 +419,9 @@ u32 Model::cost_of(u32 token) {
   append_payload(text, it.context);
   const std::size_t context = text.size() - before;
   text.resize(before);
-  return static_cast<u32>(words_.tokens[token].bytes.size() + scope.channel.literal.size() +
+  u32 sends = it.sends.serial == 0 ? 0 : sends_bytes;
+  for (const Ending& ending : it.sends.endings) sends += ending.body_bytes;
+  return static_cast<u32>(sends + words_.tokens[token].bytes.size() + scope.channel.literal.size() +
                           scope.params_text[0].size() + scope.topic_bytes + context + 256);
 }
 

@@ -17,6 +17,50 @@ inline constexpr u32 nobody = 0xFFFFFFFF;
 
 enum class Hold : u8 { free, held, subscribed, none };
 
+/// How a message with an id has ended.
+struct Ending {
+  u64 id = 0;
+  Reply reply = Reply::done;
+  u32 status = 0;
+  u32 body_bytes = 0;  ///< as kept
+};
+
+/// What a session has sent with a token.
+struct Sends {
+  u32 serial = 0;  ///< 0: no message with an id
+  u64 last_id = 0;
+  std::vector<u64> under_way;
+  std::vector<Ending> endings;  ///< the latest
+};
+inline constexpr std::size_t endings_max = 32;
+inline constexpr u32 sends_bytes = 1024;
+inline constexpr u32 kept_body_bytes_max = 1024;
+
+/// A position that a session was told, and how many changes and messages there were then.
+struct Told {
+  EpochFacts epoch;
+  u64 position = 0;
+  u32 published = 0;
+  u32 hub = 0;
+};
+inline constexpr std::size_t told_max = 12;
+
+/// The messages of a channel that are kept.
+struct Recorded {
+  struct Kept {
+    u64 at;
+    std::string text;
+  };
+  bool is_there = false;
+  bool is_left = false;
+  u64 left_at = 0;
+  u64 floor = 0;
+  std::vector<Kept> messages;
+};
+
+/// Of TokenFacts::session: held by a client that has not said hello.
+inline constexpr u16 no_session = 0xFFFE;
+
 struct TokenFacts {
   Hold hold = Hold::none;
   bool is_unclaimed = false;  ///< restored as held, and its client did not come back
@@ -26,23 +70,12 @@ struct TokenFacts {
   u32 lane = nobody;
   Millis expires_at = 0;
   Payload context;
-  u32 cost = 0;           ///< its share of token_store_bytes_max
-  bool was_lost = false;  ///< gone since it could not be stored
-};
-
-/// Names one run of stamps: docs/protocol.md, "Positions".
-struct EpochFacts {
-  u64 hub = 0;
-  Millis ahead_ms = 0;  ///< how far the stamps are ahead of the clock, since it stepped back
-
-  bool operator==(const EpochFacts&) const = default;
-};
-
-/// The history of a channel.
-struct RecordFacts {
-  bool is_there = false;
-  u32 subscribers = 0;  ///< that said hello
-  u64 left_at = 0;      ///< the position when the last of them left
+  u32 cost = 0;                ///< its share of token_store_bytes_max
+  bool was_lost = false;       ///< gone since it could not be stored
+  u16 session = no_one;        ///< of its latest holder
+  bool is_known_here = false;  ///< registered with this hub, and held by one session since
+  u64 registered_at = 0;       ///< the position then
+  Sends sends;
 };
 
 struct ClientFacts {
@@ -65,8 +98,10 @@ struct Message {
   u32 generation = 0;
   Payload data;
   Payload context;
-  u32 cost = 0;  ///< its share of the limits
-  u64 id = 0;    ///< of a sender that said hello
+  u32 cost = 0;   ///< its share of the limits
+  u64 id = 0;     ///< of a sender that said hello
+  u32 sends = 0;  ///< Sends::serial
+  u32 lane = 0;
 };
 
 struct Flight {
@@ -145,6 +180,14 @@ class Model {
   /// The hub's clock. Unlike now(), it steps back.
   Millis clock() const { return clock_; }
   const EpochFacts& epoch() const { return epoch_; }
+  const std::vector<Told>& told(u32 session) const { return told_[session]; }
+
+  /// What a text promises against what has happened since the client was told that position; null:
+  /// nothing is wrong. Does not depend on stamps.
+  const char* broken_promise() const { return broken_promise_; }
+
+  /// The memory that the change log and the history may use.
+  u64 missed_bytes() const { return log_bytes_ + history_bytes_; }
   const std::vector<TokenFacts>& tokens() const { return tokens_; }
   const std::vector<ClientFacts>& clients() const { return clients_; }
   std::vector<Flight>& flights() { return flights_; }
@@ -153,6 +196,10 @@ class Model {
   const std::vector<Lane>& lanes() const { return lanes_; }
   bool is_idle() const { return lane_count_ == 0; }
 
+  u32 subscriber_count(u32 topic, Audience audience) const;
+  bool is_in(Audience audience, u32 client) const {
+    return audience == Audience::all || (audience == Audience::hello) == has_session(client);
+  }
   /// Topics: channels first, then resources. Per client whether it is subscribed, and the number of
   /// subscribers.
   u32 resource_topic(u32 resource) const {
@@ -162,16 +209,6 @@ class Model {
     return subscriptions_[topic * clients_.size() + client] != 0;
   }
   u32 subscriber_count(u32 topic) const { return subscriber_counts_[topic]; }
-  /// The receivers of a publish.
-  u32 audience_count(const Effect& effect) const {
-    const u32 all = subscriber_count(effect.who);
-    if (effect.audience == Audience::all) return all;
-    const u32 hello = records_[effect.who].subscribers;
-    return effect.audience == Audience::hello ? hello : all - hello;
-  }
-  bool is_in(Audience audience, u32 client) const {
-    return audience == Audience::all || (audience == Audience::hello) == has_session(client);
-  }
 
   /// The next deadline; 0: none.
   Millis soonest();
@@ -230,24 +267,48 @@ class Model {
   void take_hello(const Op& op);
   void take_over(u32 from, u32 to);
   bool pass_clock(Millis now);
-  void step_epoch();
+  void rewrite_records();
   u64 position() const;
-  u64 take_stamp();
-  u32 session_count() const;
-  bool keeps_changes();
-  bool is_recorded(u32 scope);
-  void append_epoch(std::string& out) const;
   void read_greeting(Bytes line, ClientFacts& client);
   bool has_session(u32 client) const { return clients_[client].session != no_one; }
+  u32 session_count() const;
   bool is_extended(const Op& op) const;
   void append_id(u32 client, u64 id);
   void append_at(u32 client);
   void attach_whole(u32 client, bool is_durable);
   u64 told_id(const Op& op, ErrorCode code) const;
 
+  // model_missed.cpp: changes, messages and outcomes for clients that come back
+  bool is_known(const Op& op) const;
+  u64 position_before(Millis ms) const;
+  void start_log();
+  bool settle_log();
+  void log_change(u32 resource, u64 at);
+  u64 changed_at(u32 resource) const;
+  void say_updated(u32 client, u32 resource);
+  const Told* find_told(const Op& op) const;
+  void check_missed(const Op& op);
+  void join_history(u32 scope);
+  void leave_history(u32 scope);
+  void expire_history();
+  void forget_oldest(u32 scope);
+  void erase_history(u32 scope);
+  void record_message(u32 scope, u64 at, Bytes text);
+  u32 find_recorded(const Op& op);
+  void say_missed(const Op& op, u32 scope);
+  u32 record_cost(u32 scope) const;
+  void set_session(u32 token, u16 session);
+  bool repeat(const Op& op);
+  void take_if_free(const Op& op);
+  void begin_send(const Op& op, Message& message);
+  void recount_cost(u32 token);
+  void say_ending(u32 client, const Message& message, Reply reply, u32 status);
+
   // model_http.cpp: requests from the app server
   void http(const Op& op, u32 bytes, u32 request);
   void connection(const Op& op, u32 request);
+  void publish(const Op& op);
+  void change(const Op& op);
   void health(u32 request, bool is_known);
   void respond(u32 request, u32 status, ErrorCode code, Bytes body, const char* header = "");
   Admission socket_admission(const Op& op) const;
@@ -258,8 +319,7 @@ class Model {
   void answer(const Op& op);
   void expire_flights();
   void end_flight(u32 index);
-  void fail(const Message& message, const char* fault, ErrorCode code, Bytes pattern);
-  void fail_timeout(const Message& message);
+  void end_message(const Message& message, Reply reply, u32 status);
   void append_forward_body(const Message& message);
 
   // Texts and effects.
@@ -294,10 +354,8 @@ class Model {
   EpochFacts epoch_;
   bool is_epoch_restored_ = false;
   u64 last_stamp_ = 0;
-  bool has_change_log_ = false;
-  Millis sessions_left_at_ = 0;
-  std::vector<RecordFacts> records_;  ///< by scope
-  bool is_oversized_ = false;         ///< the frame at hand: refused unread
+
+  bool is_oversized_ = false;  ///< the frame at hand: refused unread
   std::vector<TokenFacts> tokens_;
   std::vector<ClientFacts> clients_;
   std::vector<Flight> flights_;
@@ -310,9 +368,35 @@ class Model {
   u64 forward_bytes_ = 0;
   u64 topic_bytes_ = 0;
 
+  bool is_log_on_ = false;
+  u64 log_floor_ = 0;
+  u64 log_bytes_ = 0;
+  struct Change {
+    u32 resource;
+    u64 at;
+  };
+  std::vector<Change> log_;  ///< oldest first
+  Millis sessions_left_at_ = 0;
+  std::vector<Recorded> recorded_;  ///< by scope
+  std::vector<u32> left_;           ///< scopes, in the order in which they were left
+  u64 history_bytes_ = 0;
+  u32 sends_started_ = 0;
+  u32 hubs_started_ = 0;
+  u64 started_at_ = 0;  ///< the position at the start of this hub
+
+  // The truth, over all hubs.
+  u32 published_ = 0;
+  std::vector<u32> last_change_;           ///< by resource
+  std::vector<std::vector<u32>> sent_to_;  ///< by scope: when its messages were published
+  std::vector<std::vector<Told>> told_;    ///< by session: the latest
+  std::vector<std::vector<std::pair<u16, u64>>> handed_on_;  ///< by token: session and id
+  const char* broken_promise_ = nullptr;
+
   std::optional<Checker> verdict_;
   u32 begun_ = 0;
   std::vector<u16> changed_;
+  std::vector<u16> asked_, missed_;  ///< of a listen
+  bool is_recovered_ = false;
   std::vector<u8> is_marked_;
 };
 

@@ -33,7 +33,8 @@ void Model::forward(const Op& op) {
                   op.payload,
                   token.context,
                   0,
-                  has_session(op.client) ? op.id : 0};
+                  has_session(op.client) ? op.id : 0,
+                  0};
   const std::size_t before = text.size();
   append_forward_body(message);
   const std::size_t body_bytes = text.size() - before;
@@ -69,11 +70,15 @@ void Model::forward(const Op& op) {
         "forwarded");
   }
 
-  if (token.hold == Hold::free) {
-    hold(op);
-    touch(op.token);
-    attach_token(op.client, "tokens", op.token);
+  if (message.id != 0 && token.sends.serial == 0 &&
+      token_bytes_ + sends_bytes > config_->token_store_bytes_max) {
+    return refuse_limit(
+        ErrorCode::full,
+        "token store is full (token_store_bytes_max); the message was not forwarded");
   }
+
+  take_if_free(op);
+  if (message.id != 0) begin_send(op, message);
   if (token.lane == nobody) {
     u32 index = 0;
     while (index < lanes_.size() && lanes_[index].is_used) ++index;
@@ -83,6 +88,7 @@ void Model::forward(const Op& op) {
     token.lane = index;
     ++lane_count_;
   }
+  message.lane = token.lane;
   Lane& own = lanes_[token.lane];
   own.bytes += message.cost;
   forward_bytes_ += message.cost;
@@ -114,21 +120,36 @@ void Model::answer(const Op& op) {
     if (ghost.serial == op.serial && ghost.is_of_earlier_hub) verdict_ = Checker::own_hub;
   }
   if (flight == flights_.end()) return;
-  switch (op.reply) {
+  end_message(flight->message, op.reply, status_of(op));
+  end_flight(static_cast<u32>(flight - flights_.begin()));
+}
+
+/// What a sender is told about its message.
+void Model::say_ending(u32 client, const Message& message, Reply reply, u32 status) {
+  const auto fail = [&](const char* fault, ErrorCode code, Bytes pattern) {
+    begin_text();
+    text += "{ \"type\": \"error\", \"error\": { ";
+    append_scope(message.scope, message.order);
+    end_error(client, fault, code, pattern, message.id);
+  };
+  if (message.id != 0) verdict_ = Checker::acks;
+  switch (reply) {
     case Reply::done:
-      break;
+      if (message.id == 0) return;
+      begin_text();
+      text.append("{ \"type\": \"sent\", \"id\": ").append(Digits(message.id)).append(" }");
+      return end_text(add(EffectKind::send, client));
     case Reply::client_fault:
-      fail(flight->message, "client", ErrorCode::app, "no \"entry\"");
+      fail("client", ErrorCode::app, "no \"entry\"");
       break;
     case Reply::server_fault:
-      fail(flight->message, "server", ErrorCode::app, "broken");
+      fail("server", ErrorCode::app, "broken");
       break;
     case Reply::sidekick_fault:
-      fail(flight->message, "sidekick", ErrorCode::app, "");
+      fail("sidekick", ErrorCode::app, "");
       break;
     case Reply::edge_fault:
-      fail(flight->message, "client", ErrorCode::app,
-           std::string(edge_message_bytes(*config_), 'm'));
+      fail("client", ErrorCode::app, std::string(edge_message_bytes(*config_), 'm'));
       break;
     case Reply::long_fault:
     case Reply::odd_fault:
@@ -137,30 +158,59 @@ void Model::answer(const Op& op) {
     case Reply::list:
     case Reply::trailing:
     case Reply::garbage:
-      fail(flight->message, "server", ErrorCode::app_status,
-           compose({"the app server answered ", Digits(status_of(op)),
+      fail("server", ErrorCode::app_status,
+           compose({"the app server answered ", Digits(status),
                     "; expected 2xx or { fault, message }"}));
       break;
     case Reply::unreachable:
-      fail(flight->message, "server", ErrorCode::app_unreachable,
+      fail("server", ErrorCode::app_unreachable,
            "the app server could not be reached; the message was not processed");
       break;
     case Reply::no_app_server:
-      fail(flight->message, "server", ErrorCode::app_unreachable,
+      fail("server", ErrorCode::app_unreachable,
            "no app server is configured for this Sidekick; the message was not processed");
       break;
     case Reply::broken_off:
-      fail(flight->message, "server", ErrorCode::app_broken,
+      fail("server", ErrorCode::app_broken,
            "the app server closed the connection without an answer; the message may have been "
            "processed");
       break;
     case Reply::host_timeout:
-      fail_timeout(flight->message);
+      fail("server", ErrorCode::app_timeout,
+           compose({"the app server did not answer within ", Digits(config_->forward_timeout_ms),
+                    " ms (forward_timeout_ms); the message may have been processed"}));
       break;
     case Reply::count:
       trap();
   }
-  end_flight(static_cast<u32>(flight - flights_.begin()));
+}
+
+/// Who holds the token now is told, if the same session sent it. Otherwise the sender, if still
+/// connected.
+void Model::end_message(const Message& message, Reply reply, u32 status) {
+  u32 client = message.sender;
+  bool is_there = clients_[client].is_open && clients_[client].generation == message.generation;
+  const u32 token = message.id == 0 ? nobody : lanes_[message.lane].token;
+  if (token != nobody && tokens_[token].sends.serial == message.sends && message.sends != 0) {
+    TokenFacts& it = tokens_[token];
+    std::string body;
+    write_reply(body, reply, *config_);
+    Ending ending{message.id, reply, status, static_cast<u32>(body.size())};
+    // A long one is not kept, only that it was one.
+    const bool is_kept = reply != Reply::done && body.size() <= kept_body_bytes_max &&
+                         token_bytes_ + body.size() <= config_->token_store_bytes_max;
+    if (!is_kept) ending.body_bytes = 0;
+    if (!is_kept && status != 0 && reply != Reply::done) ending.reply = Reply::garbage;
+    std::erase(it.sends.under_way, message.id);
+    if (it.sends.endings.size() == endings_max) it.sends.endings.erase(it.sends.endings.begin());
+    it.sends.endings.push_back(ending);
+    recount_cost(token);
+    if (it.hold == Hold::held || it.hold == Hold::subscribed) {
+      client = it.holder;
+      is_there = true;
+    }
+  }
+  if (is_there) say_ending(client, message, reply, status);
 }
 
 void Model::expire_flights() {
@@ -173,18 +223,12 @@ void Model::expire_flights() {
         first = i;
     }
     if (first == nobody) return;
-    fail_timeout(flights_[first].message);
+    end_message(flights_[first].message, Reply::host_timeout, 0);
     add(EffectKind::cancel, flights_[first].lane).expires_at = flights_[first].id;
     if (ghosts_.size() == ghosts_max) ghosts_.erase(ghosts_.begin());
     ghosts_.push_back({flights_[first].message.serial, flights_[first].id});
     end_flight(first);
   }
-}
-
-void Model::fail_timeout(const Message& message) {
-  fail(message, "server", ErrorCode::app_timeout,
-       compose({"the app server did not answer within ", Digits(config_->forward_timeout_ms),
-                " ms (forward_timeout_ms); the message may have been processed"}));
 }
 
 /// Starts the next message of its lane.
@@ -207,16 +251,6 @@ void Model::end_flight(u32 index) {
   if (lane.token != nobody) tokens_[lane.token].lane = nobody;
   lane = Lane{};
   --lane_count_;
-}
-
-/// Only the sender, if still connected, receives the error.
-void Model::fail(const Message& message, const char* fault, ErrorCode code, Bytes pattern) {
-  const ClientFacts& sender = clients_[message.sender];
-  if (!sender.is_open || sender.generation != message.generation) return;
-  begin_text();
-  text += "{ \"type\": \"error\", \"error\": { ";
-  append_scope(message.scope, message.order);
-  end_error(message.sender, fault, code, pattern, message.id);
 }
 
 }  // namespace sidekick::sim

@@ -11,6 +11,8 @@ namespace {
 
 constexpr char invalid_ion[] = "not valid ION: expected *, found * at byte #";
 constexpr char too_many_tokens[] = "token limit of this connection reached (tokens_per_client_max)";
+constexpr char unknown_outcome[] =
+    "the outcome of this message is not known; it may have been processed";
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
 
 }  // namespace
@@ -76,10 +78,11 @@ Model::Complaint Model::complaint_of(const Op& op, u32 bytes) const {
     if (is_one_too_many) return say(too_many_params(*config_), true);
     if (facts.stage == Stage::params) return say(facts.complaint);
   }
-  if (!uses_resources(op.verb)) return complaint;
+  const bool is_extension_wrong = facts.stage == Stage::extension && is_extended(op);
+  if (!uses_resources(op.verb)) return is_extension_wrong ? say(facts.complaint) : complaint;
   Complaint resources = resources_complaint(op);
   if (!resources.text.empty()) return say(std::move(resources.text), resources.is_limit);
-  if (facts.stage == Stage::hello) return say(facts.complaint);
+  if (is_extension_wrong) return say(facts.complaint);
   if (says_hello(op) && op.count > 0)
     return say("\"resources\" must be empty where \"hello\" is said");
   return complaint;
@@ -170,6 +173,11 @@ bool Model::may_use(const Op& op) {
   const TokenFacts& token = tokens_[op.token];
   if (token.hold == Hold::free || (token.hold != Hold::none && token.holder == op.client))
     return true;
+  if (op.verb == Verb::send && op.is_repeat && has_session(op.client)) {
+    verdict_ = Checker::acks;
+    refuse(op, "sidekick", ErrorCode::unknown, unknown_outcome, true, true);
+    return false;
+  }
   verdict_ = token.hold != Hold::none ? Checker::one_holder
              : token.was_lost         ? Checker::stored
                                       : Checker::expiry;
@@ -182,13 +190,15 @@ void Model::take_subscribe(const Op& op) {
   TokenFacts& token = tokens_[op.token];
   const bool was_free = token.hold == Hold::free;
   if (was_free && !hold(op)) return;
+  const u32 recorded = find_recorded(op);
   if (token.hold == Hold::held) {
     token.hold = Hold::subscribed;
     subscribe(token.scope, op.client);
     touch(op.token);
   }
   if (was_free) attach_token(op.client, "tokens", op.token);
-  say_scope(op, "subscribed", token.scope, token.order);
+  if (recorded == nobody) return say_scope(op, "subscribed", token.scope, token.order);
+  say_missed(op, recorded);
 }
 
 /// Takes a token for the client if it may have one more.
@@ -203,6 +213,7 @@ bool Model::hold(const Op& op) {
   TokenFacts& token = tokens_[op.token];
   token.hold = Hold::held;
   token.holder = op.client;
+  set_session(op.token, has_session(op.client) ? client.session : no_session);
   token.expires_at = 0;
   client.tokens.push_back(op.token);
   return true;
@@ -236,6 +247,7 @@ void Model::take_send(const Op& op) {
     verdict_ = Checker::limits;
     return refuse(op, "client", ErrorCode::client_full, too_many_tokens, true, true);
   }
+  if (has_session(op.client) && op.id != 0 && repeat(op)) return;
   if (is_stopping_)
     return refuse(op, "sidekick", ErrorCode::stopping,
                   "Sidekick is shutting down; the message was not forwarded", true, true);
@@ -246,18 +258,29 @@ void Model::take_listen(const Op& op) {
   if (says_hello(op)) return take_hello(op);
   ClientFacts& client = clients_[op.client];
   changed_.clear();
+  missed_.clear();
+  if (config_->listen_lookback_ms != 0) start_log();
+  const bool is_recovered = is_known(op) && is_log_on_ && op.since >= log_floor_;
+  const bool has_since = op.has_since && has_session(op.client);
+  const u64 since = is_recovered ? op.since : position_before(config_->listen_lookback_ms);
+  const bool looks_back = is_recovered || (config_->listen_lookback_ms != 0 && !has_since);
   u64 bytes = 0;
   u64 cost = 0;
   u32 at = op.first;
   for (u32 i = 0; i < op.count; ++i, at += op.stride) {
     const u32 resource = at % static_cast<u32>(words_.resources.size());
-    if (is_marked_[resource] || is_subscribed(resource_topic(resource), op.client)) continue;
+    if (is_marked_[resource]) continue;
     is_marked_[resource] = 1;
+    asked_.push_back(static_cast<u16>(resource));
+    if (looks_back && changed_at(resource) > since) missed_.push_back(static_cast<u16>(resource));
+    if (is_subscribed(resource_topic(resource), op.client)) continue;
     changed_.push_back(static_cast<u16>(resource));
     bytes += words_.resources[resource].bytes.size();
     cost += listen_cost(resource);
   }
-  for (const u32 resource : changed_) is_marked_[resource] = 0;
+  for (const u32 resource : asked_) is_marked_[resource] = 0;
+  if (is_recovered) check_missed(op);
+  asked_.clear();
   const auto limit = [&](const char* fault, ErrorCode code, const char* reason) {
     verdict_ = Checker::limits;
     refuse(op, fault, code, reason, false, false);
@@ -280,7 +303,12 @@ void Model::take_listen(const Op& op) {
   client.resources.insert(client.resources.end(), changed_.begin(), changed_.end());
   client.resource_bytes += bytes;
   if (!changed_.empty()) attach_resources(op.client, "resources");
+  is_recovered_ = is_recovered;
+  if (has_since) verdict_ = Checker::recovered;
   say_resources(op, "listening");
+  if (is_recovered) return;
+  if (!missed_.empty()) verdict_ = Checker::recovered;
+  for (const u32 resource : missed_) say_updated(op.client, resource);
 }
 
 void Model::take_unlisten(const Op& op) {
@@ -342,6 +370,8 @@ void Model::say_scope(const Op& op, const char* type, u32 scope, u32 order) {
   text += ", ";
   append_scope(scope, order);
   if (op.verb == Verb::subscribe) append_at(op.client);
+  if (op.verb == Verb::subscribe && op.has_since && has_session(op.client))
+    text += ", \"recovered\": false";
   text += " }";
   end_text(add(EffectKind::send, op.client));
 }
@@ -359,7 +389,11 @@ void Model::say_resources(const Op& op, const char* type) {
   text += "]";
   if (op.verb == Verb::listen && has_session(op.client)) {
     append_at(op.client);
-    text += ", \"recovered\": false";
+    text += is_recovered_ ? ", \"recovered\": true, \"changed\": [" : ", \"recovered\": false";
+    const char* separator = "";
+    for (std::size_t i = 0; is_recovered_ && i < missed_.size(); ++i, separator = ", ")
+      text.append(separator).append(words_.resources[missed_[i]].literal);
+    if (is_recovered_) text += "]";
   }
   text += " }";
   end_text(add(EffectKind::send, op.client));

@@ -12,24 +12,29 @@ void Model::begin(Millis now, u64 epoch) {
   epoch_ = {epoch, 0};
   is_epoch_restored_ = false;
   last_stamp_ = 0;
-  has_change_log_ = false;
+  is_log_on_ = false;
+  log_.clear();
+  log_bytes_ = history_bytes_ = 0;
   sessions_left_at_ = 0;
-  records_.assign(words_.scopes.size(), {});
+  recorded_.assign(recorded_.size(), Recorded{});
+  left_.clear();
+  ++hubs_started_;
+  started_at_ = 0;
 }
 
-/// Returns false if the clock has stepped back by more than a second: then stamps are ahead of it.
+/// The time of stamps. Returns false if the clock has stepped back by more than a second.
 bool Model::pass_clock(Millis now) {
   now += epoch_.ahead_ms;
-  if (now + 1000 >= clock_) {
-    clock_ = std::max(clock_, now);
-    return true;
+  if (now + 1000 < clock_) {
+    epoch_.ahead_ms += clock_ - now;
+    return false;
   }
-  epoch_.ahead_ms += clock_ - now;
-  return false;
+  clock_ = std::max(clock_, now);
+  return true;
 }
 
 /// The records name the epoch.
-void Model::step_epoch() {
+void Model::rewrite_records() {
   for (u32 client = 0; client < clients_.size(); ++client) {
     if (clients_[client].is_open && has_session(client)) attach_whole(client, false);
   }
@@ -37,39 +42,6 @@ void Model::step_epoch() {
 
 /// The next stamp less 1.
 u64 Model::position() const { return std::max(last_stamp_, clock_ * 1000 - 1); }
-
-u64 Model::take_stamp() { return last_stamp_ = position() + 1; }
-
-u32 Model::session_count() const {
-  u32 count = 0;
-  for (u32 client = 0; client < clients_.size(); ++client)
-    count += clients_[client].is_open && has_session(client) ? 1 : 0;
-  return count;
-}
-
-/// The change log exists while a client that said hello is there, and for a time after that.
-bool Model::keeps_changes() {
-  has_change_log_ =
-      has_change_log_ && (session_count() > 0 || now_ - sessions_left_at_ < config_->change_log_ms);
-  return has_change_log_;
-}
-
-/// A channel is recorded while a client that said hello subscribes, and for a time after that.
-bool Model::is_recorded(u32 scope) {
-  RecordFacts& record = records_[scope];
-  const u64 oldest = clock_ > config_->history_ms ? (clock_ - config_->history_ms) * 1000 - 1 : 0;
-  if (record.subscribers == 0 && record.left_at < oldest) record.is_there = false;
-  return record.is_there;
-}
-
-/// In base 36.
-void Model::append_epoch(std::string& out) const {
-  std::string digits;
-  for (u64 rest = epoch_.hub; rest != 0 || digits.empty(); rest /= 36)
-    digits.insert(digits.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36]);
-  out += digits;
-  if (epoch_.ahead_ms != 0) out.append(".").append(Digits(epoch_.ahead_ms));
-}
 
 namespace {
 
@@ -96,18 +68,17 @@ EpochFacts epoch_of(Bytes text) {
 /// { "session": "...", "epoch": "k3f9a2", "tokens": ...: the hub goes on with the latest epoch.
 void Model::read_greeting(Bytes line, ClientFacts& client) {
   const Bytes session = take_member(line, "{ \"session\": \"");
-  const Bytes text = take_member(line, "\"epoch\": \"");
-  if (session.empty() || text.empty()) return;
+  const Bytes name = take_member(line, "\"epoch\": \"");
+  if (session.empty() || name.empty()) return;
   const auto at = std::find(words_.sessions.begin(), words_.sessions.end(), session);
   client.session = static_cast<u16>(at - words_.sessions.begin());
-  const EpochFacts epoch = epoch_of(text);
+  const EpochFacts epoch = epoch_of(name);
   const bool is_later =
       std::pair(epoch.ahead_ms, epoch.hub) > std::pair(epoch_.ahead_ms, epoch_.hub);
   if (!is_epoch_restored_ || is_later) {
     clock_ += epoch.ahead_ms - epoch_.ahead_ms;
     epoch_ = epoch;
   }
-  has_change_log_ = true;
   is_epoch_restored_ = true;
   last_stamp_ = (clock_ + 1) * 1000;  // the hub before may have stamped in this millisecond
 }
@@ -122,8 +93,9 @@ void Model::take_hello(const Op& op) {
   u32 old = 0;
   while (old < clients_.size() && (!clients_[old].is_open || clients_[old].session != op.session))
     ++old;
+  settle_log();
+  start_log();
   client.session = op.session;
-  has_change_log_ = true;
   if (old < clients_.size()) take_over(old, op.client);
   attach_whole(op.client, true);
 
@@ -131,7 +103,7 @@ void Model::take_hello(const Op& op) {
   text += "{ \"type\": \"listening\"";
   append_id(op.client, op.id);
   text += ", \"resources\": [], \"welcome\": { \"version\": 1, \"epoch\": \"";
-  append_epoch(text);
+  append_epoch(text, epoch_);
   text += "\"";
   append_at(op.client);
   text.append(", \"spread_ms\": ")
@@ -150,8 +122,8 @@ void Model::take_over(u32 from, u32 to) {
   for (const u32 token : clients_[to].tokens) {
     tokens_[token].holder = to;
     if (tokens_[token].hold != Hold::subscribed) continue;
-    unsubscribe(tokens_[token].scope, from);
     subscribe(tokens_[token].scope, to);
+    unsubscribe(tokens_[token].scope, from);
   }
   drop(from, 4000, ErrorCode::taken_over, "taken over by a new connection of this session");
 }
@@ -166,7 +138,25 @@ void Model::append_id(u32 client, u64 id) {
 }
 
 void Model::append_at(u32 client) {
-  if (has_session(client)) text.append(", \"at\": ").append(Digits(position()));
+  if (!has_session(client)) return;
+  text.append(", \"at\": ").append(Digits(position()));
+  std::vector<Told>& told = told_[clients_[client].session];
+  if (told.size() == told_max) told.erase(told.begin());
+  told.push_back({epoch_, position(), published_, hubs_started_});
+}
+
+u32 Model::session_count() const {
+  return static_cast<u32>(
+      std::count_if(clients_.begin(), clients_.end(),
+                    [](const ClientFacts& it) { return it.is_open && it.session != no_one; }));
+}
+
+u32 Model::subscriber_count(u32 topic, Audience audience) const {
+  if (audience == Audience::all) return subscriber_counts_[topic];
+  u32 count = 0;
+  for (u32 client = 0; client < clients_.size(); ++client)
+    count += is_subscribed(topic, client) && is_in(audience, client) ? 1 : 0;
+  return count;
 }
 
 void Model::attach_whole(u32 client, bool is_durable) {
@@ -186,6 +176,7 @@ u64 Model::told_id(const Op& op, ErrorCode code) const {
     case Flaw::id_zero:
     case Flaw::id_text:
     case Flaw::id_large:
+    case Flaw::again_alone:
       return 0;
     case Flaw::padded:
       // Of a message that is refused unread only type and id are read, at its beginning.

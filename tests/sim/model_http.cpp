@@ -104,31 +104,46 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
   }
   if (op.verb == Verb::connection) return connection(op, request);
   if (op.verb == Verb::message) {
-    const bool is_recorded = this->is_recorded(op.scope);
-    const u64 stamp = is_recorded ? take_stamp() : 0;
-    for (const Audience audience : {Audience::plain, Audience::hello}) {
-      Effect receivers{EffectKind::publish};
-      receivers.who = op.scope;
-      receivers.audience = audience;
-      if (audience_count(receivers) == 0) continue;
-      begin_text();
-      text += "{ \"type\": \"message\", ";
-      append_scope(op.scope, op.order);
-      if (op.payload.shape != Shape::absent)
-        append_payload(text.append(", \"data\": "), op.payload);
-      if (audience == Audience::hello) text.append(", \"at\": ").append(Digits(stamp));
-      text += " }";
-      Effect& effect = add(EffectKind::publish, op.scope);
-      effect.audience = audience;
-      end_text(effect);
-    }
+    publish(op);
     return respond(request, 200, ErrorCode::ok, "OK");
   }
-  if (keeps_changes()) take_stamp();
+  change(op);
+  respond(request, 200, ErrorCode::ok, "OK");
+}
+
+/// Those that said hello get the stamp, too.
+void Model::publish(const Op& op) {
+  sent_to_[op.scope].push_back(++published_);
+  expire_history();
+  const auto say = [&](Audience audience, u64 at) {
+    begin_text();
+    text += "{ \"type\": \"message\", ";
+    append_scope(op.scope, op.order);
+    if (op.payload.shape != Shape::absent) append_payload(text.append(", \"data\": "), op.payload);
+    if (at != 0) text.append(", \"at\": ").append(Digits(at));
+    text += " }";
+    if (subscriber_count(op.scope, audience) == 0) return;
+    Effect& effect = add(EffectKind::publish, op.scope);
+    effect.status = static_cast<u32>(audience);
+    end_text(effect);
+  };
+  say(Audience::plain, 0);
+  const u64 at = last_stamp_ = position() + 1;
+  if (!recorded_[op.scope].is_there) return;
+  say(Audience::hello, at);
+  record_message(op.scope, at, Bytes(text).substr(begun_));
+}
+
+void Model::change(const Op& op) {
+  ++published_;
+  const bool is_logged = settle_log();
+  const u64 at = last_stamp_ = position() + 1;
   changed_.clear();
-  u32 at = op.first;
-  for (u32 i = 0; i < op.count; ++i, at += op.stride) {
-    const u32 resource = at % static_cast<u32>(words_.resources.size());
+  u32 position = op.first;
+  for (u32 i = 0; i < op.count; ++i, position += op.stride) {
+    const u32 resource = position % static_cast<u32>(words_.resources.size());
+    last_change_[resource] = published_;
+    if (is_logged) log_change(resource, at);
     if (is_marked_[resource] || subscriber_count(resource_topic(resource)) == 0) continue;
     is_marked_[resource] = 1;
     changed_.push_back(static_cast<u16>(resource));
@@ -139,7 +154,6 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
     end_text(add(EffectKind::publish, resource_topic(resource)));
   }
   for (const u32 resource : changed_) is_marked_[resource] = 0;
-  respond(request, 200, ErrorCode::ok, "OK");
 }
 
 void Model::connection(const Op& op, u32 request) {
@@ -159,6 +173,11 @@ void Model::connection(const Op& op, u32 request) {
   token.scope = op.scope;
   token.order = op.order;
   token.context = op.payload;
+  token.session = no_one;
+  token.sends = Sends{};
+  token.is_known_here =
+      before.hold == Hold::none || (before.is_known_here && before.session == no_one);
+  token.registered_at = position();
   token.cost = cost_of(op.token);
   if (token_bytes_ - before.cost + token.cost > config_->token_store_bytes_max) {
     token = before;

@@ -109,6 +109,12 @@ enum class Flaw : u8 {
   hello_long,
   hello_odd,
   hello_twice,
+  since_text,
+  since_negative,
+  since_twice,
+  epoch_number,
+  again_number,
+  again_alone,  // without an id
   count
 };
 
@@ -149,6 +155,14 @@ struct Payload {
   u32 serial = 0;  ///< makes payloads distinguishable
 };
 
+/// Names one run of stamps: docs/protocol.md, "Positions".
+struct EpochFacts {
+  u64 hub = 0;
+  u64 ahead_ms = 0;
+
+  bool operator==(const EpochFacts&) const = default;
+};
+
 inline constexpr u16 no_cut = 0xFFFF;
 inline constexpr u8 turn_max = 6;
 inline constexpr u16 no_one = 0xFFFF;
@@ -173,8 +187,13 @@ struct Op {
   u16 client = 0;
   u16 token = 0;
   u16 scope = 0;
-  u16 session = no_one;                  ///< listen: says hello with this session
-  u64 id = 0;                            ///< of a frame; 0: none
+  u16 session = no_one;  ///< listen: says hello with this session
+  u64 id = 0;            ///< of a frame; 0: none
+  bool has_since = false;
+  bool has_epoch = false;
+  bool is_repeat = false;  ///< send: `again`
+  u64 since = 0;           ///< subscribe, listen
+  EpochFacts epoch;
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
   u32 serial = 0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of a
                    ///< restart; the request of not_stored

@@ -80,6 +80,8 @@ void add_resources(Members& members, Flaw flaw, const Op& op, const Words& words
 
 void add_id(Members& members, Flaw flaw, u64 id) {
   switch (flaw) {
+    case Flaw::again_alone:
+      return;
     case Flaw::id_zero:
       members.add("id") += "0";
       return;
@@ -109,6 +111,41 @@ void add_hello(Members& members, Flaw flaw, const Op& op, const Words& words) {
 
 }  // namespace
 
+void append_epoch(std::string& out, const EpochFacts& epoch) {
+  std::string digits;
+  for (u64 rest = epoch.hub; rest != 0 || digits.empty(); rest /= 36)
+    digits.insert(digits.begin(), "0123456789abcdefghijklmnopqrstuvwxyz"[rest % 36]);
+  out += digits;
+  if (epoch.ahead_ms != 0) out.append(".").append(Digits(epoch.ahead_ms));
+}
+
+namespace {
+
+bool may_have_since(const Op& op) {
+  return op.kind == OpKind::frame &&
+         (op.verb == Verb::subscribe || (op.verb == Verb::listen && !says_hello(op)));
+}
+
+void add_position(Members& members, Flaw flaw, const Op& op) {
+  const u32 times = flaw == Flaw::since_twice ? 2 : op.has_since ? 1 : 0;
+  if (flaw == Flaw::since_text) {
+    members.add("since") += "\"1\"";
+  } else if (flaw == Flaw::since_negative) {
+    members.add("since") += "-1";
+  } else {
+    for (u32 i = 0; i < times; ++i) members.add("since").append(Digits(op.since));
+  }
+  if (flaw == Flaw::epoch_number) {
+    members.add("epoch") += "7";
+  } else if (op.has_epoch) {
+    std::string& out = members.add("epoch") += "\"";
+    append_epoch(out, op.epoch);
+    out += "\"";
+  }
+}
+
+}  // namespace
+
 bool says_hello(const Op& op) {
   return op.kind == OpKind::frame && op.verb == Verb::listen && op.session != no_one;
 }
@@ -123,9 +160,20 @@ Flaw flaw_of(const Op& op) {
     case Stage::id:
       if (op.flaw == Flaw::hello_twice) return says_hello(op) ? op.flaw : Flaw::none;
       if (op.flaw == Flaw::id_twice && op.id == 0) return Flaw::none;
+      if (op.flaw == Flaw::since_twice && !may_have_since(op)) return Flaw::none;
       return op.kind == OpKind::frame ? op.flaw : Flaw::none;
-    case Stage::hello:
-      return says_hello(op) ? op.flaw : Flaw::none;
+    case Stage::extension:
+      switch (op.flaw) {
+        case Flaw::since_text:
+        case Flaw::since_negative:
+        case Flaw::epoch_number:
+          return may_have_since(op) ? op.flaw : Flaw::none;
+        case Flaw::again_number:
+        case Flaw::again_alone:
+          return op.kind == OpKind::frame && op.verb == Verb::send ? op.flaw : Flaw::none;
+        default:
+          return says_hello(op) ? op.flaw : Flaw::none;
+      }
     case Stage::type:
       return op.kind == OpKind::frame ? op.flaw : Flaw::none;
     case Stage::token:
@@ -186,6 +234,14 @@ void write_message(std::string& out, const Op& op, const Words& words) {
   }
   if (uses_resources(op.verb)) add_resources(members, flaw, op, words);
   if (says_hello(op)) add_hello(members, flaw, op, words);
+  if (may_have_since(op)) add_position(members, flaw, op);
+  if (op.kind == OpKind::frame && op.verb == Verb::send) {
+    if (flaw == Flaw::again_number) {
+      members.add("again") += "1";
+    } else if (op.is_repeat || flaw == Flaw::again_alone) {
+      members.add("again") += "true";
+    }
+  }
   if (flaw == Flaw::twice) members.add("data").append("1, \"data\": 2");
   if (flaw == Flaw::bad_utf8)
     members.add("extra")

@@ -16,6 +16,9 @@ Flaw flaw_of(const Op& op);
 /// Whether it has a `hello` that the hub looks at.
 bool says_hello(const Op& op);
 
+/// As a hub names its epoch: in base 36, and how far it is ahead.
+void append_epoch(std::string& out, const EpochFacts& epoch);
+
 /// Whether its message is UTF-8.
 bool is_utf8(const Op& op);
 

@@ -81,6 +81,8 @@ class Shrinker {
       if (!ops_[i].is_text) with([](Op& op) { op.is_text = true; });
       if (ops_[i].flaw != Flaw::none) with([](Op& op) { op.flaw = Flaw::none; });
       if (ops_[i].session != no_one) with([](Op& op) { op.session = no_one; });
+      if (ops_[i].has_since) with([](Op& op) { op.has_since = false; });
+      if (ops_[i].is_repeat) with([](Op& op) { op.is_repeat = false; });
       if (ops_[i].id != 0) with([](Op& op) { op.id = 0; });
       if (ops_[i].payload.shape != Shape::number)
         with([](Op& op) { op.payload.shape = Shape::number; });

@@ -9,6 +9,7 @@ add_library(sidekick_sim OBJECT
   ${SIDEKICK_SIM_DIR}/model_forwards.cpp
   ${SIDEKICK_SIM_DIR}/model_frames.cpp
   ${SIDEKICK_SIM_DIR}/model_hello.cpp
+  ${SIDEKICK_SIM_DIR}/model_missed.cpp
   ${SIDEKICK_SIM_DIR}/model_http.cpp
   ${SIDEKICK_SIM_DIR}/rescue.cpp
   ${SIDEKICK_SIM_DIR}/script.cpp

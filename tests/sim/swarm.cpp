@@ -143,6 +143,21 @@ void draw_extension(Dice dice, Swarm& swarm) {
   swarm.greeting = dice.one_of<u32>({0, 0, 500, 900, 1000});
   if (swarm.greeting == 0) return;
   swarm.clock_step = dice.one_of<u32>({0, 0, 2, 10});
+  swarm.since = dice.one_of<u32>({0, 600, 900});
+  swarm.again = dice.one_of<u32>({0, 200, 500});
+  const u32 tiny = dice.one_of<u32>({0, 300, 700});
+  for (Config& config : swarm.configs) {
+    const auto draw = [&](u32& limit, u32 lowest, u32 highest) {
+      const u32 value = dice.between(lowest, highest);
+      if (dice.chance(tiny)) limit = value;
+    };
+    draw(config.change_log_bytes_max, 0, 700);
+    draw(config.history_messages_max, 0, 4);
+    draw(config.history_bytes_max, 0, 3000);
+    config.change_log_ms = dice.one_of<u32>({0, 1, 500, 3600000});
+    config.history_ms = dice.one_of<u32>({0, 1, 20, 500, 60000});
+    if (dice.chance(200)) config.listen_lookback_ms = dice.one_of<u32>({1, 100, 60000});
+  }
 }
 
 }  // namespace

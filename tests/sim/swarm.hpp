@@ -28,6 +28,8 @@ struct Swarm {
   // Per thousand.
   u32 flaw = 20, gate = 20, attack = 100, cut = 0, fail = 0, knock_flaw = 20, burst = 50,
       time_back = 5, timer_late = 200, jump = 20, odd_timer = 20;
+  u32 since = 0;       ///< a client of the extension names a position
+  u32 again = 0;       ///< it repeats a message
   u32 greeting = 0;    ///< a client says hello before everything else
   u32 clock_step = 0;  ///< the clock steps back, and stays there
   u32 burst_max = 8;

@@ -174,12 +174,16 @@ bool Trial::take_input(const Op& op) {
   if (!input) return true;
   if (!hand(op.now, *input)) return false;
   model_.step(op, static_cast<u32>(bytes_.size()), request_);
+  // The model itself may promise too much.
+  if (model_.broken_promise() != nullptr)
+    return fail(op.verb == Verb::send ? Checker::acks : Checker::recovered, model_.broken_promise(),
+                actions_.size() == 0 ? "nothing" : show(actions_[actions_.size() - 1]));
   // A host that stores one action after the other passes not_stored at once; one that commits a
   // turn loses all of it.
   fail_ = is_failing_ || (op.fail != no_cut && op.turn > 0) ? 0 : op.fail;
   has_lost_ = false;
   lost_token_ = no_one;
-  if (!check_actions(op) || !compare_twin(op.now, *input)) return false;
+  if (!check_actions(op) || !compare_twin(op, *input)) return false;
   note_writer(op);
   if (op.cut >= actions_.size()) return true;
   // The host dies half-way. The client that caused it is closed.
@@ -211,6 +215,7 @@ bool Trial::check_actions(const Op& op) {
   for (std::size_t kind = 0; kind < counts.size(); ++kind)
     peaks_[kind] = std::max(peaks_[kind], counts[kind]);
   peak_text_bytes_ = std::max(peak_text_bytes_, text_bytes);
+  peak_missed_bytes_ = std::max(peak_missed_bytes_, model_.missed_bytes());
   return check_all_met() && (op.cut < actions_.size() || check_timer());
 }
 
@@ -248,6 +253,7 @@ bool Trial::restart(const Op& op) {
   timer_at_ = 0;
   peaks_ = {};
   peak_text_bytes_ = 0;
+  peak_missed_bytes_ = 0;
   Dice dice(op.serial);
   for (u32 client = 0; client < swarm_.clients; ++client) {
     const bool is_lost = op.restart == Restart::reset ||

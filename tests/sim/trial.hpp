@@ -128,7 +128,8 @@ class Trial {
 
   // twin.cpp: a second hub, restored beside the first
   void start_twin(Millis now);
-  bool compare_twin(Millis now, Input input);
+  bool is_forgetful(const Op& op) const;
+  bool compare_twin(const Op& op, Input input);
   bool check_twin_hash();
 
   const Swarm& swarm_;
@@ -180,6 +181,7 @@ class Trial {
   long long twin_bytes_ = 0;
   std::array<u32, 4>
       peaks_{};  ///< the largest counts of this hub: clients, tokens, topics, forwards in flight
+  u64 peak_missed_bytes_ = 0;      ///< of the change log and the history
   long long peak_text_bytes_ = 0;  ///< the largest output for one input
   std::size_t first_open_ = 0;     ///< effects before this one are met
   u32 performed_ = 0;

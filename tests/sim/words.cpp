@@ -38,11 +38,17 @@ const FlawFacts flaw_facts[] = {
     {Stage::id, "\"id\" must be an integer from 1 to 9007199254740991, at byte #"},
     {Stage::id, "\"id\" must be an integer from 1 to 9007199254740991, at byte #"},
     {Stage::id, "duplicate member \"id\" at byte #"},
-    {Stage::hello, "\"hello\" must be a string, found a number at byte #"},
-    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
-    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
-    {Stage::hello, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::extension, "\"hello\" must be a string, found a number at byte #"},
+    {Stage::extension, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::extension, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
+    {Stage::extension, "\"hello\" must be 16 to 64 letters, digits, \"-\" and \"_\", at byte #"},
     {Stage::id, "duplicate member \"hello\" at byte #"},
+    {Stage::extension, "\"since\" must be an integer from 0 to 9007199254740991, at byte #"},
+    {Stage::extension, "\"since\" must be an integer from 0 to 9007199254740991, at byte #"},
+    {Stage::id, "duplicate member \"since\" at byte #"},
+    {Stage::extension, "\"epoch\" must be a string, found a number at byte #"},
+    {Stage::extension, "\"again\" must be a boolean, found a number at byte #"},
+    {Stage::extension, "\"again\" needs an \"id\""},
 };
 
 std::string too_long(Bytes what, u64 bytes, u32 most, Bytes limit) {

@@ -42,7 +42,7 @@ enum class Stage : u8 {
   channel,
   params,
   resources,
-  hello
+  extension
 };
 
 struct FlawFacts {
