@@ -182,9 +182,9 @@ void Scenario::check_durable(const Action& action) {
       return;
     case ActionTag::attach_client:
       // A whole record that is not: append_line shows it.
-      SIDEKICK_CHECK(action.attach_client.record.empty() ? action.attach_client.durable == 0
-                                                         : action.attach_client.durable == 1 ||
-                                                               action.attach_client.append == 0);
+      SIDEKICK_CHECK(action.attach_client.record.empty()
+                         ? action.attach_client.durable == 0
+                         : action.attach_client.durable == 1 || action.attach_client.append == 0);
       return;
     default:
       return;  // erase_token: append_line shows it
