@@ -9,8 +9,8 @@ set_target_properties(sidekick PROPERTIES SUFFIX ".wasm")
 target_include_directories(sidekick PRIVATE wasm-bindings core/src)
 target_link_libraries(sidekick PRIVATE sidekick_core)
 
-# A seventh of the module would be functions inlined once more, and unrolled or vectorised loops over
-# a handful of elements. What gains from SIMD uses it explicitly.
+# A seventh of the module would be functions inlined once more, and unrolled or vectorised loops
+# over a handful of elements. What gains from SIMD uses it explicitly.
 set(SIDEKICK_LLVM_OPTIONS -inline-threshold=60 -force-vector-width=1 -force-vector-interleave=1
   -unroll-runtime=false -unroll-allow-partial=false -vectorize-slp=false)
 list(TRANSFORM SIDEKICK_LLVM_OPTIONS PREPEND "SHELL:-mllvm " OUTPUT_VARIABLE llvm_compile_options)

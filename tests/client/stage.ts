@@ -1,5 +1,5 @@
-// A client on virtual time whose Sidekick is played by the test: it reads what the client writes, and
-// says what it likes.
+// A client on virtual time whose Sidekick is played by the test: it reads what the client writes,
+// and says what it likes.
 import ION from "@covenant-rpc/ion";
 
 import type { Events, Sidekick, SidekickOptions } from "../../worker/src/client/index.ts";

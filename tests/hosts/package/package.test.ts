@@ -153,7 +153,8 @@ test("a program that imports the package is typed, and runs", async () => {
      withAcks({ send: (): unknown => null }, connection);
      const refused = await connection.send("chat", {}, "token", 1).catch((error: unknown) => error);
      console.log(refused instanceof SendError && refused.code);
-     const updated: Error | null = await sidekickServer(\`http://127.0.0.1:\${port}\`, "s").update([]);
+     const app = sidekickServer(\`http://127.0.0.1:\${port}\`, "s");
+     const updated: Error | null = await app.update([]);
      console.log(String(updated));
      await server.close();
      export const create = (bytes: Uint8Array): Hub => Hub.create(compileModuleSync(bytes), "{}");

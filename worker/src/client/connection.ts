@@ -137,7 +137,7 @@ export abstract class Connection {
 
   #retry(reason: string, code: number): void {
     const extraMs = isHidden() && !this.isLive ? HIDDEN_EXTRA_MS : 0;
-    // Not at open: a Sidekick that accepts and drops at once would be asked again at once, for ever.
+    // Not at open: a Sidekick that accepts and drops at once would be asked at once, for ever.
     if (this.isLive && most(this.#liveSince, moment()) >= this.options.stableMs) this.#attempt = 0;
     this.#abandon(code);
     const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.spreadMs);
