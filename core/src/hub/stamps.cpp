@@ -50,15 +50,17 @@ bool Stamps::pass(Millis now) {
   return false;
 }
 
-void Stamps::restore(const Epoch& epoch) {
+bool Stamps::restore(const Epoch& epoch) {
   const bool is_later =
       epoch.ahead_ms != epoch_.ahead_ms ? epoch.ahead_ms > epoch_.ahead_ms : epoch.hub > epoch_.hub;
-  if (!is_restored_ || is_later) {
+  const bool counts = !is_restored_ || is_later;
+  if (counts) {
     clock_ += epoch.ahead_ms - epoch_.ahead_ms;
     epoch_ = epoch;
   }
   is_restored_ = true;
   last_ = std::max(last_, (clock_ + 1) * 1000);
+  return counts;
 }
 
 }  // namespace sidekick

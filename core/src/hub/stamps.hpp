@@ -34,8 +34,8 @@ class Stamps {
   bool pass(Millis now);
 
   /// Continues an epoch of an earlier hub; of several the latest counts. That hub may have stamped
-  /// in this millisecond.
-  void restore(const Epoch& epoch);
+  /// in this millisecond. Returns whether this one counts: then all positions so far are too early.
+  bool restore(const Epoch& epoch);
 
   u64 take() { return last_ = next(); }
 

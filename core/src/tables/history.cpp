@@ -24,6 +24,12 @@ void History::leave(u64 hash, Bytes topic, u64 position) {
   left_.append(records_, id);
 }
 
+void History::raise_floors(u64 position) {
+  for (u32 id = 0; id < records_.slots().size(); ++id) {
+    if (!records_[id].topic.empty()) records_[id].floor = position;
+  }
+}
+
 void History::expire(u64 position) {
   while (!left_.empty() && records_[left_.oldest()].left_at < position) erase(left_.oldest());
   while (!all_.empty() && messages_[all_.oldest()].at < position)

@@ -25,6 +25,9 @@ class History {
   /// It has none any more.
   void leave(u64 hash, Bytes topic, u64 position);
 
+  /// While there are no messages yet: nothing before this position is known.
+  void raise_floors(u64 position);
+
   /// Forgets what is older than `position`: messages, and records that were left before.
   void expire(u64 position);
   void add(u32 record, u64 at, Bytes text);
