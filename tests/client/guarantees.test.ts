@@ -113,7 +113,7 @@ test(
 );
 
 test(
-  "G1: the backoff grows while connections do not last, and starts anew after 10 s of life",
+  "G1: the backoff grows while connections are short, and resets after 10 s of life",
   staged({}, async (stage) => {
     Math.random = () => 0.999; // the longest wait
     const waits: number[] = [];

@@ -25,7 +25,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "",
     },
     {
-      bug: "the backoff starts anew as soon as a socket is live",
+      bug: "a live socket resets the backoff at once",
       file: "connection.ts",
       from: ">= this.options.stableMs",
       to: ">= 0",

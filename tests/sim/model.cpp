@@ -252,8 +252,7 @@ void Model::reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>
   for (u32 token = 0; token < tokens_.size(); ++token) reload_token(token, rows[token]);
   for (u32 client = 0; client < clients_.size(); ++client)
     reload_client(client, is_back[client] != 0, records[client]);
-  // What was published before is lost: of a hub that goes on with an epoch, all positions are
-  // later.
+  // A restored hub has no log and no history. Its positions are later than all told before.
   is_log_on_ = session_count() > 0;
   started_at_ = log_floor_ = position();
   for (Recorded& recorded : recorded_) recorded.floor = position();

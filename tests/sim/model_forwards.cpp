@@ -124,7 +124,7 @@ void Model::answer(const Op& op) {
   end_flight(static_cast<u32>(flight - flights_.begin()));
 }
 
-/// What a sender is told about its message.
+/// Tells the sender the outcome of its message.
 void Model::say_ending(u32 client, const Message& message, Reply reply, u32 status) {
   const auto fail = [&](const char* fault, ErrorCode code, Bytes pattern) {
     begin_text();
@@ -185,8 +185,8 @@ void Model::say_ending(u32 client, const Message& message, Reply reply, u32 stat
   }
 }
 
-/// Who holds the token now is told, if the same session sent it. Otherwise the sender, if still
-/// connected.
+/// Tells the client that holds the token now, if the same session sent the message. Otherwise tells
+/// the sender, if it is still connected.
 void Model::end_message(const Message& message, Reply reply, u32 status) {
   u32 client = message.sender;
   bool is_there = clients_[client].is_open && clients_[client].generation == message.generation;

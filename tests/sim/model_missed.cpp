@@ -195,7 +195,7 @@ void Model::say_missed(const Op& op, u32 scope) {
   }
 }
 
-/// What another session has sent is forgotten.
+/// Forgets the ids and outcomes of another session.
 void Model::set_session(u32 token, u16 session) {
   TokenFacts& it = tokens_[token];
   if (it.session == session) return;

@@ -84,7 +84,7 @@ class Tokens {
   void pass(TokenId id, u32 client);
   void erase(TokenId id);
 
-  /// A client of this session holds it. What another session has sent is forgotten.
+  /// A client of this session holds it. Forgets the ids and outcomes of another session.
   void set_session(TokenId id, u64 session_hash);
 
   // The life of a message with an id; begin_send returns the serial of the token's sends.

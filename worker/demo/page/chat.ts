@@ -80,7 +80,7 @@ function showLeft(reason: string): void {
   showRoom("Not in a room.");
 }
 
-/** @param isSeated the user may write: what is written while there is no connection is sent later */
+/** @param isSeated the user may write; the client sends later what is written while offline */
 function showRoom(text: string, isSeated = false): void {
   roomState.textContent = text;
   chatText.disabled = chatButton.disabled = !isSeated;

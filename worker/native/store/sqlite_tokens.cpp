@@ -2,7 +2,7 @@
 // disk each time (synchronous=NORMAL): committed data survives a crash of the process. A power
 // failure may lose the last commits but does not damage the database.
 //
-// The hub sets the expiry times, by a clock that starts anew with each process. The table `clock`
+// The hub sets the expiry times, by a clock that restarts with each process. The table `clock`
 // holds one moment on three clocks. The next process computes from it how much time has passed.
 #include <fcntl.h>
 #include <sqlite3.h>
