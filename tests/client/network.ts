@@ -6,7 +6,7 @@ import type { HubHost } from "./hub-host.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export interface NetworkOptions {
-  /** The longest time one frame is under way. */
+  /** The longest time a packet is under way. Frames of one moment share a packet. */
   readonly latencyMs: number;
   /** A Durable Object's: the runtime answers pings, in front of the hub. */
   readonly hasConstantPongs: boolean;
@@ -62,8 +62,8 @@ export class SimSocket {
   #isGone = false;
   /** Nothing arrives anywhere, and nobody is told. */
   #isSilent = false;
-  #lastUp = 0;
-  #lastDown = 0;
+  readonly #up: Way;
+  readonly #down: Way;
   /** Hello was seen: only the first frame can be it. */
   #isGreeted = false;
 
@@ -73,6 +73,8 @@ export class SimSocket {
     network.opened++;
     network.atOnce = Math.max(network.atOnce, network.sockets.size);
     const { time } = network;
+    this.#up = new Way(time, network.options.latencyMs);
+    this.#down = new Way(time, network.options.latencyMs);
     time.after(10 + time.dice.next() * 100, () => {
       if (this.#isGone) return;
       if (!network.isUp) return this.#end(ABNORMAL);
@@ -87,8 +89,7 @@ export class SimSocket {
   send(text: string): void {
     if (this.#isGone) return;
     const { time, hub, options } = this.#network;
-    this.#lastUp = Math.max(this.#lastUp, this.#arrival());
-    time.after(this.#lastUp - time.now, () => {
+    time.after(this.#up.delayMs(), () => {
       if (this.#isSilent) return;
       if (!this.#network.onFrame("up", text, this)) return this.cut();
       if (options.hasConstantPongs && text === '{"type":"ping"}')
@@ -102,8 +103,7 @@ export class SimSocket {
     this.#isGone = true;
     this.#network.sockets.delete(this);
     const { time, hub } = this.#network;
-    this.#lastUp = Math.max(this.#lastUp, this.#arrival());
-    time.after(this.#lastUp - time.now, () => {
+    time.after(this.#up.delayMs(), () => {
       if (!this.#isSilent) hub.closed(this.#client);
     });
   }
@@ -137,9 +137,7 @@ export class SimSocket {
 
   /** After all that is under way to the client. */
   #afterDown(then: () => void): void {
-    const { time } = this.#network;
-    this.#lastDown = Math.max(this.#lastDown, this.#arrival());
-    time.after(this.#lastDown - time.now, () => {
+    this.#network.time.after(this.#down.delayMs(), () => {
       if (!this.#isGone && !this.#isSilent) then();
     });
   }
@@ -151,15 +149,33 @@ export class SimSocket {
     this.onclose?.({ code, reason: "" });
   }
 
-  #arrival(): number {
-    const { time, options } = this.#network;
-    return time.now + 5 + time.dice.next() * options.latencyMs;
-  }
-
   #greeting(text: string): string {
     if (this.#isGreeted || !this.#network.options.isLegacy) return text;
     this.#isGreeted = true;
     const { hello: _, ...rest } = ION.parse(text) as { hello?: string };
     return ION.stringify(rest);
+  }
+}
+
+/** One direction of a socket: packets arrive in order. */
+class Way {
+  readonly #time: VirtualTime;
+  readonly #latencyMs: number;
+  #sent = -1;
+  #arrival = 0;
+
+  constructor(time: VirtualTime, latencyMs: number) {
+    this.#time = time;
+    this.#latencyMs = latencyMs;
+  }
+
+  /** How long what is sent now is under way. */
+  delayMs(): number {
+    const { now, dice } = this.#time;
+    if (now !== this.#sent) {
+      this.#sent = now;
+      this.#arrival = Math.max(this.#arrival, now + 5 + dice.next() * this.#latencyMs);
+    }
+    return this.#arrival - now;
   }
 }
