@@ -8,6 +8,7 @@ import type { ClientToServerConnection } from "@covenant-rpc/core/interfaces";
 import ION from "@covenant-rpc/ion";
 
 import "../hosts/shared/covenant-support/node-polyfill.ts";
+import { GATHER_MS } from "../../worker/src/client/refetch.ts";
 import { outcome, Stage, StagedSocket, staged } from "./stage.ts";
 import { connectSidekick, withAcks } from "./support/client.ts";
 import { covenant } from "./support/covenant.ts";
@@ -167,6 +168,7 @@ test(
         ...{ type: "listening", id: listen!["id"], resources: [], at },
         ...{ recovered: true, changed: ["todos"] },
       });
+      await stage.run(GATHER_MS);
       assert.deepEqual(stage.heard(), ["updated"]);
     },
   ),
@@ -301,6 +303,7 @@ test("G2: a query during which its resource changed is told, although the client
     await stage.run(500);
     assert.deepEqual(stage.heard(), ["updated"]);
     await second();
+    await stage.run(GATHER_MS);
     assert.deepEqual(stage.heard(), ["updated"]);
     const third = await listen();
     await stage.run(1000);
@@ -335,8 +338,10 @@ test("G3, G4: of identical queries that updates cause, one runs and one waits", 
     answers[1]!(1);
     await stage.run(0);
     await stage.greet();
-    for (let burst = 0; burst < 50; burst++)
+    for (let burst = 0; burst < 50; burst++) {
       await stage.say({ type: "updated", resource: burst % 2 === 0 ? "a" : "b" });
+      await stage.run(GATHER_MS);
+    }
     assert.equal(answers.length, 3); // both listeners share it
     answers[2]!(2);
     await stage.run(0);
@@ -345,6 +350,30 @@ test("G3, G4: of identical queries that updates cause, one runs and one waits", 
     await stage.run(0);
     assert.equal(answers.length, 4);
     assert.deepEqual(shown.map(Math.abs), [1, 1, 2, 2, ...Array(98).fill(3)]);
+  } finally {
+    stage.end();
+  }
+});
+
+test("G3: the frames of one publish cause one run of a query", async () => {
+  let runs = 0;
+  const server = {
+    sendConnectionRequest: async () => assert.fail(),
+    runProcedure: async () => ({ status: "OK", data: ++runs, resources: ["a", "b"] }),
+  };
+  const stage = new Stage({ server });
+  try {
+    const client = new CovenantClient(covenant as any, {
+      ...{ serverConnection: stage.sidekick.server as any, sidekickConnection: stage.sidekick },
+    });
+    client.listen("query" as never, 1 as never, () => {}, true);
+    await stage.greet();
+    assert.equal(runs, 1);
+    await stage.say({ type: "updated", resource: "a" });
+    await stage.run(1);
+    await stage.say({ type: "updated", resource: "b" });
+    await stage.run(GATHER_MS);
+    assert.equal(runs, 2);
   } finally {
     stage.end();
   }

@@ -96,6 +96,12 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       from: "if (!flight.isCaused || flight.running.size === 0)",
       to: "if (flight.isCaused || flight.running.size === 0)",
     },
+    {
+      bug: "each resource of a publish causes a run",
+      file: "refetch.ts",
+      from: "setTimeout(() => this.#tell(), GATHER_MS)",
+      to: "void this.#tell()",
+    },
   ],
   G4: [
     {

@@ -41,7 +41,7 @@ export class Queries implements ServerConnection {
   }
 
   /** Queries that start within `emit` are caused by updates; the identical ones share one run. */
-  inBatch(emit: () => void): void {
+  inBatch(emit: () => unknown): void {
     const outer = this.#batch;
     this.#batch = {};
     emit();

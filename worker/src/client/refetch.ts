@@ -4,14 +4,21 @@ import { isHidden } from "./page.js";
 import type { Parts } from "./parts.js";
 import { within } from "./queries.js";
 
+/**
+ * A Sidekick sends a frame for each resource of a publish, one right behind the other. A query that
+ * reads several of them runs once for all that arrive within this time.
+ */
+export const GATHER_MS = 10;
+
 export class Refetches {
   readonly #parts: Parts;
+  /** Told with the next batch. */
+  readonly #next = new Set<string>();
+  /** The next batch is due, or waits for the queries of the one before. */
+  #isDue = false;
   /** Told later, so that many clients do not run their queries at once. */
   readonly #later = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Without `server`: told when the batch before has run. */
-  readonly #next = new Set<string>();
-  #isRunning = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -21,17 +28,10 @@ export class Refetches {
   emit(names: readonly string[], isSpread = false): void {
     if (names.length === 0) return;
     const spreadMs = isHidden() ? this.#parts.options.hiddenMs : this.#parts.hub.spreadMs;
-    if (isSpread && spreadMs > 0) {
-      for (const name of names) this.#later.add(name);
-      this.#timer ??= setTimeout(() => this.flush(), jitter(spreadMs));
-    } else if (this.#parts.server !== undefined) {
-      this.#parts.server.inBatch(() => {
-        for (const resource of names) void this.#parts.emit({ type: "updated", resource });
-      });
-    } else {
-      for (const name of names) this.#next.add(name);
-      if (!this.#isRunning) void this.#runInTurn();
-    }
+    const isLater = isSpread && spreadMs > 0;
+    for (const name of names) (isLater ? this.#later : this.#next).add(name);
+    if (isLater) this.#timer ??= setTimeout(() => this.flush(), jitter(spreadMs));
+    else this.#gather();
   }
 
   /** Tells now what was to be told later: the page is seen. */
@@ -43,15 +43,21 @@ export class Refetches {
     this.emit(names);
   }
 
-  /** Without `server` nobody knows which queries an update causes: they end with the handlers. */
-  async #runInTurn(): Promise<void> {
-    this.#isRunning = true;
-    while (this.#next.size > 0) {
-      const batch = [...this.#next];
-      this.#next.clear();
-      const runs = batch.map((resource) => this.#parts.emit({ type: "updated", resource }));
-      await within(Promise.all(runs), this.#parts.options.refetchMs);
-    }
-    this.#isRunning = false;
+  #gather(): void {
+    if (this.#isDue || this.#next.size === 0) return;
+    this.#isDue = true;
+    setTimeout(() => this.#tell(), GATHER_MS);
+  }
+
+  async #tell(): Promise<void> {
+    const { server, options } = this.#parts;
+    const names = [...this.#next];
+    this.#next.clear();
+    const emit = () => names.map((resource) => this.#parts.emit({ type: "updated", resource }));
+    if (server !== undefined) server.inBatch(emit);
+    // Nobody knows which queries an update causes: they end with the handlers.
+    else await within(Promise.all(emit()), options.refetchMs);
+    this.#isDue = false;
+    this.#gather();
   }
 }
