@@ -81,6 +81,8 @@ async function startWithHungForward() {
   const client = await TestClient.connect(port);
   for (let data = 0; data < 3; data++)
     client.send({ type: "send", token: "t", channel: "c", params: {}, data });
+  client.send({ type: "listen", resources: ["r"] });
+  assert.match(await client.nextText(), /listening/); // so the messages before it have arrived
   await eventually(() => app.taken === 1);
   return { sidekick, client };
 }
