@@ -1,5 +1,4 @@
 // The demo in a real browser, two tabs side by side, through a Sidekick in its own process.
-// SIDEKICK_SCREENSHOT=FILE saves a picture of the first tab.
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -117,11 +116,6 @@ const heard = (page: Page, text: string): Promise<void> =>
   page.locator("#lines").getByText(text, { exact: true }).waitFor();
 const spoken = (page: Page): Promise<string[]> => page.locator("#lines li span").allTextContents();
 
-async function picture(page: Page): Promise<void> {
-  const path = process.env["SIDEKICK_SCREENSHOT"];
-  if (path) await page.screenshot({ path });
-}
-
 describe("the demo in two tabs", () => {
   it("shares the todo list: one tab's additions, ticks and deletions show in the other", async () => {
     const [left, right] = [await openTab(), await openTab()];
@@ -154,7 +148,6 @@ describe("the demo in two tabs", () => {
     assert.deepEqual(await spoken(left), ["Is the tea ready?", "In a minute."]);
     assert.deepEqual(await spoken(right), ["Is the tea ready?", "In a minute."]);
     assert.deepEqual(await spoken(elsewhere), ["Hello?"]);
-    await picture(left);
   });
 
   it("moves to another room and no longer receives from the old one", async () => {
