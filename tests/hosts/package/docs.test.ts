@@ -161,7 +161,7 @@ for (const [name, commands] of Object.entries(setups)) {
   });
 }
 
-test("the page of client.md survives a tunnel", async () => {
+test("the page of client.md survives an outage", async () => {
   const flags = ["--bundle", "--format=esm", "--outfile=public/page.js"];
   await run(join(root, "node_modules/.bin/esbuild"), ["page.ts", ...flags], { cwd: folder });
   const secrets = { SIDEKICK_SECRET: "one", SIDEKICK_SERVER_SECRET: "two" };
@@ -195,12 +195,12 @@ test("the page of client.md survives a tunnel", async () => {
 
     await sidekick.stop();
     for (const tab of [left, right]) await tab.getByText("waiting").waitFor();
-    await add(left, "in the tunnel");
-    await shows(left, "in the tunnel"); // by its own mutation
-    assert.equal(await right.getByText("in the tunnel").count(), 0);
+    await add(left, "during the outage");
+    await shows(left, "during the outage"); // by its own mutation
+    assert.equal(await right.getByText("during the outage").count(), 0);
 
     sidekick = await startSidekick();
-    await shows(right, "in the tunnel");
+    await shows(right, "during the outage");
     await shows(right, "live");
   } finally {
     await browser.close();
