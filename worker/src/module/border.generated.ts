@@ -452,7 +452,7 @@ export interface Limits {
   readonly clients_max: number;
   /** tokens, free or held (default 100000) */
   readonly tokens_max: number;
-  /** memory for all tokens: key, channel, params, topic and context as stored, and 256 bytes each; 1 KiB more and its errors of up to 1 KiB where a client that said hello has sent a message with an id (default 67108864) */
+  /** memory for all tokens: key, channel, params, topic and context as stored, and 256 bytes each. A token with which a message with an id was sent takes 1 KiB more, and its stored errors of up to 1 KiB each (default 67108864) */
   readonly token_store_bytes_max: number;
   /** messages of one token queued for the app server (default 256) */
   readonly forwards_waiting_max: number;
@@ -470,7 +470,7 @@ export interface Limits {
   readonly token_ttl_ms: number;
   /** time a token stays usable after its client's socket closed; 0: single use (default 60000) */
   readonly token_resume_ms: number;
-  /** delay before a 401; the reference has the same default (default 3000) */
+  /** delay before a 401; the npm Sidekick has the same default (default 3000) */
   readonly auth_failure_delay_ms: number;
   /** unsent bytes of a client that reads too slowly; at least twice http_body_bytes_max, so that the largest message fits (default 16777216) */
   readonly client_buffer_bytes_max: number;
@@ -478,17 +478,17 @@ export interface Limits {
   readonly frames_per_second: number;
   /** messages one client may send at once if frames_per_second is set (default 100) */
   readonly frames_burst: number;
-  /** memory of the change log, which tells clients that come back what has changed: per resource its name and 64 bytes; above that the resources longest unchanged are forgotten (default 8388608) */
+  /** memory for the change log, from which clients that reconnect learn what has changed: per resource its name and 64 bytes; beyond that, the least recently changed resources are evicted (default 8388608) */
   readonly change_log_bytes_max: number;
   /** time the change log is kept after the last client that said hello has left (default 3600000) */
   readonly change_log_ms: number;
-  /** time that a listen without a position looks back: the client is told of changes since then; 0: none (default 0) */
+  /** time that a listen without a position looks back for changes; 0: none (default 0) */
   readonly listen_lookback_ms: number;
-  /** latest messages of one channel that are kept for clients that come back; 0: none (default 100) */
+  /** latest messages of one channel that are kept for clients that reconnect; 0: none (default 100) */
   readonly history_messages_max: number;
-  /** memory of all these messages: each as sent and 96 bytes, and per channel its topic and 160 bytes; above that the oldest are forgotten (default 16777216) */
+  /** memory for all these messages: each as sent and 96 bytes, and per channel its topic and 160 bytes; beyond that, the oldest are evicted (default 16777216) */
   readonly history_bytes_max: number;
-  /** time a message is kept; no use above token_resume_ms, after which the tokens are gone (default 60000) */
+  /** time a message is kept; a value above token_resume_ms gains nothing, since the tokens are gone by then (default 60000) */
   readonly history_ms: number;
 }
 
