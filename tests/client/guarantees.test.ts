@@ -66,7 +66,7 @@ test(
 );
 
 test(
-  "G1: a silent socket is probed and replaced; a late event of it changes nothing",
+  "G1: a silent socket is probed and replaced; its late events change nothing",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
@@ -77,7 +77,7 @@ test(
     assert.deepEqual(stage.written(), []);
     await stage.run(11_001);
     assert.equal(stage.sidekick.state.name, "waiting");
-    assert.equal(stage.sidekick.state.reason, "no sign of life");
+    assert.equal(stage.sidekick.state.reason, "ping timeout");
     const old = stage.socket;
     await stage.greet();
     old.onclose?.({ code: 1006, reason: "late" });
@@ -86,7 +86,7 @@ test(
 );
 
 test(
-  "G1: wake() probes at once, and waking every second does not prolong the wait",
+  "G1: wake() probes at once, and calling it every second does not extend the timeout",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
@@ -99,7 +99,7 @@ test(
 );
 
 test(
-  "G1: a probe whose timer came late is repeated: the answer may be in the queue behind it",
+  "G1: a probe whose timer fires late is repeated: the answer may be queued behind it",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
@@ -114,7 +114,7 @@ test(
 );
 
 test(
-  "G1: the backoff grows while connections are short, and resets after 10 s of life",
+  "G1: the backoff grows while connections are short, and resets after one of 10 s",
   staged({}, async (stage) => {
     Math.random = () => 0.999; // the longest wait
     const waits: number[] = [];
@@ -175,7 +175,7 @@ test(
 );
 
 test(
-  "G2: a position is what a pong after the item became live proves, and no more",
+  "G2: a position advances only as far as a pong after the item became live proves",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
@@ -202,7 +202,7 @@ test(
 );
 
 test(
-  "G2: a constant pong proves the time of its ping less 2 s; the oldest ping is the one it answers",
+  "G2: a constant pong proves the time of the oldest open ping, minus 2 s",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
@@ -225,7 +225,7 @@ test(
 );
 
 test(
-  "G2: another epoch makes all positions unknown",
+  "G2: a new epoch invalidates all positions",
   staged({}, async (stage) => {
     stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
     await inChat(stage);
@@ -238,7 +238,7 @@ test(
   }),
 );
 
-test("G2: a query that began before the one for which the client listens is told as well", async () => {
+test("G2: a query older than the listen is told what changed before the listen", async () => {
   const answers: ((names: string[]) => void)[] = [];
   const server = {
     sendConnectionRequest: async () => assert.fail(),
@@ -275,7 +275,7 @@ test("G2: a query that began before the one for which the client listens is told
   }
 });
 
-test("G2: a query during which its resource changed is told, although the client listens", async () => {
+test("G2: a change during a query is told even if the client already listens", async () => {
   const server = {
     sendConnectionRequest: async () => assert.fail(),
     runProcedure: () =>
@@ -316,7 +316,7 @@ test("G2: a query during which its resource changed is told, although the client
 
 // --- G3, G4
 
-test("G3, G4: of identical queries that updates cause, one runs and one waits", async () => {
+test("G3, G4: of identical queries caused by updates, one runs and one waits", async () => {
   const answers: ((data: number) => void)[] = [];
   const server = {
     sendConnectionRequest: async () => assert.fail(),
@@ -468,12 +468,8 @@ test(
 );
 
 for (const [title, code, expected] of [
-  [
-    "a repeat that is refused is uncertain: the first copy may have been processed",
-    "token",
-    "unknown?",
-  ],
-  ["the outcome of a repeat is that of the message", "app", "app"],
+  ["a rejected repeat is uncertain: the first copy may have been processed", "token", "unknown?"],
+  ["the outcome of a repeat is that of the original message", "app", "app"],
 ] as const) {
   test(
     `G6: ${title}`,
@@ -507,7 +503,7 @@ for (const code of [1009, 1011]) {
 }
 
 test(
-  "G6: with a lost token, a written send is uncertain and one that waits goes with the new token",
+  "G6: when a token is lost, a written send is uncertain and a waiting one uses the new token",
   staged({ onTokenLost: async () => "another-token" }, async (stage) => {
     await inChat(stage);
     const written = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
@@ -531,7 +527,7 @@ test(
 // --- G7
 
 test(
-  "G7: a send is refused at a bound, expires unwritten, or is rejected by disconnect()",
+  "G7: a send is rejected at a limit, after sendTtlMs if unwritten, or by disconnect()",
   staged({ sendMax: 3, sendBytesMax: 500 }, async (stage) => {
     const send = (data: unknown) => outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, data));
     const large = send("x".repeat(500));
@@ -560,7 +556,7 @@ test(
   }),
 );
 
-test("G7: a bound counts the bytes of UTF-8", async () => {
+test("G7: sendBytesMax counts UTF-8 bytes", async () => {
   const message = { type: "send", token: "t", channel: "chat", params: {}, data: "a é € 😀" };
   const bytes = Buffer.byteLength(ION.stringify(message));
   for (const [sendBytesMax, expected] of [
@@ -584,7 +580,7 @@ test(
     await stage.run(4000);
     assert.deepEqual(stage.written(), [{ type: "ping" }]);
     await stage.run(4001);
-    assert.equal(stage.sidekick.state.reason, "no sign of life");
+    assert.equal(stage.sidekick.state.reason, "ping timeout");
     assert.equal(state(), "pending");
   }),
 );
@@ -664,7 +660,7 @@ test(
 );
 
 test(
-  "G10: without withAcks, only a young send that fails reaches the CovenantClient",
+  "G10: without withAcks, CovenantClient gets an error only if it comes within 100 ms",
   staged({}, async (stage) => {
     await inChat(stage);
     const message = { type: "send", ...CHAT, token: TOKEN, data: 1 };
@@ -685,7 +681,7 @@ test(
 // --- G11
 
 test(
-  "G11: the last interest removes a register; nothing grows over reconnects",
+  "G11: the last unsubscribe or unlisten frees the entry; nothing grows over reconnects",
   staged({}, async (stage) => {
     await inChat(stage);
     const { sidekick } = stage;
@@ -711,8 +707,8 @@ test(
     sidekick.sendMessage({ type: "unsubscribe", token: TOKEN });
     sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
     await stage.greet();
-    const [goodbye, ...rest] = stage.written();
-    assert.deepEqual(members(goodbye, "type", "token"), ["unsubscribe", TOKEN]);
+    const [unsubscribe, ...rest] = stage.written();
+    assert.deepEqual(members(unsubscribe, "type", "token"), ["unsubscribe", TOKEN]);
     assert.deepEqual(rest, []);
     await stage.drop();
     await stage.greet();
@@ -724,7 +720,7 @@ test(
 
 // --- G12
 
-test("G12: but for hello, a legacy Sidekick gets the bytes of the npm client", async () => {
+test("G12: except for hello, a legacy Sidekick gets the bytes of the npm client", async () => {
   const messages = [
     subscribe,
     { type: "listen", resources: ["a", "b"] },
@@ -759,7 +755,7 @@ test("G12: but for hello, a legacy Sidekick gets the bytes of the npm client", a
 // --- legacy, and the rest of the interface
 
 test(
-  "legacy: a Sidekick that refuses pings is asked to listen to nothing instead",
+  "legacy: a Sidekick that rejects pings is probed with an empty listen instead",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet({ isLegacy: true });
@@ -776,7 +772,7 @@ test(
   }),
 );
 
-test("it does nothing where it is not enabled, and where there is no WebSocket", async () => {
+test("it does nothing if `enabled` is false or the runtime has no WebSocket", async () => {
   const { WebSocket } = globalThis;
   Reflect.deleteProperty(globalThis, "WebSocket");
   try {
@@ -794,7 +790,7 @@ test("it does nothing where it is not enabled, and where there is no WebSocket",
   }
 });
 
-test("it keeps the path of the URL, and rejects what is no URL", async () => {
+test("it keeps the path of the URL, and rejects an invalid URL", async () => {
   for (const [url, expected] of [
     ["https://a.example", "wss://a.example/socket"],
     ["http://a.example:3000/", "ws://a.example:3000/socket"],
@@ -818,7 +814,7 @@ test("it keeps the path of the URL, and rejects what is no URL", async () => {
 });
 
 test(
-  "a channel that the app server refuses is lost: its sends are rejected, and it is left alone",
+  "if the app server refuses a new token, the client drops the channel and rejects its sends",
   staged({ onTokenLost: async () => null }, async (stage) => {
     await inChat(stage);
     await stage.drop();
@@ -837,7 +833,7 @@ test(
 );
 
 test(
-  "a request that the Sidekick puts off is repeated, as long as it is wanted",
+  "a temporarily rejected request is retried as long as it is wanted",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();

@@ -19,7 +19,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "",
     },
     {
-      bug: "waking again and again prolongs the wait for a sign of life",
+      bug: "calling wake() again and again extends the timeout",
       file: "heartbeat.ts",
       from: "if (this.#due <= asked.steady + ms) return;",
       to: "",
@@ -51,7 +51,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "+ 10 * OUTPUT_GATE_MS;",
     },
     {
-      bug: "positions are kept over an epoch",
+      bug: "positions survive a new epoch",
       file: "client.ts",
       from: "for (const item of this.#items()) item.at = 0;",
       to: "{}",
@@ -75,7 +75,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "false",
     },
     {
-      bug: "changes of the time away are not told",
+      bug: "changes during an outage are not told",
       file: "registers.ts",
       from: "if (!recovered || changed?.includes(name))",
       to: "if (!recovered)",
@@ -146,7 +146,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "send.writes++ > 0 && {}",
     },
     {
-      bug: "a refused repeat is taken for unprocessed",
+      bug: "a rejected repeat counts as unprocessed",
       file: "sends.ts",
       from: "!isFinal && (isAnswer || isRepeat)",
       to: "!isFinal && isAnswer && isRepeat !== undefined",
@@ -178,7 +178,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "setTimeout(() => expire.name, options.sendTtlMs)",
     },
     {
-      bug: "there is no bound",
+      bug: "there is no limit",
       file: "sends.ts",
       from: "this.#sends.size >= options.sendMax ||",
       to: "",
@@ -210,13 +210,13 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
   ],
   G11: [
     {
-      bug: "registers stay for ever",
+      bug: "entries are never freed",
       file: "channels.ts",
-      from: "this.items.delete(token);\n    if (this.#goodbyes",
-      to: "if (this.#goodbyes",
+      from: "this.items.delete(token);\n    if (this.#unsubscribes",
+      to: "if (this.#unsubscribes",
     },
     {
-      bug: "unlisten names what is not listened to",
+      bug: "unlisten names resources that are not listened to",
       file: "registers.ts",
       from: "names.filter((name) => this.items.delete(name))",
       to: "names.filter((name) => [this.items.delete(name)])",

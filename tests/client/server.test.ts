@@ -77,7 +77,7 @@ test("an update arrives although Sidekick is down for 2 s", async () => {
   }
 });
 
-test("names whose update failed go with the next one, and onLost names them", async () => {
+test("resources whose update failed go with the next update, and onLost gets them", async () => {
   const bodies: unknown[] = [];
   let status = 503;
   const sidekick = createServer(async (request, response) => {
@@ -150,7 +150,7 @@ for (const [title, waits] of [
   });
 }
 
-test("a wrong secret: the error names it, and where Sidekick answers late, both causes", async () => {
+test("a wrong secret: the error names it, or both possible causes if the answer is delayed", async () => {
   const sidekick = await startSidekick({
     ...{ ...options, port: 0, config: { auth_failure_delay_ms: 0 } },
   });
@@ -166,8 +166,8 @@ test("a wrong secret: the error names it, and where Sidekick answers late, both 
     const url = urlOf(silent.address() as AddressInfo);
     await assert.rejects(sidekickServer(url, "wrong").addConnection(payload), {
       message:
-        `Sidekick: POST /connection failed: no answer within 3000 ms: Sidekick is not reachable at ` +
-        `${url}, or the secret is wrong, which Sidekick answers late`,
+        `Sidekick: POST /connection failed: no answer within 3000 ms: Sidekick is unreachable at ` +
+        `${url}, or the secret is wrong (Sidekick delays that answer)`,
     });
   } finally {
     await sidekick.close();
@@ -217,7 +217,7 @@ test("a refused registration reaches the client as an error, without a token", a
   }
 });
 
-test("a message is repeated only if the connection was refused", async () => {
+test("a channel message is retried only if the connection was refused", async () => {
   const port = await freePort();
   let messages = 0;
   const server = sidekickServer(`http://127.0.0.1:${port}`, "secret");

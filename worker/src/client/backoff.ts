@@ -1,7 +1,7 @@
 // How long to wait before trying again.
 import type { Settings } from "./types.js";
 
-/** What the browser reports where there was no close frame. */
+/** The browser reports this code if there was no close frame. */
 export const ABNORMAL = 1006;
 const GOING_AWAY = 1001;
 const RESTART = 1012;

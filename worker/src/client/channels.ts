@@ -1,24 +1,24 @@
-// The channels that the client subscribes to, by the app's token. A register outlives sockets: it
-// carries the position up to which the app has all messages, and the token in use, which a hub may
-// lose. The app keeps its own for ever.
+// The channels that the client subscribes to, by the app's token. A register, the entry of one
+// channel, outlives sockets. It holds the position up to which the app has all messages, and the
+// token in use. If a hub loses that, the client replaces it; the app keeps using its own.
 import type { Parts } from "./parts.js";
 import type { Item } from "./registers.js";
 import { renewed } from "./tokens.js";
 import type { ChannelError, ConnectionRequest, Frame, Params } from "./types.js";
 
-const GOODBYES_MAX = 64;
+const UNSUBSCRIBES_MAX = 64;
 
 export interface Channel extends Item {
   readonly token: string;
-  /** How the app got the token. */
+  /** The request that returned the token. */
   readonly request: ConnectionRequest | undefined;
   /** The token in use. */
   wire: string;
-  /** Subscribes minus unsubscribes: on the wire, the first unsubscribe would end all. */
+  /** Subscribes minus unsubscribes: on the wire, the first unsubscribe ends them all. */
   wanted: number;
   channel?: string;
   params?: Params;
-  /** Of the two. Undefined until they were told: it was never confirmed. */
+  /** Of the two. Undefined: no hub has confirmed the channel yet. */
   topic?: string;
   /** The stamp of the last message. */
   last: number;
@@ -29,7 +29,7 @@ export class Channels {
   readonly items = new Map<string, Channel>();
   readonly #parts: Parts;
   /** Tokens to unsubscribe once there is a connection. */
-  readonly #goodbyes = new Set<string>();
+  readonly #unsubscribes = new Set<string>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -41,7 +41,7 @@ export class Channels {
       known.wanted++;
       return;
     }
-    this.#goodbyes.delete(token);
+    this.#unsubscribes.delete(token);
     const request = this.#parts.server?.requests.get(token);
     const channel = { token, wire: token, request, wanted: 1, at: 0, due: undefined, last: 0 };
     this.items.set(token, channel);
@@ -52,13 +52,13 @@ export class Channels {
     const register = this.items.get(token);
     if (register === undefined || --register.wanted > 0) return;
     this.items.delete(token);
-    if (this.#goodbyes.size < GOODBYES_MAX) this.#goodbyes.add(register.wire);
-    if (this.#parts.isLive) this.#sayGoodbye();
+    if (this.#unsubscribes.size < UNSUBSCRIBES_MAX) this.#unsubscribes.add(register.wire);
+    if (this.#parts.isLive) this.#flushUnsubscribes();
   }
 
   /** The connection is live. */
   resume(): void {
-    this.#sayGoodbye();
+    this.#flushUnsubscribes();
     for (const register of this.items.values()) this.#join(register);
   }
 
@@ -71,12 +71,12 @@ export class Channels {
       register.last = Math.max(register.last, at);
       if (register.due! > 0) register.due!--;
     }
-    // Without a confirmed one, it is for what an older socket of this session subscribed to.
+    // Otherwise it belongs to a subscription of an older socket of this session.
     if (isNew && confirmed.length > 0)
       void this.#parts.emit({ type: "message", channel: channel!, params, data });
   }
 
-  /** The hub has lost messages, or a token: asked again, it says so with an id. */
+  /** The hub has lost messages or a token: subscribing again gets a reply with an id. */
   onLoss({ channel, params = {}, error }: Frame): void {
     for (const register of this.#named(error?.channel ?? channel, error?.params ?? params))
       if (error === undefined) this.#gap(register);
@@ -94,7 +94,7 @@ export class Channels {
         if (reply.type !== "error") this.#onSubscribed(register, reply);
         else if (reply.code === "token" || !requests.isCapable)
           void this.#renew(register, reply.error!);
-        else this.#parts.complain(reply); // and ask after the next welcome
+        else this.#parts.complain(reply); // and try after the next welcome
       },
       () => this.#isWanted(register),
     );
@@ -113,7 +113,7 @@ export class Channels {
   async #renew(register: Channel, error: ChannelError): Promise<void> {
     const { sends, tell } = this.#parts;
     const { token, channel, params } = register;
-    // Whether the hub before had handed these on, nobody knows.
+    // The previous hub may have forwarded these.
     sends.fail("its token was lost", token);
     register.isRenewing = true;
     const isWanted = () => this.#isWanted(register) && this.#parts.state.name !== "closed";
@@ -135,9 +135,10 @@ export class Channels {
     this.#parts.tell("gap", { channel: channel!, params: params!, token });
   }
 
-  #sayGoodbye(): void {
-    for (const token of this.#goodbyes) this.#parts.requests.ask({ type: "unsubscribe", token });
-    this.#goodbyes.clear();
+  #flushUnsubscribes(): void {
+    for (const token of this.#unsubscribes)
+      this.#parts.requests.ask({ type: "unsubscribe", token });
+    this.#unsubscribes.clear();
   }
 
   #isWanted(register: Channel): boolean {

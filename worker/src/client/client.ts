@@ -1,4 +1,4 @@
-// Assembles the parts, and routes what the app, the socket and the page say to them.
+// Assembles the parts, and passes the calls of the app and the frames of the socket on to them.
 import ION from "@covenant-rpc/ion";
 import { Channels } from "./channels.js";
 import { Connection } from "./connection.js";
@@ -88,7 +88,7 @@ export class Client extends Connection implements Parts, Sidekick {
       try {
         listener(value as never);
       } catch (error) {
-        // Its owner's, who must see it; here it would leave half of a change undone.
+        // Unhandled, so that its author sees it. Thrown here, it would leave a change half done.
         void Promise.reject(error);
       }
     }
@@ -98,7 +98,7 @@ export class Client extends Connection implements Parts, Sidekick {
     this.tell("problem", { message: error!.message, code });
   }
 
-  // --- what the connection asks for (connection.ts)
+  // --- for the connection (connection.ts)
 
   get spreadMs(): number {
     return this.hub.spreadMs;
@@ -121,7 +121,7 @@ export class Client extends Connection implements Parts, Sidekick {
     try {
       this.#receive(ION.parse(data as string) as Frame);
     } catch (error) {
-      this.tell("problem", { message: `not a message of a Sidekick: ${data}`, error });
+      this.tell("problem", { message: `not a message from a Sidekick: ${data}`, error });
     }
   }
 
@@ -136,7 +136,7 @@ export class Client extends Connection implements Parts, Sidekick {
   onState(state: State): void {
     if (state.name === "closed") this.sends.fail(state.reason!, undefined, "closed");
     if (state.name === "live") {
-      if (state.legacy === true) this.sends.fail("this Sidekick cannot tell");
+      if (state.legacy === true) this.sends.fail("this Sidekick sends no acks");
       this.channels.resume();
       this.resources.resume();
       this.sends.flush();
@@ -155,7 +155,7 @@ export class Client extends Connection implements Parts, Sidekick {
     this.refetches.flush();
   }
 
-  /** Everything up to a position was delivered, of what was live by then. */
+  /** It proves that every live item has everything up to a position. */
   #onPong(at: number | undefined): void {
     const position = this.hub.onPong(at);
     for (const item of this.#items()) if (item.due === 0) item.at = Math.max(item.at, position);

@@ -25,7 +25,7 @@ const HIDDEN_EXTRA_MS = 10_000;
 export abstract class Connection {
   state: State = { name: "idle" };
   readonly options: Settings & SidekickOptions;
-  /** The class of sockets. Undefined: there is none here, or none is wanted. */
+  /** Undefined: this runtime has no WebSocket, or `enabled` is false. */
   readonly #Socket: SidekickOptions["WebSocket"];
   readonly #url: string;
   readonly heartbeat: Heartbeat;
@@ -43,11 +43,11 @@ export abstract class Connection {
     this.heartbeat = new Heartbeat(
       options,
       () => this.ping(),
-      () => this.#retry("no sign of life", ABNORMAL),
+      () => this.#retry("ping timeout", ABNORMAL),
     );
     const here = options.WebSocket ?? (globalThis as Pick<SidekickOptions, "WebSocket">).WebSocket;
     if (options.enabled === false) this.state = { name: "closed", reason: "not enabled" };
-    else if (here === undefined) this.state = { name: "closed", reason: "no WebSocket here" };
+    else if (here === undefined) this.state = { name: "closed", reason: "no global WebSocket" };
     else {
       this.#Socket = here;
       this.#watch();
@@ -61,7 +61,7 @@ export abstract class Connection {
   /** The socket is gone; the state changes next. */
   protected abstract onAbandon(code: number): void;
   protected abstract onState(state: State): void;
-  /** The page is seen. */
+  /** The page is visible. */
   protected abstract onSeen(): void;
   protected abstract readonly spreadMs: number;
 
@@ -78,7 +78,7 @@ export abstract class Connection {
     if (this.#is("idle", "closed")) this.#open();
   }
 
-  /** The app came to the front, or the network is back. */
+  /** The app came to the foreground, or the network is back. */
   wake(): void {
     this.heartbeat.probe();
     if (this.#is("paused")) this.#open();
@@ -137,7 +137,7 @@ export abstract class Connection {
 
   #retry(reason: string, code: number): void {
     const extraMs = isHidden() && !this.isLive ? HIDDEN_EXTRA_MS : 0;
-    // Not at open: a Sidekick that accepts and drops at once would be asked at once, for ever.
+    // Not at open: a Sidekick that drops each connection at once would see no backoff.
     if (this.isLive && most(this.#liveSince, moment()) >= this.options.stableMs) this.#attempt = 0;
     this.#abandon(code);
     const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.spreadMs);
@@ -155,7 +155,7 @@ export abstract class Connection {
     this.#socket = undefined;
     // Before `close`: a late event of this socket must not end the next one.
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {}; // the package `ws` throws where nobody listens
+    socket.onerror = () => {}; // the package `ws` throws without a listener
     socket.close(NORMAL);
     this.onAbandon(code);
   }

@@ -1,6 +1,6 @@
-// Notices that a socket is dead: after a silence it pings, and some frame must come in time. The
-// time of the last frame decides, never the fact that a timer fired: browsers delay the timers of
-// hidden pages, and a machine may sleep.
+// Detects a dead socket: after a silence it pings, and some frame must come in time. The time of
+// the last frame decides, never the fact that a timer fired: browsers delay the timers of hidden
+// pages, and a machine may sleep.
 import type { Moment } from "./hub-clock.js";
 import { moment, most } from "./hub-clock.js";
 import type { Settings } from "./types.js";
@@ -46,7 +46,7 @@ export class Heartbeat {
   probe(ms = this.#settings.probeMs): void {
     if (!this.#isOn) return;
     const asked = moment();
-    // An unanswered probe may not be prolonged by the next one: an app may wake us every second.
+    // A new probe must not extend an unanswered one: an app may call wake() every second.
     if (this.#due <= asked.steady + ms) return;
     this.#due = asked.steady + ms;
     this.#ping();

@@ -1,6 +1,6 @@
-// What the client knows of the hub: its epoch, its limits, and bounds of its time. Positions rest
-// on these bounds. One that is too low costs a refetch; one that is too high loses a change for
-// ever.
+// The client's knowledge of the hub, the state machine inside Sidekick: its epoch, its limits, and
+// bounds of its time. Positions rest on these bounds. A bound that is too low costs a refetch. One
+// that is too high loses a change for good.
 import type { Welcome } from "./types.js";
 
 /** A time of this client, on two clocks: each may jump or stop while a machine sleeps. */
@@ -31,7 +31,7 @@ const DRIFT = 1e-3;
 
 export class HubClock {
   epoch = "";
-  /** The largest that was told: after a restart the first client back is told the least. */
+  /** The largest so far: after a restart, the first client to return gets the smallest. */
   spreadMs = 0;
   frameBytesMax = Number.POSITIVE_INFINITY;
   /** A stamp, and when it arrived: the hub's time was later by then. */
@@ -40,7 +40,7 @@ export class HubClock {
   #pings: Moment[] = [];
   #isPongOrdered = true;
 
-  /** @returns whether positions of before mean nothing now */
+  /** @returns whether earlier positions are invalid now */
   onWelcome(welcome: Welcome): boolean {
     const isOther = this.epoch !== welcome.epoch;
     this.epoch = welcome.epoch;
@@ -65,7 +65,7 @@ export class HubClock {
    * @returns a position: the client has everything up to it. 0: unknown
    */
   onPong(at = 0): number {
-    // A pong answers the oldest ping at best: of the later ones it says nothing.
+    // A pong answers the oldest ping at best, and proves nothing about later ones.
     const pinged = this.#pings.shift();
     if (at > 0) return at;
     return pinged !== undefined && this.#isPongOrdered ? this.bound(pinged) : 0;

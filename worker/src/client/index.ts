@@ -1,5 +1,5 @@
-// A connection to Sidekick for Covenant clients, which opens its socket again for as long as it is
-// wanted, and tells the app what it missed. docs/client.md says what it guarantees.
+// A connection to Sidekick for Covenant clients. It reconnects until disconnect(), and delivers or
+// reports what the app missed. docs/client.md lists its guarantees.
 //
 //     const sidekick = connectSidekick("https://sidekick.example.com", { server });
 //     const connections = { serverConnection: sidekick.server, sidekickConnection: sidekick };
@@ -22,7 +22,8 @@ export type {
 
 /**
  * @param url of the Sidekick: http(s) or ws(s), with its path
- * @param options `server` orders the queries that updates cause, and gets lost tokens anew
+ * @param options with `server`, the connection orders the queries that updates cause, and replaces
+ *   lost tokens
  */
 export function connectSidekick<Server extends ServerConnection | undefined = undefined>(
   url: string,
@@ -34,7 +35,7 @@ export function connectSidekick<Server extends ServerConnection | undefined = un
 /** connectSidekick under the name that it has in `@covenant-rpc/client`. */
 export const httpClientToSidekick = connectSidekick;
 
-/** Makes the promise of `client.send` true: Covenant's own resolves after 100 ms in any case. */
+/** `client.send` then settles with the outcome. The npm method resolves after 100 ms in any case. */
 export function withAcks<C extends { send: Anything }>(client: C, sidekick: Sidekick): C {
   client.send = sidekick.send.bind(sidekick);
   return client;

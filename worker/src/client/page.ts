@@ -4,9 +4,9 @@
 export const isHidden = () => globalThis.document?.visibilityState === "hidden";
 
 export interface PageEvents {
-  /** The page is seen, came out of the back/forward cache, or the network is back. */
+  /** The page became visible, left the back/forward cache, or the network is back. */
   wake(): void;
-  /** The network may be gone: Chrome keeps the socket, and under a VPN the event lies. */
+  /** The network may be gone: Chrome keeps the socket, and under a VPN the event can be wrong. */
   suspect(): void;
   /** The page goes into the back/forward cache, unless it has an open socket. */
   pause(): void;

@@ -1,4 +1,4 @@
-// What the parts of a client share: each has one noun, and finds the others here.
+// The parts of a client find each other through this interface.
 import type { Channels } from "./channels.js";
 import type { Heartbeat } from "./heartbeat.js";
 import type { HubClock } from "./hub-clock.js";
@@ -27,7 +27,7 @@ export interface Parts {
   write(text: string): void;
   /** Hands a message to the handlers; settles when all of them have. Never rejects. */
   emit(message: HandlerMessage): Promise<unknown>;
-  /** Tells of an error that no handler gets. */
+  /** Reports an error that no handler gets. */
   complain(frame: Frame): void;
   tell<E extends keyof Events>(event: E, value: Events[E]): void;
 }

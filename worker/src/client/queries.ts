@@ -1,6 +1,6 @@
 // The wrapper around the connection to the app server. It knows when each query began, orders
 // identical queries of which an update caused one, so that an older answer never replaces a newer
-// one, and remembers how each token was got.
+// one, and remembers the request for each token.
 import ION from "@covenant-rpc/ion";
 import type { Moment } from "./hub-clock.js";
 import { moment } from "./hub-clock.js";
@@ -31,7 +31,7 @@ export class Queries implements ServerConnection {
   readonly #flights = new Map<string, Flight>();
   /** When each query began, by the array of resources in its answer. */
   readonly began = new WeakMap<object, Moment>();
-  /** How each token was got. */
+  /** The request that returned each token. */
   readonly requests = new Map<string, ConnectionRequest>();
   #batch: object | undefined;
 
@@ -95,7 +95,7 @@ export class Queries implements ServerConnection {
   }
 }
 
-/** Settles with the work, at the latest after `ms`. Never rejects. */
+/** Resolves when the work settles, at the latest after `ms`. Never rejects. */
 export function within(work: Promise<unknown>, ms: number): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, ms);

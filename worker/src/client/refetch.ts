@@ -5,18 +5,18 @@ import type { Parts } from "./parts.js";
 import { within } from "./queries.js";
 
 /**
- * A Sidekick sends a frame for each resource of a publish, one right behind the other. A query that
- * reads several of them runs once for all that arrive within this time.
+ * A Sidekick sends one frame per resource of a publish, back to back. A query that depends on
+ * several of them runs once for all that arrive within this time.
  */
 export const GATHER_MS = 10;
 
 export class Refetches {
   readonly #parts: Parts;
-  /** Told with the next batch. */
+  /** Announced with the next batch. */
   readonly #next = new Set<string>();
-  /** The next batch is due, or waits for the queries of the one before. */
+  /** The next batch is due, or waits for the queries of the previous one. */
   #isDue = false;
-  /** Told later, so that many clients do not run their queries at once. */
+  /** Announced later, so that many clients do not run their queries at once. */
   readonly #later = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -34,7 +34,7 @@ export class Refetches {
     else this.#gather();
   }
 
-  /** Tells now what was to be told later: the page is seen. */
+  /** Announces the delayed names now: the page is visible. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -55,7 +55,7 @@ export class Refetches {
     this.#next.clear();
     const emit = () => names.map((resource) => this.#parts.emit({ type: "updated", resource }));
     if (server !== undefined) server.inBatch(emit);
-    // Nobody knows which queries an update causes: they end with the handlers.
+    // The queries that an update causes are unknown here: they are taken to end with its handlers.
     else await within(Promise.all(emit()), options.refetchMs);
     this.#isDue = false;
     this.#gather();

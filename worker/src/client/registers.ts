@@ -1,5 +1,6 @@
-// The resources that the client listens to. A register outlives sockets. It knows up to which
-// position the client has heard of every change, and since when: no query may have begun earlier.
+// The resources that the client listens to. A register, the entry of one resource, outlives
+// sockets. It holds the position up to which the client knows every change, and the time from which
+// it does: no query may have begun earlier.
 import type { Moment } from "./hub-clock.js";
 import { isBefore, moment } from "./hub-clock.js";
 import type { Parts } from "./parts.js";
@@ -17,13 +18,13 @@ export interface Item {
 
 interface Register extends Item {
   readonly name: string;
-  /** Every later change is heard of, once the register is live. */
+  /** Once the register is live, the client learns of every change after this. */
   from: Moment;
-  /** It was live before, as with every other client that comes back. */
+  /** It was live before: other clients may be reconnecting at the same time. */
   isReturning: boolean;
-  /** The latest `listen` that names it; the reply to an older one says too little. */
+  /** The latest `listen` that names it; the reply to an older one is not enough. */
   listen?: object;
-  /** When the client last heard of a change. */
+  /** When the client last learned of a change. */
   heard?: Moment;
 }
 
@@ -35,7 +36,7 @@ export class Resources {
     this.#parts = parts;
   }
 
-  /** @param names the very array of a query's answer, where there is one */
+  /** @param names the array object of the query's answer, if there is one */
   listen(names: readonly string[]): void {
     const { server, options, isLive, refetches } = this.#parts;
     const from = server?.began.get(names) ?? moment(options.queryMs);
@@ -55,7 +56,7 @@ export class Resources {
     refetches.emit(changed);
   }
 
-  /** A CovenantClient names every resource that it has ever left. */
+  /** CovenantClient names every resource that it ever left, not only the current one. */
   unlisten(names: readonly string[]): void {
     const resources = names.filter((name) => this.items.delete(name));
     const { isLive, requests } = this.#parts;
@@ -94,7 +95,7 @@ export class Resources {
       listen,
       (reply) => {
         if (reply.type === "error")
-          this.#parts.complain(reply); // and ask after the next welcome
+          this.#parts.complain(reply); // and try after the next welcome
         else this.#onListening(registers.filter(isCurrent), reply);
       },
       () => registers.some(isCurrent),

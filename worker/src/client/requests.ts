@@ -8,7 +8,7 @@ import type { Frame } from "./types.js";
 
 /** Exactly this text: a Durable Object answers it without waking. */
 const PING = '{"type":"ping"}';
-/** The codes with which a Sidekick may accept the same message a little later. */
+/** Codes of temporary rejections: a Sidekick may accept the same message a little later. */
 const TEMPORARY = /^(rate|full|engine)$/;
 
 export interface Message {
@@ -23,7 +23,7 @@ export class Requests {
   isCapable = false;
   readonly #parts: Parts;
   /**
-   * The secret name of this client: a socket that says it takes over what an older one held. Drawn
+   * The secret name of this client: a socket that says it takes over from an older one. Generated
    * late, since Cloudflare Workers allow no random numbers while a module loads.
    */
   #session: string | undefined;
@@ -47,7 +47,7 @@ export class Requests {
     this.#write({ type: "listen", id, resources: [], hello: this.#session });
   }
 
-  /** @param isWanted asked before the message is repeated, if the Sidekick puts it off */
+  /** @param isWanted called before a retry after a temporary rejection */
   ask(message: Message, onReply: OnReply = () => {}, isWanted = () => false, tries = 0): void {
     const open = this.#open;
     const id = this.#remember(message.type, (reply) => {
@@ -112,7 +112,7 @@ export class Requests {
   }
 }
 
-/** React Native has no `crypto`; nobody sees the numbers that its `Math.random` gave before. */
+/** React Native has no `crypto`; nobody sees the earlier numbers of its `Math.random`. */
 function random128(): string {
   const words = new Uint32Array(4).map(() => Math.random() * 2 ** 32);
   return (globalThis.crypto?.getRandomValues(words) ?? words).join("-");

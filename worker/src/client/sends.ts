@@ -1,20 +1,19 @@
-// The messages to the app server, until each one's outcome is known. A message is written at most
-// once to each hub that may have handed it on, and repeated only with its id, by which a hub knows
-// what became of it.
+// The messages to the app server, until the outcome of each is known. The client repeats a message
+// only with its id and `again`, so that no hub forwards it twice.
 import ION from "@covenant-rpc/ion";
 import type { Parts } from "./parts.js";
 import type { ChannelError, Frame, SendMessage } from "./types.js";
 
-/** A CovenantClient takes an error for that of its sends of the last 100 ms. */
+/** CovenantClient attributes an error to all its sends of the last 100 ms. */
 const NPM_SEND_MS = 100;
 const TOO_BIG = 1009;
 const INTERNAL_ERROR = 1011;
 
 export class SendError extends Error {
   override readonly name = "SendError";
-  /** One of docs/protocol.md, or `buffer`, `expired`, `closed`, `unknown`: this client's own. */
+  /** A code of docs/protocol.md, or one of this client: `buffer`, `expired`, `closed`, `unknown`. */
   declare readonly code: string;
-  /** The app server may have got the message, at most once. Otherwise it did not accept it. */
+  /** The app server may have received the message, at most once. False: it did not accept it. */
   declare readonly isUncertain: boolean;
   declare readonly fault: ChannelError["fault"];
 
@@ -54,7 +53,7 @@ export class Sends {
 
   /**
    * @param settle called once, unless this throws
-   * @throws SendError if the message is refused at once
+   * @throws SendError if the message is rejected at once
    */
   send(message: SendMessage, settle: Send["settle"]): void {
     const { options, hub, requests } = this.#parts;
@@ -62,11 +61,12 @@ export class Sends {
       throw new SendError(`not sent: ${this.#parts.state.reason}`, "closed");
     const bytes = utf8Bytes(ION.stringify(message));
     if (bytes > hub.frameBytesMax)
-      throw new SendError(`not sent: ${bytes} bytes of ${hub.frameBytesMax}`, "buffer");
+      throw new SendError(`not sent: ${bytes} bytes; the limit is ${hub.frameBytesMax}`, "buffer");
     if (this.#sends.size >= options.sendMax || this.#bytes + bytes > options.sendBytesMax)
-      throw new SendError("not sent: too much is unsettled", "buffer");
+      throw new SendError("not sent: limit reached (sendMax, sendBytesMax)", "buffer");
     const id = requests.nextId();
-    const expire = () => this.#settle(send, new SendError("not sent in time", "expired"));
+    const expire = () =>
+      this.#settle(send, new SendError("not sent in time (sendTtlMs)", "expired"));
     const timer = setTimeout(expire, options.sendTtlMs);
     const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
     this.#sends.set(id, send);
@@ -75,7 +75,7 @@ export class Sends {
     else this.#parts.connect();
   }
 
-  /** The npm method `send`: it takes an error for its own only if that comes soon. */
+  /** For the npm method `send`, which sees an error only if it comes soon. */
   sendForNpm(message: SendMessage): void {
     const made = Date.now();
     this.send(message, (error) => {
@@ -87,7 +87,7 @@ export class Sends {
     });
   }
 
-  /** Writes what may be written: a message of a subscribed channel waits until it is confirmed. */
+  /** Writes all but messages of subscribed channels that are not confirmed yet. */
   flush(): void {
     for (const send of this.#all()) {
       const channel = this.#parts.channels.items.get(send.message.token);
@@ -113,15 +113,15 @@ export class Sends {
   }
 
   /**
-   * Gives up the written messages, whose outcome nobody will know.
+   * Rejects the written messages as uncertain: their outcome stays unknown.
    * @param token only those with this token
-   * @param code gives up those that are not written as well, with this code
+   * @param code also rejects those that are not written, with this code
    */
   fail(reason: string, token?: string, code?: string): void {
     for (const send of this.#all()) {
       if (token !== undefined && send.message.token !== token) continue;
       if (send.writes > 0)
-        this.#settle(send, new SendError(`processed or not: ${reason}`, "unknown", true));
+        this.#settle(send, new SendError(`may have been processed: ${reason}`, "unknown", true));
       else if (code !== undefined) this.#settle(send, new SendError(`not sent: ${reason}`, code));
     }
   }
@@ -136,7 +136,7 @@ export class Sends {
     else this.#settle(send, undefined);
   }
 
-  /** Until all answers came: a silent socket is suspect. */
+  /** While answers are missing, a silent socket is suspect. */
   #watchAnswers(): void {
     this.#watch ??= setTimeout(() => {
       this.#watch = undefined;
@@ -161,7 +161,7 @@ export class Sends {
 function failure({ message, fault }: ChannelError, code = "unknown", isRepeat: boolean): SendError {
   const isFinal = code === "app" || code === "app_unreachable";
   const isAnswer = fault === "server" || code === "unknown";
-  // A repeat may be refused before the hub looks for what became of the message.
+  // A hub may reject a repeat before it looks for the outcome of the message.
   const isUncertain = !isFinal && (isAnswer || isRepeat);
   return new SendError(message, isUncertain && !isAnswer ? "unknown" : code, isUncertain, fault);
 }

@@ -50,36 +50,37 @@ export interface Socket {
   close(code?: number): void;
 }
 
+/** Times are in milliseconds. Defaults are in parentheses. */
 export interface Settings {
   /** Silence before a ping (25,000). */
   pingMs: number;
-  /** The wait for an answer to it (10,000). */
+  /** Time allowed for the answer to a ping (10,000). */
   pongMs: number;
-  /** The same where the socket is suspect: the page was hidden, the network changed (4,000). */
+  /** The same for a suspect socket: page visible again, network changed, send unanswered (4,000). */
   probeMs: number;
-  /** Limits the time until the socket is open and the Sidekick has answered (10,000). */
+  /** Time allowed to open the socket and to get Sidekick's first answer (10,000). */
   openMs: number;
-  /** So long a connection must live for the next retry to be early again (10,000). */
+  /** Time a connection must last for retries to start at `baseMs` again (10,000). */
   stableMs: number;
   /** Retries wait random(0, min(capMs, baseMs x 2^attempt)) (1,000). */
   baseMs: number;
   /** (30,000) */
   capMs: number;
-  /** Assumed age of a query whose begin is not known: without `server` (15,000). */
+  /** Without `server`: assumed duration of a query (15,000). */
   queryMs: number;
-  /** The longest wait for one run of a query before the next one starts (30,000). */
+  /** Longest wait for one run of a query before the next one starts (30,000). */
   refetchMs: number;
-  /** A hidden page spreads its refetches after a reconnect over this time (60,000). */
+  /** Time over which a hidden page spreads its queries after a reconnect (60,000). */
   hiddenMs: number;
-  /** Messages that are not settled, written or not (100). */
+  /** Limit of unsettled messages (100). */
   sendMax: number;
-  /** Their bytes (262,144). */
+  /** Limit of their bytes (262,144). */
   sendBytesMax: number;
-  /** A message that is not written within this time is rejected (30,000). */
+  /** A message that is not written to a socket within this time is rejected (30,000). */
   sendTtlMs: number;
 }
 
-/** Names the token that was lost; channel and params are known if it was ever confirmed. */
+/** The lost token. Its channel and params are known if Sidekick ever confirmed it. */
 export interface LostToken {
   readonly token: string;
   readonly channel?: string | undefined;
@@ -87,15 +88,15 @@ export interface LostToken {
 }
 
 export interface SidekickOptions extends Partial<Settings> {
-  /** `httpClientToServer(...)`. Pass `sidekick.server` to CovenantClient in its place. */
+  /** The connection to the app server. Pass `sidekick.server` to CovenantClient in its place. */
   server?: ServerConnection;
-  /** Default: the global one. */
+  /** The WebSocket class. Default: the global one. */
   WebSocket?: new (
     url: string,
   ) => Anything;
-  /** False where the page is rendered on a server (true). */
+  /** False: no socket, for server-side rendering. Default: true. */
   enabled?: boolean;
-  /** A new token in place of a lost one, or null to give the channel up. */
+  /** Returns a new token for a lost one, or null to drop the channel. */
   onTokenLost?: (lost: LostToken) => Promise<string | null>;
 }
 
@@ -113,13 +114,13 @@ export interface State {
   readonly name: StateName;
   /** Why there is no connection. */
   readonly reason?: string;
-  /** Of the WebSocket's close. */
+  /** Close code of the WebSocket. */
   readonly code?: number;
-  /** How many connections have failed in a row. */
+  /** Number of connections that failed in a row. */
   readonly attempt?: number;
-  /** When the next one starts, by `Date.now()`. */
+  /** When the next attempt starts, in milliseconds since 1970. */
   readonly retryAt?: number;
-  /** The Sidekick does not know this client's messages: every reconnect is a gap. */
+  /** This Sidekick does not answer hello (docs/protocol.md): every reconnect is a gap. */
   readonly legacy?: boolean;
 }
 
@@ -131,12 +132,13 @@ export interface Gap {
 
 export interface Events {
   state: State;
-  /** Messages of this channel were missed. Comes before the first message after the hole. */
+  /** Messages of this channel may be missing. Comes before the first message after the gap. */
   gap: Gap;
-  /** The client no longer tries to subscribe to this channel. */
+  /** The client has dropped this channel: the app server refused a new token. */
   channelLost: LostToken & { readonly error: ChannelError };
-  /** A message of the npm method `send` was not processed, or may not have been. */
+  /** Without `withAcks`: a message was not processed, or may not have been. */
   sendFailed: { readonly message: SendMessage; readonly error: Error };
+  /** A limit, an exception in a handler, or an error that belongs to no call. */
   problem: {
     readonly message: string;
     readonly code?: string | undefined;
@@ -152,7 +154,7 @@ export interface SendMessage {
   data?: unknown;
 }
 
-/** What a CovenantClient sends. */
+/** The messages that CovenantClient sends. */
 export type ClientMessage =
   | SendMessage
   | { type: "subscribe"; token: string }
@@ -160,7 +162,7 @@ export type ClientMessage =
   | { type: "listen"; resources: string[] }
   | { type: "unlisten"; resources: string[] };
 
-/** What the handlers of `onMessage` get. */
+/** The messages that handlers of `onMessage` get. */
 export type HandlerMessage =
   | { type: "message"; channel: string; params: Params; data: unknown }
   | { type: "updated"; resource: string }
@@ -172,11 +174,11 @@ export interface Welcome {
   readonly at: number;
   readonly spread_ms: number;
   readonly frame_bytes_max: number;
-  /** False: a pong without `at` says nothing about what was delivered before it. */
+  /** False: a pong without `at` does not prove that earlier messages were delivered. */
   readonly pong_at?: boolean;
 }
 
-/** A frame from the Sidekick, as it came: every member may be missing. */
+/** A frame from the Sidekick, unchecked: every member may be missing. */
 export interface Frame {
   readonly type?: string;
   readonly id?: number;
@@ -201,7 +203,7 @@ export interface Sidekick<Server = unknown> {
   readonly state: State;
   /**
    * For CovenantClient.
-   * @throws SendError if a message of type `send` is refused at once
+   * @throws SendError if it rejects a message of type `send` at once
    */
   sendMessage(message: Anything): void;
   /** The handler gets `message`, `updated`, `subscribed` and `error`. */
@@ -210,12 +212,12 @@ export interface Sidekick<Server = unknown> {
   connect(): void;
   /** Closes the socket. Subscriptions stay, and the next message opens it again. */
   disconnect(): void;
-  /** The app came to the front, or the network is back: React Native tells nobody else. */
+  /** Call it when a React Native app comes to the foreground or the network is back. */
   wake(): void;
   /**
    * Resolves once the app server has accepted the message.
-   * @throws SendError (rejects) with `isUncertain` if the app server may have got it, at most once;
-   *   otherwise it did not accept it
+   * Rejects with a SendError otherwise. If its `isUncertain` is true, the app server may have
+   * received the message, at most once. If not, it did not accept the message.
    */
   send(channel: string, params: Params, token: string, data: unknown): Promise<void>;
   /** @returns a function that removes the listener */

@@ -1,20 +1,20 @@
 // The app server's connection to Sidekick, in place of `httpServerToSidekick`. Covenant's server
-// does not wait for an update, and takes a token for registered whatever Sidekick answered. So this
-// connection keeps a serverless platform awake until an update has arrived, tries again while
-// Sidekick restarts, and lets a refused registration fail.
+// does not wait for an update, and ignores an error of a token's registration. So this connection
+// keeps a serverless platform awake until an update has arrived, tries again while Sidekick
+// restarts, and throws if a registration fails.
 import ION from "@covenant-rpc/ion";
 
 /** The waits before the tries of one update. */
 const WAITS_MS = [0, 200, 800, 3000];
 /** Sidekick answers a wrong secret only after its `auth_failure_delay_ms`, 3 s by default. */
 const TRY_MS = 3000;
-/** Names that wait for the next update. */
+/** Limit of names that wait for the next update. */
 const LATE_MAX = 1000;
 
 export interface SidekickServerOptions {
-  /** Keeps the process awake until the promise settles: `@vercel/functions`, Workers, `after`. */
+  /** Keeps the process awake until the promise settles. Vercel, Workers and Next.js have one. */
   waitUntil?: (work: Promise<unknown>) => void;
-  /** Called with the resources whose update failed: clients hear of them with the next one. */
+  /** Called with the resources whose update failed. The next update sends them again. */
   onLost?: (resources: string[]) => void;
 }
 
@@ -22,7 +22,7 @@ export interface SidekickServerOptions {
 export interface SidekickServer {
   /**
    * @returns null
-   * @throws Error if the token is not registered: its client must not get it
+   * @throws Error if the token is not registered, so that no client gets it
    */
   addConnection(payload: {
     token: string;
@@ -32,7 +32,7 @@ export interface SidekickServer {
   }): Promise<null>;
   /** Never rejects. */
   update(resources: string[]): Promise<Error | null>;
-  /** Never rejects. Is not repeated once Sidekick may have it: a message would arrive twice. */
+  /** Never rejects. Retried only if the connection was refused: a message must not arrive twice. */
   postMessage(message: {
     channel: string;
     params: Record<string, string>;
@@ -52,7 +52,7 @@ export function sidekickServer(
   return new HttpSidekick(url.replace(/\/+$/, ""), secret, options);
 }
 
-/** Why a POST failed, and whether it can be repeated: "safely", if Sidekick cannot have got it. */
+/** canRepeat: "safely" if Sidekick cannot have received the POST. */
 interface Failure {
   readonly error: Error;
   readonly canRepeat: "always" | "safely" | "never";
@@ -103,7 +103,7 @@ class HttpSidekick implements SidekickServer {
     return work;
   }
 
-  /** @param repeat "safely": only if Sidekick cannot have got it */
+  /** @param repeat "safely": only if Sidekick cannot have received it */
   async #postUntil(
     path: string,
     payload: object,
@@ -139,8 +139,8 @@ class HttpSidekick implements SidekickServer {
       if ((error as Error).name === "TimeoutError")
         return failed(
           "always",
-          `no answer within ${TRY_MS} ms: Sidekick is not reachable at ${this.#url}, ` +
-            "or the secret is wrong, which Sidekick answers late",
+          `no answer within ${TRY_MS} ms: Sidekick is unreachable at ${this.#url}, ` +
+            "or the secret is wrong (Sidekick delays that answer)",
         );
       return failed(isRefused(error) ? "safely" : "always", reasonOf(error));
     }
