@@ -1,6 +1,7 @@
-// One seed: five minutes of a page with CovenantClient over this client, while the network, the hub
-// and the clocks fail; then quiet, and the question what the page shows, was told and believes. Or
-// a short life with one fault, at a chosen frame.
+// A life is one seed: five minutes of a page with CovenantClient over this client, while the
+// network, the hub and the clocks fail. Then the faults stop, and the checks compare what the page
+// shows, what it was told, and the outcomes of its sends with the truth. A short life has one
+// fault, at a chosen frame.
 import { CovenantClient } from "@covenant-rpc/client";
 import { httpClientToSidekick as npmSidekick } from "@covenant-rpc/client/interfaces/http";
 import type { SidekickOptions } from "../../worker/src/client/index.ts";
@@ -45,7 +46,7 @@ export interface LifeOptions {
 }
 
 export interface Outcome {
-  /** What a guarantee forbids. */
+  /** Violations of a guarantee. */
   readonly findings: readonly string[];
   /** Frames that were about to arrive, either way. */
   readonly frames: number;

@@ -8,7 +8,7 @@ import { live, MODES } from "./life.ts";
 const SEEDS = 100;
 
 for (const [name, mode] of Object.entries<Mode>(MODES)) {
-  test(`${SEEDS} lives end well: ${name}`, async () => {
+  test(`${SEEDS} random lives break no guarantee: ${name}`, async () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const { findings } = await live(seed, mode);
       assert.deepEqual(
@@ -22,7 +22,7 @@ for (const [name, mode] of Object.entries<Mode>(MODES)) {
   const kinds: Fault["kind"][] = ["cut", "silence", "crash"];
   if (mode.hasConstantPongs === true) kinds.push("sleep");
   for (const kind of kinds)
-    test(`a ${kind} at each frame of a life ends well: ${name}`, async () => {
+    test(`a ${kind} at each frame of a life breaks no guarantee: ${name}`, async () => {
       const { frames } = await live(1, mode, { fault: { frame: -1, kind } });
       assert.ok(frames > 30, `${frames} frames`);
       for (let frame = 0; frame < frames; frame++) {

@@ -243,7 +243,7 @@ for (const status of [307, 308]) {
   });
 }
 
-test("a redirect that leads nowhere is an error; of two, the first is followed", async () => {
+test("a redirect with an unusable Location is an error; of two, the first is followed", async () => {
   const { app, sidekick } = await startWithApp(() => {});
   const { client, send } = await sender(sidekick.port);
   for (const Location of NOWHERE) {
@@ -262,7 +262,7 @@ test("a redirect that leads nowhere is an error; of two, the first is followed",
   assert.deepEqual(await settle(client), []);
 });
 
-test("follows at most five redirects, and none that would make a GET of the POST", async () => {
+test("follows at most five redirects, and none that would turn the POST into a GET", async () => {
   const { app, sidekick } = await startWithApp((response) =>
     response.writeHead(308, { Location: "/again" }).end(),
   );

@@ -73,7 +73,7 @@ test("a frame over the limit is rejected; one far over it closes its own socket 
   await until(async () => (await health(port)).clients === 1);
 });
 
-test("at clients_max, a socket makes room from which nothing has come for a minute", async () => {
+test("at clients_max, the oldest socket that has been silent for a minute is closed", async () => {
   const sidekick = await start({ limits: { clients_max: 2 } });
   const { port } = sidekick;
   const connect = () => TestClient.connect(port);

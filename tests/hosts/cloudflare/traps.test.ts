@@ -311,7 +311,7 @@ test("a failed write is not confirmed: unsubscribing closes its sender with 1011
   await settle(await TestClient.connect(port));
 });
 
-test("a token's end that nobody is told of closes nobody if it is not stored: after a restore the token is free for one more window", async () => {
+test("a failed erase of an expired token closes nobody: after a restore the token is free for one more window", async () => {
   const sidekick = await start({ limits: { token_resume_ms: 100 } });
   const { port } = sidekick;
   await registerToken(port, "token-that-ends");

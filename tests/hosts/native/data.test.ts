@@ -268,7 +268,7 @@ test("with a full disk, a request that closes its connection is not acknowledged
   assert.equal(await second.kill("SIGTERM"), 0);
 });
 
-test("an answer that could not be stored is not taken for that to an earlier request", async () => {
+test("when a write fails, a later answer is not sent in place of an earlier one", async () => {
   const server = run(["--data", await newFolder()]);
   const port = await server.port();
   execFileSync("prlimit", [`--pid=${server.pid}`, "--fsize=1000"]);

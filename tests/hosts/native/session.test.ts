@@ -76,7 +76,7 @@ test("answers that come in a later call are given once and in order, and the con
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("after a trap the host lets the hub go first, and lives on until it can create another", async () => {
+test("after a trap the host releases the hub first, and stays up until it can create another", async () => {
   const noHub = join(await newFolder(), "no-hub");
   const server = run([], { env: { SIDEKICK_TEST_NO_HUB: noHub } });
   const port = await server.port();

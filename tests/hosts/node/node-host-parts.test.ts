@@ -78,7 +78,7 @@ test("text from a peer cannot forge log lines", () => {
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
 });
 
-test("what node:http rejects is answered with what was expected and what to do", () => {
+test("the answer to a request that node:http rejects says what was expected and what to do", () => {
   const log = createLog("silent");
   for (const [error, status, why] of [
     [{ code: "ERR_HTTP_REQUEST_TIMEOUT" }, 408, /the head within 10 s, the body within 60 s; try/],

@@ -231,7 +231,7 @@ for (const [what, broken, act, expected] of [
     ["attach", "attach", "close 1 1011"],
   ],
 ] as const) {
-  test(`what could not be stored is not confirmed: ${what}`, () => {
+  test(`a change that could not be stored is not confirmed: ${what}`, () => {
     const world = new World();
     world.open(1);
     if (broken !== "put") world.post(9, "/connection", TOKEN);
@@ -269,7 +269,7 @@ test("a token whose unsubscribe is lost is erased as soon as the storage works",
   assert.equal(world.tokens.size, 0);
 });
 
-test("a failure to store what nobody is told of, and any other failed action, changes nothing", () => {
+test("a failed action that is not durable, or not a store, changes nothing", () => {
   const world = new World();
   world.open(1);
   world.post(1, "/connection", TOKEN);
@@ -315,7 +315,7 @@ test("an error of the recording ends the recording: it is no trap", () => {
   }
 });
 
-test("after a trap, what the host cannot do does not prevent the next hub", () => {
+test("after a trap, failing actions do not prevent the next hub", () => {
   const world = new World();
   for (const client of [1, 2]) world.open(client);
   world.trap = (input) => {
@@ -400,7 +400,7 @@ test("records that trap every hub and cannot be dropped now are dropped later", 
   );
 });
 
-test("a hub that traps when it is asked about a request answers it with 500 and is replaced", () => {
+test("a hub that traps in admission is replaced, and the request gets a 500", () => {
   const world = new World();
   world.create = () =>
     Object.assign(
@@ -418,7 +418,7 @@ test("a hub that traps when it is asked about a request answers it with 500 and 
   assert.equal(world.types().at(-1), "restored");
 });
 
-test("without a hub nobody is let go: each input tries again, and its sender is told", () => {
+test("without a hub, each input tries to create one, and its sender gets 503 or 1011", () => {
   const world = new World();
   const { create } = world;
   for (const client of [1, 2, 3]) world.open(client);
@@ -449,7 +449,7 @@ test("without a hub nobody is let go: each input tries again, and its sender is 
   assert.deepEqual(world.heard(), ["send 3 pong", "send 4 pong"]);
 });
 
-test("the hub that trapped is let go before the next one is created", async () => {
+test("the trapped hub is released before the next one is created", async () => {
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   const world = new World();
@@ -475,7 +475,7 @@ test("the hub that trapped is let go before the next one is created", async () =
   assert.equal(isGone, true);
 });
 
-test("the input at which a hub trapped ends its recording; one that is not wanted ends, too", () => {
+test("the input at which a hub trapped ends its recording, and an inactive recording stops", () => {
   const world = new World();
   const lines: string[] = [];
   let isActive = true;

@@ -111,7 +111,7 @@ test("a forward without an answer in time is an error to its sender and a line i
   await sidekick.close();
 });
 
-test("a connection whose answer has a doubtful end is closed: what follows is nobody's answer", async () => {
+test("a connection is closed after an answer with an ambiguous end: the bytes after it answer nothing", async () => {
   const stray = '{ "fault": "client", "message": "stray" }';
   const sockets = new Set<Socket>();
   // A moment later, when another message might be under way.
@@ -184,7 +184,7 @@ test("an idle connection is closed before the app server closes it, as announced
   await sidekick.close();
 });
 
-test("a host learns from an idle connection that the app server closed for how long others are kept", async () => {
+test("after the app server has closed an idle connection, the host keeps others for a shorter time", async () => {
   const app = await startRawServer((socket) => {
     socket.write(ACCEPTED);
     if (app.taken === 1) setTimeout(() => socket.end(), 100);
@@ -269,7 +269,7 @@ test("follows at most five redirects", async () => {
   await sidekick.close();
 });
 
-test("a redirect that leads nowhere is an error", async () => {
+test("a redirect with an unusable Location is an error", async () => {
   const app = await startAppServer();
   const { sidekick, client, send } = await start(app.url);
   for (const headers of [{}, ...NOWHERE.map((Location) => ({ Location }))]) {
@@ -284,7 +284,7 @@ test("a redirect that leads nowhere is an error", async () => {
 });
 
 for (const status of [301, 302, 303]) {
-  test(`does not follow a ${status}, which would make a GET of the POST: the log says what to set`, async () => {
+  test(`does not follow a ${status}, which would turn the POST into a GET: the log says what to set`, async () => {
     const app = await startAppServer((response) =>
       response.writeHead(status, { Location: "/final?secret=1" }).end(),
     );

@@ -907,7 +907,7 @@ test("after a trap only its sender is closed; everyone else keeps tokens, topics
   await app.close();
 });
 
-test("after a trap while a request is judged, it gets a 500, and the next one its answer", async () => {
+test("a request whose admission traps gets a 500, and the next one its answer", async () => {
   const sidekick = await startTestSidekick({ traps: { restore: false } });
   const client = await TestClient.connect(sidekick.port);
   const { status, body } = await request(sidekick.port, "/trap!", "");

@@ -275,7 +275,7 @@ test("the body after an unwanted upgrade is read, and the connection stays open"
   raw.socket.destroy();
 });
 
-test("what is no request is answered behind the requests before it", async () => {
+test("bytes that are no request are answered after the requests before them", async () => {
   const health = plain({ target: "/health" });
   for (const [requests, statuses] of [
     [[health, "what is this\r\n\r\n"], "200,400"],
