@@ -20,8 +20,8 @@ namespace sidekick::sim {
   X(ids, "a reply or error has the id of its message")                                            \
   X(positions, "positions name the time and epoch above which everything is later")               \
   X(recovered,                                                                                    \
-    "a client that comes back is told all that it missed, or that something is missing")          \
-  X(acks, "a send is answered truthfully, and handed on once however often it is repeated")       \
+    "a client that reconnects is told all that it missed, or that something is missing")          \
+  X(acks, "a send is answered truthfully, and forwarded once however often it is repeated")       \
   X(rows, "the stored rows match the state")                                                      \
   X(nothing_left, "nothing remains of closed clients and expired tokens")                         \
   X(limits, "every limit holds, and nothing below it is rejected")                                \

@@ -265,7 +265,7 @@ void Model::begin_send(const Op& op, Message& message) {
   std::vector<std::pair<u16, u64>>& handed_on = handed_on_[op.token];
   const std::pair<u16, u64> it{token.session, op.id};
   if (op.is_repeat && std::find(handed_on.begin(), handed_on.end(), it) != handed_on.end())
-    broken_promise_ = "a message to be handed on once";
+    broken_promise_ = "a message to be forwarded once";
   handed_on.push_back(it);
 }
 

@@ -67,8 +67,8 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
   end_flight(flight, out);
 }
 
-/// Notes what became of a message, and tells its sender. If that has an id, whoever holds the token
-/// now is told: a client that has come back on another connection.
+/// Records the outcome of a message and tells its sender. If the message has an id, the current
+/// holder of the token is told: the client may have reconnected.
 void Hub::State::end_message(const Forwards::Flight& flight, const input::ForwardDone& in,
                              Actions& out) {
   constexpr std::size_t kept_body_bytes_max = 1024;

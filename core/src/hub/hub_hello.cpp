@@ -1,4 +1,4 @@
-// Clients that say hello: docs/protocol.md, "Clients that come back". Such a client names its
+// Clients that say hello: docs/protocol.md, "Clients that say hello". Such a client names its
 // session, and a new connection of a session takes over from the old one, which may be half-open
 // and unnoticed.
 #include <algorithm>

@@ -39,7 +39,7 @@ class Stamps {
 
   u64 take() { return last_ = next(); }
 
-  /// The next stamp less 1. Whoever has everything up to a position misses what is above it.
+  /// The next stamp minus 1. A client that has everything up to a position misses later stamps.
   u64 position() const { return next() - 1; }
 
   /// Whether this hub can have told a client this position.

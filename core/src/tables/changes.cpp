@@ -36,7 +36,7 @@ u32 Changes::slot_of(u64 hash, Bytes name) const {
 void Changes::evict_oldest() {
   const u32 slot = chain_.oldest();
   const Change& change = changes_[slot];
-  floor_ = change.at;  // whoever has everything up to it has not missed this one
+  floor_ = change.at;  // a client at this position has not missed it
   bytes_ -= cost_of(change.name);
   index_.remove(change.hash, slot);
   chain_.remove(changes_, slot);

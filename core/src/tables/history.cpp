@@ -74,7 +74,7 @@ u32 History::find_record(u64 hash, Bytes topic) const {
 void History::forget_oldest(u32 record_id) {
   Record& record = records_[record_id];
   const u32 id = record.oldest;
-  record.floor = messages_[id].at;  // whoever has everything up to it has not missed this one
+  record.floor = messages_[id].at;  // a client at this position has not missed it
   record.oldest = messages_[id].next;
   --record.count;
   bytes_ -= cost_of(messages_[id]);

@@ -1,6 +1,7 @@
-// What peers were told and an operator should know, with its code (docs/protocol.md). Peers can
-// cause such lines at will, and each is billed: one of a kind in ten seconds says how many there
-// were. No timer writes the last ones: it would keep the object awake.
+// Logs the rejections and closes that an operator should know, with their code (docs/protocol.md).
+// Peers can cause such lines at will, and each is billed. So a line of one kind appears at most
+// once in ten seconds, with the number of times. No timer writes the last ones: it would keep the
+// object awake.
 import { ERROR_CODES } from "../module/border.generated.js";
 import { levelOf } from "../session/error-level.js";
 

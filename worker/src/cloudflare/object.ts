@@ -170,8 +170,8 @@ class Awake implements Io {
 
   /**
    * The runtime says nothing of a peer that has reset its connection before the answer to its
-   * upgrade: its socket stays open. So when there is no more room, the oldest socket goes from
-   * which nothing has come for a minute, not even a ping.
+   * upgrade: its socket stays open. So at clients_max, the object closes the oldest socket that has
+   * sent nothing for a minute, not even a ping.
    */
   #makeRoom(): void {
     this.session.wake();

@@ -75,7 +75,7 @@ async function answer(request: Request, env: Env, name: string): Promise<Respons
   const { hub, hasTrace } = frontOf(env, name);
   const object = env.SIDEKICK.getByName(name);
   let input = inputOf(request);
-  // Whoever may post may also read the trace. Others are rejected in the same way.
+  // A secret that allows posting allows reading the trace. Others are rejected in the same way.
   const isTraceAsked = hasTrace && isTrace(request);
   if (isTraceAsked) input = { ...input, method: "POST", path: "/message" };
   const { kind, bodyBytesMax } = hub.admit(input);

@@ -24,7 +24,7 @@ const encoder = new TextEncoder();
 /** The hub is unusable. */
 class Trap extends Error {}
 
-/** Every call on a hub: whatever it throws is a trap, and nothing else is. */
+/** Wraps every call on a hub: its exceptions are traps, and no others are. */
 function asked<T>(ask: () => T): T {
   try {
     return ask();
