@@ -4,7 +4,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import type { BrowserContextOptions, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { type FetchHandler, toNodeListener } from "../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../worker/demo/site.js";
 import { Tunnel } from "../client/support/tunnel.ts";
@@ -12,35 +12,36 @@ import { launchBrowser } from "../hosts/recordings/demo.ts";
 import { root, startSidekick } from "../hosts/shared/covenant-support/sidekick-process.js";
 
 const SECRET = "secret-of-the-pictures";
-const TAB = { width: 640, height: 440 };
+const TAB = { width: 640, height: 430 };
+const SCALE = 0.78;
+const PAGE = {
+  locale: "en-US",
+  viewport: { width: Math.ceil(TAB.width / SCALE), height: Math.ceil(TAB.height / SCALE) },
+};
 
-/** The demo on its own Sidekick, whose connections to the page `tunnel` can break. */
-async function withDemo(use: (siteUrl: string, tunnel: Tunnel) => Promise<void>): Promise<void> {
+/** The demo with a Sidekick of its own. */
+async function withDemo(use: (siteUrl: string, port: number) => Promise<void>): Promise<void> {
   let handler: FetchHandler = () => new Response("starting", { status: 503 });
   const http = createServer(toNodeListener((request) => handler(request)));
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const siteUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const secrets = { secret: SECRET, serverSecret: SECRET };
   const sidekick = await startSidekick({ ...secrets, serverUrl: `${siteUrl}${covenantPath}` });
-  const tunnel = await Tunnel.start(sidekick.port);
   try {
     handler = await createSite({
-      ...{ sidekickUrl: tunnel.url, sidekickSecret: SECRET, serverSecret: SECRET },
+      ...{ sidekickUrl: sidekick.url, sidekickSecret: SECRET, serverSecret: SECRET },
     });
-    await use(siteUrl, tunnel);
+    await use(siteUrl, sidekick.port);
   } finally {
     http.closeAllConnections();
     http.close();
-    tunnel.close();
     await sidekick.stop();
   }
 }
 
-async function open(siteUrl: string, options: BrowserContextOptions): Promise<Page> {
-  const page = await browser.newPage({ ...options, locale: "en-US" });
+async function visit(page: Page, siteUrl: string): Promise<void> {
   await page.goto(siteUrl);
   await shows(page, "Connected");
-  return page;
 }
 
 const shows = (page: Page, text: string): Promise<void> =>
@@ -64,6 +65,11 @@ async function say(page: Page, text: string): Promise<void> {
   await shows(page, text);
 }
 
+async function taken(page: Page, path?: string): Promise<Buffer> {
+  await page.evaluate(() => scrollTo(0, 0));
+  return page.screenshot(path === undefined ? {} : { path });
+}
+
 /** Two pictures side by side, in a frame. */
 async function pair(left: Buffer, right: Buffer, path: string): Promise<void> {
   const viewport = { width: 2 * TAB.width + 32, height: TAB.height + 20 };
@@ -79,8 +85,9 @@ async function pair(left: Buffer, right: Buffer, path: string): Promise<void> {
 const browser = await launchBrowser();
 try {
   await withDemo(async (siteUrl) => {
-    const ada = await open(siteUrl, { viewport: TAB });
-    const grace = await open(siteUrl, { viewport: TAB });
+    const options = { ...PAGE, deviceScaleFactor: SCALE };
+    const [ada, grace] = [await browser.newPage(options), await browser.newPage(options)];
+    for (const page of [ada, grace]) await visit(page, siteUrl);
     await enter(ada, "Ada");
     await enter(grace, "Grace");
     await add(ada, "Write the release notes");
@@ -90,43 +97,42 @@ try {
     await shows(grace, "Hello from the first tab");
     await say(grace, "Hello from the second");
     await shows(ada, "Hello from the second");
-    await pair(await ada.screenshot(), await grace.screenshot(), join(root, "docs/demo.png"));
+    await pair(await taken(ada), await taken(grace), join(root, "docs/demo.png"));
   });
 
-  await withDemo(async (siteUrl, tunnel) => {
-    const ada = await open(siteUrl, { viewport: { width: 1000, height: 580 } });
-    await add(ada, "Try the Worker");
-    await enter(ada, "Ada");
-    await say(ada, "I am about to go offline.");
-    // The outage is Ada's alone.
-    const { port } = new URL(tunnel.url);
-    const joan = await browser.newPage();
-    await joan.addInitScript(
+  await withDemo(async (siteUrl, port) => {
+    const tunnel = await Tunnel.start(port);
+    const ada = await browser.newPage({ ...PAGE, viewport: { width: 1000, height: 580 } });
+    // Only Ada's socket goes through the tunnel: the outage is hers alone.
+    await ada.addInitScript(
       ([from, to]) => {
         const Own = window.WebSocket;
         window.WebSocket = class extends Own {
-          constructor(url: string) {
-            super(url.replace(from!, to!));
+          constructor(url: string | URL) {
+            super(String(url).replace(from!, to!));
           }
         };
       },
-      [port, String(tunnel.target)],
+      [String(port), new URL(tunnel.url).port],
     );
-    await joan.goto(siteUrl);
-    await shows(joan, "Connected");
+    await visit(ada, siteUrl);
+    const joan = await browser.newPage(PAGE);
+    await visit(joan, siteUrl);
+    await add(ada, "Try the Worker");
+    await enter(ada, "Ada");
     await enter(joan, "Joan");
-    const target = tunnel.target;
+    await say(ada, "I am about to go offline.");
+
     tunnel.target = 0;
     tunnel.cut();
     await shows(ada, "Connection lost");
     await add(joan, "Write the release notes");
     await say(joan, "Where is everybody?");
     await say(joan, "Lunch is ready.");
-    tunnel.target = target;
-    await shows(ada, "Lunch is ready.");
-    await shows(ada, "Write the release notes");
+    tunnel.target = port;
     await ada.locator(".missed").nth(2).waitFor();
-    await ada.screenshot({ path: join(root, "docs/client.png") });
+    await taken(ada, join(root, "docs/client.png"));
+    tunnel.close();
   });
 } finally {
   await browser.close();
