@@ -26,7 +26,8 @@ class Hub {
 
   /// Applies one input and replaces `out` with its consequences, in the order in which the host
   /// must perform them. `now`: milliseconds since the Unix epoch; a value earlier than the latest
-  /// one counts as the latest one. Views in `out` are valid until the next call on this hub. Never
+  /// one counts as the latest one, and begins a new epoch of stamps if it is more than a second
+  /// earlier. Views in `out` are valid until the next call on this hub. Never
   /// fails: a peer's mistake results in actions. Traps only if the host opens a client handle that
   /// is already open.
   void handle(Millis now, const Input& input, Actions& out);
@@ -46,8 +47,9 @@ class Hub {
   /// A hash over everything that influences the hub's behavior. Equal for hubs with equal state, on
   /// every host and build, with every hash seed, and after a restore. It excludes derived and
   /// host-specific state: clock and timer, rate-limit credits of clients, sizes of stored records,
-  /// the next forward id, and the bodies of messages in flight. Of a queued message it covers the
-  /// size and the first KiB. O(state): see state_size.
+  /// the next forward id, and the bodies of messages in flight; and what a restart loses: stamps,
+  /// the change log, channel history, outcomes of messages. Of a queued message it covers the size
+  /// and the first KiB. O(state): see state_size.
   u64 state_hash() const;
 
   /// Returns roughly the number of objects to hash: tokens, clients, subscriptions, messages.

@@ -50,7 +50,7 @@ class Sends {
     return nullptr;
   }
 
-  /// Rounded up: of all endings without their bodies.
+  /// Of all endings without their bodies, in the module; half as much more natively.
   static constexpr u64 own_bytes = 1024;
   u64 bytes() const {
     u64 sum = own_bytes;
