@@ -29,10 +29,10 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   verdict_.reset();
   broken_promise_ = nullptr;
   now_ = std::max(now_, op.now);
-  const bool has_stepped = !pass_clock(op.now);
+  pass_clock(op.now);
   if (op.kind == OpKind::restored) settle();
   if (op.kind == OpKind::close) close(op.client);
-  if (has_stepped) rewrite_records();
+  record_epoch();
   expire();
   own_from = static_cast<u32>(effects.size());
   switch (op.kind) {
@@ -118,7 +118,12 @@ void Model::close(u32 client) {
   --client_count_;
   const bool had_session = has_session(client);
   for (const u32 token : it.tokens) {
-    if (tokens_[token].hold == Hold::subscribed) unsubscribe(tokens_[token].scope, client);
+    // A channel is left with its first token: channels that were left first are forgotten first.
+    u8& times = subscriptions_[tokens_[token].scope * clients_.size() + client];
+    if (tokens_[token].hold == Hold::subscribed && times != 0) {
+      times = 1;
+      unsubscribe(tokens_[token].scope, client);
+    }
     free_token(token);
   }
   for (const u32 resource : it.resources) unsubscribe(resource_topic(resource), client);

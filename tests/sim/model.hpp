@@ -266,8 +266,8 @@ class Model {
   // model_hello.cpp: clients that say hello
   void take_hello(const Op& op);
   void take_over(u32 from, u32 to);
-  bool pass_clock(Millis now);
-  void rewrite_records();
+  void pass_clock(Millis now);
+  void record_epoch();
   u64 position() const;
   void read_greeting(Bytes line, ClientFacts& client);
   bool has_session(u32 client) const { return clients_[client].session != no_one; }
@@ -294,6 +294,7 @@ class Model {
   void forget_oldest(u32 scope);
   void erase_history(u32 scope);
   void record_message(u32 scope, u64 at, Bytes text);
+  void shrink_history();
   u32 find_recorded(const Op& op);
   void say_missed(const Op& op, u32 scope);
   u32 record_cost(u32 scope) const;
@@ -353,6 +354,7 @@ class Model {
   Millis clock_ = 0;
   EpochFacts epoch_;
   bool is_epoch_restored_ = false;
+  bool is_epoch_recorded_ = true;  ///< all records of clients name it
   u64 last_stamp_ = 0;
 
   bool is_oversized_ = false;  ///< the frame at hand: refused unread

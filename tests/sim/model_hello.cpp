@@ -11,6 +11,7 @@ void Model::begin(Millis now, u64 epoch) {
   now_ = clock_ = now;
   epoch_ = {epoch, 0};
   is_epoch_restored_ = false;
+  is_epoch_recorded_ = true;
   last_stamp_ = 0;
   is_log_on_ = false;
   log_.clear();
@@ -22,19 +23,20 @@ void Model::begin(Millis now, u64 epoch) {
   started_at_ = 0;
 }
 
-/// The time of stamps. Returns false if the clock has stepped back by more than a second.
-bool Model::pass_clock(Millis now) {
+/// The time of stamps. A new epoch begins if the clock has stepped back by more than a second.
+void Model::pass_clock(Millis now) {
   now += epoch_.ahead_ms;
   if (now + 1000 < clock_) {
     epoch_.ahead_ms += clock_ - now;
-    return false;
+    is_epoch_recorded_ = false;
   }
   clock_ = std::max(clock_, now);
-  return true;
 }
 
-/// The records name the epoch.
-void Model::rewrite_records() {
+/// All records name the epoch.
+void Model::record_epoch() {
+  if (is_epoch_recorded_) return;
+  is_epoch_recorded_ = true;
   for (u32 client = 0; client < clients_.size(); ++client) {
     if (clients_[client].is_open && has_session(client)) attach_whole(client, false);
   }
@@ -75,6 +77,7 @@ void Model::read_greeting(Bytes line, ClientFacts& client) {
   const EpochFacts epoch = epoch_of(name);
   const bool is_later =
       std::pair(epoch.ahead_ms, epoch.hub) > std::pair(epoch_.ahead_ms, epoch_.hub);
+  if (is_epoch_restored_ && epoch != epoch_) is_epoch_recorded_ = false;
   if (!is_epoch_restored_ || is_later) {
     clock_ += epoch.ahead_ms - epoch_.ahead_ms;
     epoch_ = epoch;

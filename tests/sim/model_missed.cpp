@@ -99,9 +99,11 @@ void Model::join_history(u32 scope) {
 }
 
 void Model::leave_history(u32 scope) {
+  expire_history();
   recorded_[scope].is_left = true;
   recorded_[scope].left_at = position();
   left_.push_back(scope);
+  shrink_history();
 }
 
 namespace {
@@ -138,6 +140,10 @@ void Model::record_message(u32 scope, u64 at, Bytes message) {
   it.messages.push_back({at, std::string(message)});
   history_bytes_ += message.size() + kept_bytes;
   if (it.messages.size() > config_->history_messages_max) forget_oldest(scope);
+  shrink_history();
+}
+
+void Model::shrink_history() {
   while (history_bytes_ > config_->history_bytes_max) {
     u32 oldest = nobody;
     for (u32 other = 0; other < recorded_.size(); ++other) {

@@ -92,6 +92,11 @@ void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode co
   out.add(action::Send{std::span<const u32>(ids, 1), text, code});
 }
 
+/// Ends the object under construction, and sends it.
+void Hub::State::emit_reply(ClientSlot slot, Actions& out, ErrorCode code) {
+  emit_to(clients[slot].id, out.text().write({" }"}).finish(), out, code);
+}
+
 /// id: of the client's message; 0: none. Only clients that said hello are told id and code.
 void Hub::State::emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params,
                             Bytes message, ErrorCode code, Actions& out) {
@@ -104,7 +109,7 @@ void Hub::State::emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel,
     append_id(text, id);
     text.write({", \"code\": \"", name_of(code), "\""});
   }
-  emit_to(clients[slot].id, text.write({" }"}).finish(), out, code);
+  emit_reply(slot, out, code);
 }
 
 void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message,

@@ -12,7 +12,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   State& state = *state_;
   out.clear();
   if (now > state.now) state.now = now;
-  const bool has_stepped = !state.stamps.pass(now);
+  state.stamps.pass(now);
   if (input.tag == InputTag::begin) return state.on_begin(input.begin);
   if (input.tag == InputTag::restore_token) return state.on_restore_token(input.restore_token, out);
   if (input.tag == InputTag::restore_client)
@@ -22,8 +22,8 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   // Close first, then expire, then react: nothing is sent to a closed client, and everything due
   // has expired, even if the timer fires late.
   if (input.tag == InputTag::client_closed) state.on_client_closed(input.client_closed, out);
-  if (has_stepped) [[unlikely]]
-    state.on_clock_step(out);
+  if (!state.stamps.is_recorded()) [[unlikely]]
+    state.record_epoch(out);
   state.expire_due(out);
   switch (input.tag) {
     case InputTag::client_opened:

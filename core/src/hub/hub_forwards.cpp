@@ -95,7 +95,7 @@ void Hub::State::tell_sender(ClientSlot slot, u64 id, Bytes channel, Bytes param
   if (is_success(in)) {
     if (id == 0) return;
     append_id(out.text().write({"{ \"type\": \"sent\""}), id);
-    return emit_to(clients[slot].id, out.text().write({" }"}).finish(), out);
+    return emit_reply(slot, out);
   }
   ServerError error;
   switch (static_cast<Outcome>(in.outcome)) {

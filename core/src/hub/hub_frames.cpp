@@ -122,12 +122,12 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   append_channel(text, tokens[id]);
   if (clients.has_session(slot)) append_at(text, stamps.position());
   if (message.since) text.write({", \"recovered\": ", recorded != none ? "true" : "false"});
-  if (recorded == none) return emit_to(clients[slot].id, text.write({" }"}).finish(), out);
+  if (recorded == none) return emit_reply(slot, out);
   u32 count = 0;
   const u32 first = history.first(recorded, *message.since);
   for (u32 at = first; at != none; at = history.next(at)) ++count;
-  text.write({", \"missed\": ", Digits(count), " }"});
-  emit_to(clients[slot].id, text.finish(), out);
+  text.write({", \"missed\": ", Digits(count)});
+  emit_reply(slot, out);
   for (u32 at = first; at != none; at = history.next(at))
     emit_to(clients[slot].id, history.text(at), out);
 }
@@ -317,7 +317,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
     if (is_recovered) append_names(text, "changed", missed);
   }
-  emit_to(client.id, text.write({" }"}).finish(), out);
+  emit_reply(slot, out);
   if (is_recovered) return;
   for (const Bytes resource : missed) emit_to(client.id, encode_updated(out.text(), resource), out);
 }
@@ -328,7 +328,7 @@ void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& o
   TextArena& text = out.text();
   begin_reply(text, "unlistening", message);
   append_resources(text, clients.has_session(slot), message.resources);
-  emit_to(clients[slot].id, text.write({" }"}).finish(), out);
+  emit_reply(slot, out);
 }
 
 /// Leaves in `changed` the names that the client was listening to.

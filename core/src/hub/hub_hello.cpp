@@ -28,8 +28,8 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   append_epoch(text, stamps.epoch());
   append_at(text.write({"\""}), stamps.position());
   text.write({", \"spread_ms\": ", Digits(spread_ms()),
-              ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max), " } }"});
-  emit_to(client.id, text.finish(), out);
+              ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max), " }"});
+  emit_reply(slot, out);
 }
 
 /// The tokens change hands as they are: no row changes, and no other client can take one.
@@ -49,7 +49,8 @@ void Hub::State::take_over(ClientSlot from, ClientSlot to, Actions& out) {
 
 /// Positions of the epoch before mean nothing any more. A client that said hello keeps its socket
 /// through a restart, so its record has to know. No client is told, so no answer waits for it.
-void Hub::State::on_clock_step(Actions& out) {
+void Hub::State::record_epoch(Actions& out) {
+  stamps.set_recorded();
   for (ClientSlot slot = 0; slot < clients.slots().size(); ++slot) {
     if (clients.has_session(slot)) emit_attach_whole(slot, false, out);
   }
@@ -67,8 +68,10 @@ void Hub::State::leave_channel(TopicId topic, ClientSlot slot) {
   const bool has_session = clients.has_session(slot);
   if (!topics.unsubscribe(topic, clients[slot].id, has_session)) return;
   const std::string& name = topics.name(topic);
-  if (has_session && topics.hello_subscribers(topic).empty())
+  if (has_session && topics.hello_subscribers(topic).empty()) {
+    history.expire(stamps.position_before(config.history_ms));
     history.leave(topics.hash(name), name, stamps.position());
+  }
   topics.release_if_idle(topic);
 }
 

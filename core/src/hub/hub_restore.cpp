@@ -45,11 +45,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     }
     if (!line.session.empty() && !clients.has_session(slot)) clients.greet(slot, line.session);
     Epoch epoch;
-    if (decode_epoch(line.epoch, epoch) && stamps.restore(epoch)) {
-      changes.stop();
-      if (clients.session_count() != 0) changes.start(stamps.position());
-      history.raise_floors(stamps.position());
-    }
+    if (decode_epoch(line.epoch, epoch)) stamps.restore(epoch);
     if (clients.has_session(slot)) changes.start(stamps.position());
     held.insert(held.end(), line[ClientChange::tokens].begin(), line[ClientChange::tokens].end());
     for (const Bytes key : line[ClientChange::tokens_gone]) std::erase(held, key);

@@ -40,27 +40,26 @@ bool decode_epoch(Bytes text, Epoch& out) {
          (dot == Bytes::npos || read_number(text.substr(dot + 1), 10, 16, out.ahead_ms));
 }
 
-bool Stamps::pass(Millis now) {
+void Stamps::pass(Millis now) {
   now = std::min(now, clock_max) + epoch_.ahead_ms;
   if (now + step_ms_max >= clock_) {
     clock_ = std::max(clock_, now);
-    return true;
+    return;
   }
   epoch_.ahead_ms += clock_ - now;
-  return false;
+  is_recorded_ = false;
 }
 
-bool Stamps::restore(const Epoch& epoch) {
+void Stamps::restore(const Epoch& epoch) {
   const bool is_later =
       epoch.ahead_ms != epoch_.ahead_ms ? epoch.ahead_ms > epoch_.ahead_ms : epoch.hub > epoch_.hub;
-  const bool counts = !is_restored_ || is_later;
-  if (counts) {
+  is_recorded_ = is_recorded_ && (first_ == 0 || epoch == epoch_);
+  if (first_ == 0 || is_later) {
     clock_ += epoch.ahead_ms - epoch_.ahead_ms;
     epoch_ = epoch;
   }
-  is_restored_ = true;
-  last_ = std::max(last_, (clock_ + 1) * 1000);
-  return counts;
+  // The hub before may have stamped in this millisecond.
+  first_ = last_ = (clock_ + 1) * 1000;
 }
 
 }  // namespace sidekick

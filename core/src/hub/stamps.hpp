@@ -29,22 +29,25 @@ class Stamps {
  public:
   void begin(u64 hub) { epoch_.hub = hub; }
 
-  /// The time of each input. Returns false if the clock has stepped back by more than a second: a
-  /// new epoch has begun. Smaller steps hold the stamps up; clients allow for that.
-  bool pass(Millis now);
+  /// The time of each input. If the clock has stepped back by more than a second, a new epoch
+  /// begins. Smaller steps hold the stamps up; clients allow for that.
+  void pass(Millis now);
 
-  /// Continues an epoch of an earlier hub; of several the latest counts. That hub may have stamped
-  /// in this millisecond. Returns whether this one counts: then all positions so far are too early.
-  bool restore(const Epoch& epoch);
+  /// Continues the epoch of a record. If the records name several, the latest counts.
+  void restore(const Epoch& epoch);
+
+  /// Whether all records name this epoch. Otherwise the hub has to write them again.
+  bool is_recorded() const { return is_recorded_; }
+  void set_recorded() { is_recorded_ = true; }
 
   u64 take() { return last_ = next(); }
 
   /// The next stamp minus 1. A client that has everything up to a position misses later stamps.
   u64 position() const { return next() - 1; }
 
-  /// Whether this hub can have told a client this position.
+  /// Whether this hub can have told a client this position, and not one before it.
   bool is_known(const Epoch& epoch, u64 position) const {
-    return epoch == epoch_ && position <= next() + step_ms_max * 1000;
+    return epoch == epoch_ && position >= first_ && position <= next() + step_ms_max * 1000;
   }
 
   /// A position that is older than this time.
@@ -59,8 +62,9 @@ class Stamps {
   u64 next() const { return last_ + 1 > clock_ * 1000 ? last_ + 1 : clock_ * 1000; }
 
   Epoch epoch_;
-  bool is_restored_ = false;
+  bool is_recorded_ = true;
   Millis clock_ = 0;  // the latest time, and ahead_ms
+  u64 first_ = 0;     // the position after the restore; 0: no epoch was restored
   u64 last_ = 0;
 };
 

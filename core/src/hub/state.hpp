@@ -88,7 +88,7 @@ struct Hub::State {
   void leave_channel(TopicId topic, ClientSlot slot);
   void publish_stamped(TopicId topic, u32 recorded, Bytes plain, Actions& out);
   u32 find_recorded(const Token& token, const Message& message);
-  void on_clock_step(Actions& out);
+  void record_epoch(Actions& out);
   bool settle_change_log();
   bool is_known(const Message& message) const;
   u32 spread_ms() const;
@@ -137,6 +137,7 @@ struct Hub::State {
   void emit_attach_whole(ClientSlot slot, bool is_durable, Actions& out);
   void emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out);
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
+  void emit_reply(ClientSlot slot, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params, Bytes message,
                   ErrorCode code, Actions& out);
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, ErrorCode code,

@@ -22,12 +22,7 @@ void History::leave(u64 hash, Bytes topic, u64 position) {
   records_[id].is_left = true;
   records_[id].left_at = position;
   left_.append(records_, id);
-}
-
-void History::raise_floors(u64 position) {
-  for (u32 id = 0; id < records_.slots().size(); ++id) {
-    if (!records_[id].topic.empty()) records_[id].floor = position;
-  }
+  shrink();
 }
 
 void History::expire(u64 position) {
@@ -50,6 +45,10 @@ void History::add(u32 record_id, u64 at, Bytes text) {
   bytes_ += cost_of(message);
 
   if (record.count > config_.history_messages_max) forget_oldest(record_id);
+  shrink();
+}
+
+void History::shrink() {
   while (bytes_ > config_.history_bytes_max) {
     if (!all_.empty()) {
       forget_oldest(messages_[all_.oldest()].record);

@@ -25,9 +25,6 @@ class History {
   /// It has none any more.
   void leave(u64 hash, Bytes topic, u64 position);
 
-  /// While there are no messages yet: nothing before this position is known.
-  void raise_floors(u64 position);
-
   /// Forgets what is older than `position`: messages, and records that were left before.
   void expire(u64 position);
   void add(u32 record, u64 at, Bytes text);
@@ -47,7 +44,7 @@ class History {
   struct Record {
     Link link;  // in left_
     u64 hash = 0;
-    std::string topic;  // empty: unused
+    std::string topic;
     u64 floor = 0;
     u64 left_at = 0;
     bool is_left = false;
@@ -66,6 +63,7 @@ class History {
   static u64 cost_of(const Record& record) { return record.topic.size() + 160; }
   static u64 cost_of(const Message& message) { return message.text.size() + 96; }
   u32 find_record(u64 hash, Bytes topic) const;
+  void shrink();
   void forget_oldest(u32 record);
   void erase(u32 record);
 

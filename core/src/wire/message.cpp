@@ -126,10 +126,10 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
 
 /// Of a frame that cannot be read the id is taken nevertheless.
 bool MessageDecoder::read_extension() {
-  if (has(Field::id)) read_number(Field::id, 1, message_.id);
   if (repeated_ != field_count) {
     refuse(ErrorCode::shape, "duplicate member $ at byte %", field_names[repeated_], repeated_at_);
   }
+  if (has(Field::id)) read_number(Field::id, 1, message_.id);
   return wrong_.empty();
 }
 
