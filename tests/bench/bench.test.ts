@@ -27,12 +27,14 @@ test("the help does not wait for a build, and names every server", () => {
 test("--list does not wait for a build", () => {
   assert.match(bench("--list").stdout, /^fan-out 100$/m);
   assert.match(bench("--against", "HEAD", "--list").stdout, /^node: /m);
+  assert.match(bench("--hello", "--list").stdout, /^memory$/m);
 });
 
 test("a wrong option or commit is an error before the build", () => {
   for (const [words, status, error] of [
     ["--target nosuch", 2, /^bench: --target: expected one of .*, got nosuch; see .*--help\n$/],
     ["--only nosuch", 1, /^bench: --only: no scenario has nosuch in its name; see .*--list\n$/],
+    ["--hello --only nosuch", 2, /^bench: --only: expected one of .*, got nosuch; see .*--help\n$/],
     [
       "--against nosuch",
       2,

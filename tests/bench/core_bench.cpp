@@ -2,7 +2,12 @@
 // docs/performance.md explains the figures.
 //   core_bench [--json] [FOLDER]  a table, or one line of JSON per figure; with a folder always
 //                                 JSON, and its NAME.ion texts are read too
+//   core_bench --memory KIND BYTES HELLO TIMES
+//                                 bytes allocated for a change log (0) or history (1) that is full
+//                                 of entries of BYTES, if HELLO is 1; see core_memory.hpp
 //   core_bench --driven           takes commands from stdin: see core_driven.hpp
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +17,7 @@
 #include <map>
 
 #include "core_driven.hpp"
+#include "core_memory.hpp"
 #include "core_work.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -151,11 +157,25 @@ void measure_work(core_work::Work& work) {
     report(work.phases[phase], best[phase] / inputs, "ns");
 }
 
+void measure_memory(char** numbers) {
+  const auto number = [&](u32 at) {
+    return static_cast<u32>(std::strtoul(numbers[at], nullptr, 10));
+  };
+  core_memory::Fill fill(core_memory::Kind{number(0)}, number(1), number(2) != 0);
+  for (u32 i = 0; i < number(3); ++i) fill.fill();
+  const struct mallinfo2 heap = mallinfo2();
+  std::printf("%zu\n", heap.uordblks + heap.hblkhd);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::map<std::string, std::string> texts = make_texts();
   if (argc == 2 && Bytes(argv[1]) == "--driven") return core_driven::Driver(texts).run();
+  if (argc == 6 && Bytes(argv[1]) == "--memory") {
+    measure_memory(argv + 2);
+    return 0;
+  }
   for (int i = 1; i < argc; ++i) {
     is_json = true;
     if (Bytes(argv[i]) != "--json" && !read_folder(argv[i], texts)) return 2;

@@ -1,5 +1,6 @@
 // The core's work as a WASM module that is never shipped: the host has the clock. Driven by ion.ts
 // and core-bench.ts.
+#include "core_memory.hpp"
 #include "core_work.hpp"
 #include "sidekick/ion/reader.hpp"
 
@@ -50,4 +51,10 @@ BENCH_EXPORT(bench_phase_name) const char* bench_phase_name(u32 index, u32 phase
 BENCH_EXPORT(bench_phase) void bench_phase(u32 index, u32 phase) {
   core_work::Work& it = work(index);
   for (u32 i = 0; i < it.batch; ++i) it.run(phase, i);
+}
+
+/// Once per instance, whose memory shows what it takes.
+BENCH_EXPORT(bench_fill) void bench_fill(u32 kind, u32 bytes, u32 says_hello, u32 times) {
+  auto* fill = new core_memory::Fill(core_memory::Kind{kind}, bytes, says_hello != 0);
+  for (u32 i = 0; i < times; ++i) fill->fill();
 }

@@ -53,8 +53,14 @@ class Work {
     return "{ \"token\": \"" + token(number) +
            R"(", "channel": "chat", "params": { "room": "lobby" }, "context": { "user": "ada" } })";
   }
-  void join(u32 client) {
+  void open(u32 client, bool says_hello) {
     handle(input::ClientOpened{client});
+    if (!says_hello) return;
+    frame(client, "{ \"type\": \"listen\", \"id\": 1, \"resources\": [], \"hello\": \"" +
+                      token(client) + "\" }");
+  }
+  void join(u32 client, bool says_hello = false) {
+    open(client, says_hello);
     post("/connection", registration(client));
     frame(client, "{ \"type\": \"subscribe\", \"token\": \"" + token(client) + "\" }");
   }
@@ -94,9 +100,9 @@ class Send : public Work {
 
 class Publish : public Work {
  public:
-  explicit Publish(u32 subscribers, Bytes name) : count(subscribers) {
+  Publish(u32 subscribers, Bytes name, bool says_hello = false) : count(subscribers) {
     phases = {std::string(name)};
-    for (u32 client = 0; client < subscribers; ++client) join(client);
+    for (u32 client = 0; client < subscribers; ++client) join(client, says_hello);
     body = R"({ "channel": "chat", "params": { "room": "lobby" }, )"
            R"("data": { "text": ")" +
            std::string(150, 'x') + "\" } }";
@@ -114,11 +120,11 @@ class Publish : public Work {
 /// POST /resources with one resource that one client listens to, among 50,000.
 class Invalidate : public Work {
  public:
-  Invalidate() {
-    phases = {"POST /resources, 1 of 5,000 x 10"};
+  explicit Invalidate(Bytes name, bool says_hello = false) {
+    phases = {std::string(name)};
     batch = 5000;
     for (u32 client = 0; client < batch; ++client) {
-      handle(input::ClientOpened{client});
+      open(client, says_hello);
       std::string list;
       for (u32 i = 0; i < 10; ++i)
         list += (i == 0 ? "\"todo/" : ", \"todo/") + std::to_string(client * 10 + i) + "\"";
@@ -177,7 +183,7 @@ class Listen : public Work {
   std::vector<std::string> frames;
 };
 
-inline constexpr u32 work_count = 7;
+inline constexpr u32 work_count = 10;
 
 inline std::unique_ptr<Work> make_work(u32 index) {
   switch (index) {
@@ -190,11 +196,17 @@ inline std::unique_ptr<Work> make_work(u32 index) {
     case 3:
       return std::make_unique<Publish>(5000, "one publish to 5,000");
     case 4:
-      return std::make_unique<Invalidate>();
+      return std::make_unique<Invalidate>("POST /resources, 1 of 5,000 x 10");
     case 5:
       return std::make_unique<Register>();
     case 6:
       return std::make_unique<Listen>();
+    case 7:
+      return std::make_unique<Publish>(1, "one publish, hello", true);
+    case 8:
+      return std::make_unique<Publish>(100, "one publish to 100, hello", true);
+    case 9:
+      return std::make_unique<Invalidate>("POST /resources, 1 of 5,000 x 10, hello", true);
     default:
       trap();
   }

@@ -9,6 +9,8 @@
 //
 //   target PORT PID SECRET      the server under test
 //   open COUNT INFLIGHT         WebSockets, kept open                     unit: a socket
+//   hello                       all sockets say hello, as clients that     unit: a socket
+//                               come back do
 //   subscribe room|own [COUNT]  a token and a subscription for each of    unit: a socket
 //                               the first COUNT sockets (default: all)
 //   listen COUNT                COUNT resources of its own per socket     unit: a socket
@@ -130,6 +132,8 @@ class Load {
       if (clock_getcpuclockid(pid_, &server_clock_) != 0)
         fail("no process " + std::to_string(pid_));
       std::puts("{}");
+    } else if (verb == "hello") {
+      say_hello();
     } else if (verb == "subscribe") {
       if (!(words >> mode >> count)) count = u32(sockets_.size());
       subscribe(mode == "own", std::min(count, u32(sockets_.size())));
@@ -182,6 +186,20 @@ class Load {
     measured(m, [&] {
       for (u32 i = 0; i < inflight; i++) start();
       run_until([&] { return m.units == count; }, "open");
+    });
+  }
+
+  void say_hello() {
+    Measure m;
+    on_frame_ = [&](Connection&, string_view text) {
+      expect(text, "\"welcome\"");
+      m.units++;
+    };
+    measured(m, [&] {
+      for (auto& c : sockets_)
+        write_frame(*c,
+                    R"({"type":"listen","id":1,"resources":[],"hello":")" + new_token() + "\"}");
+      run_until([&] { return m.units == sockets_.size(); }, "hello");
     });
   }
 
@@ -422,6 +440,7 @@ class Load {
   template <class Body>
   void measured(Measure& m, Body body) {
     settle();
+    frame_bytes_ = 0;
     const u64 wall = now_ns(), server = now_ns(server_clock_),
               self = now_ns(CLOCK_PROCESS_CPUTIME_ID);
     body();
@@ -434,10 +453,11 @@ class Load {
                  : double(m.latency_us[size_t(share * double(m.latency_us.size() - 1))]);
     };
     std::printf(
-        "{\"units\":%llu,\"cpu_us\":%.3f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"wall_ms\":%.1f,\"load_"
-        "share\":%.2f}\n",
+        "{\"units\":%llu,\"cpu_us\":%.3f,\"frame_bytes\":%.1f,\"p50_us\":%.1f,\"p99_us\":%.1f,"
+        "\"wall_ms\":%.1f,\"load_share\":%.2f}\n",
         static_cast<unsigned long long>(m.units),
-        m.units ? double(server_end - server) / 1e3 / double(m.units) : 0.0, at(0.5), at(0.99),
+        m.units ? double(server_end - server) / 1e3 / double(m.units) : 0.0,
+        m.units ? double(frame_bytes_) / double(m.units) : 0.0, at(0.5), at(0.99),
         double(wall_end - wall) / 1e6, double(self_end - self) / double(wall_end - wall));
   }
 
@@ -730,6 +750,7 @@ class Load {
       const u8 opcode = p[0] & 15;
       const string_view text = bytes.substr(used + at, size);
       used += at + size;
+      frame_bytes_ += at + size;
       if (opcode == 8) {
         if (!c.closing)
           fail("the server closed a WebSocket that should stay open, code " +
@@ -747,6 +768,7 @@ class Load {
 
   int epoll_ = -1, listener_ = -1, pid_ = 0;
   u32 port_ = 0, token_count_ = 0, resources_per_socket_ = 1;
+  u64 frame_bytes_ = 0;  // received, headers included, in this measurement
   string secret_;
   clockid_t server_clock_ = CLOCK_MONOTONIC;
   std::vector<std::unique_ptr<Connection>> sockets_, posts_, apps_;

@@ -10,6 +10,8 @@ export const secret = "bench-secret";
 export interface Measured {
   units: number;
   cpu_us: number;
+  /** Of the WebSocket frames received, per unit. */
+  frame_bytes: number;
   p50_us: number;
   p99_us: number;
   wall_ms: number;

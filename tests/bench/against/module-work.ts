@@ -13,6 +13,13 @@ const registration = (client: number) =>
   `{ "token": "${token(client)}", ${scope}, "context": { "user": "ada" } }`;
 const counted = (count: number) => Array.from({ length: count }, (_, i) => i);
 
+function open(hub: ModuleHub, client: number, saysHello: boolean): void {
+  hub.quietly(hub.layout.open(start, client));
+  if (!saysHello) return;
+  const hello = `{ "type": "listen", "id": 1, "resources": [], "hello": "${token(client)}" }`;
+  hub.apply(hub.layout.frame(start, client, hello));
+}
+
 function subscribe(hub: ModuleHub, client: number): void {
   const { layout } = hub;
   hub.apply(layout.post(start, "/connection", registration(client)));
@@ -50,11 +57,16 @@ function send(hub: ModuleHub): Round {
   };
 }
 
-function publish(subscribers: number, data: string, times: number): (hub: ModuleHub) => Round {
+function publish(
+  subscribers: number,
+  data: string,
+  times: number,
+  saysHello = false,
+): (hub: ModuleHub) => Round {
   return (hub) => {
     const { layout } = hub;
     for (let client = 0; client < subscribers; client++) {
-      hub.quietly(layout.open(start, client));
+      open(hub, client, saysHello);
       subscribe(hub, client);
     }
     const input = layout.post(start, "/message", `{ ${scope}, "data": ${data} }`);
@@ -81,10 +93,10 @@ const objects = `[${counted(800)
   .join(", ")}]`;
 
 /** POST /resources with one resource that one client listens to, among 50,000. */
-function invalidate(hub: ModuleHub): Round {
+function invalidate(hub: ModuleHub, saysHello = false): Round {
   const { layout } = hub;
   const inputs = counted(5000).map((client) => {
-    hub.quietly(layout.open(start, client));
+    open(hub, client, saysHello);
     const list = counted(10).map((i) => `"todo/${client * 10 + i}"`);
     hub.apply(
       layout.frame(start, client, `{ "type": "listen", "resources": [${list.join(", ")}] }`),
@@ -140,9 +152,13 @@ function listen(hub: ModuleHub): Round {
 export const works: Readonly<Record<string, (hub: ModuleHub) => Round>> = {
   "one send frame": send,
   "one publish": publish(1, text, batch),
+  "one publish, hello": publish(1, text, batch, true),
+  "one publish to 100": publish(100, text, batch),
+  "one publish to 100, hello": publish(100, text, batch, true),
   "one publish to 1,000": publish(1000, text, batch),
   "one publish of 100 KB": publish(1, objects, 1),
-  "POST /resources, 1 of 5,000 x 10": invalidate,
+  "POST /resources, 1 of 5,000 x 10": (hub) => invalidate(hub),
+  "POST /resources, 1 of 5,000 x 10, hello": (hub) => invalidate(hub, true),
   "POST /connection, and the end of a token": register,
   "listen to 10 resources, unlisten to 10 resources": listen,
 };

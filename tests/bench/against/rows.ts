@@ -23,10 +23,18 @@ export const textOf = ({ area, measure, name }: RowId) => `${area}: ${name}, ${m
 const coreWork: readonly { name: string; rounds: number; areas: readonly Area[] }[] = [
   { name: "one send frame", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
   { name: "one publish", rounds: 100, areas: ["core, native", "core in WASM", "module"] },
+  { name: "one publish, hello", rounds: 100, areas: ["core, native", "module"] },
+  { name: "one publish to 100", rounds: 100, areas: ["core, native", "module"] },
+  { name: "one publish to 100, hello", rounds: 100, areas: ["core, native", "module"] },
   { name: "one publish to 1,000", rounds: 100, areas: ["module"] },
   { name: "one publish to 5,000", rounds: 100, areas: ["core, native"] },
   { name: "one publish of 100 KB", rounds: 20, areas: ["module"] },
   { name: "POST /resources, 1 of 5,000 x 10", rounds: 1, areas: ["core, native", "module"] },
+  {
+    name: "POST /resources, 1 of 5,000 x 10, hello",
+    rounds: 1,
+    areas: ["core, native", "module"],
+  },
   {
     name: "POST /connection, and the end of a token",
     rounds: 1,
