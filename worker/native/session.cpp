@@ -132,9 +132,9 @@ void Session::note_write(bool durable, const Peer& peer, Bytes key) {
   if (durable && peer != Peer()) writers_.push_back({peer, std::string(key)});
 }
 
-/// Nothing that was not stored may be confirmed: the hub refuses those who have asked for it, and
-/// nobody else notices. Changes that nobody waits for (an expiry, a disconnected client) may be
-/// lost.
+/// A change that was not stored must not be confirmed: the hub sends an error to the peers that
+/// asked for it, and no others notice. Changes that no peer waits for (an expiry, a disconnected
+/// client) may be lost.
 void Session::commit() {
   const std::string why = io_.commit();
   std::vector<Writer> writers = std::exchange(writers_, {});

@@ -303,7 +303,7 @@ TEST_CASE("a trace stores control characters, quotes and every plane of Unicode 
   CHECK(replayed(s.trace()) == s.trace());
 }
 
-/// Written by the version before border 2, and never rewritten: users have such recordings.
+/// Written by the version before ABI version 2, and never rewritten: users have such recordings.
 TEST_CASE("recordings of format 1 replay with the same states, and other error texts at most") {
   for (const Bytes name :
        {"bytes", "channels", "fan_out", "forwards", "frames", "http", "limits", "random",

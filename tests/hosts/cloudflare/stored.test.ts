@@ -8,11 +8,11 @@ import { closeEverything, post, startWithApp, stopAll, TestClient } from "./supp
 afterEach(stopAll);
 after(closeEverything);
 
-// The Worker of commit 408fdf0 wrote rows-before-border-2.json: its rows, blobs as text, and the
+// The Worker of commit 408fdf0 wrote rows-before-abi-2.json: its rows, blobs as text, and the
 // attachments of two sockets. `now` is its clock, which the test moves to today; $X stands for
 // 1,000 letters x.
-test("rows and attachments written before border 2 are restored, every token and resource", async () => {
-  const file = new URL("rows-before-border-2.json", import.meta.url);
+test("rows and attachments written before ABI version 2 are restored, every token and resource", async () => {
+  const file = new URL("rows-before-abi-2.json", import.meta.url);
   const text = readFileSync(file, "utf8").replaceAll("$X", "x".repeat(1000));
   const stored = JSON.parse(text);
   for (const row of stored.token) if (row.expires_at > 0) row.expires_at += Date.now() - stored.now;

@@ -334,11 +334,11 @@ test("a token that expires in the far future is valid and costs nothing until th
   }
 });
 
-// data-before-border-2: written by the server of commit 408fdf0, whose clock was 70 years ahead, so
+// data-before-abi-2: written by the server of commit 408fdf0, whose clock was 70 years ahead, so
 // that no token expires; then kill -9.
-test("a folder written before border 2 is restored, every token", async () => {
+test("a folder written before ABI version 2 is restored, every token", async () => {
   const data = await newFolder();
-  await cp(new URL("data-before-border-2", import.meta.url), data, { recursive: true });
+  await cp(new URL("data-before-abi-2", import.meta.url), data, { recursive: true });
   const app = await startAppServer();
   const server = run(["--data", data, "--server-url", app.url, "--server-secret", "s"]);
   const client = await TestClient.connect(await server.port());

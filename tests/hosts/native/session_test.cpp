@@ -248,7 +248,7 @@ void settle(World& world) {
 
 }  // namespace
 
-TEST_CASE("what an answer says is stored before the answer is given") {
+TEST_CASE("a change is stored before the answer that reports it is sent") {
   World world;
   world.post(1, "/connection", token);
   CHECK(world.heard() == "");
@@ -286,7 +286,7 @@ TEST_CASE("a registration that is not stored is not confirmed, and its token is 
   CHECK(world.heard() == "stored erase t, send 1 error");
 }
 
-TEST_CASE("only those whose change was lost are refused") {
+TEST_CASE("only peers whose change was lost get an error") {
   World world;
   settle(world);
   world.open(2);
@@ -311,7 +311,7 @@ TEST_CASE("a message whose token is not stored is not forwarded") {
 }
 
 TEST_CASE(
-    "an unsubscribe that is not stored closes the client, and the token goes with the next turn") {
+    "an unsubscribe that is not stored closes the client, and the next turn erases the token") {
   World world;
   settle(world);
   world.frame(1, subscribe);
@@ -338,7 +338,7 @@ TEST_CASE("a forward that is cancelled in its own turn is not sent") {
   CHECK(world.heard() == "stored touch t, send 1 error");
 }
 
-TEST_CASE("a forward that is done at once may cancel the next of the same turn") {
+TEST_CASE("a forward that ends at once may cancel the next one of the same turn") {
   World world(R"({"secrets":["s"],"forward_timeout_ms":1})");
   settle(world);
   world.post(2, "/connection", R"({"token":"u","channel":"c","params":{},"context":null})");
@@ -353,7 +353,7 @@ TEST_CASE("a forward that is done at once may cancel the next of the same turn")
   CHECK(!world.session.holds_forwards());
 }
 
-TEST_CASE("what a forward causes when it is sent belongs to the next turn") {
+TEST_CASE("the consequences of sending a forward belong to the next turn") {
   World world;
   settle(world);
   for (int i = 0; i < 2; ++i) world.frame(1, send_with("t"));  // the second waits for the first
@@ -384,7 +384,7 @@ TEST_CASE(
   CHECK(world.heard() == "fail client 1 trapped, send 2 updated, respond 2 200");
 }
 
-TEST_CASE("after a trap, the answer to a forward of the hub before is nobody's") {
+TEST_CASE("after a trap, the answer to a forward of the previous hub is ignored") {
   World world;
   settle(world);
   world.open(2);
@@ -408,7 +408,7 @@ TEST_CASE("after a trap, the answer to a forward of the hub before is nobody's")
   CHECK(world.heard() == "send 1 error");
 }
 
-TEST_CASE("a trap in the turn of a change that is not stored: the new hub is told, too") {
+TEST_CASE("the new hub learns of a change that was not stored in the turn of the trap") {
   World world;
   settle(world);
   world.open(2);
@@ -422,8 +422,8 @@ TEST_CASE("a trap in the turn of a change that is not stored: the new hub is tol
   CHECK(world.heard() == "fail client 2 trapped, lost touch t, withhold client 1, close 1 1011");
 }
 
-// Fault K8. World::create_hub checks that the hub before is gone.
-TEST_CASE("a hub is let go before the next is created, and what cannot be created is tried again") {
+// Two hubs may need more memory than there is: World::create_hub checks that the old one is gone.
+TEST_CASE("a hub is released before the next is created, and a failed creation is tried again") {
   World world;
   settle(world);
   world.open(2);
@@ -448,7 +448,7 @@ TEST_CASE("a hub is let go before the next is created, and what cannot be create
   CHECK(world.heard() == "stored touch t, send 3 subscribed");
 }
 
-TEST_CASE("a trap while a request is judged is a trap, and the next request is judged") {
+TEST_CASE("a trap in admission replaces the hub, and the next request is admitted") {
   World world;
   bool is_first = true;
   world.see = [&](const Input& input) {

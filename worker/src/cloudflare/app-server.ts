@@ -28,12 +28,12 @@ function logOnce(failure: string): void {
 
 export interface Forward {
   readonly hub: string;
-  /** The hub's: near its end the status of an incomplete answer is the result. */
+  /** The hub's limit: near its end, the status of an incomplete answer is the result. */
   readonly timeoutMs: number;
   readonly answerBytesMax: number;
 }
 
-/** @param signal drops the connection to the app server, too */
+/** @param signal also closes the connection to the app server */
 export async function forward(
   appServer: Fetcher,
   forward: Forward,
@@ -76,7 +76,7 @@ export class AppServer extends WorkerEntrypoint<Env> {
       logOnce(notice);
       const { status } = response;
       // A 2xx status means the app server has accepted the message; the rest of the answer is
-      // irrelevant. Any other status stands, too, whatever becomes of the rest.
+      // irrelevant. Any other status stands, too, even if the rest is malformed.
       const body = await readUpTo(
         response.body,
         response.ok ? 0 : answerBytesMax,

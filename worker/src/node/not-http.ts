@@ -1,5 +1,5 @@
-// Requests that no hub sees, since they are no valid HTTP/1.1: the answers to them, and a line in
-// the log, without which an operator has no hint.
+// Answers requests that no hub sees, since they are not valid HTTP/1.1, and logs them: the operator
+// has no other hint.
 import type { IncomingMessage } from "node:http";
 import { maxHeaderSize } from "node:http";
 import type { Log } from "./log.js";
@@ -43,7 +43,7 @@ export function refusalOfHead(request: IncomingMessage): Refusal | undefined {
   return undefined;
 }
 
-/** What `node:http` rejects. Undefined: the connection is broken, and there is nothing to answer. */
+/** The answer to a request that `node:http` rejects. Undefined: the connection is broken. */
 export function refusalOf(error: Error, log: Log, remote: string | undefined): Refusal | undefined {
   const { code = "", reason, rawPacket } = error as ClientError;
   if (code === "ERR_HTTP_REQUEST_TIMEOUT")
@@ -63,7 +63,7 @@ export function refusalOf(error: Error, log: Log, remote: string | undefined): R
   return [400, `Bad Request: expected HTTP/1.1, got ${name}: ${advice}`];
 }
 
-/** What the parser adds. */
+/** The members that the parser adds. */
 interface ClientError extends NodeJS.ErrnoException {
   readonly reason?: string;
   readonly rawPacket?: Uint8Array;

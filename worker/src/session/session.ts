@@ -123,7 +123,7 @@ export class Session {
     else if (!this.#isHandled(input)) this.#restore();
   }
 
-  // After a trap, the hub must be let go before the next one is created: the memory may not hold
+  // After a trap, the hub must be released before the next one is created: the memory may not hold
   // both. So no method that creates one, and none that calls it, holds the old one or its error,
   // whose stack holds it, too.
 
