@@ -16,6 +16,7 @@ import {
   type SidekickProcess,
   startSidekick,
 } from "../hosts/shared/covenant-support/sidekick-process.js";
+import { eventually } from "../hosts/shared/support/sidekick.ts";
 import { RawChrome } from "./support/raw-chrome.ts";
 import { Tunnel } from "./support/tunnel.ts";
 
@@ -321,8 +322,8 @@ async function startReference(): Promise<{ port: number; stop: () => Promise<voi
   const port = await freePort();
   const words = ["tests/bench/reference.ts", String(port), SECRET, `${siteUrl}${covenantPath}`];
   const child = spawn("node_modules/.bin/bun", words, { cwd: root, stdio: "inherit" });
-  while (!(await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)))
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  const isUp = () => fetch(`http://127.0.0.1:${port}/health`).then(Boolean, () => false);
+  await eventually(isUp, () => "the npm Sidekick");
   return { port, stop: () => ended(child) };
 }
 

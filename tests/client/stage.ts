@@ -90,7 +90,10 @@ export class Stage {
   }
 
   async untilOpening(): Promise<void> {
-    while (this.sidekick.state.name !== "connecting") await this.run(100);
+    for (let waits = 0; this.sidekick.state.name !== "connecting"; waits++) {
+      if (waits > 1000) throw new Error(`no socket in 100 s; ${this.sidekick.state.name}`);
+      await this.run(100);
+    }
   }
 
   /** Opens the socket and answers hello. */

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
+import { eventually } from "../../hosts/shared/support/sidekick.ts";
 
 interface Answer {
   readonly id?: number;
@@ -106,7 +107,7 @@ class RawPage {
 
   /** Resolves once the expression is true; it is asked again while the page changes. */
   async until(expression: string): Promise<void> {
-    while ((await this.run(expression).catch(() => false)) !== true)
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    const isTrue = async () => (await this.run(expression).catch(() => false)) === true;
+    await eventually(isTrue, () => expression);
   }
 }

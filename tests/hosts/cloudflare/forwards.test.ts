@@ -16,6 +16,7 @@ import {
 } from "../shared/support/raw-answers.ts";
 import {
   closeEverything,
+  eventually,
   health,
   post,
   registerToken,
@@ -27,7 +28,6 @@ import {
   startWithApp,
   stopAll,
   TestClient,
-  until,
 } from "./support/sidekick.ts";
 
 after(closeEverything);
@@ -136,7 +136,7 @@ for (const [what, answer, expected, forward_timeout_ms] of [
       assert.match(told, /"fault": "server"/);
       assert.match(told, expected);
     }
-    await until(() => app.openConnections === 0);
+    await eventually(() => app.openConnections === 0);
     assert.equal((await health(sidekick.port)).forwards, 0);
     await sidekick.evict("hibernate");
     assert.deepEqual([...(await settle(one.client)), ...(await settle(other.client))], []);
@@ -160,10 +160,10 @@ test("a forward that the hub gives up is cancelled at the app server", async () 
     await post(port, "/connection", { ...token, context: null }, { Host });
     const client = await TestClient.connect(port, { Host });
     client.send({ type: "send", ...token, data: 1 });
-    await until(() => app.forwarded.length === (Host === "localhost" ? 1 : 2));
+    await eventually(() => app.forwarded.length === (Host === "localhost" ? 1 : 2));
     void client.nextText().then(() => ends.push(`${Host}: ${app.openConnections}`));
   }
-  await until(() => ends.length === 2);
+  await eventually(() => ends.length === 2);
   assert.match(ends[1]!, /late.test: [01]$/); // its own may still be there
 });
 
@@ -180,8 +180,8 @@ for (const [what, answer] of [
     const { app, sidekick } = await startWithApp(answer);
     const { client, send } = await sender(sidekick.port);
     for (let i = 0; i < 3; i++) send(i);
-    await until(() => app.forwarded.length === 3);
-    await until(async () => (await health(sidekick.port)).forwards === 0);
+    await eventually(() => app.forwarded.length === 3);
+    await eventually(async () => (await health(sidekick.port)).forwards === 0);
     assert.deepEqual(await settle(client), []);
     await sidekick.evict("hibernate"); // nothing of the answers is in flight any more
   });
@@ -207,8 +207,8 @@ test("the final status of an answer is the result, whatever is wrong with the re
     await post(port, "/connection", { ...token, context: null }, { Host });
     const client = await TestClient.connect(port, { Host });
     client.send({ type: "send", ...token, data: 1 });
-    await until(() => app.taken === 1);
-    await until(async () => (await health(port, { Host })).forwards === 0);
+    await eventually(() => app.taken === 1);
+    await eventually(async () => (await health(port, { Host })).forwards === 0);
     const messages = (await settle(client)).join();
     told[answer.name] = toldOf(messages) ?? messages;
     expected[answer.name] = answer.toldByWorker ?? answer.told;
@@ -257,7 +257,7 @@ test("a redirect with an unusable Location is an error; of two, the first is fol
       ? response.writeHead(307, { Location: ["../x%20y/./z?a=/b:c", "/other"] }).end()
       : response.writeHead(204).end();
   send(2);
-  await until(() => app.forwarded.length === NOWHERE.length + 2);
+  await eventually(() => app.forwarded.length === NOWHERE.length + 2);
   assert.equal(app.forwarded.at(-1)!.url, "/x%20y/z?a=/b:c");
   assert.deepEqual(await settle(client), []);
 });
@@ -273,7 +273,7 @@ test("follows at most five redirects, and none that would turn the POST into a G
   app.answer = (response) => response.writeHead(301, { Location: "/final?secret=1" }).end();
   send(2);
   assert.match(await client.nextText(), /"fault": "server".*answered 301/);
-  await until(() => sidekick.output().includes(`to ${new URL("/final", app.url)}\n`));
+  await eventually(() => sidekick.output().includes(`to ${new URL("/final", app.url)}\n`));
 });
 
 /** Until the reader closes the connection. */
@@ -320,7 +320,7 @@ test("a hanging forward delays neither the next frame of its socket, nor other c
       data: 1,
     });
   }
-  await until(async () => held.length === 13);
+  await eventually(async () => held.length === 13);
   client.send({ type: "listen", resources: ["todo/1"] });
   assert.equal((await client.next()).type, "listening");
   await registerToken(sidekick.port, "token-of-another-room", "chat", { roomId: "2" });
@@ -331,7 +331,7 @@ test("a hanging forward delays neither the next frame of its socket, nor other c
     params: { roomId: "2" },
     data: "through",
   });
-  await until(async () => app.forwarded.length === 14);
+  await eventually(async () => app.forwarded.length === 14);
   await post(sidekick.port, "/resources", { resources: ["todo/1"] });
   assert.equal((await settle(client)).length, 1);
   held[0]!.writeHead(400).end('{ "fault": "client", "message": "at last" }');

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, afterEach, test } from "node:test";
 import {
   closeEverything,
+  eventually,
   post,
   RawConnection,
   registerToken,
@@ -16,7 +17,6 @@ import {
   start,
   stopAll,
   TestClient,
-  until,
 } from "./support/sidekick.ts";
 
 after(closeEverything);
@@ -28,7 +28,7 @@ test("a wrong bearer token, an unknown path and an oversized body never reach th
   const status = async (...args: Parameters<typeof request>) => (await request(...args)).status;
   assert.equal(await status(port, "/message", "{}", { secret: "wrong" }), 401);
   assert.equal(await status(port, "/connection", "{}", { secret: null }), 401);
-  await until(() => sidekick.output().includes("a request code=unauthorized status=401"));
+  await eventually(() => sidekick.output().includes("a request code=unauthorized status=401"));
   assert.equal(await status(port, "/health", undefined, { secret: null, method: "GET" }), 200);
   assert.equal(await status(port, "/health", undefined, { secret: null, method: "HEAD" }), 200);
   assert.equal(await status(port, "/nothing", "{}"), 404);
@@ -261,7 +261,7 @@ for (const [what, env, expected] of [
         "500 This Sidekick is not configured; its log names the missing setting",
       );
     await assert.rejects(TestClient.connect(port), /500/);
-    await until(() => expected.test(sidekick.output()));
+    await eventually(() => expected.test(sidekick.output()));
     assert.doesNotMatch(sidekick.output(), /private/);
     assert.equal(await sidekick.constructed(), 0);
   });

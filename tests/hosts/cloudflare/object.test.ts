@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import {
   closeEverything,
+  eventually,
   health,
   letGo,
   post,
@@ -13,7 +14,6 @@ import {
   startWithApp,
   stopAll,
   TestClient,
-  until,
 } from "./support/sidekick.ts";
 
 after(closeEverything);
@@ -30,7 +30,7 @@ test("a closed socket is closed on both sides, and its client is forgotten", asy
   const rude = await TestClient.connect(sidekick.port);
   await settle(rude);
   rude.socket.terminate();
-  await until(async () => (await health(sidekick.port)).clients === 0);
+  await eventually(async () => (await health(sidekick.port)).clients === 0);
 });
 
 test("a client that closes while the object sleeps is forgotten, and its token is free again", async () => {
@@ -43,7 +43,7 @@ test("a client that closes while the object sleeps is forgotten, and its token i
   await client.subscribe("a-token-of-someone");
   await sidekick.evict("hibernate");
   await client.close();
-  await until(async () => (await health(sidekick.port)).clients === 1);
+  await eventually(async () => (await health(sidekick.port)).clients === 1);
   await other.subscribe("a-token-of-someone");
 });
 
@@ -70,7 +70,7 @@ test("a frame over the limit is rejected; one far over it closes its own socket 
   client.send("x".repeat(64 + 64 * 1024 + 1));
   assert.equal((await client.closed).code, 1009);
   await settle(other);
-  await until(async () => (await health(port)).clients === 1);
+  await eventually(async () => (await health(port)).clients === 1);
 });
 
 test("at clients_max, the oldest socket that has been silent for a minute is closed", async () => {
@@ -96,7 +96,7 @@ test("at clients_max, the oldest socket that has been silent for a minute is clo
   await assert.rejects(connect(), /503/);
   await sidekick.test(`clock?at=${Date.now() + 61_000}`);
   const listening = await connect();
-  await until(() => silent.socket.readyState === silent.socket.CLOSING);
+  await eventually(() => silent.socket.readyState === silent.socket.CLOSING);
   silent.socket.terminate(); // the runtime ends the connection only when the object sleeps
   assert.equal((await silent.closed).code, 1013);
   listening.send({ type: "listen", resources: ["a"] });
@@ -116,12 +116,12 @@ test("rejects a client over clients_max with the reason, and accepts one again a
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
   );
   assert.match(await raw.until("clients_max"), /^HTTP\/1\.1 503 /);
-  await until(() => output().includes("rejected a request code=full status=503"));
+  await eventually(() => output().includes("rejected a request code=full status=503"));
   assert.equal(output().match(/code=full/g)?.length, 1, "the second one is counted");
   assert.deepEqual(await settle(first), []);
   assert.equal((await health(port)).clients, 1);
   await first.close();
-  await until(async () => (await health(port)).clients === 0);
+  await eventually(async () => (await health(port)).clients === 0);
   await settle(await TestClient.connect(port));
 });
 
@@ -154,7 +154,7 @@ test("1,000 resources and 100 tokens on one socket survive hibernation in rows, 
   await client.next();
   await sidekick.evict("hibernate");
   await client.close();
-  await until(async () => (await sidekick.rows("client")) === 0);
+  await eventually(async () => (await sidekick.rows("client")) === 0);
 });
 
 test("records with characters beyond Latin-1, which take two bytes each, survive hibernation on both sides of the size limit", async () => {
@@ -202,7 +202,7 @@ test("records of many rows survive hibernation: names that grow sixfold when esc
     params: {},
     data: 1,
   });
-  await until(async () => app.forwarded.length === 1);
+  await eventually(async () => app.forwarded.length === 1);
   assert.ok(app.forwarded[0]!.body.includes(context));
   // Shorter again: no part of the longer records remains.
   await say("unlisten", resources.slice(20));
@@ -254,7 +254,7 @@ test("after a reset, which closes every socket unseen, clients reconnect with th
     params: { roomId: "1" },
     data: 2,
   });
-  await until(async () => app.forwarded.length === 1);
+  await eventually(async () => app.forwarded.length === 1);
   assert.match(app.forwarded[0]!.body, /"user": ?"ann"/);
 });
 
@@ -267,7 +267,7 @@ test("a token expires after the resume window even if nothing woke the object me
   await client.closed;
   await health(sidekick.port); // the first event after the reset notices that its client is gone
   await sidekick.evict("hibernate");
-  await until(async () => (await sidekick.rows("token")) === 0); // by the alarm
+  await eventually(async () => (await sidekick.rows("token")) === 0); // by the alarm
   const back = await TestClient.connect(sidekick.port);
   back.send({ type: "subscribe", token: "token-nobody-comes-back-for" });
   assert.match(await back.nextText(), /invalid token/);
@@ -286,7 +286,7 @@ test("the alarm erases expired tokens, wakes the object for that, and is harmles
   assert.notEqual(await sidekick.test("alarm-at"), null);
   await letGo(sidekick.port, "token-nobody-comes-back-for");
   await sidekick.evict("hibernate");
-  await until(async () => (await sidekick.rows("token")) === 0);
+  await eventually(async () => (await sidekick.rows("token")) === 0);
   await sidekick.test("alarm");
   await sidekick.test("alarm");
   assert.equal(await sidekick.test("alarm-at"), null);
@@ -326,7 +326,7 @@ test("a token expires on time, however late the alarm", async () => {
   await sidekick.test("hold-alarms");
   const client = await TestClient.connect(sidekick.port);
   await registerToken(sidekick.port, "token-that-is-over");
-  await until(async () => (await sidekick.test("alarms")) === 1);
+  await eventually(async () => (await sidekick.test("alarms")) === 1);
   assert.equal(await sidekick.rows("token"), 1);
   client.send({ type: "subscribe", token: "token-that-is-over" });
   assert.match(await client.nextText(), /invalid token/);
@@ -334,7 +334,7 @@ test("a token expires on time, however late the alarm", async () => {
   // A token registered while the late alarm is pending has its own alarm.
   await registerToken(sidekick.port, "token-that-comes-later");
   await sidekick.test("release-alarms");
-  await until(async () => (await sidekick.rows("token")) === 0);
+  await eventually(async () => (await sidekick.rows("token")) === 0);
 });
 
 test("an alarm from before a wake is not written again unless it is too late", async () => {

@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
   closeEverything,
+  eventually,
   health,
   post,
   registerToken,
@@ -14,7 +15,6 @@ import {
   startApp,
   stopAll,
   TestClient,
-  until,
 } from "./support/sidekick.ts";
 import { watchedWorker } from "./support/workers.ts";
 
@@ -132,7 +132,7 @@ test("a long recording is written after pending deliveries and does not delay th
     200,
   );
   // the second one, even without further events
-  await until(async () => (await sidekick.test("hubs")) > hubs + 1);
+  await eventually(async () => (await sidekick.test("hubs")) > hubs + 1);
   const trace = await fetchTrace(sidekick.port);
   assert.equal(trace.match(/^\{"trace":2,/gm)?.length, 2);
   assert.equal(await assertReplays(sidekick, trace), STARTS + 1 + STARTS);
@@ -145,13 +145,13 @@ test("when storage rejects the recording, it ends, no more lines are produced, a
   await client.next();
   await fetchTrace(sidekick.port); // writes pending lines
   await sidekick.test("refuse-recording");
-  await until(async () => {
+  await eventually(async () => {
     await post(sidekick.port, "/resources", { resources: ["todo/1"] });
     assert.deepEqual(await client.next(), { type: "updated", resource: "todo/1" });
     return isDeepStrictEqual(await sidekick.test("recording"), [true, false]);
   });
   const told = () => sidekick.output().match(/the recording ends here/g)?.length ?? 0;
-  await until(() => told() > 0);
+  await eventually(() => told() > 0);
   assert.equal(told(), 1);
   assert.equal(await assertReplays(sidekick, await fetchTrace(sidekick.port)), STARTS + 2);
 });
@@ -168,7 +168,7 @@ test("of inputs longer than the recording limit, at most two remain", async () =
       ).status,
       200,
     );
-    await until(async () => (await sidekick.test("hubs")) >= i + 2);
+    await eventually(async () => (await sidekick.test("hubs")) >= i + 2);
   }
   const trace = await fetchTrace(sidekick.port);
   assert.ok(
@@ -224,14 +224,16 @@ test("while a forward is in flight, the recording stops at its limit; after the 
     client.send({ type: "listen", resources: [`todo/${i % 10}`] });
     await client.next();
   }
-  await until(() => answers.length === 1);
+  await eventually(() => answers.length === 1);
   const cut = await fetchTrace(port);
   assert.ok(cut.length > bytesMax / 2 && cut.length < 1.2 * bytesMax, `${cut.length} bytes`);
   await assertReplays(sidekick, cut);
   answers[0]!();
-  while ((await health(port)).forwards > 0);
+  await eventually(async () => (await health(port)).forwards === 0);
   let goesOn = "";
-  await until(async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":2,/gm)?.length === 2);
+  await eventually(
+    async () => (goesOn = await fetchTrace(port)).match(/^\{"trace":2,/gm)?.length === 2,
+  );
   await assertReplays(sidekick, goesOn);
 });
 

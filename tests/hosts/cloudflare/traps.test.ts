@@ -6,6 +6,7 @@ import { after, afterEach, test } from "node:test";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
   closeEverything,
+  eventually,
   health,
   letGo,
   post,
@@ -19,7 +20,6 @@ import {
   startWithApp,
   stopAll,
   TestClient,
-  until,
 } from "./support/sidekick.ts";
 
 after(closeEverything);
@@ -43,18 +43,18 @@ test("after a trap only its sender is closed; everyone else keeps tokens, topics
     await post(port, "/message", { channel: "chat", params: {}, data: "on" });
     await post(port, "/resources", { resources: ["todo/1"] });
     assert.equal((await settle(good)).length, 2);
-    await until(async () => (await health(port)).clients === 1);
+    await eventually(async () => (await health(port)).clients === 1);
   }
   assert.equal((await request(port, "/message", "trap!")).status, 500);
   await post(port, "/message", { channel: "chat", params: {}, data: "still" });
   assert.equal((await settle(good)).length, 1);
   good.send({ type: "send", token: "token-of-the-good-one", channel: "chat", params: {}, data: 1 });
-  await until(async () => app.forwarded.length === 1);
+  await eventually(async () => app.forwarded.length === 1);
   assert.match(app.forwarded[0]!.body, /"good"/);
   const back = await TestClient.connect(port);
   await back.subscribe("token-of-the-bad-one");
   await back.subscribe("token-of-the-idle-one");
-  await until(async () => sidekick.output().split("the hub trapped").length - 1 === 3);
+  await eventually(async () => sidekick.output().split("the hub trapped").length - 1 === 3);
   assert.match(
     sidekick.output(),
     /the Sidekick closes a socket code=internal client=\d+ status=1011/,
@@ -71,7 +71,9 @@ test("a trap at client_closed leaves no ghost client", async () => {
   await client.subscribe("token-that-is-held");
   await sidekick.test("trap-at?input=client_closed");
   await client.close();
-  await until(async () => sidekick.output().includes("please report this input=client_closed"));
+  await eventually(async () =>
+    sidekick.output().includes("please report this input=client_closed"),
+  );
   assert.equal((await health(sidekick.port)).clients, 1);
   await other.subscribe("token-that-is-held");
 });
@@ -106,7 +108,7 @@ test("a trap at the alarm closes nobody, and expired tokens are erased without f
     await registerToken(port, "token-that-is-let-go");
     await letGo(port, "token-that-is-let-go");
     if (sleeps) await sidekick.evict("hibernate");
-    await until(async () => (await sidekick.rows("token")) === 1);
+    await eventually(async () => (await sidekick.rows("token")) === 1);
     await trapped(sidekick, "timer_fired", sleeps ? 2 : 1);
     await post(port, "/message", { channel: "chat", params: {}, data: 1 });
     await post(port, "/resources", { resources: ["todo/1"] });
@@ -127,7 +129,7 @@ test("a trap at the app server's answer closes nobody; everyone keeps their toke
     await client.next();
   }
   one.send("first");
-  await until(() => held.length === 1);
+  await eventually(() => held.length === 1);
   await registerToken(port, "token-nobody-takes");
   await sidekick.test("trap-at?input=forward_done");
   held[0]!.writeHead(400).end('{ "fault": "client", "message": "that nobody hears" }');
@@ -138,9 +140,9 @@ test("a trap at the app server's answer closes nobody; everyone keeps their toke
   for (const [at, { client, send }] of [one, other].entries()) {
     await post(port, "/message", { channel: "chat", params: { roomId: String(at + 1) }, data: 1 });
     send("next");
-    await until(() => held.length === 2 + at);
+    await eventually(() => held.length === 2 + at);
     held[1 + at]!.writeHead(400).end('{ "fault": "client", "message": "the next one" }');
-    await until(async () => (await health(port)).forwards === 0);
+    await eventually(async () => (await health(port)).forwards === 0);
     const types = (await settle(client)).map((message) => JSON.parse(message).type);
     assert.deepEqual(types, ["updated", "message", "error"]);
   }
@@ -194,7 +196,7 @@ test("a trap in one of two objects in one isolate: the other continues and is no
     params: {},
     data: "slow",
   });
-  await until(() => held.length === 1);
+  await eventually(() => held.length === 1);
   for (const how of ["frame", "body"]) {
     const bad = await TestClient.connect(port, trapping);
     if (how === "frame") bad.send("trap!");
@@ -206,7 +208,7 @@ test("a trap in one of two objects in one isolate: the other continues and is no
   }
   held[0]!.writeHead(400).end('{ "fault": "client", "message": "also the answer comes" }');
   assert.match(await client.nextText(), /also the answer comes/);
-  await until(async () => (await sidekick.rows("token", working.Host)) === 1); // its alarm
+  await eventually(async () => (await sidekick.rows("token", working.Host)) === 1); // its alarm
   assert.equal(await sidekick.test(`hubs?hub=${working.Host}`), 1);
   assert.equal(await sidekick.test(`hubs?hub=${trapping.Host}`), 3);
 });
@@ -216,10 +218,10 @@ test("ignores the answer to a forward of a hub that trapped", async () => {
   const { app, sidekick } = await startWithApp((response) => void held.push(response));
   const { client, send } = await sender(sidekick.port);
   send("before");
-  await until(async () => held.length === 1);
+  await eventually(async () => held.length === 1);
   await request(sidekick.port, "/message", "trap!");
   send("after");
-  await until(async () => held.length === 2);
+  await eventually(async () => held.length === 2);
   held[0]!.writeHead(400).end('{ "fault": "client", "message": "of the old one" }');
   held[1]!.writeHead(400).end('{ "fault": "client", "message": "of the new one" }');
   assert.match(await client.nextText(), /of the new one/);
@@ -287,7 +289,7 @@ for (const [what, broken, frame] of [
     await post(port, "/resources", { resources: ["todo/1"] });
     assert.equal((await settle(lucky)).length, 2);
     await mendWrites(sidekick);
-    await until(async () => (await health(port)).clients === 1);
+    await eventually(async () => (await health(port)).clients === 1);
     assert.equal(app.forwarded.length, 0);
     assert.equal(await sidekick.rows("client"), 0);
     const back = await TestClient.connect(port);
@@ -318,7 +320,7 @@ test("a failed erase of an expired token closes nobody: after a restore the toke
   const client = await TestClient.connect(port);
   await breakWrites(sidekick, "DELETE ON token");
   await letGo(port, "token-that-ends");
-  await until(async () => (await health(port)).tokens === 0);
+  await eventually(async () => (await health(port)).tokens === 0);
   client.send({ type: "subscribe", token: "token-that-ends" });
   assert.match(await client.nextText(), /invalid token/);
   assert.equal(await sidekick.test("hubs"), 1);
@@ -326,7 +328,7 @@ test("a failed erase of an expired token closes nobody: after a restore the toke
   await mendWrites(sidekick);
   await sidekick.evict("hibernate");
   assert.deepEqual(await settle(client), []);
-  await until(async () => (await sidekick.rows("token")) === 0);
+  await eventually(async () => (await sidekick.rows("token")) === 0);
 });
 
 /**
@@ -341,6 +343,6 @@ async function trapped(sidekick: WorkerdSidekick, at: string, times = 1): Promis
       .filter((line) =>
         line.includes(`the hub trapped and is replaced; please report this input=${at}`),
       );
-  await until(() => lines().length >= times);
+  await eventually(() => lines().length >= times);
   assert.equal(lines().length, times);
 }

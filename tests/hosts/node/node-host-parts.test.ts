@@ -297,7 +297,7 @@ test("a 2xx status counts at once, even if the rest of the answer hangs, never e
     assert.deepEqual(await answerOf(forwards, "{}", 60_000), answered(200));
     assert.equal(forwards.open, 0);
     // timed out
-    while (app.openConnections > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => app.openConnections === 0);
     forwards.destroy();
     await app.close();
   }

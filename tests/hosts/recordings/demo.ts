@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import type { FetchHandler } from "../../../worker/demo/http-adapter.js";
 import { toNodeListener } from "../../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../../worker/demo/site.js";
-import { health, until } from "../cloudflare/support/sidekick.ts";
+import { eventually, health } from "../cloudflare/support/sidekick.ts";
 import { SECRET } from "../shared/support/sidekick.ts";
 import type { Host } from "./hosts.ts";
 import { serverSecret } from "./hosts.ts";
@@ -73,7 +73,7 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
     await left.say("Alone again.");
     await left.hears("Alone again.");
     // The app server's answer and the closing of a tab come after what is visible.
-    await until(async () => {
+    await eventually(async () => {
       const { clients, forwards } = await health(live.port);
       return clients === 1 && forwards === 0;
     });

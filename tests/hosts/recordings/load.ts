@@ -5,7 +5,7 @@
 // This is not the generator of scripts/bench, which stops at anything unusual: here half of the
 // traffic is unusual.
 import type * as http from "node:http";
-import { health, until } from "../cloudflare/support/sidekick.ts";
+import { eventually, health } from "../cloudflare/support/sidekick.ts";
 import { startAppServer } from "../shared/support/app-server.ts";
 import { RawConnection, request, SECRET } from "../shared/support/sidekick.ts";
 import type { Host, LiveHost } from "./hosts.ts";
@@ -134,7 +134,7 @@ class Crowd {
   /** Resolves when the host is idle, after running `then` while it is. */
   async rest(then?: () => Promise<void>): Promise<void> {
     await this.#settled();
-    await until(async () => (await health(this.#live.port)).forwards === 0);
+    await eventually(async () => (await health(this.#live.port)).forwards === 0);
     await this.#settled();
     await then?.();
   }
@@ -147,7 +147,7 @@ class Crowd {
     await lazy.settled();
     const before = this.there().length;
     // the drop is noticed later
-    await until(async () => (await health(this.#live.port)).clients === before);
+    await eventually(async () => (await health(this.#live.port)).clients === before);
     lazy.stopReading();
     for (let i = 0; i < LARGE_MESSAGES_MAX; i++) {
       await this.#post("/message", { channel: "chat", params, data: "x".repeat(60_000) });

@@ -44,9 +44,10 @@ async function start(serverUrl: string, options: TestOptions = {}) {
 async function allAnswered(client: TestClient, sidekick: { port: number }): Promise<string[]> {
   const told: string[] = [];
   const headers = { Authorization: `Bearer ${SECRET}` };
-  const health = () =>
-    fetch(`http://127.0.0.1:${sidekick.port}/health`, { headers }).then((answer) => answer.json());
-  while (((await health()) as { forwards: number }).forwards !== 0);
+  await eventually(async () => {
+    const answer = await fetch(`http://127.0.0.1:${sidekick.port}/health`, { headers });
+    return ((await answer.json()) as { forwards: number }).forwards === 0;
+  });
   client.send('{"type":"ping"}');
   for (;;) {
     const message = await client.nextText();

@@ -206,7 +206,7 @@ test("full pipes for output stop nothing; dropped log lines are counted", {
   const level = ["--log-level", "debug"];
   const to = `exec >${paths[0]} 2>${paths[1]}; `;
   const sidekick = run([...FLAGS, "--port", String(port), ...level], {}, "cli", to);
-  while (!(await isHealthy(port)));
+  await eventually(() => isHealthy(port));
   // Each logs two lines.
   const upgrade =
     "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -251,7 +251,7 @@ function drainSoon(pipe: number): () => string {
 test("no socket takes the number of a closed stderr", async () => {
   const port = await freePort();
   const sidekick = run([...FLAGS, "--port", String(port)], {}, "cli", "exec 2>&-; ");
-  while (!(await isHealthy(port)));
+  await eventually(() => isHealthy(port));
   assert.equal(readlinkSync(`/proc/${sidekick.pid}/fd/2`), "/dev/null");
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0);

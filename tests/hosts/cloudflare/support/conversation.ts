@@ -4,7 +4,15 @@
 import type * as http from "node:http";
 import { startAppServer } from "../../shared/support/app-server.ts";
 import type { WorkerdSidekick } from "./sidekick.ts";
-import { health, post, request, settle, startSidekick, TestClient, until } from "./sidekick.ts";
+import {
+  eventually,
+  health,
+  post,
+  request,
+  settle,
+  startSidekick,
+  TestClient,
+} from "./sidekick.ts";
 
 const STEPS = 60;
 const CLIENTS = 5;
@@ -133,7 +141,7 @@ class Conversation {
     this.#got = Array.from({ length: CLIENTS }, () => []);
     this.seen.push(await drawn());
     await this.#hear();
-    await until(async () => (await this.#health()).forwards === (this.isForwarding ? 1 : 0));
+    await eventually(async () => (await this.#health()).forwards === (this.isForwarding ? 1 : 0));
     await this.#hear(); // including the effects of the app server's answer
     for (const [at, messages] of this.#got.entries())
       for (const message of messages) this.seen.push(`  client ${at} gets ${message}`);
@@ -186,7 +194,7 @@ class Conversation {
       await client.close();
       const open = this.#clients.filter((other) => other !== undefined).length;
       // the object notices by itself
-      await until(async () => (await this.#health()).clients === open);
+      await eventually(async () => (await this.#health()).clients === open);
     }
     return `client ${at} connects or disconnects`;
   }
@@ -262,7 +270,7 @@ class Conversation {
     const said = await this.#say({ type: "send", ...entry, data: "slow" });
     await this.#hear();
     if ((await this.#health()).forwards === 0) return said; // it was rejected
-    await until(() => this.#rig.held.length === 1);
+    await eventually(() => this.#rig.held.length === 1);
     this.#slow = { until: this.#now + FORWARD_TIMEOUT_MS };
     return `${said}, and gets no answer yet`;
   }
@@ -335,7 +343,7 @@ class Conversation {
     let said = `${PAUSE_MS} ms pass`;
     if (this.#slow !== undefined && this.#slow.until <= this.#now) {
       // timed out; the forwards that waited behind it are sent
-      await until(async () => (await this.#health()).forwards === 0);
+      await eventually(async () => (await this.#health()).forwards === 0);
       said += `, and the app server answers too late`;
       await this.#answer();
     }

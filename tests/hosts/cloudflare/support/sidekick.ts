@@ -1,5 +1,4 @@
 // A Sidekick in workerd for tests, its back door, and the clients that talk to it.
-import assert from "node:assert/strict";
 import type { Workerd } from "../../../../worker/workerd/workerd.ts";
 import { startWorkerd } from "../../../../worker/workerd/workerd.ts";
 import type { Answer, AppServer } from "../../shared/support/app-server.ts";
@@ -9,6 +8,7 @@ import { testWorker } from "./workers.ts";
 
 export { closeEverything } from "../../shared/support/left-open.ts";
 export {
+  eventually,
   RawConnection,
   registerToken,
   request,
@@ -160,14 +160,4 @@ export async function settle(client: TestClient): Promise<string[]> {
   )
     messages.push(message);
   return messages;
-}
-
-const WAIT_MS_MAX = 120_000; // only ends a test that has failed
-
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + WAIT_MS_MAX;
-  while (!(await condition())) {
-    assert.ok(Date.now() < deadline, `not satisfied after ${WAIT_MS_MAX} ms: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { closeEverything } from "../../shared/support/left-open.ts";
+import { eventually } from "../../shared/support/sidekick.ts";
 
 const root = fileURLToPath(new URL("../../../..", import.meta.url));
 const words = (process.env["SIDEKICK_COMMAND"] ?? "build/native/sidekick-server-for-tests")
@@ -133,8 +134,8 @@ export function run(
       return exit;
     },
     async port() {
-      while (!isOver && !output.includes("Press Ctrl+C to stop"))
-        await new Promise((resolve) => setTimeout(resolve, 5));
+      const what = () => `the end of its start: ${output}`;
+      await eventually(() => isOver || output.includes("Press Ctrl+C to stop"), what);
       const port = /listening on http\S*:(\d+)\n/.exec(output)?.[1];
       if (port === undefined) throw new Error(`it did not start: ${output}`);
       return Number(port);

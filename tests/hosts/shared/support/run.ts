@@ -59,11 +59,13 @@ export function run(
     exit,
     kill: (signal) => child.kill(signal),
     async says(pattern) {
-      await eventually(() => ended || pattern.test(output));
+      const what = () => `${pattern} in: ${output}`;
+      await eventually(() => ended || pattern.test(output), what);
       assert.match(output, pattern);
     },
     async port() {
-      await eventually(() => ended || output.includes("Press Ctrl+C to stop"));
+      const what = () => `the end of its start: ${output}`;
+      await eventually(() => ended || output.includes("Press Ctrl+C to stop"), what);
       const port = output.match(/listening on http:\/\/\S*:(\d+)\n/)?.[1];
       if (port === undefined) throw new Error(`it did not start: ${output}`);
       return Number(port);

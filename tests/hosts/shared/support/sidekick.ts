@@ -305,10 +305,19 @@ export function clientFrame(
   ]);
 }
 
+const WAIT_MS_MAX = 120_000; // only ends a test that has failed
+
 /**
- * Waits for another party's action. No timing is asserted: the test runner's limit ends a wait that
- * fails.
+ * Waits for another party's action. No timing is asserted.
+ * @param what it waits for, said if it waits in vain. Default: the condition's source
  */
-export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+export async function eventually(
+  condition: () => boolean | Promise<boolean>,
+  what: () => string = () => String(condition),
+): Promise<void> {
+  const deadline = Date.now() + WAIT_MS_MAX;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within ${WAIT_MS_MAX} ms: ${what()}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
