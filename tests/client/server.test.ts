@@ -17,6 +17,7 @@ import { startSidekick } from "../../worker/src/node/index.ts";
 import { sidekickServer } from "../../worker/src/server/index.ts";
 import { covenant } from "./support/covenant.ts";
 
+const realFetch = globalThis.fetch;
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 const options = { host: "127.0.0.1", secrets: ["secret"], log } as const;
 const urlOf = ({ port }: { port: number }) => `http://127.0.0.1:${port}`;
@@ -164,11 +165,12 @@ test("a wrong secret: the error names it, or both possible causes if the answer 
       /^Error: Sidekick: POST \/connection failed: the secret is wrong \(401\)$/,
     );
     const url = urlOf(silent.address() as AddressInfo);
-    await assert.rejects(sidekickServer(url, "wrong").addConnection(payload), {
-      message:
-        `Sidekick: POST /connection failed: no answer within 3000 ms: Sidekick is unreachable at ` +
+    const error = await sidekickServer(url, "wrong").postMessage({ channel: "chat", params: {} });
+    assert.equal(
+      error?.message,
+      `Sidekick: POST /message failed: no answer within 3000 ms: Sidekick is unreachable at ` +
         `${url}, or the secret is wrong (Sidekick delays that answer)`,
-    });
+    );
   } finally {
     await sidekick.close();
     silent.closeAllConnections();
@@ -222,7 +224,13 @@ test("a channel message is retried only if the connection was refused", async ()
   let messages = 0;
   const server = sidekickServer(`http://127.0.0.1:${port}`, "secret");
   const message = { channel: "chat", params: {}, data: 1 };
+  const tries: Promise<Response>[] = [];
+  globalThis.fetch = (...request) => {
+    tries.push(realFetch(...request));
+    return tries.at(-1)!;
+  };
   const posted = server.postMessage(message);
+  await assert.rejects(tries[0]!);
   const sidekick = createServer((request) => {
     messages++;
     request.socket.destroy();
@@ -230,5 +238,70 @@ test("a channel message is retried only if the connection was refused", async ()
   sidekick.listen(port, "127.0.0.1");
   assert.match(String(await posted), /POST \/message failed/);
   assert.equal(messages, 1);
+  assert.ok(tries.length > 1);
+  globalThis.fetch = realFetch;
   sidekick.close();
+});
+
+test("a registration is repeated even if Sidekick may have it; a message is not", async () => {
+  const paths: (string | undefined)[] = [];
+  const sidekick = createServer((request, response) => {
+    if (paths.push(request.url) % 2 === 0) response.end();
+    else request.socket.destroy();
+  });
+  sidekick.listen(0, "127.0.0.1");
+  await once(sidekick, "listening");
+  const server = sidekickServer(urlOf(sidekick.address() as AddressInfo), "secret");
+  try {
+    const payload = { token: "a-token-of-the-app-server", channel: "chat", params: {} };
+    assert.equal(await server.addConnection(payload), null);
+    assert.ok(await server.postMessage({ channel: "chat", params: {} }));
+    assert.deepEqual(paths, ["/connection", "/connection", "/message"]);
+  } finally {
+    sidekick.closeAllConnections();
+    sidekick.close();
+  }
+});
+
+test("the first try starts at once, before a platform can freeze the process", async () => {
+  let posts = 0;
+  globalThis.fetch = async () => new Response(`${++posts}`);
+  try {
+    const updated = sidekickServer("http://sidekick", "secret").update(["todos"]);
+    assert.equal(posts, 1);
+    assert.equal(await updated, null);
+  } finally {
+    globalThis.fetch = realFetch;
+  }
+});
+
+test("callbacks that throw do not make a mutation fail", async () => {
+  const fail = () => {
+    throw new Error("called outside a request");
+  };
+  const server = sidekickServer("http://sidekick", "secret", { waitUntil: fail, onLost: fail });
+  let status = 200;
+  globalThis.fetch = async () => new Response("too many", { status });
+  try {
+    assert.equal(await server.update(["todos"]), null);
+    status = 400;
+    assert.match(String(await server.update(["todos"])), /400: too many; and onLost failed: Error/);
+  } finally {
+    globalThis.fetch = realFetch;
+  }
+});
+
+test("the error of a host with several addresses says why none was reached", async () => {
+  globalThis.fetch = async () => {
+    const cause = Object.assign(new AggregateError([], ""), { code: "EHOSTUNREACH" });
+    throw new TypeError("fetch failed", { cause });
+  };
+  try {
+    const error = await sidekickServer("http://sidekick", "secret").postMessage({
+      ...{ channel: "chat", params: {} },
+    });
+    assert.match(String(error), /fetch failed: EHOSTUNREACH$/);
+  } finally {
+    globalThis.fetch = realFetch;
+  }
 });

@@ -4,7 +4,7 @@
 // restarts, and throws if a registration fails.
 import ION from "@covenant-rpc/ion";
 
-/** The waits before the tries of one update. */
+/** The waits before the tries of one POST. */
 const WAITS_MS = [0, 200, 800, 3000];
 /** Sidekick answers a wrong secret only after its `auth_failure_delay_ms`, 3 s by default. */
 const TRY_MS = 3000;
@@ -12,9 +12,15 @@ const TRY_MS = 3000;
 const LATE_MAX = 1000;
 
 export interface SidekickServerOptions {
-  /** Keeps the process awake until the promise settles. Vercel, Workers and Next.js have one. */
+  /**
+   * Keeps the process awake until the promise settles. Vercel, Workers and Next.js have one. Where
+   * it throws, as outside a request, the work is done without it.
+   */
   waitUntil?: (work: Promise<unknown>) => void;
-  /** Called with the resources whose update failed. The next update sends them again. */
+  /**
+   * Called with the resources whose update failed. The next update sends them again, unless
+   * Sidekick rejected them.
+   */
   onLost?: (resources: string[]) => void;
 }
 
@@ -72,7 +78,8 @@ class HttpSidekick implements SidekickServer {
   }
 
   async addConnection(payload: object): Promise<null> {
-    const failure = await this.#postUntil("/connection", payload, "safely");
+    // Registered twice, a token that nobody has taken is replaced.
+    const failure = await this.#postUntil("/connection", payload, "always");
     if (failure !== null) throw failure.error;
     return null;
   }
@@ -94,12 +101,18 @@ class HttpSidekick implements SidekickServer {
     // Names that Sidekick has refused would make the next update fail, too.
     if (failure.canRepeat !== "never")
       for (const name of names) if (this.#late.size < LATE_MAX) this.#late.add(name);
-    this.#options.onLost?.(names);
+    try {
+      this.#options.onLost?.(names);
+    } catch (error) {
+      return new Error(`${failure.error.message}; and onLost failed: ${error}`);
+    }
     return failure.error;
   }
 
   #awake<T>(work: Promise<T>): Promise<T> {
-    this.#options.waitUntil?.(work);
+    try {
+      this.#options.waitUntil?.(work);
+    } catch {}
     return work;
   }
 
@@ -111,7 +124,8 @@ class HttpSidekick implements SidekickServer {
   ): Promise<Failure | null> {
     let failure: Failure | null = null;
     for (const waitMs of WAITS_MS) {
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      // The first try starts at once: without `waitUntil`, the process may soon be frozen.
+      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
       failure = await this.#post(path, payload);
       if (failure?.canRepeat !== "safely" && failure?.canRepeat !== repeat) break;
     }
@@ -155,5 +169,7 @@ function isRefused(error: unknown): boolean {
 
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
-  return cause instanceof Error ? `${message}: ${cause.message}` : message;
+  if (!(cause instanceof Error)) return message;
+  // Several addresses, none of which was reached: the error of them all has a code only.
+  return `${message}: ${cause.message || (cause as NodeJS.ErrnoException).code}`;
 }
