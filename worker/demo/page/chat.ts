@@ -75,6 +75,7 @@ sidekick.on("problem", ({ message }) => void (chatError.textContent = message));
 // --- what the user sees ---
 
 function showLeft(reason: string): void {
+  seat?.leave();
   seat = null;
   chatError.textContent = reason;
   showRoom("Not in a room.");

@@ -10,6 +10,9 @@ const todoError = element("#todo-error");
 const todoList = element("#todos");
 todoText.maxLength = todoTextMax;
 
+/** Shown until the list arrives; the reason why a change failed stays. */
+let fetchError = "";
+
 type TodosResult = Awaited<ReturnType<typeof fetchTodos>>;
 const fetchTodos = () => client.query("getTodos", null);
 
@@ -17,24 +20,23 @@ listen();
 
 function listen(): void {
   let isListening = false;
-  client.listen(
-    "getTodos",
-    null,
-    (result) => {
-      // CovenantClient does not listen if the first answer is an error.
-      if (!isListening && !result.success) setTimeout(listen, RETRY_MS);
-      isListening = true;
-      showTodos(result);
-    },
-    true,
-  );
+  const show = (result: TodosResult): void => {
+    // CovenantClient does not listen if the first answer is an error, nor does it ask again after a
+    // later one.
+    if (!result.success) setTimeout(isListening ? fetchAgain : listen, RETRY_MS);
+    isListening ||= result.success;
+    showTodos(result);
+  };
+  const fetchAgain = () => void fetchTodos().then(show);
+  client.listen("getTodos", null, show, true);
 }
 
 function showTodos(result: TodosResult): void {
   if (!result.success) {
-    todoError.textContent = result.error.message;
+    fetchError = todoError.textContent = result.error.message;
     return;
   }
+  if (todoError.textContent === fetchError) todoError.textContent = "";
   // Existing rows stay in place, so that keyboard focus survives changes by others; new todos are
   // always appended.
   const rows = new Map(
