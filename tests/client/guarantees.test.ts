@@ -136,6 +136,53 @@ test(
   }),
 );
 
+test(
+  "G1: disconnect() holds, also where the app calls it in the middle of a reconnect",
+  staged({}, async (stage) => {
+    const { sidekick } = stage;
+    sidekick.on("sendFailed", () => sidekick.disconnect());
+    await inChat(stage);
+    sidekick.sendMessage({ type: "send", ...CHAT, token: TOKEN, data: 1 });
+    await stage.drop(1011);
+    await stage.run(3_600_000);
+    assert.equal(sidekick.state.name, "closed");
+    assert.equal(stage.sockets.length, 1);
+  }),
+);
+
+test(
+  "G1: a state listener that disconnects leaves no older state with the listeners after it",
+  staged({}, async (stage) => {
+    const { sidekick } = stage;
+    const shown: string[] = [];
+    sidekick.on("state", ({ name }) => name === "waiting" && sidekick.disconnect());
+    sidekick.on("state", ({ name }) => shown.push(name));
+    sidekick.connect();
+    await stage.greet();
+    await stage.drop();
+    assert.deepEqual(shown, ["connecting", "greeting", "live", "closed"]);
+  }),
+);
+
+test(
+  "G1: after disconnect() and connect(), as in StrictMode, all is asked for again",
+  staged({}, async (stage) => {
+    const { sidekick } = stage;
+    sidekick.sendMessage(subscribe);
+    sidekick.sendMessage({ type: "unsubscribe", token: TOKEN });
+    sidekick.disconnect();
+    sidekick.sendMessage(subscribe);
+    sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    await stage.greet();
+    const types = () => stage.written().map(({ type }) => type);
+    assert.deepEqual(types(), ["subscribe", "listen"]);
+    sidekick.disconnect();
+    sidekick.connect();
+    await stage.greet();
+    assert.deepEqual(types(), ["subscribe", "listen"]);
+  }),
+);
+
 // --- G2
 
 test(
@@ -630,6 +677,36 @@ test(
   }),
 );
 
+for (const [title, is] of [
+  ["a busy connection", "busy"],
+  ["connections that are short", "short"],
+] as const) {
+  test(
+    `G9: ${title}: the position of a quiet channel keeps up, so that no gap is told`,
+    staged({}, async (stage) => {
+      await inChat(stage);
+      for (let i = 0; i < 40; i++) {
+        await stage.run(5000);
+        if (is === "busy") await stage.say({ type: "updated", resource: "a" });
+        const written = stage.written();
+        if (written.some(({ type }) => type === "ping"))
+          await stage.say({ type: "pong", at: stage.now });
+        if (is === "busy" || i % 4 > 0) continue;
+        await stage.drop();
+        await stage.greet();
+        const { id } = stage.written()[0]!;
+        const reply = { type: "subscribed", id, ...CHAT, at: stage.now };
+        await stage.say({ ...reply, recovered: true, missed: 0 });
+      }
+      const { now } = stage;
+      await stage.drop();
+      await stage.greet();
+      const since = stage.written()[0]!["since"] as number;
+      assert.ok(since > now - 30_000_000, `${(now - since) / 1e6} s behind`);
+    }),
+  );
+}
+
 // --- G10
 
 test(
@@ -715,6 +792,22 @@ test(
     assert.deepEqual(stage.written(), []);
     await stage.run(60_000);
     assert.equal(stage.time.pending, 1); // the heartbeat
+  }),
+);
+
+test(
+  "G11: a listen that the Sidekick puts off is repeated without what was left meanwhile",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a", "b"] });
+    const [{ id }] = stage.written() as [{ id: number }];
+    const error = { channel: "unknown", params: {}, fault: "sidekick", message: "full" };
+    await stage.say({ type: "error", id, code: "full", error });
+    stage.sidekick.sendMessage({ type: "unlisten", resources: ["b"] });
+    stage.written();
+    await stage.run(30_000);
+    assert.deepEqual(members(stage.written()[0], "type", "resources"), ["listen", ["a"]]);
   }),
 );
 
@@ -851,5 +944,53 @@ test(
     stage.sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
     await refuse();
     assert.ok(!stage.socket.written.some((text) => text.includes('"listen"')));
+  }),
+);
+
+test("a token that is told as lost twice is replaced once", async () => {
+  const lost: string[] = [];
+  const onTokenLost = async ({ token }: { token: string }) => `${lost.push(token)} new tokens`;
+  await staged({ onTokenLost }, async (stage) => {
+    await inChat(stage);
+    const error = { ...CHAT, fault: "client", message: "invalid token" };
+    await stage.say(
+      { type: "error", code: "token", error },
+      { type: "error", code: "token", error },
+    );
+    for (const { id } of stage.written())
+      await stage.say({ type: "error", id, code: "token", error });
+    await stage.run(10_000);
+    assert.deepEqual(lost, [TOKEN]);
+  })();
+});
+
+test(
+  "what a listener sends after it has disconnected waits for the next socket",
+  staged({}, async (stage) => {
+    const { sidekick } = stage;
+    await inChat(stage);
+    sidekick.on("gap", () => {
+      sidekick.disconnect();
+      sidekick.send("news", {}, "another-token", 1).catch(() => {});
+    });
+    await stage.drop();
+    await stage.greet();
+    const { id } = stage.written()[0]!;
+    await stage.say({ type: "subscribed", id, ...CHAT, at: stage.now, recovered: false });
+    assert.equal(sidekick.state.name, "connecting");
+    assert.deepEqual(stage.written(), []);
+  }),
+);
+
+test(
+  "an option that is undefined has its default, and an endless time is a long one",
+  staged({ openMs: undefined!, sendTtlMs: Infinity }, async (stage) => {
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    await stage.run(9999);
+    assert.equal(stage.sidekick.state.name, "connecting");
+    await stage.run(1);
+    assert.equal(stage.sidekick.state.reason, "no answer within 10000 ms");
+    await stage.run(3_600_000);
+    assert.equal(state(), "pending");
   }),
 );

@@ -21,7 +21,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "calling wake() again and again extends the timeout",
       file: "heartbeat.ts",
-      from: "if (this.#due <= asked.steady + ms) return;",
+      from: "if (this.#due <= now.steady + ms) return;",
       to: "",
     },
     {
@@ -134,8 +134,8 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "messages come before the channel is confirmed on this socket",
       file: "channels.ts",
-      from: "const confirmed = named.filter(({ due }) => due !== undefined);",
-      to: "const confirmed = named;",
+      from: ".filter(({ due }) => due !== undefined);",
+      to: ";",
     },
   ],
   G6: [

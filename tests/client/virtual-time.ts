@@ -8,6 +8,8 @@ interface Timer {
   isCancelled: boolean;
 }
 
+/** Browsers and Node run a timer that is set for longer at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
 const realImmediate = setImmediate;
 const real = {
   setTimeout: globalThis.setTimeout,
@@ -59,7 +61,7 @@ export class VirtualTime {
   /** Until `restore`, this process lives in this time. */
   install(): void {
     const set = (run: (...values: unknown[]) => void, ms = 0, ...values: unknown[]) =>
-      this.after(ms, () => run(...values));
+      this.after(ms > TIMER_MS_MAX ? 1 : ms, () => run(...values));
     Object.assign(globalThis, {
       setTimeout: set,
       clearTimeout: (timer: Timer | undefined) => {

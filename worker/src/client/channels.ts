@@ -63,9 +63,8 @@ export class Channels {
   }
 
   onMessage({ channel, params = {}, data, at = 0 }: Frame): void {
-    const named = this.#named(channel, params);
-    const confirmed = named.filter(({ due }) => due !== undefined);
-    const isNew = at === 0 || named.every(({ last }) => last < at);
+    const confirmed = this.#named(channel, params).filter(({ due }) => due !== undefined);
+    const isNew = at === 0 || confirmed.every(({ last }) => last < at);
     for (const register of confirmed) {
       register.at = Math.max(register.at, at);
       register.last = Math.max(register.last, at);
@@ -83,8 +82,9 @@ export class Channels {
       else this.#join(register);
   }
 
-  #join(register: Channel): void {
-    if (register.isRenewing) return;
+  /** @param tries how often the Sidekick has put it off */
+  #join(register: Channel, tries = 0): void {
+    if (register.isRenewing || !this.#isWanted(register)) return;
     const { requests } = this.#parts;
     register.due = undefined;
     requests.ask(
@@ -96,7 +96,8 @@ export class Channels {
           void this.#renew(register, reply.error!);
         else this.#parts.complain(reply); // and try after the next welcome
       },
-      () => this.#isWanted(register),
+      () => this.#join(register, tries + 1),
+      tries,
     );
   }
 
@@ -104,13 +105,15 @@ export class Channels {
     const { channel = "", params = {}, recovered, at = 0, missed = 0 } = reply;
     const isGap = register.topic !== undefined && !recovered;
     Object.assign(register, { channel, params, topic: topicOf(channel, params), due: missed });
-    if (!recovered) Object.assign(register, { at, last: 0 });
+    if (!recovered) register.last = 0;
+    if (missed === 0) register.at = at;
     if (isGap) this.#gap(register);
     void this.#parts.emit({ type: "subscribed", channel, params });
     this.#parts.sends.flush();
   }
 
   async #renew(register: Channel, error: ChannelError): Promise<void> {
+    if (register.isRenewing) return;
     const { sends, tell } = this.#parts;
     const { token, channel, params } = register;
     // The previous hub may have forwarded these.

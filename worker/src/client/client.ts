@@ -3,7 +3,7 @@ import ION from "@covenant-rpc/ion";
 import { Channels } from "./channels.js";
 import { Connection } from "./connection.js";
 import { HubClock } from "./hub-clock.js";
-import { DEFAULTS, socketUrl } from "./options.js";
+import { settingsOf, socketUrl } from "./options.js";
 import type { Parts } from "./parts.js";
 import { Queries } from "./queries.js";
 import { Refetches } from "./refetch.js";
@@ -37,7 +37,7 @@ export class Client extends Connection implements Parts, Sidekick {
   readonly #listeners = new Map<keyof Events, Set<Listener>>();
 
   constructor(url: string, options: SidekickOptions) {
-    const settings = { ...DEFAULTS, ...options };
+    const settings = settingsOf(options);
     super(socketUrl(url), settings);
     this.server = options.server && new Queries(options.server, settings.refetchMs);
   }
@@ -85,6 +85,8 @@ export class Client extends Connection implements Parts, Sidekick {
 
   readonly tell = <E extends keyof Events>(event: E, value: Events[E]): void => {
     for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+      // A listener before it has changed the state again, of which all were told.
+      if (event === "state" && value !== this.state) return;
       try {
         listener(value as never);
       } catch (error) {

@@ -1,6 +1,6 @@
-// Detects a dead socket: after a silence it pings, and some frame must come in time. The time of
-// the last frame decides, never the fact that a timer fired: browsers delay the timers of hidden
-// pages, and a machine may sleep.
+// Detects a dead socket: it pings, and some frame must come in time. The time of the last frame
+// decides, never the fact that a timer fired: browsers delay the timers of hidden pages, and a
+// machine may sleep. A busy socket is pinged, too: positions rest on pongs (hub-clock.ts).
 import type { Moment } from "./hub-clock.js";
 import { moment, most } from "./hub-clock.js";
 import type { Settings } from "./types.js";
@@ -9,9 +9,11 @@ export class Heartbeat {
   readonly #settings: Settings;
   readonly #ping: () => void;
   readonly #onDead: () => void;
+  /** Undefined: the socket is not live. */
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #isOn = false;
   #heard: Moment = moment();
+  /** When the latest ping was sent, or the socket became live. */
+  #asked: Moment = moment();
   /** When the answer to a probe is due. Infinity: none is awaited. */
   #due = Infinity;
 
@@ -22,14 +24,14 @@ export class Heartbeat {
   }
 
   start(): void {
-    this.#isOn = true;
     this.onFrame();
+    this.#asked = this.#heard;
     this.#beat();
   }
 
   stop(): void {
-    this.#isOn = false;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   /** A frame came. */
@@ -44,24 +46,25 @@ export class Heartbeat {
   }
 
   probe(ms = this.#settings.probeMs): void {
-    if (!this.#isOn) return;
-    const asked = moment();
+    if (this.#timer === undefined) return;
+    const now = moment();
     // A new probe must not extend an unanswered one: an app may call wake() every second.
-    if (this.#due <= asked.steady + ms) return;
-    this.#due = asked.steady + ms;
+    if (this.#due <= now.steady + ms) return;
+    this.#due = now.steady + ms;
+    this.#asked = now;
     this.#ping();
     this.#after(ms, () => {
       if (this.#due === Infinity) return this.#beat();
       this.#due = Infinity;
       // If the timer came late, the answer may be waiting behind it.
-      if (most(asked, moment()) > 2 * ms) this.probe(ms);
+      if (most(now, moment()) > 2 * ms) this.probe(ms);
       else this.#onDead();
     });
   }
 
   #beat(): void {
     const { pingMs, pongMs } = this.#settings;
-    const leftMs = pingMs - most(this.#heard, moment());
+    const leftMs = pingMs - most(this.#asked, moment());
     if (leftMs > 0) this.#after(leftMs, () => this.#beat());
     else this.probe(pongMs);
   }

@@ -35,7 +35,7 @@ export function connectSidekick<Server extends ServerConnection | undefined = un
 /** connectSidekick under the name that it has in `@covenant-rpc/client`. */
 export const httpClientToSidekick = connectSidekick;
 
-/** `client.send` then settles with the outcome. The npm method resolves after 100 ms in any case. */
+/** `client.send` then settles with the outcome. The npm method waits 100 ms for an error. */
 export function withAcks<C extends { send: Anything }>(client: C, sidekick: Sidekick): C {
   client.send = sidekick.send.bind(sidekick);
   return client;

@@ -1,6 +1,9 @@
-import type { Settings } from "./types.js";
+import type { Settings, SidekickOptions } from "./types.js";
 
-export const DEFAULTS: Settings = {
+/** A timer that is set for longer runs at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+const DEFAULTS: Settings = {
   pingMs: 25_000,
   pongMs: 10_000,
   probeMs: 4_000,
@@ -15,6 +18,15 @@ export const DEFAULTS: Settings = {
   sendBytesMax: 262_144,
   sendTtlMs: 30_000,
 };
+
+/** An option that is undefined has its default, too. */
+export function settingsOf(options: SidekickOptions): Settings & SidekickOptions {
+  const settings: Record<string, unknown> = { ...DEFAULTS };
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined)
+      settings[name] = typeof value === "number" ? Math.min(value, TIMER_MS_MAX) : value;
+  return settings as unknown as Settings & SidekickOptions;
+}
 
 /** Keeps the path: "https://host/x" becomes "wss://host/x/socket". */
 export function socketUrl(url: string): string {

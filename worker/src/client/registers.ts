@@ -77,12 +77,13 @@ export class Resources {
     this.#ask(all.filter(({ at }) => at === 0));
   }
 
-  #ask(registers: readonly Register[]): void {
+  /** @param tries how often the Sidekick has put it off */
+  #ask(registers: readonly Register[], tries = 0): void {
     for (let i = 0; i < registers.length; i += NAMES_PER_FRAME)
-      this.#askFrame(registers.slice(i, i + NAMES_PER_FRAME));
+      this.#askFrame(registers.slice(i, i + NAMES_PER_FRAME), tries);
   }
 
-  #askFrame(registers: readonly Register[]): void {
+  #askFrame(registers: readonly Register[], tries: number): void {
     const { hub, requests } = this.#parts;
     const since = Math.min(...registers.map(({ at, from }) => at || hub.bound(from)));
     const listen = {
@@ -98,7 +99,8 @@ export class Resources {
           this.#parts.complain(reply); // and try after the next welcome
         else this.#onListening(registers.filter(isCurrent), reply);
       },
-      () => registers.some(isCurrent),
+      () => this.#ask(registers.filter(isCurrent), tries + 1),
+      tries,
     );
     const { items } = this;
     /** Neither left nor asked for again. */

@@ -47,14 +47,17 @@ export class Requests {
     this.#write({ type: "listen", id, resources: [], hello: this.#session });
   }
 
-  /** @param isWanted called before a retry after a temporary rejection */
-  ask(message: Message, onReply: OnReply = () => {}, isWanted = () => false, tries = 0): void {
+  /**
+   * @param again called after a while if the rejection is temporary
+   * @param tries number of such rejections so far
+   */
+  ask(message: Message, onReply: OnReply = () => {}, again?: () => void, tries = 0): void {
     const open = this.#open;
     const id = this.#remember(message.type, (reply) => {
-      if (!TEMPORARY.test(reply.code ?? "") || !isWanted()) return onReply(reply);
+      if (again === undefined || !TEMPORARY.test(reply.code ?? "")) return onReply(reply);
       this.#parts.complain(reply);
       setTimeout(
-        () => open === this.#open && isWanted() && this.ask(message, onReply, isWanted, tries + 1),
+        () => open === this.#open && again(),
         jitter(backoffMs(this.#parts.options, tries)),
       );
     });

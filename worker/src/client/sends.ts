@@ -71,8 +71,8 @@ export class Sends {
     const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
     this.#sends.set(id, send);
     this.#bytes += bytes;
-    if (this.#parts.isLive) this.flush();
-    else this.#parts.connect();
+    this.flush();
+    this.#parts.connect();
   }
 
   /** For the npm method `send`, which sees an error only if it comes soon. */
@@ -89,6 +89,7 @@ export class Sends {
 
   /** Writes all but messages of subscribed channels that are not confirmed yet. */
   flush(): void {
+    if (!this.#parts.isLive) return;
     for (const send of this.#all()) {
       const channel = this.#parts.channels.items.get(send.message.token);
       if (send.isOut || (channel !== undefined && channel.due === undefined)) continue;
@@ -150,7 +151,8 @@ export class Sends {
     if (!this.#sends.delete(send.id)) return;
     this.#bytes -= send.bytes;
     clearTimeout(send.timer);
-    send.settle(error);
+    // Later: what the app does then must not come into the middle of a change of state.
+    void Promise.resolve(error).then(send.settle);
   }
 
   #all(): Send[] {

@@ -52,9 +52,9 @@ export interface Socket {
 
 /** Times are in milliseconds. Defaults are in parentheses. */
 export interface Settings {
-  /** Silence before a ping (25,000). */
+  /** The time between pings (25,000). */
   pingMs: number;
-  /** Time allowed for the answer to a ping (10,000). */
+  /** Time allowed for a sign of life after a ping (10,000). */
   pongMs: number;
   /** The same for a suspect socket: page visible again, network changed, send unanswered (4,000). */
   probeMs: number;
