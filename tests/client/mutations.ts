@@ -116,8 +116,8 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "gaps are not told",
       file: "channels.ts",
-      from: "if (isGap) this.#gap(register);",
-      to: "void isGap;",
+      from: 'if (isGap) this.#parts.tell("gap", {',
+      to: 'if (!isGap === isGap) this.#parts.tell("gap", {',
     },
     {
       bug: "messages that are missed and live come twice",
@@ -134,8 +134,8 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "messages come before the channel is confirmed on this socket",
       file: "channels.ts",
-      from: ".filter(({ due }) => due !== undefined);",
-      to: ";",
+      from: "topic === name && due !== undefined",
+      to: "topic === name && due !== null",
     },
   ],
   G6: [

@@ -43,7 +43,7 @@ export class Channels {
     }
     this.#unsubscribes.delete(token);
     const request = this.#parts.server?.requests.get(token);
-    const channel = { token, wire: token, request, wanted: 1, at: 0, due: undefined, last: 0 };
+    const channel = { token, wire: token, request, wanted: 1, at: 0, last: 0 };
     this.items.set(token, channel);
     if (this.#parts.isLive) this.#join(channel);
   }
@@ -63,7 +63,10 @@ export class Channels {
   }
 
   onMessage({ channel, params = {}, data, at = 0 }: Frame): void {
-    const confirmed = this.#named(channel, params).filter(({ due }) => due !== undefined);
+    const name = topicOf(channel, params);
+    const confirmed = [...this.items.values()].filter(
+      ({ topic, due }) => topic === name && due !== undefined,
+    );
     const isNew = at === 0 || confirmed.every(({ last }) => last < at);
     for (const register of confirmed) {
       register.at = Math.max(register.at, at);
@@ -73,13 +76,6 @@ export class Channels {
     // Otherwise it belongs to a subscription of an older socket of this session.
     if (isNew && confirmed.length > 0)
       void this.#parts.emit({ type: "message", channel: channel!, params, data });
-  }
-
-  /** The hub has lost messages or a token: subscribing again gets a reply with an id. */
-  onLoss({ channel, params = {}, error }: Frame): void {
-    for (const register of this.#named(error?.channel ?? channel, error?.params ?? params))
-      if (error === undefined) this.#gap(register);
-      else this.#join(register);
   }
 
   /** @param tries how often the Sidekick has put it off */
@@ -107,14 +103,13 @@ export class Channels {
     Object.assign(register, { channel, params, topic: topicOf(channel, params), due: missed });
     if (!recovered) register.last = 0;
     if (missed === 0) register.at = at;
-    if (isGap) this.#gap(register);
+    if (isGap) this.#parts.tell("gap", { channel, params, token: register.token });
     void this.#parts.emit({ type: "subscribed", channel, params });
     this.#parts.sends.flush();
   }
 
   async #renew(register: Channel, error: ChannelError): Promise<void> {
-    if (register.isRenewing) return;
-    const { sends, tell } = this.#parts;
+    const { sends } = this.#parts;
     const { token, channel, params } = register;
     // The previous hub may have forwarded these.
     sends.fail("its token was lost", token);
@@ -131,11 +126,7 @@ export class Channels {
     }
     this.items.delete(token);
     sends.fail(`the channel is lost: ${answer.message}`, token, "token");
-    tell("channelLost", { token, channel, params, error: answer });
-  }
-
-  #gap({ token, channel, params }: Channel): void {
-    this.#parts.tell("gap", { channel: channel!, params: params!, token });
+    this.#parts.tell("channelLost", { token, channel, params, error: answer });
   }
 
   #flushUnsubscribes(): void {
@@ -146,11 +137,6 @@ export class Channels {
 
   #isWanted(register: Channel): boolean {
     return this.items.get(register.token) === register;
-  }
-
-  #named(channel: string | undefined, params: Params): Channel[] {
-    const name = topicOf(channel, params);
-    return [...this.items.values()].filter(({ topic }) => topic === name);
   }
 }
 

@@ -12,6 +12,7 @@ import { Resources } from "./registers.js";
 import { Requests } from "./requests.js";
 import { Sends } from "./sends.js";
 import type {
+  Anything,
   ClientMessage,
   Events,
   Frame,
@@ -22,8 +23,12 @@ import type {
   State,
 } from "./types.js";
 
+/** With what the handlers of `onMessage` get. */
+interface AllEvents extends Events {
+  message: HandlerMessage;
+}
 type Handler = (message: HandlerMessage) => unknown;
-type Listener = (value: never) => void;
+type Listener = (value: Anything) => unknown;
 
 export class Client extends Connection implements Parts, Sidekick {
   readonly hub = new HubClock();
@@ -33,8 +38,7 @@ export class Client extends Connection implements Parts, Sidekick {
   readonly channels: Channels = new Channels(this);
   readonly sends: Sends = new Sends(this);
   readonly refetches: Refetches = new Refetches(this);
-  readonly #handlers = new Set<Handler>();
-  readonly #listeners = new Map<keyof Events, Set<Listener>>();
+  readonly #listeners = new Set<readonly [event: keyof AllEvents, listener: Listener]>();
 
   constructor(url: string, options: SidekickOptions) {
     const settings = settingsOf(options);
@@ -55,46 +59,42 @@ export class Client extends Connection implements Parts, Sidekick {
   }
 
   onMessage(handler: Handler): () => void {
-    this.#handlers.add(handler);
-    return () => void this.#handlers.delete(handler);
+    return this.on("message", handler);
   }
 
-  send(channel: string, params: Params, token: string, data: unknown): Promise<void> {
-    return new Promise((resolve, reject) =>
-      this.sends.send({ type: "send", token, channel, params, data }, (error) =>
-        error === undefined ? resolve() : reject(error),
-      ),
-    );
+  async send(channel: string, params: Params, token: string, data: unknown): Promise<void> {
+    return this.sends.send({ type: "send", token, channel, params, data });
   }
 
-  on<E extends keyof Events>(event: E, listener: (value: Events[E]) => void): () => void {
-    const listeners = this.#listeners.get(event) ?? new Set();
-    this.#listeners.set(event, listeners.add(listener));
-    return () => void listeners.delete(listener);
+  on<E extends keyof AllEvents>(event: E, listener: (value: AllEvents[E]) => unknown): () => void {
+    const entry = [event, listener] as const;
+    this.#listeners.add(entry);
+    return () => void this.#listeners.delete(entry);
   }
 
   // --- for the parts (parts.ts)
 
   emit(message: HandlerMessage): Promise<unknown> {
-    const onError = (error: unknown) =>
-      this.tell("problem", { message: `a handler failed: ${error}`, error });
     return Promise.all(
-      [...this.#handlers].map((handler) => (async () => handler(message))().catch(onError)),
+      this.#listening("message").map(async (handler) => {
+        try {
+          await handler(message);
+        } catch (error) {
+          this.tell("problem", { message: `a handler failed: ${error}`, error });
+        }
+      }),
     );
   }
 
-  readonly tell = <E extends keyof Events>(event: E, value: Events[E]): void => {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
+  tell<E extends keyof Events>(event: E, value: Events[E]): void {
+    for (const listener of this.#listening(event)) {
       // A listener before it has changed the state again, of which all were told.
       if (event === "state" && value !== this.state) return;
-      try {
-        listener(value as never);
-      } catch (error) {
-        // Unhandled, so that its author sees it. Thrown here, it would leave a change half done.
-        void Promise.reject(error);
-      }
+      // Async: what it throws is left unhandled, so that its author sees it. Thrown here, it would
+      // leave a change half done.
+      void (async () => listener(value))();
     }
-  };
+  }
 
   complain({ code, error }: Frame): void {
     this.tell("problem", { message: error!.message, code });
@@ -131,8 +131,13 @@ export class Client extends Connection implements Parts, Sidekick {
     if (frame.type === "message") return this.channels.onMessage(frame);
     if (frame.type === "updated") return this.resources.onUpdated(frame.resource);
     if (frame.at !== undefined) this.hub.onStamp(frame.at);
-    if (frame.type === "pong" && this.requests.isCapable) return this.#onPong(frame.at);
-    if (!this.sends.answer(frame) && !this.requests.answer(frame)) this.#onUnasked(frame);
+    if (frame.type === "pong") return this.#onPong(frame.at);
+    if (this.sends.answer(frame) || this.requests.answer(frame)) return;
+    const { error } = frame;
+    if (error === undefined) return;
+    this.complain(frame);
+    // Without ids, an error that names a channel is that of a send.
+    if (!this.requests.isCapable) void this.emit({ type: "error", error });
   }
 
   onState(state: State): void {
@@ -147,7 +152,6 @@ export class Client extends Connection implements Parts, Sidekick {
   }
 
   onAbandon(code: number): void {
-    this.hub.onAbandon();
     this.requests.onAbandon();
     for (const item of this.#items()) item.due = undefined;
     this.sends.onAbandon(code);
@@ -163,13 +167,8 @@ export class Client extends Connection implements Parts, Sidekick {
     for (const item of this.#items()) if (item.due === 0) item.at = Math.max(item.at, position);
   }
 
-  #onUnasked(frame: Frame): void {
-    const { error, code, recovered } = frame;
-    if (code === "token" || recovered === false) this.channels.onLoss(frame);
-    if (error === undefined) return;
-    this.complain(frame);
-    // Without ids, an error that names a channel is that of a send.
-    if (!this.requests.isCapable) void this.emit({ type: "error", error });
+  #listening(event: keyof AllEvents): Listener[] {
+    return [...this.#listeners].filter(([name]) => name === event).map(([, listener]) => listener);
   }
 
   #items(): Item[] {

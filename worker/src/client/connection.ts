@@ -14,7 +14,7 @@
 // leads to closed from everywhere.
 import { ABNORMAL, jitter, reconnectMs } from "./backoff.js";
 import { Heartbeat } from "./heartbeat.js";
-import { moment, most } from "./hub-clock.js";
+import { moment, since } from "./hub-clock.js";
 import { isHidden, watchPage } from "./page.js";
 import type { Settings, SidekickOptions, Socket, State, StateName } from "./types.js";
 
@@ -34,7 +34,6 @@ export abstract class Connection {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #liveSince = moment();
-  #isWoken = false;
   #unwatch: (() => void) | undefined;
 
   constructor(url: string, options: Settings & SidekickOptions) {
@@ -82,15 +81,11 @@ export abstract class Connection {
   wake(): void {
     this.heartbeat.probe();
     if (this.#is("paused")) this.#open();
-    else if (this.#is("waiting") && !this.#isWoken) {
-      this.#isWoken = true;
-      this.#after(jitter(WAKE_MS), () => this.#open());
-    }
+    else if (this.#is("waiting")) this.#after(jitter(WAKE_MS), () => this.#open());
   }
 
   /** The answer to hello came. */
   accept(isLegacy: boolean): void {
-    if (!this.#is("greeting")) return;
     clearTimeout(this.#timer);
     this.#liveSince = moment();
     this.heartbeat.start();
@@ -138,13 +133,12 @@ export abstract class Connection {
   #retry(reason: string, code: number): void {
     const extraMs = isHidden() && !this.isLive ? HIDDEN_EXTRA_MS : 0;
     // Not at open: a Sidekick that drops each connection at once would see no backoff.
-    if (this.isLive && most(this.#liveSince, moment()) >= this.options.stableMs) this.#attempt = 0;
+    if (this.isLive && since(this.#liveSince) >= this.options.stableMs) this.#attempt = 0;
     this.#abandon(code);
     const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.spreadMs);
-    this.#isWoken = false;
     this.#after(delay, () => this.#open());
-    const [attempt, retryAt] = [this.#attempt, Date.now() + delay];
-    this.#become({ name: "waiting", reason, code, attempt, retryAt });
+    const retryAt = Date.now() + delay;
+    this.#become({ name: "waiting", reason, code, attempt: this.#attempt, retryAt });
   }
 
   #abandon(code: number): void {

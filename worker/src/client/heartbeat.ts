@@ -2,7 +2,7 @@
 // decides, never the fact that a timer fired: browsers delay the timers of hidden pages, and a
 // machine may sleep. A busy socket is pinged, too: positions rest on pongs (hub-clock.ts).
 import type { Moment } from "./hub-clock.js";
-import { moment, most } from "./hub-clock.js";
+import { moment, since } from "./hub-clock.js";
 import type { Settings } from "./types.js";
 
 export class Heartbeat {
@@ -42,7 +42,7 @@ export class Heartbeat {
 
   /** Probes the socket, unless a frame came just now. */
   suspect(): void {
-    if (most(this.#heard, moment()) >= this.#settings.probeMs) this.probe();
+    if (since(this.#heard) >= this.#settings.probeMs) this.probe();
   }
 
   probe(ms = this.#settings.probeMs): void {
@@ -57,14 +57,14 @@ export class Heartbeat {
       if (this.#due === Infinity) return this.#beat();
       this.#due = Infinity;
       // If the timer came late, the answer may be waiting behind it.
-      if (most(now, moment()) > 2 * ms) this.probe(ms);
+      if (since(now) > 2 * ms) this.probe(ms);
       else this.#onDead();
     });
   }
 
   #beat(): void {
     const { pingMs, pongMs } = this.#settings;
-    const leftMs = pingMs - most(this.#asked, moment());
+    const leftMs = pingMs - since(this.#asked);
     if (leftMs > 0) this.#after(leftMs, () => this.#beat());
     else this.probe(pongMs);
   }

@@ -14,13 +14,11 @@ export function moment(ago = 0): Moment {
   return { wall, steady: (globalThis.performance?.now() ?? Date.now()) - ago };
 }
 
-/** Milliseconds from one moment to another, by the clock that counted fewer. */
-export const least = (from: Moment, to: Moment) =>
-  Math.min(to.wall - from.wall, to.steady - from.steady);
-
-/** The same by the clock that counted more. */
-export const most = (from: Moment, to: Moment) =>
-  Math.max(to.wall - from.wall, to.steady - from.steady);
+/** Milliseconds since a moment, by the clock that counted more. */
+export function since(then: Moment): number {
+  const { wall, steady } = moment();
+  return Math.max(wall - then.wall, steady - then.steady);
+}
 
 export const isBefore = (a: Moment, b: Moment) => a.steady < b.steady;
 
@@ -33,12 +31,11 @@ export class HubClock {
   epoch = "";
   /** The largest so far: after a restart, the first client to return gets the smallest. */
   spreadMs = 0;
-  frameBytesMax = Number.POSITIVE_INFINITY;
+  frameBytesMax = Infinity;
   /** A stamp, and when it arrived: the hub's time was later by then. */
   #anchor: { readonly at: number; readonly arrived: Moment } | undefined;
-  /** When the unanswered pings were sent, the oldest first. */
+  /** When the unanswered pings of this socket were sent, the oldest first. */
   #pings: Moment[] = [];
-  #isPongOrdered = true;
 
   /** @returns whether earlier positions are invalid now */
   onWelcome(welcome: Welcome): boolean {
@@ -46,7 +43,7 @@ export class HubClock {
     this.epoch = welcome.epoch;
     this.spreadMs = Math.max(this.spreadMs, welcome.spread_ms);
     this.frameBytesMax = welcome.frame_bytes_max;
-    this.#isPongOrdered = welcome.pong_at !== false;
+    this.#pings = [];
     this.onStamp(welcome.at);
     return isOther;
   }
@@ -67,20 +64,15 @@ export class HubClock {
   onPong(at = 0): number {
     // A pong answers the oldest ping at best, and proves nothing about later ones.
     const pinged = this.#pings.shift();
-    if (at > 0) return at;
-    return pinged !== undefined && this.#isPongOrdered ? this.bound(pinged) : 0;
-  }
-
-  /** The socket is gone, and so are the answers to its pings. */
-  onAbandon(): void {
-    this.#pings = [];
+    return at || (pinged === undefined ? 0 : this.bound(pinged));
   }
 
   /** A stamp that the hub's clock had certainly passed at this moment. 0: unknown. */
   bound(then: Moment): number {
     if (this.#anchor === undefined) return 0;
     const { at, arrived } = this.#anchor;
-    const distance = least(arrived, then);
+    // By the clock that counted fewer.
+    const distance = Math.min(then.wall - arrived.wall, then.steady - arrived.steady);
     const ms = distance - Math.abs(distance) * DRIFT - OUTPUT_GATE_MS;
     return Math.max(0, Math.floor(at + ms * 1000));
   }

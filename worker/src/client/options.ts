@@ -31,8 +31,8 @@ export function settingsOf(options: SidekickOptions): Settings & SidekickOptions
 /** Keeps the path: "https://host/x" becomes "wss://host/x/socket". */
 export function socketUrl(url: string): string {
   // A regular expression, since React Native's `URL` is incomplete.
-  const match = /^(http|ws)(s?):\/\/([^/?#]+)([^?#]*)/i.exec(url);
+  const match = /^(?:http|ws)(s?):\/\/([^/?#][^?#]*)/i.exec(url);
   if (match === null) throw new Error(`Sidekick: expected https://..., got ${url}`);
-  const [, , secure, host, path] = match;
-  return `ws${secure}://${host}${path!.replace(/\/+$/, "").replace(/\/socket$/, "")}/socket`;
+  const [, secure, address] = match;
+  return `ws${secure}://${address!.replace(/(\/socket)?\/*$/, "")}/socket`;
 }

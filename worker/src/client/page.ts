@@ -1,7 +1,7 @@
 // The events of a page that concern a connection. Workers, React Native and servers have few of
 // them, or none.
 
-export const isHidden = () => globalThis.document?.visibilityState === "hidden";
+export const isHidden = () => globalThis.document?.hidden === true;
 
 export interface PageEvents {
   /** The page became visible, left the back/forward cache, or the network is back. */

@@ -13,7 +13,7 @@ export interface Item {
   /** The position up to which the client has everything. 0: unknown. */
   at: number;
   /** Missed messages that are still to come. 0: the item is live. Undefined: not confirmed yet. */
-  due: number | undefined;
+  due?: number | undefined;
 }
 
 interface Register extends Item {
@@ -47,7 +47,7 @@ export class Resources {
       if (known?.heard !== undefined && !isBefore(known.heard, from)) changed.push(name);
       else if (known === undefined || isBefore(from, known.from)) {
         // Unknown, or this query is older than the one for which the client began to listen.
-        const register = { name, from, at: 0, due: undefined, isReturning: false };
+        const register = { name, from, at: 0, isReturning: false };
         this.items.set(name, register);
         asked.push(register);
       }

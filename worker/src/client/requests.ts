@@ -9,7 +9,7 @@ import type { Frame } from "./types.js";
 /** Exactly this text: a Durable Object answers it without waking. */
 const PING = '{"type":"ping"}';
 /** Codes of temporary rejections: a Sidekick may accept the same message a little later. */
-const TEMPORARY = /^(rate|full|engine)$/;
+const TEMPORARY = /^(rate|full)$/;
 
 export interface Message {
   readonly type: string;
@@ -30,7 +30,6 @@ export class Requests {
   /** By id: how the type of the reply begins, and what to do with it. */
   #open = new Map<number, readonly [type: string, onReply: OnReply]>();
   #lastId = 0;
-  #isPingRefused = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -75,10 +74,10 @@ export class Requests {
     return this.isCapable && position > 0 && { since: position, epoch: this.#parts.hub.epoch };
   }
 
+  /** The npm package's Sidekick answers no ping, but every `listen`. */
   ping(): void {
-    if (this.isCapable) this.#parts.hub.onPing();
-    else if (this.#isPingRefused) return this.ask({ type: "listen", resources: [] });
-    else this.#remember("pong", ({ type }) => (this.#isPingRefused = type === "error"));
+    if (!this.isCapable) return this.ask({ type: "listen", resources: [] });
+    this.#parts.hub.onPing();
     this.#parts.write(PING);
   }
 

@@ -52,10 +52,10 @@ export class Sends {
   }
 
   /**
-   * @param settle called once, unless this throws
+   * @returns a promise that settles with the outcome
    * @throws SendError if the message is rejected at once
    */
-  send(message: SendMessage, settle: Send["settle"]): void {
+  send(message: SendMessage): Promise<void> {
     const { options, hub, requests } = this.#parts;
     if (!this.#parts.isPossible)
       throw new SendError(`not sent: ${this.#parts.state.reason}`, "closed");
@@ -64,22 +64,24 @@ export class Sends {
       throw new SendError(`not sent: ${bytes} bytes; the limit is ${hub.frameBytesMax}`, "buffer");
     if (this.#sends.size >= options.sendMax || this.#bytes + bytes > options.sendBytesMax)
       throw new SendError("not sent: limit reached (sendMax, sendBytesMax)", "buffer");
-    const id = requests.nextId();
-    const expire = () =>
-      this.#settle(send, new SendError("not sent in time (sendTtlMs)", "expired"));
-    const timer = setTimeout(expire, options.sendTtlMs);
-    const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
-    this.#sends.set(id, send);
-    this.#bytes += bytes;
-    this.flush();
-    this.#parts.connect();
+    return new Promise((resolve, reject) => {
+      const id = requests.nextId();
+      const settle: Send["settle"] = (error) => (error === undefined ? resolve() : reject(error));
+      const expire = () =>
+        this.#settle(send, new SendError("not sent in time (sendTtlMs)", "expired"));
+      const timer = setTimeout(expire, options.sendTtlMs);
+      const send: Send = { id, message, bytes, settle, timer, writes: 0, isOut: false };
+      this.#sends.set(id, send);
+      this.#bytes += bytes;
+      this.flush();
+      this.#parts.connect();
+    });
   }
 
   /** For the npm method `send`, which sees an error only if it comes soon. */
   sendForNpm(message: SendMessage): void {
     const made = Date.now();
-    this.send(message, (error) => {
-      if (error === undefined) return;
+    this.send(message).catch((error: SendError) => {
       const { channel, params } = message;
       const shown = { channel, params, fault: error.fault, message: error.message };
       if (Date.now() - made < NPM_SEND_MS) void this.#parts.emit({ type: "error", error: shown });
@@ -151,8 +153,7 @@ export class Sends {
     if (!this.#sends.delete(send.id)) return;
     this.#bytes -= send.bytes;
     clearTimeout(send.timer);
-    // Later: what the app does then must not come into the middle of a change of state.
-    void Promise.resolve(error).then(send.settle);
+    send.settle(error);
   }
 
   #all(): Send[] {
@@ -170,5 +171,4 @@ function failure({ message, fault }: ChannelError, code = "unknown", isRepeat: b
 
 /** Without TextEncoder, which React Native got late. Half a surrogate pair counts as two bytes. */
 const utf8Bytes = (text: string): number =>
-  text.replace(/[^\0-\x7f]/g, (unit) => (/[\x80-\u07ff\ud800-\udfff]/.test(unit) ? "--" : "---"))
-    .length;
+  text.replace(/[\u0800-\ud7ff\ue000-\uffff]/g, "---").replace(/[^\0-\x7f]/g, "--").length;

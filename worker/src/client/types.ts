@@ -174,8 +174,6 @@ export interface Welcome {
   readonly at: number;
   readonly spread_ms: number;
   readonly frame_bytes_max: number;
-  /** False: a pong without `at` does not prove that earlier messages were delivered. */
-  readonly pong_at?: boolean;
 }
 
 /** A frame from the Sidekick, unchecked: every member may be missing. */
