@@ -140,6 +140,7 @@ test("the WASI command passes the same tests, and rejects subcommands that need 
   const command = [
     process.execPath,
     "--no-warnings",
+    "--liftoff-only", // 270 short processes: compiling for speed takes longer than running
     `${root}tests/module/node-wasi.mjs`,
     `${root}build/sidekick-trace.wasm`,
   ];
