@@ -16,6 +16,7 @@ import type { Sidekick } from "../../worker/src/node/index.ts";
 import { startSidekick } from "../../worker/src/node/index.ts";
 import { sidekickServer } from "../../worker/src/server/index.ts";
 import { covenant } from "./support/covenant.ts";
+import { Tunnel } from "./support/tunnel.ts";
 
 const realFetch = globalThis.fetch;
 const log = { debug() {}, info() {}, warn() {}, error() {} };
@@ -60,20 +61,22 @@ async function heardBefore(
 }
 
 test("an update arrives although Sidekick is down for 2 s", async () => {
-  const port = await freePort();
+  const tunnel = await Tunnel.start(0);
   const lost: string[][] = [];
-  const server = sidekickServer(`http://127.0.0.1:${port}/`, "secret", {
+  const server = sidekickServer(`${tunnel.url}/`, "secret", {
     onLost: (names) => lost.push(names),
   });
-  const update = server.update(["todos"]);
-  await new Promise((resolve) => setTimeout(resolve, 2000));
-  const sidekick = await startSidekick({ ...options, port });
+  const sidekick = await startSidekick({ ...options, port: 0 });
   try {
     const messages = await listener(sidekick, ["todos"]);
+    const update = server.update(["todos"]);
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    tunnel.target = sidekick.port;
     assert.equal((await messages.next()).value, "todos");
     assert.equal(await update, null);
     assert.deepEqual(lost, []);
   } finally {
+    tunnel.close();
     await sidekick.close();
   }
 });
@@ -118,9 +121,11 @@ for (const [title, waits] of [
   ["with waitUntil, the platform freezes the process only after the update", true],
 ] as const) {
   test(title, async () => {
-    const port = await freePort();
+    const tunnel = await Tunnel.start(0);
+    const sidekick = await startSidekick({ ...options, port: 0 });
+    const messages = await listener(sidekick, ["todos", "last"]);
     const program = fileURLToPath(new URL("support/frozen-platform.ts", import.meta.url));
-    const env = { SIDEKICK_URL: `http://127.0.0.1:${port}`, WAIT_UNTIL: waits ? "1" : "" };
+    const env = { SIDEKICK_URL: tunnel.url, WAIT_UNTIL: waits ? "1" : "" };
     const app = spawn(process.execPath, ["--import", "tsx", program], {
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "inherit"],
@@ -135,18 +140,15 @@ for (const [title, waits] of [
       assert.equal(answer.status, 201);
       await answer.text();
       if (!waits) assert.equal((await lines.next()).value, "frozen");
-      const sidekick = await startSidekick({ ...options, port });
-      try {
-        const messages = await listener(sidekick, ["todos", "last"]);
-        if (waits) assert.equal((await lines.next()).value, "frozen");
-        const heard = await heardBefore(messages, sidekick, "last");
-        assert.deepEqual(heard, waits ? ["todos", "last"] : ["last"]);
-      } finally {
-        await sidekick.close();
-      }
+      tunnel.target = sidekick.port;
+      if (waits) assert.equal((await lines.next()).value, "frozen");
+      const heard = await heardBefore(messages, sidekick, "last");
+      assert.deepEqual(heard, waits ? ["todos", "last"] : ["last"]);
     } finally {
       app.kill("SIGKILL");
       await once(app, "close");
+      tunnel.close();
+      await sidekick.close();
     }
   });
 }
