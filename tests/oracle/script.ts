@@ -95,6 +95,20 @@ const looseValues = [
 ];
 
 /**
+ * Members that mean something only to a client that said hello (docs/protocol.md); the reference
+ * ignores them as it does "more".
+ */
+const strangeMembers: readonly object[] = [
+  { more: null },
+  { id: 1 },
+  { id: "one" },
+  { since: 1, epoch: "e" },
+  { since: -1 },
+  { id: 2, again: true },
+  { at: 1, recovered: true, missed: 3 },
+];
+
+/**
  * The frequency of each kind of step; drawn for each conversation, so that some have much of one
  * kind and none of another.
  */
@@ -273,7 +287,9 @@ class Generator {
     return {
       do: "frame",
       client,
-      text: this.#spoilt(this.#written({ ...message, ...this.#extra({ more: null }) })),
+      text: this.#spoilt(
+        this.#written({ ...message, ...this.#extra(this.#random.pick(strangeMembers)) }),
+      ),
     };
   }
 
