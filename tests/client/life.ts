@@ -48,7 +48,7 @@ export interface LifeOptions {
 export interface Outcome {
   /** Violations of a guarantee. */
   readonly findings: readonly string[];
-  /** Frames that were about to arrive, either way. */
+  /** Frames that were about to arrive, either way, before the quiet. */
   readonly frames: number;
   readonly sockets: number;
   /** Queries that CovenantClient asked for, and those that were made. */
@@ -60,7 +60,7 @@ export interface Outcome {
 }
 
 const END_MS = 300_000;
-const SHORT_END_MS = 15_000;
+const SHORT_END_MS = 20_000;
 const QUIET_MS = 200_000;
 /** A reconnect may take longer than the default: two probes, an outage and a backoff. */
 const LIMITS = { history_ms: 600_000, token_resume_ms: 600_000 };
@@ -143,12 +143,14 @@ class Life {
       this.#often(5000, 40_000, () => this.#harm());
       this.#often(7000, 60_000, wake);
     }
+    await this.#time.runUntil(this.#endMs);
+    const frames = this.#frames;
     await this.#time.runUntil(this.#endMs + QUIET_MS);
     this.#findings.push(...this.#stale(), ...this.#misheard(), ...this.#wrongSends());
     if (this.#mode.isNpm !== true) await this.#leave();
     return {
       findings: this.#findings,
-      frames: this.#frames,
+      frames,
       sockets: this.#network.opened,
       asked: this.#asked,
       fetches: this.#app.fetches,
