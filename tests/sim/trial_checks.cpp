@@ -240,7 +240,10 @@ bool Trial::check_attach(const Action& action) {
   if (!store(effect->is_durable)) {
     stale_records_[client] |= is_performed() ? 1 : 0;
   } else {
-    if (attach.append == 0) record.clear();
+    if (attach.append == 0) {
+      record.clear();
+      stale_records_[client] = 0;
+    }
     record += attach.record;
   }
   return meet(*effect);

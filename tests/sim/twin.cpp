@@ -65,6 +65,7 @@ void Trial::start_twin(Millis now) {
   if (is_failing_ || has_open_requests()) return;
   const auto is_stale = [](u8 stale) { return stale != 0; };
   if (std::any_of(stale_rows_.begin(), stale_rows_.end(), is_stale)) return;
+  if (std::any_of(stale_records_.begin(), stale_records_.end(), is_stale)) return;
   // Also not while expired deadlines are pending.
   if (model_.soonest() != 0 && model_.soonest() <= now) return;
   // It would not count what is remembered of messages with an id.
