@@ -18,6 +18,8 @@ const GROUPS = 100;
 const STARTING_MAX = 64;
 const QUIET_MS = 3000;
 const STABLE_MS = 10_500;
+/** A herd that is not back by then never comes. */
+const DEADLINE_MS = 115_000;
 /** Nobody listens there. */
 const CLOSED_URL = "ws://127.0.0.1:1";
 
@@ -148,8 +150,11 @@ class Member {
 const members = Array.from({ length: Number(count) }, (_, index) => new Member(index));
 
 async function quiet(): Promise<void> {
-  while (!members.every((it) => it.isBack) || performance.now() - latest < QUIET_MS)
+  while (!members.every((it) => it.isBack) || performance.now() - latest < QUIET_MS) {
+    if (performance.now() > DEADLINE_MS)
+      throw new Error(`${members.filter((it) => it.isBack).length} of ${count} clients came back`);
     await sleep(20);
+  }
 }
 
 async function start(): Promise<void> {
