@@ -18,7 +18,7 @@
 
 namespace sidekick::host {
 
-/// Who sent an input, and hears of it if it fails. Zeros: nobody.
+/// The sender of an input, which gets an error if the input fails. Zeros: none.
 struct Peer {
   ClientId client = 0;
   RequestId request = 0;
@@ -79,7 +79,7 @@ class Session {
   /// If called while an input is applied, the input comes after it.
   void apply(const Input& input, const Peer& peer = {});
 
-  /// What to do with a request: see Runtime::admit.
+  /// Says how to handle a request: see Runtime::admit.
   std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request);
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.

@@ -30,13 +30,13 @@ Bytes name_of(ErrorCode code);
 /// Whether a host warns its operator when it tells a peer this.
 bool is_warned(ErrorCode code);
 
-/// What became of a forward.
+/// The outcome of a forward.
 enum class Outcome : u32 {
 #define SIDEKICK_OUTCOME(name, number) name = number,
 #include "sidekick/border.def"
 };
 
-/// What Hub::admit says about a request.
+/// The verdict of Hub::admit on a request.
 enum class VerdictKind : u32 {
 #define SIDEKICK_VERDICT(name, number) name = number,
 #include "sidekick/border.def"

@@ -9,7 +9,7 @@
 
 namespace sidekick {
 
-/// What a host does with a request: see the kinds in border.def.
+/// How a host must handle a request: see the kinds in border.def.
 struct Verdict {
   VerdictKind kind = VerdictKind::answer;
   u32 body_bytes_max = 0;  ///< of a `body`

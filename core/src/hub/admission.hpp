@@ -1,5 +1,5 @@
-// What a peer may ask for, judged by method, path, bearer and header lines, before any body is
-// read.
+// Checks whether a request is allowed, by its method, path, bearer and header lines, before any
+// body is read.
 #pragma once
 
 #include "sidekick/hub.hpp"

@@ -1,5 +1,5 @@
-// What became of the messages with an id that one session has sent with one token, so that a client
-// may repeat a message whose answer it has not seen, and the app server gets it once.
+// The outcomes of the messages with an id that one session has sent with one token. So a client may
+// repeat a message whose answer it has not seen, and the app server gets it once.
 #pragma once
 
 #include <algorithm>

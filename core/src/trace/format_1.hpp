@@ -1,5 +1,5 @@
-// What a hub of today does otherwise than the one that made a recording of format 1. Anything that
-// is not listed here is a difference.
+// The known differences between this hub and the one that made a recording of format 1. Any other
+// difference is reported.
 #pragma once
 
 #include "sidekick/base.hpp"

@@ -19,7 +19,7 @@
 
 namespace sidekick::host {
 
-/// What became of a forward.
+/// The outcome of a forward.
 struct ForwardResult {
   Outcome outcome;
   u32 status = 0;  ///< 0 unless answered

@@ -88,8 +88,8 @@ std::size_t empty_lines(std::span<const char> bytes) {
   return size;
 }
 
-/// What the hub judges an upgrade by; empty if the request asks for none. HTTP/1.0 has none (RFC
-/// 9110, section 7.8).
+/// The headers by which the hub judges an upgrade; empty if the request asks for none. HTTP/1.0 has
+/// none (RFC 9110, section 7.8).
 template <class Request>
 std::string upgrade_headers_of(const Request& request) {
   std::string lines;

@@ -20,7 +20,7 @@ class HttpSession;
 /// The host's interface for sessions.
 class RequestTaker {
  public:
-  /// What to do with a request, before its body is read.
+  /// Says how to handle a request, before its body is read.
   virtual std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request) = 0;
   /// Answers with session.respond() or session.fail(), now or later.
   virtual void on_request(HttpSession& session, const input::HttpRequest& request) = 0;

@@ -180,10 +180,10 @@ class SqliteTokens final : public TokenStore {
     ::close(file);
   }
 
-  /// What was left of each token when the last process stored it, less the time since then, is left
-  /// now. In the same boot, the boot's clock tells that time, whatever happened to the wall clock.
-  /// After a restart of the machine only the wall clock can; it may have been wrong, but time does
-  /// not run backwards.
+  /// Subtracts the time since the last process stored the tokens from the rest of each lifetime. In
+  /// the same boot, the boot's clock tells that time, whatever happened to the wall clock. After a
+  /// restart of the machine only the wall clock can; it may have been wrong, but time does not run
+  /// backwards.
   void shift_to_this_process() {
     Statement last(database_.get(), "SELECT boot_id, boot_ms, wall_ms, hub_ms FROM clock");
     if (!last.step()) return;  // written by a version that compared wall clocks

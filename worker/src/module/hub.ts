@@ -6,7 +6,7 @@ import { ABI_VERSION, decodeActions, encodeInput, LIMITS } from "./border.genera
 import { ActionReader, InputWriter } from "./memory.js";
 import type { WasmMemory, WasmModule } from "./wasm.js";
 
-/** What a host does with a request whose body was not read yet. */
+/** How a host must handle a request whose body was not read yet. */
 export interface Verdict {
   /** See VerdictKind and border.def. */
   readonly kind: number;
@@ -157,7 +157,7 @@ export class Hub implements HubLike {
   }
 
   /**
-   * What to do with a request. Ask before its body is read.
+   * Says how to handle a request. Call it before the body is read.
    * @param request the input as it will be passed on, without its body; `body_bytes`: the declared
    *   size, or 0
    */

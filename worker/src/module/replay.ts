@@ -227,9 +227,9 @@ export class Replayer {
 }
 
 /**
- * What a hub of today does otherwise than the one that made a recording of format 1: it words
- * errors otherwise, which the hash of the lines shows, too. Undefined: this is no known change. The
- * same as core/src/trace/format_1.cpp.
+ * The known differences between this hub and the one that made a recording of format 1: error
+ * texts, which the hash of the lines shows, too. Undefined: this is no known change. The same as
+ * core/src/trace/format_1.cpp.
  */
 function changeSince1(
   recorded: string,

@@ -1,4 +1,4 @@
-// What a session asks of its host: to perform actions, and for what only the host has.
+// The interface of a session to its host, which performs actions and has clock and stored records.
 import type { Action, RestoreClientInput, RestoreTokenInput } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 

@@ -1,4 +1,4 @@
-// What became of a forward: see the outcomes in border.def.
+// The outcome of a forward, as in border.def.
 import type { ForwardDoneInput } from "../module/border.generated.js";
 import { Outcome as numbers } from "../module/border.generated.js";
 

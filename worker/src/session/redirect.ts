@@ -40,7 +40,7 @@ export function shown(url: URL): string {
   return url.origin + url.pathname;
 }
 
-/** What an operator should do about a redirect that was not followed. Undefined: it is none. */
+/** Advice to the operator about a redirect that was not followed. Undefined: it is none. */
 export function hintOf(
   from: URL,
   status: number,

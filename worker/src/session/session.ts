@@ -86,7 +86,7 @@ export class Session {
   }
 
   /**
-   * What to do with a request, to be asked before its body is read. Undefined: there is no hub, or
+   * Says how to handle a request. Call it before the body is read. Undefined: there is no hub, or
    * it trapped; the request has been answered.
    */
   admit(request: HttpRequestInput): Verdict | undefined {
