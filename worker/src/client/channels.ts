@@ -78,7 +78,7 @@ export class Channels {
       void this.#parts.emit({ type: "message", channel: channel!, params, data });
   }
 
-  /** @param tries how often the Sidekick has put it off */
+  /** @param tries number of temporary rejections so far */
   #join(register: Channel, tries = 0): void {
     if (register.isRenewing || !this.#isWanted(register)) return;
     const { requests } = this.#parts;

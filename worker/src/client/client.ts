@@ -23,7 +23,7 @@ import type {
   State,
 } from "./types.js";
 
-/** With what the handlers of `onMessage` get. */
+/** The events, and the messages for handlers of `onMessage`. */
 interface AllEvents extends Events {
   message: HandlerMessage;
 }
@@ -88,7 +88,7 @@ export class Client extends Connection implements Parts, Sidekick {
 
   tell<E extends keyof Events>(event: E, value: Events[E]): void {
     for (const listener of this.#listening(event)) {
-      // A listener before it has changed the state again, of which all were told.
+      // An earlier listener has changed the state again, and all listeners got the newer one.
       if (event === "state" && value !== this.state) return;
       // Async: what it throws is left unhandled, so that its author sees it. Thrown here, it would
       // leave a change half done.

@@ -77,7 +77,7 @@ export class Resources {
     this.#ask(all.filter(({ at }) => at === 0));
   }
 
-  /** @param tries how often the Sidekick has put it off */
+  /** @param tries number of temporary rejections so far */
   #ask(registers: readonly Register[], tries = 0): void {
     for (let i = 0; i < registers.length; i += NAMES_PER_FRAME)
       this.#askFrame(registers.slice(i, i + NAMES_PER_FRAME), tries);

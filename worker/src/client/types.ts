@@ -54,7 +54,7 @@ export interface Socket {
 export interface Settings {
   /** The time between pings (25,000). */
   pingMs: number;
-  /** Time allowed for a sign of life after a ping (10,000). */
+  /** Time allowed for any frame to arrive after a ping (10,000). */
   pongMs: number;
   /** The same for a suspect socket: page visible again, network changed, send unanswered (4,000). */
   probeMs: number;

@@ -78,7 +78,7 @@ class HttpSidekick implements SidekickServer {
   }
 
   async addConnection(payload: object): Promise<null> {
-    // Registered twice, a token that nobody has taken is replaced.
+    // Safe to repeat: registering a free token again replaces it.
     const failure = await this.#postUntil("/connection", payload, "always");
     if (failure !== null) throw failure.error;
     return null;
