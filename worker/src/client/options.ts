@@ -21,11 +21,10 @@ const DEFAULTS: Settings = {
 
 /** An option that is undefined has its default, too. */
 export function settingsOf(options: SidekickOptions): Settings & SidekickOptions {
-  const settings: Record<string, unknown> = { ...DEFAULTS };
-  for (const [name, value] of Object.entries(options))
-    if (value !== undefined)
-      settings[name] = typeof value === "number" ? Math.min(value, TIMER_MS_MAX) : value;
-  return settings as unknown as Settings & SidekickOptions;
+  const settings = { ...options } as Settings & SidekickOptions;
+  for (const name of Object.keys(DEFAULTS) as (keyof Settings)[])
+    settings[name] = Math.min(options[name] ?? DEFAULTS[name], TIMER_MS_MAX);
+  return settings;
 }
 
 /** Keeps the path: "https://host/x" becomes "wss://host/x/socket". */

@@ -42,10 +42,9 @@ export class Queries implements ServerConnection {
 
   /** Queries that start within `emit` are caused by updates; the identical ones share one run. */
   inBatch(emit: () => unknown): void {
-    const outer = this.#batch;
     this.#batch = {};
     emit();
-    this.#batch = outer;
+    this.#batch = undefined;
   }
 
   async sendConnectionRequest(request: ConnectionRequest): Promise<ConnectionResponse> {
