@@ -9,17 +9,9 @@ set_target_properties(sidekick PROPERTIES SUFFIX ".wasm")
 target_include_directories(sidekick PRIVATE wasm-bindings core/src)
 target_link_libraries(sidekick PRIVATE sidekick_core)
 
-# A seventh of the module would be functions inlined once more, and unrolled or vectorised loops
-# over a handful of elements. What gains from SIMD uses it explicitly.
-set(SIDEKICK_LLVM_OPTIONS -inline-threshold=60 -force-vector-width=1 -force-vector-interleave=1
-  -unroll-runtime=false -unroll-allow-partial=false -vectorize-slp=false)
-list(TRANSFORM SIDEKICK_LLVM_OPTIONS PREPEND "SHELL:-mllvm " OUTPUT_VARIABLE llvm_compile_options)
-list(TRANSFORM SIDEKICK_LLVM_OPTIONS PREPEND "-Wl,-mllvm," OUTPUT_VARIABLE llvm_link_options)
 foreach(target sidekick sidekick_core)
-  target_compile_options(${target} PRIVATE -O2 -flto -msimd128 -fvisibility=hidden
-    ${llvm_compile_options})
+  target_compile_options(${target} PRIVATE -O2 -flto -msimd128 -fvisibility=hidden)
 endforeach()
-target_link_options(sidekick PRIVATE ${llvm_link_options})
 # memory.copy for large copies only: runtime.cpp gives the reason.
 set_source_files_properties(wasm-bindings/runtime/runtime.cpp PROPERTIES
   COMPILE_OPTIONS "-mbulk-memory;-fno-builtin;-fno-lto"
