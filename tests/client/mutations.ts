@@ -199,6 +199,18 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       from: "this.#session ??= random128();",
       to: "this.#session = random128();",
     },
+    {
+      bug: "a busy socket is not pinged, so positions grow old",
+      file: "heartbeat.ts",
+      from: "pingMs - since(this.#asked)",
+      to: "pingMs - since(this.#heard)",
+    },
+    {
+      bug: "a reply without missed messages leaves the position as it was",
+      file: "channels.ts",
+      from: "if (missed === 0) register.at = at;",
+      to: "if (!recovered) register.at = at;",
+    },
   ],
   G10: [
     {
