@@ -7,10 +7,17 @@
 namespace sidekick {
 
 Digits::Digits(u64 number) {
-  do {
-    digits_[--at_] = static_cast<char>('0' + number % 10);
-    number /= 10;
-  } while (number != 0);
+  char* const end = digits_ + sizeof digits_;
+  char* at = end;
+  while (number >= 10) {  // two at a time: every message to a client that said hello has a stamp
+    const u64 rest = number / 100;
+    const u32 pair = static_cast<u32>(number - rest * 100);
+    *--at = static_cast<char>('0' + pair % 10);
+    *--at = static_cast<char>('0' + pair / 10);
+    number = rest;
+  }
+  if (number != 0 || at == end) *--at = static_cast<char>('0' + number);
+  at_ = static_cast<u32>(at - digits_);
 }
 
 std::string compose(std::initializer_list<Bytes> parts) {

@@ -75,12 +75,12 @@ void Hub::State::leave_channel(TopicId topic, ClientSlot slot) {
   topics.release_if_idle(topic);
 }
 
-/// The same message for the subscribers that said hello, and for those that come back.
-void Hub::State::publish_stamped(TopicId topic, u32 recorded, Bytes plain, Actions& out) {
+/// Ends the message under construction with its stamp, for the subscribers that said hello and for
+/// those that come back.
+void Hub::State::publish_stamped(TopicId topic, u32 recorded, Actions& out) {
   const u64 at = stamps.take();
-  TextArena& text = out.text();
-  append_at(text.write({plain.substr(0, plain.size() - 2)}), at);
-  const Bytes stamped = text.write({" }"}).finish();
+  append_at(out.text(), at);
+  const Bytes stamped = out.text().append(" }").finish();
   if (topic != none) emit_publish(topics.hello_subscribers(topic), stamped, out);
   history.add(recorded, at, stamped);
 }

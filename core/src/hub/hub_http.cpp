@@ -114,16 +114,20 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
   const TopicId topic = topics.find(hash, topic_name);
   if (!history.empty()) history.expire(stamps.position_before(config.history_ms));
   const u32 recorded = history.find(hash, topic_name);
-  if (topic != none || recorded != none) {
+  const bool is_plain = topic != none && !topics.subscribers(topic).empty();
+  if (is_plain || recorded != none) {
     TextArena& text = out.text();
     text.append("{ \"type\": \"message\", \"channel\": ");
     ion::append_string(text, *message.scope.channel);
     text.append(", \"params\": ");
     append_params(text, message.scope);
     if (message.data) text.append(", \"data\": ").append(*message.data);
-    const Bytes plain = text.append(" }").finish();
-    if (topic != none) emit_publish(topics.subscribers(topic), plain, out);
-    if (recorded != none) publish_stamped(topic, recorded, plain, out);
+    if (is_plain) {
+      const Bytes plain = text.append(" }").finish();
+      emit_publish(topics.subscribers(topic), plain, out);
+      if (recorded != none) text.append(plain.substr(0, plain.size() - 2));
+    }
+    if (recorded != none) publish_stamped(topic, recorded, out);
   }
   if (recorded == none) stamps.take();  // so that a later record begins above what was told
   emit_respond(in.request, 200, ErrorCode::ok, "OK", out);

@@ -86,7 +86,7 @@ struct Hub::State {
   void take_over(ClientSlot from, ClientSlot to, Actions& out);
   void join_channel(TopicId topic, ClientSlot slot);
   void leave_channel(TopicId topic, ClientSlot slot);
-  void publish_stamped(TopicId topic, u32 recorded, Bytes plain, Actions& out);
+  void publish_stamped(TopicId topic, u32 recorded, Actions& out);
   u32 find_recorded(const Token& token, const Message& message);
   void record_epoch(Actions& out);
   bool settle_change_log();

@@ -36,7 +36,7 @@ void History::add(u32 record_id, u64 at, Bytes text) {
   Message& message = messages_[id];
   message.at = at;
   message.record = record_id;
-  message.text.assign(text);
+  message.text = std::string(text);
   all_.append(messages_, id);
   Record& record = records_[record_id];
   (record.count == 0 ? record.oldest : messages_[record.newest].next) = id;
