@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bitset>
 
+#include "base/numbers.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
 
@@ -102,13 +103,10 @@ class ConfigDecoder {
   bool read_limit(const LimitEntry& limit) {
     ion::Slice value;
     if (!reader_.read(value)) return false;
+    constexpr u32 digits_max = 10;  // of any u32
     u64 number = 0;
-    bool is_integer = value.kind == ion::Kind::number;
-    for (const char c : value.raw) {
-      is_integer = is_integer && c >= '0' && c <= '9';
-      if (is_integer && number <= 0xFFFFFFFF) number = number * 10 + static_cast<u64>(c - '0');
-    }
-    if (!is_integer || number < limit.lowest || number > limit.highest) {
+    if (value.kind != ion::Kind::number || !decode_number(value.raw, 10, digits_max, number) ||
+        number < limit.lowest || number > limit.highest) {
       return refuse("\"%\" must be an integer from % to %, found %", limit.name, limit.lowest,
                     limit.highest,
                     value.kind == ion::Kind::number ? value.raw.substr(0, 64)

@@ -22,20 +22,10 @@ void append_channel(TextArena& out, const Token& token) {
   out.write({", \"channel\": ", token.channel(), ", \"params\": ", token.params()});
 }
 
-void append_names(TextArena& out, const char* member, std::span<const Bytes> names) {
-  out.write({", \"", member, "\": ["});
-  const char* separator = "";
-  for (const Bytes name : names) {
-    out.append(separator);
-    ion::append_string(out, name);
-    separator = ", ";
-  }
-  out.write({"]"});
-}
-
 /// A client that said hello knows what it has asked for.
 void append_resources(TextArena& out, bool has_session, std::span<const Bytes> resources) {
-  append_names(out, "resources", has_session ? std::span<const Bytes>() : resources);
+  ion::append_strings(out.write({", \"resources\": "}),
+                      has_session ? std::span<const Bytes>() : resources);
 }
 
 }  // namespace
@@ -315,7 +305,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   if (clients.has_session(slot)) {
     append_at(text, stamps.position());
     text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
-    if (is_recovered) append_names(text, "changed", missed);
+    if (is_recovered) ion::append_strings(text.write({", \"changed\": "}), missed);
   }
   emit_reply(slot, out);
   if (is_recovered) return;

@@ -62,8 +62,8 @@ Bytes encode_token_record(TextArena& out, const Token& token) {
 
 Bytes encode_client_change(TextArena& out, ClientChange change, std::span<const Bytes> names) {
   out.append("\n{ ");
-  append_strings(out, change_names[static_cast<u8>(change)], static_cast<u32>(names.size()),
-                 [&](u32 i) { return names[i]; });
+  ion::append_string(out, change_names[static_cast<u8>(change)]);
+  ion::append_strings(out.append(": "), names);
   return out.append(" }").finish();
 }
 

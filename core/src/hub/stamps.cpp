@@ -2,32 +2,25 @@
 
 #include <algorithm>
 
+#include "base/numbers.hpp"
+
 namespace sidekick {
 
 namespace {
 
-constexpr Bytes digits = "0123456789abcdefghijklmnopqrstuvwxyz";
-
-/// At most `digits_max` digits without a leading zero. Returns false otherwise.
-bool read_number(Bytes text, u32 base, u32 digits_max, u64& out) {
-  out = 0;
-  for (const char c : text) {
-    const std::size_t digit = digits.substr(0, base).find(c);
-    if (digit == Bytes::npos) return false;
-    out = out * base + digit;
-  }
-  return !text.empty() && text.size() <= digits_max && (text.size() == 1 || text[0] != '0');
-}
+constexpr u32 base = 36;
+constexpr u32 digits_max = 11;  // of number_max
 
 }  // namespace
 
 void append_epoch(TextArena& out, const Epoch& epoch) {
-  char text[12];
-  u32 at = sizeof text;
+  char text[digits_max];
+  u32 at = digits_max;
   u64 hub = epoch.hub;
   do {
-    text[--at] = digits[hub % digits.size()];
-    hub /= digits.size();
+    const u32 digit = static_cast<u32>(hub % base);
+    text[--at] = static_cast<char>(digit < 10 ? '0' + digit : 'a' + digit - 10);
+    hub /= base;
   } while (hub != 0);
   out.write({Bytes(text + at, sizeof text - at)});
   if (epoch.ahead_ms != 0) out.write({".", Digits(epoch.ahead_ms)});
@@ -36,8 +29,8 @@ void append_epoch(TextArena& out, const Epoch& epoch) {
 bool decode_epoch(Bytes text, Epoch& out) {
   const std::size_t dot = text.find('.');
   out.ahead_ms = 0;
-  return read_number(text.substr(0, dot), static_cast<u32>(digits.size()), 11, out.hub) &&
-         (dot == Bytes::npos || read_number(text.substr(dot + 1), 10, 16, out.ahead_ms));
+  return decode_number(text.substr(0, dot), base, digits_max, out.hub) &&
+         (dot == Bytes::npos || decode_number(text.substr(dot + 1), 10, 16, out.ahead_ms));
 }
 
 void Stamps::pass(Millis now) {

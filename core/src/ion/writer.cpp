@@ -97,6 +97,15 @@ void append_string(Out& out, Bytes text) {
   out.append("\"");
 }
 
+void append_strings(TextArena& out, std::span<const Bytes> texts) {
+  Bytes separator = "[";
+  for (const Bytes text : texts) {
+    append_string(out.append(separator), text);
+    separator = ", ";
+  }
+  out.append(texts.empty() ? "[]" : "]");
+}
+
 u64 encoded_size(Bytes text) {
   u64 size = text.size() + 2;
   char buffer[6];

@@ -1,7 +1,9 @@
 // Writes ION strings as `ION.stringify` does, which is the JSON form.
 #pragma once
 
-#include "sidekick/base.hpp"
+#include <span>
+
+#include "sidekick/text.hpp"
 
 namespace sidekick::ion {
 
@@ -9,6 +11,9 @@ namespace sidekick::ion {
 /// TextArena.
 template <class Out>
 void append_string(Out& out, Bytes text);
+
+/// Appends `["a", "b"]`.
+void append_strings(TextArena& out, std::span<const Bytes> texts);
 
 /// Returns how many bytes append_string would append.
 u64 encoded_size(Bytes text);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/numbers.hpp"
 #include "ion/writer.hpp"
 
 namespace sidekick {
@@ -398,14 +399,10 @@ bool MessageDecoder::read_again() {
 
 bool MessageDecoder::read_number(Field field, u64 lowest, u64& out) {
   const ion::Slice& value = members_[field].value;
-  constexpr std::size_t digits_max = 16;  // of number_max
+  constexpr u32 digits_max = 16;  // of number_max
   u64 number = 0;
-  bool is_number = value.kind == ion::Kind::number && value.raw.size() <= digits_max;
-  for (const char c : value.raw.substr(0, digits_max)) {
-    is_number = is_number && c >= '0' && c <= '9';
-    number = number * 10 + static_cast<u64>(c - '0');
-  }
-  if (!is_number || number < lowest || number > number_max) {
+  if (value.kind != ion::Kind::number || !decode_number(value.raw, 10, digits_max, number) ||
+      number < lowest || number > number_max) {
     return refuse(ErrorCode::shape, "\"%\" must be an integer from % to %, at byte %",
                   field_names[field], lowest, number_max, members_[field].offset);
   }

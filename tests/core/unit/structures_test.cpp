@@ -7,6 +7,7 @@
 
 #include "base/deadlines.hpp"
 #include "base/hash_index.hpp"
+#include "base/numbers.hpp"
 #include "scenario.hpp"
 #include "sidekick/text.hpp"
 #include "tables/topics.hpp"
@@ -164,6 +165,22 @@ TEST_CASE("Digits writes every size of number") {
        {0ull, 9ull, 10ull, 4294967295ull, 4294967296ull, 18446744073709551615ull}) {
     CHECK(std::string(Bytes(Digits(number))) == std::to_string(number));
   }
+}
+
+TEST_CASE("decode_number reads the digits of its base without a leading zero, and nothing else") {
+  u64 number = 0;
+  for (const u64 written : {0ull, 9ull, 10ull, 9007199254740991ull}) {
+    CHECK(decode_number(Digits(written), 10, 16, number));
+    CHECK(number == written);
+  }
+  CHECK(decode_number("2gosa7pa2gv", 36, 11, number));
+  CHECK(number == number_max);
+  CHECK_FALSE(decode_number("12345", 10, 4, number));
+  for (const Bytes wrong :
+       {"", "00", "01", "-1", "1 ", "1.5", "/", ":", "@", "Z", "`", "{", "\xFF", "a\xC3\xA9"})
+    CHECK_FALSE(decode_number(wrong, 36, 11, number));
+  CHECK_FALSE(decode_number("a", 10, 16, number));
+  CHECK_FALSE(decode_number("1e3", 10, 16, number));
 }
 
 TEST_CASE("Topics keeps the subscribers of each topic, sorted, and no topic without subscribers") {
