@@ -86,15 +86,12 @@ void name_resource_topic(std::string& out, Bytes resource) {
 
 const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
   const bool has_members = read_members(frame);
-  if (has_session || has(Field::hello)) {
-    if (!read_extension()) return wrong_;
-  }
+  if (has_session && !read_extension()) return wrong_;
   if (!has_members) return wrong_;
   if (!read_type()) {
     read_scope();  // an error reply names the channel of the rejected message, if it has one
     return wrong_;
   }
-  if (!has_session && message_.type != MessageType::listen) message_.id = 0;
   switch (message_.type) {
     case MessageType::ping:
       break;
@@ -111,6 +108,7 @@ const std::string& MessageDecoder::decode_frame(Bytes frame, bool has_session) {
       if (has_session) read_again();
       break;
     case MessageType::listen:
+      if (has(Field::hello) && !read_extension()) break;
       if (!read_resources()) break;
       if (has(Field::hello)) {
         read_hello();

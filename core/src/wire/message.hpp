@@ -70,8 +70,8 @@ class MessageDecoder {
  public:
   explicit MessageDecoder(const Config& config) : config_(config) {}
 
-  /// has_session: the client has said hello. Otherwise a frame without `hello` is decoded as if the
-  /// members of the extension were any others.
+  /// has_session: the client has said hello. Otherwise a frame that does not say it is decoded as
+  /// if the members of the extension were any others.
   const std::string& decode_frame(Bytes frame, bool has_session);
 
   /// Of a frame that is refused unread: sets only the id, if `type` and `id` come first.
