@@ -130,6 +130,7 @@ class Trial {
   void start_twin(Millis now);
   bool is_forgetful(const Op& op) const;
   bool compare_twin(const Op& op, Input input);
+  void pair_flights();
   bool check_twin_hash();
 
   const Swarm& swarm_;

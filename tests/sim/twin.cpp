@@ -122,6 +122,7 @@ bool Trial::compare_twin(const Op& op, Input input) {
   }
   if (!survives([&] { twin_->handle(op.now, input, twin_actions_); }))
     return lose_hub("a trap in the restored hub");
+  pair_flights();
   if (is_forgetful(op)) return true;
   u32 at = 0;
   for (const Action& action : actions_) {
@@ -131,9 +132,6 @@ bool Trial::compare_twin(const Op& op, Input input) {
       return fail(Checker::restore_same, show(action), "nothing from the restored hub");
     if (!is_same(action, twin_actions_[at]))
       return fail(Checker::restore_same, show(action), show(twin_actions_[at]));
-    if (action.tag == ActionTag::forward) {
-      twin_flights_.emplace(action.forward.forward, twin_actions_[at].forward.forward);
-    }
     if (action.tag == ActionTag::cancel_forward) {
       const auto flight = twin_flights_.find(action.cancel_forward.forward);
       if (flight == twin_flights_.end() ||
@@ -146,6 +144,17 @@ bool Trial::compare_twin(const Op& op, Input input) {
   if (at < twin_actions_.size())
     return fail(Checker::restore_same, "nothing more", show(twin_actions_[at]));
   return true;
+}
+
+/// Also in an input whose other actions are not compared: a forward may be due in any.
+void Trial::pair_flights() {
+  u32 at = 0;
+  for (const Action& action : actions_) {
+    if (action.tag != ActionTag::forward) continue;
+    while (at < twin_actions_.size() && twin_actions_[at].tag != ActionTag::forward) ++at;
+    if (at == twin_actions_.size()) return;
+    twin_flights_.emplace(action.forward.forward, twin_actions_[at++].forward.forward);
+  }
 }
 
 /// O(state), so not after every step.
