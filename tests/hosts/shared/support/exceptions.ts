@@ -30,6 +30,7 @@ const NOT_FOR_THE_WORKER: Readonly<Record<string, readonly string[]>> = {
   ],
   "traps need a test build: tests/hosts/cloudflare/traps.test.ts": [
     "after a trap",
+    "a request whose admission traps",
     "everything a client listened to step by step survives a trap",
     "the input that trapped the hub",
     "when the stored records themselves trap",
