@@ -26,6 +26,8 @@ export const isBefore = (a: Moment, b: Moment) => a.steady < b.steady;
 const OUTPUT_GATE_MS = 2000;
 /** Two clocks that drift by 500 ppm each. */
 const DRIFT = 1e-3;
+/** No Sidekick names more. */
+const SPREAD_MS_MAX = 60_000;
 
 export class HubClock {
   epoch = "";
@@ -41,7 +43,8 @@ export class HubClock {
   onWelcome(welcome: Welcome): boolean {
     const isOther = this.epoch !== welcome.epoch;
     this.epoch = welcome.epoch;
-    this.spreadMs = Math.max(this.spreadMs, welcome.spread_ms);
+    // Not a number: the next waits would be none, and a Sidekick that is down would see no backoff.
+    this.spreadMs = Math.max(this.spreadMs, Math.min(+welcome.spread_ms || 0, SPREAD_MS_MAX));
     this.frameBytesMax = welcome.frame_bytes_max;
     this.#pings = [];
     this.onStamp(welcome.at);
