@@ -136,6 +136,37 @@ test(
   }),
 );
 
+test("G1: a spread_ms that is absurd or no number leaves the backoff and the refetches as they are", async () => {
+  for (const spread_ms of [undefined, "soon", {}, 1e300, Infinity, -1]) {
+    await staged({}, async (stage) => {
+      Math.random = () => 0.999; // the longest wait
+      stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+      const live = async () => {
+        const { id } = await stage.open();
+        const welcome = { version: 1, epoch: "one", at: stage.now, frame_bytes_max: 1000 };
+        await stage.say({
+          type: "listening",
+          resources: [],
+          id,
+          welcome: { ...welcome, spread_ms },
+        });
+        const [listen] = stage.written();
+        await stage.say({ type: "listening", id: listen!["id"], at: stage.now });
+      };
+      for (let i = 0; i < 4; i++) {
+        await live();
+        await stage.drop(1001);
+        const waitMs = stage.sidekick.state.retryAt! - Date.now();
+        assert.ok(waitMs > 1000 && waitMs < 11_000, `${spread_ms}: ${waitMs} ms`);
+      }
+      await live();
+      stage.heard();
+      await stage.run(60_100);
+      assert.deepEqual(stage.heard(), ["updated"]);
+    })();
+  }
+});
+
 test(
   "G1: disconnect() holds, also where the app calls it in the middle of a reconnect",
   staged({}, async (stage) => {
@@ -479,6 +510,31 @@ test(
     assert.equal(stage.written()[0]!["since"], start + 2);
   }),
 );
+
+test("G5: new tokens that the hub rejects one after another are requested with backoff", async () => {
+  let asked = 0;
+  const server = {
+    sendConnectionRequest: async () => {
+      return { ...CHAT, result: { type: "OK" as const, token: `token-${asked++}` } };
+    },
+    runProcedure: async () => assert.fail(),
+  };
+  const stage = new Stage({ server });
+  try {
+    await stage.sidekick.server!.sendConnectionRequest(CHAT);
+    stage.sidekick.sendMessage({ type: "subscribe", token: "token-0" });
+    await stage.greet();
+    const error = { channel: "unknown", params: {}, fault: "client", message: "invalid token" };
+    let rejected = 0;
+    for (const end = stage.time.now + 300_000; stage.time.now < end; await stage.run(100))
+      for (const { id, type } of stage.written())
+        if (type === "ping") await stage.say({ type: "pong", at: stage.now });
+        else await stage.say({ type: "error", id, code: "token", error }).then(() => rejected++);
+    assert.ok(rejected > 10 && rejected < 60, `${rejected} tokens in 300 s`);
+  } finally {
+    stage.end();
+  }
+});
 
 // --- G6
 

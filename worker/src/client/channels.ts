@@ -23,6 +23,8 @@ export interface Channel extends Item {
   /** The stamp of the last message. */
   last: number;
   isRenewing?: boolean;
+  /** Number of new tokens since the hub confirmed one. */
+  renewals: number;
 }
 
 export class Channels {
@@ -43,7 +45,7 @@ export class Channels {
     }
     this.#unsubscribes.delete(token);
     const request = this.#parts.server?.requests.get(token);
-    const channel = { token, wire: token, request, wanted: 1, at: 0, last: 0 };
+    const channel = { token, wire: token, request, wanted: 1, at: 0, last: 0, renewals: 0 };
     this.items.set(token, channel);
     if (this.#parts.isLive) this.#join(channel);
   }
@@ -101,6 +103,7 @@ export class Channels {
     const { channel = "", params = {}, recovered, at = 0, missed = 0 } = reply;
     const isGap = register.topic !== undefined && !recovered;
     Object.assign(register, { channel, params, topic: topicOf(channel, params), due: missed });
+    register.renewals = 0;
     if (!recovered) register.last = 0;
     if (missed === 0) register.at = at;
     if (isGap) this.#parts.tell("gap", { channel, params, token: register.token });
@@ -120,7 +123,7 @@ export class Channels {
     if (!this.#isWanted(register)) return;
     if (answer === undefined) return; // until the next welcome
     if (typeof answer === "string") {
-      Object.assign(register, { wire: answer, at: 0 });
+      Object.assign(register, { wire: answer, at: 0, renewals: register.renewals + 1 });
       if (this.#parts.isLive) this.#join(register);
       return;
     }

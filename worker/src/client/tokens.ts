@@ -14,7 +14,7 @@ const SPREAD_MS_MAX = 5000;
  */
 export async function renewed(
   { options, hub }: Parts,
-  { token, channel, params, request }: Channel,
+  { token, channel, params, request, renewals }: Channel,
   error: ChannelError,
   isWanted: () => boolean,
 ): Promise<string | ChannelError | undefined> {
@@ -32,7 +32,9 @@ export async function renewed(
     }
   };
   let windowMs = channel === undefined ? 0 : Math.min(hub.spreadMs, SPREAD_MS_MAX);
-  for (let attempt = 0; answer === undefined; attempt++) {
+  // The app server may register its tokens at another Sidekick: this hub rejects each new one.
+  if (renewals > 0) windowMs = backoffMs(options, renewals);
+  for (let attempt = renewals; answer === undefined; attempt++) {
     await new Promise((resolve) => setTimeout(resolve, jitter(windowMs)));
     if (!isWanted()) break;
     await within(ask(), refetchMs);
