@@ -521,7 +521,7 @@ test("G5: new tokens that the hub rejects one after another are requested with b
   };
   const stage = new Stage({ server });
   try {
-    await stage.sidekick.server!.sendConnectionRequest(CHAT);
+    await (stage.sidekick.server as any).sendConnectionRequest(CHAT);
     stage.sidekick.sendMessage({ type: "subscribe", token: "token-0" });
     await stage.greet();
     const error = { channel: "unknown", params: {}, fault: "client", message: "invalid token" };
