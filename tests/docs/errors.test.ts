@@ -24,7 +24,10 @@ test("docs/protocol.md shows error texts that the core sends", () => {
   }
 });
 
-/** The string literals of the core, those joined that the compiler joins, members as docs show them. */
+/**
+ * The string literals of the core, joined where the compiler joins them, with members as docs show
+ * them.
+ */
 function literals(): string {
   const folder = join(root, "core/src");
   const files = readdirSync(folder, { recursive: true, encoding: "utf8" });

@@ -27,7 +27,7 @@ const share: Record<HostArea, number> = {
   workerd: 0.2,
 };
 const inflight = 8;
-/** Under callgrind: the share of requests, made one at a time, and how often each row is counted. */
+/** Under callgrind: the share of requests, one at a time, and how often each row is counted. */
 const countedShare = 0.1;
 const counts = 2;
 

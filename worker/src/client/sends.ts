@@ -11,7 +11,7 @@ const INTERNAL_ERROR = 1011;
 
 export class SendError extends Error {
   override readonly name = "SendError";
-  /** A code of docs/protocol.md, or one of this client: `buffer`, `expired`, `closed`, `unknown`. */
+  /** A code of docs/protocol.md, or one of the client: `buffer`, `expired`, `closed`, `unknown`. */
   declare readonly code: string;
   /** The app server may have received the message, at most once. False: it did not accept it. */
   declare readonly isUncertain: boolean;

@@ -56,7 +56,7 @@ export interface Settings {
   pingMs: number;
   /** Time allowed for any frame to arrive after a ping (10,000). */
   pongMs: number;
-  /** The same for a suspect socket: page visible again, network changed, send unanswered (4,000). */
+  /** The same for a suspect socket: page seen again, network changed, send unanswered (4,000). */
   probeMs: number;
   /** Time allowed to open the socket and to get Sidekick's first answer (10,000). */
   openMs: number;

@@ -62,7 +62,7 @@ export class TraceRing implements Recording {
     return this.#recording !== undefined && !this.#isLongerThan(1);
   }
 
-  /** Whether it is time for a new recording, with a new hub: a replay does what a restored hub does. */
+  /** Whether a new recording is due, with a new hub: a replay does what a restored hub does. */
   get isLong(): boolean {
     return this.#isLongerThan(0.5);
   }

@@ -6,7 +6,7 @@
 // whole answer. But an app server whose status line has come has dealt with the message. From there
 // on the status stands, whatever follows; an unreadable rest only costs the connection.
 
-/** Maximum size of a head, including the 1xx responses before it, of a chunk's line, of trailers. */
+/** Maximum size of a head with the 1xx responses before it, of a chunk's line, of trailers. */
 const LINES_BYTES_MAX = 64 * 1024;
 /** Maximum number of 1xx responses before the final one. */
 const INTERIM_ANSWERS_MAX = 16;

@@ -348,7 +348,7 @@ export class Forwarder implements LinkOwner {
 export interface Forward {
   readonly body: Buffer;
   done: Done;
-  /** From then on the status of an incomplete answer is the result; in ms of `performance.now()`. */
+  /** From then on an incomplete answer's status is the result; in ms of `performance.now()`. */
   readonly statusUntil: number;
   target: Target;
   redirects: number;
