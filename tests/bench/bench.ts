@@ -3,12 +3,11 @@
 // on the machine, ratios do not.
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { cpus, release } from "node:os";
 import { parseArgs } from "node:util";
 import { buildSync } from "esbuild";
 import { compile } from "./compile.js";
 import { ionTable } from "./ion-table.js";
-import { misuse, progress, runBench } from "./processes.js";
+import { machine, misuse, progress, runBench } from "./processes.js";
 import {
   type MemoryScenario,
   memoryScenarios,
@@ -323,8 +322,7 @@ function facts(): string {
   return (
     `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ` +
     `${new Date().toISOString().slice(0, 10)}: ` +
-    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, ` +
-    `Node ${process.versions.node}${bun}; medians of ${rounds} rounds.`
+    `${machine()}${bun}; medians of ${rounds} rounds.`
   );
 }
 

@@ -2,9 +2,8 @@
 // side in one run: instructions in the core and in the module, CPU and bytes of the whole server
 // per delivered message, and the memory of the change log and the history at their limits.
 import { execFileSync } from "node:child_process";
-import { cpus, loadavg, release } from "node:os";
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { buildSync } from "esbuild";
 import { load } from "./against/border.js";
 import {
   countInstructions,
@@ -16,9 +15,9 @@ import { type Product, thisTree } from "./against/commit.js";
 import { countCore } from "./against/core.js";
 import { table } from "./against/report.js";
 import { median, medianInterval } from "./against/statistics.js";
-import { compile } from "./compile.js";
-import { misuse, progress, runBench } from "./processes.js";
-import { built, Rig, type Target, targets } from "./targets.js";
+import { buildDrivers } from "./compile.js";
+import { machine, misuse, progress, runBench } from "./processes.js";
+import { Rig, type Target, targets } from "./targets.js";
 
 const parts = { instructions, servers, memory };
 type Part = keyof typeof parts;
@@ -59,8 +58,7 @@ async function main(): Promise<void> {
   if (missing !== undefined) throw new Error(missing);
   console.log(
     `\`scripts/bench ${process.argv.slice(2).join(" ")}\` on ` +
-      `${new Date().toISOString().slice(0, 10)}: ${cpus().length} cores ` +
-      `${cpus()[0]!.model.trim()}, Linux ${release()}, Node ${process.versions.node}.`,
+      `${new Date().toISOString().slice(0, 10)}: ${machine()}.`,
   );
   for (const part of options.parts) {
     progress(`${part}, load average ${loadavg()[0]!.toFixed(1)}`);
@@ -78,14 +76,7 @@ async function build(): Promise<void> {
   const tree = thisTree();
   await tree.build(new Set(options.parts.flatMap((part) => products[part])));
   if (tree.missing.size > 0) throw new Error([...tree.missing.values()].join("; "));
-  await compile("tests/bench/load.cpp", `${built}/load`);
-  buildSync({
-    entryPoints: ["tests/bench/against/module-driver.ts"],
-    outfile: `${built}/module-driver.mjs`,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-  });
+  await buildDrivers();
 }
 
 /** Works of core_work.hpp. */

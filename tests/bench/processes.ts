@@ -2,7 +2,7 @@
 // --pdeathsig); builds end with it unless it gets SIGKILL.
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { connect } from "node:net";
-import { availableParallelism, constants } from "node:os";
+import { availableParallelism, constants, cpus, release } from "node:os";
 import { createInterface } from "node:readline";
 
 const began = Date.now();
@@ -147,5 +147,10 @@ export class Child {
     await this.ended;
   }
 }
+
+/** What the figures of a report depend on. */
+export const machine = (): string =>
+  `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()}, ` +
+  `Node ${process.versions.node}`;
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));

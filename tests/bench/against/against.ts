@@ -1,11 +1,9 @@
 // scripts/bench --against COMMIT: compares the products of a commit with those of this tree, side
 // by side. Counted rows are exact; measured rows give the median ratio of pairs, with its interval.
-import { cpus, loadavg, release } from "node:os";
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
-import { buildSync } from "esbuild";
-import { compile } from "../compile.js";
-import { misuse, progress, runBench } from "../processes.js";
-import { built } from "../targets.js";
+import { buildDrivers } from "../compile.js";
+import { machine, misuse, progress, runBench } from "../processes.js";
 import { missingCallgrind } from "./callgrind.js";
 import {
   commitOf,
@@ -196,14 +194,7 @@ async function main(): Promise<void> {
   if (now.missing.size > 0) throw new Error(`this tree: ${[...now.missing.values()].join("; ")}`);
   const before = commitSide(options.against);
   await before.build(products);
-  await compile("tests/bench/load.cpp", `${built}/load`);
-  buildSync({
-    entryPoints: ["tests/bench/against/module-driver.ts"],
-    outfile: `${built}/module-driver.mjs`,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-  });
+  await buildDrivers();
 
   const tools = new Set(chosen.map(({ group }) => group.missingTool?.()).filter(Boolean));
   if (tools.size > 0) throw new Error([...tools].join("; "));
@@ -247,8 +238,7 @@ function heading(before: Side): string {
   const command = ["scripts/bench", ...process.argv.slice(2)].join(" ");
   return [
     `\`${command}\`: before ${before.commit}, now ${headOf()}${isDirty() ? " with changes" : ""}.`,
-    `${cpus().length} cores ${cpus()[0]!.model.trim()}, Linux ${release()},`,
-    `Node ${process.versions.node}; load average at the end ${loadavg()[0]!.toFixed(1)}.`,
+    `${machine()}; load average at the end ${loadavg()[0]!.toFixed(1)}.`,
   ].join(" ");
 }
 
