@@ -1,18 +1,23 @@
 # sidekick-server: the host in C++, with the core as a module in wasmtime's sandbox or linked in.
-# Built if Boost, OpenSSL and SQLite are installed.
+# Built if Boost, OpenSSL, SQLite and hiredis are installed.
 find_package(Boost 1.81 QUIET)
 find_package(OpenSSL 3.0 QUIET)
 find_package(SQLite3 QUIET)
 find_package(Threads REQUIRED)
-if(NOT (Boost_FOUND AND OpenSSL_FOUND AND SQLite3_FOUND))
-  message(STATUS "sidekick-server is not built: libboost1.81-dev, libssl-dev or libsqlite3-dev is "
-    "missing (scripts/setup installs them)")
+find_path(HIREDIS_INCLUDE_DIR hiredis/hiredis.h)
+find_library(HIREDIS_LIBRARY hiredis)
+if(NOT (Boost_FOUND AND OpenSSL_FOUND AND SQLite3_FOUND AND
+    HIREDIS_INCLUDE_DIR AND HIREDIS_LIBRARY))
+  message(STATUS "sidekick-server is not built: libboost1.81-dev, libssl-dev, libsqlite3-dev or "
+    "libhiredis-dev is missing (scripts/setup installs them)")
   return()
 endif()
+include(${CMAKE_CURRENT_LIST_DIR}/engine/scripts.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 
 set(SIDEKICK_SERVER_SOURCES
   host.cpp log.cpp output.cpp recorder.cpp server.cpp session.cpp
+  engine/engine_url.cpp engine/redis.cpp engine/redis_errors.cpp engine/redis_link.cpp
   http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
   http/server_url.cpp
   net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp
@@ -23,7 +28,7 @@ set(SIDEKICK_SERVER_SOURCES
 list(TRANSFORM SIDEKICK_SERVER_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 
 # The second one is for tests: see testing.hpp. Both share the object files of this library.
-add_library(sidekick_server_parts OBJECT ${SIDEKICK_SERVER_SOURCES})
+add_library(sidekick_server_parts OBJECT ${SIDEKICK_SERVER_SOURCES} ${SIDEKICK_ENGINE_SCRIPTS})
 target_precompile_headers(sidekick_server_parts PRIVATE ${CMAKE_CURRENT_LIST_DIR}/host.hpp)
 add_executable(sidekick-server ${CMAKE_CURRENT_LIST_DIR}/cli.cpp)
 add_executable(sidekick-server-for-tests
@@ -34,13 +39,14 @@ target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
 add_executable(sidekick-session-tests ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
+add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp)
 
 foreach(target
     sidekick_server_parts sidekick-server sidekick-server-for-tests sidekick-session-tests
-    runtime_bench)
+    sidekick-redis-tests runtime_bench)
   target_include_directories(${target} PRIVATE
     ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_SOURCE_DIR}/wasm-bindings)
-  target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
+  target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS} ${HIREDIS_INCLUDE_DIR})
   # Boost has exceptions and run-time types; the core, linked in, has neither.
   target_compile_options(${target} PRIVATE -fexceptions -frtti $<$<CONFIG:Release>:-O2>)
   target_compile_definitions(${target} PRIVATE
@@ -48,9 +54,10 @@ foreach(target
     BOOST_URL_NO_LIB)
   target_link_libraries(${target} PRIVATE
     sidekick_core sidekick_module_runtime nlohmann_json::nlohmann_json OpenSSL::SSL OpenSSL::Crypto
-    SQLite::SQLite3 Threads::Threads)
+    SQLite::SQLite3 ${HIREDIS_LIBRARY} Threads::Threads)
 endforeach()
 target_link_libraries(sidekick-server PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-server-for-tests PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-session-tests PRIVATE sidekick_server_parts)
+target_link_libraries(sidekick-redis-tests PRIVATE sidekick_server_parts)
 target_link_libraries(runtime_bench PRIVATE sidekick_server_parts)

@@ -63,4 +63,12 @@ TlsContext client_tls() {
   return context;
 }
 
+TlsContext client_tls(const std::string& flag, const std::string& ca_file) {
+  TlsContext context = new_context(TLS_client_method());
+  if (SSL_CTX_load_verify_file(context.get(), ca_file.c_str()) != 1)
+    throw UsageError(flag + " " + ca_file + ": expected PEM certificates: " + tls_error());
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  return context;
+}
+
 }  // namespace sidekick::host

@@ -1,5 +1,5 @@
-// TLS contexts: for clients, with the operator's certificate; for the app server, whose certificate
-// this machine must trust.
+// TLS contexts: for clients, with the operator's certificate; for the app server and the engine,
+// whose certificates this machine must trust.
 #pragma once
 
 #include <memory>
@@ -19,6 +19,9 @@ using TlsContext = std::unique_ptr<SSL_CTX, FreeTlsContext>;
 /// cert_file: PEM, the server's certificate first, then the intermediate ones. Throws UsageError.
 TlsContext server_tls(const std::string& cert_file, const std::string& key_file, Log& log);
 
+/// Trusts the authorities that this machine trusts.
 TlsContext client_tls();
+/// Trusts only these authorities, in PEM. Throws UsageError, which names the flag.
+TlsContext client_tls(const std::string& flag, const std::string& ca_file);
 
 }  // namespace sidekick::host

@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- node, new epoch, and what the node has seen: epoch, server, at  ->  epoch, run, at
+local server = string.match(call('INFO', 'server'), 'run_id:(%x+)')
+local epoch, before, last = meta('epoch', 'server', 'at')
+last = tonumber(last or '0')
+if before ~= server then          -- another process: a restart or a failover
+  if before then call('HSET', P .. 'meta', 'end:' .. before, text(last)) end
+  -- Above all stamps of the old process, if its clock was less than 1 s ahead.
+  last = math.max(last, now()) + 1000000
+end
+local is_lost = not epoch
+-- Has this node seen more than the old process left behind?
+if ARGV[3] == epoch and ARGV[4] ~= server then
+  is_lost = tonumber(ARGV[5]) > tonumber(meta('end:' .. ARGV[4]) or '-1')
+end
+if not epoch then call('HSET', P .. 'meta', 'floor', text(last)) end
+if is_lost then epoch = ARGV[2] end
+call('HSET', P .. 'meta', 'epoch', epoch, 'server', server, 'at', text(last))
+return {epoch, server, text(last)}

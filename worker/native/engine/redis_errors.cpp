@@ -1,0 +1,67 @@
+#include "engine/redis_errors.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace sidekick::host {
+
+namespace {
+
+constexpr unsigned version_min = 7;
+
+constexpr std::string_view useless[] = {"READONLY", "LOADING",  "MASTERDOWN", "NOREPLICAS",
+                                        "MISCONF",  "NOSCRIPT", "NOPERM"};
+
+/// Errors begin with a word in capitals.
+std::string_view first_word(std::string_view error) { return error.substr(0, error.find(' ')); }
+
+/// A line of INFO.
+std::string info_value(std::string_view info, const std::string& name) {
+  const std::string start = "\n" + name + ":";
+  const std::size_t found = info.find(start);
+  if (found == std::string_view::npos) return {};
+  info.remove_prefix(found + start.size());
+  return std::string(info.substr(0, info.find_first_of("\r\n")));
+}
+
+}  // namespace
+
+bool is_connection_useless(std::string_view error) {
+  return std::ranges::find(useless, first_word(error)) != std::end(useless);
+}
+
+std::optional<EngineReason> wrong_with_server(std::string_view info) {
+  const auto value = [&](const char* name) { return info_value(info, name); };
+  const std::string version = value("redis_version");
+  unsigned major = 0;
+  std::from_chars(version.data(), version.data() + version.size(), major);
+  if (major < version_min)
+    return EngineReason{
+        "version", "expected Redis " + std::to_string(version_min) + " or Valkey, got " + version};
+  if (value("redis_mode") == "cluster")
+    return EngineReason{"cluster", "expected a single primary, got a node of Redis Cluster"};
+  if (value("role") == "slave")
+    return EngineReason{"replica", "expected a primary, got a replica of " + value("master_host") +
+                                       ":" + value("master_port") +
+                                       "; use the address of the primary"};
+  const std::string policy = value("maxmemory_policy");
+  if (value("maxmemory") != "0" && !policy.empty() && policy != "noeviction")
+    return EngineReason{"eviction", "expected maxmemory-policy noeviction, got " + policy +
+                                        ": it would drop tokens"};
+  return std::nullopt;
+}
+
+EngineReason reason_of(std::string_view error, const EngineUrl& url) {
+  const std::string_view word = first_word(error);
+  const bool is_about_auth = word == "ERR" && error.find(" AUTH ") != std::string_view::npos;
+  if (word == "WRONGPASS" || word == "NOAUTH" || is_about_auth)
+    return {"password", url.password.empty() ? "a password is needed" : "wrong user or password"};
+  constexpr std::string_view permission = "permissions to ";
+  const std::size_t forbidden = error.find(permission);
+  if (word == "NOPERM" && forbidden != std::string_view::npos)
+    return {"acl", "NOPERM: the ACL of the user forbids it to " +
+                       std::string(error.substr(forbidden + permission.size()))};
+  return {"error", std::string(error)};
+}
+
+}  // namespace sidekick::host

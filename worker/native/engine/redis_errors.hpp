@@ -1,0 +1,29 @@
+// Why a Redis server cannot be used, in words that an operator can act on. Texts of Redis may name
+// the user, which no log shows. The Node host has the same texts
+// (worker/src/engine/redis-errors.ts).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "engine/engine_url.hpp"
+
+namespace sidekick::host {
+
+struct EngineReason {
+  std::string_view code;  ///< the same for the same cause
+  std::string text;
+};
+
+/// An error of a server that does not accept writes, or not ours: the connections are useless.
+/// Other errors concern one call.
+bool is_connection_useless(std::string_view error);
+
+/// What is wrong with a server, by its reply to INFO.
+std::optional<EngineReason> wrong_with_server(std::string_view info);
+
+/// What an error reply says about connections to this server.
+EngineReason reason_of(std::string_view error, const EngineUrl& url);
+
+}  // namespace sidekick::host
