@@ -48,7 +48,11 @@ class Server {
     arguments.push_back(nullptr);
     REQUIRE(posix_spawnp(&process_, "redis-server", nullptr, nullptr, arguments.data(), environ) ==
             0);
-    while (!says("PING").starts_with("PONG") && !says("PING").starts_with("NOAUTH")) {
+    const auto give_up_at = std::chrono::steady_clock::now() + wait_max;
+    for (std::string answer; !answer.starts_with("PONG") && !answer.starts_with("NOAUTH");) {
+      REQUIRE_MESSAGE(std::chrono::steady_clock::now() < give_up_at,
+                      "waited for redis-server to answer PING; the last answer: ", answer);
+      answer = says("PING");
     }
   }
   ~Server() {

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
---: token, node, session, keep_ms -> ok record registered at same | held | none. 9 us, none 4
+-- token, node, session, keep_ms  ->  ok record registered at same | held | none
 local k = P .. 't:' .. ARGV[1]
 local record, node, session, registered = unpack(call('HMGET', k, 'r', 'n', 's', 'a'))
 if not record then return {'none'} end

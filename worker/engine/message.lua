@@ -1,5 +1,5 @@
 #!lua
---: topic, text, changes_max, history_max, history_ms -> at. 15 to 26 us, + 1.5 a node
+-- topic, text, changes_max, history_max, history_ms  ->  at
 local t, h = text(stamp(1)), P .. 'h:' .. ARGV[1]
 local before = call('ZSCORE', P .. 'changed', ARGV[1]) or meta('floor') or '0'
 call('ZADD', P .. 'changed', t, ARGV[1])

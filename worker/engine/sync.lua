@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- node, new epoch, and what the node has seen: epoch, server, at  ->  epoch, run, at
+-- node, new epoch, and what the node has seen: epoch, server, at
+--   ->  epoch, server, at
 local server = string.match(call('INFO', 'server'), 'run_id:(%x+)')
 local epoch, before, last = meta('epoch', 'server', 'at')
 last = tonumber(last or '0')

@@ -23,6 +23,7 @@ constexpr milliseconds retry_first{50};
 constexpr milliseconds retry_max{5000};
 /// After so long without a failure, retries begin with short delays again.
 constexpr std::chrono::seconds stable_time{10};
+
 Bytes text_of(const redisReply& reply) {
   return reply.str == nullptr ? Bytes() : Bytes(reply.str, reply.len);
 }

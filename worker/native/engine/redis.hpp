@@ -75,13 +75,13 @@ class Redis {
  private:
   using Milliseconds = std::chrono::milliseconds;
 
-  /// What the next reply of a connection is for.
+  /// A command whose reply has not come yet.
   struct Awaited {
     enum class What : unsigned char { setting, info, script, beat, run, inbox, join, leave };
     What what;
     u32 call = 0;          ///< of a run or join
     std::size_t left = 1;  ///< replies: one for each topic
-    std::string_view script;
+    std::string_view script{};
     Loop::Time since = std::chrono::steady_clock::now();
   };
   using What = Awaited::What;

@@ -1,6 +1,5 @@
 // Why a Redis server cannot be used, in words that an operator can act on. Texts of Redis may name
-// the user, which no log shows. The Node host has the same texts
-// (worker/src/engine/redis-errors.ts).
+// the user, which no log shows.
 #pragma once
 
 #include <optional>
