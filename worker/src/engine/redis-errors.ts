@@ -1,0 +1,82 @@
+// Why a Redis server cannot be used, in words that an operator can act on. Texts of Redis may name
+// the user, which no log shows.
+import type { EngineUrl } from "./engine-url.js";
+
+export interface Reason {
+  /** The same for the same cause. */
+  readonly code: string;
+  readonly text: string;
+}
+
+const VERSION_MIN = 7;
+
+/**
+ * An error of a server that does not accept writes, or not ours: the connections are useless. Other
+ * errors concern one call.
+ */
+export function isConnectionUseless(error: string): boolean {
+  return /^(READONLY|LOADING|MASTERDOWN|NOREPLICAS|MISCONF|NOSCRIPT|NOPERM)\b/.test(error);
+}
+
+/**
+ * What is wrong with a server.
+ * @param info the reply to INFO
+ */
+export function wrongWithServer(info: string): Reason | undefined {
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
+  const version = field("redis_version");
+  if (!(parseInt(version, 10) >= VERSION_MIN))
+    return { code: "version", text: `expected Redis ${VERSION_MIN} or Valkey, got ${version}` };
+  if (field("redis_mode") === "cluster")
+    return { code: "cluster", text: "expected a single primary, got a node of Redis Cluster" };
+  if (field("role") === "slave")
+    return {
+      code: "replica",
+      text:
+        "expected a primary, got a replica of " +
+        `${field("master_host")}:${field("master_port")}; use the address of the primary`,
+    };
+  const policy = field("maxmemory_policy");
+  if (field("maxmemory") !== "0" && policy !== "" && policy !== "noeviction")
+    return {
+      code: "eviction",
+      text: `expected maxmemory-policy noeviction, got ${policy}: it would drop tokens`,
+    };
+  return undefined;
+}
+
+/** What an error reply says about connections to this server. */
+export function reasonOf(error: string, url: EngineUrl): Reason {
+  if (/^(WRONGPASS|NOAUTH)\b|^ERR .* AUTH /.test(error))
+    return {
+      code: "password",
+      text: url.password === "" ? "a password is needed" : "wrong user or password",
+    };
+  const forbidden = /^NOPERM .*permissions to (.*)/.exec(error)?.[1];
+  if (forbidden !== undefined)
+    return { code: "acl", text: `NOPERM: the ACL of the user forbids it to ${forbidden}` };
+  return { code: "error", text: error };
+}
+
+/** Of the connection itself. */
+export function connectionReason(why: string): Reason {
+  if (why.startsWith("TLS: certificate"))
+    return { code: "tls", text: `${why} (--engine-ca FILE names a private CA)` };
+  return { code: "connection", text: why };
+}
+
+/** By this name a node finds the connections of other nodes on a server. */
+export function connectionName(prefix: string, node: string): string {
+  return `sidekick-node:${prefix}${node}`;
+}
+
+/**
+ * What the keys of Sidekicks begin with that this one does not meet.
+ * @param clients the reply to CLIENT LIST
+ */
+export function otherSidekicks(clients: string, prefix: string): ReadonlySet<string> {
+  const names = clients.matchAll(/ name=sidekick-node:(\S+:)[0-9a-f]{16} /g);
+  const all = new Set([...names].map(([, keys = ""]) => keys));
+  all.delete(prefix);
+  return all;
+}

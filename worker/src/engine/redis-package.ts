@@ -1,0 +1,34 @@
+// What the engine takes from the npm package `@redis/client`: its decoder. The client itself keeps
+// a listener per channel, resolves promises per call and rewrites joins; a pipe needs none of that.
+import { ConfigError } from "../module/hub.js";
+
+export interface Decoder {
+  /** @throws Error if the bytes are not RESP */
+  write(chunk: Buffer): void;
+}
+
+export interface DecoderOptions {
+  onReply(reply: unknown): unknown;
+  onErrorReply(error: Error): unknown;
+  onPush(push: unknown[]): unknown;
+  /** Which class texts of a type become: 36 is a text of known length. */
+  getTypeMapping(): { readonly 36: BufferConstructor };
+}
+
+export type DecoderClass = new (options: DecoderOptions) => Decoder;
+
+/** The one that the tests of Sidekick run with. */
+const VERSION = "6.3.1";
+
+/** @throws ConfigError if the package is not installed */
+export async function loadDecoder(): Promise<DecoderClass> {
+  try {
+    const { Decoder } = await import("@redis/client/dist/lib/RESP/decoder.js");
+    if (typeof Decoder === "function") return Decoder;
+  } catch {
+    // The same advice for a missing package and for a version without this file.
+  }
+  throw new ConfigError(
+    `--engine requires the package @redis/client; run: npm install @redis/client@${VERSION}`,
+  );
+}
