@@ -74,11 +74,13 @@ const sidekick_text* sidekick_describe(sidekick_hub* hub, uint32_t format);
  * - U32: the value
  * - U64: low word, high word
  * - BYTES: the length
+ * - LIST: the count, then the length of each; their bytes come where those of BYTES do
  *
  * Actions: u32 count, then for each action u32 tag and its fields in order. Fields of an action:
  * - U32: the value
  * - U64: low word, high word
  * - BYTES: address, length
+ * - LIST: the count, then address and length of each
  * - IDS: address, count of u32
  *
  * Traps if the layout is wrong: that is a bug of the host. */

@@ -467,6 +467,11 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(action.set_timer.at_ms > latest_ && action.set_timer.at_ms != timer_at_);
       timer_at_ = action.set_timer.at_ms;
       break;
+    case ActionTag::engine_run:
+    case ActionTag::engine_join:
+    case ActionTag::engine_leave:
+      FUZZ_CHECK(config_.engine_shards != 0);
+      break;
   }
 }
 

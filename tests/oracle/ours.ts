@@ -151,6 +151,10 @@ export class Ours {
       case "erase_token":
       case "attach_client":
         return; // nothing outlives the conversation
+      case "engine_run":
+      case "engine_join":
+      case "engine_leave":
+        throw new Error(`expected no ${action.type}: there is no engine`);
     }
   }
 }

@@ -57,6 +57,10 @@ bool Trial::check(const Action& action) {
                   compose({"a timer for the next deadline, at ", Digits(model_.soonest()),
                            " (0: nothing ever)"}),
                   show(action));
+    case ActionTag::engine_run:
+    case ActionTag::engine_join:
+    case ActionTag::engine_leave:
+      trap();  // no engine
   }
   trap();
 }

@@ -35,6 +35,11 @@ bool is_same_field(const Field& field, const char* one, const char* other) {
       const Bytes right = field_at<Bytes>(other, field);
       return left == right || without_positions(left) == without_positions(right);
     }
+    case FieldKind::list: {
+      const auto left = field_at<std::span<const Bytes>>(one, field);
+      const auto right = field_at<std::span<const Bytes>>(other, field);
+      return std::equal(left.begin(), left.end(), right.begin(), right.end());
+    }
     case FieldKind::ids: {
       const auto left = field_at<std::span<const u32>>(one, field);
       const auto right = field_at<std::span<const u32>>(other, field);
@@ -174,6 +179,10 @@ long long text_bytes_of(const Action& action) {
        field->kind != FieldKind::end; ++field) {
     if (field->kind == FieldKind::bytes)
       bytes += static_cast<long long>(field_at<Bytes>(fields, *field).size());
+    if (field->kind == FieldKind::list) {
+      for (const Bytes element : field_at<std::span<const Bytes>>(fields, *field))
+        bytes += static_cast<long long>(element.size());
+    }
     if (field->kind == FieldKind::ids)
       bytes += static_cast<long long>(field_at<std::span<const u32>>(fields, *field).size_bytes());
   }
@@ -184,6 +193,15 @@ u64 digest_of(u64 digest, const Action& action) {
   const auto mix = [&digest](u64 word) {
     digest = (digest ^ word) * 0x9E3779B97F4A7C15;
     digest ^= digest >> 29;
+  };
+  const auto mix_bytes = [&mix](Bytes bytes) {
+    mix(bytes.size());
+    for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
+      u64 word;
+      __builtin_memcpy(&word, bytes.data(), 8);
+      mix(word);
+    }
+    for (const char c : bytes) mix(static_cast<u8>(c));
   };
   mix(static_cast<u64>(action.tag));
   const char* fields = fields_of(action);
@@ -199,17 +217,12 @@ u64 digest_of(u64 digest, const Action& action) {
       case FieldKind::code:
         mix(static_cast<u64>(field_at<ErrorCode>(fields, *field)));
         break;
-      case FieldKind::bytes: {
-        Bytes bytes = field_at<Bytes>(fields, *field);
-        mix(bytes.size());
-        for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
-          u64 word;
-          __builtin_memcpy(&word, bytes.data(), 8);
-          mix(word);
-        }
-        for (const char c : bytes) mix(static_cast<u8>(c));
+      case FieldKind::bytes:
+        mix_bytes(field_at<Bytes>(fields, *field));
         break;
-      }
+      case FieldKind::list:
+        for (const Bytes bytes : field_at<std::span<const Bytes>>(fields, *field)) mix_bytes(bytes);
+        break;
       case FieldKind::ids:
         for (const u32 id : field_at<std::span<const u32>>(fields, *field)) mix(id);
         break;

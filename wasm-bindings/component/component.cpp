@@ -61,13 +61,22 @@ void give(sidekick_list_u32_t& to, std::span<const u32> ids) {
   to = {copied(ids.data(), ids.size()), ids.size()};
 }
 
-Input decode_input(const WIT(input_t) & from_wit) {
+void give(sidekick_list_list_u8_t& to, std::span<const Bytes> list) {
+  to = {nullptr, list.size()};
+  if (to.len > 0) to.ptr = static_cast<sidekick_list_u8_t*>(std::malloc(to.len * sizeof *to.ptr));
+  for (std::size_t i = 0; i < to.len; ++i) give(to.ptr[i], list[i]);
+}
+
+Input decode_input(const WIT(input_t) & from_wit, std::vector<Bytes>& list) {
   // A case without fields has no member in the union: only a dependent name may refer to it.
-  auto decode = [](const auto& cases, u8 number) -> Input {
+  auto decode = [&list](const auto& cases, u8 number) -> Input {
     switch (static_cast<InputCase>(number)) {
 #define SIDEKICK_U32(field) it.field = from.field;
 #define SIDEKICK_U64(field) it.field = from.field;
 #define SIDEKICK_BYTES(field) it.field = view(from.field);
+#define SIDEKICK_LIST(field)                                                                \
+  for (std::size_t i = 0; i < from.field.len; ++i) list.push_back(view(from.field.ptr[i])); \
+  it.field = list;
 #define SIDEKICK_INPUT(Type, name, tag, fields)       \
   case input_##name: {                                \
     input::Type it;                                   \
@@ -89,6 +98,7 @@ void encode_action(WIT(action_t) & to_wit, const Action& action) {
 #define SIDEKICK_U32(field) to.field = it.field;
 #define SIDEKICK_U64(field) to.field = it.field;
 #define SIDEKICK_BYTES(field) give(to.field, it.field);
+#define SIDEKICK_LIST(field) give(to.field, it.field);
 #define SIDEKICK_IDS(field) give(to.field, it.field);
 #define SIDEKICK_CODE(field) to.field = static_cast<u32>(it.field);
 #define SIDEKICK_ACTION(Type, name, number, fields) \
@@ -125,7 +135,8 @@ void WIT(hub_destructor)(WIT(hub_t) * hub) { delete hub; }
 
 void WIT(method_hub_handle)(WIT(borrow_hub_t) self, uint64_t now, WIT(input_t) * from,
                             WIT(list_action_t) * to) {
-  const Input input = decode_input(*from);
+  std::vector<Bytes> list;
+  const Input input = decode_input(*from, list);
   self->hub.handle(now, input, self->actions);
   self->recorded.clear();
   if (self->recording_format != 0) {
@@ -145,7 +156,8 @@ void WIT(method_hub_admit)(WIT(borrow_hub_t) self, WIT(http_request_t) * from,
   WIT(input_t) input_from;
   input_from.tag = input_http_request;
   input_from.val.http_request = *from;
-  const Verdict verdict = self->hub.admit(decode_input(input_from).http_request);
+  std::vector<Bytes> list;
+  const Verdict verdict = self->hub.admit(decode_input(input_from, list).http_request);
   to->tag = static_cast<u8>(verdict.kind);  // the cases have the numbers of border.def
   switch (verdict.kind) {
     case VerdictKind::body:

@@ -79,6 +79,9 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
   void cancel_forward(const action::CancelForward& it) override;
   void close(const action::Close& it) override;
   void set_timer(const action::SetTimer& it) override;
+  void engine_run(const action::EngineRun&) override { trap(); }
+  void engine_join(const action::EngineJoin&) override { trap(); }
+  void engine_leave(const action::EngineLeave&) override { trap(); }
 
   void log_told(sidekick::ErrorCode code, std::string_view message, Log::Fields fields);
   void tick_later();

@@ -121,6 +121,12 @@ void Session::perform_one(const Action& action, const Peer& peer) {
       if (drop_held(is_it).empty()) io_.cancel_forward(action.cancel_forward);
       return;
     }
+    case ActionTag::engine_run:
+      return io_.engine_run(action.engine_run);
+    case ActionTag::engine_join:
+      return io_.engine_join(action.engine_join);
+    case ActionTag::engine_leave:
+      return io_.engine_leave(action.engine_leave);
   }
 }
 

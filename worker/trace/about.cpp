@@ -148,6 +148,13 @@ const About& Follower::follow(Millis now, const Input& input) {
       if (input.not_stored.client != 0) input_.clients = {input.not_stored.client};
       if (!input.not_stored.key.empty()) add_token(input.not_stored.key, input_);
       break;
+    case InputTag::engine_message:
+      if (!input.engine_message.topic.empty())
+        input_.topics = {std::string(input.engine_message.topic)};
+      break;
+    case InputTag::engine_up:
+    case InputTag::engine_down:
+    case InputTag::engine_answer:
     case InputTag::begin:
     case InputTag::restored:
     case InputTag::timer_fired:

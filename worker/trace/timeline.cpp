@@ -54,6 +54,14 @@ const char* name_of_state(u64 state) {
 
 std::string shortened(Bytes text) { return printable(text, shown_max); }
 
+std::string shown_list(const json& action, const char* name) {
+  std::string out;
+  for (const json& element : action.value(name, json::array()))
+    out += compose({" ", element.is_string() ? shortened(element.get_ref<const std::string&>())
+                                             : std::string("(bytes)")});
+  return out;
+}
+
 std::string Timeline::time(Millis at) const {
   return at < start_ ? compose({"-", Digits(start_ - at), " ms"})
                      : compose({"+", Digits(at - start_), " ms"});
@@ -112,6 +120,22 @@ std::string Timeline::describe(Millis now, const Input& input) {
       return text + compose({"not stored: request ", Digits(in.request),
                              in.key.empty() ? "" : ", token ", shortened(in.key)});
     }
+    case InputTag::engine_up:
+      return text + compose({"engine up: shard ", Digits(input.engine_up.shard),
+                             input.engine_up.kept != 0 ? ", nothing missed" : ""});
+    case InputTag::engine_down:
+      return text + compose({"engine down: shard ", Digits(input.engine_down.shard)});
+    case InputTag::engine_answer: {
+      text += compose({"engine answers call ", Digits(input.engine_answer.call),
+                       input.engine_answer.status == 0 ? ":" : ", refused:"});
+      for (const Bytes value : input.engine_answer.values) text += compose({" ", shortened(value)});
+      return text;
+    }
+    case InputTag::engine_message: {
+      const input::EngineMessage& in = input.engine_message;
+      return text + compose({"engine message ", in.topic.empty() ? "to this node" : in.topic, " ",
+                             sized(in.body)});
+    }
   }
   return text;
 }
@@ -147,6 +171,13 @@ std::string Timeline::describe(const json& action) const {
                     sized(text_of(action, "body")), delay == 0 ? Bytes() : Bytes(", after "),
                     delay == 0 ? std::string() : compose({Digits(delay), " ms"})});
   }
+  if (name == "engine_run")
+    return compose({"-> engine call ", Digits(number_of(action, "call")), ": ",
+                    text_of(action, "script"), shown_list(action, "args")});
+  if (name == "engine_join")
+    return compose({"-> engine call ", Digits(number_of(action, "call")), ": join",
+                    shown_list(action, "topics")});
+  if (name == "engine_leave") return compose({"-> engine: leave", shown_list(action, "topics")});
   if (name == "forward")
     return compose({"-> forward ", Digits(number_of(action, "forward")), " to the app server ",
                     sized(text_of(action, "body"))});

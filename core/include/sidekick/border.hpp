@@ -54,6 +54,7 @@ namespace input {
 #define SIDEKICK_U32(name) u32 name = 0;
 #define SIDEKICK_U64(name) u64 name = 0;
 #define SIDEKICK_BYTES(name) Bytes name{};
+#define SIDEKICK_LIST(name) std::span<const Bytes> name{};
 #define SIDEKICK_INPUT(Type, name, number, fields) \
   struct Type {                                    \
     fields                                         \
@@ -65,6 +66,7 @@ namespace action {
 #define SIDEKICK_U32(name) u32 name = 0;
 #define SIDEKICK_U64(name) u64 name = 0;
 #define SIDEKICK_BYTES(name) Bytes name{};
+#define SIDEKICK_LIST(name) std::span<const Bytes> name{};
 #define SIDEKICK_IDS(name) std::span<const u32> name{};
 #define SIDEKICK_CODE(name) ErrorCode name{};
 #define SIDEKICK_ACTION(Type, name, number, fields) \
@@ -104,7 +106,7 @@ struct Action {
 
 /// The shapes of inputs and actions as data, so that the WASM border and the traces iterate over
 /// fields instead of listing them again.
-enum class FieldKind : u8 { end, u32_word, u64_word, bytes, ids, code };
+enum class FieldKind : u8 { end, u32_word, u64_word, bytes, list, ids, code };
 
 struct Field {
   Bytes name;
@@ -145,20 +147,28 @@ class Actions {
  public:
   void clear() {
     list_.clear();
+    lists_.clear();
     text_.reset();
   }
   void add(const Action& action) { list_.push_back(action); }
 
   TextArena& text() { return text_; }
 
+  /// Returns a copy of the views for a LIST field.
+  std::span<const Bytes> list(std::span<const Bytes> views) {
+    return lists_.emplace_back(views.begin(), views.end());
+  }
+
   auto begin() const { return list_.begin(); }
   auto end() const { return list_.end(); }
   u32 size() const { return static_cast<u32>(list_.size()); }
   bool empty() const { return list_.empty(); }
   const Action& operator[](u32 index) const { return list_[index]; }
+  std::span<const Action> all() const { return list_; }
 
  private:
   std::vector<Action> list_;
+  std::vector<std::vector<Bytes>> lists_;  // the inner ones do not move
   TextArena text_;
 };
 

@@ -12,6 +12,7 @@ namespace sidekick::codec {
 struct TimedInput {
   Millis now = 0;
   Input input;
+  std::vector<Bytes> list;  ///< what the input's LIST field points to
 };
 
 /// The size in bytes of the block of an input.
@@ -28,8 +29,8 @@ TimedInput decode_input(Bytes block);
 /// longer ones if they do not fit.
 void encode_actions(const Actions& actions, std::vector<u32>& words);
 
-/// Replaces `actions` with those of the block at `address` in the memory of a module; they point
-/// into `memory`. Returns null, or what is wrong with the block: that is a bug of the module.
-const char* decode_actions(std::span<const char> memory, u32 address, std::vector<Action>& actions);
+/// Replaces `actions` with those of the block at `address` in the memory of a module; their bytes
+/// stay in `memory`. Returns null, or what is wrong with the block: that is a bug of the module.
+const char* decode_actions(std::span<const char> memory, u32 address, Actions& actions);
 
 }  // namespace sidekick::codec

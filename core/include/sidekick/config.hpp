@@ -23,6 +23,10 @@ struct Config {
   /// Seeds the hash tables. Strangers choose resource names, so a host that serves them must pass a
   /// random seed. 16 hex digits in the text. Part of a trace.
   u64 hash_seed = 0;
+
+  /// Names this Sidekick among those that share an engine: 16 hex digits, drawn by the host for
+  /// each process. Required with engine_shards, and part of a trace.
+  std::string node;
 };
 
 /// One row of limits.def, for code that iterates over all limits.
@@ -40,7 +44,7 @@ inline constexpr LimitEntry limits[] = {
 };
 
 /// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings),
-/// `allowed_origins` (1 to 256 strings) and `hash_seed` (16 hex digits). Only `secrets` is
+/// `allowed_origins` (1 to 256 strings), `hash_seed` and `node` (16 hex digits). Only `secrets` is
 /// required. Returns an empty text on success. Otherwise returns what is wrong and where, and
 /// leaves `config` unchanged.
 std::string decode_config(Bytes text, Config& config);

@@ -104,7 +104,20 @@ class TextArena {
 
   /// Discards all texts. Keeps one chunk of at most `kept_bytes_max`, so that an idle hub uses
   /// little memory.
-  void reset();
+  void reset() {
+    if (chunks_.empty()) return;
+    if (chunks_.size() > 1) {
+      // The last chunk is the largest.
+      chunks_.front() = std::move(chunks_.back());
+      while (chunks_.size() > 1) chunks_.pop_back();
+    }
+    if (chunks_.front().size > kept_bytes_max) {
+      chunks_.clear();
+      start_ = at_ = end_ = nullptr;
+      return;
+    }
+    use(chunks_.front());
+  }
 
  private:
   struct Chunk {
@@ -113,7 +126,11 @@ class TextArena {
   };
 
   void grow(u64 needed);
-  void use(const Chunk& chunk);
+  /// Makes an empty chunk the one that is written to.
+  void use(const Chunk& chunk) {
+    start_ = at_ = chunk.bytes.get();
+    end_ = start_ + chunk.size;
+  }
 
   static constexpr u32 chunk_bytes_min = 4096;
   static constexpr u32 kept_bytes_max = 1u << 20;

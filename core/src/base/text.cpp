@@ -69,21 +69,6 @@ u32* TextArena::words(u32 count) {
   return words;
 }
 
-void TextArena::reset() {
-  if (chunks_.empty()) return;
-  if (chunks_.size() > 1) {
-    // The last chunk is the largest.
-    chunks_.front() = std::move(chunks_.back());
-    while (chunks_.size() > 1) chunks_.pop_back();
-  }
-  if (chunks_.front().size > kept_bytes_max) {
-    chunks_.clear();
-    start_ = at_ = end_ = nullptr;
-    return;
-  }
-  use(chunks_.front());
-}
-
 /// Starts a chunk with room for the text under construction and `needed` more bytes, and moves that
 /// text to it.
 void TextArena::grow(u64 needed) {
@@ -97,12 +82,6 @@ void TextArena::grow(u64 needed) {
   use(chunk);
   append(partial);
   chunks_.push_back(std::move(chunk));
-}
-
-/// Makes an empty chunk the one that is written to.
-void TextArena::use(const Chunk& chunk) {
-  start_ = at_ = chunk.bytes.get();
-  end_ = start_ + chunk.size;
 }
 
 }  // namespace sidekick

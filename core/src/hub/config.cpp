@@ -82,18 +82,21 @@ class ConfigDecoder {
       while (index < std::size(limits) && limits[index].name != name) ++index;
       const bool is_limit = index < std::size(limits);
       const bool is_origins = name == "allowed_origins";
-      if (!is_limit && !is_origins && name != "secrets" && name != "hash_seed") {
+      const bool is_node = name == "node";
+      if (!is_limit && !is_origins && !is_node && name != "secrets" && name != "hash_seed") {
         return refuse("unknown setting $; see \"Limits\" in docs/protocol.md", name);
       }
       const bool is_again = is_limit            ? seen[index]
                             : name == "secrets" ? !config.secrets.empty()
                             : is_origins        ? !config.allowed_origins.empty()
+                            : is_node           ? !config.node.empty()
                                                 : has_hash_seed_;
       if (is_again) return refuse("duplicate setting $", name);
       if (is_limit) seen[index] = true;
       if (name == "secrets" ? !read_secrets()
           : is_limit        ? !read_limit(limits[index])
           : is_origins      ? !read_allowed_origins()
+          : is_node         ? !read_node()
                             : !read_hash_seed())
         return false;
     }
@@ -166,23 +169,39 @@ class ConfigDecoder {
         allowed_origins_max);
   }
 
-  bool read_hash_seed() {
+  /// 16 digits.
+  bool read_hex(Bytes name, Bytes& digits) {
     ion::Slice value;
     if (!reader_.read(value)) return false;
-    has_hash_seed_ = value.kind == ion::Kind::string && value.raw.size() == 16;
-    for (const char c : value.raw) {
-      const bool is_digit = c >= '0' && c <= '9';
-      if (!is_digit && (c < 'a' || c > 'f')) has_hash_seed_ = false;
+    digits = value.raw;
+    const bool is_hex = value.kind == ion::Kind::string && digits.size() == 16 &&
+                        digits.find_first_not_of("0123456789abcdef") == Bytes::npos;
+    return is_hex || refuse("\"%\" must be a string of 16 lower-case hex digits", name);
+  }
+
+  bool read_hash_seed() {
+    Bytes digits;
+    has_hash_seed_ = read_hex("hash_seed", digits);
+    if (!has_hash_seed_) return false;
+    for (const char c : digits)
       config.hash_seed =
-          config.hash_seed << 4 | static_cast<u64>(is_digit ? c - '0' : c - 'a' + 10);
-    }
-    return has_hash_seed_ || refuse("\"hash_seed\" must be a string of 16 lower-case hex digits");
+          config.hash_seed << 4 | static_cast<u64>(c <= '9' ? c - '0' : c - 'a' + 10);
+    return true;
+  }
+
+  bool read_node() {
+    Bytes digits;
+    if (!read_hex("node", digits)) return false;
+    config.node = digits;
+    return true;
   }
 
   bool has_what_it_needs() {
     if (config.secrets.empty())
       return refuse("missing \"secrets\"; expected an array of 1 to % non-empty strings",
                     secrets_max);
+    if (config.engine_shards != 0 && config.node.empty())
+      return refuse("engine_shards needs \"node\": 16 random hex digits, drawn for each process");
     if (is_consistent(config.client_buffer_bytes_max, config.http_body_bytes_max)) return true;
     return refuse(
         "client_buffer_bytes_max must be at least twice http_body_bytes_max, to hold the largest "

@@ -32,8 +32,6 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::client_frame:
       state.on_client_frame(input.client_frame, out);
       break;
-    case InputTag::client_closed:
-      break;  // done above
     case InputTag::client_lagging:
       state.on_client_lagging(input.client_lagging, out);
       break;
@@ -52,8 +50,13 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::not_stored:
       state.on_not_stored(input.not_stored, out);
       break;
-    case InputTag::restored:
-      break;  // done above
+    case InputTag::client_closed:
+    case InputTag::restored:  // done above
+    case InputTag::engine_up:
+    case InputTag::engine_down:
+    case InputTag::engine_answer:
+    case InputTag::engine_message:
+      break;
     case InputTag::begin:
     case InputTag::restore_token:
     case InputTag::restore_client:

@@ -29,6 +29,15 @@ void append_bytes(std::string& out, Bytes bytes) {
   out += "\"}";
 }
 
+void append_list(std::string& out, std::span<const Bytes> list) {
+  out += '[';
+  for (const Bytes bytes : list) {
+    if (out.back() != '[') out += ',';
+    append_bytes(out, bytes);
+  }
+  out += ']';
+}
+
 void append_ids(std::string& out, std::span<const u32> ids) {
   out += '[';
   for (const u32 id : ids) {
@@ -70,6 +79,9 @@ void append_fields(std::string& out, const Shape& shape, const char* fields, con
       case FieldKind::bytes:
         append_bytes(out, field_at<Bytes>(fields, *field));
         break;
+      case FieldKind::list:
+        append_list(out, field_at<std::span<const Bytes>>(fields, *field));
+        break;
       case FieldKind::ids:
         append_ids(out, field_at<std::span<const u32>>(fields, *field));
         break;
@@ -102,6 +114,7 @@ void append_header(std::string& out, const Config& config, u32 format) {
     }
     out += ']';
   }
+  if (!config.node.empty()) append_form(out, ",\"node\":\"%\"", config.node);
   out += "}}";
 }
 

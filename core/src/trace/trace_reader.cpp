@@ -37,6 +37,17 @@ bool decode_base64(Bytes text, std::string& out) {
   return true;
 }
 
+/// Valid UTF-8 is a JSON string, everything else {"base64":"..."}.
+bool decode_bytes(const json& value, std::string& out) {
+  if (value.is_string()) {
+    out = value.get_ref<const std::string&>();
+    return true;
+  }
+  const auto base64 = value.is_object() ? value.find("base64") : value.end();
+  return base64 != value.end() && base64->is_string() &&
+         decode_base64(base64->get_ref<const std::string&>(), out);
+}
+
 }  // namespace
 
 struct Reader::Document {
@@ -130,6 +141,7 @@ Reader::Step Reader::read_input(const Document& document) {
 #define SIDEKICK_U32(name) &&read_number(document, #name, it.name)
 #define SIDEKICK_U64(name) &&read_number(document, #name, it.name)
 #define SIDEKICK_BYTES(name) &&read_bytes(document, #name, it.name)
+#define SIDEKICK_LIST(name) &&read_list(document, #name, it.name)
 #define SIDEKICK_INPUT(Type, name, number, fields)                      \
   if (type == #name) {                                                  \
     [[maybe_unused]] input::Type it;                                    \
@@ -159,7 +171,6 @@ bool Reader::read_number(const Document& document, Bytes name, Number& number) {
   return true;
 }
 
-/// Valid UTF-8 is a JSON string, everything else {"base64":"..."}.
 bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
   SIDEKICK_CHECK(fields_.size() < byte_fields_max);
   std::string& text = fields_.emplace_back();
@@ -171,17 +182,21 @@ bool Reader::read_bytes(const Document& document, Bytes name, Bytes& bytes) {
       text = compose({"Bearer ", authorized->get<bool>() ? replay_secret : Bytes("another")});
   } else {
     const json* field = document.find(name);
-    if (field == nullptr) return false;
-    if (field->is_string()) {
-      text = field->get_ref<const std::string&>();
-    } else {
-      const auto base64 = field->is_object() ? field->find("base64") : field->end();
-      if (base64 == field->end() || !base64->is_string() ||
-          !decode_base64(base64->get_ref<const std::string&>(), text))
-        return false;
-    }
+    if (field == nullptr || !decode_bytes(*field, text)) return false;
   }
   bytes = text;
+  return true;
+}
+
+bool Reader::read_list(const Document& document, Bytes name, std::span<const Bytes>& list) {
+  const json* field = document.find(name);
+  if (field == nullptr || !field->is_array()) return false;
+  list_texts_.clear();
+  for (const json& value : *field) {
+    if (!decode_bytes(value, list_texts_.emplace_back())) return false;
+  }
+  list_.assign(list_texts_.begin(), list_texts_.end());
+  list = list_;
   return true;
 }
 

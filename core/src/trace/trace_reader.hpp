@@ -63,6 +63,7 @@ class Reader {
   template <class Number>
   bool read_number(const Document& document, Bytes name, Number& number);
   bool read_bytes(const Document& document, Bytes name, Bytes& bytes);
+  bool read_list(const Document& document, Bytes name, std::span<const Bytes>& list);
 
   std::istream& stream_;
   std::string line_;
@@ -76,6 +77,8 @@ class Reader {
   Millis now_ = 0;
   std::optional<Input> input_;
   std::vector<std::string> fields_;  // the bytes that input_ points to
+  std::vector<std::string> list_texts_;
+  std::vector<Bytes> list_;
   std::string error_;
 };
 

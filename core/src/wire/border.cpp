@@ -7,6 +7,7 @@ namespace {
 #define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 1},
 #define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name), 1},
 #define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 1},
+#define SIDEKICK_LIST(name) Field{#name, FieldKind::list, offsetof(It, name), 2},
 #define SIDEKICK_NEW_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 2},
 #define SIDEKICK_NEW_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 2},
 #define SIDEKICK_INPUT(Type, name, number, fields)    \
@@ -19,6 +20,7 @@ namespace {
 #define SIDEKICK_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 1},
 #define SIDEKICK_U64(name) Field{#name, FieldKind::u64_word, offsetof(It, name), 1},
 #define SIDEKICK_BYTES(name) Field{#name, FieldKind::bytes, offsetof(It, name), 1},
+#define SIDEKICK_LIST(name) Field{#name, FieldKind::list, offsetof(It, name), 2},
 #define SIDEKICK_IDS(name) Field{#name, FieldKind::ids, offsetof(It, name), 1},
 #define SIDEKICK_CODE(name) Field{#name, FieldKind::code, offsetof(It, name), 2},
 #define SIDEKICK_NEW_U32(name) Field{#name, FieldKind::u32_word, offsetof(It, name), 2},

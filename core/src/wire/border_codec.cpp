@@ -15,6 +15,7 @@ namespace {
 #define SIDEKICK_U32(name) visitor.word(it.name);
 #define SIDEKICK_U64(name) visitor.words(it.name);
 #define SIDEKICK_BYTES(name) visitor.bytes(it.name);
+#define SIDEKICK_LIST(name) visitor.list(it.name);
 #define SIDEKICK_INPUT(Type, name, number, fields)                                \
   template <class It, class Visitor>                                              \
     requires std::is_same_v<std::remove_const_t<It>, input::Type>                 \
@@ -26,6 +27,7 @@ namespace {
 #define SIDEKICK_U32(name) visitor.word(it.name);
 #define SIDEKICK_U64(name) visitor.words(it.name);
 #define SIDEKICK_BYTES(name) visitor.bytes(it.name);
+#define SIDEKICK_LIST(name) visitor.list(it.name);
 #define SIDEKICK_IDS(name) visitor.ids(it.name);
 #define SIDEKICK_CODE(name) visitor.code(it.name);
 #define SIDEKICK_ACTION(Type, name, number, fields)                               \
@@ -65,6 +67,10 @@ struct InputSize {
   void word(u32) { size += 4; }
   void words(u64) { size += 8; }
   void bytes(Bytes value) { size += 4 + value.size(); }
+  void list(std::span<const Bytes> values) {
+    size += 4;
+    for (const Bytes value : values) bytes(value);
+  }
 };
 
 struct WordWriter {
@@ -72,6 +78,10 @@ struct WordWriter {
   void word(u32 value) { put(&value, 4); }
   void words(u64 value) { put(&value, 8); }
   void bytes(Bytes value) { word(static_cast<u32>(value.size())); }
+  void list(std::span<const Bytes> values) {
+    word(static_cast<u32>(values.size()));
+    for (const Bytes value : values) bytes(value);
+  }
 
  private:
   void put(const void* from, std::size_t size) {
@@ -88,6 +98,9 @@ struct ByteWriter {
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
     to += value.size();
   }
+  void list(std::span<const Bytes> values) {
+    for (const Bytes value : values) bytes(value);
+  }
 };
 
 struct WordReader {
@@ -96,12 +109,20 @@ struct WordReader {
   Bytes rest;
   u32 sizes[byte_fields_max]{};  ///< of the bytes, for ByteReader
   u32 count = 0;
+  Bytes list_sizes;  ///< the words of the sizes in the list
 
   void word(u32& value) { take(&value, 4); }
   void words(u64& value) { take(&value, 8); }
   void bytes(Bytes&) {
     SIDEKICK_CHECK(count < byte_fields_max);
     word(sizes[count++]);
+  }
+  void list(std::span<const Bytes>&) {
+    u32 length = 0;
+    word(length);
+    SIDEKICK_CHECK(length <= rest.size() / 4);
+    list_sizes = rest.substr(0, std::size_t{length} * 4);
+    rest.remove_prefix(list_sizes.size());
   }
 
  private:
@@ -115,25 +136,40 @@ struct WordReader {
 struct ByteReader {
   Bytes rest;
   const u32* size;  ///< of the next bytes
+  Bytes list_sizes;
+  std::vector<Bytes>& elements;
 
   void word(u32) {}
   void words(u64) {}
-  void bytes(Bytes& value) {
-    SIDEKICK_CHECK(*size <= rest.size());
-    value = rest.substr(0, *size);
-    rest.remove_prefix(*size++);
+  void bytes(Bytes& value) { value = take(*size++); }
+  void list(std::span<const Bytes>& values) {
+    for (; !list_sizes.empty(); list_sizes.remove_prefix(4)) {
+      u32 element_size = 0;
+      std::memcpy(&element_size, list_sizes.data(), 4);
+      elements.push_back(take(element_size));
+    }
+    values = elements;
+  }
+
+ private:
+  Bytes take(u32 bytes) {
+    SIDEKICK_CHECK(bytes <= rest.size());
+    const Bytes taken = rest.substr(0, bytes);
+    rest.remove_prefix(bytes);
+    return taken;
   }
 };
 
 template <class Type>
 TimedInput read_input(Millis now, Bytes rest) {
   Type it;
-  WordReader words{rest, {}, 0};
+  std::vector<Bytes> list;
+  WordReader words{rest, {}, 0, {}};
   visit_fields(it, words);
-  ByteReader bytes{words.rest, words.sizes};
+  ByteReader bytes{words.rest, words.sizes, words.list_sizes, list};
   visit_fields(it, bytes);
   SIDEKICK_CHECK(bytes.rest.empty());
-  return {now, it};
+  return {now, it, std::move(list)};
 }
 
 // ---- actions: words only, with addresses ----
@@ -148,6 +184,10 @@ class ActionWriter {
     word(static_cast<u32>(value >> 32));
   }
   void bytes(Bytes value) { place(value.data(), value.size()); }
+  void list(std::span<const Bytes> values) {
+    word(static_cast<u32>(values.size()));
+    for (const Bytes value : values) bytes(value);
+  }
   void ids(std::span<const u32> value) { place(value.data(), value.size()); }
   void code(ErrorCode value) { word(static_cast<u32>(value)); }
 
@@ -164,7 +204,8 @@ class ActionWriter {
 
 class ActionReader {
  public:
-  ActionReader(std::span<const char> memory, u32 address) : memory_(memory), at_(address) {}
+  ActionReader(std::span<const char> memory, u32 address, Actions& actions)
+      : memory_(memory), at_(address), actions_(actions) {}
 
   void word(u32& value) {
     value = 0;
@@ -183,6 +224,13 @@ class ActionReader {
     word(size);
     const char* from = part(address, size);
     value = from == nullptr ? Bytes() : Bytes(from, size);
+  }
+  void list(std::span<const Bytes>& values) {
+    u32 count = 0;
+    word(count);
+    elements_.clear();
+    while (count-- > 0 && wrong == nullptr) bytes(elements_.emplace_back());
+    values = actions_.list(elements_);
   }
   void ids(std::span<const u32>& value) {
     u32 address = 0, count = 0;
@@ -211,13 +259,15 @@ class ActionReader {
 
   std::span<const char> memory_;
   u64 at_;
+  Actions& actions_;
+  std::vector<Bytes> elements_;  // scratch
 };
 
 template <class Type>
-void read_action(ActionReader& reader, std::vector<Action>& actions) {
+void read_action(ActionReader& reader, Actions& actions) {
   Type it;
   visit_fields(it, reader);
-  actions.push_back(it);
+  actions.add(it);
 }
 
 }  // namespace
@@ -238,7 +288,7 @@ void encode_input(Millis now, const Input& input, char* to) {
 }
 
 TimedInput decode_input(Bytes block) {
-  WordReader head{block, {}, 0};
+  WordReader head{block, {}, 0, {}};
   u32 tag = 0;
   Millis now = 0;
   head.word(tag);
@@ -262,10 +312,9 @@ void encode_actions(const Actions& actions, std::vector<u32>& words) {
   }
 }
 
-const char* decode_actions(std::span<const char> memory, u32 address,
-                           std::vector<Action>& actions) {
+const char* decode_actions(std::span<const char> memory, u32 address, Actions& actions) {
   actions.clear();
-  ActionReader reader(memory, address);
+  ActionReader reader(memory, address, actions);
   u32 left = 0;
   for (reader.word(left); left > 0 && reader.wrong == nullptr; --left) {
     u32 tag = 0;

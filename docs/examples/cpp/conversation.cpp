@@ -38,6 +38,9 @@ void perform(const Action& action) {
     case ActionTag::attach_client:
     case ActionTag::set_timer:       // one timer, for a host with a clock
     case ActionTag::cancel_forward:  // for a host with connections
+    case ActionTag::engine_run:      // for a host with an engine
+    case ActionTag::engine_join:
+    case ActionTag::engine_leave:
       break;
   }
 }

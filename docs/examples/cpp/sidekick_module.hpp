@@ -83,8 +83,7 @@ class SidekickModule {
   }
 
   /// Applies one input. Perform the actions in order; their data is valid until the next call.
-  const std::vector<sidekick::Action>& handle(sidekick::Millis now_ms,
-                                              const sidekick::Input& input) {
+  const sidekick::Actions& handle(sidekick::Millis now_ms, const sidekick::Input& input) {
     const std::uint32_t size = write(now_ms, input);
     const std::uint32_t address = call(handle_, hub_, size);
     const char* wrong = sidekick::codec::decode_actions(memory(), address, actions_);
@@ -188,5 +187,5 @@ class SidekickModule {
   wasmtime_memory_t memory_;
   wasmtime_func_t handle_;
   std::uint32_t hub_ = 0;
-  std::vector<sidekick::Action> actions_;
+  sidekick::Actions actions_;
 };

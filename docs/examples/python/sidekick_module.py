@@ -83,6 +83,10 @@ class SidekickModule:
             value = fields.pop(field)
             if kind == "bytes":
                 words, tail = words + struct.pack("<I", len(value)), tail + value
+            elif kind == "list":
+                sizes = [len(element) for element in value]
+                words += struct.pack(f"<{len(sizes) + 1}I", len(sizes), *sizes)
+                tail += b"".join(value)
             else:
                 words += struct.pack("<I" if kind == "u32" else "<Q", value)
         if fields:
@@ -105,6 +109,8 @@ class SidekickModule:
                     first |= word() << 32
                 elif kind == "bytes":
                     first = self._bytes(first, word())
+                elif kind == "list":
+                    first = [self._bytes(word(), word()) for _ in range(first)]
                 elif kind == "ids":
                     count = word()
                     first = list(struct.unpack(f"<{count}I", self._bytes(first, count * 4)))

@@ -28,12 +28,13 @@ TEST_CASE("accepts every limit from its lowest to its highest value, and nothing
   for (const LimitEntry& limit : limits) {
     CAPTURE(limit.name);
     const auto set = [&](u64 value) {
-      // The one rule between two limits has its own test below.
+      // The rules between two settings have their own tests below.
       const bool is_body = limit.name == "http_body_bytes_max";
       const bool is_buffer = limit.name == "client_buffer_bytes_max";
       const Bytes other = is_body     ? ",\"client_buffer_bytes_max\":1073741824"
                           : is_buffer ? ",\"http_body_bytes_max\":64"
-                                      : "";
+                          : limit.name == "engine_shards" ? ",\"node\":\"0123456789abcdef\""
+                                                          : "";
       Config config;
       const std::string text =
           compose({"{\"secrets\":[\"s\"],\"", limit.name, "\":", Digits(value), other, "}"});
@@ -80,6 +81,24 @@ TEST_CASE("hash_seed is 16 hex digits") {
   CHECK(decode(R"("hash_seed":"0123456789ABCDEF")") == refusal);
   CHECK(decode(R"("hash_seed":"0123456789abcdeg")") == refusal);
   CHECK(decode(R"("hash_seed":1234567890123456)") == refusal);
+}
+
+TEST_CASE("an engine needs the name of this node: 16 hex digits") {
+  const std::string refusal =
+      "invalid configuration: \"node\" must be a string of 16 lower-case hex digits";
+  Config config;
+  CHECK(decode_config(R"({"secrets":["s"],"engine_shards":1,"node":"fedcba9876543210"})", config)
+            .empty());
+  CHECK(config.node == "fedcba9876543210");
+  CHECK(decode(R"("engine_shards":1)") ==
+        "invalid configuration: engine_shards needs \"node\": 16 random hex digits, drawn for "
+        "each process");
+  CHECK(decode(R"("node":"fedcba9876543210")") == "");
+  CHECK(decode(R"("node":"fedcba987654321")") == refusal);
+  CHECK(decode(R"("node":"FEDCBA9876543210")") == refusal);
+  CHECK(decode(R"("node":1234567890123456)") == refusal);
+  CHECK(decode(R"("node":"fedcba9876543210","node":"fedcba9876543210")") ==
+        "invalid configuration: duplicate setting \"node\"");
 }
 
 TEST_CASE("secrets are one to sixteen non-empty strings") {

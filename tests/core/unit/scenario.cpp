@@ -9,6 +9,14 @@
 
 namespace sidekick::test {
 
+namespace {
+
+void append_list(std::string& out, std::span<const Bytes> list) {
+  for (const Bytes element : list) out += compose({" ", printable(element)});
+}
+
+}  // namespace
+
 Scenario::Scenario(Bytes settings) {
   const Bytes separator = settings.empty() ? "" : ", ";
   const Bytes seed =
@@ -158,6 +166,9 @@ std::string Scenario::perform() {
       case ActionTag::forward:
       case ActionTag::cancel_forward:
       case ActionTag::set_timer:
+      case ActionTag::engine_run:
+      case ActionTag::engine_join:
+      case ActionTag::engine_leave:
         break;
     }
   }
@@ -240,6 +251,20 @@ void Scenario::append_line(std::string& out, const Action& action) {
       break;
     case ActionTag::cancel_forward:
       out += compose({"cancel_forward ", Digits(action.cancel_forward.forward)});
+      break;
+    case ActionTag::engine_run: {
+      const action::EngineRun& run = action.engine_run;
+      out += compose({"run ", Digits(run.call), " ", run.script});
+      append_list(out, run.args);
+      break;
+    }
+    case ActionTag::engine_join:
+      out += compose({"join ", Digits(action.engine_join.call)});
+      append_list(out, action.engine_join.topics);
+      break;
+    case ActionTag::engine_leave:
+      out += "leave";
+      append_list(out, action.engine_leave.topics);
       break;
     case ActionTag::close:
       SIDEKICK_CHECK(action.close.reason.size() <=

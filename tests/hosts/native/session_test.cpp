@@ -200,6 +200,9 @@ class World final : private SessionIo {
     on_forward(it.forward);
   }
   void cancel_forward(const action::CancelForward&) override { say("cancel a forward"); }
+  void engine_run(const action::EngineRun&) override { trap(); }
+  void engine_join(const action::EngineJoin&) override { trap(); }
+  void engine_leave(const action::EngineLeave&) override { trap(); }
   void close(const action::Close& it) override {
     say("close " + std::to_string(it.client) + " " + std::to_string(it.code));
     clients_.erase(it.client);

@@ -22,11 +22,11 @@ void __wasm_export_exports_sidekick_core_hub_api_static_hub_open_post_return(uin
 
 __attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.handle")))
 void __wasm_export_exports_sidekick_core_hub_api_method_hub_handle_post_return(uint8_t * arg0) {
-  size_t len33 = *((size_t*) (arg0 + sizeof(void*)));
-  if (len33 > 0) {
-    uint8_t *ptr34 = *((uint8_t **) (arg0 + 0));
-    for (size_t i35 = 0; i35 < len33; i35++) {
-      uint8_t *base = ptr34 + i35 * (16+8*sizeof(void*));
+  size_t len54 = *((size_t*) (arg0 + sizeof(void*)));
+  if (len54 > 0) {
+    uint8_t *ptr55 = *((uint8_t **) (arg0 + 0));
+    for (size_t i56 = 0; i56 < len54; i56++) {
+      uint8_t *base = ptr55 + i56 * (16+8*sizeof(void*));
       (void) base;
       switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
         case 0: {
@@ -167,9 +167,81 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_handle_post_return(u
         case 9: {
           break;
         }
+        case 10: {
+          size_t len33 = *((size_t*) (base + (16+1*sizeof(void*))));
+          if (len33 > 0) {
+            uint8_t *ptr34 = *((uint8_t **) (base + 16));
+            for (size_t i35 = 0; i35 < len33; i35++) {
+              uint8_t *base = ptr34 + i35 * 1;
+              (void) base;
+            }
+            free(ptr34);
+          }
+          size_t len39 = *((size_t*) (base + (16+3*sizeof(void*))));
+          if (len39 > 0) {
+            uint8_t *ptr40 = *((uint8_t **) (base + (16+2*sizeof(void*))));
+            for (size_t i41 = 0; i41 < len39; i41++) {
+              uint8_t *base = ptr40 + i41 * (2*sizeof(void*));
+              (void) base;
+              size_t len36 = *((size_t*) (base + sizeof(void*)));
+              if (len36 > 0) {
+                uint8_t *ptr37 = *((uint8_t **) (base + 0));
+                for (size_t i38 = 0; i38 < len36; i38++) {
+                  uint8_t *base = ptr37 + i38 * 1;
+                  (void) base;
+                }
+                free(ptr37);
+              }
+            }
+            free(ptr40);
+          }
+          break;
+        }
+        case 11: {
+          size_t len45 = *((size_t*) (base + (16+1*sizeof(void*))));
+          if (len45 > 0) {
+            uint8_t *ptr46 = *((uint8_t **) (base + 16));
+            for (size_t i47 = 0; i47 < len45; i47++) {
+              uint8_t *base = ptr46 + i47 * (2*sizeof(void*));
+              (void) base;
+              size_t len42 = *((size_t*) (base + sizeof(void*)));
+              if (len42 > 0) {
+                uint8_t *ptr43 = *((uint8_t **) (base + 0));
+                for (size_t i44 = 0; i44 < len42; i44++) {
+                  uint8_t *base = ptr43 + i44 * 1;
+                  (void) base;
+                }
+                free(ptr43);
+              }
+            }
+            free(ptr46);
+          }
+          break;
+        }
+        case 12: {
+          size_t len51 = *((size_t*) (base + (8+2*sizeof(void*))));
+          if (len51 > 0) {
+            uint8_t *ptr52 = *((uint8_t **) (base + (8+1*sizeof(void*))));
+            for (size_t i53 = 0; i53 < len51; i53++) {
+              uint8_t *base = ptr52 + i53 * (2*sizeof(void*));
+              (void) base;
+              size_t len48 = *((size_t*) (base + sizeof(void*)));
+              if (len48 > 0) {
+                uint8_t *ptr49 = *((uint8_t **) (base + 0));
+                for (size_t i50 = 0; i50 < len48; i50++) {
+                  uint8_t *base = ptr49 + i50 * 1;
+                  (void) base;
+                }
+                free(ptr49);
+              }
+            }
+            free(ptr52);
+          }
+          break;
+        }
       }
     }
-    free(ptr34);
+    free(ptr55);
   }
 }
 
@@ -290,6 +362,26 @@ void exports_sidekick_core_hub_api_not_stored_free(exports_sidekick_core_hub_api
   sidekick_list_u8_free(&ptr->key);
 }
 
+void sidekick_list_list_u8_free(sidekick_list_list_u8_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    sidekick_list_u8_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      sidekick_list_u8_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_sidekick_core_hub_api_engine_answer_free(exports_sidekick_core_hub_api_engine_answer_t *ptr) {
+  sidekick_list_list_u8_free(&ptr->values);
+}
+
+void exports_sidekick_core_hub_api_engine_message_free(exports_sidekick_core_hub_api_engine_message_t *ptr) {
+  sidekick_list_u8_free(&ptr->topic);
+  sidekick_list_u8_free(&ptr->body);
+}
+
 void exports_sidekick_core_hub_api_put_token_free(exports_sidekick_core_hub_api_put_token_t *ptr) {
   sidekick_list_u8_free(&ptr->key);
   sidekick_list_u8_free(&ptr->record);
@@ -336,6 +428,19 @@ void exports_sidekick_core_hub_api_touch_token_free(exports_sidekick_core_hub_ap
   sidekick_list_u8_free(&ptr->key);
 }
 
+void exports_sidekick_core_hub_api_engine_run_free(exports_sidekick_core_hub_api_engine_run_t *ptr) {
+  sidekick_list_u8_free(&ptr->script);
+  sidekick_list_list_u8_free(&ptr->args);
+}
+
+void exports_sidekick_core_hub_api_engine_join_free(exports_sidekick_core_hub_api_engine_join_t *ptr) {
+  sidekick_list_list_u8_free(&ptr->topics);
+}
+
+void exports_sidekick_core_hub_api_engine_leave_free(exports_sidekick_core_hub_api_engine_leave_t *ptr) {
+  sidekick_list_list_u8_free(&ptr->topics);
+}
+
 void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_input_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
@@ -372,6 +477,20 @@ void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_inpu
     }
     case 12: {
       exports_sidekick_core_hub_api_not_stored_free(&ptr->val.not_stored);
+      break;
+    }
+    case 13: {
+      break;
+    }
+    case 14: {
+      break;
+    }
+    case 15: {
+      exports_sidekick_core_hub_api_engine_answer_free(&ptr->val.engine_answer);
+      break;
+    }
+    case 16: {
+      exports_sidekick_core_hub_api_engine_message_free(&ptr->val.engine_message);
       break;
     }
   }
@@ -415,6 +534,18 @@ void exports_sidekick_core_hub_api_action_free(exports_sidekick_core_hub_api_act
       break;
     }
     case 9: {
+      break;
+    }
+    case 10: {
+      exports_sidekick_core_hub_api_engine_run_free(&ptr->val.engine_run);
+      break;
+    }
+    case 11: {
+      exports_sidekick_core_hub_api_engine_join_free(&ptr->val.engine_join);
+      break;
+    }
+    case 12: {
+      exports_sidekick_core_hub_api_engine_leave_free(&ptr->val.engine_leave);
       break;
     }
   }
@@ -529,7 +660,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_static_hub_open(uint8_t * 
 }
 
 __attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.handle")))
-uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t * arg, int64_t arg0, int32_t arg1, int64_t arg2, int64_t arg3, uint8_t * arg4, size_t arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9, uint8_t * arg10, size_t arg11, uint8_t * arg12, size_t arg13) {
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t * arg, int64_t arg0, int32_t arg1, int64_t arg2, int64_t arg3, uint8_t * arg4, uint8_t * arg5, uint8_t * arg6, size_t arg7, uint8_t * arg8, size_t arg9, uint8_t * arg10, size_t arg11, uint8_t * arg12, size_t arg13) {
   exports_sidekick_core_hub_api_input_t variant;
   variant.tag = arg1;
   switch ((int32_t) variant.tag) {
@@ -543,7 +674,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
       variant.val.client_frame = (exports_sidekick_core_hub_api_client_frame_t) {
         (uint32_t) (uint32_t) ((int32_t) arg2),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) },
-        (uint32_t) (uint32_t) (arg5),
+        (uint32_t) (uint32_t) ((uintptr_t) arg5),
       };
       break;
     }
@@ -564,7 +695,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
       variant.val.http_request = (exports_sidekick_core_hub_api_http_request_t) {
         (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
-        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), ((uintptr_t) arg5) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg6), (arg7) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg8), (arg9) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg10), (arg11) },
@@ -576,7 +707,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
       variant.val.forward_done = (exports_sidekick_core_hub_api_forward_done_t) {
         (uint64_t) (uint64_t) (arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
-        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), ((uintptr_t) arg5) },
         (uint32_t) (uint32_t) ((uintptr_t) arg6),
       };
       break;
@@ -588,7 +719,7 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
       variant.val.restore_token = (exports_sidekick_core_hub_api_restore_token_t) {
         (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint64_t) (uint64_t) (arg3),
-        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), ((uintptr_t) arg5) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg6), (arg7) },
       };
       break;
@@ -616,7 +747,36 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
       variant.val.not_stored = (exports_sidekick_core_hub_api_not_stored_t) {
         (uint32_t) (uint32_t) ((int32_t) arg2),
         (uint32_t) (uint32_t) ((int32_t) arg3),
-        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), (arg5) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg4), ((uintptr_t) arg5) },
+      };
+      break;
+    }
+    case 13: {
+      variant.val.engine_up = (exports_sidekick_core_hub_api_engine_up_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg3),
+      };
+      break;
+    }
+    case 14: {
+      variant.val.engine_down = (exports_sidekick_core_hub_api_engine_down_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
+      };
+      break;
+    }
+    case 15: {
+      variant.val.engine_answer = (exports_sidekick_core_hub_api_engine_answer_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
+        (uint32_t) (uint32_t) ((int32_t) arg3),
+        (sidekick_list_list_u8_t) (sidekick_list_list_u8_t) { (sidekick_list_u8_t*)(arg4), ((uintptr_t) arg5) },
+      };
+      break;
+    }
+    case 16: {
+      variant.val.engine_message = (exports_sidekick_core_hub_api_engine_message_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) },
+        (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg5), ((uintptr_t) arg6) },
       };
       break;
     }

@@ -78,6 +78,32 @@ typedef struct exports_sidekick_core_hub_api_not_stored_t {
   sidekick_list_u8_t   key;
 } exports_sidekick_core_hub_api_not_stored_t;
 
+typedef struct exports_sidekick_core_hub_api_engine_up_t {
+  uint32_t   shard;
+  uint32_t   kept;
+} exports_sidekick_core_hub_api_engine_up_t;
+
+typedef struct exports_sidekick_core_hub_api_engine_down_t {
+  uint32_t   shard;
+} exports_sidekick_core_hub_api_engine_down_t;
+
+typedef struct {
+  sidekick_list_u8_t *ptr;
+  size_t len;
+} sidekick_list_list_u8_t;
+
+typedef struct exports_sidekick_core_hub_api_engine_answer_t {
+  uint32_t   call;
+  uint32_t   status;
+  sidekick_list_list_u8_t   values;
+} exports_sidekick_core_hub_api_engine_answer_t;
+
+typedef struct exports_sidekick_core_hub_api_engine_message_t {
+  uint32_t   shard;
+  sidekick_list_u8_t   topic;
+  sidekick_list_u8_t   body;
+} exports_sidekick_core_hub_api_engine_message_t;
+
 typedef struct exports_sidekick_core_hub_api_put_token_t {
   uint32_t   state;
   uint64_t   expires_at;
@@ -147,6 +173,24 @@ typedef struct exports_sidekick_core_hub_api_cancel_forward_t {
   uint64_t   forward;
 } exports_sidekick_core_hub_api_cancel_forward_t;
 
+typedef struct exports_sidekick_core_hub_api_engine_run_t {
+  uint32_t   call;
+  uint32_t   shard;
+  sidekick_list_u8_t   script;
+  sidekick_list_list_u8_t   args;
+} exports_sidekick_core_hub_api_engine_run_t;
+
+typedef struct exports_sidekick_core_hub_api_engine_join_t {
+  uint32_t   call;
+  uint32_t   shard;
+  sidekick_list_list_u8_t   topics;
+} exports_sidekick_core_hub_api_engine_join_t;
+
+typedef struct exports_sidekick_core_hub_api_engine_leave_t {
+  uint32_t   shard;
+  sidekick_list_list_u8_t   topics;
+} exports_sidekick_core_hub_api_engine_leave_t;
+
 typedef struct exports_sidekick_core_hub_api_input_t {
   uint8_t tag;
   union {
@@ -160,6 +204,10 @@ typedef struct exports_sidekick_core_hub_api_input_t {
     exports_sidekick_core_hub_api_restore_client_t     restore_client;
     exports_sidekick_core_hub_api_begin_t     begin;
     exports_sidekick_core_hub_api_not_stored_t     not_stored;
+    exports_sidekick_core_hub_api_engine_up_t     engine_up;
+    exports_sidekick_core_hub_api_engine_down_t     engine_down;
+    exports_sidekick_core_hub_api_engine_answer_t     engine_answer;
+    exports_sidekick_core_hub_api_engine_message_t     engine_message;
   } val;
 } exports_sidekick_core_hub_api_input_t;
 
@@ -176,6 +224,10 @@ typedef struct exports_sidekick_core_hub_api_input_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_BEGIN 10
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_RESTORED 11
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_NOT_STORED 12
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_UP 13
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_DOWN 14
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_ANSWER 15
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_MESSAGE 16
 
 typedef struct exports_sidekick_core_hub_api_action_t {
   uint8_t tag;
@@ -190,6 +242,9 @@ typedef struct exports_sidekick_core_hub_api_action_t {
     exports_sidekick_core_hub_api_set_timer_t     set_timer;
     exports_sidekick_core_hub_api_touch_token_t     touch_token;
     exports_sidekick_core_hub_api_cancel_forward_t     cancel_forward;
+    exports_sidekick_core_hub_api_engine_run_t     engine_run;
+    exports_sidekick_core_hub_api_engine_join_t     engine_join;
+    exports_sidekick_core_hub_api_engine_leave_t     engine_leave;
   } val;
 } exports_sidekick_core_hub_api_action_t;
 
@@ -203,6 +258,9 @@ typedef struct exports_sidekick_core_hub_api_action_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_SET_TIMER 7
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_TOUCH_TOKEN 8
 #define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_CANCEL_FORWARD 9
+#define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_ENGINE_RUN 10
+#define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_ENGINE_JOIN 11
+#define EXPORTS_SIDEKICK_CORE_HUB_API_ACTION_ENGINE_LEAVE 12
 
 // </border>
 // What to do with a request whose body was not read yet: see the verdicts of border.def.
@@ -268,6 +326,12 @@ void exports_sidekick_core_hub_api_restore_client_free(exports_sidekick_core_hub
 
 void exports_sidekick_core_hub_api_not_stored_free(exports_sidekick_core_hub_api_not_stored_t *ptr);
 
+void sidekick_list_list_u8_free(sidekick_list_list_u8_t *ptr);
+
+void exports_sidekick_core_hub_api_engine_answer_free(exports_sidekick_core_hub_api_engine_answer_t *ptr);
+
+void exports_sidekick_core_hub_api_engine_message_free(exports_sidekick_core_hub_api_engine_message_t *ptr);
+
 void exports_sidekick_core_hub_api_put_token_free(exports_sidekick_core_hub_api_put_token_t *ptr);
 
 void exports_sidekick_core_hub_api_erase_token_free(exports_sidekick_core_hub_api_erase_token_t *ptr);
@@ -285,6 +349,12 @@ void exports_sidekick_core_hub_api_forward_free(exports_sidekick_core_hub_api_fo
 void exports_sidekick_core_hub_api_close_free(exports_sidekick_core_hub_api_close_t *ptr);
 
 void exports_sidekick_core_hub_api_touch_token_free(exports_sidekick_core_hub_api_touch_token_t *ptr);
+
+void exports_sidekick_core_hub_api_engine_run_free(exports_sidekick_core_hub_api_engine_run_t *ptr);
+
+void exports_sidekick_core_hub_api_engine_join_free(exports_sidekick_core_hub_api_engine_join_t *ptr);
+
+void exports_sidekick_core_hub_api_engine_leave_free(exports_sidekick_core_hub_api_engine_leave_t *ptr);
 
 void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_input_t *ptr);
 

@@ -156,7 +156,7 @@ class ModuleRuntime final : public Runtime {
     const u32 address = instance_.call(handle_, hub_, size);
     const char* wrong = codec::decode_actions(instance_.memory(), address, actions_);
     if (wrong != nullptr) throw Trap(wrong);
-    return actions_;
+    return actions_.all();
   }
 
   Verdict admit(const input::HttpRequest& request) override {
@@ -219,7 +219,7 @@ class ModuleRuntime final : public Runtime {
   u32 hub_ = 0;
   u32 room_ = 0;
   u64 room_bytes_ = 0;
-  std::vector<Action> actions_;
+  Actions actions_;
 };
 
 }  // namespace

@@ -11,6 +11,10 @@ export function bytesMax(value: Bytes): number {
   return typeof value === "string" ? value.length * 3 : value.byteLength;
 }
 
+export function listBytesMax(values: readonly Bytes[]): number {
+  return values.reduce((sum, value) => sum + bytesMax(value), 0);
+}
+
 const HEADER_WORDS = 3; // tag, now_low, now_high
 const TWO_TO_32 = 2 ** 32;
 const SHORT_TEXT_MAX = 64;
@@ -55,13 +59,19 @@ export class InputWriter {
     this.#words[this.#word++] = this.#append(value);
   }
 
+  /** The count goes into the next word, the lengths follow. */
+  list(values: readonly Bytes[]): void {
+    this.u32(values.length);
+    for (const value of values) this.bytes(value);
+  }
+
   end(): number {
     return this.#byte - this.#address;
   }
 
   /** Writes texts consecutively from the start of the buffer, and returns the size of each. */
   texts(...values: Bytes[]): number[] {
-    this.#reserve(values.reduce((sum, value) => sum + bytesMax(value), 0));
+    this.#reserve(listBytesMax(values));
     this.#byte = this.#address;
     return values.map((value) => this.#append(value));
   }
@@ -136,6 +146,10 @@ export class ActionReader {
   bytes(): Uint8Array {
     const address = this.u32();
     return new Uint8Array(this.#memory.buffer, address, this.u32());
+  }
+
+  list(): Uint8Array[] {
+    return Array.from({ length: this.u32() }, () => this.bytes());
   }
 
   ids(): Uint32Array {

@@ -1,7 +1,7 @@
 // Replays a trace: passes its inputs to a fresh hub and requires the same lines back. It reads no
 // files: the caller passes the lines, so it runs wherever a module runs.
 
-import type { Input } from "./border.generated.js";
+import type { FieldKind, Input } from "./border.generated.js";
 import { INPUT_FIELDS, Outcome } from "./border.generated.js";
 import { Hub, ModuleTrap, TRACE_FORMAT, text } from "./hub.js";
 import type { WasmModule } from "./wasm.js";
@@ -200,13 +200,21 @@ export class Replayer {
         input[name] =
           authorized === true ? `Bearer ${SECRET}` : authorized === false ? "Bearer another" : "";
       } else {
-        input[name] = kind === "bytes" ? this.#bytes(name, line[name]) : number(line[name]);
+        input[name] = this.#value(name, kind, line[name]);
       }
     }
     // Format 1 had no outcome, and status 0 for every forward without an answer.
     if (this.#format === 1 && type === "forward_done" && input["status"] === 0)
       input["outcome"] = Outcome.broken_off;
     return input as unknown as Input;
+  }
+
+  #value(name: string, kind: FieldKind, value: unknown): unknown {
+    if (kind === "bytes") return this.#bytes(name, value);
+    if (kind !== "list") return number(value);
+    if (!Array.isArray(value))
+      throw this.#error(`expected an array in "${name}"`, JSON.stringify(value));
+    return value.map((element) => this.#bytes(name, element));
   }
 
   /** Valid UTF-8 is a JSON string; anything else is {"base64":"..."}. */

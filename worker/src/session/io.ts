@@ -7,7 +7,13 @@ import type { HubLike } from "../module/hub.js";
  * views: copy what must outlive the call. `respond` is ignored if the peer has gone. `forward` ends
  * in one forward_done. After `close` nothing more from the client may reach the session.
  */
-type Performer = { [T in Action["type"]]: (action: Extract<Action, { type: T }>) => void };
+export type Performer = { [T in Exclude<Action["type"], EngineAction>]: Perform<T> } & {
+  /** Without engine_shards there are no such actions. */
+  [T in EngineAction]?: Perform<T>;
+};
+
+type EngineAction = "engine_run" | "engine_join" | "engine_leave";
+type Perform<T> = (action: Extract<Action, { type: T }>) => void;
 
 export interface Io extends Performer {
   /** Milliseconds since the Unix epoch, from a clock that does not jump. */

@@ -10,7 +10,7 @@ import type {
 } from "../module/border.generated.js";
 import { ERROR_CODES } from "../module/border.generated.js";
 import type { HubLike, Verdict } from "../module/hub.js";
-import type { Io, Recording } from "./io.js";
+import type { Io, Performer, Recording } from "./io.js";
 import { forwardDone, unanswered } from "./outcome.js";
 import { randomEpoch } from "./random.js";
 
@@ -186,7 +186,7 @@ export class Session {
   #isPerformed(action: Action, input: Input["type"]): boolean {
     try {
       if (action.type === "respond") this.#unansweredRequests.delete(action.request);
-      this.#io[action.type](action as never);
+      (this.#io as Required<Performer>)[action.type](action as never);
       return true;
     } catch (error) {
       // An error in one action must not close every socket.

@@ -42,6 +42,10 @@ Outline outline_of(const Actions& actions) {
         case FieldKind::u64_word:
           numbers = numbers * 31 + field_at<u64>(fields_of(action), *field);
           break;
+        case FieldKind::list:
+          for (const Bytes bytes : field_at<std::span<const Bytes>>(fields_of(action), *field))
+            sizes = sizes * 31 + bytes.size();
+          break;
         case FieldKind::ids:
           for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field))
             numbers = numbers * 31 + id;
@@ -183,6 +187,19 @@ class Redaction {
       case InputTag::not_stored:
         input.not_stored.key = path_ = redacted_.text(input.not_stored.key);
         break;
+      case InputTag::engine_answer:
+        list_texts_.clear();
+        for (const Bytes value : input.engine_answer.values)
+          list_texts_.push_back(redacted_.document(value));
+        list_.assign(list_texts_.begin(), list_texts_.end());
+        input.engine_answer.values = list_;
+        break;
+      case InputTag::engine_message:
+        input.engine_message.topic = path_ = redacted_.text(input.engine_message.topic);
+        input.engine_message.body = text_ = redacted_.document(input.engine_message.body);
+        break;
+      case InputTag::engine_up:
+      case InputTag::engine_down:
       case InputTag::begin:
       case InputTag::restored:
       case InputTag::client_opened:
@@ -233,6 +250,8 @@ class Redaction {
   Count unlike_recording_;
   Count unlike_original_;
   std::string text_, method_, path_, headers_;  // the bytes a redacted input points to
+  std::vector<std::string> list_texts_;
+  std::vector<Bytes> list_;
 };
 
 std::string random_key() {
