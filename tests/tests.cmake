@@ -31,6 +31,7 @@ add_executable(sidekick-unit-tests
   tests/core/unit/limits_test.cpp
   tests/core/unit/reader_test.cpp
   tests/core/unit/restore_test.cpp
+  tests/core/unit/shard_test.cpp
   tests/core/unit/structures_test.cpp
   tests/core/unit/token_states_test.cpp
   tests/core/unit/trace_test.cpp
@@ -44,7 +45,7 @@ target_compile_definitions(sidekick-unit-tests PRIVATE
   SIDEKICK_TRACES="${SIDEKICK_TRACES}"
   SIDEKICK_ION_CORPUS="${CMAKE_CURRENT_SOURCE_DIR}/tests/ion/corpus")
 target_link_libraries(sidekick-unit-tests PRIVATE
-  sidekick_scenario sidekick_trace sidekick_ion_value sidekick_core doctest::doctest
+  sidekick_scenario sidekick_trace sidekick_ion_value sidekick_shard sidekick_core doctest::doctest
   nlohmann_json::nlohmann_json)
 # Each conversation is a separate test: ctest -R conversation.tokens
 add_test(NAME unit COMMAND sidekick-unit-tests "--test-case-exclude=conversation.*")

@@ -1,0 +1,86 @@
+// The engine as a machine: what several hubs share. It orders messages, keeps tokens and remembers
+// changes, and gives the same answers as the scripts in worker/engine, which do so in Redis. No
+// clock, no randomness, no I/O, no threads, no globals.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sidekick/base.hpp"
+
+namespace sidekick {
+
+struct ShardConfig {
+  u64 hash_seed = 0;  ///< secret: strangers choose names; changes no answer
+  /// Memory for all that is stored, rounded up; above it, the shard is full. Scripts that run even
+  /// then (engine.def) can exceed it, by the tokens that the nodes hold.
+  u64 bytes_max = 256u << 20;
+  /// Of the arguments of one script, together; at least twice the largest message.
+  u64 run_bytes_max = 64u << 20;
+};
+
+class Shard {
+ public:
+  /// status 0: done, with the values of the script. 1: refused, with a text; nothing has changed.
+  struct Answer {
+    u32 status = 0;
+    std::vector<std::string> values;
+  };
+
+  /// What a node receives. topic: empty for the node's inbox.
+  struct Publication {
+    std::string node;
+    std::string topic;
+    std::string body;
+  };
+
+  struct Hold {
+    std::string token;
+    std::string node;
+    std::string session;
+  };
+
+  /// Empty. server: names the process that runs it; another one after each restart.
+  explicit Shard(Bytes server, ShardConfig config = {});
+  ~Shard();
+  Shard(const Shard& other);  ///< a snapshot, or the other one of two primaries
+  Shard& operator=(const Shard& other);
+
+  /// Runs a script of engine.def. now_us: microseconds since the Unix epoch; a value earlier than
+  /// the latest one is fine. What expires is gone for good once a later call has seen it expired.
+  Answer run(u64 now_us, Bytes script, std::span<const Bytes> args);
+
+  /// A node opens its connection for messages: from here on it receives those of its inbox.
+  void attach(Bytes node);
+  /// It has lost that connection, and all joins with it.
+  void detach(Bytes node);
+  /// From here on the node receives the messages of these topics; each once, even if it joins
+  /// twice. Returns false if it is not attached, which changes nothing.
+  bool join(Bytes node, std::span<const Bytes> topics);
+  bool leave(Bytes node, std::span<const Bytes> topics);
+
+  /// Returns what nodes receive since the last call of this, in its order, and forgets it.
+  std::vector<Publication> take_publications();
+
+  /// Another process, in which nobody is attached: without data, or with the data of a copy.
+  void restart(Bytes server);
+  void restart(Bytes server, const Shard& copy);
+  /// All data is lost, but no connection.
+  void flush();
+  /// The memory is full, whatever is stored: scripts without allow-oom are refused.
+  void set_full(bool is_full);
+
+  // For tests, monitoring and alarms; as of the latest call.
+  u64 stored_bytes() const;  ///< the quantity that bytes_max limits
+  std::vector<Hold> holds() const;
+  std::vector<std::string> joined(Bytes node) const;  ///< topics, sorted
+  bool is_attached(Bytes node) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sidekick

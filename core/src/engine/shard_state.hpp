@@ -1,0 +1,89 @@
+// What a shard stores, and its scripts: each does what worker/engine/NAME.lua does, in the same
+// order. shard.cpp has checked the arguments of a script before it runs.
+#pragma once
+
+#include <map>
+#include <optional>
+
+#include "engine/change_log.hpp"
+#include "engine/keys.hpp"
+#include "engine/streams.hpp"
+#include "sidekick/shard.hpp"
+#include "tables/topics.hpp"
+
+namespace sidekick {
+
+/// All that a restart with the same data keeps.
+struct ShardData {
+  struct Lease {};
+  /// Free: no node. Erased: the node is `-`, and there is no record.
+  struct Token {
+    std::optional<std::string> record, node, session;
+    u64 registered = 0;
+  };
+
+  explicit ShardData(u64 hash_seed)
+      : leases(hash_seed), tokens(hash_seed), changes(hash_seed), streams(hash_seed) {}
+
+  u64 bytes() const;
+
+  std::optional<std::string> epoch, server;
+  u64 at = 0;     ///< the highest stamp
+  u64 floor = 0;  ///< changes up to here may be forgotten
+  /// The highest stamp of each former process. Not bounded: one per restart.
+  std::map<std::string, u64, std::less<>> ends;
+  Keys<Lease> leases;
+  Keys<Token> tokens;
+  ChangeLog changes;
+  Streams streams;
+};
+
+struct Shard::State {
+  using Args = std::span<const Bytes>;
+  using Values = std::vector<std::string>;
+
+  State(Bytes server_id, ShardConfig settings)
+      : config(settings),
+        server(server_id),
+        data(settings.hash_seed),
+        nodes(settings.hash_seed),
+        topics(settings.hash_seed) {}
+
+#define SIDEKICK_SCRIPT(name, ...) void run_##name(Args args, Values& values);
+#include "sidekick/engine.def"
+
+  void expire();
+  bool is_full() const { return is_set_full || data.bytes() >= config.bytes_max; }
+  Millis now_ms() const { return now_us / 1000; }
+
+  void detach(u32 node);
+  void publish(Bytes topic, Bytes body);
+  void publish_to_inbox(Bytes node, Bytes body);
+
+  // What the scripts share, as in common.lua.
+  bool is_alive(Bytes node) const { return data.leases.find(node) != none; }
+  u64 stamp(u64 count);
+  void trim(Bytes changes_max);
+  bool is_in_future(u64 since) const;
+
+  // Of a token: `none` is the id of one that is not stored.
+  const ShardData::Token& token(u32 id) const;
+  u32 replace_token(Bytes name);
+  void expire_token(u32 id, Bytes span_ms);
+
+  struct Node {};
+
+  const ShardConfig config;
+  const std::string server;
+  bool is_set_full = false;
+  u64 now_us = 0;
+  ShardData data;
+  Keys<Node> nodes;  ///< that are attached
+  Topics topics;     ///< joined by nodes, which are its clients
+  std::vector<Publication> publications;
+};
+
+/// For an argument that has been checked.
+u64 number_of(Bytes digits);
+
+}  // namespace sidekick
