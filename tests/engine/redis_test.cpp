@@ -96,7 +96,8 @@ class Node final : private EngineTaker {
                "test:1:3:",
                "0123456789abcdef",
                timeout,
-               10'000},
+               10'000,
+               4096},
               *this, log_) {
     redis.start();
   }
@@ -210,6 +211,28 @@ TEST_CASE("passes messages to the inbox on with an empty topic") {
   CHECK(node.next("message '' asked") == "message '' asked s T");
 }
 
+TEST_CASE("drops a message that is longer than any of a node") {
+  const Server server;
+  Node node(server);
+  node.next("up");
+  node.join(1, {"a"});
+  node.next("answer 1 0");
+  const std::string longest(4096 + 1024, 'x');
+  for (const std::string& body : {longest + "x", longest})
+    server.says("publish test:1:3:c:a " + body);
+  CHECK(node.next("message 'a'") == "message 'a' " + longest);
+}
+
+TEST_CASE("finds the nodes that it will not meet by the names of their connections") {
+  const Server server;
+  Node node(server);
+  node.next("up");
+  const std::string clients = server.says("client list type pubsub");
+  CHECK(other_sidekicks(clients, "test:1:3:").empty());
+  CHECK(other_sidekicks(clients, "other:1:3:") == std::set<std::string>{"test:1:3:"});
+  CHECK(other_sidekicks("id=1 name= db=0\nid=2 name=sidekick-node: db=0\n", "a:").empty());
+}
+
 TEST_CASE("answers a refused call with status 1 and the reason, and stays up") {
   const Server server;
   Node node(server);
@@ -285,7 +308,11 @@ TEST_CASE("connects with user and password") {
   const Server server({"--requirepass", "p:w@1"});
   Node node(server, ":p%3Aw%401@");
   node.next("up");
-  server.says("-a p:w@1 acl setuser sidekick on '>pw' '~test:*' '&test:*' +@all");
+  // What a user needs.
+  server.says(
+      "-a p:w@1 acl setuser sidekick on '>pw' '~test:*' '&test:*' +@connection +@hash +@sortedset "
+      "+@stream +subscribe +unsubscribe +publish +evalsha '+script|load' +info +time +exists +del "
+      "+set +pexpire");
   Node other(server, "sidekick:pw@");
   other.next("up");
 }

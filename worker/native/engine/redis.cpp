@@ -23,6 +23,8 @@ constexpr milliseconds retry_first{50};
 constexpr milliseconds retry_max{5000};
 /// After so long without a failure, retries begin with short delays again.
 constexpr std::chrono::seconds stable_time{10};
+/// For the stamp before a message, and what surrounds its text. Longer ones are not a node's.
+constexpr u32 message_bytes_more = 1024;
 
 Bytes text_of(const redisReply& reply) {
   return reply.str == nullptr ? Bytes() : Bytes(reply.str, reply.len);
@@ -74,6 +76,7 @@ void Redis::connect() {
   const std::string database = std::to_string(options_.url.database);
   if (options_.url.database != 0) send(calls_, {"SELECT", database}, {What::setting});
   send(calls_, {"INFO"}, {What::info});
+  send(calls_, {"CLIENT", "LIST", "TYPE", "pubsub"}, {What::clients});
   for (const EngineScript& script : engine_scripts())
     send(calls_, {"SCRIPT", "LOAD", script.source}, {What::script, 0, 1, script.name});
   send(messages_, {"SUBSCRIBE", inbox_}, {What::inbox});
@@ -91,6 +94,8 @@ void Redis::open(Side& side, void (Redis::*on_reply)(const redisReply& reply)) {
     send(side, {"AUTH", url.user, url.password}, {What::setting});
   else if (!url.password.empty())
     send(side, {"AUTH", url.password}, {What::setting});
+  const std::string name = connection_name(options_.prefix, options_.node);
+  send(side, {"CLIENT", "SETNAME", name}, {What::setting});
 }
 
 /// One step of connecting is done. After the last one, the first heartbeat tests both connections.
@@ -146,6 +151,7 @@ void Redis::on_call_reply(const redisReply& reply) {
   if (awaited.what == What::info) {
     if (const auto wrong = wrong_with_server(text_of(reply))) return lost(*wrong);
   }
+  if (awaited.what == What::clients) tell_others(text_of(reply));
   if (awaited.what == What::script)
     hashes_[std::string(awaited.script)] = std::string(text_of(reply));
   on_confirmed();
@@ -187,9 +193,18 @@ void Redis::on_message(Bytes channel, Bytes body) {
       return taker_.on_engine_up();
     }
   }
-  if (!is_up_) return;
+  if (!is_up_ || body.size() > options_.message_bytes_max + message_bytes_more) return;
   if (is_inbox) return taker_.on_engine_message({}, body);
   if (channel.starts_with(topics_)) taker_.on_engine_message(channel.substr(topics_.size()), body);
+}
+
+/// Nodes that were meant to meet others must not fail to do so in silence.
+void Redis::tell_others(Bytes clients) {
+  for (const std::string& other : other_sidekicks(clients, options_.prefix)) {
+    if (!told_.insert(other).second) continue;
+    log_.warn("other Sidekicks use this Redis server and share nothing with this one",
+              {{"engine", options_.url.shown}, {"keys", options_.prefix}, {"others", other}});
+  }
 }
 
 // --- the heartbeat ---

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 
@@ -44,6 +45,7 @@ struct RedisOptions {
   std::string node;                    ///< 16 hex digits
   std::chrono::milliseconds timeout;   ///< for each answer, and for connecting
   u32 lease_ms;
+  u32 message_bytes_max;
 };
 
 class Redis {
@@ -77,7 +79,17 @@ class Redis {
 
   /// A command whose reply has not come yet.
   struct Awaited {
-    enum class What : unsigned char { setting, info, script, beat, run, inbox, join, leave };
+    enum class What : unsigned char {
+      setting,
+      info,
+      clients,
+      script,
+      beat,
+      run,
+      inbox,
+      join,
+      leave
+    };
     What what;
     u32 call = 0;          ///< of a run or join
     std::size_t left = 1;  ///< replies: one for each topic
@@ -105,6 +117,7 @@ class Redis {
   void on_refused(Side& side, const redisReply& error);
   void on_confirmed();
   void on_message(Bytes channel, Bytes body);
+  void tell_others(Bytes clients);
 
   void beat();
   void tick_later();
@@ -126,6 +139,7 @@ class Redis {
   std::string inbox_;
   std::string topics_;  ///< the channel of a topic is this and its name
   std::map<std::string, std::string, std::less<>> hashes_;  ///< of the scripts, by their names
+  std::set<std::string> told_;
   unsigned lookups_ = 0;
 
   Side calls_, messages_;

@@ -12,6 +12,9 @@ constexpr unsigned version_min = 7;
 constexpr std::string_view useless[] = {"READONLY", "LOADING",  "MASTERDOWN", "NOREPLICAS",
                                         "MISCONF",  "NOSCRIPT", "NOPERM"};
 
+constexpr std::string_view name_start = "sidekick-node:";
+constexpr std::size_t node_digits = 16;
+
 /// Errors begin with a word in capitals.
 std::string_view first_word(std::string_view error) { return error.substr(0, error.find(' ')); }
 
@@ -62,6 +65,22 @@ EngineReason reason_of(std::string_view error, const EngineUrl& url) {
     return {"acl", "NOPERM: the ACL of the user forbids it to " +
                        std::string(error.substr(forbidden + permission.size()))};
   return {"error", std::string(error)};
+}
+
+std::string connection_name(std::string_view prefix, std::string_view node) {
+  return std::string(name_start).append(prefix).append(node);
+}
+
+std::set<std::string> other_sidekicks(std::string_view clients, const std::string& prefix) {
+  const std::string field = " name=" + std::string(name_start);
+  std::set<std::string> all;
+  for (std::size_t found; (found = clients.find(field)) != std::string_view::npos;) {
+    clients.remove_prefix(found + field.size());
+    const std::string_view name = clients.substr(0, clients.find(' '));
+    if (name.size() > node_digits) all.emplace(name.substr(0, name.size() - node_digits));
+  }
+  all.erase(prefix);
+  return all;
 }
 
 }  // namespace sidekick::host

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -24,5 +25,12 @@ std::optional<EngineReason> wrong_with_server(std::string_view info);
 
 /// What an error reply says about connections to this server.
 EngineReason reason_of(std::string_view error, const EngineUrl& url);
+
+/// By this name a node finds the connections of other nodes on a server.
+std::string connection_name(std::string_view prefix, std::string_view node);
+
+/// What the keys of Sidekicks begin with that this one does not meet. clients: the reply to CLIENT
+/// LIST.
+std::set<std::string> other_sidekicks(std::string_view clients, const std::string& prefix);
 
 }  // namespace sidekick::host
