@@ -123,7 +123,7 @@ constexpr Bytes positions[] = {"1700000000000000",
 constexpr Bytes epochs[] = {R"("2gosa7pa2gt")", R"("2gosa7pa2gt.1")", R"("0")", R"("x.01")", "7"};
 constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
 constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket",
-                           "/",           "",         "/message?x", "//"};
+                           "/",           "",         "/message?x", "//",      "/ready"};
 constexpr Bytes handshake =
     "Upgrade: websocket\nConnection: keep-alive, Upgrade\nSec-WebSocket-Version: 13\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: a, b\n"

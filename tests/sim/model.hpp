@@ -311,6 +311,7 @@ class Model {
   void publish(const Op& op);
   void change(const Op& op);
   void health(u32 request, bool is_known);
+  void ready(u32 request);
   void respond(u32 request, u32 status, ErrorCode code, Bytes body, const char* header = "");
   Admission socket_admission(const Op& op) const;
 

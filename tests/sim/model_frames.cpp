@@ -154,6 +154,7 @@ void Model::take_frame(const Op& op) {
     case Verb::resources:
     case Verb::message:
     case Verb::health:
+    case Verb::ready:
       trap();  // not a message of a client
   }
 }

@@ -8,26 +8,26 @@ namespace sidekick::sim {
 /// In the order of the protocol: path, method, bearer; for a socket: see socket_admission.
 Admission Model::admission(const Op& op) const {
   if (op.kind == OpKind::open) return socket_admission(op);
-  const bool is_health = op.verb == Verb::health;
   const auto refuse = [](u32 status, ErrorCode code, const char* body, const char* header = "") {
     return Admission{VerdictKind::answer, 0, "", status, code, body, header};
   };
   switch (op.gate) {
     case Gate::wrong_path:
       return refuse(404, ErrorCode::path,
-                    "Not Found: expected POST /connection, /resources or /message, GET /health, "
-                    "or WebSocket /socket");
+                    "Not Found: expected POST /connection, /resources or /message, GET /health or "
+                    "/ready, or WebSocket /socket");
     case Gate::socket:
       return refuse(426, ErrorCode::upgrade,
                     "Upgrade Required: /socket accepts WebSocket connections only",
                     "Upgrade: websocket");
     case Gate::wrong_method:
-      if (is_health)
+      if (is_probe(op.verb))
         return refuse(405, ErrorCode::method, "Method Not Allowed: use GET, HEAD",
                       "Allow: GET, HEAD");
       return refuse(405, ErrorCode::method, "Method Not Allowed: use POST", "Allow: POST");
     case Gate::no_secret:
-      if (is_health) return {};
+      if (op.verb == Verb::health) return {};
+      if (op.verb == Verb::ready) return {VerdictKind::ask};
       [[fallthrough]];
     case Gate::wrong_secret:
       return refuse(
@@ -41,7 +41,7 @@ Admission Model::admission(const Op& op) const {
     case Gate::count:
       trap();
   }
-  if (is_health) return {VerdictKind::ask};
+  if (is_probe(op.verb)) return {VerdictKind::ask};
   return {VerdictKind::body, config_->http_body_bytes_max};
 }
 
@@ -91,6 +91,7 @@ void Model::http(const Op& op, u32 bytes, u32 request) {
   if (admission.status != 0)
     return respond(request, admission.status, admission.code, admission.text, admission.header);
   if (op.verb == Verb::health) return health(request, op.gate != Gate::no_secret);
+  if (op.verb == Verb::ready) return ready(request);
   if (op.gate == Gate::too_large || bytes > config_->http_body_bytes_max) {
     if (op.gate != Gate::too_large) verdict_ = Checker::limits;
     return respond(request, 413, ErrorCode::size,
@@ -219,6 +220,12 @@ void Model::health(u32 request, bool is_known) {
   Effect& effect = add(EffectKind::respond, request);
   effect.status = 200;
   end_text(effect);
+}
+
+void Model::ready(u32 request) {
+  if (!is_stopping_) return respond(request, 200, ErrorCode::ok, "{\"status\":\"ok\"}");
+  respond(request, 503, ErrorCode::stopping,
+          "{\"status\":\"unavailable\",\"reason\":\"shutting down\"}");
 }
 
 /// `body`: a pattern.

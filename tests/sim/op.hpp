@@ -36,11 +36,12 @@ enum class Verb : u8 {
   connection,
   resources,
   message,
-  health
+  health,
+  ready
 };
 inline constexpr const char* verb_names[] = {"subscribe", "unsubscribe", "send",       "listen",
                                              "unlisten",  "ping",        "connection", "resources",
-                                             "message",   "health"};
+                                             "message",   "health",      "ready"};
 
 /// Properties of a request that are checked before its body.
 enum class Gate : u8 {
@@ -204,6 +205,7 @@ inline bool uses_token(Verb verb) {
   return verb == Verb::subscribe || verb == Verb::unsubscribe || verb == Verb::send ||
          verb == Verb::connection;
 }
+inline bool is_probe(Verb verb) { return verb == Verb::health || verb == Verb::ready; }
 inline bool uses_scope(Verb verb) {
   return verb == Verb::send || verb == Verb::connection || verb == Verb::message;
 }

@@ -45,21 +45,21 @@ input::HttpRequest Trial::request_of(const Op& op) {
                                             "Basic the-secret",
                                             "the-secret"};
   static constexpr Bytes wrong_paths[] = {"/connections", "/", "", "//message", "http://host"};
-  const bool is_health = op.verb == Verb::health;
-  const Bytes wrong_methods[] = {"PUT", is_health ? "get" : "post", "", is_health ? "POST" : "HEAD",
-                                 is_health ? "OPTIONS" : "GET"};
-  static constexpr Bytes paths[3][4] = {
-      {"/connection", "/resources", "/message", "/health"},
-      {"/connection?a=/message", "/resources?", "/message#x", "/health?x"},
-      {"http://host/connection", "https://host:1/resources?x", "http://h/message",
-       "http:///health"}};
-  if (is_health) bytes_.clear();
+  const bool is_probe = sim::is_probe(op.verb);
+  const Bytes wrong_methods[] = {"PUT", is_probe ? "get" : "post", "", is_probe ? "POST" : "HEAD",
+                                 is_probe ? "OPTIONS" : "GET"};
+  static constexpr Bytes paths[3][5] = {
+      {"/connection", "/resources", "/message", "/health", "/ready"},
+      {"/connection?a=/message", "/resources?", "/message#x", "/health?x", "/ready#"},
+      {"http://host/connection", "https://host:1/resources?x", "http://h/message", "http:///health",
+       "https://h/ready?"}};
+  if (is_probe) bytes_.clear();
   // An upgrade that the path does not offer is ignored.
   static constexpr Bytes headers[] = {"", "", "", "Upgrade: h2c\nConnection: Upgrade\n",
                                       "Upgrade: websocket\nOrigin: https://evil.example\n"};
   input::HttpRequest http{++request_,
                           0,
-                          !is_health           ? "POST"
+                          !is_probe            ? "POST"
                           : op.serial % 3 == 0 ? "HEAD"
                                                : "GET",
                           "",

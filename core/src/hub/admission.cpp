@@ -13,14 +13,13 @@ namespace {
 constexpr RouteEntry routes[] = {
     {"/connection", Route::connection, "POST"}, {"/resources", Route::resources, "POST"},
     {"/message", Route::message, "POST"},       {"/health", Route::health, "GET, HEAD"},
-    {"/socket", Route::socket, "GET"},
+    {"/ready", Route::ready, "GET, HEAD"},      {"/socket", Route::socket, "GET"},
 };
 
 constexpr RouteEntry unknown_route = {"", Route::unknown, ""};
 
 bool is_allowed(const RouteEntry& entry, Bytes method) {
-  return entry.allow == method ||
-         (entry.route == Route::health && (method == "GET" || method == "HEAD"));
+  return entry.allow == method || (is_probe(entry.route) && (method == "GET" || method == "HEAD"));
 }
 
 bool takes_body(Route route) {
@@ -94,6 +93,8 @@ bool is_websocket_key(Bytes key) {
 
 }  // namespace
 
+bool is_probe(Route route) { return route == Route::health || route == Route::ready; }
+
 const RouteEntry& find_route(Bytes target) {
   const std::size_t end = target.starts_with('/') ? Bytes::npos : target.find("://");
   if (end != Bytes::npos) {
@@ -157,18 +158,19 @@ Verdict Hub::State::admit(const input::HttpRequest& in) const {
   const Route route = entry.route;
   if (route == Route::socket) return {VerdictKind::socket, 0, Handshake(in.headers).protocol};
   if (takes_body(route)) return {VerdictKind::body, config.http_body_bytes_max, {}};
-  return {in.authorization.empty() ? VerdictKind::answer : VerdictKind::ask, 0, {}};  // health
+  const bool is_constant = route == Route::health && in.authorization.empty();
+  return {is_constant ? VerdictKind::answer : VerdictKind::ask, 0, {}};
 }
 
 Refusal Hub::State::refusal_of(const input::HttpRequest& in, const RouteEntry& entry) const {
   if (entry.route == Route::unknown) {
     return {404, ErrorCode::path,
-            "Not Found: expected POST /connection, /resources or /message, GET /health, or "
-            "WebSocket /socket",
+            "Not Found: expected POST /connection, /resources or /message, GET /health or "
+            "/ready, or WebSocket /socket",
             "", false};
   }
   if (!is_allowed(entry, in.method)) {
-    return entry.route == Route::health
+    return is_probe(entry.route)
                ? Refusal{405, ErrorCode::method, "Method Not Allowed: use GET, HEAD",
                          "Allow: GET, HEAD", false}
            : entry.route == Route::socket
@@ -178,7 +180,7 @@ Refusal Hub::State::refusal_of(const input::HttpRequest& in, const RouteEntry& e
   }
   if (entry.route == Route::socket) return socket_refusal_of(in);
   // Open to everyone without a secret; a wrong one is rejected as everywhere.
-  const bool is_open = entry.route == Route::health && in.authorization.empty();
+  const bool is_open = is_probe(entry.route) && in.authorization.empty();
   if (is_open || is_authorized(in.authorization)) return {};
   return {401, ErrorCode::unauthorized,
           "Unauthorized: expected \"Authorization: Bearer <secret>\" with this Sidekick's secret",

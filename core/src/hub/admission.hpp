@@ -6,7 +6,7 @@
 
 namespace sidekick {
 
-enum class Route : u8 { connection, resources, message, health, socket, unknown };
+enum class Route : u8 { connection, resources, message, health, ready, socket, unknown };
 
 struct RouteEntry {
   Bytes path;
@@ -16,6 +16,9 @@ struct RouteEntry {
 
 /// Finds the route of a request target, in origin form or absolute form (RFC 9112, section 3.2).
 const RouteEntry& find_route(Bytes target);
+
+/// Open to everyone without a secret.
+bool is_probe(Route route);
 
 /// Why a request is not taken; status 0: it is.
 struct Refusal {

@@ -17,7 +17,7 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
   const Route route = entry.route;
   const u64 body_bytes = std::max<u64>(in.body.size(), in.body_bytes);
-  if (route != Route::health && body_bytes > config.http_body_bytes_max) {
+  if (!is_probe(route) && body_bytes > config.http_body_bytes_max) {
     const Bytes body =
         out.text()
             .write({"Content Too Large: the limit is ", Digits(config.http_body_bytes_max),
@@ -34,6 +34,8 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
       return on_channel_message(in, out);
     case Route::health:
       return on_health(in, out);
+    case Route::ready:
+      return on_ready(in, out);
     case Route::socket:
       // The host could not accept the upgrade.
       return emit_respond(in.request, 426, ErrorCode::upgrade,
@@ -145,5 +147,21 @@ void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
   out.add(action::Respond{in.request, 200, 0, "application/json", "", text.write({"}"}).finish(),
                           ErrorCode::ok});
 }
+
+/// Tells a load balancer whether to send clients and requests here.
+void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
+  const Bytes reason = unready_reason();
+  if (reason.empty()) {
+    out.add(action::Respond{in.request, 200, 0, "application/json", "", R"({"status":"ok"})",
+                            ErrorCode::ok});
+    return;
+  }
+  const Bytes body =
+      out.text().write({R"({"status":"unavailable","reason":")", reason, "\"}"}).finish();
+  out.add(action::Respond{in.request, 503, 0, "application/json", "", body, ErrorCode::stopping});
+}
+
+/// Empty: this Sidekick is ready.
+Bytes Hub::State::unready_reason() const { return is_shutting_down ? "shutting down" : ""; }
 
 }  // namespace sidekick

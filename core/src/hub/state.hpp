@@ -111,6 +111,8 @@ struct Hub::State {
   void on_resources(const input::HttpRequest& in, Actions& out);
   void on_channel_message(const input::HttpRequest& in, Actions& out);
   void on_health(const input::HttpRequest& in, Actions& out);
+  void on_ready(const input::HttpRequest& in, Actions& out);
+  Bytes unready_reason() const;
 
   // admission.cpp: what may be asked for, before a body is read
   Verdict admit(const input::HttpRequest& in) const;

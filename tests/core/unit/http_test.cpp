@@ -26,6 +26,7 @@ TEST_CASE("asks for a body only with the right path, method and bearer") {
   CHECK(admit("GET", "/health", "") == "answer\n");
   CHECK(admit("GET", "/health", "Bearer wrong") == "answer\n");
   CHECK(admit("POST", "/health", bearer) == "answer\n");
+  CHECK(admit("GET", "/ready", "") == "ask\n");
   CHECK(admit("GET", "/socket", bearer) == "answer\n");
 }
 

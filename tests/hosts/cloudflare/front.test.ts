@@ -49,6 +49,14 @@ test("a wrong bearer token, an unknown path and an oversized body never reach th
   assert.equal(await sidekick.constructed(), 1);
 });
 
+test("GET /ready asks the object", async () => {
+  const sidekick = await start();
+  const ready = await request(sidekick.port, "/ready", undefined, { secret: null, method: "GET" });
+  assert.equal(ready.status, 200);
+  assert.deepEqual(JSON.parse(ready.body), { status: "ok" });
+  assert.equal(await sidekick.constructed(), 1);
+});
+
 test("ignores an upgrade to another protocol", async () => {
   const { port } = await start();
   const upgrade = { Connection: "Upgrade", Upgrade: "websocket" };

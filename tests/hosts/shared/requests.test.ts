@@ -103,6 +103,13 @@ const REQUESTS: readonly (readonly [what: string, bytes: string, expected: strin
   ["Host: twice, of a plain request", plain({ target: "/health", add: ["Host: x"] }), "400"],
   ["Expect: another than 100-continue", plain({ target: "/health", add: ["Expect: x"] }), "417"],
   ["HEAD", plain({ method: "HEAD", target: "/health" }), "200"],
+  ["GET /ready", plain({ target: "/ready" }), "200"],
+  ["HEAD /ready", plain({ method: "HEAD", target: "/ready" }), "200"],
+  [
+    "a method that /ready does not allow",
+    plain({ method: "PUT", target: "/ready" }),
+    "405 GET, HEAD",
+  ],
   ["a method that is not allowed", plain({ target: "/resources" }), "405 POST"],
   [
     "HTTP/1.0 without Host",

@@ -1,6 +1,6 @@
 // The stateless Worker in front of the object. A hub in the Worker answers every request that needs
-// no state, above all those with a wrong bearer token, so an HTTP request without the secret never
-// wakes the object. The Worker waits before the answer if the hub says so.
+// no state, above all those with a wrong bearer token. So no HTTP request without the secret wakes
+// the object, except GET /ready. The Worker waits before the answer if the hub says so.
 import type { HttpRequestInput } from "../module/border.generated.js";
 import { VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
