@@ -49,7 +49,8 @@ class Hub {
   /// host-specific state: clock and timer, rate-limit credits of clients, sizes of stored records,
   /// the next forward id, and the bodies of messages in flight; and what a restart loses: stamps,
   /// the change log, channel history, outcomes of messages. Of a queued message it covers the size
-  /// and the first KiB. O(state): see state_size.
+  /// and the first KiB. With an engine it also covers what a restart loses of that: shards, joined
+  /// topics, and what waits. O(state): see state_size.
   u64 state_hash() const;
 
   /// Returns roughly the number of objects to hash: tokens, clients, subscriptions, messages.

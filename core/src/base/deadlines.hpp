@@ -7,7 +7,13 @@
 
 namespace sidekick {
 
-enum class Due : u8 { token_expiry, forward_timeout };
+enum class Due : u8 {
+  token_expiry,
+  forward_timeout,
+  topic_linger,   // a topic without listeners leaves the engine
+  parked_expiry,  // a frame or request has waited long enough for the engine
+  resync          // the next clients are told that everything may have changed
+};
 
 class Deadlines {
  public:

@@ -51,11 +51,19 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
       state.on_not_stored(input.not_stored, out);
       break;
     case InputTag::client_closed:
-    case InputTag::restored:  // done above
+    case InputTag::restored:
+      break;  // done above
     case InputTag::engine_up:
+      state.on_engine_up(input.engine_up, out);
+      break;
     case InputTag::engine_down:
+      state.on_engine_down(input.engine_down, out);
+      break;
     case InputTag::engine_answer:
+      state.on_engine_answer(input.engine_answer, out);
+      break;
     case InputTag::engine_message:
+      state.on_engine_message(input.engine_message, out);
       break;
     case InputTag::begin:
     case InputTag::restore_token:
@@ -91,6 +99,15 @@ void Hub::State::expire_due(Actions& out) {
         break;
       case Due::forward_timeout:
         on_forward_timeout(due.owner, out);
+        break;
+      case Due::topic_linger:
+        end_linger(due.owner, out);
+        break;
+      case Due::parked_expiry:
+        run_parked(due.owner, out);
+        break;
+      case Due::resync:
+        tell_all(due.owner, out);
         break;
     }
   }
@@ -149,8 +166,9 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
   }
   for (const TopicId topic : client.resources) {
     topics.unsubscribe(topic, client.id);
-    topics.release_if_idle(topic);
+    release_topic(topic);
   }
+  if (client.parked != none) unpark(client.parked);
   const bool had_session = clients.has_session(slot);
   clients.close(slot);
   if (had_session && clients.session_count() == 0) sessions_left_at = now;

@@ -39,7 +39,10 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const std::string* wrong =
       has_credit && fits ? &decoder.decode_frame(in.bytes, has_session) : nullptr;
   const Message& message = decoder.message();
-  if (wrong != nullptr && wrong->empty()) return on_message(slot, message, out);
+  if (wrong != nullptr && wrong->empty()) {
+    if (engine.is_on() && has_to_queue(slot, in.bytes, out)) return;
+    return on_message(slot, message, out);
+  }
   // RFC 6455, section 8.1, takes precedence over every other error. A message that was decoded
   // without an error is UTF-8.
   if (in.is_text != 0 && !ion::is_utf8(in.bytes)) {
@@ -81,7 +84,7 @@ void Hub::State::on_ping(ClientSlot slot, Actions& out) {
   Bytes pong = R"({"type":"pong"})";
   if (clients.has_session(slot)) {
     TextArena& text = out.text();
-    pong = text.write({R"({"type":"pong","at":)", Digits(stamps.position()), "}"}).finish();
+    pong = text.write({R"({"type":"pong","at":)", Digits(position()), "}"}).finish();
   }
   emit_to(clients[slot].id, pong, out);
 }
@@ -255,12 +258,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   topics.begin_marks();
   listened.clear();
   changed.clear();
-  missed.clear();
-  if (config.listen_lookback_ms != 0) changes.start(stamps.position());
-  const bool is_recovered = is_known(message) && *message.since >= changes.floor();
-  const bool looks_back = is_recovered || (config.listen_lookback_ms != 0 && !message.since);
-  const u64 since =
-      is_recovered ? *message.since : stamps.position_before(config.listen_lookback_ms);
+  looked_up.clear();
   u64 added_bytes = 0;
   u64 added_cost = 0;
   for (const Bytes resource : message.resources) {
@@ -268,7 +266,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     const u64 hash = topics.hash(topic_name);
     const TopicId topic = topics.intern(hash, topic_name);
     if (!topics.mark(topic)) continue;
-    if (looks_back && changes.find(hash, resource) > since) missed.push_back(resource);
+    if (looks_back(message)) looked_up.push_back({topic, hash, resource});
     if (topics.is_subscribed(topic, client.id)) continue;
     listened.push_back(topic);
     changed.push_back(resource);
@@ -288,10 +286,12 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     blame = Blame::sidekick;
     code = ErrorCode::full;
   }
-  if (refusal != nullptr) {
-    for (const TopicId topic : listened) topics.release_if_idle(topic);
-    return refuse(slot, blame, refusal, code, out);
+  if (refusal != nullptr) refuse(slot, blame, refusal, code, out);
+  if (refusal != nullptr || !await_joins(listened, out) || !await_changed(message, out)) {
+    for (const TopicId topic : listened) release_topic(topic);
+    return;
   }
+  const Lookback lookback = look_back(message);
 
   for (const TopicId topic : listened) {
     topics.subscribe(topic, client.id);
@@ -303,13 +303,29 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   begin_reply(text, "listening", message);
   append_resources(text, clients.has_session(slot), message.resources);
   if (clients.has_session(slot)) {
-    append_at(text, stamps.position());
-    text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
-    if (is_recovered) ion::append_strings(text.write({", \"changed\": "}), missed);
+    append_at(text, lookback.at);
+    text.write({", \"recovered\": ", lookback.is_recovered ? "true" : "false"});
+    if (lookback.is_recovered) ion::append_strings(text.write({", \"changed\": "}), missed);
   }
   emit_reply(slot, out);
-  if (is_recovered) return;
+  if (lookback.is_recovered) return;
   for (const Bytes resource : missed) emit_to(client.id, encode_updated(out.text(), resource), out);
+}
+
+/// Finds in `missed` which of the resources in `looked_up` have changed since the position that the
+/// message names.
+Hub::State::Lookback Hub::State::look_back(const Message& message) {
+  missed.clear();
+  if (engine.is_on()) return look_back_in_engine(message);
+  if (config.listen_lookback_ms != 0) changes.start(stamps.position());
+  const bool is_recovered = is_known(message) && *message.since >= changes.floor();
+  if (is_recovered || (config.listen_lookback_ms != 0 && !message.since)) {
+    const u64 since =
+        is_recovered ? *message.since : stamps.position_before(config.listen_lookback_ms);
+    for (const LookedUp& it : looked_up)
+      if (changes.find(it.hash, it.resource) > since) missed.push_back(it.resource);
+  }
+  return {is_recovered, stamps.position()};
 }
 
 void Hub::State::on_unlisten(ClientSlot slot, const Message& message, Actions& out) {
@@ -336,7 +352,7 @@ void Hub::State::remove_resources(Client& client, std::span<const Bytes> names) 
   if (changed.empty()) return;
   std::erase_if(client.resources, [this](TopicId topic) {
     if (!topics.is_marked(topic)) return false;
-    topics.release_if_idle(topic);
+    release_topic(topic);
     return true;
   });
   shrink_if_sparse(client.resources);

@@ -14,6 +14,11 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
                   "\"hello\" comes too late: this connection has a session, token or resource",
                   ErrorCode::shape, out);
   }
+  for (u32 i = 0; i < engine.shard_count(); ++i) {
+    const Shard& shard = engine.shard(i);
+    const bool is_known = !shard.epoch.empty() && (shard.is_synced || !shard.is_up);
+    if (!is_known && !await_ready(i, out)) return;
+  }
   const ClientSlot old = clients.find_session(*message.hello);
   settle_change_log();
   changes.start(stamps.position());
@@ -25,8 +30,12 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   text.write({"{ \"type\": \"listening\""});
   append_id(text, message.id);
   text.write({", \"resources\": [], \"welcome\": { \"version\": 1, \"epoch\": \""});
-  append_epoch(text, stamps.epoch());
-  append_at(text.write({"\""}), stamps.position());
+  if (engine.is_on()) {
+    text.append(engine.shard(0).epoch);
+  } else {
+    append_epoch(text, stamps.epoch());
+  }
+  append_at(text.write({"\""}), position());
   text.write({", \"spread_ms\": ", Digits(spread_ms()),
               ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max), " }"});
   emit_reply(slot, out);
@@ -72,7 +81,7 @@ void Hub::State::leave_channel(TopicId topic, ClientSlot slot) {
     history.expire(stamps.position_before(config.history_ms));
     history.leave(topics.hash(name), name, stamps.position());
   }
-  topics.release_if_idle(topic);
+  release_topic(topic);
 }
 
 /// Ends the message under construction with its stamp, for the subscribers that said hello and for

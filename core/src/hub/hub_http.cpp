@@ -25,24 +25,32 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
             .finish();
     return emit_respond(in.request, 413, ErrorCode::size, body, out);
   }
+  if (route == Route::health) return on_health(in, out);
+  if (route == Route::ready) return on_ready(in, out);
+  if (route == Route::socket) {
+    // The host could not accept the upgrade.
+    return emit_respond(in.request, 426, ErrorCode::upgrade,
+                        "Upgrade Required: /socket accepts WebSocket connections only", out,
+                        "Upgrade: websocket");
+  }
+  if (engine.is_on()) current = {none, in.request, route, now, in.body};
+  run_request(route, in.request, in.body, out);
+}
+
+/// Of a request that was admitted: also when it has waited for the engine.
+void Hub::State::run_request(Route route, RequestId request, Bytes body, Actions& out) {
   switch (route) {
     case Route::connection:
-      return on_connection(in, out);
+      return on_connection(request, body, out);
     case Route::resources:
-      return on_resources(in, out);
+      return on_resources(request, body, out);
     case Route::message:
-      return on_channel_message(in, out);
+      return on_channel_message(request, body, out);
     case Route::health:
-      return on_health(in, out);
     case Route::ready:
-      return on_ready(in, out);
     case Route::socket:
-      // The host could not accept the upgrade.
-      return emit_respond(in.request, 426, ErrorCode::upgrade,
-                          "Upgrade Required: /socket accepts WebSocket connections only", out,
-                          "Upgrade: websocket");
     case Route::unknown:
-      trap();  // refused above
+      trap();  // answered before
   }
 }
 
@@ -54,19 +62,19 @@ bool Hub::State::reject_if_wrong(const std::string& wrong, RequestId request, Ac
   return true;
 }
 
-void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
-  if (reject_if_wrong(decoder.decode_connection(in.body), in.request, out)) return;
+void Hub::State::on_connection(RequestId request, Bytes body, Actions& out) {
+  if (reject_if_wrong(decoder.decode_connection(body), request, out)) return;
   const Message& message = decoder.message();
   const Bytes context = message.context.value_or(Bytes());
   name_channel_topic(topic_name, message.scope);
 
   const TokenId existing = tokens.find(message.token);
   if (existing != none && tokens[existing].state() != TokenState::free) {
-    return emit_respond(in.request, 409, ErrorCode::token_held,
+    return emit_respond(request, 409, ErrorCode::token_held,
                         "Conflict: a client holds this token; register a new token", out);
   }
   if (existing == none && tokens.count() >= config.tokens_max) {
-    return emit_respond(in.request, 503, ErrorCode::full,
+    return emit_respond(request, 503, ErrorCode::full,
                         "Service Unavailable: token limit reached (tokens_max); try again later",
                         out);
   }
@@ -74,7 +82,7 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
   const u64 freed = existing == none ? 0 : Tokens::cost_of(tokens[existing]);
   if (tokens.store_bytes() - freed + Tokens::cost_of(draft) > config.token_store_bytes_max) {
     return emit_respond(
-        in.request, 503, ErrorCode::full,
+        request, 503, ErrorCode::full,
         "Service Unavailable: token store is full (token_store_bytes_max); try again later", out);
   }
 
@@ -89,11 +97,12 @@ void Hub::State::on_connection(const input::HttpRequest& in, Actions& out) {
   tokens[id].lane = lane;
   if (lane != none) forwards.lane(lane).token = id;
   emit_put_token(id, out);
-  emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
+  emit_respond(request, 200, ErrorCode::ok, "OK", out);
 }
 
-void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
-  if (reject_if_wrong(decoder.decode_resources(in.body), in.request, out)) return;
+void Hub::State::on_resources(RequestId request, Bytes body, Actions& out) {
+  if (reject_if_wrong(decoder.decode_resources(body), request, out)) return;
+  if (engine.is_on()) return publish_changes(out);
   const bool is_logged = settle_change_log();
   const u64 at = stamps.take();  // logged or not: a later log begins above what was told
   topics.begin_marks();
@@ -105,11 +114,11 @@ void Hub::State::on_resources(const input::HttpRequest& in, Actions& out) {
     if (topic == none || !topics.mark(topic)) continue;
     emit_publish(topics.subscribers(topic), encode_updated(out.text(), resource), out);
   }
-  emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
+  emit_respond(request, 200, ErrorCode::ok, "OK", out);
 }
 
-void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) {
-  if (reject_if_wrong(decoder.decode_channel_message(in.body), in.request, out)) return;
+void Hub::State::on_channel_message(RequestId request, Bytes body, Actions& out) {
+  if (reject_if_wrong(decoder.decode_channel_message(body), request, out)) return;
   const Message& message = decoder.message();
   name_channel_topic(topic_name, message.scope);
   const u64 hash = topics.hash(topic_name);
@@ -132,13 +141,18 @@ void Hub::State::on_channel_message(const input::HttpRequest& in, Actions& out) 
     if (recorded != none) publish_stamped(topic, recorded, out);
   }
   if (recorded == none) stamps.take();  // so that a later record begins above what was told
-  emit_respond(in.request, 200, ErrorCode::ok, "OK", out);
+  emit_respond(request, 200, ErrorCode::ok, "OK", out);
 }
 
 /// Counts are shown only with a secret.
 void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
   TextArena& text = out.text();
   text.write({"{\"status\":\"ok\""});
+  if (engine.is_on()) {
+    bool is_up = true;
+    for (const Shard& shard : engine.shards()) is_up = is_up && shard.is_ready();
+    text.write({",\"engine\":\"", is_up ? "up" : "down", "\""});
+  }
   if (!in.authorization.empty()) {
     text.write({",\"version\":\"", core_version, "\",\"clients\":", Digits(clients.count()),
                 ",\"tokens\":", Digits(tokens.count()), ",\"topics\":", Digits(topics.count()),
@@ -150,18 +164,25 @@ void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
 
 /// Tells a load balancer whether to send clients and requests here.
 void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
-  const Bytes reason = unready_reason();
-  if (reason.empty()) {
+  const Unready unready = find_unready();
+  if (unready.code == ErrorCode::ok) {
     out.add(action::Respond{in.request, 200, 0, "application/json", "", R"({"status":"ok"})",
                             ErrorCode::ok});
     return;
   }
   const Bytes body =
-      out.text().write({R"({"status":"unavailable","reason":")", reason, "\"}"}).finish();
-  out.add(action::Respond{in.request, 503, 0, "application/json", "", body, ErrorCode::stopping});
+      out.text().write({R"({"status":"unavailable","reason":")", unready.reason, "\"}"}).finish();
+  out.add(action::Respond{in.request, 503, 0, "application/json", "", body, unready.code});
 }
 
-/// Empty: this Sidekick is ready.
-Bytes Hub::State::unready_reason() const { return is_shutting_down ? "shutting down" : ""; }
+/// A short failure of the engine passes unseen: frames and requests wait as long.
+Hub::State::Unready Hub::State::find_unready() const {
+  if (is_shutting_down) return {"shutting down", ErrorCode::stopping};
+  for (const Shard& shard : engine.shards()) {
+    if (!shard.is_ready() && shard.down_at + config.engine_wait_ms <= now)
+      return {"engine unreachable", ErrorCode::engine};
+  }
+  return {};
+}
 
 }  // namespace sidekick

@@ -53,6 +53,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
       name_resource_topic(topic_name, resource);
       const TopicId topic = topics.intern(topic_name);
       if (!topics.subscribe(topic, client.id)) continue;
+      if (engine.is_on()) engine.want(topic, topic_name);
       client.resources.push_back(topic);
       client.resource_bytes += static_cast<u32>(resource.size());
     }

@@ -4,11 +4,13 @@
 #pragma once
 
 #include "hub/admission.hpp"
+#include "hub/parking.hpp"
 #include "hub/records.hpp"
 #include "hub/stamps.hpp"
 #include "sidekick/hub.hpp"
 #include "tables/changes.hpp"
 #include "tables/clients.hpp"
+#include "tables/engine.hpp"
 #include "tables/forwards.hpp"
 #include "tables/history.hpp"
 #include "wire/message.hpp"
@@ -28,6 +30,7 @@ struct Hub::State {
         clients(config.hash_seed),
         forwards(config.hash_seed, deadlines),
         history(config),
+        engine(config),
         decoder(config) {}
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -40,6 +43,8 @@ struct Hub::State {
   Forwards forwards;
   Changes changes;
   History history;
+  Engine engine;
+  Parking parking;
   MessageDecoder decoder;
   Stamps stamps;
 
@@ -50,8 +55,27 @@ struct Hub::State {
   std::vector<TopicId> listened;   // scratch
   std::vector<Bytes> changed;      // scratch
   std::vector<Bytes> missed;       // scratch
-  Millis sessions_left_at = 0;     // when the last client that said hello left
+  struct LookedUp {
+    TopicId topic;
+    u64 hash;
+    Bytes resource;
+  };
+  std::vector<LookedUp> looked_up;  // scratch
+  Millis sessions_left_at = 0;      // when the last client that said hello left
   bool is_shutting_down = false;
+  u64 epochs_drawn = 0;  // names for a history of the engine that this hub has offered
+
+  /// The frame or request that is being handled, while there is an engine: it may have to wait.
+  struct Current {
+    ClientSlot client = none;  ///< none: a request
+    RequestId request = 0;
+    Route route = Route::unknown;
+    Millis came_at = 0;
+    Bytes text;
+    u32 parked = none;  ///< set once it waits
+    bool has_to_wait = false;
+  };
+  Current current;
 
   // hub.cpp: time, and events of sockets
   void on_begin(const input::Begin& in);
@@ -71,6 +95,14 @@ struct Hub::State {
   void on_send(ClientSlot slot, const Message& message, Actions& out);
   bool on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
+  struct Lookback {
+    bool is_recovered = false;
+    u64 at = 0;
+  };
+  Lookback look_back(const Message& message);
+  bool looks_back(const Message& message) const {
+    return message.since || config.listen_lookback_ms != 0;
+  }
   void on_unlisten(ClientSlot slot, const Message& message, Actions& out);
   void refuse(ClientSlot slot, Blame blame, const char* text, ErrorCode code, Actions& out);
   bool take_frame_credit(Client& client);
@@ -93,6 +125,47 @@ struct Hub::State {
   bool is_known(const Message& message) const;
   u32 spread_ms() const;
 
+  // hub_engine.cpp: what several Sidekicks share
+  void on_engine_up(const input::EngineUp& in, Actions& out);
+  void on_engine_down(const input::EngineDown& in, Actions& out);
+  void on_engine_answer(const input::EngineAnswer& in, Actions& out);
+  void on_engine_message(const input::EngineMessage& in, Actions& out);
+  void on_inbox(u32 index, Bytes body, Actions& out);
+  void on_joined(const Call& call, bool is_done);
+  void on_changed(const Call& call, const input::EngineAnswer& in);
+  void publish_changes(Actions& out);
+  bool await_joins(std::span<const TopicId> wanted, Actions& out);
+  bool await_changed(const Message& message, Actions& out);
+  Lookback look_back_in_engine(const Message& message);
+  void release_topic(TopicId topic);
+  void end_linger(u32 id, Actions& out);
+  void call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
+  void call_join(Call call, Actions& out);
+
+  // hub_parking.cpp: frames and requests that wait for the engine
+  bool has_to_queue(ClientSlot slot, Bytes frame, Actions& out);
+  bool await_ready(u32 index, Actions& out);
+  bool may_wait(u64 calls, Actions& out);
+  u32 park();
+  Waiter waiter();
+  Findings* findings();
+  void end_waiting(std::span<const Waiter> waiters, Actions& out);
+  void run_parked(u32 id, Actions& out);
+  void run_blocked(Actions& out);
+  void unpark(u32 id);
+  void fail(ErrorCode code, const char* text, Actions& out);
+
+  // hub_resync.cpp: after a shard has come back
+  void sync(u32 index, Actions& out);
+  void on_synced(u32 index, const input::EngineAnswer& in, Actions& out);
+  void rejoin(u32 index, Actions& out);
+  void catch_up(const Call& joined, bool is_joined, Actions& out);
+  void on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out);
+  void tell_changed(TopicId topic, Actions& out);
+  void tell_all(u32 index, Actions& out);
+  void settle(u32 index);
+  u64 position() const { return engine.is_on() ? engine.position() : stamps.position(); }
+
   // hub_forwards.cpp: forwards and their answers
   void on_forward_done(const input::ForwardDone& in, Actions& out);
   void on_forward_timeout(u32 flight, Actions& out);
@@ -106,13 +179,18 @@ struct Hub::State {
 
   // hub_http.cpp: requests from the app server
   void on_http_request(const input::HttpRequest& in, Actions& out);
+  void run_request(Route route, RequestId request, Bytes body, Actions& out);
   bool reject_if_wrong(const std::string& wrong, RequestId request, Actions& out);
-  void on_connection(const input::HttpRequest& in, Actions& out);
-  void on_resources(const input::HttpRequest& in, Actions& out);
-  void on_channel_message(const input::HttpRequest& in, Actions& out);
+  void on_connection(RequestId request, Bytes body, Actions& out);
+  void on_resources(RequestId request, Bytes body, Actions& out);
+  void on_channel_message(RequestId request, Bytes body, Actions& out);
   void on_health(const input::HttpRequest& in, Actions& out);
   void on_ready(const input::HttpRequest& in, Actions& out);
-  Bytes unready_reason() const;
+  struct Unready {
+    Bytes reason;
+    ErrorCode code = ErrorCode::ok;
+  };
+  Unready find_unready() const;
 
   // admission.cpp: what may be asked for, before a body is read
   Verdict admit(const input::HttpRequest& in) const;

@@ -29,7 +29,16 @@ class Fingerprint {
   u64 hash_;
 };
 
-enum Kind : u64 { token_kind = 1, client_kind, topic_kind, lane_kind, flight_kind };
+enum Kind : u64 {
+  token_kind = 1,
+  client_kind,
+  topic_kind,
+  lane_kind,
+  flight_kind,
+  shard_kind,
+  interest_kind,
+  parked_kind
+};
 
 }  // namespace
 
@@ -84,6 +93,25 @@ u64 Hub::State::hash() const {
     Fingerprint print(flight_kind);
     print << sender_of(flight.forward) << Bytes(flight.forward.scope) << flight.forward.body_bytes
           << deadlines.entry(flight.deadline).at;
+    sum += print.hash();
+  }
+  for (const Shard& shard : engine.shards()) {
+    Fingerprint print(shard_kind);
+    print << Bytes(shard.epoch) << Bytes(shard.server) << shard.top << shard.position
+          << (shard.is_up ? 1 : 0) << (shard.is_synced ? 1 : 0) << (shard.is_resyncing ? 1 : 0);
+    sum += print.hash();
+  }
+  for (const Interest& interest : engine.interests()) {
+    if (interest.topic == none) continue;
+    Fingerprint print(interest_kind);
+    print << names[interest.topic] << static_cast<u64>(interest.state) << interest.received;
+    sum += print.hash();
+  }
+  for (const Parked& parked : parking.slots()) {
+    if (parked.serial == 0) continue;
+    Fingerprint print(parked_kind);
+    print << (parked.client == none ? u64{none} : clients[parked.client].id) << parked.calls;
+    for (const Parked::Text& text : parked.texts) print << Bytes(text.bytes);
     sum += print.hash();
   }
   return sum;

@@ -19,6 +19,7 @@ struct Client {
   std::vector<TokenId> tokens;     ///< in the order taken
   std::vector<TopicId> resources;  ///< in the order listened to
   u32 resource_bytes = 0;
+  u32 parked = none;     ///< its frames that wait for the engine
   std::string session;   ///< of its hello; empty: it has not said hello
   u64 session_hash = 1;  ///< of another session almost never the same; 1: it has not said hello
 

@@ -57,8 +57,8 @@ bool Topics::is_subscribed(TopicId topic, u32 client) const {
 }
 
 void Topics::release_if_idle(TopicId topic) {
+  if (!is_idle(topic)) return;
   const Topic& it = topics_[topic];
-  if (!it.subscribers.empty() || !it.hello_subscribers.empty()) return;
   store_bytes_ -= topic_cost(it.name);
   index_.remove(hash(it.name), topic);
   topics_.remove(topic);

@@ -42,6 +42,9 @@ class Topics {
 
   bool is_subscribed(TopicId topic, u32 client) const;
   void release_if_idle(TopicId topic);
+  bool is_idle(TopicId topic) const {
+    return topics_[topic].subscribers.empty() && topics_[topic].hello_subscribers.empty();
+  }
 
   /// In ascending order of client id: the order does not depend on history, so a restored hub
   /// publishes the same bytes.

@@ -79,6 +79,35 @@ std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
   return scenario.restart(gone, written);
 }
 
+/// What the engine tells; returns false if the line is not an input.
+bool say_engine(Scenario& scenario, Bytes input, std::string& out) {
+  u64 number = 0;
+  if (input == "up" || input == "is as before") {
+    out = scenario.handle(input::EngineUp{0, input == "up" ? 0u : 1u});
+  } else if (input == "down") {
+    out = scenario.handle(input::EngineDown{0});
+  } else if (take(input, "refuses ") && take_number(input, number)) {
+    const Bytes why = "OOM command not allowed when used memory > 'maxmemory'.";
+    out = scenario.handle(input::EngineAnswer{static_cast<u32>(number), 1, {&why, 1}});
+  } else if (take(input, "answers ") && take_number(input, number)) {
+    std::vector<std::string> texts;
+    for (take(input, ": "); !input.empty();) {
+      const std::size_t end = std::min(input.find(" | "), input.size());
+      texts.push_back(unescape(input.substr(0, end)));
+      input.remove_prefix(std::min(end + 3, input.size()));
+    }
+    const std::vector<Bytes> values(texts.begin(), texts.end());
+    out = scenario.handle(input::EngineAnswer{static_cast<u32>(number), 0, values});
+  } else if (take(input, "sends ")) {
+    const Bytes topic = take_word(input);
+    const std::string body = unescape(input);
+    out = scenario.handle(input::EngineMessage{0, topic == "inbox" ? Bytes() : topic, body});
+  } else {
+    return false;
+  }
+  return true;
+}
+
 /// Performs one input; returns false if the line is not an input.
 bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
   u64 number = 0;
@@ -88,6 +117,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     scenario.set_now(scenario.now() - number);
   } else if (input == "shutting down") {
     out = scenario.handle(input::ShuttingDown{});
+  } else if (take(input, "engine ")) {
+    return say_engine(scenario, input, out);
   } else if (input == "timer") {
     out = scenario.timer();
   } else if (input == "restart" || take(input, "restart without")) {

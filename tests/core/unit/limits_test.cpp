@@ -67,6 +67,13 @@ std::string padded(std::string text, u64 size) {
 const u64 forward_rest =
     128 + Bytes("\"c\"{}").size() + Bytes(R"({ "channel": "c", "params": {}, "data": "" })").size();
 
+constexpr Bytes with_engine = R"("engine_shards": 1, "node": "0123456789abcdef")";
+void start_engine(Scenario& s) {
+  const Bytes values[] = {"e1", "run-1", "5000"};
+  s.handle(input::EngineUp{0, 0});
+  s.handle(input::EngineAnswer{1, 0, values});
+}
+
 const std::vector<Row> rows = {
     {"frame_bytes_max", 100,
      [](Scenario& s, u64 amount) {
@@ -341,6 +348,51 @@ const std::vector<Row> rows = {
        s.after(amount);
        return is_recovered(s.frame(1, subscribe_since_start));
      }},
+    {"engine_wait_ms", 100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.frame(1, listen("\"r\""));
+       s.after(amount);
+       return !has_error(s.timer());
+     },
+     with_engine, true},
+    {"engine_calls_max", 16,
+     [](Scenario& s, u64 amount) {
+       start_engine(s);
+       std::string last;
+       for (u64 i = 1; i <= amount; ++i) {
+         s.open(static_cast<ClientId>(i));
+         last = s.frame(static_cast<ClientId>(i), listen(compose({"\"", Digits(i), "\""})));
+       }
+       return !has_error(last);
+     },
+     with_engine},
+    {"parked_bytes_per_client_max", 1000,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.frame(1, padded(listen("\"r\""), 300));
+       return !has_error(s.frame(1, padded(listen("\"r\""), amount - 300 - 2 * 128)));
+     },
+     with_engine},
+    {"parked_store_bytes_max", 1100,
+     [](Scenario& s, u64 amount) {
+       s.open(1);
+       s.open(2);
+       s.frame(1, padded(listen("\"r\""), 300));
+       return !has_error(s.frame(2, padded(listen("\"r\""), amount - 300 - 2 * 128)));
+     },
+     with_engine},
+    {"topic_linger_ms", 100,
+     [](Scenario& s, u64 amount) {
+       start_engine(s);
+       s.open(1);
+       s.frame(1, listen("\"r\""));
+       s.handle(input::EngineAnswer{2, 0, {}});
+       s.frame(1, R"({"type":"unlisten","resources":["r"]})");
+       s.after(amount);
+       return s.timer().find("leave") == std::string::npos;
+     },
+     with_engine, true},
 };
 
 TEST_CASE(
@@ -360,19 +412,21 @@ TEST_CASE(
   }
 }
 
-/// Limits that the hub does not apply itself: hosts do, and tests/engine has their tests.
-const std::vector<Bytes> of_hosts = {"engine_shards", "engine_timeout_ms", "engine_lease_ms",
-                                     "engine_message_bytes_max"};
+/// Limits that a hub only passes on, to its host or the engine (tests/engine), and a time that is
+/// no sharp limit (conversations/engine.txt).
+const std::vector<Bytes> without_row = {"engine_shards",      "engine_timeout_ms",
+                                        "engine_lease_ms",    "engine_message_bytes_max",
+                                        "engine_changes_max", "resync_spread_ms"};
 
-TEST_CASE("every limit has a row in this table, or is one of a host") {
+TEST_CASE("every limit has a row in this table, or needs none") {
   for (const LimitEntry& limit : limits) {
     CAPTURE(limit.name);
     u32 count = 0;
     for (const Row& row : rows) count += row.limit == limit.name;
-    for (const Bytes name : of_hosts) count += name == limit.name;
+    for (const Bytes name : without_row) count += name == limit.name;
     CHECK(count == 1);
   }
-  CHECK(rows.size() + of_hosts.size() == std::size(limits));
+  CHECK(rows.size() + without_row.size() == std::size(limits));
 }
 
 TEST_CASE(

@@ -235,8 +235,11 @@ void Scenario::append_line(std::string& out, const Action& action) {
       break;
     case ActionTag::respond: {
       const action::Respond& respond = action.respond;
-      SIDEKICK_CHECK(respond.request == last_request_);
-      out += compose({"respond ", Digits(respond.status), " ", code_of(respond.code)});
+      SIDEKICK_CHECK(respond.request != 0 && respond.request <= last_request_);
+      out += "respond ";
+      if (respond.request != last_request_)
+        out += compose({"to request ", Digits(respond.request), ": "});
+      out += compose({Digits(respond.status), " ", code_of(respond.code)});
       if (respond.delay_ms != 0) out += compose({"(after ", Digits(respond.delay_ms), " ms) "});
       if (!respond.header.empty()) out += compose({"(", respond.header, ") "});
       if (respond.content_type != "text/plain; charset=utf-8")

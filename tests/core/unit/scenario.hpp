@@ -5,8 +5,8 @@
 //   erase_token t1            close 1 1013 why      respond 200 OK              forward 1 { ... }
 //
 // An error has its code in brackets. A respond shows extras such as `(after 3000 ms)` only if there
-// are any. The forwards of the second hub count from 1001, those of the third from 2001. Bytes that
-// are not printable UTF-8 are written as \xNN.
+// are any, and its request only if that is not the latest. The forwards of the second hub count
+// from 1001, those of the third from 2001. Bytes that are not printable UTF-8 are written as \xNN.
 #pragma once
 
 #include <map>

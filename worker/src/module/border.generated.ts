@@ -469,6 +469,7 @@ export const ERROR_CODES = [
   "internal",
   "taken_over",
   "unknown",
+  "engine",
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
@@ -503,6 +504,7 @@ export const ERROR_LEVELS = {
   internal: "warn",
   taken_over: "debug",
   unknown: "debug",
+  engine: "warn",
 } as const satisfies Record<ErrorCode, "warn" | "debug">;
 
 /** The effective limits of a hub; unit at the end of the name, else a count. */
@@ -585,6 +587,20 @@ export interface Limits {
   readonly engine_lease_ms: number;
   /** size of one message to a channel through the engine (default 1048576) */
   readonly engine_message_bytes_max: number;
+  /** time that messages and requests wait for an engine that is away, before they fail (default 3000) */
+  readonly engine_wait_ms: number;
+  /** calls to the engine under way (default 4096) */
+  readonly engine_calls_max: number;
+  /** resources and channels in the engine's change log; beyond that, the least recently changed are evicted (default 100000) */
+  readonly engine_changes_max: number;
+  /** messages of one client that wait for the engine: each as received and 128 bytes (default 1048576) */
+  readonly parked_bytes_per_client_max: number;
+  /** memory for all messages and requests that wait for the engine, counted the same way (default 67108864) */
+  readonly parked_store_bytes_max: number;
+  /** time a topic stays joined in the engine after its last listener has left (default 2000) */
+  readonly topic_linger_ms: number;
+  /** time over which all listeners are told that their resources may have changed, after the engine has lost its data; longer with many clients (default 10000) */
+  readonly resync_spread_ms: number;
 }
 
 /** In the order of the module's words. */
@@ -628,4 +644,11 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   engine_timeout_ms: { default: 5000, lowest: 1, highest: 600000 },
   engine_lease_ms: { default: 10000, lowest: 0, highest: 3600000 },
   engine_message_bytes_max: { default: 1048576, lowest: 64, highest: 67108864 },
+  engine_wait_ms: { default: 3000, lowest: 0, highest: 600000 },
+  engine_calls_max: { default: 4096, lowest: 16, highest: 1000000 },
+  engine_changes_max: { default: 100000, lowest: 1, highest: 10000000 },
+  parked_bytes_per_client_max: { default: 1048576, lowest: 64, highest: 67108864 },
+  parked_store_bytes_max: { default: 67108864, lowest: 1024, highest: 268435456 },
+  topic_linger_ms: { default: 2000, lowest: 0, highest: 3600000 },
+  resync_spread_ms: { default: 10000, lowest: 0, highest: 600000 },
 };

@@ -7,10 +7,9 @@ export function randomEpoch(): number {
 }
 
 /**
- * 16 hex digits. Unpredictable: strangers choose resource names and must not be able to choose
- * collisions.
+ * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
  */
-export function randomDigits(): string {
+export function randomHashSeed(): string {
   return [...crypto.getRandomValues(new Uint8Array(8))]
     .map((byte) => byte.toString(16).padStart(2, "0"))
     .join("");

@@ -1,0 +1,384 @@
+// The engine that several Sidekicks share: docs/architecture.md, "Many hubs". It orders changes and
+// hands them to every hub that joined their topics; a hub delivers only what the engine hands to
+// it, also of its own publishes. Answers and messages have no common order, so nothing here relies
+// on one: a topic takes messages from the moment its join is emitted.
+#include <algorithm>
+
+#include "base/numbers.hpp"
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr std::size_t topics_per_call = 256;
+constexpr u32 stamp_digits_max = 16;
+constexpr char refused[] = "the engine refused: its memory is full; try again later";
+
+bool decode_stamp(Bytes text, u64& out) { return decode_number(text, 10, stamp_digits_max, out); }
+
+/// Removes the first word and the space after it.
+Bytes take_word(Bytes& text) {
+  const std::size_t end = std::min(text.find(' '), text.size());
+  const Bytes word = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return word;
+}
+
+}  // namespace
+
+void Hub::State::on_engine_up(const input::EngineUp& in, Actions& out) {
+  if (in.shard >= engine.shard_count()) return;
+  Shard& shard = engine.shard(in.shard);
+  if (shard.is_up) on_engine_down({in.shard}, out);
+  shard.is_up = true;
+  sync(in.shard, out);
+}
+
+/// What was under way may have been performed or not. What waited for it tries again, and waits for
+/// the engine to come back.
+void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
+  if (in.shard >= engine.shard_count() || !engine.shard(in.shard).is_up) return;
+  Shard& shard = engine.shard(in.shard);
+  if (shard.deadline != none) deadlines.remove(shard.deadline);
+  const Shard before = std::move(shard);
+  shard = {};
+  shard.down_at = now;
+  shard.epoch = before.epoch;
+  shard.server = before.server;
+  shard.top = before.top;
+  shard.position = before.position;
+  shard.is_all_changed = before.is_all_changed;  // those who were not told yet will be
+
+  for (u32 slot = 0; slot < engine.calls().size(); ++slot) {
+    const Call& call = engine.calls()[slot];
+    if (call.number == 0 || call.shard != in.shard) continue;
+    for (const Waiter& waiter : call.waiters) {
+      if (!parking.has(waiter)) continue;
+      Parked& it = parking[waiter.parked];
+      --it.calls;
+      it.findings.is_cut = it.findings.is_sent;
+      it.findings.is_asked = false;
+    }
+    engine.end_call(call.number);
+  }
+  for (u32 id = 0; id < engine.interests().size(); ++id) {
+    Interest& it = engine.interest(id);
+    if (it.topic == none || it.shard != in.shard) continue;
+    it.state = Interest::State::wanted;
+    if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
+    release_topic(it.topic);
+  }
+  run_blocked(out);
+}
+
+void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
+  const Call call = engine.end_call(in.call);
+  if (call.number == 0) return;
+  const bool is_done = in.status == 0;
+  switch (call.purpose) {
+    case Purpose::sync:
+      return on_synced(call.shard, in, out);
+    case Purpose::rejoin:
+    case Purpose::join:
+      on_joined(call, is_done);
+      if (call.purpose == Purpose::rejoin) catch_up(call, is_done, out);
+      break;
+    case Purpose::catch_up:
+      return on_caught_up(call, in, out);
+    case Purpose::changed:
+      on_changed(call, in);
+      break;
+    case Purpose::update: {
+      u64 at = 0;
+      if (is_done && !in.values.empty() && decode_stamp(in.values[0], at)) {
+        Shard& shard = engine.shard(call.shard);
+        shard.top = std::max(shard.top, at);
+      }
+      break;
+    }
+  }
+  if (!is_done) {
+    for (const Waiter& waiter : call.waiters)
+      if (parking.has(waiter)) parking[waiter.parked].findings.refused = ErrorCode::full;
+  }
+  end_waiting(call.waiters, out);
+  // Those that nobody wants any more.
+  for (const u32 id : call.interests) {
+    const TopicId topic = engine.interest(id).topic;
+    if (topic != none) release_topic(topic);
+  }
+}
+
+void Hub::State::on_joined(const Call& call, bool is_done) {
+  for (const u32 id : call.interests) {
+    Interest& it = engine.interest(id);
+    if (it.topic == none || it.call != call.number) continue;  // left meanwhile
+    it.state = is_done ? Interest::State::joined : Interest::State::wanted;
+    it.call = 0;
+  }
+}
+
+/// The answers for one shard come in the order of their topics.
+void Hub::State::on_changed(const Call& call, const input::EngineAnswer& in) {
+  u64 at = 0;
+  const bool is_known = in.status == 0 && !in.values.empty() && decode_stamp(in.values[0], at);
+  for (const Waiter& waiter : call.waiters) {
+    if (!parking.has(waiter)) continue;
+    Findings& found = parking[waiter.parked].findings;
+    found.at = std::min(found.at, is_known ? at : engine.position());
+    found.is_all_changed = found.is_all_changed || !is_known;
+    for (const Bytes value : in.values.subspan(is_known ? 1 : in.values.size())) {
+      u64 place = 0;
+      if (decode_stamp(value, place)) {
+        found.changed[call.shard].push_back(call.first + static_cast<u32>(place));
+      } else {
+        found.is_all_changed = true;
+      }
+    }
+  }
+}
+
+/// A message of a topic: `<stamp>` or `<stamp> <text>`.
+void Hub::State::on_engine_message(const input::EngineMessage& in, Actions& out) {
+  if (in.shard >= engine.shard_count() || !engine.shard(in.shard).is_up) return;
+  if (in.topic.empty()) return on_inbox(in.shard, in.body, out);
+  Bytes body = in.body;
+  u64 at = 0;
+  if (!decode_stamp(take_word(body), at)) return;  // of someone else
+  Shard& shard = engine.shard(in.shard);
+  shard.top = std::max(shard.top, at);
+  shard.received = std::max(shard.received, at);
+  if (!shard.is_resyncing) shard.position = std::max(shard.position, at);
+  const TopicId topic = topics.find(in.topic);
+  const u32 id = topic == none ? none : engine.interest_of(topic);
+  if (id == none || engine.interest(id).state == Interest::State::wanted) return;
+  Interest& it = engine.interest(id);
+  it.received = std::max(it.received, at);
+  tell_changed(topic, out);
+}
+
+/// The inbox has hints: what counts is the answer to the script that a hint causes.
+void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
+  Shard& shard = engine.shard(index);
+  if (take_word(body) != "beat") return;
+  take_word(body);  // its number is the host's
+  take_word(body);  // had
+  u64 at = 0;
+  if (!decode_stamp(take_word(body), at)) return;
+  // Every message up to `at` came before this one.
+  shard.received = std::max(shard.received, at);
+  if (!shard.is_resyncing) shard.position = std::max(shard.position, at);
+  if (shard.needs_sync || (shard.is_synced && body != shard.epoch)) sync(index, out);
+}
+
+/// POST /resources: one run for some topics at a time. An engine that goes away gets them again
+/// when it is back: a change may be told twice.
+void Hub::State::publish_changes(Actions& out) {
+  if (const Findings* found = findings()) {
+    if (found->refused != ErrorCode::ok) return fail(found->refused, refused, out);
+    if (found->is_sent && !found->is_cut)
+      return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
+  }
+  struct Run {
+    u32 shard;
+    std::vector<Bytes> args;
+  };
+  std::vector<Run> runs;
+  std::vector<u32> run_of(engine.shard_count(), none);
+  const Bytes changes_max = out.text().write({Digits(config.engine_changes_max)}).finish();
+  topics.begin_marks();
+  listened.clear();
+  for (const Bytes resource : decoder.message().resources) {
+    name_resource_topic(topic_name, resource);
+    const TopicId topic = topics.intern(topic_name);
+    if (!topics.mark(topic)) continue;
+    listened.push_back(topic);
+    const u32 shard = engine.shard_of(topic_name);
+    u32& run = run_of[shard];
+    if (run == none || runs[run].args.size() > topics_per_call) {
+      run = static_cast<u32>(runs.size());
+      runs.push_back({shard, {changes_max}});
+    }
+    runs[run].args.push_back(out.text().copy(topic_name));
+  }
+  for (const TopicId topic : listened) release_topic(topic);
+
+  if (runs.empty()) return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
+  for (u32 shard = 0; shard < engine.shard_count(); ++shard)
+    if (run_of[shard] != none && !await_ready(shard, out)) return;
+  if (!may_wait(runs.size(), out)) return;
+  for (const Run& run : runs)
+    call_script({0, run.shard, Purpose::update, {}, 0, {waiter()}}, "update", run.args, out);
+  findings()->is_sent = true;
+  findings()->is_cut = false;
+}
+
+/// Returns whether this hub has joined all these topics. If not, the current message waits, or
+/// fails.
+bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
+  if (!engine.is_on()) return true;
+  const auto state_of = [this](TopicId topic) {
+    const u32 id = engine.interest_of(topic);
+    return id == none ? Interest::State::wanted : engine.interest(id).state;
+  };
+  u64 calls = 0;
+  std::vector<bool> is_needed(engine.shard_count());
+  bool has_all = true;
+  for (const TopicId topic : wanted) {
+    if (state_of(topic) == Interest::State::joined) continue;
+    has_all = false;
+    const u32 shard = engine.shard_of(topics.name(topic));
+    calls += is_needed[shard] ? 0 : 1;
+    is_needed[shard] = true;
+  }
+  if (has_all) return true;
+  if (const Findings* found = findings(); found != nullptr && found->refused != ErrorCode::ok) {
+    fail(found->refused, refused, out);
+    return false;
+  }
+  for (u32 shard = 0; shard < engine.shard_count(); ++shard)
+    if (is_needed[shard] && !await_ready(shard, out)) return false;
+  if (!may_wait(calls, out)) return false;
+
+  std::vector<Call> joins(engine.shard_count());
+  for (const TopicId topic : wanted) {
+    if (state_of(topic) == Interest::State::joined) continue;
+    const u32 id = engine.want(topic, topics.name(topic));
+    const Interest& it = engine.interest(id);
+    if (it.state == Interest::State::wanted) {
+      joins[it.shard].interests.push_back(id);
+      continue;
+    }
+    Call& call = *engine.find_call(it.call);
+    const bool waits_already = !call.waiters.empty() && parking.has(call.waiters.back()) &&
+                               call.waiters.back().parked == current.parked;
+    if (!waits_already) call.waiters.push_back(waiter());
+  }
+  for (u32 shard = 0; shard < joins.size(); ++shard) {
+    if (joins[shard].interests.empty()) continue;
+    joins[shard].shard = shard;
+    joins[shard].purpose = Purpose::join;
+    joins[shard].waiters.push_back(waiter());
+    call_join(std::move(joins[shard]), out);
+  }
+  return false;
+}
+
+/// Returns whether it is known which of the resources in `looked_up` have changed. If not, the
+/// current message waits, or fails.
+bool Hub::State::await_changed(const Message& message, Actions& out) {
+  if (!engine.is_on() || looked_up.empty()) return true;
+  if (const Findings* found = findings(); found != nullptr && found->is_asked) return true;
+  std::vector<std::vector<Bytes>> of_shard(engine.shard_count());
+  u64 calls = 0;
+  for (const LookedUp& it : looked_up) {
+    std::vector<Bytes>& of = of_shard[engine.shard_of(topics.name(it.topic))];
+    if (of.size() % topics_per_call == 0) ++calls;
+    of.push_back(out.text().copy(topics.name(it.topic)));
+  }
+  for (u32 shard = 0; shard < of_shard.size(); ++shard)
+    if (!of_shard[shard].empty() && !await_ready(shard, out)) return false;
+  if (!may_wait(calls, out)) return false;
+  park();
+  findings()->is_asked = true;
+  findings()->at = number_max;
+  findings()->is_all_changed = false;
+  findings()->changed.assign(engine.shard_count(), {});
+  for (u32 shard = 0; shard < of_shard.size(); ++shard) {
+    const std::span<const Bytes> of = of_shard[shard];
+    for (std::size_t first = 0; first < of.size(); first += topics_per_call) {
+      TextArena& text = out.text();
+      const Bytes epoch =
+          text.copy(message.since ? message.epoch : Bytes(engine.shard(shard).epoch));
+      const Bytes since = message.since
+                              ? text.write({Digits(*message.since)}).finish()
+                              : text.write({"-", Digits(config.listen_lookback_ms)}).finish();
+      std::vector<Bytes> args{epoch, since};
+      const auto part = of.subspan(first, std::min(topics_per_call, of.size() - first));
+      args.insert(args.end(), part.begin(), part.end());
+      call_script({0, shard, Purpose::changed, {}, static_cast<u32>(first), {waiter()}}, "changed",
+                  args, out);
+    }
+  }
+  return false;
+}
+
+/// Also what has changed since the engine answered: this hub has a message of it, or will get one.
+Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
+  const Findings* found = findings();
+  if (found == nullptr || !found->is_asked)
+    return {message.since && message.epoch == engine.shard(0).epoch, position()};
+  std::vector<u32> place(engine.shard_count());  // of the next topic of each shard
+  std::vector<std::size_t> next(engine.shard_count());
+  for (const LookedUp& it : looked_up) {
+    const u32 shard = engine.shard_of(topics.name(it.topic));
+    const std::vector<u32>& changed_places = found->changed[shard];
+    const bool is_listed =
+        next[shard] < changed_places.size() && changed_places[next[shard]] == place[shard];
+    if (is_listed) ++next[shard];
+    ++place[shard];
+    const u32 id = engine.interest_of(it.topic);
+    const bool has_changed_since = id != none && engine.interest(id).received > found->at;
+    if (is_listed || has_changed_since || found->is_all_changed) missed.push_back(it.resource);
+  }
+  const bool is_recovered = message.since && !found->is_all_changed;
+  if (message.since && !is_recovered) missed.clear();  // `recovered` says it
+  return {is_recovered, found->at};
+}
+
+/// Without an engine an idle topic is gone at once; with one it lingers, or is gone if the engine
+/// does not have it either.
+void Hub::State::release_topic(TopicId topic) {
+  if (!engine.is_on()) return topics.release_if_idle(topic);
+  if (!topics.is_idle(topic)) return;
+  const u32 id = engine.interest_of(topic);
+  if (id != none && engine.interest(id).state == Interest::State::joining)
+    return;  // on_engine_answer does
+  if (id != none && engine.interest(id).state == Interest::State::joined) {
+    Interest& it = engine.interest(id);
+    if (it.deadline == none) {
+      const u64 rank = hash_bytes(0, topics.name(topic));
+      it.deadline = deadlines.add({now + config.topic_linger_ms, Due::topic_linger, rank, id});
+    }
+    return;
+  }
+  if (id != none) {
+    const u32 deadline = engine.interest(id).deadline;
+    if (deadline != none) deadlines.remove(deadline);
+    engine.forget(id);
+  }
+  topics.release_if_idle(topic);
+}
+
+void Hub::State::end_linger(u32 id, Actions& out) {
+  Interest& it = engine.interest(id);
+  deadlines.remove(std::exchange(it.deadline, none));
+  if (!topics.is_idle(it.topic)) return;
+  const Bytes name = out.text().copy(topics.name(it.topic));
+  out.add(action::EngineLeave{it.shard, out.list({&name, 1})});
+  const TopicId topic = it.topic;
+  engine.forget(id);
+  topics.release_if_idle(topic);
+}
+
+void Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
+  const u32 shard = call.shard;
+  const u32 number = engine.begin_call(std::move(call)).number;
+  out.add(action::EngineRun{number, shard, script, out.list(args)});
+}
+
+void Hub::State::call_join(Call call, Actions& out) {
+  const u32 shard = call.shard;
+  const Call& begun = engine.begin_call(std::move(call));
+  std::vector<Bytes> joined;
+  for (const u32 id : begun.interests) {
+    Interest& it = engine.interest(id);
+    it.state = Interest::State::joining;
+    it.call = begun.number;
+    joined.push_back(out.text().copy(topics.name(it.topic)));
+  }
+  out.add(action::EngineJoin{begun.number, shard, out.list(joined)});
+}
+
+}  // namespace sidekick

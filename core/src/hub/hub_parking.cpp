@@ -1,0 +1,151 @@
+// Frames and requests that wait for the engine. A handler that needs something from the engine
+// emits the calls for it, and returns; nothing has changed yet. After the last answer the same
+// bytes run again, from the decoder on, and find what they needed: the topics joined, or the
+// Findings of their queue.
+#include <algorithm>
+
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr char unreachable[] = "engine unreachable; try again (engine_wait_ms)";
+constexpr char not_published[] =
+    "engine unreachable; nothing was published; try again (engine_wait_ms)";
+constexpr char maybe_published[] =
+    "engine connection lost; the changes may have been published; try again";
+
+}  // namespace
+
+/// Notes the frame that is being handled. Returns true if it waits behind others of its client, or
+/// was refused.
+bool Hub::State::has_to_queue(ClientSlot slot, Bytes frame, Actions& out) {
+  current = {slot, 0, Route::unknown, now, frame};
+  const u32 parked = clients[slot].parked;
+  if (parked == none || decoder.message().type == MessageType::ping) return false;
+  if (may_wait(0, out)) parking.append(parked, {now, std::string(frame)});
+  return true;
+}
+
+/// Returns whether the shard can be used. If not, the current message waits for it, or has waited
+/// too long and fails.
+bool Hub::State::await_ready(u32 index, Actions& out) {
+  const Shard& shard = engine.shard(index);
+  if (shard.is_ready()) return true;
+  const Millis until = std::max(current.came_at, shard.down_at) + config.engine_wait_ms;
+  if (until <= now) {
+    const Findings* found = findings();
+    fail(ErrorCode::engine,
+         current.client != none              ? unreachable
+         : found != nullptr && found->is_cut ? maybe_published
+                                             : not_published,
+         out);
+    return false;
+  }
+  if (!may_wait(0, out)) return false;
+  const u32 id = park();
+  Parked& it = parking[id];
+  if (it.deadline == none) it.deadline = deadlines.add({until, Due::parked_expiry, it.serial, id});
+  return false;
+}
+
+/// Returns whether the current message may wait, for so many calls. If not, it fails.
+bool Hub::State::may_wait(u64 calls, Actions& out) {
+  const char* refusal = nullptr;
+  const u64 cost = Parking::cost_of(current.text);
+  const u32 queue = current.client == none ? none : clients[current.client].parked;
+  const u64 queued = queue == none ? 0 : parking[queue].bytes;
+  if (engine.call_count() + calls > config.engine_calls_max) {
+    refusal = "too many calls to the engine are under way (engine_calls_max); try again later";
+  } else if (current.client != none && queued + cost > config.parked_bytes_per_client_max) {
+    refusal =
+        "too many messages of this connection wait for the engine (parked_bytes_per_client_max)";
+  } else if (parking.store_bytes() + cost > config.parked_store_bytes_max) {
+    refusal = "too many messages wait for the engine (parked_store_bytes_max); try again later";
+  }
+  if (refusal != nullptr) fail(ErrorCode::queue, refusal, out);
+  return refusal == nullptr;
+}
+
+/// The current message waits. Returns its place.
+u32 Hub::State::park() {
+  if (current.parked == none) {
+    current.parked = parking.add(current.client, current.request, current.route);
+    parking.append(current.parked, {current.came_at, std::string(current.text)});
+    if (current.client != none) clients[current.client].parked = current.parked;
+  }
+  current.has_to_wait = true;
+  return current.parked;
+}
+
+/// The current message waits for one more call.
+Waiter Hub::State::waiter() {
+  const u32 id = park();
+  ++parking[id].calls;
+  return {id, parking[id].serial};
+}
+
+/// Of the current message; nullptr: it has not waited yet.
+Findings* Hub::State::findings() {
+  return current.parked == none ? nullptr : &parking[current.parked].findings;
+}
+
+/// A call of these is over.
+void Hub::State::end_waiting(std::span<const Waiter> waiters, Actions& out) {
+  for (const Waiter& waiter : waiters) {
+    if (parking.has(waiter) && --parking[waiter.parked].calls == 0) run_parked(waiter.parked, out);
+  }
+}
+
+/// Runs the first message of a queue again, and those behind it, until one has to wait.
+void Hub::State::run_parked(u32 id, Actions& out) {
+  const u64 serial = parking[id].serial;
+  do {
+    Parked& it = parking[id];
+    if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
+    Parked::Text text = parking.take(id);
+    const ClientSlot client = it.client;
+    current = {client, it.request, it.route, text.at, text.bytes, id};
+    if (client == none) {
+      run_request(it.route, it.request, text.bytes, out);
+    } else {
+      const std::string& wrong = decoder.decode_frame(text.bytes, clients.has_session(client));
+      const Message& message = decoder.message();
+      if (wrong.empty()) {
+        on_message(client, message, out);
+      } else {
+        emit_refusal(client, Blame::client, message.scope, wrong, decoder.code(), out);
+      }
+    }
+    const bool has_to_wait = current.has_to_wait;
+    current = {};
+    if (!parking.has({id, serial})) return;  // its client was closed
+    if (has_to_wait) return parking.put_back(id, std::move(text));
+    parking[id].findings = {};
+  } while (!parking[id].texts.empty());
+  unpark(id);
+}
+
+/// A shard is there or away: what waits for none of its calls tries again.
+void Hub::State::run_blocked(Actions& out) {
+  for (const Waiter& waiter : parking.blocked()) {
+    if (parking.has(waiter)) run_parked(waiter.parked, out);
+  }
+}
+
+void Hub::State::unpark(u32 id) {
+  const Parked& it = parking[id];
+  if (it.deadline != none) deadlines.remove(it.deadline);
+  if (it.client != none) clients[it.client].parked = none;
+  parking.remove(id);
+}
+
+/// Tells the sender of the current message that it has failed.
+void Hub::State::fail(ErrorCode code, const char* text, Actions& out) {
+  if (current.client != none) return refuse(current.client, Blame::sidekick, text, code, out);
+  const Bytes body = out.text().write({"Service Unavailable: ", text}).finish();
+  emit_respond(current.request, 503, code, body, out, "Retry-After: 1");
+}
+
+}  // namespace sidekick

@@ -1,0 +1,166 @@
+// After a shard has come back: this hub finds out whether it is the engine that it knows, joins its
+// topics again, and tells the listeners of each resource that has changed meanwhile. The position
+// stands still until all of them are told.
+#include <algorithm>
+
+#include "base/numbers.hpp"
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr std::size_t topics_per_batch = 512;
+constexpr u32 batches_max = 4;
+constexpr Millis part_ms = 100;
+constexpr u32 stamp_digits_max = 16;
+
+}  // namespace
+
+void Hub::State::sync(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  shard.is_synced = shard.needs_sync = false;
+  shard.is_resyncing = true;
+  if (shard.deadline != none) deadlines.remove(std::exchange(shard.deadline, none));
+  TextArena& text = out.text();
+  append_epoch(text, stamps.epoch());
+  const Bytes unused_epoch = text.write({".", Digits(++epochs_drawn)}).finish();
+  const Bytes epoch = text.copy(shard.epoch);
+  const Bytes server = text.copy(shard.server);
+  const Bytes top = text.write({Digits(shard.top)}).finish();
+  const Bytes args[] = {config.node, unused_epoch, epoch, server, top};
+  call_script({0, index, Purpose::sync, {}, 0, {}}, "sync", args, out);
+}
+
+void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& out) {
+  Shard& shard = engine.shard(index);
+  u64 at = 0;
+  if (in.status != 0 || in.values.size() != 3 ||
+      !decode_number(in.values[2], 10, stamp_digits_max, at)) {
+    shard.needs_sync = true;  // the next heartbeat tries again
+    return;
+  }
+  if (shard.epoch != in.values[0]) {
+    shard.is_all_changed = true;
+    shard.epoch = in.values[0];
+    shard.top = 0;
+  }
+  shard.server = in.values[1];
+  shard.synced_at = at;
+  shard.is_synced = true;
+  shard.rejoining.clear();
+  shard.rejoined = 0;
+  bool has_listeners = false;
+  for (u32 id = 0; id < engine.interests().size(); ++id) {
+    const Interest& it = engine.interests()[id];
+    if (it.topic == none || it.shard != index) continue;
+    has_listeners = true;
+    if (it.state == Interest::State::wanted) shard.rejoining.push_back(id);
+  }
+  if (!has_listeners) {
+    shard.is_all_changed = false;
+    settle(index);
+  }
+  run_blocked(out);
+  rejoin(index, out);
+}
+
+/// The answers set the pace.
+void Hub::State::rejoin(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  while (shard.batches < batches_max && shard.rejoined < shard.rejoining.size()) {
+    Call call{0, index, Purpose::rejoin, {}, 0, {}};
+    while (shard.rejoined < shard.rejoining.size() && call.interests.size() < topics_per_batch) {
+      const u32 id = shard.rejoining[shard.rejoined++];
+      const Interest& it = engine.interest(id);
+      if (it.topic != none && it.shard == index && it.state == Interest::State::wanted)
+        call.interests.push_back(id);
+    }
+    if (call.interests.empty()) continue;
+    ++shard.batches;
+    call_join(std::move(call), out);
+  }
+  if (shard.batches != 0 || shard.rejoined < shard.rejoining.size()) return;
+  shard.rejoining = {};
+  if (!shard.is_all_changed) return settle(index);
+  shard.to_tell = static_cast<u32>(topics.slots().size());
+  shard.told = 0;
+  shard.tell_first =
+      shard.to_tell == 0 ? 0 : static_cast<u32>(hash_bytes(0, config.node) % shard.to_tell);
+  tell_all(index, out);
+}
+
+/// These are joined again. Which of them have changed since this hub's position?
+void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
+  Shard& shard = engine.shard(joined.shard);
+  Call call{0, joined.shard, Purpose::catch_up, {}, 0, {}};
+  for (const u32 id : joined.interests) {
+    if (engine.interest(id).topic != none) call.interests.push_back(id);
+  }
+  shard.needs_sync = shard.needs_sync || !is_joined;
+  if (!is_joined || shard.is_all_changed || call.interests.empty()) {
+    --shard.batches;
+    return rejoin(joined.shard, out);
+  }
+  TextArena& text = out.text();
+  std::vector<Bytes> args{text.copy(shard.epoch), text.write({Digits(shard.position)}).finish()};
+  for (const u32 id : call.interests)
+    args.push_back(text.copy(topics.name(engine.interest(id).topic)));
+  call_script(std::move(call), "changed", args, out);
+}
+
+void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  Shard& shard = engine.shard(call.shard);
+  --shard.batches;
+  if (in.status != 0 || in.values.empty()) shard.is_all_changed = true;
+  for (std::size_t i = 1; i < in.values.size(); ++i) {
+    u64 place = 0;
+    if (!decode_number(in.values[i], 10, stamp_digits_max, place) ||
+        place >= call.interests.size()) {
+      shard.is_all_changed = true;
+      break;
+    }
+    const TopicId topic = engine.interest(call.interests[place]).topic;
+    if (topic != none) tell_changed(topic, out);
+  }
+  rejoin(call.shard, out);
+}
+
+/// Tells the listeners of a resource that it has changed, or may have.
+void Hub::State::tell_changed(TopicId topic, Actions& out) {
+  const Bytes name = topics.name(topic);
+  constexpr Bytes prefix = "resource:";
+  if (!name.starts_with(prefix) || topics.is_idle(topic)) return;
+  emit_publish(topics.subscribers(topic), encode_updated(out.text(), name.substr(prefix.size())),
+               out);
+}
+
+/// What has changed is not known, so every listener is told, a part at a time: each of them may
+/// make the app server work. Every Sidekick starts elsewhere.
+void Hub::State::tell_all(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  if (shard.deadline != none) deadlines.remove(std::exchange(shard.deadline, none));
+  const Millis spread = std::max(config.resync_spread_ms, spread_ms());
+  const u32 part = static_cast<u32>(shard.to_tell * part_ms / spread + 1);
+  for (u32 i = 0; i < part && shard.told < shard.to_tell; ++i, ++shard.told) {
+    const TopicId topic = (shard.tell_first + shard.told) % shard.to_tell;
+    const u32 id = engine.interest_of(topic);
+    if (id != none && engine.interest(id).shard == index) tell_changed(topic, out);
+  }
+  if (shard.told == shard.to_tell) {
+    shard.is_all_changed = false;
+    return settle(index);
+  }
+  shard.deadline = deadlines.add({now + part_ms, Due::resync, index, index});
+}
+
+/// Everything is told: the position moves again.
+void Hub::State::settle(u32 index) {
+  Shard& shard = engine.shard(index);
+  if (shard.needs_sync) return;  // some topics are not joined yet
+  shard.is_resyncing = false;
+  shard.position = std::max(shard.synced_at, shard.received);
+  shard.top = std::max(shard.top, shard.position);
+}
+
+}  // namespace sidekick

@@ -1,0 +1,78 @@
+// Frames and requests that wait for the engine. A client has one queue: its later frames wait
+// behind the first. A request is alone.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "hub/admission.hpp"
+#include "tables/clients.hpp"
+#include "tables/engine.hpp"
+
+namespace sidekick {
+
+/// What the answers so far have told about the first frame of a queue. The frame itself runs again
+/// from its beginning and looks here.
+struct Findings {
+  ErrorCode refused = ErrorCode::ok;  ///< the engine cannot do it
+  bool is_sent = false;               ///< runs were emitted for it
+  bool is_done = false;               ///< and all were answered
+  bool is_cut = false;                ///< at least one was not: it may have been performed
+
+  bool is_asked = false;        ///< of a listen: whether the members below are set
+  bool is_all_changed = false;  ///< it is not known what has changed
+  u64 at = 0;                   ///< the position of the answer
+  /// For each shard, in ascending order, the places of the changed resources among those of this
+  /// shard.
+  std::vector<std::vector<u32>> changed;
+};
+
+struct Parked {
+  struct Text {
+    Millis at = 0;  ///< when it came
+    std::string bytes;
+  };
+
+  u64 serial = 0;            ///< never reused; 0: this slot is unused
+  ClientSlot client = none;  ///< none: a request
+  RequestId request = 0;
+  Route route = Route::unknown;  ///< of a request
+  std::deque<Text> texts;        ///< oldest first; without the one that runs again just now
+  u64 bytes = 0;                 ///< of these, as counted by cost_of
+
+  // Of the first one:
+  u32 calls = 0;        ///< that it waits for
+  u32 deadline = none;  ///< while it waits for a shard to come back
+  Findings findings;
+};
+
+class Parking {
+ public:
+  /// Of a client, or of a request.
+  u32 add(ClientSlot client, RequestId request, Route route);
+  void append(u32 id, Parked::Text text);
+  /// Takes the first text, to run again; put it back with put_back if it has to wait on.
+  Parked::Text take(u32 id);
+  void put_back(u32 id, Parked::Text text);
+  void remove(u32 id);
+
+  Parked& operator[](u32 id) { return parked_[id]; }
+  bool has(const Waiter& waiter) const { return parked_[waiter.parked].serial == waiter.serial; }
+  const std::vector<Parked>& slots() const { return parked_.slots(); }
+  bool empty() const { return parked_.size() == 0; }
+
+  /// All that wait for no call, in the order in which they began to wait.
+  std::vector<Waiter> blocked() const;
+
+  /// The quantity that parked_store_bytes_max limits.
+  u64 store_bytes() const { return store_bytes_; }
+  static u64 cost_of(Bytes text) { return text.size() + 128; }
+
+ private:
+  Pool<Parked> parked_;
+  u64 last_serial_ = 0;
+  u64 store_bytes_ = 0;
+};
+
+}  // namespace sidekick

@@ -1,0 +1,127 @@
+// What a hub knows of the engine that several Sidekicks share: its shards, the topics it wants from
+// them, and the calls under way. Decides nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/hash_index.hpp"
+#include "sidekick/config.hpp"
+#include "tables/topics.hpp"
+
+namespace sidekick {
+
+/// One independent part of the engine. It gives a stamp to each change of its topics, in
+/// microseconds and always rising.
+struct Shard {
+  bool is_up = false;
+  bool is_synced = false;   ///< since it came up: frames and requests may use it
+  bool needs_sync = false;  ///< the next heartbeat asks for one
+  Millis down_at = 0;       ///< of the latest engine_down; 0: it was never up
+  std::string epoch;        ///< as the engine names its history; empty: not known yet
+  std::string server;       ///< the process that runs the engine
+  u64 top = 0;              ///< the highest stamp seen in this epoch
+  u64 position = 0;         ///< this hub has received every change up to it
+  u64 received = 0;         ///< the highest stamp of the messages of this connection
+
+  /// From engine_down until all clients know what they have missed: the position stands still.
+  bool is_resyncing = true;
+  std::vector<u32> rejoining;   ///< interests
+  u32 rejoined = 0;             ///< of these
+  u32 batches = 0;              ///< calls under way for these
+  bool is_all_changed = false;  ///< what has changed is not known: every listener is told
+  u64 synced_at = 0;            ///< the engine's last stamp, when it answered
+
+  u32 told = 0;         ///< topics of those below; see Due::resync
+  u32 to_tell = 0;      ///< slots of topics
+  u32 tell_first = 0;   ///< where it starts
+  u32 deadline = none;  ///< of the next part
+
+  bool is_ready() const { return is_up && is_synced; }
+};
+
+/// A topic's subscription in the engine. It outlives the last listener by topic_linger_ms.
+struct Interest {
+  enum class State : u8 { wanted, joining, joined };
+
+  TopicId topic = none;  ///< none: this slot is unused
+  State state = State::wanted;
+  u32 shard = 0;
+  u32 call = 0;         ///< while joining
+  u32 deadline = none;  ///< while it lingers
+  u64 received = 0;     ///< the stamp of its latest message
+};
+
+/// A frame or request that waits for an answer.
+struct Waiter {
+  u32 parked = none;
+  u64 serial = 0;
+};
+
+/// What an answer is for.
+enum class Purpose : u8 {
+  sync,
+  join,      // of topics for frames that wait
+  rejoin,    // of topics that were joined before
+  catch_up,  // which of the rejoined have changed?
+  changed,   // which of a frame's resources have changed?
+  update
+};
+
+struct Call {
+  u32 number = 0;  ///< 0: this slot is unused
+  u32 shard = 0;
+  Purpose purpose = Purpose::sync;
+  std::vector<u32> interests;  ///< of the topics, in the order of the arguments
+  u32 first = 0;  ///< of `changed`: the place of the first topic among those of this shard
+  std::vector<Waiter> waiters;
+};
+
+class Engine {
+ public:
+  explicit Engine(const Config& config) : shards_(config.engine_shards) {}
+
+  /// If not, nothing else here is used.
+  bool is_on() const { return !shards_.empty(); }
+
+  u32 shard_count() const { return static_cast<u32>(shards_.size()); }
+  Shard& shard(u32 index) { return shards_[index]; }
+  const std::vector<Shard>& shards() const { return shards_; }
+  /// The same on every hub.
+  u32 shard_of(Bytes name) const { return static_cast<u32>(hash_bytes(0, name) % shards_.size()); }
+
+  /// The position that clients are told: lower is safe, higher loses messages.
+  u64 position() const;
+
+  u32 interest_of(TopicId topic) const {
+    return topic < interest_of_.size() ? interest_of_[topic] : none;
+  }
+  Interest& interest(u32 id) { return interests_[id]; }
+  const std::vector<Interest>& interests() const { return interests_.slots(); }
+  /// Returns the topic's interest; makes one that is `wanted` if there is none.
+  u32 want(TopicId topic, Bytes name);
+  void forget(u32 interest);
+
+  /// `call.number` is set here. The reference is valid until the next call.
+  Call& begin_call(Call call);
+  /// Returns nullptr if there is no such call (any more).
+  Call* find_call(u32 number);
+  Call end_call(u32 number);
+  u32 call_count() const { return calls_.size(); }
+  const std::vector<Call>& calls() const { return calls_.slots(); }
+
+ private:
+  static u64 hash(u32 number) { return hash_number(0, number); }
+  u32 slot_of(u32 number) const {
+    return index_.find(hash(number), [&](u32 slot) { return calls_[slot].number == number; });
+  }
+
+  std::vector<Shard> shards_;
+  Pool<Interest> interests_;
+  std::vector<u32> interest_of_;  // by topic
+  Pool<Call> calls_;
+  HashIndex index_;  // of calls, by number
+  u32 last_call_ = 0;
+};
+
+}  // namespace sidekick
