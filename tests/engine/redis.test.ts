@@ -3,6 +3,7 @@
 // the native server.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseEngineUrl } from "../../worker/src/engine/engine-url.ts";
 import { Redis } from "../../worker/src/engine/redis.ts";
 import { loadDecoder } from "../../worker/src/engine/redis-package.ts";
@@ -64,7 +65,8 @@ function node(
         () => find() >= 0,
         () => `${start} in\n${lines.join("\n")}\n${logged.join("")}`,
       );
-      return lines.splice(0, find() + 1).at(-1)!;
+      lines.splice(0, find());
+      return lines.shift()!;
     },
     /** Waits for a line of the log. */
     logs: (pattern: RegExp) =>
@@ -221,6 +223,18 @@ test("goes down if the server stops, and up once it continues", async () => {
   assert.deepEqual(it.lines, []);
   server.process.kill("SIGCONT");
   await it.next("up");
+});
+
+test("stays up if this process itself was paused for too long", async () => {
+  const server = await startRedis();
+  const it = node(server, { timeoutMs: 2500 });
+  await it.next("up");
+  server.process.kill("SIGSTOP");
+  await sleep(1300); // a heartbeat waits for its return
+  server.process.kill("SIGCONT");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000);
+  await it.next("message '' beat 2");
+  assert.match(await it.next(""), /^message '' beat 3 /);
 });
 
 test("connects with user and password", async () => {

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "errors.hpp"
@@ -302,6 +303,18 @@ TEST_CASE("goes down if the server stops, and up once it continues") {
   CHECK(node.lines().empty());
   server.signal(SIGCONT);
   node.next("up");
+}
+
+TEST_CASE("stays up if this process itself was paused for too long") {
+  const Server server;
+  Node node(server, "", milliseconds(2500));
+  node.next("up");
+  server.signal(SIGSTOP);
+  node.run_for(milliseconds(1300));  // a heartbeat waits for its return
+  server.signal(SIGCONT);
+  std::this_thread::sleep_for(milliseconds(4000));
+  node.next("message '' beat 2");
+  CHECK(node.next("").starts_with("message '' beat 3"));
 }
 
 TEST_CASE("connects with user and password") {

@@ -14,14 +14,17 @@ export interface RedisServer {
   says(...command: string[]): Promise<string>;
 }
 
+/** Speaks only TLS if it gets a certificate. */
 export async function startRedis(...flags: string[]): Promise<RedisServer> {
   const probe = createServer();
   const port = await listen(probe);
   await new Promise((resolve) => probe.close(resolve));
   const folder = mkdtempSync(join(tmpdir(), "sidekick-redis-"));
+  const isTls = flags.includes("--tls-cert-file");
+  const ports = isTls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)];
   const child = spawn(
     "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", ...flags],
+    [...ports, "--bind", "127.0.0.1", "--dir", folder, "--save", "", ...flags],
     { stdio: ["ignore", "pipe", "inherit"] },
   );
   const kill = () => child.kill("SIGKILL");

@@ -1,10 +1,10 @@
-// Under node:cluster, where several processes share a port, the Node host does not start.
+// Under node:cluster, where several processes share a port, the Node host needs an engine.
 import assert from "node:assert/strict";
 import cluster from "node:cluster";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-test("refuses to start in a worker of node:cluster, and says what to do", async () => {
+test("refuses to start in a worker of node:cluster without an engine, and says what to do", async () => {
   cluster.setupPrimary({
     exec: fileURLToPath(new URL("../../../worker/dist/node/cli.js", import.meta.url)),
     execArgv: [],
@@ -19,7 +19,7 @@ test("refuses to start in a worker of node:cluster, and says what to do", async 
   assert.equal(status, 1, output);
   assert.match(
     output,
-    /sidekick-serve: Sidekick cannot run in a worker of node:cluster: .*exec_mode "fork"/,
+    /sidekick-serve: Sidekick cannot run in a worker of node:cluster without --engine: .*exec_mode "fork"/,
   );
   assert.doesNotMatch(output, /listening on/);
 });

@@ -69,8 +69,8 @@ class Redis {
   /// Ends for good, without on_engine_down().
   void end();
 
-  /// No script is under way.
-  bool is_idle() const { return calls_.awaited.empty(); }
+  /// No script of a hub is under way.
+  bool is_idle() const { return !is_up_ || calls_.awaited.empty(); }
   /// Whether a name is being resolved. The system's resolver call cannot be cancelled.
   bool is_resolving() const { return lookups_ > 0; }
 

@@ -11,7 +11,7 @@ import type { HubLike } from "../module/hub.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Io } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
-import { randomHashSeed } from "../session/random.js";
+import { randomDigits } from "../session/random.js";
 import { Session } from "../session/session.js";
 import { forward } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
@@ -135,7 +135,7 @@ class Awake implements Io {
     this.#ctx = ctx;
     this.#store = new Store(ctx.storage);
     this.#name = this.#store.settled("hub", () => hub ?? "");
-    const hashSeed = this.#store.settled("hash_seed", randomHashSeed);
+    const hashSeed = this.#store.settled("hash_seed", randomDigits);
     const settings = readSettings(env, this.#name);
     const { traceBytesMax } = settings;
     if (traceBytesMax > 0)

@@ -5,7 +5,7 @@ import type { HttpRequestInput } from "../module/border.generated.js";
 import { VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, ModuleTrap } from "../module/hub.js";
-import { randomEpoch, randomHashSeed } from "../session/random.js";
+import { randomDigits, randomEpoch } from "../session/random.js";
 import { joined } from "./bytes.js";
 import { createHub } from "./create-hub.js";
 import {
@@ -63,7 +63,7 @@ function frontOf(env: Env, name: string): Front {
   const known = fronts.get(name);
   if (known !== undefined) return known;
   const settings = readSettings(env, name);
-  const hub = createHub(settings, randomHashSeed());
+  const hub = createHub(settings, randomDigits());
   hub.handle(Date.now(), { type: "begin", epoch: randomEpoch() });
   hub.handle(Date.now(), { type: "restored" });
   const front = { hub, hasTrace: settings.traceBytesMax > 0 };

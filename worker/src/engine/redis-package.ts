@@ -18,12 +18,15 @@ export interface DecoderOptions {
 export type DecoderClass = new (options: DecoderOptions) => Decoder;
 
 /** The one that the tests of Sidekick run with. */
-const VERSION = "6.3.1";
+export const VERSION = "6.3.1";
+
+/** Not a literal in import(): bundlers must not look for a package that is optional. */
+const FILE = "@redis/client/dist/lib/RESP/decoder.js";
 
 /** @throws ConfigError if the package is not installed */
 export async function loadDecoder(): Promise<DecoderClass> {
   try {
-    const { Decoder } = await import("@redis/client/dist/lib/RESP/decoder.js");
+    const { Decoder } = (await import(FILE)) as { readonly Decoder?: DecoderClass };
     if (typeof Decoder === "function") return Decoder;
   } catch {
     // The same advice for a missing package and for a version without this file.

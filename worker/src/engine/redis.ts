@@ -139,9 +139,9 @@ export class Redis {
     this.#drop();
   }
 
-  /** No script is under way. */
+  /** No script of a hub is under way. */
   get isIdle(): boolean {
-    return this.#calls.expected.length === 0;
+    return !this.#isUp || this.#calls.expected.length === 0;
   }
 
   get #isUp(): boolean {

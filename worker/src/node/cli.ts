@@ -8,6 +8,7 @@ import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
 import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
+import { ENGINE_FLAGS, readEngineFlags } from "./engine-flags.js";
 import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
 import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
@@ -42,6 +43,13 @@ Usage: sidekick-serve --secret SECRET [options]
                             and "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
+      --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or
+                            rediss://host with TLS (SIDEKICK_ENGINE, which may hold a password:
+                            redis://user:password@host); needs the package @redis/client
+      --engine-ca FILE      trust the authorities in this PEM file for rediss://
+                            (SIDEKICK_ENGINE_CA, default: those that Node trusts)
+      --engine-prefix TEXT  start of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
+                            sidekick)
       --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
   -h, --help                this text
   -v, --version             the version
@@ -56,7 +64,7 @@ Alias: covenant-sidekick.
 try {
   await main();
 } catch (error) {
-  const usage = error instanceof UsageError;
+  const usage = error instanceof UsageError || error instanceof ConfigError;
   console.error(`sidekick-serve: ${describe(error)}${usage ? "\nTry sidekick-serve --help" : ""}`);
   process.exit(usage ? 2 : 1);
 }
@@ -75,6 +83,7 @@ async function main(): Promise<void> {
       "server-idle-timeout": { type: "string" },
       config: { type: "string" },
       record: { type: "string" },
+      ...ENGINE_FLAGS,
       "log-level": { type: "string" },
       help: { type: "boolean", short: "h" },
       version: { type: "boolean", short: "v" },
@@ -109,6 +118,7 @@ async function main(): Promise<void> {
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
   const originList = env("SIDEKICK_ALLOWED_ORIGINS");
   const allowedOrigins = flags["allowed-origin"] ?? (originList && originsOf(originList));
+  const engine = readEngineFlags(flags, env);
   const module = readDefaultModule();
   const { secrets: fileSecrets, ...limits } =
     flags.config === undefined ? {} : readConfig(flags.config, module, log);
@@ -141,6 +151,7 @@ async function main(): Promise<void> {
     ...(serverUrl !== undefined && { serverUrl }),
     ...(serverSecret !== undefined && { serverSecret }),
     ...(allowedOrigins && { allowedOrigins }),
+    ...(engine && { engine: engine.options }),
     serverIdleSeconds: integer(
       "--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
       flags["server-idle-timeout"] ?? env("SIDEKICK_SERVER_IDLE_TIMEOUT") ?? "4",
@@ -168,6 +179,7 @@ async function main(): Promise<void> {
     `WebSocket endpoint: ws://${name}:${sidekick.port}/socket`,
     ...(serverUrl === undefined ? [] : [`Forwarding messages to ${withoutCredentials(serverUrl)}`]),
     ...(flags.record === undefined ? [] : [`Recording to ${flags.record}`]),
+    ...(engine === undefined ? [] : [`Sharing topics and tokens through ${engine.shown}`]),
     "Press Ctrl+C to stop",
   ];
   // Not console.log, which waits for the reader of a full pipe under Bun.
@@ -232,8 +244,10 @@ function readConfig(path: string, module: WasmModule, log: Log): { secrets?: rea
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw wrong('expected a JSON object with limits, for example {"frame_bytes_max": 65536}');
   }
-  if ("hash_seed" in config)
-    throw wrong('"hash_seed" is random at each start and cannot be set; remove it');
+  for (const drawn of ["hash_seed", "node"])
+    if (drawn in config)
+      throw wrong(`"${drawn}" is random at each start and cannot be set; remove it`);
+  if ("engine_shards" in config) throw wrong('"engine_shards" is set by --engine; remove it');
   if ("secrets" in config) warnIfPublic(status, "the secrets in the configuration", path, log);
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));

@@ -3,6 +3,7 @@
 
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { EngineTaker, Redis } from "../engine/redis.js";
 import type * as border from "../module/border.generated.js";
 import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
@@ -23,6 +24,7 @@ export interface HostOptions {
   readonly createHub: () => HubLike;
   readonly createForwarder: (limits: border.Limits) => Forwarder | undefined;
   readonly createRecorder: () => Recorder | undefined;
+  readonly createEngine: (limits: border.Limits, taker: EngineTaker) => Redis | undefined;
   readonly log: Log;
   readonly pingSeconds: number;
 }
@@ -35,14 +37,17 @@ interface StoredToken {
 }
 
 const SILENT_ROUNDS_MAX = 2;
+/** Redis has only one. */
+const ENGINE_SHARD = 0;
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
-export class Host implements Io, SocketTaker {
+export class Host implements Io, SocketTaker, EngineTaker {
   readonly session: Session;
   readonly forwarder: Forwarder | undefined;
   readonly exchanges: HttpExchanges;
   readonly recording: Recorder | undefined;
-  readonly createHub: () => HubLike;
+  readonly engine: Redis | undefined;
+  readonly #createHub: () => HubLike;
   readonly #log: Log;
   readonly #clients = new Map<number, ClientSocket>();
   readonly #tokens = new Map<string, StoredToken>();
@@ -59,11 +64,12 @@ export class Host implements Io, SocketTaker {
   /** @throws ConfigError */
   constructor(options: HostOptions) {
     this.#log = options.log;
-    this.createHub = options.createHub;
+    this.#createHub = options.createHub;
     this.#pingSeconds = options.pingSeconds;
     this.session = new Session(this);
     this.forwarder = options.createForwarder(this.session.limits);
     this.recording = options.createRecorder();
+    this.engine = options.createEngine(this.session.limits, this);
     this.exchanges = new HttpExchanges(this.session, options.log);
     // One timer for all sockets. Each second it pings a part of them, so that pings are spread out.
     this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
@@ -73,7 +79,14 @@ export class Host implements Io, SocketTaker {
     return this.#clients;
   }
 
+  /** Starts the hub, and connects to the engine. */
+  start(): void {
+    this.session.wake();
+    this.engine?.start();
+  }
+
   destroy(): void {
+    this.engine?.end();
     clearTimeout(this.#timer);
     clearInterval(this.#pings);
   }
@@ -143,6 +156,12 @@ export class Host implements Io, SocketTaker {
   // --- what a session asks for ---
 
   readonly now = now;
+
+  createHub(): HubLike {
+    // Answers and messages for the last hub would be wrong for this one.
+    this.engine?.renew();
+    return this.#createHub();
+  }
 
   *openClients(): Generator<border.RestoreClientInput> {
     for (const [client, { ending, record }] of this.#clients)
@@ -224,6 +243,38 @@ export class Host implements Io, SocketTaker {
     if (at_ms === 0) return;
     const delay = Math.min(Math.max(at_ms - now(), 0), TIMER_MS_MAX);
     this.#timer = setTimeout(() => this.session.apply({ type: "timer_fired" }), delay).unref();
+  }
+
+  // --- the engine ---
+
+  engine_run({ call, script, args }: border.EngineRunAction): void {
+    this.engine?.run(call, text(script), args);
+  }
+
+  engine_join({ call, topics }: border.EngineJoinAction): void {
+    this.engine?.join(call, topics);
+  }
+
+  engine_leave({ topics }: border.EngineLeaveAction): void {
+    this.engine?.leave(topics);
+  }
+
+  onEngineUp(): void {
+    this.session.apply({ type: "engine_up", shard: ENGINE_SHARD, kept: 0 });
+  }
+
+  onEngineDown(): void {
+    this.session.apply({ type: "engine_down", shard: ENGINE_SHARD });
+  }
+
+  onEngineAnswer(call: number, status: number, values: readonly Uint8Array[]): void {
+    if (status !== 0)
+      this.#log.warn("the engine refused a call", { reason: values.map(latin1).join(" ") });
+    this.session.apply({ type: "engine_answer", call, status, values });
+  }
+
+  onEngineMessage(topic: Uint8Array, body: Uint8Array): void {
+    this.session.apply({ type: "engine_message", shard: ENGINE_SHARD, topic, body });
   }
 }
 

@@ -1,3 +1,4 @@
+export type { EngineOptions } from "../engine/options.js";
 export { readDefaultModule } from "./default-module.js";
 export type { Log, LogFields, LogLevel } from "./log.js";
 export { createLog, LOG_LEVELS } from "./log.js";

@@ -7,11 +7,14 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerOptions as SocketOptions } from "ws";
+import type { EngineOptions } from "../engine/options.js";
+import { prepareEngine } from "../engine/options.js";
+import { Redis } from "../engine/redis.js";
 import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
-import { randomHashSeed } from "../session/random.js";
+import { randomDigits } from "../session/random.js";
 import { ClientSocket } from "./client-socket.js";
 import { readDefaultModule } from "./default-module.js";
 import { Forwarder } from "./forwarder.js";
@@ -48,6 +51,8 @@ export interface SidekickOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Appends a trace to this file. A trace contains messages and tokens. */
   readonly recordFile?: string;
+  /** Redis, through which several Sidekicks act as one. Needs the package `@redis/client`. */
+  readonly engine?: EngineOptions;
   readonly log?: Log;
   /** Ping interval in seconds, default 30. A socket that is silent for three rounds is dropped. */
   readonly pingSeconds?: number;
@@ -74,37 +79,50 @@ export interface Sidekick {
 }
 
 /**
- * @throws ConfigError if secrets, limits, origins, server URL or server secret are invalid; Error
- *   with a `code` if the port is not available
+ * @throws ConfigError if secrets, limits, origins, server URL, server secret or engine are invalid;
+ *   Error with a `code` if the port is not available
  */
 export async function startSidekick(options: SidekickOptions): Promise<Sidekick> {
-  if (cluster.isWorker) {
+  if (cluster.isWorker && options.engine === undefined) {
     throw new Error(
-      "Sidekick cannot run in a worker of node:cluster: its connections and tokens are in one " +
-        "process, and clients of another worker would get none of its messages. Start one " +
-        'process (PM2: exec_mode "fork", instances 1)',
+      "Sidekick cannot run in a worker of node:cluster without --engine: its connections and " +
+        "tokens are in one process, and clients of another worker would get none of its " +
+        'messages. Set --engine, or start one process (PM2: exec_mode "fork", instances 1)',
     );
   }
   checkServerSecret(options.serverSecret ?? "");
   const log = limitWarnings(options.log ?? createLog("info"));
   const module = options.module ?? readDefaultModule();
   const { secrets, allowedOrigins, serverUrl: url, serverSecret: secret = "" } = options;
+  const node = randomDigits();
+  const engine = options.engine && (await prepareEngine(options.engine, node));
   const config = {
     ...options.config,
     secrets,
     ...(allowedOrigins && { allowed_origins: allowedOrigins }),
+    ...(engine && { engine_shards: 1, node }),
   };
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
   const { recordFile, serverIdleSeconds } = options;
   const idleMs = serverIdleSeconds === undefined ? {} : { idleMs: serverIdleSeconds * 1000 };
   const server = new Server({
     createHub: () =>
-      wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomHashSeed() }))),
+      wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomDigits() }))),
     createForwarder: ({ forward_answer_bytes_max: answerBytesMax }) =>
       url === undefined
         ? undefined
         : new Forwarder({ url, secret, answerBytesMax, log, ...idleMs }),
     createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
+    createEngine: (limits, taker) => {
+      if (engine === undefined) return undefined;
+      const settings = {
+        ...engine,
+        timeoutMs: limits.engine_timeout_ms,
+        leaseMs: limits.engine_lease_ms,
+        messageBytesMax: limits.engine_message_bytes_max,
+      };
+      return new Redis(settings, taker, log);
+    },
     log,
     pingSeconds: options.pingSeconds ?? 30,
     idleSeconds: options.idleSeconds ?? 65,
@@ -138,6 +156,7 @@ const CONNECTIONS_WAITING_MAX = 4096; // for the rush of reconnecting clients af
 /** In total less than the 10 s after which container runtimes kill a process. */
 const SHUTDOWN_FORWARDS_MS = 7_000;
 const SHUTDOWN_SOCKETS_MS = 1_000;
+const SHUTDOWN_ENGINE_MS = 500;
 /** Maximum number of fragments per message. Each costs memory, however small it is. */
 const FRAGMENTS_MAX = 1024;
 const CHUNK_BYTES_SENSIBLE = 256;
@@ -248,7 +267,7 @@ class Server implements Sidekick {
         server.on("error", (error) =>
           this.#log.error("the server reports an error", { error: error.message }),
         );
-        if (this.#listening.push(server) === 1) this.#host.session.wake();
+        if (this.#listening.push(server) === 1) this.#host.start();
         resolve();
       });
     });
@@ -317,6 +336,8 @@ class Server implements Sidekick {
       // now: the event would come later, and the recording must include every close
       this.#host.onClosed(socket, CLOSE_ABNORMAL);
     }
+    // What the clients held is released there.
+    await this.#until(() => this.#host.engine?.isIdle ?? true, SHUTDOWN_ENGINE_MS);
     forwards?.destroy();
     for (const server of this.#listening) server.closeAllConnections();
     await closed;

@@ -7,9 +7,10 @@ export function randomEpoch(): number {
 }
 
 /**
- * Must be unpredictable: strangers choose resource names and must not be able to choose collisions.
+ * 16 hex digits. Unpredictable: strangers choose resource names and must not be able to choose
+ * collisions.
  */
-export function randomHashSeed(): string {
+export function randomDigits(): string {
   return [...crypto.getRandomValues(new Uint8Array(8))]
     .map((byte) => byte.toString(16).padStart(2, "0"))
     .join("");
