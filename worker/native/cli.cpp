@@ -61,7 +61,16 @@ Usage: sidekick-server --secret SECRET [options]
                             contains messages, contexts and tokens
       --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
       --data DIR            keep tokens in this folder across restarts (SIDEKICK_DATA, default: in
-                            memory)
+                            memory); not with --engine
+      --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or
+                            rediss://host with TLS (SIDEKICK_ENGINE, which may hold a password:
+                            redis://user:password@host)
+      --engine-ca FILE      trust the authorities in this PEM file for rediss://
+                            (SIDEKICK_ENGINE_CA, default: those that this machine trusts)
+      --engine-prefix TEXT  start of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
+                            sidekick)
+      --reuse-port          let several processes with this flag listen on the same port; they need
+                            the same --engine
       --tls-cert FILE       serve https and wss: PEM, the certificate followed by its intermediates
                             (SIDEKICK_TLS_CERT)
       --tls-key FILE        its private key (SIDEKICK_TLS_KEY)
@@ -106,7 +115,10 @@ constexpr FlagName flag_names[] = {
     {"tls-cert", "SIDEKICK_TLS_CERT"},
     {"tls-key", "SIDEKICK_TLS_KEY"},
     {"runtime", "SIDEKICK_RUNTIME"},
-    {"engine", "SIDEKICK_ENGINE"},  // the old name of --runtime
+    {"engine", "SIDEKICK_ENGINE"},
+    {"engine-ca", "SIDEKICK_ENGINE_CA"},
+    {"engine-prefix", "SIDEKICK_ENGINE_PREFIX"},
+    {"reuse-port", nullptr, 0, false},
     {"module", "SIDEKICK_MODULE"},
     {"wasmtime-library", "SIDEKICK_WASMTIME_LIBRARY"},
     {"help", nullptr, 'h', false},
@@ -227,8 +239,12 @@ Json read_config(const std::string& path, const CreateRuntime& create, Log& log)
   }
   if (!config.is_object())
     throw wrong("expected a JSON object with limits, for example {\"frame_bytes_max\": 65536}");
-  if (config.contains("hash_seed"))
-    throw wrong("\"hash_seed\" is random at each start and cannot be set; remove it");
+  for (const char* drawn : {"hash_seed", "node"}) {
+    if (config.contains(drawn))
+      throw wrong(quote_text(drawn) + " is random at each start and cannot be set; remove it");
+  }
+  if (config.contains("engine_shards"))
+    throw wrong("\"engine_shards\" is set by --engine; remove it");
   Json probe = config;
   if (probe.contains("secrets"))
     warn_if_public(file.status, "the secrets in the configuration", path, log);
@@ -242,9 +258,9 @@ Json read_config(const std::string& path, const CreateRuntime& create, Log& log)
   return config;
 }
 
-/// Must be unpredictable: strangers choose resource names and must not be able to choose
+/// 16 hex digits. Unpredictable: strangers choose resource names and must not be able to choose
 /// collisions.
-std::string hash_seed() {
+std::string random_digits() {
   unsigned char bytes[8];
   if (RAND_bytes(bytes, sizeof bytes) != 1) throw StartError("the system provides no random bytes");
   char text[17];
@@ -312,44 +328,69 @@ std::optional<RuntimeName> find_runtime(std::string_view name) {
   return std::nullopt;
 }
 
-/// --engine and SIDEKICK_ENGINE are the old names of --runtime and SIDEKICK_RUNTIME. Their two
-/// values still work; all others are reserved for a later setting.
-std::optional<RuntimeName> find_old_runtime(std::string_view name, std::string_view new_name,
-                                            const std::optional<std::string>& value, Log& log) {
-  if (!value) return std::nullopt;
-  const auto runtime = find_runtime(*value);
-  if (!runtime) {
-    throw UsageError(std::string(name) + ": unknown value " + quote_text(*value) + ": " +
-                     std::string(name) + " is reserved for a later version; " +
-                     std::string(new_name) + " selects wasmtime or native");
+RuntimeName choose_runtime(const Settings& settings) {
+  RuntimeName chosen = RuntimeName::wasmtime;
+  // Both are validated, even the one that does not decide.
+  for (const auto& name : {Settings::variable("runtime"), settings.get("runtime")}) {
+    if (!name) continue;
+    const auto runtime = find_runtime(*name);
+    if (!runtime)
+      throw UsageError("--runtime (SIDEKICK_RUNTIME): expected wasmtime or native, got " +
+                       quote_text(*name));
+    chosen = *runtime;
   }
-  log.warn("deprecated setting: a later version will reject the old name",
-           {{"old", name}, {"new", new_name}});
-  return runtime;
+  return chosen;
 }
 
-RuntimeName choose_runtime(const Settings& settings, Log& log) {
-  const auto find = [](const std::optional<std::string>& value) -> std::optional<RuntimeName> {
-    if (!value) return std::nullopt;
-    if (const auto runtime = find_runtime(*value)) return runtime;
-    throw UsageError("--runtime (SIDEKICK_RUNTIME): expected wasmtime or native, got " +
-                     quote_text(*value));
-  };
-  const auto flag = [&](std::string_view name) {
-    const std::vector<std::string> all = settings.all(name);
-    return all.empty() ? std::nullopt : std::optional<std::string>(all.back());
-  };
-  // All four are validated, even those that do not decide.
-  const std::optional<RuntimeName> by_precedence[] = {
-      find(flag("runtime")),
-      find_old_runtime("--engine", "--runtime", flag("engine"), log),
-      find(Settings::variable("runtime")),
-      find_old_runtime("SIDEKICK_ENGINE", "SIDEKICK_RUNTIME", Settings::variable("engine"), log),
-  };
-  for (const auto& runtime : by_precedence) {
-    if (runtime) return *runtime;
+constexpr std::size_t engine_prefix_max = 64;
+
+/// Patterns of Redis (ACL, KEYS) leave these characters alone.
+bool is_engine_prefix(std::string_view text) {
+  return !text.empty() && text.size() <= engine_prefix_max &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '_' || c == ':' || c == '-';
+         });
+}
+
+EngineUrl find_engine_url(const Settings& settings, const std::string& value) {
+  const bool is_flag = settings.has("engine");
+  const std::string name = is_flag ? "--engine" : "SIDEKICK_ENGINE";
+  if (find_runtime(value)) {
+    throw UsageError(name + ": expected the URL of a Redis server, got " + quote_text(value) +
+                     "; " + (is_flag ? "--runtime" : "SIDEKICK_RUNTIME") +
+                     " is the name of that setting now");
   }
-  return RuntimeName::wasmtime;
+  EngineUrl url = parse_engine_url(name, value);
+  if (is_flag && !url.password.empty())
+    throw UsageError(
+        "--engine: a password here can be read by every user of this machine; set the variable "
+        "SIDEKICK_ENGINE instead");
+  return url;
+}
+
+std::optional<EngineOptions> find_engine(const Settings& settings) {
+  const auto value = settings.get("engine");
+  if (!value) {
+    for (const char* flag : {"engine-ca", "engine-prefix"}) {
+      if (settings.has(flag)) throw UsageError("--" + std::string(flag) + " requires --engine");
+    }
+    if (settings.has("reuse-port"))
+      throw UsageError(
+          "--reuse-port requires --engine: otherwise the processes do not know of each other's "
+          "clients");
+    return std::nullopt;
+  }
+  if (settings.get("data"))
+    throw UsageError("--data cannot be combined with --engine, which keeps the tokens");
+  EngineOptions engine{find_engine_url(settings, *value), settings.get("engine-ca"),
+                       settings.get("engine-prefix").value_or("sidekick"), random_digits()};
+  if (!is_engine_prefix(engine.prefix))
+    throw UsageError("--engine-prefix (SIDEKICK_ENGINE_PREFIX): expected 1 to " +
+                     std::to_string(engine_prefix_max) +
+                     " letters, digits or any of . _ : -, got " + quote_text(engine.prefix));
+  if (settings.has("engine-ca") && !engine.url.is_tls)
+    throw UsageError("--engine-ca requires an engine with rediss://");
+  return engine;
 }
 
 /// For a Service named "sidekick", Kubernetes sets SIDEKICK_PORT in every container by itself.
@@ -388,11 +429,18 @@ void run(const Settings& settings) {
   if (options.tls_cert_file.has_value() != options.tls_key_file.has_value())
     throw UsageError("--tls-cert and --tls-key: expected both, got one");
   const WasmtimeOptions wasmtime{settings.get("wasmtime-library"), settings.get("module")};
-  const bool is_native = choose_runtime(settings, log) == RuntimeName::native;
+  options.engine = find_engine(settings);
+  options.reuse_port = settings.has("reuse-port");
+  const bool is_native = choose_runtime(settings) == RuntimeName::native;
   const CreateRuntime create =
       for_testing(is_native ? native_runtime() : wasmtime_runtime(wasmtime, log));
-  options.create_runtime = [create, config = settle_config(settings, create, log)]() mutable {
-    config["hash_seed"] = hash_seed();
+  Json settled = settle_config(settings, create, log);
+  if (options.engine) {
+    settled["engine_shards"] = 1;
+    settled["node"] = options.engine->node;
+  }
+  options.create_runtime = [create, config = std::move(settled)]() mutable {
+    config["hash_seed"] = random_digits();
     return create(config.dump());
   };
   options.ping_seconds = ping_seconds_for_testing(options.ping_seconds);
@@ -413,6 +461,8 @@ void run(const Settings& settings) {
     if (options.server_url)
       text << "Forwarding messages to " << parse_server_url(*options.server_url).shown << "\n";
     if (options.record_file) text << "Recording to " << *options.record_file << "\n";
+    if (options.engine)
+      text << "Sharing topics and tokens through " << options.engine->url.shown << "\n";
     if (options.data_directory) text << "Storing tokens in " << *options.data_directory << "\n";
     text << "Press Ctrl+C to stop\n";
     log.flush();  // warnings come first

@@ -14,6 +14,8 @@ constexpr unsigned silent_rounds_max = 2;
 /// A deadline far in the future must not overflow the clock's numbers. A timer that fires early is
 /// set again.
 constexpr u64 timer_ms_max = 24 * 60 * 60 * 1000;
+/// Redis has only one.
+constexpr u32 engine_shard = 0;
 
 const Buffer::Ptr& ping_frame() {
   static const Buffer::Ptr frame = control_frame(opcode_ping, {});
@@ -51,12 +53,19 @@ Host::Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options)
     answered_.clear();
   };
   loop_.after_writes = [this] { session_.start_forwards(); };
+  if (options_.engine)
+    engine_.emplace(loop_, *options_.engine, static_cast<EngineTaker&>(*this), log_);
   tick_later();
 }
 
 Host::~Host() {
   loop_.before_writes = [] {};
   loop_.after_writes = [] {};
+}
+
+void Host::start() {
+  session_.start();
+  if (engine_) engine_->start();
 }
 
 // --- events ---
@@ -242,6 +251,28 @@ void Host::set_timer(const action::SetTimer& it) {
     else
       session_.apply(input::TimerFired{});
   });
+}
+
+// --- the engine ---
+
+void Host::engine_run(const action::EngineRun& it) { engine_->run(it.call, it.script, it.args); }
+void Host::engine_join(const action::EngineJoin& it) { engine_->join(it.call, it.topics); }
+void Host::engine_leave(const action::EngineLeave& it) { engine_->leave(it.topics); }
+
+void Host::renew_engine() {
+  if (engine_) engine_->renew();
+}
+
+void Host::on_engine_up() { session_.apply(input::EngineUp{engine_shard, 0}); }
+void Host::on_engine_down() { session_.apply(input::EngineDown{engine_shard}); }
+
+void Host::on_engine_answer(u32 call, u32 status, std::span<const Bytes> values) {
+  if (status != 0) log_.warn("the engine refused a call", {{"reason", values.front()}});
+  session_.apply(input::EngineAnswer{call, status, values});
+}
+
+void Host::on_engine_message(Bytes topic, Bytes body) {
+  session_.apply(input::EngineMessage{engine_shard, topic, body});
 }
 
 // --- every second ---

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "clients.hpp"
+#include "engine/redis.hpp"
 #include "http/forwarder.hpp"
 #include "http/http_session.hpp"
 #include "log.hpp"
@@ -27,20 +28,23 @@ struct HostOptions {
   Recorder* recorder;
   Log& log;
   unsigned ping_seconds;
+  std::optional<RedisOptions> engine;
 };
 
-class Host final : public SocketTaker, public RequestTaker, private SessionIo {
+class Host final : public SocketTaker, public RequestTaker, private EngineTaker, private SessionIo {
  public:
   Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options);
   ~Host();
 
-  /// Call once, before the first input: restores what is stored.
-  void start() { session_.start(); }
+  /// Call once, before the first input: restores what is stored, and connects to the engine.
+  void start();
 
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
   /// Forwards of this turn, which the forwarder does not have yet.
   bool holds_forwards() const { return session_.holds_forwards(); }
+  /// Null: none.
+  Redis* engine() { return engine_ ? &*engine_ : nullptr; }
   Clients& clients() { return clients_; }
 
   std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request) override {
@@ -79,9 +83,15 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
   void cancel_forward(const action::CancelForward& it) override;
   void close(const action::Close& it) override;
   void set_timer(const action::SetTimer& it) override;
-  void engine_run(const action::EngineRun&) override { trap(); }
-  void engine_join(const action::EngineJoin&) override { trap(); }
-  void engine_leave(const action::EngineLeave&) override { trap(); }
+  void renew_engine() override;
+  void engine_run(const action::EngineRun& it) override;
+  void engine_join(const action::EngineJoin& it) override;
+  void engine_leave(const action::EngineLeave& it) override;
+
+  void on_engine_up() override;
+  void on_engine_down() override;
+  void on_engine_answer(u32 call, u32 status, std::span<const Bytes> values) override;
+  void on_engine_message(Bytes topic, Bytes body) override;
 
   void log_told(sidekick::ErrorCode code, std::string_view message, Log::Fields fields);
   void tick_later();
@@ -99,6 +109,7 @@ class Host final : public SocketTaker, public RequestTaker, private SessionIo {
   RequestId next_request_ = 1;
   Loop::Timer timer_;
   Loop::Timer tick_;
+  std::optional<Redis> engine_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
   bool is_stopping_ = false;

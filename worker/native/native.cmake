@@ -17,6 +17,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 
 set(SIDEKICK_SERVER_SOURCES
   host.cpp log.cpp output.cpp recorder.cpp server.cpp session.cpp
+  engine/engine_url.cpp engine/redis.cpp engine/redis_errors.cpp engine/redis_link.cpp
   http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
   http/server_url.cpp
   net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp
@@ -25,6 +26,7 @@ set(SIDEKICK_SERVER_SOURCES
   runtime/wasmtime_runtime.cpp
   store/memory_tokens.cpp store/private_file.cpp store/sqlite_tokens.cpp)
 list(TRANSFORM SIDEKICK_SERVER_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
+list(APPEND SIDEKICK_SERVER_SOURCES ${SIDEKICK_ENGINE_SCRIPTS})
 
 # The second one is for tests: see testing.hpp. Both share the object files of this library.
 add_library(sidekick_server_parts OBJECT ${SIDEKICK_SERVER_SOURCES})
@@ -38,20 +40,15 @@ target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
 add_executable(sidekick-session-tests ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
-
-# Not a part of the server yet: it has no flag for an engine.
-set(SIDEKICK_ENGINE_SOURCES engine_url.cpp redis.cpp redis_errors.cpp redis_link.cpp)
-list(TRANSFORM SIDEKICK_ENGINE_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/engine/)
-add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp
-  ${SIDEKICK_ENGINE_SOURCES} ${SIDEKICK_ENGINE_SCRIPTS})
-target_include_directories(sidekick-redis-tests SYSTEM PRIVATE ${HIREDIS_INCLUDE_DIR})
+add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp)
 
 foreach(target
     sidekick_server_parts sidekick-server sidekick-server-for-tests sidekick-session-tests
     sidekick-redis-tests runtime_bench)
   target_include_directories(${target} PRIVATE
     ${CMAKE_CURRENT_LIST_DIR} ${CMAKE_SOURCE_DIR}/wasm-bindings)
-  target_include_directories(${target} SYSTEM PRIVATE ${Boost_INCLUDE_DIRS})
+  target_include_directories(${target} SYSTEM PRIVATE
+    ${Boost_INCLUDE_DIRS} ${HIREDIS_INCLUDE_DIR})
   # Boost has exceptions and run-time types; the core, linked in, has neither.
   target_compile_options(${target} PRIVATE -fexceptions -frtti $<$<CONFIG:Release>:-O2>)
   target_compile_definitions(${target} PRIVATE
@@ -59,10 +56,10 @@ foreach(target
     BOOST_URL_NO_LIB)
   target_link_libraries(${target} PRIVATE
     sidekick_core sidekick_module_runtime nlohmann_json::nlohmann_json OpenSSL::SSL OpenSSL::Crypto
-    SQLite::SQLite3 Threads::Threads)
+    SQLite::SQLite3 ${HIREDIS_LIBRARY} Threads::Threads)
 endforeach()
 target_link_libraries(sidekick-server PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-server-for-tests PRIVATE sidekick_server_parts)
 target_link_libraries(sidekick-session-tests PRIVATE sidekick_server_parts)
-target_link_libraries(sidekick-redis-tests PRIVATE sidekick_server_parts ${HIREDIS_LIBRARY})
+target_link_libraries(sidekick-redis-tests PRIVATE sidekick_server_parts)
 target_link_libraries(runtime_bench PRIVATE sidekick_server_parts)

@@ -30,6 +30,7 @@ constexpr unsigned short unprivileged_port = 1024;
 /// In total less than the 10 s after which container runtimes kill a process.
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
+constexpr Milliseconds shutdown_engine{500};
 constexpr Milliseconds shutdown_step{10};
 /// Maximum number of connections that are not WebSockets. Beyond that, some are closed before new
 /// ones are accepted.
@@ -72,6 +73,22 @@ constexpr int ignored_signals[] = {SIGPIPE, SIGXFSZ};
 /// Number of further stop signals after which the process ends even though the disk hangs.
 volatile std::sig_atomic_t stops_left = 0;
 
+/// Of keys and channels in the engine. Nodes of two layouts do not see each other.
+constexpr int layout = 1;
+
+std::optional<RedisOptions> redis_options(const std::optional<EngineOptions>& engine,
+                                          const Limits& limits) {
+  if (!engine) return std::nullopt;
+  return RedisOptions{engine->url,
+                      engine->ca_file,
+                      engine->prefix + ":" + std::to_string(layout) + ":" +
+                          std::to_string(engine->url.database) + ":",
+                      engine->node,
+                      Milliseconds(limits.engine_timeout_ms),
+                      limits.engine_lease_ms,
+                      limits.engine_message_bytes_max};
+}
+
 /// An address that connections are accepted on. A name may have several.
 struct Listener {
   explicit Listener(asio::io_context& context)
@@ -86,6 +103,7 @@ class Server {
   Server(const ServerOptions& options, Log& log)
       : log_(log),
         accepted_(options.accepted),
+        reuse_port_(options.reuse_port),
         http_rules_{log, options.idle_time},
         signals_(loop_.context()),
         wait_(loop_.context().get_executor()) {
@@ -107,7 +125,8 @@ class Server {
         options.data_directory ? sqlite_tokens(*options.data_directory, log) : memory_tokens();
     host_.emplace(loop_, std::move(runtime),
                   HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
-                              recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds});
+                              recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds,
+                              redis_options(options.engine, limits)});
     host_->start();
     for (Listener& listener : listeners_) {
       listener.acceptor.listen(connections_waiting_max);
@@ -142,7 +161,8 @@ class Server {
         stops_left = stops_left - 1;
       });
     }
-    const bool is_resolving = forwarder_ && forwarder_->is_resolving();
+    const bool is_resolving = (forwarder_ && forwarder_->is_resolving()) ||
+                              (host_->engine() != nullptr && host_->engine()->is_resolving());
     tokens_.reset();
     recorder_.reset();
     if (!is_resolving) return;
@@ -186,6 +206,9 @@ class Server {
     Acceptor& acceptor = listener.acceptor;
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(Acceptor::reuse_address(true), error);
+    if (!error && reuse_port_)
+      acceptor.set_option(asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>(true),
+                          error);
     // One socket for all addresses, or, if a name has several, one for each.
     if (!error && endpoint.protocol() == tcp::v6())
       acceptor.set_option(asio::ip::v6_only(!endpoint.address().is_unspecified()), error);
@@ -337,9 +360,19 @@ class Server {
     until([this] { return host_->clients().size() == 0 && loop_.with_deadline().empty(); },
           shutdown_sockets,
           [this] {
-            is_over_ = true;
             for (const auto& socket : host_->clients().all())
               socket->drop("the Sidekick stops");  // the recording must include every close
+            leave_engine();
+          });
+  }
+
+  /// What the clients held is released there.
+  void leave_engine() {
+    Redis* const engine = host_->engine();
+    until([engine] { return engine == nullptr || engine->is_idle(); }, shutdown_engine,
+          [this, engine] {
+            is_over_ = true;
+            if (engine != nullptr) engine->end();
             if (forwarder_) forwarder_->destroy();
             asio::post(loop_.context(), [this] {
               loop_.context().stop();
@@ -365,6 +398,7 @@ class Server {
 
   Log& log_;
   std::function<void()> accepted_;
+  const bool reuse_port_;
   Loop loop_;
   std::optional<Forwarder> forwarder_;
   TlsContext tls_;

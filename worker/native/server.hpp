@@ -10,14 +10,26 @@
 
 #include <boost/asio/signal_set.hpp>
 
+#include "engine/engine_url.hpp"
 #include "log.hpp"
 #include "runtime/runtime.hpp"
 
 namespace sidekick::host {
 
+/// What several Sidekicks share.
+struct EngineOptions {
+  EngineUrl url;
+  std::optional<std::string> ca_file;
+  std::string prefix;  ///< of the names of keys and channels
+  std::string node;    ///< as the hub's configuration has it
+};
+
 struct ServerOptions {
   unsigned short port = 3000;  ///< 0 chooses any free port
   std::optional<std::string> host;
+  /// Other processes listen on the same port.
+  bool reuse_port = false;
+  std::optional<EngineOptions> engine;
   /// Creates a hub with these secrets and limits.
   std::function<std::unique_ptr<Runtime>()> create_runtime;
   std::optional<std::string> server_url;

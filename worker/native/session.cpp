@@ -7,6 +7,15 @@
 
 namespace sidekick::host {
 
+namespace {
+
+bool is_from_engine(InputTag tag) {
+  return tag == InputTag::engine_up || tag == InputTag::engine_down ||
+         tag == InputTag::engine_answer || tag == InputTag::engine_message;
+}
+
+}  // namespace
+
 Session::Session(SessionIo& io, Log& log, std::unique_ptr<Runtime> hub)
     : io_(io), log_(log), hub_(std::move(hub)) {}
 
@@ -46,7 +55,10 @@ void Session::apply_one(const Input& input, const Peer& peer) {
   const Millis now = io_.now();
   const ClientId opening =
       input.tag == InputTag::client_opened ? input.client_opened.client : ClientId{0};
-  if (hub_ == nullptr && !make(now, opening)) return io_.fail(peer, NoAnswer::no_hub);
+  if (hub_ == nullptr) {
+    if (!make(now, opening)) return io_.fail(peer, NoAnswer::no_hub);
+    if (is_from_engine(input.tag)) return;  // from connections that make() has replaced
+  }
   try {
     step(now, input, peer);
   } catch (const Trap& trap) {
@@ -212,6 +224,7 @@ void Session::retry() {
 
 /// Returns whether there is a hub. opening: the client whose client_opened comes next.
 bool Session::make(Millis now, ClientId opening) {
+  io_.renew_engine();
   try {
     hub_ = io_.create_hub();
     if (restore(now, opening)) return true;

@@ -51,6 +51,9 @@ class SessionIo {
   /// No hub will answer: closes the client, and answers all open requests.
   virtual void fail(const Peer& peer, NoAnswer why) = 0;
 
+  /// A new hub takes the place of the last one, and must get nothing that was meant for that one.
+  virtual void renew_engine() = 0;
+
   /// Session::commit() and start_forwards() are due.
   virtual void end_turn_later() = 0;
   /// Makes the changes since the last call durable. Returns why that failed; then none of them is.

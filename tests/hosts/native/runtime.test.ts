@@ -9,7 +9,6 @@ after(cleanUp);
 
 const inWasmtime =
   /info {2}the core runs in wasmtime version="(\d+)" library="[^"]+" build="[^"]+"/;
-const deprecation = /warn {2}deprecated setting: a later version.* old="([^"]+)" new="([^"]+)"/;
 
 /** Starts it, stops it, and returns what it said. */
 async function output(flags: string[], options: RunOptions = {}): Promise<string> {
@@ -42,7 +41,6 @@ test("--runtime and SIDEKICK_RUNTIME choose the runtime; the flag takes preceden
   assert.doesNotMatch(await output(["--runtime", "native"]), inWasmtime);
   assert.doesNotMatch(await output([], { env }), inWasmtime);
   assert.match(await output(["--runtime", "wasmtime"], { env }), inWasmtime);
-  assert.doesNotMatch(await output([], { env }), deprecation);
 });
 
 test("rejects a runtime that does not exist", async () => {
@@ -51,28 +49,17 @@ test("rejects a runtime that does not exist", async () => {
   await refuses([], 2, expected, { env: { SIDEKICK_RUNTIME: "v8" } });
 });
 
-test("accepts --engine and SIDEKICK_ENGINE for the two runtimes, with a warning", async () => {
-  const byFlag = await output(["--engine", "native"]);
-  assert.deepEqual(deprecation.exec(byFlag)?.slice(1), ["--engine", "--runtime"]);
-  assert.doesNotMatch(byFlag, inWasmtime);
-  const byVariable = await output([], { env: { SIDEKICK_ENGINE: "native" } });
-  assert.deepEqual(deprecation.exec(byVariable)?.slice(1), ["SIDEKICK_ENGINE", "SIDEKICK_RUNTIME"]);
-  assert.doesNotMatch(byVariable, inWasmtime);
-  assert.match(await output(["--engine", "wasmtime"]), inWasmtime);
-  // Flags come before variables, new names before old ones.
-  assert.match(
-    await output(["--engine=wasmtime"], { env: { SIDEKICK_RUNTIME: "native" } }),
-    inWasmtime,
-  );
-  assert.doesNotMatch(await output(["--engine", "wasmtime", "--runtime", "native"]), inWasmtime);
-});
-
-test("rejects any other value of --engine, which is reserved", async () => {
-  const flag = /--engine: unknown value "redis:\/\/a": --engine is reserved .*--runtime selects/;
-  const variable = /SIDEKICK_ENGINE: unknown value "b": .* is reserved .*SIDEKICK_RUNTIME selects/;
-  await refuses(["--engine", "redis://a"], 2, flag);
-  await refuses(["--runtime", "native", "--engine", "redis://a"], 2, flag);
-  await refuses([], 2, variable, { env: { SIDEKICK_ENGINE: "b" } });
+test("rejects the old meaning of --engine and SIDEKICK_ENGINE and names the new flag", async () => {
+  const flag = (value: string) =>
+    new RegExp(
+      `--engine: expected the URL of a Redis server, got "${value}"; --runtime is the name of ` +
+        "that setting now$",
+    );
+  await refuses(["--engine", "native"], 2, flag("native"));
+  await refuses(["--engine=wasmtime"], 2, flag("wasmtime"));
+  const variable =
+    /SIDEKICK_ENGINE: .* server, got "native"; SIDEKICK_RUNTIME is the name of that setting now$/;
+  await refuses([], 2, variable, { env: { SIDEKICK_ENGINE: "native" } });
 });
 
 test("says where it looked for the wasmtime library; --runtime native needs none", async () => {

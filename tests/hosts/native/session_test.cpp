@@ -111,6 +111,7 @@ class World final : private SessionIo {
   std::vector<ForwardId> forwards;
   std::map<std::string, StoredToken> stored;
   Millis clock = 1'000'000;
+  int renewals = 0;  ///< of the engine
 
  private:
   std::unique_ptr<Runtime> create_hub() override {
@@ -146,6 +147,7 @@ class World final : private SessionIo {
     say("fail " + name(peer) + (why == NoAnswer::trapped ? " trapped" : " no hub"));
     clients_.erase(peer.client);
   }
+  void renew_engine() override { ++renewals; }
   void end_turn_later() override {}
   std::string commit() override {
     if (is_disk_full) {
@@ -449,6 +451,28 @@ TEST_CASE("a hub is released before the next is created, and a failed creation i
   world.frame(3, subscribe);
   world.end_turn();
   CHECK(world.heard() == "stored touch t, send 3 subscribed");
+}
+
+TEST_CASE("a new hub gets new connections to the engine, and nothing that came from the old ones") {
+  World world;
+  world.open(1);
+  CHECK(world.renewals == 0);
+  world.see = [](const Input& input) {
+    if (input.tag == InputTag::client_frame) throw Trap("trap");
+  };
+  world.frame(1, ping);
+  CHECK(world.renewals == 1);
+  world.open(2);
+  world.has_room_for_hub = false;
+  world.frame(2, ping);
+  world.has_room_for_hub = true;
+  const int before = world.renewals;
+  world.inputs();
+  world.session.apply(input::EngineMessage{0, "topic", "1 text"});
+  CHECK(world.renewals == before + 1);
+  CHECK(world.inputs() == "begin, restored");
+  world.session.apply(input::EngineUp{0, 0});
+  CHECK(world.inputs() == "engine_up");
 }
 
 TEST_CASE("a trap in admission replaces the hub, and the next request is admitted") {

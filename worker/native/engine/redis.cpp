@@ -188,6 +188,7 @@ void Redis::on_message(Bytes channel, Bytes body) {
     if (!is_up_) {
       is_up_ = true;
       up_since_ = steady_clock::now();
+      why_down_ = {};
       log_.info("the engine is up", {{"engine", options_.url.shown}, {"keys", options_.prefix}});
       tick_later();
       return taker_.on_engine_up();
@@ -257,10 +258,18 @@ void Redis::at(Loop::Time time, Then then) {
 void Redis::lost(const EngineReason& why) {
   const bool was_up = is_up_;
   drop();
-  log_.warn(was_up ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
-            {{"engine", options_.url.shown}, {"code", why.code}, {"reason", why.text}});
+  if (std::exchange(why_down_, why.code) != why.code) tell_down(was_up, why);
   retry();
   if (was_up) taker_.on_engine_down();
+}
+
+/// Once, not at each attempt, unless the cause is another one.
+void Redis::tell_down(bool was_up, const EngineReason& why) {
+  log_.warn(was_up ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
+            {{"engine", options_.url.shown},
+             {"keys", options_.prefix},
+             {"code", why.code},
+             {"reason", why.text}});
 }
 
 void Redis::renew() {

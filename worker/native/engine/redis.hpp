@@ -129,6 +129,7 @@ class Redis {
   void at(Loop::Time time, Then then);
   void drop();
   void lost(const EngineReason& why);
+  void tell_down(bool was_up, const EngineReason& why);
   void retry();
 
   Loop& loop_;
@@ -149,6 +150,7 @@ class Redis {
   std::optional<Loop::Time> beat_since_;  ///< of the one that has not returned
   bool is_up_ = false;
   Loop::Time up_since_;
+  std::string_view why_down_;  ///< what the log says; empty: up, or not down yet
   unsigned failures_ = 0;
 };
 
