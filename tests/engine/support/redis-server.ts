@@ -9,9 +9,14 @@ import { atEnd, listen } from "../../hosts/shared/support/left-open.ts";
 
 export interface RedisServer {
   readonly port: number;
+  /** The one that runs now. */
   readonly process: ChildProcess;
   /** What redis-cli prints for a command, without the end of the line. */
   says(...command: string[]): Promise<string>;
+  /** Ends it without a chance to write anything. */
+  kill(): Promise<void>;
+  /** Starts it again after `kill`, empty, on the same port. */
+  restart(): Promise<void>;
 }
 
 /** Speaks only TLS if it gets a certificate. */
@@ -22,20 +27,34 @@ export async function startRedis(...flags: string[]): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), "sidekick-redis-"));
   const isTls = flags.includes("--tls-cert-file");
   const ports = isTls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)];
-  const child = spawn(
-    "redis-server",
-    [...ports, "--bind", "127.0.0.1", "--dir", folder, "--save", "", ...flags],
-    { stdio: ["ignore", "pipe", "inherit"] },
-  );
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
-  void ended.then(() => process.off("exit", kill));
+  const all = [...ports, "--bind", "127.0.0.1", "--dir", folder, "--save", "", ...flags];
+  let running = await start(all);
   atEnd(async () => {
-    kill();
-    await ended;
+    await running.kill();
     rmSync(folder, { recursive: true });
   });
+  return {
+    port,
+    get process() {
+      return running.process;
+    },
+    async says(...command) {
+      const { stdout } = await promisify(execFile)("redis-cli", ["-p", String(port), ...command]);
+      return stdout.trimEnd();
+    },
+    kill: () => running.kill(),
+    async restart() {
+      running = await start(all);
+    },
+  };
+}
+
+async function start(flags: string[]) {
+  const child = spawn("redis-server", flags, { stdio: ["ignore", "pipe", "inherit"] });
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
+  const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+  void ended.then(() => process.off("exit", end));
   await new Promise<void>((resolve, reject) => {
     let said = "";
     child.stdout.on("data", (chunk: Buffer) => {
@@ -45,9 +64,11 @@ export async function startRedis(...flags: string[]): Promise<RedisServer> {
     child.on("error", reject);
     void ended.then(() => reject(new Error(`redis-server ended: ${said}`)));
   });
-  const says = async (...command: string[]) => {
-    const { stdout } = await promisify(execFile)("redis-cli", ["-p", String(port), ...command]);
-    return stdout.trimEnd();
+  return {
+    process: child,
+    kill() {
+      end();
+      return ended;
+    },
   };
-  return { port, process: child, says };
 }

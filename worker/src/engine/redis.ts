@@ -98,6 +98,8 @@ export class Redis {
   /** Of the one that has not returned. */
   #beatSince: number | undefined;
   #upSince: number | undefined;
+  /** What the log says. Undefined: up, or not down yet. */
+  #whyDown: string | undefined;
   #failures = 0;
 
   constructor(options: RedisOptions, taker: EngineTaker, log: Log) {
@@ -254,6 +256,7 @@ export class Redis {
       this.#beatSince = undefined;
       if (!this.#isUp) {
         this.#upSince = now();
+        this.#whyDown = undefined;
         const { url, prefix } = this.#options;
         this.#log.info("the engine is up", { engine: url.shown, keys: prefix });
         this.#tickLater();
@@ -321,12 +324,19 @@ export class Redis {
   #lost(reason: Reason): void {
     const wasUp = this.#isUp;
     this.#drop();
-    this.#log.warn(
-      wasUp ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
-      { engine: this.#options.url.shown, code: reason.code, reason: reason.text },
-    );
+    if (this.#whyDown !== reason.code) this.#tellDown(wasUp, reason);
+    this.#whyDown = reason.code;
     this.#retry();
     if (wasUp) this.#taker.onEngineDown();
+  }
+
+  /** Once, not at each attempt, unless the cause is another one. */
+  #tellDown(wasUp: boolean, { code, text }: Reason): void {
+    const { url, prefix } = this.#options;
+    this.#log.warn(
+      wasUp ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
+      { engine: url.shown, keys: prefix, code, reason: text },
+    );
   }
 
   #drop(): void {

@@ -1,0 +1,46 @@
+// What the log says about an engine that goes and comes back, for sidekick-serve or
+// SIDEKICK_COMMAND.
+import assert from "node:assert/strict";
+import { createServer } from "node:net";
+import { after, afterEach, test } from "node:test";
+import { closeEverything, listen } from "../hosts/shared/support/left-open.ts";
+import { killLeftRunning } from "../hosts/shared/support/run.ts";
+import { eventually } from "../hosts/shared/support/sidekick.ts";
+import { startNode } from "./support/node.ts";
+import { startRedis } from "./support/redis-server.ts";
+
+afterEach(closeEverything);
+after(killLeftRunning);
+
+test("names each change of the engine once, not each attempt, without user and password", async () => {
+  const redis = await startRedis("--requirepass", "hunter2");
+  const allow = () =>
+    redis.says(..."-a hunter2 acl setuser Xavier on >hunter3 ~* &* +@all".split(" "));
+  await allow();
+  const node = await startNode([], {
+    SIDEKICK_ENGINE: `redis://Xavier:hunter3@127.0.0.1:${redis.port}/2`,
+  });
+  const shown = `engine="redis://127.0.0.1:${redis.port}/2" keys="sidekick:1:2:"`;
+  await redis.kill();
+  await node.says(
+    new RegExp(`warn {2}the engine is down; reconnecting ${shown} code="connection"`),
+  );
+  let attempts = 0;
+  const other = createServer((socket) => {
+    attempts += 1;
+    socket.destroy();
+  });
+  await listen(other, redis.port);
+  await eventually(() => attempts >= 8); // two connections each
+  await new Promise((resolve) => other.close(resolve));
+  await redis.restart();
+  await node.says(new RegExp(`unavailable; retrying ${shown} code="password"`));
+  await allow();
+  await node.says(/the engine is up[^]*the engine is up/);
+  const changes = node.output().matchAll(/the engine is (up|down|unavailable)/g);
+  assert.deepEqual(
+    [...changes].map(([, change]) => change),
+    ["up", "down", "unavailable", "up"],
+  );
+  assert.doesNotMatch(node.output(), /Xavier|hunter/);
+});

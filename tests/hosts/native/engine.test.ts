@@ -1,0 +1,47 @@
+// What only this host does with an engine: --data beside it, and processes that share a port.
+import assert from "node:assert/strict";
+import { after, afterEach, test } from "node:test";
+import { startNode } from "../../engine/support/node.ts";
+import { startRedis } from "../../engine/support/redis-server.ts";
+import { closeEverything } from "../shared/support/left-open.ts";
+import { killLeftRunning } from "../shared/support/run.ts";
+import { eventually, TestClient } from "../shared/support/sidekick.ts";
+import { cleanUp, newFolder, run } from "./support/server.ts";
+
+afterEach(closeEverything);
+after(killLeftRunning);
+after(cleanUp);
+
+async function refuses(flags: readonly string[], status: number, expected: RegExp): Promise<void> {
+  const server = run(flags);
+  assert.equal(await server.exit, status, server.output());
+  assert.match(server.output(), expected);
+}
+
+test("rejects --data with --engine, which keeps the tokens", async () => {
+  const data = ["--data", await newFolder()];
+  const expected = /--data cannot be combined with --engine, which keeps the tokens/;
+  await refuses(["--engine", "redis://localhost", ...data], 2, expected);
+});
+
+test("--reuse-port requires --engine", async () => {
+  const expected = /--reuse-port requires --engine: otherwise the processes do not know of each o/;
+  await refuses(["--reuse-port"], 2, expected);
+});
+
+test("with --reuse-port, several processes accept connections on one port", async () => {
+  const redis = await startRedis();
+  const engine = ["--engine", `redis://127.0.0.1:${redis.port}`, "--log-level", "debug"];
+  const one = await startNode([...engine, "--reuse-port"]);
+  const port = ["--port", String(one.listening)];
+  await refuses([...engine, ...port], 1, /EADDRINUSE|in use/);
+  const other = await startNode([...engine, ...port, "--reuse-port"]);
+  // By chance, all are on one node once in 2^62 runs.
+  for (let i = 0; i < 64; ++i) await TestClient.connect(one.listening);
+  const opened = (node: { output(): string }) => node.output().split("socket opened").length - 1;
+  await eventually(() => opened(one) + opened(other) === 64);
+  assert.ok(opened(one) > 0 && opened(other) > 0, `${opened(one)} and ${opened(other)}`);
+  one.kill("SIGTERM");
+  assert.equal(await one.exit, 0);
+  for (let i = 0; i < 8; ++i) await TestClient.connect(other.listening);
+});
