@@ -16,6 +16,7 @@ set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/commands/stat.cpp
   ${SIDEKICK_TRACE_DIR}/commands/upgrade_check.cpp
   ${SIDEKICK_TRACE_DIR}/redact/characters.cpp
+  ${SIDEKICK_TRACE_DIR}/redact/engine_texts.cpp
   ${SIDEKICK_TRACE_DIR}/redact/redact.cpp
   ${SIDEKICK_TRACE_DIR}/redact/redacted.cpp
   ${SIDEKICK_TRACE_DIR}/redact/stand_in.cpp)

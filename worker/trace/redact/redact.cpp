@@ -11,8 +11,10 @@
 #include <random>
 #include <tuple>
 
+#include "base/hash_index.hpp"
 #include "command.hpp"
 #include "files.hpp"
+#include "redact/engine_texts.hpp"
 #include "redact/redacted.hpp"
 #include "sidekick/held_input.hpp"
 #include "sidekick/text.hpp"
@@ -24,8 +26,8 @@ namespace sidekick::trace {
 
 namespace {
 
-/// An answer without its texts: actions, number of receivers, lengths. Not the order: tokens that
-/// expire together are ordered by hash.
+/// An answer without its texts: actions, number of receivers, lengths. Not the order, also in a
+/// list: tokens and topics that expire together are ordered by hash.
 using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
 
 Outline outline_of(const Actions& actions) {
@@ -44,7 +46,7 @@ Outline outline_of(const Actions& actions) {
           break;
         case FieldKind::list:
           for (const Bytes bytes : field_at<std::span<const Bytes>>(fields_of(action), *field))
-            sizes = sizes * 31 + bytes.size();
+            sizes += hash_number(0, static_cast<u32>(bytes.size()));
           break;
         case FieldKind::ids:
           for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field))
@@ -77,7 +79,7 @@ struct Count {
 
 class Redaction {
  public:
-  Redaction(Bytes key, std::FILE* out) : redacted_(key), out_(out) {}
+  Redaction(Bytes key, std::FILE* out) : redacted_(key), engine_(redacted_), out_(out) {}
 
   /// An input is recorded once the next line is known: the hub may have trapped at an input without
   /// a next line.
@@ -106,6 +108,8 @@ class Redaction {
  private:
   void open(Config config, u32 format) {
     original_hub_ = std::make_unique<Hub>(config);
+    redacted_.set_shards(config.engine_shards);
+    engine_.end_all_calls();
     config.hash_seed = 0;  // the live hub's seed is private
     for (std::string& origin : config.allowed_origins) origin = redacted_.each_word(origin);
     std::string line;
@@ -133,10 +137,12 @@ class Redaction {
     } else {
       original_hub_->handle(now_, **input_, actions_);
       if (!is_as_recorded(is_end || is_other_hub)) unlike_recording_.add(line_);
-      const Outline outline = outline_of(actions_);
-      hub_->handle(now_, input, actions_);
-      if (outline != outline_of(actions_)) unlike_original_.add(line_);
-      recording_.append(lines, *hub_, now_, input, actions_);
+      hub_->handle(now_, input, copied_);
+      if (outline_of(actions_) != outline_of(copied_)) unlike_original_.add(line_);
+      if (input.tag == InputTag::engine_up) engine_.end_calls(input.engine_up.shard);
+      if (input.tag == InputTag::engine_down) engine_.end_calls(input.engine_down.shard);
+      engine_.begin_calls(actions_, copied_);
+      recording_.append(lines, *hub_, now_, input, copied_);
     }
     input_.reset();
     write(lines);
@@ -178,25 +184,24 @@ class Redaction {
         input.forward_done.body = text_ = redacted_.document(input.forward_done.body);
         break;
       case InputTag::restore_token:
-        input.restore_token.key = path_ = redacted_.text(input.restore_token.key);
+        input.restore_token.key = path_ = redacted_.token(input.restore_token.key);
         input.restore_token.record = text_ = redacted_.document(input.restore_token.record);
         break;
       case InputTag::restore_client:
         input.restore_client.record = text_ = redacted_.lines(input.restore_client.record);
         break;
       case InputTag::not_stored:
-        input.not_stored.key = path_ = redacted_.text(input.not_stored.key);
+        input.not_stored.key = path_ = redacted_.token(input.not_stored.key);
         break;
       case InputTag::engine_answer:
-        list_texts_.clear();
-        for (const Bytes value : input.engine_answer.values)
-          list_texts_.push_back(redacted_.document(value));
+        list_texts_ = engine_.answer(input.engine_answer);
         list_.assign(list_texts_.begin(), list_texts_.end());
         input.engine_answer.values = list_;
         break;
       case InputTag::engine_message:
-        input.engine_message.topic = path_ = redacted_.text(input.engine_message.topic);
-        input.engine_message.body = text_ = redacted_.document(input.engine_message.body);
+        text_ = engine_.body(input.engine_message.topic, input.engine_message.body);
+        input.engine_message.body = text_;
+        input.engine_message.topic = path_ = redacted_.topic(input.engine_message.topic);
         break;
       case InputTag::engine_up:
       case InputTag::engine_down:
@@ -235,6 +240,7 @@ class Redaction {
   }
 
   Redacted redacted_;
+  EngineTexts engine_;
   std::FILE* out_;
   bool is_whole_ = true;
   std::unique_ptr<Hub> original_hub_;
@@ -242,6 +248,7 @@ class Redaction {
   Recording recording_;
   u32 format_ = format_version;
   Actions actions_;
+  Actions copied_;
   Millis now_ = 0;
   u64 line_ = 0;
   u64 inputs_ = 0;

@@ -1,11 +1,14 @@
 #include "redact/redacted.hpp"
 
 #include <algorithm>
+#include <optional>
 
+#include "base/hash_index.hpp"
 #include "hub/stamps.hpp"
 #include "sidekick/border.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
+#include "wire/message.hpp"
 
 namespace sidekick::trace {
 
@@ -20,9 +23,9 @@ constexpr Bytes schemes[] = {"http", "https", "ws", "wss"};
 constexpr Bytes header_words[] = {"websocket", "upgrade", "keep", "alive",   "close", "h2c",
                                   "http",      "https",   "null", "chunked", "13"};
 /// Members whose texts the hub compares with others, one by one.
-constexpr Bytes compared_members[] = {"token",       "channel",        "params",
-                                      "resources",   "resources_gone", "tokens",
-                                      "tokens_gone", "hello",          "session"};
+constexpr Bytes compared_members[] = {"token",          "channel", "params",      "resources",
+                                      "resources_gone", "tokens",  "tokens_gone", "hello",
+                                      "session",        "epoch"};
 /// Numbers and positions of the protocol.
 constexpr Bytes kept_members[] = {"id", "since"};
 
@@ -53,11 +56,124 @@ std::size_t end_of_string(Bytes text, std::size_t at) {
   return std::min(at, text.size());
 }
 
+/// Inverse of name_channel_topic. Returns false if it makes no such name.
+bool read_channel_topic(Bytes name, std::string& channel,
+                        std::vector<std::pair<std::string, std::string>>& params) {
+  constexpr Bytes prefix = "channel:";
+  if (!name.starts_with(prefix)) return false;
+  name.remove_prefix(prefix.size());
+  const auto read_until = [&name](Bytes ends, std::string& out) {
+    for (; !name.empty() && ends.find(name[0]) == Bytes::npos; name.remove_prefix(1)) {
+      if (name[0] == '\\' && name.size() > 1) name.remove_prefix(1);
+      out += name[0];
+    }
+    const char end = name.empty() ? '\0' : name[0];
+    if (!name.empty()) name.remove_prefix(1);
+    return end;
+  };
+  if (read_until("/", channel) != '/') return false;
+  while (!name.empty()) {
+    auto& [key, value] = params.emplace_back();
+    if (read_until(":", key) != ':') return false;
+    read_until(",", value);
+  }
+  return true;
+}
+
+std::string channel_topic(Bytes channel,
+                          const std::vector<std::pair<std::string, std::string>>& params) {
+  Scope scope{channel, {}, true};
+  for (const auto& [name, value] : params) scope.params.push_back({name, value});
+  std::string topic;
+  name_channel_topic(topic, scope);
+  return topic;
+}
+
+/// The texts of the member `params` of an object.
+std::vector<std::pair<std::string, std::string>> params_of(Bytes object) {
+  std::vector<std::pair<std::string, std::string>> params;
+  ion::Reader reader(object, ion::depth_ceiling);
+  ion::Slice key;
+  ion::Slice value;
+  for (reader.enter_object(); reader.next_member(key) && reader.read(value);) {
+    if (decoded(key.raw) != "params" || value.kind != ion::Kind::object) continue;
+    ion::Reader inner(value.raw, ion::depth_ceiling);
+    for (inner.enter_object(); inner.next_member(key) && inner.read(value);)
+      params.emplace_back(decoded(key.raw), decoded(value.raw));
+    break;
+  }
+  return params;
+}
+
 }  // namespace
 
-std::string Redacted::text(Bytes text) {
-  stand_in_.add(text, Writing::plain);
-  return stand_in_.finish();
+std::string Redacted::text(Bytes text) { return part(text, Writing::plain, nullptr); }
+
+std::string Redacted::token(Bytes token) {
+  const Name name = name_of_token();
+  return part(token, Writing::plain, &name);
+}
+
+std::string Redacted::topic(Bytes name) {
+  constexpr Bytes resource = "resource:";
+  if (name.starts_with(resource)) {
+    const Name of_resource = name_of_resource();
+    return std::string(resource) + part(name.substr(resource.size()), Writing::plain, &of_resource);
+  }
+  std::string channel;
+  Params params;
+  if (!read_channel_topic(name, channel, params)) return text(name);
+  const Name of_channel = name_of_channel(params);
+  return channel_topic(part(channel, Writing::plain, &of_channel), with_stand_ins(params));
+}
+
+std::string Redacted::epoch(Bytes epoch) {
+  Epoch it;
+  return decode_epoch(epoch, it) ? std::string(epoch) : text(epoch);
+}
+
+std::string Redacted::session(Bytes session) {
+  Epoch it;
+  const bool is_of_hub = session.find('.') != Bytes::npos && decode_epoch(session, it);
+  return is_of_hub ? std::string(session) : text(session);
+}
+
+Redacted::Name Redacted::name_of_token() {
+  const auto itself = [](Bytes token) { return std::string(token); };
+  return {itself, itself};
+}
+
+Redacted::Name Redacted::name_of_resource() {
+  const auto topic = [](Bytes resource) {
+    std::string name;
+    name_resource_topic(name, resource);
+    return name;
+  };
+  return {topic, topic};
+}
+
+/// The params have the same stand-ins everywhere, so the channel's depends on them.
+Redacted::Name Redacted::name_of_channel(const Params& params) {
+  return {
+      [params](Bytes channel) { return channel_topic(channel, params); },
+      [params = with_stand_ins(params)](Bytes channel) { return channel_topic(channel, params); }};
+}
+
+Redacted::Params Redacted::with_stand_ins(const Params& params) {
+  Params out;
+  for (const auto& [name, value] : params) out.emplace_back(text(name), text(value));
+  return out;
+}
+
+std::string Redacted::part(Bytes written, Writing writing, const Name* name) {
+  stand_in_.add(written, writing);
+  if (name == nullptr || shards_ < 2) return stand_in_.finish();
+  const auto plain = [writing](Bytes text) {
+    return writing == Writing::string ? decoded(text) : std::string(text);
+  };
+  const u64 shard = hash_bytes(0, name->original(plain(written))) % shards_;
+  return stand_in_.finish(
+      [&](Bytes text) { return hash_bytes(0, name->stand_in(plain(text))) % shards_ == shard; });
 }
 
 std::string Redacted::method(Bytes method) {
@@ -131,7 +247,7 @@ std::string Redacted::document(Bytes text) {
   ion::Reader reader(text, ion::depth_ceiling);
   ion::Kind kind = ion::Kind::null;
   if (!reader.peek(kind) || kind != ion::Kind::object || !reader.enter_object()) {
-    add_values(text, nullptr);
+    add_values(text, nullptr, nullptr);
     return stand_in_.finish();
   }
   std::string out;
@@ -140,6 +256,13 @@ std::string Redacted::document(Bytes text) {
     const std::size_t size = static_cast<std::size_t>(end - text.data()) - at;
     out += text.substr(at, size);
     at += size;
+  };
+  const auto name_of = [&](Bytes member) -> std::optional<Name> {
+    if (shards_ < 2) return std::nullopt;
+    if (member == "token" || member == "tokens" || member == "tokens_gone") return name_of_token();
+    if (member == "resources" || member == "resources_gone") return name_of_resource();
+    if (member == "channel") return name_of_channel(params_of(text));
+    return std::nullopt;
   };
   ion::Slice key;
   ion::Slice value;
@@ -160,7 +283,8 @@ std::string Redacted::document(Bytes text) {
     Epoch epoch;
     if (is_string && name == "epoch" && decode_epoch(value.raw, epoch)) continue;
     const bool is_compared = is_one_of(name, compared_members);
-    add_values(whole, is_compared ? &out : nullptr);
+    const std::optional<Name> of_member = name_of(name);
+    add_values(whole, is_compared ? &out : nullptr, of_member ? &*of_member : nullptr);
     if (!is_compared) out += stand_in_.finish();
     at += whole.size();
   }
@@ -168,11 +292,12 @@ std::string Redacted::document(Bytes text) {
   return out;
 }
 
-/// A valid value, as one text, or with `apart` each string and number separately.
-void Redacted::add_values(Bytes text, std::string* apart) {
-  const auto add = [&](Bytes part, Writing writing) {
-    stand_in_.add(part, writing);
-    if (apart != nullptr) *apart += stand_in_.finish();
+/// A valid value, as one text, or with `apart` each string and number separately. name: of each
+/// string.
+void Redacted::add_values(Bytes text, std::string* apart, const Name* name) {
+  const auto add = [&](Bytes written, Writing writing) {
+    if (apart == nullptr) return stand_in_.add(written, writing);
+    *apart += part(written, writing, writing == Writing::string ? name : nullptr);
   };
   std::size_t kept = 0;
   const auto take = [&](std::size_t begin, std::size_t end, Writing writing) {

@@ -23,6 +23,7 @@ constexpr Bytes methods[] = {"GET",    "HEAD",    "POST",    "PUT",  "PATCH",
 constexpr std::size_t name_bytes_max = 14;
 constexpr u32 attempts_max =
     2000;  // more are needed only for words without an alternative, as in [truex]
+constexpr u32 uses_max = 10'000;  // attempts to find one that may be used: 1 in 256 may
 
 bool is_one_of(Bytes text, const auto& list) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);
@@ -66,17 +67,19 @@ void StandIn::add(Bytes written, Writing writing) {
   parts_.push_back({written, writing, begin, places_.size()});
 }
 
-std::string StandIn::finish() {
+std::string StandIn::finish(const std::function<bool(Bytes)>& may_be_used) {
   codes_.clear();
   for (const Place& place : places_) codes_.push_back(place.code);
   u64 count = 1;
   if (!count_texts(count)) {
-    draw();
+    u64 seed = hash_places(true);
+    draw(seed);
+    for (u32 use = 1; use < uses_max && may_be_used && !may_be_used(written()); ++use)
+      draw(seed = hash_numbers(seed, use, 0));
   } else if (count > 1) {
-    permute(count);
+    permute(count, may_be_used);
   }
-  std::string text;
-  for (const Part& part : parts_) text += written(part);
+  std::string text = written();
   parts_.clear();
   places_.clear();
   return text;
@@ -106,11 +109,12 @@ u64 StandIn::hash_places(bool has_codes) const {
 }
 
 /// Steps from text to text until one is permitted: a permutation of the permitted texts.
-void StandIn::permute(u64 count) {
+void StandIn::permute(u64 count, const std::function<bool(Bytes)>& may_be_used) {
   const u64 key = hash_places(false);
   u64 number = 0;
   for (const Place& place : places_) number = number * count_of(place.kind) + index_of(place);
-  for (u32 attempt = 0; attempt < attempts_max; ++attempt) {
+  const u32 attempts = may_be_used ? uses_max : attempts_max;
+  for (u32 attempt = 0; attempt < attempts; ++attempt) {
     number = shuffled(key, number, count);
     u64 left = number;
     for (std::size_t i = places_.size(); i > 0; --i) {
@@ -120,14 +124,14 @@ void StandIn::permute(u64 count) {
       left /= radix;
     }
     if (std::all_of(parts_.begin(), parts_.end(),
-                    [this](const Part& part) { return may_stand(part); }))
+                    [this](const Part& part) { return may_stand(part); }) &&
+        (!may_be_used || may_be_used(written())))
       return;
   }
 }
 
 /// Signs become letters and digits too, so that word boundaries are hidden.
-void StandIn::draw() {
-  const u64 seed = hash_places(true);
+void StandIn::draw(u64 seed) {
   u32 word_attempts_left = 10000;  // strangers choose the texts
   for (const Part& part : parts_) {
     const bool is_word = part.writing == Writing::word;
@@ -175,6 +179,12 @@ bool StandIn::may_stand(const Part& part) const {
     }
   }
   trap();
+}
+
+std::string StandIn::written() const {
+  std::string text;
+  for (const Part& part : parts_) text += written(part);
+  return text;
 }
 
 std::string StandIn::written(const Part& part) const {

@@ -4,6 +4,7 @@
 // which needs no memory), others almost never.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ class StandIn {
 
   /// Parts of one text, in their order. Their stand-ins depend on all of them.
   void add(Bytes written, Writing writing);
-  /// Returns the text with stand-ins, and forgets it.
-  std::string finish();
+  /// Returns the text with stand-ins, and forgets it. The stand-in is one that may_be_used accepts,
+  /// if there is one.
+  std::string finish(const std::function<bool(Bytes)>& may_be_used = {});
 
  private:
   struct Part {
@@ -30,11 +32,12 @@ class StandIn {
 
   u64 hash_places(bool has_codes) const;
   bool count_texts(u64& count) const;
-  void permute(u64 count);
-  void draw();
+  void permute(u64 count, const std::function<bool(Bytes)>& may_be_used);
+  void draw(u64 seed);
   void draw(const Part& part, u64 seed, u32 attempt);
   bool may_stand(const Part& part) const;
   std::string written(const Part& part) const;
+  std::string written() const;
 
   u64 key_;
   std::vector<Part> parts_;
