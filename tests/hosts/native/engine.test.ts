@@ -5,7 +5,7 @@ import { startNode } from "../../engine/support/node.ts";
 import { startRedis } from "../../engine/support/redis-server.ts";
 import { closeEverything } from "../shared/support/left-open.ts";
 import { killLeftRunning } from "../shared/support/run.ts";
-import { eventually, TestClient } from "../shared/support/sidekick.ts";
+import { eventually, request, TestClient } from "../shared/support/sidekick.ts";
 import { cleanUp, newFolder, run } from "./support/server.ts";
 
 afterEach(closeEverything);
@@ -29,18 +29,26 @@ test("--reuse-port requires --engine", async () => {
   await refuses(["--reuse-port"], 2, expected);
 });
 
-test("with --reuse-port, several processes accept connections on one port", async () => {
+test("with --reuse-port, several processes serve one port as one Sidekick", async () => {
   const redis = await startRedis();
   const engine = ["--engine", `redis://127.0.0.1:${redis.port}`, "--log-level", "debug"];
   const one = await startNode([...engine, "--reuse-port"]);
   const port = ["--port", String(one.listening)];
   await refuses([...engine, ...port], 1, /EADDRINUSE|in use/);
   const other = await startNode([...engine, ...port, "--reuse-port"]);
-  // By chance, all are on one node once in 2^62 runs.
-  for (let i = 0; i < 64; ++i) await TestClient.connect(one.listening);
+  // By chance, all are on one node once in 2^63 runs.
+  const clients: TestClient[] = [];
+  while (clients.length < 64) clients.push(await TestClient.connect(one.listening));
   const opened = (node: { output(): string }) => node.output().split("socket opened").length - 1;
   await eventually(() => opened(one) + opened(other) === 64);
   assert.ok(opened(one) > 0 && opened(other) > 0, `${opened(one)} and ${opened(other)}`);
+  for (const client of clients) {
+    client.send({ type: "listen", resources: ["r"] });
+    assert.equal((await client.next()).type, "listening");
+  }
+  assert.equal((await request(one.listening, "/resources", '{"resources":["r"]}')).status, 200);
+  for (const client of clients)
+    assert.deepEqual(await client.next(), { type: "updated", resource: "r" });
   one.kill("SIGTERM");
   assert.equal(await one.exit, 0);
   for (let i = 0; i < 8; ++i) await TestClient.connect(other.listening);
