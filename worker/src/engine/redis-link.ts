@@ -139,7 +139,8 @@ function encoded(words: readonly (string | Uint8Array)[]): Buffer {
 
 function reasonOf(error: Error, socket: net.Socket): string {
   if (!(socket instanceof tls.TLSSocket)) return error.message;
-  // Node's types leave out that it is null without such an error.
-  const isUntrusted = (socket.authorizationError as unknown) !== null;
-  return `TLS: ${isUntrusted ? "certificate verify failed: " : ""}${error.message}`;
+  // Deno sets no authorizationError. An error of OpenSSL itself is about our own certificate.
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  const isUntrusted = /certificate/i.test(message) && !code.startsWith("ERR_SSL_");
+  return `TLS: ${isUntrusted ? "certificate verify failed: " : ""}${message}`;
 }
