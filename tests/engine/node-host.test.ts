@@ -27,7 +27,7 @@ async function folderForTest(): Promise<string> {
   return folder;
 }
 
-/** A Sidekick and the names of its inputs so far, without the heartbeats. */
+/** A Sidekick and the names of its inputs so far, without what the engine says. */
 async function recorded(port: number, traps = false) {
   const recordFile = join(await folderForTest(), "trace");
   const sidekick = await startTestSidekick({
@@ -37,7 +37,8 @@ async function recorded(port: number, traps = false) {
   });
   const inputs = () => {
     const names = recordedLines(recordFile).map(({ in: input, trace }) => (trace ? "new" : input));
-    return names.filter((name) => name !== "engine_message");
+    const said = ["engine_message", "engine_answer"];
+    return names.filter((name) => name !== undefined && !said.includes(name));
   };
   return {
     sidekick,
