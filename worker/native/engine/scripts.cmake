@@ -7,7 +7,7 @@ set(scripts)
 foreach(file ${files})
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
   get_filename_component(name ${file} NAME_WE)
-  if(name STREQUAL common)
+  if(name STREQUAL "common")  # quoted: there is a variable of this name
     continue()
   endif()
   file(READ ${file} text)
