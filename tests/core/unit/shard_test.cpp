@@ -5,6 +5,8 @@
 
 #include <map>
 
+#include "scenario.hpp"
+#include "sidekick/engine.hpp"
 #include "sidekick/shard.hpp"
 #include "sidekick/text.hpp"
 
@@ -418,6 +420,7 @@ const std::map<std::string, Bytes> history_states = {
     {"the log is cut", "message x one 9 5 1000\n update 1 a b\n message x two 9 5 1000"},
     {"the log ends", "message x one 9 5 1000\n update 1 a b"},
     {"removed", "message x one 9 5 1000\n message x two 9 5 0"},
+    {"removed, then one", "message x one 9 5 1000\n message x 2 9 5 0\n message x three 9 5 9"},
 };
 
 TEST_CASE("shard: history gives the messages since, or lost if one may be missing") {
@@ -449,6 +452,8 @@ TEST_CASE("shard: history gives the messages since, or lost if one may be missin
     the log ends           | history x e1 11000002 99 | 11000003 ok                           |
     removed                | history x e1 11000001 99 | 11000002 lost                         |
     removed                | history x e1 11000002 99 | 11000002 ok                           |
+    removed, then one      | history x e1 11000000 99 | 11000003 lost                         |
+    removed, then one      | history x e1 11000002 99 | 11000003 ok 11000003 three            |
   )");
 }
 
@@ -605,6 +610,43 @@ TEST_CASE("shard: a script with wrong arguments is refused with the reason, and 
     CHECK(talk.hears("A") == "");
   }
   CHECK(talk.run("register T R 9007199254740991") == "ok");
+}
+
+TEST_CASE("shard: random arguments trap nothing, and a refused script stores nothing") {
+  const std::string odd[] = {"",
+                             "0",
+                             "1",
+                             "-",
+                             "-1",
+                             "9007199254740991",
+                             "9007199254740992",
+                             "a b",
+                             std::string("\0\xff", 2),
+                             "e1",
+                             "A",
+                             "T"};
+  const auto [first, last] = test::seed_range(20);
+  for (u64 seed = first; seed <= last; ++seed) {
+    CAPTURE(seed);
+    test::Random random{seed};
+    Talk talk;
+    for (u32 step = 0; step < 2000; ++step) {
+      const EngineScript& script = engine::scripts[random.below(std::size(engine::scripts))];
+      std::vector<Bytes> args;
+      for (u32 count = random.below(8); count > 0; --count)
+        args.push_back(odd[random.below(std::size(odd))]);
+      if (random.one_in(20)) talk.now_us = random.next() >> random.below(64);
+      talk.run("changed '' '' x");  // removes what has expired
+      const u64 bytes = talk.shard.stored_bytes();
+      const Shard::Answer answer = talk.shard.run(talk.now_us, script.name, args);
+      REQUIRE(answer.status <= 1);
+      if (answer.status == 1) {
+        REQUIRE(talk.shard.stored_bytes() == bytes);
+        REQUIRE(talk.shard.take_publications().empty());
+      }
+      talk.shard.take_publications();
+    }
+  }
 }
 
 TEST_CASE("shard: a run is limited in bytes, and the shard in what it stores") {
