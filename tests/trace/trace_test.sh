@@ -64,7 +64,7 @@ same replay-none 2 "$@" replay none.jsonl
 # A host killed at any point, and its successor in the same file: every command reads both
 step=137
 [ $# = 1 ] || step=1000 # a runtime starts slowly
-for size in $(seq 1400 $step 3700); do
+for size in $(seq 1500 $step 3700); do
   head -c "$size" first.jsonl >killed.jsonl
   [ -z "$(tail -c 1 killed.jsonl)" ] || echo >>killed.jsonl # as the recorders do
   cat first.jsonl >>killed.jsonl

@@ -12,6 +12,7 @@ enum class Due : u8 {
   forward_timeout,
   topic_linger,   // a topic without listeners leaves the engine
   parked_expiry,  // a frame or request has waited long enough for the engine
+  reclaim,        // the engine keeps the held tokens for longer
   resync          // the next clients are told that everything may have changed
 };
 

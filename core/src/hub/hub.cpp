@@ -70,6 +70,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::restore_client:
       trap();  // handled above
   }
+  if (!state.releases.empty()) state.flush_releases(out);
   state.arm_timer(out);
 }
 
@@ -85,6 +86,7 @@ u64 Hub::state_size() const {
 
 void Hub::State::on_begin(const input::Begin& in) {
   const u64 epoch = in.epoch & number_max;
+  begin_epoch = epoch;
   forwards.begin(epoch);
   stamps.begin(epoch);
 }
@@ -105,6 +107,9 @@ void Hub::State::expire_due(Actions& out) {
         break;
       case Due::parked_expiry:
         run_parked(due.owner, out);
+        break;
+      case Due::reclaim:
+        reclaim(due.owner, out);
         break;
       case Due::resync:
         tell_all(due.owner, out);
@@ -156,7 +161,9 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
     if (tokens[id].state() == TokenState::subscribed) {
       leave_channel(tokens[id].topic_id, slot);
     }
-    if (config.token_resume_ms == 0) {
+    if (engine.is_on()) {
+      let_go(id, out);
+    } else if (config.token_resume_ms == 0) {
       emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {
@@ -168,7 +175,7 @@ void Hub::State::drop_client(ClientSlot slot, Actions& out) {
     topics.unsubscribe(topic, client.id);
     release_topic(topic);
   }
-  if (client.parked != none) unpark(client.parked);
+  if (client.parked != none) unpark(client.parked, out);
   const bool had_session = clients.has_session(slot);
   clients.close(slot);
   if (had_session && clients.session_count() == 0) sessions_left_at = now;

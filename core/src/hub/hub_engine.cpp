@@ -41,6 +41,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   if (in.shard >= engine.shard_count() || !engine.shard(in.shard).is_up) return;
   Shard& shard = engine.shard(in.shard);
   if (shard.deadline != none) deadlines.remove(shard.deadline);
+  if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
   const Shard before = std::move(shard);
   shard = {};
   shard.down_at = now;
@@ -59,6 +60,8 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
       --it.calls;
       it.findings.is_cut = it.findings.is_sent;
       it.findings.is_asked = false;
+      it.findings.is_recovered = it.findings.is_lost = false;
+      it.findings.missed = {};
     }
     engine.end_call(call.number);
   }
@@ -66,6 +69,9 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     Interest& it = engine.interest(id);
     if (it.topic == none || it.shard != in.shard) continue;
     it.state = Interest::State::wanted;
+    it.recoveries = 0;
+    it.is_recovering = false;
+    engine.clear_buffer(it);
     if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
     release_topic(it.topic);
   }
@@ -89,6 +95,29 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
     case Purpose::changed:
       on_changed(call, in);
       break;
+    case Purpose::claim:
+      on_claimed(call, in, out);
+      break;
+    case Purpose::erase:
+      on_erased(call, in, out);
+      break;
+    case Purpose::reclaim:
+      return on_reclaimed(call, in, out);
+    case Purpose::history:
+      on_history(call, in);
+      return end_waiting(call.waiters, out);
+    case Purpose::replay:
+      on_replayed(call, in, out);
+      --engine.shard(call.shard).batches;
+      return rejoin(call.shard, out);
+    case Purpose::release:
+      return;
+    case Purpose::add:
+      if (is_done && !in.values.empty() && in.values[0] == "held" &&
+          parking.has(call.waiters.front()))
+        parking[call.waiters.front().parked].findings.claim = Findings::Claim::held;
+      break;
+    case Purpose::message:
     case Purpose::update: {
       u64 at = 0;
       if (is_done && !in.values.empty() && decode_stamp(in.values[0], at)) {
@@ -155,21 +184,34 @@ void Hub::State::on_engine_message(const input::EngineMessage& in, Actions& out)
   if (id == none || engine.interest(id).state == Interest::State::wanted) return;
   Interest& it = engine.interest(id);
   it.received = std::max(it.received, at);
-  tell_changed(topic, out);
+  if (body.empty()) {
+    tell_changed(topic, out);
+  } else if (!is_resource(in.topic)) {
+    on_channel_message_of_engine(id, at, body, out);
+  }
 }
 
 /// The inbox has hints: what counts is the answer to the script that a hint causes.
 void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
   Shard& shard = engine.shard(index);
-  if (take_word(body) != "beat") return;
+  const Bytes kind = take_word(body);
+  if (kind == "asked" || kind == "taken") {
+    const Bytes session = take_word(body);
+    return on_hint(index, kind == "taken", session, body, out);
+  }
+  if (kind != "beat") return;
   take_word(body);  // its number is the host's
-  take_word(body);  // had
+  const Bytes had = take_word(body);
   u64 at = 0;
   if (!decode_stamp(take_word(body), at)) return;
   // Every message up to `at` came before this one.
   shard.received = std::max(shard.received, at);
   if (!shard.is_resyncing) shard.position = std::max(shard.position, at);
-  if (shard.needs_sync || (shard.is_synced && body != shard.epoch)) sync(index, out);
+  if (shard.needs_sync || (shard.is_synced && body != shard.epoch)) {
+    sync(index, out);
+  } else if (had == "0" && shard.is_synced) {
+    reclaim(index, out);  // the lease had expired: others may have taken tokens
+  }
 }
 
 /// POST /resources: one run for some topics at a time. An engine that goes away gets them again
@@ -208,8 +250,11 @@ void Hub::State::publish_changes(Actions& out) {
   for (u32 shard = 0; shard < engine.shard_count(); ++shard)
     if (run_of[shard] != none && !await_ready(shard, out)) return;
   if (!may_wait(runs.size(), out)) return;
-  for (const Run& run : runs)
-    call_script({0, run.shard, Purpose::update, {}, 0, {waiter()}}, "update", run.args, out);
+  for (const Run& run : runs) {
+    Call call(Purpose::update, run.shard);
+    call.waiters = {waiter()};
+    call_script(std::move(call), "update", run.args, out);
+  }
   findings()->is_sent = true;
   findings()->is_cut = false;
 }
@@ -297,8 +342,10 @@ bool Hub::State::await_changed(const Message& message, Actions& out) {
       std::vector<Bytes> args{epoch, since};
       const auto part = of.subspan(first, std::min(topics_per_call, of.size() - first));
       args.insert(args.end(), part.begin(), part.end());
-      call_script({0, shard, Purpose::changed, {}, static_cast<u32>(first), {waiter()}}, "changed",
-                  args, out);
+      Call call(Purpose::changed, shard);
+      call.first = static_cast<u32>(first);
+      call.waiters = {waiter()};
+      call_script(std::move(call), "changed", args, out);
     }
   }
   return false;
@@ -370,15 +417,15 @@ void Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> arg
 
 void Hub::State::call_join(Call call, Actions& out) {
   const u32 shard = call.shard;
-  const Call& begun = engine.begin_call(std::move(call));
+  const Call& under_way = engine.begin_call(std::move(call));
   std::vector<Bytes> joined;
-  for (const u32 id : begun.interests) {
+  for (const u32 id : under_way.interests) {
     Interest& it = engine.interest(id);
     it.state = Interest::State::joining;
-    it.call = begun.number;
+    it.call = under_way.number;
     joined.push_back(out.text().copy(topics.name(it.topic)));
   }
-  out.add(action::EngineJoin{begun.number, shard, out.list(joined)});
+  out.add(action::EngineJoin{under_way.number, shard, out.list(joined)});
 }
 
 }  // namespace sidekick

@@ -146,8 +146,17 @@ void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
     out.add(action::Forward{started, config.forward_timeout_ms, body});
   }
   if (!lane.is_done()) return;
-  if (lane.token != none) tokens[lane.token].lane = none;
+  const TokenId token = lane.token;
+  const std::string session = lane.session;
+  if (token != none) tokens[token].lane = none;
   forwards.close_lane(flight.lane);
+  // With an engine, its client has left before.
+  const bool is_over = engine.is_on() && token != none &&
+                       tokens[token].state() == TokenState::free && tokens[token].claimant == none;
+  if (!is_over) return;
+  release_claim(tokens[token].key(), session);
+  emit_erase_token(tokens[token].key(), false, out);
+  forget_token(token);
 }
 
 }  // namespace sidekick

@@ -11,9 +11,6 @@ namespace {
 
 /// One text for every way a token can be invalid, so that guessing reveals nothing.
 constexpr char invalid_token[] = "invalid token: unknown, expired, or held by another connection";
-constexpr char unknown_outcome[] =
-    "the outcome of this message is not known; it may have been processed";
-
 void begin_reply(TextArena& out, const char* type, const Message& message) {
   append_id(out.write({"{ \"type\": \"", type, "\""}), message.id);
 }
@@ -90,6 +87,7 @@ void Hub::State::on_ping(ClientSlot slot, Actions& out) {
 }
 
 void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
+  if (!await_claim(slot, message.token, false, out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   const Token& token = tokens[id];
@@ -99,7 +97,12 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
                   "token limit of this connection reached (tokens_per_client_max)",
                   ErrorCode::client_full, out);
   }
-  const u32 recorded = message.since ? find_recorded(token, message) : none;
+  if (engine.is_on()) {
+    const TopicId topic = topics.intern(token.topic());
+    if (!await_joins({&topic, 1}, out) || !await_history(id, topic, message, out))
+      return release_topic(topic);
+  }
+  const u32 recorded = message.since && !engine.is_on() ? find_recorded(token, message) : none;
   if (token.state() != TokenState::subscribed) {
     const bool was_free = token.state() == TokenState::free;
     if (was_free) hold_token(id, slot);
@@ -113,6 +116,7 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   TextArena& text = out.text();
   begin_reply(text, "subscribed", message);
   append_channel(text, tokens[id]);
+  if (engine.is_on()) return end_subscribe(slot, id, message, out);
   if (clients.has_session(slot)) append_at(text, stamps.position());
   if (message.since) text.write({", \"recovered\": ", recorded != none ? "true" : "false"});
   if (recorded == none) return emit_reply(slot, out);
@@ -125,9 +129,27 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
     emit_to(clients[slot].id, history.text(at), out);
 }
 
+/// Ends the reply under construction, and sends what the client has missed.
+void Hub::State::end_subscribe(ClientSlot slot, TokenId id, const Message& message, Actions& out) {
+  TextArena& text = out.text();
+  const Findings* found = findings();
+  const bool is_recovered = found != nullptr && found->is_recovered;
+  if (clients.has_session(slot)) {
+    append_at(text, is_recovered ? found->at : std::max(tokens[id].registered_at, position()));
+    if (message.since) text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
+    if (is_recovered) text.write({", \"missed\": ", Digits(found->missed.size())});
+  }
+  emit_reply(slot, out);
+  if (!is_recovered) return;
+  for (const Interest::Message& missed_one : found->missed)
+    emit_to(clients[slot].id, stamped(missed_one.text, missed_one.at, text), out);
+}
+
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
+  if (!await_claim(slot, message.token, false, out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
+  if (!await_erase(id, slot, out)) return;
   TextArena& text = out.text();
   begin_reply(text, "unsubscribed", message);
   append_channel(text, tokens[id]);
@@ -143,6 +165,7 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
 }
 
 void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
+  if (!await_claim(slot, message.token, message.again && is_unseen(message), out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) {
     return message.again ? refuse(slot, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out)
@@ -224,6 +247,13 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   }
 }
 
+/// Whether the message's id is above those that this hub knows of its token.
+bool Hub::State::is_unseen(const Message& message) const {
+  const TokenId id = tokens.find(message.token);
+  const Sends* sends = id == none ? nullptr : tokens[id].sends();
+  return sends != nullptr && message.id > sends->last_id();
+}
+
 /// A message with an id may be forwarded if its id is new, and certainly was not forwarded before.
 /// Otherwise answers it, and returns true.
 bool Hub::State::on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out) {
@@ -239,6 +269,8 @@ bool Hub::State::on_repeat(TokenId id, ClientSlot slot, const Message& message, 
     return true;
   }
   if (is_new && token.is_known_here && (is_own || session == 0)) return false;
+  // With an engine, other hubs may have had the token meanwhile.
+  if (is_new && sends != nullptr && findings() != nullptr && findings()->is_same) return false;
   const Sends::Ending* ending = sends == nullptr ? nullptr : sends->find(message.id);
   if (ending != nullptr || (sends != nullptr && sends->is_under_way(message.id))) {
     take_if_free(id, slot, out);
@@ -378,7 +410,10 @@ bool Hub::State::take_frame_credit(Client& client) {
 }
 
 bool Hub::State::may_use(TokenId id, ClientSlot slot) {
-  return id != none && (tokens[id].state() == TokenState::free || tokens[id].is_held_by(slot));
+  if (id == none) return false;
+  const Token& token = tokens[id];
+  if (token.state() != TokenState::free) return token.is_held_by(slot);
+  return !engine.is_on() || token.claimant == slot;
 }
 
 void Hub::State::hold_token(TokenId id, ClientSlot slot) {

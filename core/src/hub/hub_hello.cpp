@@ -69,7 +69,7 @@ void Hub::State::join_channel(TopicId topic, ClientSlot slot) {
   const bool has_session = clients.has_session(slot);
   topics.subscribe(topic, clients[slot].id, has_session);
   const std::string& name = topics.name(topic);
-  if (has_session) history.join(topics.hash(name), name, stamps.position());
+  if (has_session && !engine.is_on()) history.join(topics.hash(name), name, stamps.position());
 }
 
 /// No change if the client has left it with another token.
@@ -77,7 +77,7 @@ void Hub::State::leave_channel(TopicId topic, ClientSlot slot) {
   const bool has_session = clients.has_session(slot);
   if (!topics.unsubscribe(topic, clients[slot].id, has_session)) return;
   const std::string& name = topics.name(topic);
-  if (has_session && topics.hello_subscribers(topic).empty()) {
+  if (has_session && !engine.is_on() && topics.hello_subscribers(topic).empty()) {
     history.expire(stamps.position_before(config.history_ms));
     history.leave(topics.hash(name), name, stamps.position());
   }

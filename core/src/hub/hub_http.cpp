@@ -68,6 +68,8 @@ void Hub::State::on_connection(RequestId request, Bytes body, Actions& out) {
   const Bytes context = message.context.value_or(Bytes());
   name_channel_topic(topic_name, message.scope);
 
+  if (engine.is_on())
+    return register_token(Tokens::draft(message.token, message.scope, topic_name, context), out);
   const TokenId existing = tokens.find(message.token);
   if (existing != none && tokens[existing].state() != TokenState::free) {
     return emit_respond(request, 409, ErrorCode::token_held,
@@ -121,6 +123,7 @@ void Hub::State::on_channel_message(RequestId request, Bytes body, Actions& out)
   if (reject_if_wrong(decoder.decode_channel_message(body), request, out)) return;
   const Message& message = decoder.message();
   name_channel_topic(topic_name, message.scope);
+  if (engine.is_on()) return publish_message(message, out);
   const u64 hash = topics.hash(topic_name);
   const TopicId topic = topics.find(hash, topic_name);
   if (!history.empty()) history.expire(stamps.position_before(config.history_ms));

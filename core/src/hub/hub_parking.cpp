@@ -16,6 +16,11 @@ constexpr char not_published[] =
 constexpr char maybe_published[] =
     "engine connection lost; the changes may have been published; try again";
 
+constexpr char not_registered[] =
+    "engine unreachable; the token was not registered; try again (engine_wait_ms)";
+constexpr char maybe_registered[] =
+    "engine connection lost; the token may have been registered; try again";
+
 }  // namespace
 
 /// Notes the frame that is being handled. Returns true if it waits behind others of its client, or
@@ -36,18 +41,25 @@ bool Hub::State::await_ready(u32 index, Actions& out) {
   const Millis until = std::max(current.came_at, shard.down_at) + config.engine_wait_ms;
   if (until <= now) {
     const Findings* found = findings();
+    const bool is_token = current.route == Route::connection;
+    const bool is_cut = found != nullptr && found->is_cut;
     fail(ErrorCode::engine,
-         current.client != none              ? unreachable
-         : found != nullptr && found->is_cut ? maybe_published
-                                             : not_published,
+         current.client != none ? unreachable
+         : is_token             ? (is_cut ? maybe_registered : not_registered)
+                                : (is_cut ? maybe_published : not_published),
          out);
     return false;
   }
   if (!may_wait(0, out)) return false;
+  wait_until(until);
+  return false;
+}
+
+/// The current message waits for no call: it tries again then, or when a shard has come back.
+void Hub::State::wait_until(Millis at) {
   const u32 id = park();
   Parked& it = parking[id];
-  if (it.deadline == none) it.deadline = deadlines.add({until, Due::parked_expiry, it.serial, id});
-  return false;
+  if (it.deadline == none) it.deadline = deadlines.add({at, Due::parked_expiry, it.serial, id});
 }
 
 /// Returns whether the current message may wait, for so many calls. If not, it fails.
@@ -122,9 +134,10 @@ void Hub::State::run_parked(u32 id, Actions& out) {
     current = {};
     if (!parking.has({id, serial})) return;  // its client was closed
     if (has_to_wait) return parking.put_back(id, std::move(text));
-    parking[id].findings = {};
+    const Findings found = std::exchange(parking[id].findings, {});
+    end_claim(found.claimed, client, out);
   } while (!parking[id].texts.empty());
-  unpark(id);
+  unpark(id, out);
 }
 
 /// A shard is there or away: what waits for none of its calls tries again.
@@ -134,8 +147,9 @@ void Hub::State::run_blocked(Actions& out) {
   }
 }
 
-void Hub::State::unpark(u32 id) {
+void Hub::State::unpark(u32 id, Actions& out) {
   const Parked& it = parking[id];
+  end_claim(it.findings.claimed, it.client, out);
   if (it.deadline != none) deadlines.remove(it.deadline);
   if (it.client != none) clients[it.client].parked = none;
   parking.remove(id);
@@ -143,7 +157,10 @@ void Hub::State::unpark(u32 id) {
 
 /// Tells the sender of the current message that it has failed.
 void Hub::State::fail(ErrorCode code, const char* text, Actions& out) {
-  if (current.client != none) return refuse(current.client, Blame::sidekick, text, code, out);
+  if (current.client != none) {
+    if (!decoder.message().again) return refuse(current.client, Blame::sidekick, text, code, out);
+    return refuse(current.client, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out);
+  }
   const Bytes body = out.text().write({"Service Unavailable: ", text}).finish();
   emit_respond(current.request, 503, code, body, out, "Retry-After: 1");
 }

@@ -69,6 +69,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
     if (tokens[id].state() == TokenState::subscribed) {
       const TopicId topic = topics.intern(tokens[id].topic());
       join_channel(topic, slot);
+      if (engine.is_on()) engine.want(topic, topics.name(topic));
       tokens.set_topic(id, topic);
     }
   }
@@ -77,7 +78,7 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
 void Hub::State::settle_restored(Actions& out) {
   for (const TokenId id : unclaimed) {
     if (!is_away(tokens[id].state())) continue;
-    if (config.token_resume_ms == 0) {
+    if (config.token_resume_ms == 0 || engine.is_on()) {
       emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {

@@ -29,7 +29,7 @@ void Hub::State::sync(u32 index, Actions& out) {
   const Bytes server = text.copy(shard.server);
   const Bytes top = text.write({Digits(shard.top)}).finish();
   const Bytes args[] = {config.node, unused_epoch, epoch, server, top};
-  call_script({0, index, Purpose::sync, {}, 0, {}}, "sync", args, out);
+  call_script(Call(Purpose::sync, index), "sync", args, out);
 }
 
 void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& out) {
@@ -61,6 +61,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.is_all_changed = false;
     settle(index);
   }
+  reclaim(index, out);
   run_blocked(out);
   rejoin(index, out);
 }
@@ -69,7 +70,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
 void Hub::State::rejoin(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   while (shard.batches < batches_max && shard.rejoined < shard.rejoining.size()) {
-    Call call{0, index, Purpose::rejoin, {}, 0, {}};
+    Call call(Purpose::rejoin, index);
     while (shard.rejoined < shard.rejoining.size() && call.interests.size() < topics_per_batch) {
       const u32 id = shard.rejoining[shard.rejoined++];
       const Interest& it = engine.interest(id);
@@ -77,6 +78,10 @@ void Hub::State::rejoin(u32 index, Actions& out) {
         call.interests.push_back(id);
     }
     if (call.interests.empty()) continue;
+    for (const u32 id : call.interests) {
+      Interest& it = engine.interest(id);
+      it.is_recovering = !is_resource(topics.name(it.topic));
+    }
     ++shard.batches;
     call_join(std::move(call), out);
   }
@@ -93,12 +98,13 @@ void Hub::State::rejoin(u32 index, Actions& out) {
 /// These are joined again. Which of them have changed since this hub's position?
 void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   Shard& shard = engine.shard(joined.shard);
-  Call call{0, joined.shard, Purpose::catch_up, {}, 0, {}};
+  Call call(Purpose::catch_up, joined.shard);
   for (const u32 id : joined.interests) {
     if (engine.interest(id).topic != none) call.interests.push_back(id);
   }
   shard.needs_sync = shard.needs_sync || !is_joined;
   if (!is_joined || shard.is_all_changed || call.interests.empty()) {
+    for (const u32 id : call.interests) stop_recovery(id, out);
     --shard.batches;
     return rejoin(joined.shard, out);
   }
@@ -113,6 +119,7 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
   Shard& shard = engine.shard(call.shard);
   --shard.batches;
   if (in.status != 0 || in.values.empty()) shard.is_all_changed = true;
+  std::vector<bool> has_changed(call.interests.size());
   for (std::size_t i = 1; i < in.values.size(); ++i) {
     u64 place = 0;
     if (!decode_number(in.values[i], 10, stamp_digits_max, place) ||
@@ -120,8 +127,21 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
       shard.is_all_changed = true;
       break;
     }
-    const TopicId topic = engine.interest(call.interests[place]).topic;
-    if (topic != none) tell_changed(topic, out);
+    has_changed[place] = true;
+  }
+  for (std::size_t i = 0; i < call.interests.size(); ++i) {
+    const u32 id = call.interests[i];
+    const Interest& it = engine.interest(id);
+    if (it.topic == none) continue;
+    const bool is_told = has_changed[i] && !shard.is_all_changed;
+    if (is_told && it.is_recovering) {
+      ++shard.batches;
+      replay(id, out);
+    } else if (is_told) {
+      tell_changed(it.topic, out);
+    } else {
+      stop_recovery(id, out);
+    }
   }
   rejoin(call.shard, out);
 }
@@ -145,7 +165,12 @@ void Hub::State::tell_all(u32 index, Actions& out) {
   for (u32 i = 0; i < part && shard.told < shard.to_tell; ++i, ++shard.told) {
     const TopicId topic = (shard.tell_first + shard.told) % shard.to_tell;
     const u32 id = engine.interest_of(topic);
-    if (id != none && engine.interest(id).shard == index) tell_changed(topic, out);
+    if (id == none || engine.interest(id).shard != index) continue;
+    if (is_resource(topics.name(topic))) {
+      tell_changed(topic, out);
+    } else {
+      tell_lost(topic, out);
+    }
   }
   if (shard.told == shard.to_tell) {
     shard.is_all_changed = false;

@@ -20,12 +20,24 @@ struct Findings {
   bool is_done = false;               ///< and all were answered
   bool is_cut = false;                ///< at least one was not: it may have been performed
 
+  enum class Claim : u8 { unasked, absent, held };
+  Claim claim = Claim::unasked;  ///< why the token is not this client's
+  u32 claims = 0;                ///< refused so far
+  Millis retry_at = 0;
+  std::string claimed;   ///< a token that the engine gave to this client
+  bool is_same = false;  ///< this client's session has held it all the time
+  bool is_erased = false;
+
   bool is_asked = false;        ///< of a listen: whether the members below are set
   bool is_all_changed = false;  ///< it is not known what has changed
   u64 at = 0;                   ///< the position of the answer
   /// For each shard, in ascending order, the places of the changed resources among those of this
   /// shard.
   std::vector<std::vector<u32>> changed;
+
+  bool is_recovered = false;  ///< of a subscribe: `at` and the missed messages are known
+  bool is_lost = false;       ///< of a subscribe: they are not
+  std::vector<Interest::Message> missed;
 };
 
 struct Parked {

@@ -20,6 +20,9 @@ namespace sidekick {
 /// The party at fault for an error, in the terms of the protocol.
 enum class Blame : u8 { client, server, sidekick };
 
+inline constexpr char unknown_outcome[] =
+    "the outcome of this message is not known; it may have been processed";
+
 Bytes encode_updated(TextArena& out, Bytes resource);
 
 struct Hub::State {
@@ -63,6 +66,8 @@ struct Hub::State {
   std::vector<LookedUp> looked_up;  // scratch
   Millis sessions_left_at = 0;      // when the last client that said hello left
   bool is_shutting_down = false;
+  u64 begin_epoch = 0;                                        // of this hub
+  std::vector<std::pair<std::string, std::string>> releases;  // tokens and sessions, of this input
   u64 epochs_drawn = 0;  // names for a history of the engine that this hub has offered
 
   /// The frame or request that is being handled, while there is an engine: it may have to wait.
@@ -91,8 +96,10 @@ struct Hub::State {
   void on_message(ClientSlot slot, const Message& message, Actions& out);
   void on_ping(ClientSlot slot, Actions& out);
   void on_subscribe(ClientSlot slot, const Message& message, Actions& out);
+  void end_subscribe(ClientSlot slot, TokenId id, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_send(ClientSlot slot, const Message& message, Actions& out);
+  bool is_unseen(const Message& message) const;
   bool on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
   struct Lookback {
@@ -142,6 +149,41 @@ struct Hub::State {
   void call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
   void call_join(Call call, Actions& out);
 
+  // hub_claims.cpp: tokens with an engine
+  Bytes session_of(ClientSlot slot, TextArena& out) const;
+  Bytes session_of_token(TokenId id, TextArena& out);
+  void register_token(const Token& draft, Actions& out);
+  bool await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out);
+  void on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out);
+  void end_claim(Bytes key, ClientSlot slot, Actions& out);
+  void let_go(TokenId id, Actions& out);
+  void release_claim(Bytes key, Bytes session);
+  void flush_releases(Actions& out);
+  bool await_erase(TokenId id, ClientSlot slot, Actions& out);
+  void on_erased(const Call& call, const input::EngineAnswer& in, Actions& out);
+  void lose(TokenId id, Actions& out);
+  void reclaim(u32 index, Actions& out);
+  void reclaim_next(u32 index, Actions& out);
+  void call_reclaim(u32 index, std::span<const std::string> keys, bool has_records, Actions& out);
+  void on_reclaimed(const Call& call, const input::EngineAnswer& in, Actions& out);
+  void on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out);
+
+  // hub_channels.cpp: messages of channels with an engine
+  void publish_message(const Message& message, Actions& out);
+  void deliver(TopicId topic, u64 at, Bytes plain, Actions& out);
+  static Bytes stamped(Bytes plain, u64 at, TextArena& out);
+  void on_channel_message_of_engine(u32 id, u64 at, Bytes plain, Actions& out);
+  bool await_history(TokenId id, TopicId topic, const Message& message, Actions& out);
+  void call_history(Call call, Bytes epoch, u64 since, Actions& out);
+  static bool read_history(const input::EngineAnswer& in, u64& at,
+                           std::vector<Interest::Message>& older);
+  void on_history(const Call& call, const input::EngineAnswer& in);
+  void replay(u32 id, Actions& out);
+  void on_replayed(const Call& call, const input::EngineAnswer& in, Actions& out);
+  void end_recovery(u32 id, std::span<const Interest::Message> older, u64 at, Actions& out);
+  void stop_recovery(u32 id, Actions& out);
+  void tell_lost(TopicId topic, Actions& out);
+
   // hub_parking.cpp: frames and requests that wait for the engine
   bool has_to_queue(ClientSlot slot, Bytes frame, Actions& out);
   bool await_ready(u32 index, Actions& out);
@@ -152,7 +194,8 @@ struct Hub::State {
   void end_waiting(std::span<const Waiter> waiters, Actions& out);
   void run_parked(u32 id, Actions& out);
   void run_blocked(Actions& out);
-  void unpark(u32 id);
+  void unpark(u32 id, Actions& out);
+  void wait_until(Millis at);
   void fail(ErrorCode code, const char* text, Actions& out);
 
   // hub_resync.cpp: after a shard has come back
@@ -161,6 +204,7 @@ struct Hub::State {
   void rejoin(u32 index, Actions& out);
   void catch_up(const Call& joined, bool is_joined, Actions& out);
   void on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out);
+  static bool is_resource(Bytes topic) { return topic.starts_with("resource:"); }
   void tell_changed(TopicId topic, Actions& out);
   void tell_all(u32 index, Actions& out);
   void settle(u32 index);

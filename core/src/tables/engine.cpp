@@ -21,7 +21,26 @@ u32 Engine::want(TopicId topic, Bytes name) {
   return id;
 }
 
+void Engine::buffer(Interest& interest, u64 at, Bytes text, u32 bytes_max) {
+  const u64 cost = text.size() + 128;
+  if (interest.is_overflown || buffered_bytes_ + cost > bytes_max) {
+    clear_buffer(interest);
+    interest.is_overflown = true;
+    return;
+  }
+  buffered_bytes_ += cost;
+  interest.buffered.push_back({at, std::string(text)});
+}
+
+void Engine::clear_buffer(Interest& interest) {
+  for (const Interest::Message& message : interest.buffered)
+    buffered_bytes_ -= message.text.size() + 128;
+  interest.buffered = {};
+  interest.is_overflown = false;
+}
+
 void Engine::forget(u32 interest) {
+  clear_buffer(interests_[interest]);
   interest_of_[interests_[interest].topic] = none;
   interests_.remove(interest);
 }
@@ -32,6 +51,7 @@ Call& Engine::begin_call(Call call) {
   call.number = last_call_;
   const u32 slot = calls_.add();
   index_.add(hash(last_call_), slot);
+  if (!call.token.empty()) tokens_.add(token_hash(call.token), slot);
   return calls_[slot] = std::move(call);
 }
 
@@ -40,10 +60,17 @@ Call* Engine::find_call(u32 number) {
   return slot == none ? nullptr : &calls_[slot];
 }
 
+Call* Engine::find_call_of(Bytes token) {
+  const u32 slot =
+      tokens_.find(token_hash(token), [&](u32 id) { return calls_[id].token == token; });
+  return slot == none ? nullptr : &calls_[slot];
+}
+
 Call Engine::end_call(u32 number) {
   const u32 slot = slot_of(number);
   if (slot == none) return {};
   index_.remove(hash(number), slot);
+  if (!calls_[slot].token.empty()) tokens_.remove(token_hash(calls_[slot].token), slot);
   Call call = std::move(calls_[slot]);
   calls_.remove(slot);
   return call;

@@ -32,6 +32,12 @@ struct Shard {
   bool is_all_changed = false;  ///< what has changed is not known: every listener is told
   u64 synced_at = 0;            ///< the engine's last stamp, when it answered
 
+  // Tokens that this hub holds, whose state the engine has to confirm.
+  std::vector<std::string> reclaiming;
+  u32 reclaimed = 0;  ///< of these
+  u32 reclaims = 0;   ///< calls under way
+  u32 reclaim_deadline = none;
+
   u32 told = 0;         ///< topics of those below; see Due::resync
   u32 to_tell = 0;      ///< slots of topics
   u32 tell_first = 0;   ///< where it starts
@@ -50,6 +56,17 @@ struct Interest {
   u32 call = 0;         ///< while joining
   u32 deadline = none;  ///< while it lingers
   u64 received = 0;     ///< the stamp of its latest message
+
+  // Of a channel: while older messages are on their way, newer ones wait here for them.
+  struct Message {
+    u64 at = 0;
+    std::string text;
+  };
+  bool is_recovering = false;  ///< for its subscribers: since it was joined again
+  u32 recoveries = 0;          ///< for single clients
+  bool is_overflown = false;   ///< messages are missing here (engine_buffer_bytes_max)
+  u64 recovered = 0;           ///< what is not above this stamp was delivered
+  std::vector<Message> buffered;
 };
 
 /// A frame or request that waits for an answer.
@@ -65,21 +82,37 @@ enum class Purpose : u8 {
   rejoin,    // of topics that were joined before
   catch_up,  // which of the rejoined have changed?
   changed,   // which of a frame's resources have changed?
-  update
+  update,    // POST /resources
+  message,   // POST /message
+  add,       // POST /connection
+  claim,
+  erase,
+  release,
+  reclaim,
+  history,  // the missed messages of one client
+  replay    // the missed messages of a channel
 };
 
 struct Call {
+  Call() = default;
+  Call(Purpose of, u32 at_shard) : shard(at_shard), purpose(of) {}
+
   u32 number = 0;  ///< 0: this slot is unused
   u32 shard = 0;
   Purpose purpose = Purpose::sync;
   std::vector<u32> interests;  ///< of the topics, in the order of the arguments
   u32 first = 0;  ///< of `changed`: the place of the first topic among those of this shard
   std::vector<Waiter> waiters;
+  std::string token;                  ///< of `claim` and `erase`
+  std::string session;                ///< the same
+  std::vector<std::string> tokens;    ///< of `reclaim`
+  std::vector<std::string> sessions;  ///< the same
 };
 
 class Engine {
  public:
-  explicit Engine(const Config& config) : shards_(config.engine_shards) {}
+  explicit Engine(const Config& config)
+      : shards_(config.engine_shards), hash_seed_(config.hash_seed) {}
 
   /// If not, nothing else here is used.
   bool is_on() const { return !shards_.empty(); }
@@ -97,6 +130,11 @@ class Engine {
     return topic < interest_of_.size() ? interest_of_[topic] : none;
   }
   Interest& interest(u32 id) { return interests_[id]; }
+
+  /// Keeps a message until older ones are there. The quantity that engine_buffer_bytes_max limits
+  /// is the size of these and 128 bytes each.
+  void buffer(Interest& interest, u64 at, Bytes text, u32 bytes_max);
+  void clear_buffer(Interest& interest);
   const std::vector<Interest>& interests() const { return interests_.slots(); }
   /// Returns the topic's interest; makes one that is `wanted` if there is none.
   u32 want(TopicId topic, Bytes name);
@@ -107,6 +145,8 @@ class Engine {
   /// Returns nullptr if there is no such call (any more).
   Call* find_call(u32 number);
   Call end_call(u32 number);
+  /// A `claim` or `erase` of this token, or nullptr: there is at most one.
+  Call* find_call_of(Bytes token);
   u32 call_count() const { return calls_.size(); }
   const std::vector<Call>& calls() const { return calls_.slots(); }
 
@@ -116,12 +156,17 @@ class Engine {
     return index_.find(hash(number), [&](u32 slot) { return calls_[slot].number == number; });
   }
 
+  u64 token_hash(Bytes token) const { return hash_bytes(hash_seed_, token); }
+
   std::vector<Shard> shards_;
+  u64 hash_seed_;
   Pool<Interest> interests_;
   std::vector<u32> interest_of_;  // by topic
   Pool<Call> calls_;
-  HashIndex index_;  // of calls, by number
+  HashIndex index_;   // of calls, by number
+  HashIndex tokens_;  // of calls, by token
   u32 last_call_ = 0;
+  u64 buffered_bytes_ = 0;
 };
 
 }  // namespace sidekick

@@ -39,6 +39,8 @@ class Forwards {
     u32 in_flight = 0;
     u64 bytes = 0;         ///< of all messages queued or in flight, as counted by cost_of
     TokenId token = none;  ///< none: the token is gone; its messages are still sent
+    /// With an engine, of a token whose client is gone: holds it until the lane is done.
+    std::string session;
 
     bool is_done() const { return in_flight == 0 && waiting.empty(); }
   };

@@ -46,6 +46,7 @@ void Tokens::claim(TokenId id, u32 client) {
 }
 
 void Tokens::hold(Token& token, u32 client) {
+  token.claimant = none;
   token.holder_ = client;
   token.expires_at_ = 0;
   clear_deadline(token);
@@ -73,13 +74,16 @@ void Tokens::pass(TokenId id, u32 client) {
 void Tokens::set_session(TokenId id, u64 session_hash) {
   Token& token = tokens_[id];
   if (token.session_hash_ == session_hash) return;
-  if (token.session_hash_ != 0) {
-    store_bytes_ -= cost_of(token);
-    token.sends_.reset();
-    token.is_known_here = false;
-    store_bytes_ += cost_of(token);
-  }
+  if (token.session_hash_ != 0) forget_sends(id);
   token.session_hash_ = session_hash;
+}
+
+void Tokens::forget_sends(TokenId id) {
+  Token& token = tokens_[id];
+  store_bytes_ -= cost_of(token);
+  token.sends_.reset();
+  token.is_known_here = false;
+  store_bytes_ += cost_of(token);
 }
 
 u64 Tokens::begin_send(TokenId id, u64 message_id) {

@@ -36,6 +36,7 @@ class Token {
 
   u32 lane = none;          ///< the queue of its forwards, if any
   TopicId topic_id = none;  ///< while subscribed
+  u32 claimant = none;      ///< while free: the client whose message waits, and only it may use it
 
   /// Whether this hub knows every message that was sent with it: it was registered here, and one
   /// session has held it since.
@@ -90,6 +91,9 @@ class Tokens {
   // The life of a message with an id; begin_send returns the serial of the token's sends.
   u64 begin_send(TokenId id, u64 message_id);
   void end_send(TokenId id, Sends::Ending ending);
+
+  /// Forgets what was sent with it: other hubs may have sent messages meanwhile.
+  void forget_sends(TokenId id);
 
   /// The topic of a token that was claimed while subscribed.
   void set_topic(TokenId id, TopicId topic) { tokens_[id].topic_id = topic; }

@@ -393,6 +393,32 @@ const std::vector<Row> rows = {
        return s.timer().find("leave") == std::string::npos;
      },
      with_engine, true},
+    {"engine_retry_ms", 100,
+     [](Scenario& s, u64 amount) {
+       start_engine(s);
+       s.open(1);
+       s.frame(1, R"({"type":"subscribe","token":"t"})");
+       const Bytes held = "held";
+       s.handle(input::EngineAnswer{2, 0, {&held, 1}});
+       s.after(amount);
+       return s.timer().find("claim") == std::string::npos;
+     },
+     with_engine, true},
+    {"engine_buffer_bytes_max", 1100,
+     [](Scenario& s, u64 amount) {
+       start_engine(s);
+       s.open(1);
+       s.frame(1, hello);
+       s.frame(1, R"({"type":"subscribe","token":"t","since":5000,"epoch":"e1"})");
+       const Bytes claimed[] = {"ok", R"({"channel":"c","params":{}})", "5000", "5000", "0"};
+       s.handle(input::EngineAnswer{2, 0, claimed});
+       s.handle(input::EngineAnswer{3, 0, {}});
+       const std::string body = "5001 " + repeat("x", amount - 128 - 2) + " }";
+       s.handle(input::EngineMessage{0, "channel:c/", body});
+       const Bytes nothing[] = {"5000", "ok"};
+       return is_recovered(s.handle(input::EngineAnswer{4, 0, nothing}));
+     },
+     with_engine},
 };
 
 TEST_CASE(
@@ -414,9 +440,9 @@ TEST_CASE(
 
 /// Limits that a hub only passes on, to its host or the engine (tests/engine), and a time that is
 /// no sharp limit (conversations/engine.txt).
-const std::vector<Bytes> without_row = {"engine_shards",      "engine_timeout_ms",
-                                        "engine_lease_ms",    "engine_message_bytes_max",
-                                        "engine_changes_max", "resync_spread_ms"};
+const std::vector<Bytes> without_row = {
+    "engine_shards",      "engine_timeout_ms", "engine_lease_ms", "engine_message_bytes_max",
+    "engine_changes_max", "resync_spread_ms",  "engine_keep_ms",  "engine_recovery_bytes_max"};
 
 TEST_CASE("every limit has a row in this table, or needs none") {
   for (const LimitEntry& limit : limits) {

@@ -601,6 +601,14 @@ export interface Limits {
   readonly topic_linger_ms: number;
   /** time over which all listeners are told that their resources may have changed, after the engine has lost its data; longer with many clients (default 10000) */
   readonly resync_spread_ms: number;
+  /** time after which a token that another Sidekick holds is asked for once more (default 250) */
+  readonly engine_retry_ms: number;
+  /** time the engine keeps the record of a held or erased token; Sidekicks renew it three times as often (default 600000) */
+  readonly engine_keep_ms: number;
+  /** memory for messages that wait for the missed ones before them: each as sent and 128 bytes (default 16777216) */
+  readonly engine_buffer_bytes_max: number;
+  /** missed messages of one channel that are recovered at once (default 1048576) */
+  readonly engine_recovery_bytes_max: number;
 }
 
 /** In the order of the module's words. */
@@ -651,4 +659,8 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   parked_store_bytes_max: { default: 67108864, lowest: 1024, highest: 268435456 },
   topic_linger_ms: { default: 2000, lowest: 0, highest: 3600000 },
   resync_spread_ms: { default: 10000, lowest: 0, highest: 600000 },
+  engine_retry_ms: { default: 250, lowest: 1, highest: 60000 },
+  engine_keep_ms: { default: 600000, lowest: 1000, highest: 604800000 },
+  engine_buffer_bytes_max: { default: 16777216, lowest: 1024, highest: 268435456 },
+  engine_recovery_bytes_max: { default: 1048576, lowest: 1024, highest: 67108864 },
 };

@@ -1,0 +1,340 @@
+// Tokens with an engine: it keeps them, and knows which client of which hub holds each. A hub has
+// only the tokens that its own clients hold or are about to hold, and those whose messages to the
+// app server are still under way.
+#include <algorithm>
+
+#include "base/numbers.hpp"
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr std::size_t tokens_per_call = 256;
+constexpr std::size_t records_per_call = 16;
+constexpr u32 reclaims_max = 4;
+constexpr u32 stamp_digits_max = 16;
+constexpr char refused[] = "the engine refused: its memory is full; try again later";
+
+}  // namespace
+
+/// Names the client to the engine, differently from every other client of any hub.
+Bytes Hub::State::session_of(ClientSlot slot, TextArena& out) const {
+  const Client& client = clients[slot];
+  if (clients.has_session(slot)) return out.copy(client.session);
+  return out.write({Digits(begin_epoch), ".", Digits(client.serial)}).finish();
+}
+
+/// Who holds this token, as the engine knows it: empty: nobody here.
+Bytes Hub::State::session_of_token(TokenId id, TextArena& out) {
+  const Token& token = tokens[id];
+  if (is_held(token.state())) return session_of(token.holder(), out);
+  if (token.claimant != none) return session_of(token.claimant, out);
+  return token.lane == none ? Bytes() : out.copy(forwards.lane(token.lane).session);
+}
+
+/// POST /connection. A hub that gets no answer registers the token again.
+void Hub::State::register_token(const Token& draft, Actions& out) {
+  if (const Findings* found = findings()) {
+    if (found->refused != ErrorCode::ok) return fail(found->refused, refused, out);
+    if (found->claim == Findings::Claim::held) {
+      return emit_respond(current.request, 409, ErrorCode::token_held,
+                          "Conflict: a client holds this token; register a new token", out);
+    }
+    if (found->is_sent && !found->is_cut)
+      return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
+  }
+  const u32 shard = engine.shard_of(draft.key());
+  if (!await_ready(shard, out) || !may_wait(1, out)) return;
+  TextArena& text = out.text();
+  const Bytes record = encode_token_record(text, draft);
+  const Bytes args[] = {text.copy(draft.key()), record,
+                        text.write({Digits(config.token_ttl_ms)}).finish()};
+  Call call(Purpose::add, shard);
+  call.waiters = {waiter()};
+  call_script(std::move(call), "register", args, out);
+  findings()->is_sent = true;
+  findings()->is_cut = false;
+}
+
+/// Returns whether it is known if this client may use the token. If not, the current message waits,
+/// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
+/// had it meanwhile.
+bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
+  if (!engine.is_on()) return true;
+  const TokenId id = tokens.find(key);
+  const bool is_draining =
+      id != none && tokens[id].state() == TokenState::free && tokens[id].claimant == none;
+  if (id != none && !is_draining && !(is_sure && may_use(id, slot))) return true;
+  if (const Findings* found = findings()) {
+    if (found->refused != ErrorCode::ok) {
+      fail(found->refused, refused, out);
+      return false;
+    }
+    if (is_sure && found->claimed == key) return true;
+    if (found->claim == Findings::Claim::absent || found->claims > 1) return true;
+    if (found->claims == 1 && now < found->retry_at) {
+      // Its close may be on its way to the other hub.
+      wait_until(found->retry_at);
+      return false;
+    }
+  }
+  const u32 shard = engine.shard_of(key);
+  if (!await_ready(shard, out) || !may_wait(1, out)) return false;
+  if (Call* under_way = engine.find_call_of(key)) {
+    under_way->waiters.push_back(waiter());
+    return false;
+  }
+  TextArena& text = out.text();
+  const Bytes session = session_of(slot, text);
+  const Bytes args[] = {text.copy(key), config.node, session,
+                        text.write({Digits(config.engine_keep_ms)}).finish()};
+  Call call(Purpose::claim, shard);
+  call.waiters = {waiter()};
+  call.token = key;
+  call.session = session;
+  call_script(std::move(call), "claim", args, out);
+  return false;
+}
+
+/// The first that waits has asked; the others will ask again.
+void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  const bool is_here = parking.has(call.waiters.front());
+  Findings* found = is_here ? &parking[call.waiters.front().parked].findings : nullptr;
+  const TokenId known = tokens.find(call.token);
+  if (in.status != 0) return;
+  if (in.values.size() != 5 || in.values[0] != "ok") {
+    const bool is_held_elsewhere = !in.values.empty() && in.values[0] == "held";
+    if (known != none && session_of_token(known, out.text()) == call.session) lose(known, out);
+    if (found == nullptr) return;
+    ++found->claims;
+    found->claim = is_held_elsewhere ? Findings::Claim::held : Findings::Claim::absent;
+    found->retry_at = now + config.engine_retry_ms;
+    return;
+  }
+  if (found == nullptr) return release_claim(call.token, call.session);  // the client has left
+  const ClientSlot slot = parking[call.waiters.front().parked].client;
+  found->claimed = call.token;
+  found->is_same = in.values[4] == "1";
+  if (known != none) {
+    if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
+    return;
+  }
+  TokenRecord record;
+  u64 registered = 0;
+  if (!decode_token_record(in.values[1], out.text(), record) ||
+      !decode_number(in.values[2], 10, stamp_digits_max, registered)) {
+    found->claim = Findings::Claim::absent;  // damaged: the client has to request another token
+    return release_claim(call.token, call.session);
+  }
+  name_channel_topic(topic_name, record.scope);
+  Token draft = Tokens::draft(call.token, record.scope, topic_name, record.context);
+  if (tokens.count() >= config.tokens_max ||
+      tokens.store_bytes() + Tokens::cost_of(draft) > config.token_store_bytes_max) {
+    found->refused = ErrorCode::full;
+    return release_claim(call.token, call.session);
+  }
+  const TokenId id = tokens.add(std::move(draft), now + config.engine_keep_ms);
+  tokens[id].registered_at = registered;
+  tokens[id].claimant = slot;
+  emit_put_token(id, out);
+}
+
+/// The message that wanted the token is over: if it did not take it, others may.
+void Hub::State::end_claim(Bytes key, ClientSlot slot, Actions& out) {
+  const TokenId id = key.empty() ? none : tokens.find(key);
+  if (id != none && tokens[id].claimant == slot) let_go(id, out);
+}
+
+/// A client of this hub holds the token no more. While messages are under way, no other hub may
+/// have it: they arrive in the order sent.
+void Hub::State::let_go(TokenId id, Actions& out) {
+  Token& token = tokens[id];
+  const Bytes session = session_of_token(id, out.text());
+  if (token.lane != none) {
+    forwards.lane(token.lane).session = session;
+    token.claimant = none;
+    if (token.state() == TokenState::free) return;
+    tokens.release(id, now + config.engine_keep_ms);
+    return emit_touch_token(id, out);
+  }
+  release_claim(token.key(), session);
+  emit_erase_token(token.key(), false, out);
+  forget_token(id);
+}
+
+/// Tells the engine at the end of this input, unless it is away: then the next hub that wants the
+/// token asks for it.
+void Hub::State::release_claim(Bytes key, Bytes session) {
+  if (!engine.shard(engine.shard_of(key)).is_ready()) return;
+  releases.emplace_back(key, session);
+}
+
+void Hub::State::flush_releases(Actions& out) {
+  TextArena& text = out.text();
+  for (u32 shard = 0; shard < engine.shard_count(); ++shard) {
+    std::vector<Bytes> args;
+    const auto run = [&] {
+      if (args.empty()) return;
+      Call call(Purpose::release, shard);
+      call_script(std::move(call), "release", args, out);
+      args.clear();
+    };
+    for (const auto& [key, session] : releases) {
+      if (engine.shard_of(key) != shard) continue;
+      if (args.empty()) args = {config.node, text.write({Digits(config.token_resume_ms)}).finish()};
+      args.push_back(text.copy(key));
+      args.push_back(text.copy(session));
+      if (args.size() >= 2 * tokens_per_call) run();
+    }
+    run();
+  }
+  releases.clear();
+}
+
+/// Returns whether the engine has erased the token. If not, the current message waits, or fails.
+bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
+  if (!engine.is_on()) return true;
+  if (const Findings* found = findings()) {
+    if (found->is_erased) return true;
+    if (found->refused != ErrorCode::ok) {
+      fail(found->refused, refused, out);
+      return false;
+    }
+  }
+  const Bytes key = tokens[id].key();
+  const u32 shard = engine.shard_of(key);
+  if (!await_ready(shard, out) || !may_wait(1, out)) return false;
+  TextArena& text = out.text();
+  const Bytes session = session_of(slot, text);
+  const Bytes args[] = {text.copy(key), config.node, session,
+                        text.write({Digits(config.engine_keep_ms)}).finish()};
+  Call call(Purpose::erase, shard);
+  call.waiters = {waiter()};
+  call.token = key;
+  call.session = session;
+  call_script(std::move(call), "erase", args, out);
+  return false;
+}
+
+void Hub::State::on_erased(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  const bool is_erased = in.status == 0 && !in.values.empty() && in.values[0] == "ok";
+  for (const Waiter& waiter : call.waiters) {
+    if (parking.has(waiter)) parking[waiter.parked].findings.is_erased = is_erased;
+    break;  // the others want to claim it
+  }
+  const TokenId id = tokens.find(call.token);
+  const bool is_lost = in.status == 0 && !is_erased && id != none &&
+                       session_of_token(id, out.text()) == call.session;
+  if (is_lost) lose(id, out);
+}
+
+/// Another client has the token, or it was erased.
+void Hub::State::lose(TokenId id, Actions& out) {
+  const Token& token = tokens[id];
+  if (is_held(token.state())) {
+    const ClientSlot slot = token.holder();
+    end_subscription(id, slot);
+    std::erase(clients[slot].tokens, id);
+    const Bytes key = out.text().copy(token.key());
+    emit_attach(slot, ClientChange::tokens_gone, {&key, 1}, out);
+    emit_error(slot, 0, Blame::client, token.channel(), token.params(),
+               "token lost: another connection holds it, or it was erased", ErrorCode::token, out);
+  }
+  emit_erase_token(token.key(), false, out);
+  forget_token(id);
+}
+
+/// Asks the engine whether it agrees about all tokens of the shard.
+void Hub::State::reclaim(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
+  shard.reclaim_deadline =
+      deadlines.add({now + config.engine_keep_ms / 3, Due::reclaim, index, index});
+  if (!shard.is_ready() || shard.reclaims != 0) return;
+  shard.reclaiming.clear();
+  shard.reclaimed = 0;
+  for (const Token& token : tokens.slots()) {
+    if (!token.key().empty() && engine.shard_of(token.key()) == index)
+      shard.reclaiming.emplace_back(token.key());
+  }
+  reclaim_next(index, out);
+}
+
+void Hub::State::reclaim_next(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  while (shard.reclaims < reclaims_max && shard.reclaimed < shard.reclaiming.size()) {
+    std::vector<std::string> keys;
+    while (keys.size() < tokens_per_call && shard.reclaimed < shard.reclaiming.size())
+      keys.push_back(std::move(shard.reclaiming[shard.reclaimed++]));
+    call_reclaim(index, keys, false, out);
+  }
+  if (shard.reclaimed == shard.reclaiming.size()) shard.reclaiming = {};
+}
+
+void Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool has_records,
+                              Actions& out) {
+  TextArena& text = out.text();
+  Call call(Purpose::reclaim, index);
+  std::vector<Bytes> args{config.node, text.write({Digits(config.engine_keep_ms)}).finish()};
+  for (const std::string& key : keys) {
+    const TokenId id = tokens.find(key);
+    const Bytes session = id == none ? Bytes() : session_of_token(id, text);
+    if (session.empty()) continue;
+    args.push_back(text.copy(key));
+    args.push_back(session);
+    args.push_back(has_records ? encode_token_record(text, tokens[id]) : Bytes());
+    call.tokens.push_back(key);
+    call.sessions.emplace_back(session);
+  }
+  if (call.tokens.empty()) return;
+  ++engine.shard(index).reclaims;
+  call_script(std::move(call), "reclaim", args, out);
+}
+
+/// An answer applies to the hold that it was asked for.
+void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  --engine.shard(call.shard).reclaims;
+  std::vector<std::string> absent;
+  const std::size_t count = in.status == 0 ? in.values.size() : 0;
+  for (std::size_t i = 0; i < std::min(count, call.tokens.size()); ++i) {
+    const TokenId id = tokens.find(call.tokens[i]);
+    if (id == none || session_of_token(id, out.text()) != call.sessions[i]) continue;
+    const Bytes state = in.values[i];
+    if (state == "1") {
+      lose(id, out);
+    } else if (state == "2") {
+      if (is_held(tokens[id].state())) {
+        emit_close(tokens[id].holder(), 4000, ErrorCode::taken_over,
+                   "taken over by a new connection of this session", out);
+      }
+      const TokenId left = tokens.find(call.tokens[i]);
+      if (left != none) lose(left, out);
+    } else if (state == "3") {
+      absent.push_back(call.tokens[i]);
+    } else if (state == "4") {
+      tokens.forget_sends(id);
+    }
+  }
+  for (std::size_t first = 0; first < absent.size(); first += records_per_call) {
+    const auto part = std::span<const std::string>(absent).subspan(
+        first, std::min(records_per_call, absent.size() - first));
+    call_reclaim(call.shard, part, true, out);
+  }
+  reclaim_next(call.shard, out);
+}
+
+/// `asked SESSION TOKEN`: another hub was refused the token. `taken SESSION TOKEN`: it has it now.
+void Hub::State::on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out) {
+  if (!engine.shard(index).is_ready() || engine.find_call_of(key) != nullptr) return;
+  const TokenId id = tokens.find(key);
+  const bool is_ours = id != none && session_of_token(id, out.text()) == session;
+  if (is_ours && is_taken) {
+    const std::string lost(key);
+    call_reclaim(index, {&lost, 1}, false, out);
+  } else if (!is_ours && !is_taken) {
+    release_claim(key, session);  // a release was lost
+  }
+}
+
+}  // namespace sidekick
