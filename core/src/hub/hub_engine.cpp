@@ -384,10 +384,10 @@ void Hub::State::release_topic(TopicId topic) {
     return;  // on_engine_answer does
   if (id != none && engine.interest(id).state == Interest::State::joined) {
     Interest& it = engine.interest(id);
-    if (it.deadline == none) {
-      const u64 rank = hash_bytes(0, topics.name(topic));
-      it.deadline = deadlines.add({now + config.topic_linger_ms, Due::topic_linger, rank, id});
-    }
+    // The rank is not of the name: the order of the slots decides what tell_all does, and a
+    // redacted recording has other names. No restore has lingering topics.
+    if (it.deadline == none)
+      it.deadline = deadlines.add({now + config.topic_linger_ms, Due::topic_linger, id, id});
     return;
   }
   if (id != none) {

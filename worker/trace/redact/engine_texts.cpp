@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "base/numbers.hpp"
-#include "sidekick/text.hpp"
 
 namespace sidekick::trace {
 
@@ -19,32 +18,13 @@ bool is_number(Bytes text) {
   return decode_number(text, 10, digits_max, number);
 }
 
-u32 count_until_group(const EngineField* fields) {
-  u32 single = 0;
-  while (fields[single].kind != EngineKind::end && !fields[single].is_repeated) ++single;
-  return single;
-}
-
-u32 size_of_group(const EngineField* fields) {
-  fields += count_until_group(fields);
-  u32 group = 0;
-  while (fields[group].kind != EngineKind::end) ++group;
-  return group;
-}
-
 }  // namespace
 
-void EngineTexts::begin_calls(const Actions& original, const Actions& copy) {
-  for (const Action& action : original) {
+void EngineTexts::begin_calls(const Actions& actions) {
+  for (const Action& action : actions) {
     if (action.tag != ActionTag::engine_run) continue;
     const action::EngineRun& run = action.engine_run;
-    Call call{find_engine_script(run.script), run.shard, {}};
-    const auto other = std::find_if(copy.begin(), copy.end(), [&run](const Action& it) {
-      return it.tag == ActionTag::engine_run && it.engine_run.call == run.call;
-    });
-    if (call.script != nullptr && other != copy.end())
-      call.places = places_of(run, other->engine_run);
-    calls_[run.call] = std::move(call);
+    calls_[run.call] = {find_engine_script(run.script), run.shard};
   }
 }
 
@@ -52,58 +32,17 @@ void EngineTexts::end_calls(u32 shard) {
   std::erase_if(calls_, [shard](const auto& call) { return call.second.shard == shard; });
 }
 
-/// By the first argument of each group: a topic or a token.
-std::vector<u32> EngineTexts::places_of(const action::EngineRun& original,
-                                        const action::EngineRun& copy) {
-  const EngineField* fields = find_engine_script(original.script)->arguments;
-  const u32 single = count_until_group(fields);
-  const u32 group = size_of_group(fields);
-  if (group == 0 || original.args.size() != copy.args.size()) return {};
-  std::unordered_map<std::string, u32> place_of;
-  for (u32 at = single; at < copy.args.size(); at += group)
-    place_of.emplace(copy.args[at], (at - single) / group);
-  std::vector<u32> places;
-  bool is_same = true;
-  for (u32 at = single; at < original.args.size(); at += group) {
-    const u32 place = static_cast<u32>(places.size());
-    const auto found = place_of.find(value(fields[single].kind, original.args[at]));
-    places.push_back(found == place_of.end() ? place : found->second);
-    is_same &= places.back() == place;
-  }
-  if (is_same) places.clear();
-  return places;
-}
-
 std::vector<std::string> EngineTexts::answer(const input::EngineAnswer& in) {
   const auto at = calls_.find(in.call);
-  const Call call = at == calls_.end() ? Call{} : std::move(at->second);
+  const EngineScript* script = at == calls_.end() ? nullptr : at->second.script;
   if (at != calls_.end()) calls_.erase(at);
   std::vector<std::string> values;
-  if (call.script == nullptr || in.status != 0) {
-    for (const Bytes text : in.values) values.push_back(redacted_.document(text));
-    return values;
+  for (const Bytes text : in.values) {
+    const bool is_known = script != nullptr && in.status == 0;
+    const u32 index = static_cast<u32>(values.size());
+    values.push_back(
+        value(is_known ? engine_field_at(script->values, index).kind : EngineKind::end, text));
   }
-  for (u32 i = 0; i < in.values.size(); ++i)
-    values.push_back(value(engine_field_at(call.script->values, i).kind, in.values[i]));
-  if (call.places.empty()) return values;
-
-  // The group of a value is its index in the list, or the value itself.
-  const u32 single = count_until_group(call.script->values);
-  if (call.script->name == "reclaim" && values.size() == call.places.size()) {
-    std::vector<std::string> moved(values.size());
-    for (u32 i = 0; i < values.size(); ++i) moved[call.places[i]] = std::move(values[i]);
-    return moved;
-  }
-  if (call.script->name != "changed" || values.size() <= single) return values;
-  std::vector<u64> indices;
-  for (u32 i = single; i < values.size(); ++i) {
-    u64 index = 0;
-    if (!decode_number(values[i], 10, digits_max, index) || index >= call.places.size())
-      return values;
-    indices.push_back(call.places[index]);
-  }
-  std::sort(indices.begin(), indices.end());
-  for (u32 i = single; i < values.size(); ++i) values[i] = compose({Digits(indices[i - single])});
   return values;
 }
 

@@ -16,8 +16,8 @@ class EngineTexts {
  public:
   explicit EngineTexts(Redacted& redacted) : redacted_(redacted) {}
 
-  /// The runs of a hub, and of the hub that handles the copy.
-  void begin_calls(const Actions& original, const Actions& copy);
+  /// The runs among the actions of a hub.
+  void begin_calls(const Actions& actions);
   /// These calls will not be answered.
   void end_calls(u32 shard);
   void end_all_calls() { calls_.clear(); }
@@ -31,12 +31,8 @@ class EngineTexts {
   struct Call {
     const EngineScript* script = nullptr;
     u32 shard = 0;
-    /// For each group of arguments, its place in the copy; empty: the same. Names that a hub drops
-    /// at the same time are dropped in an order that depends on the names.
-    std::vector<u32> places;
   };
 
-  std::vector<u32> places_of(const action::EngineRun& original, const action::EngineRun& copy);
   std::string value(EngineKind kind, Bytes text);
   std::string inbox(Bytes body);
 

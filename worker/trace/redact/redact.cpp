@@ -11,7 +11,6 @@
 #include <random>
 #include <tuple>
 
-#include "base/hash_index.hpp"
 #include "command.hpp"
 #include "files.hpp"
 #include "redact/engine_texts.hpp"
@@ -26,8 +25,8 @@ namespace sidekick::trace {
 
 namespace {
 
-/// An answer without its texts: actions, number of receivers, lengths. Not the order, also in a
-/// list: tokens and topics that expire together are ordered by hash.
+/// An answer without its texts: actions, number of receivers, lengths. Not the order: tokens that
+/// expire together are ordered by hash.
 using Outline = std::vector<std::tuple<ActionTag, u64, u64>>;
 
 Outline outline_of(const Actions& actions) {
@@ -46,7 +45,7 @@ Outline outline_of(const Actions& actions) {
           break;
         case FieldKind::list:
           for (const Bytes bytes : field_at<std::span<const Bytes>>(fields_of(action), *field))
-            sizes += hash_number(0, static_cast<u32>(bytes.size()));
+            sizes = sizes * 31 + bytes.size();
           break;
         case FieldKind::ids:
           for (const u32 id : field_at<std::span<const u32>>(fields_of(action), *field))
@@ -141,7 +140,7 @@ class Redaction {
       if (outline_of(actions_) != outline_of(copied_)) unlike_original_.add(line_);
       if (input.tag == InputTag::engine_up) engine_.end_calls(input.engine_up.shard);
       if (input.tag == InputTag::engine_down) engine_.end_calls(input.engine_down.shard);
-      engine_.begin_calls(actions_, copied_);
+      engine_.begin_calls(actions_);
       recording_.append(lines, *hub_, now_, input, copied_);
     }
     input_.reset();
