@@ -45,7 +45,10 @@ function node(
     },
     {
       onEngineUp: () => lines.push("up"),
-      onEngineDown: () => lines.push("down"),
+      onEngineDown: () => {
+        lines.push("down");
+        it.onDown();
+      },
       onEngineAnswer: (call, status, values) =>
         lines.push(["answer", call, status, ...values.map(text)].join(" ")),
       onEngineMessage: (topic, body) => lines.push(`message '${text(topic)}' ${text(body)}`),
@@ -54,8 +57,9 @@ function node(
   );
   redis.start();
   atEnd(() => redis.end());
-  return {
+  const it = {
     redis,
+    onDown: () => {},
     /** The lines so far. */
     lines,
     /** Waits for a line that begins so, and returns it; forgets those before it. */
@@ -80,6 +84,7 @@ function node(
     join: (call: number, ...topics: string[]) => redis.join(call, topics.map(bytes)),
     leave: (...topics: string[]) => redis.leave(topics.map(bytes)),
   };
+  return it;
 }
 
 /** latin1: all bytes. */
@@ -179,11 +184,13 @@ test("answers nothing after the engine went down", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");
+  it.onDown = () => {
+    it.run(2, "update", "1000", "a");
+    it.join(3, "a");
+  };
   it.run(1, "update", "1000", "a");
   await server.says("client", "kill", "type", "normal", "skipme", "yes");
   await it.next("down");
-  it.run(2, "update", "1000", "a");
-  it.join(3, "a");
   await it.next("up");
   it.run(4, "update", "1000", "a");
   assert.match(await it.next("answer"), /^answer 4 0 /);
