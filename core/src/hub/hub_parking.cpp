@@ -136,7 +136,7 @@ void Hub::State::run_parked(u32 id, Actions& out) {
     if (has_to_wait) return parking.put_back(id, std::move(text));
     const Findings found = std::exchange(parking[id].findings, {});
     end_claim(found.claimed, client, out);
-  } while (!parking[id].texts.empty());
+  } while (!parking[id].waiting().empty());
   unpark(id, out);
 }
 

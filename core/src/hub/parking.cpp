@@ -23,8 +23,11 @@ void Parking::append(u32 id, Parked::Text text) {
 
 Parked::Text Parking::take(u32 id) {
   Parked& it = parked_[id];
-  Parked::Text text = std::move(it.texts.front());
-  it.texts.pop_front();
+  Parked::Text text = std::move(it.texts[it.first++]);
+  if (it.first > it.texts.size() / 2) {
+    it.texts.erase(it.texts.begin(), it.texts.begin() + static_cast<std::ptrdiff_t>(it.first));
+    it.first = 0;
+  }
   it.bytes -= cost_of(text.bytes);
   store_bytes_ -= cost_of(text.bytes);
   return text;
@@ -32,9 +35,14 @@ Parked::Text Parking::take(u32 id) {
 
 void Parking::put_back(u32 id, Parked::Text text) {
   const u64 cost = cost_of(text.bytes);
-  parked_[id].bytes += cost;
+  Parked& it = parked_[id];
+  it.bytes += cost;
   store_bytes_ += cost;
-  parked_[id].texts.push_front(std::move(text));
+  if (it.first == 0) {
+    it.texts.insert(it.texts.begin(), std::move(text));
+  } else {
+    it.texts[--it.first] = std::move(text);
+  }
 }
 
 void Parking::remove(u32 id) {

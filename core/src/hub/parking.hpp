@@ -2,7 +2,7 @@
 // behind the first. A request is alone.
 #pragma once
 
-#include <deque>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,8 +50,11 @@ struct Parked {
   ClientSlot client = none;  ///< none: a request
   RequestId request = 0;
   Route route = Route::unknown;  ///< of a request
-  std::deque<Text> texts;        ///< oldest first; without the one that runs again just now
-  u64 bytes = 0;                 ///< of these, as counted by cost_of
+  std::vector<Text> texts;       ///< oldest first
+  std::size_t first = 0;         ///< of those that still wait; not the one that runs just now
+  u64 bytes = 0;                 ///< of those, as counted by cost_of
+
+  std::span<const Text> waiting() const { return std::span(texts).subspan(first); }
 
   // Of the first one:
   u32 calls = 0;        ///< that it waits for

@@ -111,7 +111,7 @@ u64 Hub::State::hash() const {
     if (parked.serial == 0) continue;
     Fingerprint print(parked_kind);
     print << (parked.client == none ? u64{none} : clients[parked.client].id) << parked.calls;
-    for (const Parked::Text& text : parked.texts) print << Bytes(text.bytes);
+    for (const Parked::Text& text : parked.waiting()) print << Bytes(text.bytes);
     sum += print.hash();
   }
   return sum;
