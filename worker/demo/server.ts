@@ -10,7 +10,8 @@ const usage = `Usage: node --import tsx worker/demo/server.ts [options]
   --port N               port of the page (default 3000; 0: any free one)
   --sidekick-url URL     the Sidekick, as browsers reach it (default http://localhost:3001)
   --sidekick-secret TEXT the Sidekick's --secret (or SIDEKICK_SECRET)
-  --server-secret TEXT   the Sidekick's --server-secret (or SIDEKICK_SERVER_SECRET)`;
+  --server-secret TEXT   the Sidekick's --server-secret (or SIDEKICK_SERVER_SECRET)
+  --cluster              the Sidekick URL is that of proxy.ts: the page shows its Sidekick`;
 
 function readOptions() {
   const { values } = parseFlags({
@@ -19,6 +20,7 @@ function readOptions() {
       "sidekick-url": { type: "string", default: "http://localhost:3001" },
       "sidekick-secret": { type: "string" },
       "server-secret": { type: "string" },
+      cluster: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -41,7 +43,8 @@ function readOptions() {
     throw new Error("--sidekick-secret is missing: pass the Sidekick's --secret");
   if (!serverSecret)
     throw new Error("--server-secret is missing: pass the Sidekick's --server-secret");
-  return { port, site: { sidekickUrl: values["sidekick-url"], sidekickSecret, serverSecret } };
+  const { "sidekick-url": sidekickUrl, cluster: isCluster } = values;
+  return { port, site: { sidekickUrl, sidekickSecret, serverSecret, isCluster } };
 }
 
 function fail(text: string): never {

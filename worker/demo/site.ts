@@ -15,6 +15,8 @@ export interface SiteOptions {
   sidekickSecret: string;
   /** The secret that the Sidekick presents when it forwards a channel message. */
   serverSecret: string;
+  /** The URL is that of proxy.ts, in front of several Sidekicks. */
+  isCluster?: boolean;
 }
 
 export const covenantPath = "/api/covenant";
@@ -33,6 +35,7 @@ export async function createSite(options: SiteOptions): Promise<FetchHandler> {
     ignoreAnnotations: true, // the package's `sideEffects` names none of the demo's modules
     define: {
       SIDEKICK_URL: JSON.stringify(options.sidekickUrl),
+      IS_CLUSTER: JSON.stringify(options.isCluster ?? false),
       COVENANT_PATH: JSON.stringify(covenantPath),
     },
     logLevel: "error",

@@ -85,7 +85,7 @@ export async function recordDemo(browser: Browser, host: Host, folder: string): 
   return live.stop();
 }
 
-async function shareTheList(left: Tab, right: Tab): Promise<void> {
+export async function shareTheList(left: Tab, right: Tab): Promise<void> {
   const added = ["Buy milk", "Käse, 日本語 and 🧀", `<img src=x onerror="alert(1)">\\`];
   for (const [i, text] of added.entries()) {
     const [one, other] = i % 2 === 0 ? [left, right] : [right, left];
@@ -99,7 +99,7 @@ async function shareTheList(left: Tab, right: Tab): Promise<void> {
   await left.todo(added[0]!).waitFor({ state: "detached" });
 }
 
-async function chat(left: Tab, right: Tab): Promise<void> {
+export async function chat(left: Tab, right: Tab): Promise<void> {
   await left.join("Ann", "attic");
   await right.join("Bob", "küche");
   await left.join("Ann", "küche");
@@ -118,7 +118,7 @@ async function chat(left: Tab, right: Tab): Promise<void> {
   assert.equal(await right.page.locator("#chat-error").textContent(), "");
 }
 
-class Tab {
+export class Tab {
   readonly page: Page;
 
   constructor(page: Page) {

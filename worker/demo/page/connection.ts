@@ -8,8 +8,11 @@ import { element } from "./dom.js";
 
 declare const SIDEKICK_URL: string; // set by the bundler, see site.ts
 declare const COVENANT_PATH: string;
+declare const IS_CLUSTER: boolean; // several Sidekicks behind proxy.ts
 
-export const sidekick = connectSidekick(SIDEKICK_URL, {
+const url = IS_CLUSTER ? `${SIDEKICK_URL}/tab/${crypto.randomUUID()}` : SIDEKICK_URL;
+
+export const sidekick = connectSidekick(url, {
   server: httpClientToServer(new URL(COVENANT_PATH, location.href).href, {}),
 });
 export const client = withAcks(
@@ -24,6 +27,7 @@ export const client = withAcks(
 
 const stateText = element("#state");
 const countdown = element("#countdown");
+const node = element("#node");
 const retry = element("#retry");
 const reasonText = element("#reason");
 retry.addEventListener("click", () => sidekick.wake());
@@ -35,9 +39,16 @@ function show(state: State): void {
   if (isLive || state.reason !== undefined) reasonText.textContent = reasonOf(state);
   retry.hidden = state.name !== "waiting";
   countDown(state);
+  if (IS_CLUSTER) void showNode(isLive);
   if (isLive && lostAt > 0) onBack();
   if (!isLive && wasLive) lostAt ||= Date.now();
   wasLive ||= isLive;
+}
+
+/** Which Sidekick the page got. A real load balancer does not tell. */
+async function showNode(isLive: boolean): Promise<void> {
+  const name = isLive ? await fetch(`${url}/node`).then((answer) => answer.text()) : "";
+  node.textContent = name && `to ${name}`;
 }
 
 function nameOf({ name, reason }: State): string {
