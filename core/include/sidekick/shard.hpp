@@ -10,7 +10,7 @@
 
 #include "sidekick/base.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 struct ShardConfig {
   u64 hash_seed = 0;  ///< secret: strangers choose names; changes no answer
@@ -83,4 +83,4 @@ class Shard {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

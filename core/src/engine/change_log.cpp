@@ -1,6 +1,6 @@
 #include "engine/change_log.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 void ChangeLog::add(Bytes topic, u64 at) {
   u32 slot = slot_of(topic);
@@ -39,4 +39,4 @@ u32 ChangeLog::slot_of(Bytes topic) const {
   return index_.find(hash(topic), [&](u32 slot) { return changes_[slot].topic == topic; });
 }
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

@@ -7,7 +7,7 @@
 #include "base/chain.hpp"
 #include "base/hash_index.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 class ChangeLog {
  public:
@@ -43,4 +43,4 @@ class ChangeLog {
   u64 bytes_ = 0;
 };
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

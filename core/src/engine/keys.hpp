@@ -6,7 +6,7 @@
 #include "base/deadlines.hpp"
 #include "base/hash_index.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 template <class T>
 class Keys {
@@ -83,4 +83,4 @@ class Keys {
   u64 bytes_ = 0;
 };
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

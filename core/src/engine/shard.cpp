@@ -6,7 +6,7 @@
 #include "sidekick/engine.hpp"
 #include "sidekick/text.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 namespace {
 
@@ -74,7 +74,7 @@ Shard::Answer Shard::run(u64 now_us, Bytes script, std::span<const Bytes> args) 
     append_form(why, "OOM %: the memory of the shard is full (bytes_max)", script);
   if (!why.empty()) return {1, {why}};
   Answer answer;
-  (state_.get()->*runs[it - std::begin(engine::scripts)])(args, answer.values);
+  (state_.get()->*runs[it - std::begin(scripts)])(args, answer.values);
   return answer;
 }
 
@@ -229,4 +229,4 @@ void Shard::State::run_beat(Args args, Values&) {
                                   data.epoch ? Bytes(*data.epoch) : "-"}));
 }
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

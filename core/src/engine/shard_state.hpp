@@ -11,7 +11,7 @@
 #include "sidekick/shard.hpp"
 #include "tables/topics.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 /// All that a restart with the same data keeps.
 struct ShardData {
@@ -86,4 +86,4 @@ struct Shard::State {
 /// For an argument that has been checked.
 u64 number_of(Bytes digits);
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

@@ -2,7 +2,7 @@
 #include "engine/shard_state.hpp"
 #include "sidekick/text.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 namespace {
 
@@ -124,4 +124,4 @@ void Shard::State::expire_token(u32 id, Bytes span_ms) {
   data.tokens.expire_at(id, now_ms() + number_of(span_ms));
 }
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

@@ -2,7 +2,7 @@
 #include "engine/shard_state.hpp"
 #include "sidekick/text.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 void Shard::State::run_update(Args args, Values& values) {
   u64 at = stamp(args.size() - 1);
@@ -72,4 +72,4 @@ void Shard::State::run_history(Args args, Values& values) {
     values = std::move(found);  // else the last one is missing
 }
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

@@ -1,6 +1,6 @@
 #include "engine/streams.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 namespace {
 
@@ -54,4 +54,4 @@ void Streams::remove(u32 id) {
   streams_.remove(id);
 }
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

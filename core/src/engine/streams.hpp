@@ -6,7 +6,7 @@
 
 #include "engine/keys.hpp"
 
-namespace sidekick {
+namespace sidekick::engine {
 
 class Streams {
  public:
@@ -47,4 +47,4 @@ class Streams {
   Pool<Message> messages_;
 };
 
-}  // namespace sidekick
+}  // namespace sidekick::engine

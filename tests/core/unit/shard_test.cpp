@@ -13,6 +13,8 @@
 namespace {
 
 using namespace sidekick;
+using engine::Shard;
+using engine::ShardConfig;
 
 std::vector<std::string> split(Bytes text, char separator) {
   std::vector<std::string> parts(1);

@@ -14,6 +14,7 @@
 
 namespace sidekick::lua {
 
+using engine::Shard;
 using Texts = std::vector<std::string>;
 
 [[noreturn]] void fail(const std::string& why);
