@@ -182,6 +182,40 @@ test(
 );
 
 test(
+  "G1: a Sidekick whose engine is away is no legacy one: the client reconnects until it is back",
+  staged({}, async (stage) => {
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    for (const code of ["engine", "queue", "full"]) {
+      const { id } = await stage.open();
+      const error = { channel: "unknown", params: {}, fault: "sidekick", message: "try again" };
+      await stage.say({ type: "error", error, id, code });
+      assert.deepEqual(members({ ...stage.sidekick.state }, "name", "reason"), [
+        ...["waiting", "try again"],
+      ]);
+      assert.equal(stage.socket.closedWith, 1000);
+    }
+    await stage.greet();
+    assert.deepEqual(stage.sidekick.state, { name: "live", legacy: false });
+    assert.deepEqual([stage.written()[0]!["type"], state()], ["send", "pending"]);
+  }),
+);
+
+test(
+  "G1: a socket that another node closes with 4000 is not the one in use: nothing happens",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet();
+    const old = stage.socket;
+    stage.sidekick.wake();
+    await stage.run(4001); // it is half-open
+    await stage.greet();
+    old.onclose?.({ code: 4000, reason: "taken over by a new connection of this session" });
+    await stage.run(20_000);
+    assert.equal(stage.sockets.length, 2);
+  }),
+);
+
+test(
   "G1: a state listener that disconnects leaves no older state with the listeners after it",
   staged({}, async (stage) => {
     const { sidekick } = stage;
@@ -313,6 +347,41 @@ test(
     await stage.greet({ epoch: "two" });
     const [chat] = stage.written();
     assert.deepEqual(members(chat, "type", "since", "epoch"), ["subscribe", undefined, undefined]);
+  }),
+);
+
+test(
+  "G2: a node that is behind: positions stay, and its lower answers count",
+  staged({}, async (stage) => {
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    await stage.greet({ epoch: "k3f9.2" });
+    const [{ id }] = stage.written() as [{ id: number }];
+    const before = stage.now;
+    await stage.say({ type: "listening", id, resources: [], at: before, recovered: false });
+    await stage.run(25_000);
+    const position = stage.now;
+    await stage.say({ type: "pong", at: position });
+    // It has not received everything yet; a pong may be frozen, too.
+    await stage.drop();
+    await stage.greet({ epoch: "k3f9.2", at: before });
+    const [again] = stage.written();
+    assert.deepEqual(members(again, "since", "epoch"), [position, "k3f9.2"]);
+    const reply = { type: "listening", id: again!["id"], resources: [], at: position + 1 };
+    await stage.say({ ...reply, recovered: true, changed: [] });
+    await stage.run(25_000);
+    await stage.say({ type: "pong", at: before });
+    await stage.drop();
+    await stage.greet({ epoch: "k3f9.2", at: before });
+    assert.deepEqual(members(stage.written()[0], "since"), [position + 1]);
+    // Another engine, whose epoch nobody can compare: everything is fetched again.
+    stage.heard();
+    await stage.drop();
+    await stage.greet({ epoch: "k3f9.3", at: position + 2 });
+    const [other] = stage.written();
+    assert.ok(other!["since"] < position);
+    await stage.say({ ...reply, id: other!["id"], recovered: false });
+    await stage.run(2000);
+    assert.deepEqual(stage.heard(), ["updated"]);
   }),
 );
 
@@ -536,6 +605,41 @@ test("G5: new tokens that the hub rejects one after another are requested with b
   }
 });
 
+test(
+  "G5: an engine that lost messages: a gap, and the subscription goes on",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const message = { type: "message", ...CHAT, data: 1, at: stage.now };
+    await stage.say(message);
+    // The engine that took over is behind.
+    const at = stage.now - 5_000_000;
+    await stage.say({ type: "subscribed", ...CHAT, at, recovered: false });
+    await stage.say({ ...message, data: 2, at: at + 1 });
+    assert.deepEqual(stage.heard(), ["message", "gap", "subscribed", "message"]);
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    await stage.say({ type: "sent", id: stage.written()[0]!["id"] });
+    assert.equal(state(), "ok");
+    await stage.drop();
+    await stage.greet();
+    assert.deepEqual(members(stage.written()[0], "type", "since"), ["subscribe", at + 1]);
+  }),
+);
+
+test(
+  "G5: a loss in a channel that another connection has, or that is not confirmed, is no gap",
+  staged({}, async (stage) => {
+    stage.sidekick.sendMessage(subscribe);
+    await stage.greet();
+    const loss = { type: "subscribed", ...CHAT, at: stage.now, recovered: false };
+    await stage.say(loss, { ...loss, channel: "news" });
+    assert.deepEqual(stage.heard(), []);
+    await stage.say({ ...loss, id: stage.written()[0]!["id"] });
+    assert.deepEqual(stage.heard(), ["subscribed"]);
+    await stage.say({ ...loss, params: { room: "2" } });
+    assert.deepEqual(stage.heard(), []);
+  }),
+);
+
 // --- G6
 
 test(
@@ -624,6 +728,56 @@ test(
     assert.deepEqual(stage.heard(), ["gap", "subscribed"]);
     const [sent] = stage.written();
     assert.deepEqual(members(sent, "token", "data", "again"), ["another-token", 2, undefined]);
+  }),
+);
+
+test("G6: a token that the Sidekick lost is replaced, once, and sends wait for the new one", async () => {
+  const lost: string[] = [];
+  const onTokenLost = async ({ token }: { token: string }) => `${lost.push(token)} new tokens`;
+  await staged({ onTokenLost }, async (stage) => {
+    await inChat(stage);
+    const send = (data: number) => outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, data));
+    const written = send(1);
+    stage.written();
+    const error = { ...CHAT, fault: "client", message: "token lost: another connection holds it" };
+    const told = { type: "error", code: "token", error };
+    await stage.say(told, told, { ...told, error: { ...error, channel: "news" } });
+    const waiting = send(2);
+    const [again, ...none] = stage.written();
+    assert.deepEqual([again!["token"], none], [TOKEN, []]);
+    await stage.say({ ...told, id: again!["id"] });
+    await stage.run(10_000);
+    assert.deepEqual([lost, written(), waiting()], [[TOKEN], "unknown?", "pending"]);
+    const [renewed] = stage.written();
+    assert.deepEqual(members(renewed, "type", "token"), ["subscribe", "1 new tokens"]);
+    await stage.say({ type: "subscribed", id: renewed!["id"], ...CHAT, at: stage.now });
+    assert.deepEqual(members(stage.written()[0], "type", "token"), ["send", "1 new tokens"]);
+    assert.ok(stage.heard().includes("gap"));
+  })();
+});
+
+test(
+  "G6: a token that the Sidekick lost and can use again stays, without a gap",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const error = { ...CHAT, fault: "client", message: "token lost: another connection holds it" };
+    await stage.say({ type: "error", code: "token", error });
+    const [again] = stage.written();
+    assert.deepEqual(members(again, "type", "token", "epoch"), ["subscribe", TOKEN, "one"]);
+    const reply = { type: "subscribed", id: again!["id"], ...CHAT, at: stage.now };
+    await stage.say({ ...reply, recovered: true, missed: 0 });
+    assert.deepEqual(stage.heard(), ["problem", "subscribed"]);
+  }),
+);
+
+test(
+  "G6: a send that fails with `engine` was not processed",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const state = outcome(stage.sidekick.send("chat", CHAT.params, TOKEN, 1));
+    const error = { ...CHAT, fault: "sidekick", message: "engine unreachable; try again" };
+    await stage.say({ type: "error", id: stage.written()[0]!["id"], code: "engine", error });
+    assert.equal(state(), "engine");
   }),
 );
 
@@ -982,24 +1136,46 @@ test(
 );
 
 test(
-  "a temporarily rejected request is retried as long as it is wanted",
+  "G11: a temporarily rejected request is retried as long as it is wanted",
   staged({}, async (stage) => {
     stage.sidekick.connect();
     await stage.greet();
     stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
     const error = { channel: "unknown", params: {}, fault: "sidekick", message: "full" };
-    const refuse = async () => {
-      const [{ id }] = stage.written() as [{ id: number }];
-      await stage.say({ type: "error", id, code: "full", error });
-      await stage.run(30_000);
+    const refuse = async (code = "full") => {
+      const { id } = stage.written().find(({ type }) => type === "listen")!;
+      await stage.say({ type: "error", id, code, error });
+      await stage.run(8000);
+      await stage.say({ type: "pong", at: stage.now });
     };
-    await refuse();
-    assert.deepEqual(stage.heard(), ["problem"]);
-    const [again] = stage.socket.written;
-    assert.match(again!, /"listen"/);
+    for (const code of ["full", "rate", "queue", "engine"]) {
+      await refuse(code);
+      assert.deepEqual(stage.heard(), ["problem"]);
+      assert.ok(stage.socket.written.some((text) => text.includes('"listen"')));
+    }
     stage.sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
     await refuse();
     assert.ok(!stage.socket.written.some((text) => text.includes('"listen"')));
+  }),
+);
+
+test(
+  "G11: a subscribe or unsubscribe that fails with `engine` is repeated",
+  staged({}, async (stage) => {
+    await inChat(stage);
+    const error = { channel: "unknown", params: {}, fault: "sidekick", message: "try again" };
+    stage.sidekick.sendMessage({ type: "unsubscribe", token: TOKEN });
+    stage.sidekick.sendMessage({ type: "subscribe", token: "another-token" });
+    for (let i = 0; i < 3; i++) {
+      const asked = stage.written();
+      assert.deepEqual(asked.map(({ type, token }) => [type, token]).sort(), [
+        ["subscribe", "another-token"],
+        ["unsubscribe", TOKEN],
+      ]);
+      for (const { id } of asked) await stage.say({ type: "error", id, code: "engine", error });
+      await stage.run(5000);
+    }
+    assert.ok(stage.heard().every((event) => event === "problem"));
   }),
 );
 

@@ -25,6 +25,12 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "",
     },
     {
+      bug: "a Sidekick whose engine is away counts as legacy",
+      file: "client.ts",
+      from: "if (code) return",
+      to: "if (!error === !code) return",
+    },
+    {
       bug: "a live socket resets the backoff at once",
       file: "connection.ts",
       from: ">= this.options.stableMs",
@@ -55,6 +61,12 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       file: "client.ts",
       from: "for (const item of this.#items()) item.at = 0;",
       to: "{}",
+    },
+    {
+      bug: "a position goes back with a pong",
+      file: "client.ts",
+      from: "Math.max(item.at, position)",
+      to: "position",
     },
     {
       bug: "a constant pong counts for the latest ping",
@@ -120,6 +132,18 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: 'if (!isGap === isGap) this.#parts.tell("gap", {',
     },
     {
+      bug: "a loss without a request is not told",
+      file: "client.ts",
+      from: "frame.recovered === false",
+      to: "frame.recovered === null",
+    },
+    {
+      bug: "after a loss, the stamps of the engine that took over count as old",
+      file: "channels.ts",
+      from: "if (!recovered) register.last = 0;",
+      to: "",
+    },
+    {
       bug: "messages that are missed and live come twice",
       file: "channels.ts",
       from: "const isNew = at === 0 || ",
@@ -161,6 +185,18 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       bug: "a written message is written again with a new token",
       file: "channels.ts",
       from: 'sends.fail("its token was lost", token);',
+      to: "",
+    },
+    {
+      bug: "a token that is told as lost stays in use",
+      file: "client.ts",
+      from: 'frame.code === "token" ||',
+      to: "",
+    },
+    {
+      bug: "a token that is told as lost twice is replaced twice",
+      file: "channels.ts",
+      from: "register.due = undefined;",
       to: "",
     },
     {
@@ -226,6 +262,12 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       file: "channels.ts",
       from: "this.items.delete(token);\n    if (this.#unsubscribes",
       to: "if (this.#unsubscribes",
+    },
+    {
+      bug: "what an engine that is away refuses is forgotten",
+      file: "requests.ts",
+      from: "(rate|full|queue|engine)",
+      to: "(rate|full)",
     },
     {
       bug: "unlisten names resources that are not listened to",

@@ -39,7 +39,7 @@ export class Channels {
 
   subscribe(token: string): void {
     const known = this.items.get(token);
-    if (known !== undefined) {
+    if (known) {
       known.wanted++;
       return;
     }
@@ -65,10 +65,7 @@ export class Channels {
   }
 
   onMessage({ channel, params = {}, data, at = 0 }: Frame): void {
-    const name = topicOf(channel, params);
-    const confirmed = [...this.items.values()].filter(
-      ({ topic, due }) => topic === name && due !== undefined,
-    );
+    const confirmed = this.#confirmed(channel, params);
     const isNew = at === 0 || confirmed.every(({ last }) => last < at);
     for (const register of confirmed) {
       register.at = Math.max(register.at, at);
@@ -78,6 +75,16 @@ export class Channels {
     // Otherwise it belongs to a subscription of an older socket of this session.
     if (isNew && confirmed.length > 0)
       void this.#parts.emit({ type: "message", channel: channel!, params, data });
+  }
+
+  /** Several Sidekicks share an engine, which has lost messages or the token of a channel. */
+  onLoss(frame: Frame): void {
+    const { error } = frame;
+    const { channel, params } = error ?? frame;
+    // The error does not name the token, but the reply does.
+    for (const register of this.#confirmed(channel, params))
+      if (error) this.#join(register);
+      else this.#onSubscribed(register, frame);
   }
 
   /** @param tries number of temporary rejections so far */
@@ -94,8 +101,8 @@ export class Channels {
           void this.#renew(register, reply.error!);
         else this.#parts.complain(reply); // and try after the next welcome
       },
-      () => this.#join(register, tries + 1),
       tries,
+      () => this.#join(register, tries + 1),
     );
   }
 
@@ -138,10 +145,16 @@ export class Channels {
     this.#unsubscribes.clear();
   }
 
+  /** Those that the hub has confirmed on this socket. */
+  #confirmed(channel: string | undefined, params?: Params): Channel[] {
+    const name = topicOf(channel, params);
+    return [...this.items.values()].filter(({ topic, due }) => topic === name && due !== undefined);
+  }
+
   #isWanted(register: Channel): boolean {
     return this.items.get(register.token) === register;
   }
 }
 
-const topicOf = (channel: string | undefined, params: Params) =>
+const topicOf = (channel: string | undefined, params: Params = {}) =>
   JSON.stringify([channel, Object.entries(params).sort()]);

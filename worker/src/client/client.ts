@@ -102,21 +102,15 @@ export class Client extends Connection implements Parts, Sidekick {
 
   // --- for the connection (connection.ts)
 
-  get spreadMs(): number {
-    return this.hub.spreadMs;
-  }
-
   greet(): void {
-    this.requests.hello(({ welcome }) => {
+    this.requests.hello(({ welcome, code, error }) => {
+      // It knows hello, but not yet the position: its engine is away.
+      if (code) return this.retry(error!.message);
       this.requests.isCapable = welcome !== undefined;
       if (welcome !== undefined && this.hub.onWelcome(welcome))
         for (const item of this.#items()) item.at = 0;
       this.accept(welcome === undefined);
     });
-  }
-
-  ping(): void {
-    this.requests.ping();
   }
 
   receive(data: unknown): void {
@@ -134,6 +128,7 @@ export class Client extends Connection implements Parts, Sidekick {
     if (frame.type === "pong") return this.#onPong(frame.at);
     if (this.sends.answer(frame) || this.requests.answer(frame)) return;
     const { error } = frame;
+    if (frame.code === "token" || frame.recovered === false) this.channels.onLoss(frame);
     if (error === undefined) return;
     this.complain(frame);
     // Without ids, an error that names a channel is that of a send.

@@ -41,12 +41,12 @@ export abstract class Connection {
     this.options = options;
     this.heartbeat = new Heartbeat(
       options,
-      () => this.ping(),
-      () => this.#retry("ping timeout", ABNORMAL),
+      () => this.requests.ping(),
+      () => this.retry("ping timeout"),
     );
     const here = options.WebSocket ?? (globalThis as Pick<SidekickOptions, "WebSocket">).WebSocket;
     if (options.enabled === false) this.state = { name: "closed", reason: "not enabled" };
-    else if (here === undefined) this.state = { name: "closed", reason: "no global WebSocket" };
+    else if (!here) this.state = { name: "closed", reason: "no global WebSocket" };
     else {
       this.#Socket = here;
       this.#watch();
@@ -56,13 +56,13 @@ export abstract class Connection {
   /** The socket is open. */
   protected abstract greet(): void;
   protected abstract receive(data: unknown): void;
-  protected abstract ping(): void;
   /** The socket is gone; the state changes next. */
   protected abstract onAbandon(code: number): void;
   protected abstract onState(state: State): void;
   /** The page is visible. */
   protected abstract onSeen(): void;
-  protected abstract readonly spreadMs: number;
+  abstract readonly hub: { readonly spreadMs: number };
+  abstract readonly requests: { ping(): void };
 
   /** Whether there can be a socket. */
   get isPossible(): boolean {
@@ -111,7 +111,7 @@ export abstract class Connection {
     try {
       socket = new this.#Socket(this.#url);
     } catch (error) {
-      return this.#retry(String(error), ABNORMAL);
+      return this.retry(String(error));
     }
     this.#socket = socket;
     socket.onopen = () => {
@@ -123,19 +123,20 @@ export abstract class Connection {
       this.receive(data);
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
-      this.#retry(reason || `closed with ${code}`, code);
-    socket.onerror = () => this.#retry("the socket failed", ABNORMAL);
+      this.retry(reason || `closed with ${code}`, code);
+    socket.onerror = () => this.retry("the socket failed");
     const { openMs } = this.options;
-    this.#after(openMs, () => this.#retry(`no answer within ${openMs} ms`, ABNORMAL));
+    this.#after(openMs, () => this.retry(`no answer within ${openMs} ms`));
     this.#become({ name: "connecting" });
   }
 
-  #retry(reason: string, code: number): void {
+  /** This socket is of no use. */
+  retry(reason: string, code = ABNORMAL): void {
     const extraMs = isHidden() && !this.isLive ? HIDDEN_EXTRA_MS : 0;
     // Not at open: a Sidekick that drops each connection at once would see no backoff.
     if (this.isLive && since(this.#liveSince) >= this.options.stableMs) this.#attempt = 0;
     this.#abandon(code);
-    const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.spreadMs);
+    const delay = extraMs + reconnectMs(this.options, this.#attempt++, code, this.hub.spreadMs);
     this.#after(delay, () => this.#open());
     const retryAt = Date.now() + delay;
     this.#become({ name: "waiting", reason, code, attempt: this.#attempt, retryAt });

@@ -27,10 +27,12 @@ export class Refetches {
   /** @param isSpread whether other clients do the same now */
   emit(names: readonly string[], isSpread = false): void {
     if (names.length === 0) return;
-    const spreadMs = isHidden() ? this.#parts.options.hiddenMs : this.#parts.hub.spreadMs;
-    const isLater = isSpread && spreadMs > 0;
-    for (const name of names) (isLater ? this.#later : this.#next).add(name);
-    if (isLater) this.#timer ??= setTimeout(() => this.flush(), jitter(spreadMs));
+    for (const name of names) (isSpread ? this.#later : this.#next).add(name);
+    if (isSpread)
+      this.#timer ??= setTimeout(
+        () => this.flush(),
+        jitter(isHidden() ? this.#parts.options.hiddenMs : this.#parts.hub.spreadMs),
+      );
     else this.#gather();
   }
 

@@ -99,8 +99,8 @@ export class Resources {
           this.#parts.complain(reply); // and try after the next welcome
         else this.#onListening(registers.filter(isCurrent), reply);
       },
-      () => this.#ask(registers.filter(isCurrent), tries + 1),
       tries,
+      () => this.#ask(registers.filter(isCurrent), tries + 1),
     );
     const { items } = this;
     /** Neither left nor asked for again. */

@@ -9,7 +9,7 @@ import type { Frame } from "./types.js";
 /** Exactly this text: a Durable Object answers it without waking. */
 const PING = '{"type":"ping"}';
 /** Codes of temporary rejections: a Sidekick may accept the same message a little later. */
-const TEMPORARY = /^(rate|full)$/;
+const TEMPORARY = /^(rate|full|queue|engine)$/;
 
 export interface Message {
   readonly type: string;
@@ -47,13 +47,18 @@ export class Requests {
   }
 
   /**
-   * @param again called after a while if the rejection is temporary
-   * @param tries number of such rejections so far
+   * @param tries number of temporary rejections so far
+   * @param again called a while after another one
    */
-  ask(message: Message, onReply: OnReply = () => {}, again?: () => void, tries = 0): void {
+  ask(
+    message: Message,
+    onReply: OnReply = () => {},
+    tries = 0,
+    again = () => this.ask(message, onReply, tries + 1),
+  ): void {
     const open = this.#open;
     const id = this.#remember(message.type, (reply) => {
-      if (again === undefined || !TEMPORARY.test(reply.code ?? "")) return onReply(reply);
+      if (!TEMPORARY.test(reply.code ?? "")) return onReply(reply);
       this.#parts.complain(reply);
       setTimeout(
         () => open === this.#open && again(),
