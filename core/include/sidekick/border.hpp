@@ -147,7 +147,7 @@ class Actions {
  public:
   void clear() {
     list_.clear();
-    lists_.clear();
+    if (!lists_.empty()) lists_.clear();
     text_.reset();
   }
   void add(const Action& action) { list_.push_back(action); }

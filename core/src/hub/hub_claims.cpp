@@ -61,7 +61,6 @@ void Hub::State::register_token(const Token& draft, Actions& out) {
 /// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
 /// had it meanwhile.
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
-  if (!engine.is_on()) return true;
   const TokenId id = tokens.find(key);
   const bool is_draining =
       id != none && tokens[id].state() == TokenState::free && tokens[id].claimant == none;
@@ -194,7 +193,6 @@ void Hub::State::flush_releases(Actions& out) {
 
 /// Returns whether the engine has erased the token. If not, the current message waits, or fails.
 bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
-  if (!engine.is_on()) return true;
   if (const Findings* found = findings()) {
     if (found->is_erased) return true;
     if (found->refused != ErrorCode::ok) {

@@ -262,7 +262,6 @@ void Hub::State::publish_changes(Actions& out) {
 /// Returns whether this hub has joined all these topics. If not, the current message waits, or
 /// fails.
 bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
-  if (!engine.is_on()) return true;
   const auto state_of = [this](TopicId topic) {
     const u32 id = engine.interest_of(topic);
     return id == none ? Interest::State::wanted : engine.interest(id).state;
@@ -313,7 +312,7 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
 /// Returns whether it is known which of the resources in `looked_up` have changed. If not, the
 /// current message waits, or fails.
 bool Hub::State::await_changed(const Message& message, Actions& out) {
-  if (!engine.is_on() || looked_up.empty()) return true;
+  if (looked_up.empty()) return true;
   if (const Findings* found = findings(); found != nullptr && found->is_asked) return true;
   std::vector<std::vector<Bytes>> of_shard(engine.shard_count());
   u64 calls = 0;
@@ -374,10 +373,8 @@ Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
   return {is_recovered, found->at};
 }
 
-/// Without an engine an idle topic is gone at once; with one it lingers, or is gone if the engine
-/// does not have it either.
-void Hub::State::release_topic(TopicId topic) {
-  if (!engine.is_on()) return topics.release_if_idle(topic);
+/// An idle topic stays joined for a while, or is gone if it is not joined.
+void Hub::State::linger(TopicId topic) {
   if (!topics.is_idle(topic)) return;
   const u32 id = engine.interest_of(topic);
   if (id != none && engine.interest(id).state == Interest::State::joining)

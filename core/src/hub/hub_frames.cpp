@@ -87,7 +87,7 @@ void Hub::State::on_ping(ClientSlot slot, Actions& out) {
 }
 
 void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& out) {
-  if (!await_claim(slot, message.token, false, out)) return;
+  if (engine.is_on() && !await_claim(slot, message.token, false, out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   const Token& token = tokens[id];
@@ -146,10 +146,10 @@ void Hub::State::end_subscribe(ClientSlot slot, TokenId id, const Message& messa
 }
 
 void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions& out) {
-  if (!await_claim(slot, message.token, false, out)) return;
+  if (engine.is_on() && !await_claim(slot, message.token, false, out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
-  if (!await_erase(id, slot, out)) return;
+  if (engine.is_on() && !await_erase(id, slot, out)) return;
   TextArena& text = out.text();
   begin_reply(text, "unsubscribed", message);
   append_channel(text, tokens[id]);
@@ -165,7 +165,10 @@ void Hub::State::on_unsubscribe(ClientSlot slot, const Message& message, Actions
 }
 
 void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) {
-  if (!await_claim(slot, message.token, message.again && is_unseen(message), out)) return;
+  if (engine.is_on() &&
+      !await_claim(slot, message.token, message.again && is_unseen(message), out)) {
+    return;
+  }
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) {
     return message.again ? refuse(slot, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out)
@@ -319,7 +322,9 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     code = ErrorCode::full;
   }
   if (refusal != nullptr) refuse(slot, blame, refusal, code, out);
-  if (refusal != nullptr || !await_joins(listened, out) || !await_changed(message, out)) {
+  const bool has_to_wait = refusal == nullptr && engine.is_on() &&
+                           (!await_joins(listened, out) || !await_changed(message, out));
+  if (refusal != nullptr || has_to_wait) {
     for (const TopicId topic : listened) release_topic(topic);
     return;
   }

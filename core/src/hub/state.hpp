@@ -144,7 +144,11 @@ struct Hub::State {
   bool await_joins(std::span<const TopicId> wanted, Actions& out);
   bool await_changed(const Message& message, Actions& out);
   Lookback look_back_in_engine(const Message& message);
-  void release_topic(TopicId topic);
+  void release_topic(TopicId topic) {
+    if (engine.is_on()) return linger(topic);
+    topics.release_if_idle(topic);
+  }
+  void linger(TopicId topic);
   void end_linger(u32 id, Actions& out);
   void call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
   void call_join(Call call, Actions& out);
