@@ -6,56 +6,26 @@ import { after, afterEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { closeEverything } from "../hosts/shared/support/left-open.ts";
 import { killLeftRunning } from "../hosts/shared/support/run.ts";
-import { eventually, request, TestClient } from "../hosts/shared/support/sidekick.ts";
-import { type EngineNode, fileForTest, startNode } from "./support/node.ts";
-import { type RedisServer, startRedis } from "./support/redis-server.ts";
+import { eventually, TestClient } from "../hosts/shared/support/sidekick.ts";
+import {
+  change,
+  changed,
+  changedTimes,
+  type EngineNode,
+  fileForTest,
+  listener,
+  nodeAt,
+} from "./support/node.ts";
+import { startRedis } from "./support/redis-server.ts";
 
 afterEach(closeEverything);
 after(killLeftRunning);
 
 const NEVER_MS = 600_000;
 
-interface Settings {
-  /** Limits of the hub. */
-  readonly config?: object;
-  readonly user?: string;
-  readonly flags?: readonly string[];
-}
-
-function nodeOf(
-  redis: RedisServer,
-  { config = {}, user = "", flags = [] }: Settings = {},
-): Promise<EngineNode> {
-  const file = fileForTest("config.json", JSON.stringify(config));
-  const env = { SIDEKICK_ENGINE: `redis://${user}127.0.0.1:${redis.port}` };
-  return startNode(["--config", file, ...flags], env);
-}
-
-async function listener(node: EngineNode, ...resources: string[]): Promise<TestClient> {
-  const client = await TestClient.connect(node.listening);
-  client.send({ type: "listen", resources });
-  assert.equal((await client.next()).type, "listening");
-  return client;
-}
-
-const change = (node: EngineNode, ...resources: string[]) =>
-  request(node.listening, "/resources", JSON.stringify({ resources }));
-
-async function changed(client: TestClient): Promise<string> {
-  const { type, resource } = await client.next();
-  assert.equal(type, "updated");
-  return resource;
-}
-
-async function changedTimes(client: TestClient, times: number): Promise<string[]> {
-  const all: string[] = [];
-  while (all.length < times) all.push(await changed(client));
-  return all;
-}
-
 test("a change that one node was told reaches the listeners of each node, once, in one order", async () => {
   const redis = await startRedis();
-  const [a, b] = await Promise.all([nodeOf(redis), nodeOf(redis)]);
+  const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const names = Array.from({ length: 200 }, (_, i) => `r${i}`);
   const clients = await Promise.all([a, b, b].map((node) => listener(node, ...names)));
   const answers = await Promise.all(names.map((name, i) => change(i % 2 === 0 ? a : b, name)));
@@ -71,8 +41,8 @@ test("a change that one node was told reaches the listeners of each node, once, 
 test("a client that listens gets no change of a resource that it left", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([
-    nodeOf(redis),
-    nodeOf(redis, { config: { topic_linger_ms: 0 } }),
+    nodeAt(redis),
+    nodeAt(redis, { config: { topic_linger_ms: 0 } }),
   ]);
   const client = await listener(b, "r", "s");
   client.send({ type: "unlisten", resources: ["r"] });
@@ -85,13 +55,13 @@ test("a client that listens gets no change of a resource that it left", async ()
 
 test("kill -9 of a node concerns only its own clients; another one takes its place", async () => {
   const redis = await startRedis();
-  const [a, b] = await Promise.all([nodeOf(redis), nodeOf(redis)]);
+  const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const [lost, kept] = [await listener(a, "r"), await listener(b, "r")];
   a.kill("SIGKILL");
   assert.equal((await lost.closed).code, 1006);
   assert.equal((await change(b, "r")).status, 200);
   assert.equal(await changed(kept), "r");
-  const c = await nodeOf(redis);
+  const c = await nodeAt(redis);
   const back = await listener(c, "r");
   assert.equal((await change(c, "r")).status, 200);
   for (const client of [kept, back]) {
@@ -103,7 +73,7 @@ test("kill -9 of a node concerns only its own clients; another one takes its pla
 test("clients do not notice that Redis is stopped for 2 s", async () => {
   const redis = await startRedis();
   const config = { engine_timeout_ms: NEVER_MS };
-  const [a, b] = await Promise.all([nodeOf(redis, { config }), nodeOf(redis, { config })]);
+  const [a, b] = await Promise.all([nodeAt(redis, { config }), nodeAt(redis, { config })]);
   const client = await listener(b, "r");
   redis.process.kill("SIGSTOP");
   const answer = change(a, "r");
@@ -125,7 +95,7 @@ test("clients do not notice that Redis is stopped for 2 s", async () => {
 test("while Redis is stopped for longer, requests and new listeners fail, and sockets stay", async () => {
   const redis = await startRedis();
   const config = { engine_timeout_ms: 1500, engine_wait_ms: 100 };
-  const [a, b] = await Promise.all([nodeOf(redis, { config }), nodeOf(redis, { config })]);
+  const [a, b] = await Promise.all([nodeAt(redis, { config }), nodeAt(redis, { config })]);
   const client = await listener(b, "r");
   redis.process.kill("SIGSTOP");
   await Promise.all([a.isDown(), b.isDown()]);
@@ -146,7 +116,7 @@ test("while Redis is stopped for longer, requests and new listeners fail, and so
 test("a node that was cut off tells what has changed meanwhile, and nothing else", async () => {
   const redis = await startRedis();
   await redis.says("acl", "setuser", "b", "on", ">pw", "~*", "&*", "+@all");
-  const [a, b] = await Promise.all([nodeOf(redis), nodeOf(redis, { user: "b:pw@" })]);
+  const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis, { user: "b:pw@" })]);
   const [at, bt] = [await listener(a, "r", "s"), await listener(b, "r", "s")];
   for (const type of ["normal", "pubsub"]) {
     await redis.says("acl", "setuser", "b", "off");
@@ -171,7 +141,7 @@ test("after a Redis that has lost everything, all listeners are told; recordings
   const config = { resync_spread_ms: 0, engine_wait_ms: NEVER_MS };
   const files = [fileForTest("a.jsonl"), fileForTest("b.jsonl")];
   const [a, b] = (await Promise.all(
-    files.map((file) => nodeOf(redis, { config, flags: ["--record", file] })),
+    files.map((file) => nodeAt(redis, { config, flags: ["--record", file] })),
   )) as [EngineNode, EngineNode];
   const clients = [await listener(a, "r", "s"), await listener(b, "r", "s")];
   await change(a, "r");
@@ -203,7 +173,7 @@ test("after a Redis that has lost everything, all listeners are told; recordings
 
 test("nonsense on its channels does not disturb a node", async () => {
   const redis = await startRedis();
-  const [a, b] = await Promise.all([nodeOf(redis), nodeOf(redis)]);
+  const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const client = await listener(b, "r");
   const channels = (await redis.says("pubsub", "channels")).split("\n");
   assert.equal(channels.length, 3); // two inboxes, one topic

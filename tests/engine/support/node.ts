@@ -1,10 +1,17 @@
-// A Sidekick that shares an engine, as a process: sidekick-serve, or what SIDEKICK_COMMAND says.
+// Sidekicks that share an engine, as processes: sidekick-serve, or what SIDEKICK_COMMAND says. Also
+// what their clients and their app server do.
+import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { atEnd } from "../../hosts/shared/support/left-open.ts";
 import { type Run, run } from "../../hosts/shared/support/run.ts";
-import { SECRET } from "../../hosts/shared/support/sidekick.ts";
+import {
+  type HttpAnswer,
+  request,
+  SECRET,
+  TestClient,
+} from "../../hosts/shared/support/sidekick.ts";
 
 const FLAGS = ["--port", "0", "--host", "127.0.0.1", "--secret", SECRET, "--auth-delay", "0"];
 
@@ -32,10 +39,67 @@ export async function startNode(
   return { ...node, listening, isUp, isDown };
 }
 
+interface Settings {
+  /** Limits of the hub. */
+  readonly config?: object;
+  /** And password, as in a URL. */
+  readonly user?: string;
+  readonly flags?: readonly string[];
+}
+
+/** With the engine at this port. */
+export function nodeAt(
+  { port }: { readonly port: number },
+  { config = {}, user = "", flags = [] }: Settings = {},
+): Promise<EngineNode> {
+  const file = fileForTest("config.json", JSON.stringify(config));
+  const env = { SIDEKICK_ENGINE: `redis://${user}127.0.0.1:${port}` };
+  return startNode(["--config", file, ...flags], env);
+}
+
 /** The path of a file that is gone at the end of the test. */
 export function fileForTest(name: string, text?: string): string {
   const folder = mkdtempSync(join(tmpdir(), "sidekick-"));
   atEnd(() => rmSync(folder, { recursive: true }));
   if (text !== undefined) writeFileSync(join(folder, name), text);
   return join(folder, name);
+}
+
+/** A client that listens. */
+export async function listener(node: EngineNode, ...resources: string[]): Promise<TestClient> {
+  const client = await TestClient.connect(node.listening);
+  client.send({ type: "listen", resources });
+  assert.equal((await client.next()).type, "listening");
+  return client;
+}
+
+/** Tells a node that resources have changed. */
+export function change(node: EngineNode, ...resources: string[]): Promise<HttpAnswer> {
+  return request(node.listening, "/resources", JSON.stringify({ resources }));
+}
+
+/** The next resource that a client is told has changed. */
+export async function changed(client: TestClient): Promise<string> {
+  const { type, resource } = await client.next();
+  assert.equal(type, "updated");
+  return resource;
+}
+
+export async function changedTimes(client: TestClient, times: number): Promise<string[]> {
+  const all: string[] = [];
+  while (all.length < times) all.push(await changed(client));
+  return all;
+}
+
+/** Publishes to the channel `chat`. */
+export function publish(node: EngineNode, data: unknown): Promise<HttpAnswer> {
+  const body = JSON.stringify({ channel: "chat", params: {}, data });
+  return request(node.listening, "/message", body);
+}
+
+/** The data of the next message to a client. */
+export async function received(client: TestClient): Promise<unknown> {
+  const message = await client.next();
+  assert.equal(message.type, "message", JSON.stringify(message));
+  return message.data;
 }

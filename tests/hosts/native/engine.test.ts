@@ -1,11 +1,19 @@
 // What only this host does with an engine: --data beside it, and processes that share a port.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { startNode } from "../../engine/support/node.ts";
+import {
+  change,
+  changed,
+  listener,
+  nodeAt,
+  publish,
+  received,
+  startNode,
+} from "../../engine/support/node.ts";
 import { startRedis } from "../../engine/support/redis-server.ts";
 import { closeEverything } from "../shared/support/left-open.ts";
 import { killLeftRunning } from "../shared/support/run.ts";
-import { eventually, request, TestClient } from "../shared/support/sidekick.ts";
+import { eventually, registerToken, request, TestClient } from "../shared/support/sidekick.ts";
 import { cleanUp, newFolder, run } from "./support/server.ts";
 
 afterEach(closeEverything);
@@ -27,6 +35,24 @@ test("rejects --data with --engine, which keeps the tokens", async () => {
 test("--reuse-port requires --engine", async () => {
   const expected = /--reuse-port requires --engine: otherwise the processes do not know of each o/;
   await refuses(["--reuse-port"], 2, expected);
+});
+
+test("a hub that replaces one that trapped keeps its clients and tokens, and misses nothing", async () => {
+  const redis = await startRedis();
+  const url = `redis://127.0.0.1:${redis.port}`;
+  const node = await startNode(["--engine", url], { SIDEKICK_TEST_FAULTS: "trap" });
+  const other = await nodeAt(redis);
+  await registerToken(other.listening, "t");
+  const client = await listener(node, "r", "s");
+  await client.subscribe("t");
+  assert.equal((await request(node.listening, "/resources", "trap!")).status, 500);
+  assert.equal((await change(other, "r")).status, 200);
+  await node.isUp(2);
+  // One that has no memory of its position tells all.
+  const told = new Set([await changed(client), await changed(client)]);
+  assert.deepEqual(told, new Set(["r", "s"]));
+  assert.equal((await publish(other, "after the trap")).status, 200);
+  assert.equal(await received(client), "after the trap");
 });
 
 test("with --reuse-port, several processes serve one port as one Sidekick", async () => {
