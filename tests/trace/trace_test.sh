@@ -123,6 +123,31 @@ same redact-killed 0 "$@" redact killed.jsonl -o redacted-killed.jsonl
 "$@" record depends-inputs.jsonl >depends.jsonl
 same redact-depends 0 "$@" redact depends.jsonl -o redacted-depends.jsonl --key k
 
+# An engine: calls by script with the time until their answers, and what a failure leaves open
+{
+  printf '%s\n' '{"trace":2,"core":"0","hash_seed":"0123456789abcdef","config":{"engine_shards":1,"node":"00000000000000aa"}}'
+  say() { printf '{"in":"%s","now":%s%s}\n' "$1" $((1700000000000 + $2)) "${3:-}"; }
+  say begin 0 ',"epoch":77'
+  say restored 0
+  say engine_up 5 ',"shard":0,"kept":0'
+  say engine_answer 7 ',"call":1,"status":0,"values":["k3f9a2.7","run-1","5000"]'
+  say client_opened 10 ',"client":1'
+  say client_frame 11 ',"client":1,"bytes":"{\"type\":\"listen\",\"resources\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\",\"j\"]}","is_text":1'
+  say client_frame 11 ',"client":1,"bytes":"{\"type\":\"subscribe\",\"token\":\"t\"}","is_text":1'
+  say engine_answer 14 ',"call":2,"status":0,"values":[]'
+  say engine_message 20 ',"shard":0,"topic":"resource:b","body":"5001"'
+  say engine_message 21 ',"shard":0,"topic":"","body":"beat 1 1 5001 k3f9a2.7"'
+  say engine_message 22 ',"shard":0,"topic":"","body":"asked 25.9 t9"'
+  say http_request 23 ',"request":1,"body_bytes":19,"method":"POST","path":"/resources","authorized":true,"body":"{\"resources\":[\"b\"]}","headers":""'
+  say engine_answer 33 ',"call":5,"status":1,"values":["OOM command not allowed"]'
+  say engine_down 90 ',"shard":0'
+} >engine-inputs.jsonl
+"$@" record engine-inputs.jsonl >shared.jsonl || fails "expected record to succeed"
+same show-engine 0 "$@" show shared.jsonl
+same show-engine-token 0 "$@" show shared.jsonl --token t9
+same show-engine-topic 0 "$@" show shared.jsonl --topic b
+same stat-engine 0 "$@" stat shared.jsonl
+
 # Recordings of format 1, from versions before this one: every command reads them
 mkdir format-1 && cp "$root"/tests/core/traces/format-1/*.jsonl format-1
 same replay-format-1 0 "$@" replay format-1/*.jsonl

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "inbox.hpp"
 #include "members.hpp"
 #include "sidekick/ion/reader.hpp"
 #include "wire/message.hpp"
@@ -96,6 +97,7 @@ bool About::meets(const About& other) const {
 void Follower::open() {
   topic_of_token_.clear();
   forwards_.clear();
+  calls_.clear();
 }
 
 const About& Follower::follow(Millis now, const Input& input) {
@@ -148,13 +150,26 @@ const About& Follower::follow(Millis now, const Input& input) {
       if (input.not_stored.client != 0) input_.clients = {input.not_stored.client};
       if (!input.not_stored.key.empty()) add_token(input.not_stored.key, input_);
       break;
-    case InputTag::engine_message:
-      if (!input.engine_message.topic.empty())
-        input_.topics = {std::string(input.engine_message.topic)};
-      break;
     case InputTag::engine_up:
+      end_calls(input.engine_up.shard);
+      break;
     case InputTag::engine_down:
+      end_calls(input.engine_down.shard);
+      break;
     case InputTag::engine_answer:
+      if (const auto at = calls_.find(input.engine_answer.call); at != calls_.end()) {
+        input_ = std::move(at->second.about);
+        calls_.erase(at);
+      }
+      break;
+    case InputTag::engine_message: {
+      const input::EngineMessage& in = input.engine_message;
+      if (!in.topic.empty()) input_.topics = {std::string(in.topic)};
+      if (!in.topic.empty()) break;
+      for (const auto& [kind, text] : read_inbox(in.body).fields)
+        add_engine_text(kind, text, input_);
+      break;
+    }
     case InputTag::begin:
     case InputTag::restored:
     case InputTag::timer_fired:
@@ -185,6 +200,24 @@ const About& Follower::follow(const json& action) {
   if (name == "erase_token") topic_of_token_.erase(key);
   if (name == "send") read_text(plain_text_of(action, "text"), action_);
   if (name == "respond") action_ = input_;
+  if (name == "engine_run" || name == "engine_join" || name == "engine_leave") {
+    const EngineScript* script = find_engine_script(plain_text_of(action, "script"));
+    const auto list = action.find(name == "engine_run" ? "args" : "topics");
+    const std::size_t count = list != action.end() && list->is_array() ? list->size() : 0;
+    for (u32 i = 0; i < count; ++i) {
+      const EngineKind kind = name != "engine_run" ? EngineKind::topic
+                              : script != nullptr  ? engine_field_at(script->arguments, i).kind
+                                                   : EngineKind::end;
+      if ((*list)[i].is_string())
+        add_engine_text(kind, (*list)[i].get_ref<const std::string&>(), action_);
+    }
+    // What waits for the answer of a call is the input, or one before it.
+    if (name != "engine_leave") {
+      Call& call = calls_[static_cast<u32>(number_of(action, "call"))];
+      call = {action_, static_cast<u32>(number_of(action, "shard"))};
+      for (const u32 client : input_.clients) call.about.clients.push_back(client);
+    }
+  }
   if (name == "forward") {
     read_text(plain_text_of(action, "body"), action_);
     // Its sender, or the last request answered for the same token; something else if a timeout
@@ -224,6 +257,15 @@ void Follower::read_text(Bytes text, About& about) const {
   if (!channel) return;
   const std::string topic = name_topic(*channel, params);
   if (!has(about.topics, topic)) about.topics.push_back(topic);
+}
+
+void Follower::add_engine_text(EngineKind kind, Bytes text, About& about) const {
+  if (kind == EngineKind::token) add_token(text, about);
+  if (kind == EngineKind::topic) about.topics.emplace_back(text);
+}
+
+void Follower::end_calls(u32 shard) {
+  std::erase_if(calls_, [shard](const auto& call) { return call.second.shard == shard; });
 }
 
 /// A token, and the topic of its subscription.

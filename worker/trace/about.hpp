@@ -1,5 +1,6 @@
 // The subjects of a trace's lines: clients, tokens, topics. Follows a trace line by line; holds
-// only live tokens and forwards. Judges nothing: a line that cannot be parsed has no subjects.
+// only live tokens, forwards and calls to the engine. Judges nothing: a line that cannot be parsed
+// has no subjects.
 #pragma once
 
 #include <map>
@@ -9,6 +10,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "sidekick/border.hpp"
+#include "sidekick/engine.hpp"
 
 namespace sidekick::trace {
 
@@ -42,11 +44,19 @@ class Follower {
     Millis timeout_at = 0;
   };
 
+  struct Call {
+    About about;
+    u32 shard = 0;
+  };
+
   void read_text(Bytes text, About& about) const;
+  void add_engine_text(EngineKind kind, Bytes text, About& about) const;
+  void end_calls(u32 shard);
   void add_token(Bytes key, About& about) const;
 
   std::map<std::string, std::string, std::less<>> topic_of_token_;
   std::map<u64, Forward> forwards_;  // in flight
+  std::map<u32, Call> calls_;        // under way
   Millis now_ = 0;
   About input_;
   About action_;

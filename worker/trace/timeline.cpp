@@ -35,6 +35,31 @@ std::string code_of(const json& action, const char* name) {
   return at != action.end() && at->is_string() ? ", " + shortened(at->get<std::string>()) : "";
 }
 
+template <class List, class ToText>
+std::string shown_list(const List& list, ToText&& text_of_element) {
+  constexpr std::size_t shown_elements_max = 8;
+  std::string out;
+  std::size_t count = 0;
+  for (const auto& element : list) {
+    if (++count <= shown_elements_max) out += " " + shortened(text_of_element(element));
+  }
+  if (count > shown_elements_max)
+    out += compose({" and ", Digits(count - shown_elements_max), " more"});
+  return out;
+}
+
+/// Of a LIST field.
+std::string shown_list(const json& action, const char* name) {
+  const auto at = action.find(name);
+  if (at == action.end() || !at->is_array()) return "";
+  return shown_list(*at, [](const json& element) {
+    return element.is_string() ? element.get<std::string>() : element.dump();
+  });
+}
+
+/// ", shard 2"; a Sidekick with one shard has only shard 0.
+std::string shard_of(u64 shard) { return shard == 0 ? "" : compose({", shard ", Digits(shard)}); }
+
 const char* name_of_outcome(u32 outcome) {
   switch (static_cast<Outcome>(outcome)) {
 #define SIDEKICK_OUTCOME(name, number) \
@@ -54,14 +79,6 @@ const char* name_of_state(u64 state) {
 
 std::string shortened(Bytes text) { return printable(text, shown_max); }
 
-std::string shown_list(const json& action, const char* name) {
-  std::string out;
-  for (const json& element : action.value(name, json::array()))
-    out += compose({" ", element.is_string() ? shortened(element.get_ref<const std::string&>())
-                                             : std::string("(bytes)")});
-  return out;
-}
-
 std::string Timeline::time(Millis at) const {
   return at < start_ ? compose({"-", Digits(start_ - at), " ms"})
                      : compose({"+", Digits(at - start_), " ms"});
@@ -69,6 +86,7 @@ std::string Timeline::time(Millis at) const {
 
 std::string Timeline::describe(Millis now, const Input& input) {
   if (start_ == 0) start_ = now;
+  now_ = now;
   std::string text = time(now);
   text.append(text.size() < 10 ? 12 - text.size() : 2, ' ');
   switch (input.tag) {
@@ -121,26 +139,50 @@ std::string Timeline::describe(Millis now, const Input& input) {
                              in.key.empty() ? "" : ", token ", shortened(in.key)});
     }
     case InputTag::engine_up:
-      return text + compose({"engine up: shard ", Digits(input.engine_up.shard),
+      end_calls(input.engine_up.shard);
+      return text + compose({"engine up", shard_of(input.engine_up.shard),
                              input.engine_up.kept != 0 ? ", nothing missed" : ""});
-    case InputTag::engine_down:
-      return text + compose({"engine down: shard ", Digits(input.engine_down.shard)});
-    case InputTag::engine_answer: {
-      text += compose({"engine answers call ", Digits(input.engine_answer.call),
-                       input.engine_answer.status == 0 ? ":" : ", refused:"});
-      for (const Bytes value : input.engine_answer.values) text += compose({" ", shortened(value)});
-      return text;
+    case InputTag::engine_down: {
+      const std::size_t before = calls_.size();
+      end_calls(input.engine_down.shard);
+      const std::size_t count = before - calls_.size();
+      return text + compose({"engine down", shard_of(input.engine_down.shard), ", ", Digits(count),
+                             count == 1 ? " call" : " calls", " under way"});
     }
+    case InputTag::engine_answer:
+      return text + describe_answer(input.engine_answer);
     case InputTag::engine_message: {
       const input::EngineMessage& in = input.engine_message;
-      return text + compose({"engine message ", in.topic.empty() ? "to this node" : in.topic, " ",
-                             sized(in.body)});
+      return text +
+             compose({"engine message ", in.topic.empty() ? "to this node" : shortened(in.topic),
+                      shard_of(in.shard), " ", sized(in.body)});
     }
   }
   return text;
 }
 
-std::string Timeline::describe(const json& action) const {
+void Timeline::begin_call(const json& action, const std::string& name) {
+  calls_[static_cast<u32>(number_of(action, "call"))] = {
+      name, static_cast<u32>(number_of(action, "shard")), now_};
+}
+
+void Timeline::end_calls(u32 shard) {
+  std::erase_if(calls_, [shard](const auto& call) { return call.second.shard == shard; });
+}
+
+std::string Timeline::describe_answer(const input::EngineAnswer& in) {
+  std::string text = compose({"engine answers call ", Digits(in.call)});
+  if (const auto at = calls_.find(in.call); at != calls_.end()) {
+    const Millis since = at->second.at;
+    text += compose(
+        {" (", at->second.name, ") after ", Digits(now_ < since ? 0 : now_ - since), " ms"});
+    calls_.erase(at);
+  }
+  text += in.status != 0 ? ", refused:" : in.values.empty() ? "" : ":";
+  return text + shown_list(in.values, [](Bytes value) { return value; });
+}
+
+std::string Timeline::describe(const json& action) {
   const std::string name = text_of(action, "out");
   const auto expiry = [&] {
     return number_of(action, "state") == 0
@@ -171,13 +213,17 @@ std::string Timeline::describe(const json& action) const {
                     sized(text_of(action, "body")), delay == 0 ? Bytes() : Bytes(", after "),
                     delay == 0 ? std::string() : compose({Digits(delay), " ms"})});
   }
-  if (name == "engine_run")
-    return compose({"-> engine call ", Digits(number_of(action, "call")), ": ",
-                    text_of(action, "script"), shown_list(action, "args")});
-  if (name == "engine_join")
-    return compose({"-> engine call ", Digits(number_of(action, "call")), ": join",
-                    shown_list(action, "topics")});
-  if (name == "engine_leave") return compose({"-> engine: leave", shown_list(action, "topics")});
+  if (name == "engine_run" || name == "engine_join") {
+    const std::string called =
+        name == "engine_join" ? "join" : shortened(text_of(action, "script"));
+    begin_call(action, called);
+    return compose({"-> engine call ", Digits(number_of(action, "call")), ": ", called,
+                    shown_list(action, name == "engine_join" ? "topics" : "args"),
+                    shard_of(number_of(action, "shard"))});
+  }
+  if (name == "engine_leave")
+    return compose(
+        {"-> engine: leave", shown_list(action, "topics"), shard_of(number_of(action, "shard"))});
   if (name == "forward")
     return compose({"-> forward ", Digits(number_of(action, "forward")), " to the app server ",
                     sized(text_of(action, "body"))});

@@ -34,6 +34,7 @@ class Past final : public Witness {
 
   void on_action(const std::string& line) override {
     const nlohmann::json action = nlohmann::json::parse(line, nullptr, false);
+    timeline_.describe(action);  // it follows the calls to the engine
     const About& about = follower_.follow(action);
     if (about.clients.size() >= 2 || past_.empty())
       return;  // a publish does not make its hundred receivers one subject

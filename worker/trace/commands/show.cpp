@@ -40,9 +40,10 @@ class Show {
         }
         case Reader::Step::action: {
           const nlohmann::json action = nlohmann::json::parse(reader.line());
+          const std::string text = timeline_.describe(action);
           if (!wants(follower_.follow(action))) break;
           print_input();
-          print("              " + timeline_.describe(action));
+          print("              " + text);
           has_shown_ = true;
           break;
         }

@@ -89,6 +89,78 @@ class Sizes {
   u64 max_ = 0;
 };
 
+/// The calls to the engine by script, with the time until their answers.
+class EngineCalls {
+ public:
+  void open() {
+    for (const auto& [number, call] : under_way_) ++scripts_[call.script].unanswered;
+    under_way_.clear();
+  }
+
+  void begin_call(const json& action, Millis now) {
+    std::string script = "join";
+    if (text_of(action, "out") == "engine_run") script = shortened(text_of(action, "script"));
+    if (scripts_.size() >= scripts_max && !scripts_.contains(script)) script = "others";
+    ++scripts_[script].calls;
+    under_way_[static_cast<u32>(number_of(action, "call"))] = {
+        script, static_cast<u32>(number_of(action, "shard")), now};
+  }
+
+  void answer(const input::EngineAnswer& in, Millis now) {
+    const auto at = under_way_.find(in.call);
+    if (at == under_way_.end()) return;
+    Script& script = scripts_[at->second.script];
+    script.durations.add(now < at->second.at ? 0 : now - at->second.at);
+    if (in.status != 0) ++script.refused;
+    under_way_.erase(at);
+  }
+
+  void end_calls(u32 shard) {
+    for (auto at = under_way_.begin(); at != under_way_.end();) {
+      if (at->second.shard != shard) {
+        ++at;
+        continue;
+      }
+      ++scripts_[at->second.script].unanswered;
+      at = under_way_.erase(at);
+    }
+  }
+
+  void print() const {
+    if (scripts_.empty()) return;
+    std::printf("\n%-20s %9s %9s %9s %9s %9s %9s\n", "calls to the engine", "count", "p50 ms",
+                "p99 ms", "max ms", "refused", "no answer");
+    for (const auto& [name, script] : scripts_) {
+      u64 unanswered = script.unanswered;
+      for (const auto& [number, call] : under_way_) unanswered += call.script == name ? 1 : 0;
+      std::printf("%-20s %9llu %9llu %9llu %9llu %9llu %9llu\n", name.c_str(),
+                  static_cast<unsigned long long>(script.calls),
+                  static_cast<unsigned long long>(script.durations.percentile(50)),
+                  static_cast<unsigned long long>(script.durations.percentile(99)),
+                  static_cast<unsigned long long>(script.durations.max()),
+                  static_cast<unsigned long long>(script.refused),
+                  static_cast<unsigned long long>(unanswered));
+    }
+  }
+
+ private:
+  struct Script {
+    u64 calls = 0;
+    u64 refused = 0;
+    u64 unanswered = 0;
+    Sizes durations;
+  };
+  struct Call {
+    std::string script;
+    u32 shard = 0;
+    Millis at = 0;
+  };
+
+  static constexpr std::size_t scripts_max = 64;  // a trace may name any number
+  std::map<std::string, Script> scripts_;
+  std::map<u32, Call> under_way_;
+};
+
 class Stat {
  public:
   int run(const char* path, Reader& reader) {
@@ -97,6 +169,7 @@ class Stat {
         case Reader::Step::header:
           ++hubs_;
           follower_.open();
+          engine_.open();
           break;
         case Reader::Step::input:
           take_input(reader);
@@ -126,7 +199,15 @@ class Stat {
     for (const Field* field = shape.fields; field->kind != FieldKind::end; ++field) {
       if (field->kind == FieldKind::bytes && field->name != "authorization")
         size += field_at<Bytes>(fields_of(input), *field).size();
+      if (field->kind == FieldKind::list) {
+        for (const Bytes text : field_at<std::span<const Bytes>>(fields_of(input), *field))
+          size += text.size();
+      }
     }
+    if (input.tag == InputTag::engine_up) engine_.end_calls(input.engine_up.shard);
+    if (input.tag == InputTag::engine_down) engine_.end_calls(input.engine_down.shard);
+    if (input.tag == InputTag::engine_answer) engine_.answer(input.engine_answer, reader.now());
+    now_ = reader.now();
     sizes_["in " + std::string(shape.name)].add(size);
     const About& about = follower_.follow(reader.now(), input);
     for (const u32 client : about.clients) clients_.add(compose({"client ", Digits(client)}));
@@ -140,12 +221,18 @@ class Stat {
       if (name != "out" && name != "content_type" && name != "code" && name != "why" &&
           value.is_string())
         size += value.get_ref<const std::string&>().size();
+      if (value.is_array()) {
+        for (const json& text : value) {
+          if (text.is_string()) size += text.get_ref<const std::string&>().size();
+        }
+      }
     }
     const std::string name = text_of(action, "out");
     std::string kind = shortened("out " + name);
     if (sizes_.size() >= kinds_max && !sizes_.contains(kind)) kind = "also counts other kinds";
     sizes_[kind].add(size);
     follower_.follow(action);
+    if (name == "engine_run" || name == "engine_join") engine_.begin_call(action, now_);
     if (name == "send") {
       const auto clients = action.find("clients");
       if (clients != action.end() && clients->is_array()) deliveries_ += clients->size();
@@ -192,6 +279,7 @@ class Stat {
                   static_cast<unsigned long long>(sizes.max()));
     }
     std::printf("%-20s %9llu\n", "frames to clients", static_cast<unsigned long long>(deliveries_));
+    engine_.print();
     errors_.print("errors");
     topics_.print("busiest topics, inputs about them");
     clients_.print("busiest clients, inputs");
@@ -202,6 +290,8 @@ class Stat {
   static constexpr std::size_t kinds_max = 64;
 
   Follower follower_;
+  EngineCalls engine_;
+  Millis now_ = 0;
   u64 hubs_ = 0;
   u64 inputs_ = 0;
   u64 hashes_ = 0;

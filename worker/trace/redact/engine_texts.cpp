@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "base/numbers.hpp"
+#include "inbox.hpp"
 
 namespace sidekick::trace {
 
@@ -55,24 +56,11 @@ std::string EngineTexts::body(Bytes topic, Bytes body) {
   return out + " " + value(EngineKind::text, body.substr(end + 1));
 }
 
-/// The last field takes the rest: a token may contain spaces.
 std::string EngineTexts::inbox(Bytes body) {
-  const std::size_t end = std::min(body.find(' '), body.size());
-  const auto* const message =
-      std::find_if(std::begin(engine::inbox_messages), std::end(engine::inbox_messages),
-                   [&](const EngineInboxMessage& it) { return it.name == body.substr(0, end); });
-  if (message == std::end(engine::inbox_messages)) return redacted_.document(body);
-  std::string out(message->name);
-  Bytes left = body.substr(end);
-  for (const EngineField* field = message->fields;
-       field->kind != EngineKind::end && left.starts_with(' '); ++field) {
-    left.remove_prefix(1);
-    const bool is_last = field[1].kind == EngineKind::end;
-    const Bytes text = left.substr(0, is_last ? left.size() : left.find(' '));
-    out += ' ';
-    out += value(field->kind, text);
-    left.remove_prefix(text.size());
-  }
+  const InboxMessage message = read_inbox(body);
+  if (message.name.empty()) return redacted_.document(body);
+  std::string out(message.name);
+  for (const auto& [kind, text] : message.fields) out += " " + value(kind, text);
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/hash_index.hpp"
+#include "base/numbers.hpp"
 #include "hub/stamps.hpp"
 #include "sidekick/border.hpp"
 #include "sidekick/ion/reader.hpp"
@@ -133,8 +134,11 @@ std::string Redacted::epoch(Bytes epoch) {
 }
 
 std::string Redacted::session(Bytes session) {
-  Epoch it;
-  const bool is_of_hub = session.find('.') != Bytes::npos && decode_epoch(session, it);
+  const std::size_t dot = std::min(session.find('.'), session.size());
+  u64 number = 0;
+  const bool is_of_hub = dot < session.size() &&
+                         decode_number(session.substr(0, dot), 10, 16, number) &&
+                         decode_number(session.substr(dot + 1), 10, 16, number);
   return is_of_hub ? std::string(session) : text(session);
 }
 

@@ -15,8 +15,8 @@ constexpr Bytes member_names[] = {"type",        "token",          "channel",   
                                   "tokens_gone", "resources_gone", "fault",     "message",
                                   "error",       "hello",          "session",   "epoch",
                                   "id",          "since",          "again"};
-constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send",   "listen",  "unlisten",
-                              "ping",      "client",      "server", "sidekick"};
+constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send",   "listen",   "unlisten",
+                              "ping",      "client",      "server", "sidekick", "message"};
 constexpr Bytes forbidden_keys[] = {"__proto__", "constructor", "prototype"};
 constexpr Bytes methods[] = {"GET",    "HEAD",    "POST",    "PUT",  "PATCH",
                              "DELETE", "OPTIONS", "CONNECT", "TRACE"};
