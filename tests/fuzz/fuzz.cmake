@@ -1,6 +1,6 @@
 # The fuzz targets, twice: as plain programs that replay files (every compiler; run by ctest), and
 # with libFuzzer (clang, SIDEKICK_FUZZERS). Expects the targets sidekick_core and
-# sidekick_ion_value, and nlohmann_json.
+# sidekick_shard, sidekick_ion_value, and nlohmann_json.
 
 set(SIDEKICK_FUZZ_DIR ${CMAKE_SOURCE_DIR}/tests/fuzz)
 set(SIDEKICK_FUZZ_SEEDS_ion ${CMAKE_BINARY_DIR}/ion-corpus)
@@ -33,7 +33,7 @@ foreach(name ion config hub)
   foreach(program IN LISTS programs)
     target_include_directories(${program} PRIVATE core/src ${SIDEKICK_FUZZ_DIR})
     target_link_libraries(${program} PRIVATE
-      sidekick_core sidekick_ion_value nlohmann_json::nlohmann_json)
+      sidekick_shard sidekick_core sidekick_ion_value nlohmann_json::nlohmann_json)
   endforeach()
 
   # Earlier findings, the seeds, and thousands of mutations of them, the same every time.

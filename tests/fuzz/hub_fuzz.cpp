@@ -1,7 +1,7 @@
 // Bytes become a conversation: clients, an app server, a host that may restart at any moment. A
 // model of the host performs every action and checks what any host may rely on. A twin hub with the
-// same input must write the same trace. At the end everybody leaves, time passes, and nothing may
-// remain.
+// same input must write the same trace. With an engine, which may answer late, wrongly or never. At
+// the end everybody leaves, time passes, and nothing may remain.
 //
 // One byte chooses a step, the following bytes its details: names from small alphabets, so that
 // steps interact, or raw bytes.
@@ -14,8 +14,10 @@
 #include <vector>
 
 #include "fuzz.hpp"
+#include "sidekick/engine.hpp"
 #include "sidekick/hub.hpp"
 #include "sidekick/ion/reader.hpp"
+#include "sidekick/shard.hpp"
 #include "sidekick/trace.hpp"
 
 using namespace sidekick;
@@ -142,6 +144,57 @@ constexpr Bytes answers[] = {
 constexpr u16 statuses[] = {204, 200, 400, 500, 0, 302};
 constexpr u64 spans_ms[] = {0, 1, 49, 50, 99, 100, 499, 500, 5000, 1ull << 40};
 constexpr u32 client_count = 6;
+constexpr Bytes node = "00000000000000aa";
+// What the engine may say, to any call, and messages of topics and of the inbox.
+constexpr Bytes engine_values[] = {
+    "1700000000000001",
+    "ok",
+    "1700000000050000",
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "held",
+    "none",
+    "lost",
+    "all",
+    "",
+    "x",
+    "9007199254740991",
+    "99999999999999999999",
+    R"({ "channel": "chat", "params": { "room": "1" } })",
+    R"({ "channel": "chat", "params": {}, "context": 1 })",
+    R"({ "type": "message", "channel": "chat", "params": {}, "data": 1 })",
+};
+constexpr Bytes engine_topics[] = {"channel:chat/room:1",
+                                   "resource:todo/1",
+                                   "resource:todo/2",
+                                   "channel:chat/",
+                                   "resource:",
+                                   "what",
+                                   "channel:"};
+constexpr Bytes bodies[] = {
+    R"(1700000000000001 { "type": "message", "channel": "chat", "params": {}, "data": 1 })",
+    "1700000000050000",
+    "9007199254740991",
+    "0",
+    "",
+    "x",
+    "1700000000000002 what",
+};
+constexpr Bytes inbox_bodies[] = {
+    "beat 1 1 1700000000000001 x",
+    "beat 2 0 1700000000000002 x",
+    "beat 3 0 0 -",
+    "asked 9007199254740989.1 t0",
+    "taken 9007199254740989.1 t0",
+    "taken session-number-one t1",
+    "asked session-number-one t1",
+    "asked x",
+    "taken  ",
+    "beat",
+};
 
 void append(std::string& out, std::initializer_list<Bytes> parts) {
   for (const Bytes part : parts) out += part;
@@ -218,6 +271,16 @@ Config small_config(Choices& choices) {
   config.forward_timeout_ms = 50;
   config.token_ttl_ms = 500;
   config.client_buffer_bytes_max = 1024;
+  if (config.hash_seed >= 216 && config.hash_seed <= 240) {
+    config.engine_shards = config.hash_seed < 229 ? 1 : 3;
+    config.node = node;
+    config.engine_wait_ms = 50;
+    config.engine_calls_max = 16;
+    config.topic_linger_ms = 50;
+    config.resync_spread_ms = 500;
+    config.parked_bytes_per_client_max = 800;
+    config.parked_store_bytes_max = 2000;
+  }
   return config;
 }
 
@@ -227,11 +290,18 @@ bool is_valid_ion(Bytes text) { return ion::validate(text, ion::depth_ceiling).o
 class Host {
  public:
   explicit Host(const Config& config) : config_(config) {
+    for (u32 shard = 0; shard < config.engine_shards; ++shard)
+      engine_.push_back(EngineShard{engine::Shard("run-1")});
     start();
     give(input::Restored{});
+    for (u32 shard = 0; shard < engine_.size(); ++shard) give_up(shard, 0);
   }
 
   void step(Choices& choices);
+  /// Some engines answer at once, so that clients get further.
+  void after_step() {
+    if (config_.hash_seed % 2 == 1) answer_all();
+  }
   void leave_nothing();
 
  private:
@@ -262,6 +332,15 @@ class Host {
   void give_restore_token(Choices& choices);
   Counts counts();
   void check_counts();
+  void step_engine(Choices& choices);
+  void give_up(u32 shard, u32 kept);
+  void give_down(u32 shard);
+  void forget_calls(u32 shard);
+  void begin_call(u32 call, u32 shard, Bytes script, std::span<const Bytes> args);
+  void answer(u32 call);
+  void give_answer(u32 call, u32 status, const std::vector<std::string>& values);
+  void give_messages(u32 shard);
+  void answer_all();
 
   /// A client on a channel, at this time.
   struct Member {
@@ -305,6 +384,21 @@ class Host {
   std::map<u32, std::string> attached_;
   std::vector<Member> joined_;
   bool is_tampered_ = false;  // some rows were not written by a hub
+
+  struct EngineShard {
+    engine::Shard shard;
+    bool is_up = false;
+    std::set<std::string> joined;
+  };
+  struct Call {
+    u32 shard = 0;
+    std::string script;  // empty: a join
+    std::vector<std::string> args;
+  };
+  std::vector<EngineShard> engine_;
+  std::map<u32, Call> calls_;  // under way
+  std::set<u32> waiting_;      // requests
+  bool has_odd_text_ = false;  // the engine has sent some
 };
 
 void Host::start() {
@@ -315,6 +409,8 @@ void Host::start() {
   earlier_.insert(earlier_.end(), in_flight_.begin(), in_flight_.end());
   in_flight_.clear();
   is_failing_ = false;
+  for (u32 shard = 0; shard < engine_.size(); ++shard) forget_calls(shard);
+  waiting_.clear();
   give(input::Begin{epoch_});
   FUZZ_CHECK(actions_.empty());
   epoch_ = (epoch_ * 6364136223846793005 + 1442695040888963407) & number_max;
@@ -429,8 +525,8 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(!clients.empty());
       for (const u32 client : clients) FUZZ_CHECK(open_.count(client) == 1);
       FUZZ_CHECK(std::set<u32>(clients.begin(), clients.end()).size() == clients.size());
-      FUZZ_CHECK(is_valid_ion(action.send.text));
-      FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"") ||
+      FUZZ_CHECK(has_odd_text_ || is_valid_ion(action.send.text));
+      FUZZ_CHECK(has_odd_text_ || action.send.text.starts_with("{ \"type\": \"") ||
                  action.send.text == R"({"type":"pong"})" ||
                  action.send.text.starts_with(R"({"type":"pong","at":)"));
       FUZZ_CHECK(action.send.text.starts_with("{ \"type\": \"error\"") ==
@@ -438,6 +534,7 @@ void Host::perform(const Action& action) {
       break;
     }
     case ActionTag::respond:
+      if (waiting_.erase(action.respond.request) == 1) break;
       FUZZ_CHECK(action.respond.request == request_ && !is_answered_);
       FUZZ_CHECK(ion::is_utf8(action.respond.body));
       FUZZ_CHECK((action.respond.status == 200) == (action.respond.code == ErrorCode::ok));
@@ -467,10 +564,168 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(action.set_timer.at_ms > latest_ && action.set_timer.at_ms != timer_at_);
       timer_at_ = action.set_timer.at_ms;
       break;
-    case ActionTag::engine_run:
-    case ActionTag::engine_join:
-    case ActionTag::engine_leave:
-      FUZZ_CHECK(config_.engine_shards != 0);
+    case ActionTag::engine_run: {
+      const action::EngineRun& run = action.engine_run;
+      const EngineScript* script = find_engine_script(run.script);
+      FUZZ_CHECK(script != nullptr);
+      FUZZ_CHECK(is_engine_count(script->arguments, static_cast<u32>(run.args.size())));
+      begin_call(run.call, run.shard, run.script, run.args);
+      break;
+    }
+    case ActionTag::engine_join: {
+      const action::EngineJoin& join = action.engine_join;
+      FUZZ_CHECK(!join.topics.empty());
+      begin_call(join.call, join.shard, "", join.topics);
+      for (const Bytes topic : join.topics)
+        FUZZ_CHECK(engine_[join.shard].joined.insert(std::string(topic)).second);
+      break;
+    }
+    case ActionTag::engine_leave: {
+      const action::EngineLeave& leave = action.engine_leave;
+      FUZZ_CHECK(leave.shard < engine_.size() && engine_[leave.shard].is_up);
+      for (const Bytes topic : leave.topics)
+        FUZZ_CHECK(engine_[leave.shard].joined.erase(std::string(topic)) == 1);
+      engine_[leave.shard].shard.leave(node, leave.topics);
+      break;
+    }
+  }
+}
+
+void Host::begin_call(u32 call, u32 shard, Bytes script, std::span<const Bytes> args) {
+  FUZZ_CHECK(shard < engine_.size() && engine_[shard].is_up && call != 0);
+  FUZZ_CHECK(
+      calls_.emplace(call, Call{shard, std::string(script), {args.begin(), args.end()}}).second);
+}
+
+void Host::forget_calls(u32 shard) {
+  std::erase_if(calls_, [shard](const auto& it) { return it.second.shard == shard; });
+  engine_[shard].shard.detach(node);
+  engine_[shard].joined.clear();
+  engine_[shard].is_up = false;
+}
+
+void Host::give_up(u32 shard, u32 kept) {
+  forget_calls(shard);
+  engine_[shard].shard.attach(node);
+  engine_[shard].is_up = true;
+  give(input::EngineUp{shard, kept});
+}
+
+void Host::give_down(u32 shard) {
+  forget_calls(shard);
+  give(input::EngineDown{shard});
+}
+
+void Host::give_answer(u32 call, u32 status, const std::vector<std::string>& values) {
+  std::vector<Exact> texts;
+  for (const std::string& value : values) texts.emplace_back(value);
+  const std::vector<Bytes> views(texts.begin(), texts.end());
+  if (const auto at = calls_.find(call); at != calls_.end()) {
+    if (status != 0 && at->second.script.empty()) {
+      for (const std::string& topic : at->second.args)
+        engine_[at->second.shard].joined.erase(topic);
+    }
+    calls_.erase(at);
+  }
+  give(input::EngineAnswer{call, status, views});
+}
+
+/// As the engine does.
+void Host::answer(u32 number) {
+  const Call call = calls_.at(number);
+  const std::vector<Bytes> args(call.args.begin(), call.args.end());
+  engine::Shard& shard = engine_[call.shard].shard;
+  if (call.script.empty()) return give_answer(number, shard.join(node, args) ? 0 : 1, {});
+  const engine::Shard::Answer answer = shard.run(now_ * 1000, call.script, args);
+  give_answer(number, answer.status, answer.values);
+}
+
+void Host::give_messages(u32 shard) {
+  for (const engine::Shard::Publication& it : engine_[shard].shard.take_publications()) {
+    if (it.node == node && engine_[shard].is_up)
+      give(input::EngineMessage{shard, Exact(it.topic), Exact(it.body)});
+  }
+}
+
+void Host::answer_all() {
+  for (u32 left = 50; left > 0 && !calls_.empty(); --left) answer(calls_.begin()->first);
+  for (u32 shard = 0; shard < engine_.size(); ++shard) give_messages(shard);
+}
+
+void Host::step_engine(Choices& choices) {
+  const u32 shard = choices.below(static_cast<u32>(engine_.size()));
+  const auto any_call = [&] {
+    const u32 place = choices.byte();
+    return calls_.empty() || place >= 240
+               ? place
+               : std::next(calls_.begin(), static_cast<long>(place % calls_.size()))->first;
+  };
+  const u32 kind = choices.byte();
+  switch (kind % 16) {
+    case 0:
+    case 1:
+      give_up(shard, kind < 64 ? 1 : 0);
+      break;
+    case 2:
+      give_down(shard);
+      break;
+    case 3:
+      if (kind < 128) {
+        engine_[shard].shard.set_full(kind < 64);
+      } else if (kind < 192) {
+        engine_[shard].shard.flush();
+      } else {  // another node claims or erases a token, or publishes
+        const std::string key = "t" + std::to_string(choices.below(4));
+        const Bytes claim[] = {key, "00000000000000bb", "session-number-one", "500"};
+        const Bytes lease[] = {"00000000000000bb", "500", "1"};
+        const Bytes update[] = {"4", engine_topics[choices.below(7)]};
+        engine_[shard].shard.run(now_ * 1000, "beat", lease);
+        engine_[shard].shard.run(now_ * 1000, "claim", claim);
+        engine_[shard].shard.run(now_ * 1000, "update", update);
+      }
+      break;
+    case 4:
+    case 5: {  // wrong, or a surprise
+      const u32 call = any_call();
+      std::vector<std::string> values;
+      for (u32 left = choices.below(8); left > 0; --left)
+        values.emplace_back(choices.below(16) == 0
+                                ? choices.raw()
+                                : engine_values[choices.below(std::size(engine_values))]);
+      has_odd_text_ = true;
+      give_answer(call, kind < 200 ? 0 : kind - 199, values);
+      break;
+    }
+    case 6: {
+      has_odd_text_ = true;
+      const Exact topic(choices.below(16) == 0 ? choices.raw() : choices.one_of(engine_topics));
+      const Exact body(choices.below(16) == 0 ? choices.raw() : choices.one_of(bodies));
+      give(input::EngineMessage{kind < 224 ? shard : kind, topic, body});
+      break;
+    }
+    case 7:
+      give(input::EngineMessage{
+          shard, "",
+          Exact(choices.below(16) == 0 ? choices.raw()
+                                       : inbox_bodies[choices.below(std::size(inbox_bodies))])});
+      break;
+    case 8:
+      give_messages(shard);
+      break;
+    case 9:
+    case 10: {
+      const u32 call = any_call();
+      if (calls_.count(call) == 1) answer(call);
+      break;
+    }
+    case 11: {  // the heartbeat
+      const Bytes beat[] = {node, "500", "7"};
+      engine_[shard].shard.run(now_ * 1000, "beat", beat);
+      give_messages(shard);
+      break;
+    }
+    default:
+      answer_all();
       break;
   }
 }
@@ -478,6 +733,7 @@ void Host::perform(const Action& action) {
 void Host::step(Choices& choices) {
   const u32 client = choices.below(client_count);
   const u32 kind = choices.byte();
+  if (!engine_.empty() && kind % 4 == 3) return step_engine(choices);
   switch (kind < 247 ? kind % 19 : 19) {
     case 0:
       open(client);
@@ -503,7 +759,7 @@ void Host::step(Choices& choices) {
       break;
     case 18:
       if (client == 0) give(input::ShuttingDown{});
-      if (client > 3) is_failing_ = true;
+      if (client > 3 && engine_.empty()) is_failing_ = true;
       break;
     case 4: {
       const Bytes frame = choices.raw();
@@ -706,7 +962,7 @@ void Host::restart(u8 returning, Choices& choices, bool adds_row) {
   }
   give(input::Restored{});
   // If every client comes back, all subscriptions are restored.
-  if (open_ == sockets && !is_tampered_) FUZZ_CHECK(counts().topics == topics);
+  if (open_ == sockets && !is_tampered_ && engine_.empty()) FUZZ_CHECK(counts().topics == topics);
 }
 
 /// Changes nothing.
@@ -732,7 +988,8 @@ void Host::give_http(Bytes method, Bytes path, Bytes authorization, Bytes body, 
   const input::HttpRequest asked = request;
   request.body = exact[3];
   give(request);
-  FUZZ_CHECK(is_answered_);
+  FUZZ_CHECK(is_answered_ || !engine_.empty());
+  if (!is_answered_) waiting_.insert(request_);
   if (verdict.kind == VerdictKind::answer) check_answer(asked);
 }
 
@@ -747,6 +1004,7 @@ void Host::check_answer(const input::HttpRequest& request) {
 
 Host::Counts Host::counts() {
   give_http("GET", "/health", "Bearer other", "", 0);
+  FUZZ_CHECK(is_answered_);
   const nlohmann::json health = nlohmann::json::parse(answer_, nullptr, false);
   FUZZ_CHECK(health.is_object());
   return {health["clients"], health["tokens"], health["topics"], health["forwards"]};
@@ -755,7 +1013,7 @@ Host::Counts Host::counts() {
 void Host::check_counts() {
   const Counts found = counts();
   FUZZ_CHECK(found.clients == open_.size());
-  FUZZ_CHECK(found.tokens + orphans_.size() == stored_.size());
+  if (engine_.empty()) FUZZ_CHECK(found.tokens + orphans_.size() == stored_.size());
   FUZZ_CHECK(found.forwards == in_flight_.size());
 }
 
@@ -766,7 +1024,8 @@ void Host::leave_nothing() {
     open_.erase(client);
     give(input::ClientClosed{client});
   }
-  FUZZ_CHECK(counts().topics == 0);
+  if (engine_.empty()) FUZZ_CHECK(counts().topics == 0);
+  for (u32 shard = 0; shard < engine_.size(); ++shard) give_down(shard);
   // The timer alone must be enough: each one fires later than the one before.
   while (timer_at_ != 0) {
     now_ = std::max(now_, timer_at_);
@@ -774,6 +1033,7 @@ void Host::leave_nothing() {
     give(input::TimerFired{});
   }
   check_counts();
+  FUZZ_CHECK(waiting_.empty());
   const Counts left = counts();
   FUZZ_CHECK(left.clients == 0 && left.tokens == 0 && left.topics == 0 && left.forwards == 0);
 }
@@ -783,7 +1043,10 @@ void Host::leave_nothing() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Choices choices(Bytes(reinterpret_cast<const char*>(data), size));
   Host host(small_config(choices));
-  while (!choices.is_empty()) host.step(choices);
+  while (!choices.is_empty()) {
+    host.step(choices);
+    host.after_step();
+  }
   host.leave_nothing();
   return 0;
 }

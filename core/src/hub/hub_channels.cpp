@@ -159,7 +159,8 @@ void Hub::State::end_recovery(u32 id, std::span<const Interest::Message> older, 
                               Actions& out) {
   Interest& it = engine.interest(id);
   if (it.is_overflown) tell_lost(it.topic, out);
-  for (const Interest::Message& message : older) deliver(it.topic, message.at, message.text, out);
+  for (const Interest::Message& message : older)
+    deliver(it.topic, message.at, out.text().copy(message.text), out);
   it.recovered = at;
   stop_recovery(id, out);
 }
@@ -169,7 +170,8 @@ void Hub::State::stop_recovery(u32 id, Actions& out) {
   Interest& it = engine.interest(id);
   if (!std::exchange(it.is_recovering, false)) return;
   for (const Interest::Message& message : it.buffered)
-    if (message.at > it.recovered) deliver(it.topic, message.at, message.text, out);
+    if (message.at > it.recovered)
+      deliver(it.topic, message.at, out.text().copy(message.text), out);
   if (it.recoveries == 0) engine.clear_buffer(it);
 }
 
