@@ -97,15 +97,16 @@ void Hub::State::emit_reply(ClientSlot slot, Actions& out, ErrorCode code) {
   emit_to(clients[slot].id, out.text().write({" }"}).finish(), out, code);
 }
 
-/// id: of the client's message; 0: none. Only clients that said hello are told id and code.
+/// id: of the client's message; 0: none. Only clients that said hello are told id and code, or say
+/// it with this message.
 void Hub::State::emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params,
-                            Bytes message, ErrorCode code, Actions& out) {
+                            Bytes message, ErrorCode code, Actions& out, bool says_hello) {
   TextArena& text = out.text();
   text.write({"{ \"type\": \"error\", \"error\": { \"channel\": ", channel,
               ", \"params\": ", params, ", \"fault\": \"", name_of(blame), "\", \"message\": "});
   ion::append_string(text, message);
   text.write({" }"});
-  if (clients.has_session(slot)) {
+  if (says_hello || clients.has_session(slot)) {
     append_id(text, id);
     text.write({", \"code\": \"", name_of(code), "\""});
   }

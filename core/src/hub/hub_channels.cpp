@@ -54,6 +54,7 @@ void Hub::State::publish_message(const Message& message, Actions& out) {
 }
 
 void Hub::State::deliver(TopicId topic, u64 at, Bytes plain, Actions& out) {
+  if (engine.interest(engine.interest_of(topic)).is_lost) tell_lost(topic, out);
   emit_publish(topics.subscribers(topic), plain, out);
   if (!topics.hello_subscribers(topic).empty())
     emit_publish(topics.hello_subscribers(topic), stamped(plain, at, out.text()), out);
@@ -177,6 +178,7 @@ void Hub::State::stop_recovery(u32 id, Actions& out) {
 
 /// Sends `subscribed` once more to those that said hello, without what they have missed.
 void Hub::State::tell_lost(TopicId topic, Actions& out) {
+  engine.interest(engine.interest_of(topic)).is_lost = false;
   for (const u32 client : topics.hello_subscribers(topic)) {
     const ClientSlot slot = clients.find(client);
     for (const TokenId id : clients[slot].tokens) {

@@ -157,8 +157,14 @@ void Hub::State::unpark(u32 id, Actions& out) {
 
 /// Tells the sender of the current message that it has failed.
 void Hub::State::fail(ErrorCode code, const char* text, Actions& out) {
+  const Message& message = decoder.message();
   if (current.client != none) {
-    if (!decoder.message().again) return refuse(current.client, Blame::sidekick, text, code, out);
+    if (message.hello) {
+      constexpr Bytes unknown = R"("unknown")";
+      return emit_error(current.client, message.id, Blame::sidekick, unknown, "{}", text, code, out,
+                        true);
+    }
+    if (!message.again) return refuse(current.client, Blame::sidekick, text, code, out);
     return refuse(current.client, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out);
   }
   const Bytes body = out.text().write({"Service Unavailable: ", text}).finish();

@@ -41,7 +41,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     return;
   }
   if (shard.epoch != in.values[0]) {
-    shard.is_all_changed = true;
+    lose_all(index);
     shard.epoch = in.values[0];
     shard.top = 0;
   }
@@ -118,13 +118,13 @@ void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
 void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out) {
   Shard& shard = engine.shard(call.shard);
   --shard.batches;
-  if (in.status != 0 || in.values.empty()) shard.is_all_changed = true;
+  if (in.status != 0 || in.values.empty()) lose_all(call.shard);
   std::vector<bool> has_changed(call.interests.size());
   for (std::size_t i = 1; i < in.values.size(); ++i) {
     u64 place = 0;
     if (!decode_number(in.values[i], 10, stamp_digits_max, place) ||
         place >= call.interests.size()) {
-      shard.is_all_changed = true;
+      lose_all(call.shard);
       break;
     }
     has_changed[place] = true;
@@ -144,6 +144,15 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
     }
   }
   rejoin(call.shard, out);
+}
+
+/// What has changed is not known. The subscribers of a channel learn that before its next message.
+void Hub::State::lose_all(u32 index) {
+  engine.shard(index).is_all_changed = true;
+  for (u32 id = 0; id < engine.interests().size(); ++id) {
+    Interest& it = engine.interest(id);
+    if (it.topic != none && it.shard == index) it.is_lost = !is_resource(topics.name(it.topic));
+  }
 }
 
 /// Tells the listeners of a resource that it has changed, or may have.
@@ -168,7 +177,7 @@ void Hub::State::tell_all(u32 index, Actions& out) {
     if (id == none || engine.interest(id).shard != index) continue;
     if (is_resource(topics.name(topic))) {
       tell_changed(topic, out);
-    } else {
+    } else if (engine.interest(id).is_lost) {
       tell_lost(topic, out);
     }
   }

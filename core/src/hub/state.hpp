@@ -187,6 +187,7 @@ struct Hub::State {
   void end_recovery(u32 id, std::span<const Interest::Message> older, u64 at, Actions& out);
   void stop_recovery(u32 id, Actions& out);
   void tell_lost(TopicId topic, Actions& out);
+  void lose_all(u32 index);
 
   // hub_parking.cpp: frames and requests that wait for the engine
   bool has_to_queue(ClientSlot slot, Bytes frame, Actions& out);
@@ -267,7 +268,7 @@ struct Hub::State {
   void emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_reply(ClientSlot slot, Actions& out, ErrorCode code = ErrorCode::ok);
   void emit_error(ClientSlot slot, u64 id, Blame blame, Bytes channel, Bytes params, Bytes message,
-                  ErrorCode code, Actions& out);
+                  ErrorCode code, Actions& out, bool says_hello = false);
   void emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, Bytes message, ErrorCode code,
                     Actions& out);
   void emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes reason, Actions& out);

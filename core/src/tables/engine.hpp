@@ -66,6 +66,7 @@ struct Interest {
   u32 recoveries = 0;          ///< for single clients
   bool is_overflown = false;   ///< messages are missing here (engine_buffer_bytes_max)
   u64 recovered = 0;           ///< what is not above this stamp was delivered
+  bool is_lost = false;        ///< messages are, and its subscribers are not told yet
   std::vector<Message> buffered;
 };
 
