@@ -136,6 +136,24 @@ test(
   }),
 );
 
+test(
+  "G1: a client of a Sidekick that drains is back within 1 s, in the same session",
+  staged({}, async (stage) => {
+    const sessions = new Set<string>();
+    const waits: number[] = [];
+    stage.sidekick.connect();
+    for (const random of [0.001, 0.5, 0.999]) {
+      sessions.add((await stage.greet())["hello"]);
+      await stage.run(10_000);
+      Math.random = () => random;
+      await stage.drop(4001);
+      waits.push(Math.round(stage.sidekick.state.retryAt! - Date.now()));
+    }
+    assert.deepEqual(waits, [1, 500, 999]);
+    assert.equal(sessions.size, 1);
+  }),
+);
+
 test("G1: a spread_ms that is absurd or no number leaves the backoff and the refetches as they are", async () => {
   for (const spread_ms of [undefined, "soon", {}, 1e300, Infinity, -1]) {
     await staged({}, async (stage) => {

@@ -96,15 +96,17 @@ export class Stage {
     }
   }
 
-  /** Opens the socket and answers hello. */
-  async greet({ epoch = "one", at = this.now, isLegacy = false } = {}): Promise<void> {
-    const { id } = await this.open();
+  /** Opens the socket and answers hello, which it returns. */
+  async greet({ epoch = "one", at = this.now, isLegacy = false } = {}): Promise<Frame> {
+    const hello = await this.open();
+    const { id } = hello;
     const welcome = { version: 1, epoch, at, spread_ms: 1000, frame_bytes_max: 1000 };
     await this.say(
       isLegacy
         ? { type: "listening", resources: [] }
         : { type: "listening", resources: [], id, welcome },
     );
+    return hello;
   }
 
   /** The hub's time, as a stamp. */

@@ -771,6 +771,7 @@ void Host::step(Choices& choices) {
       break;
     case 18:
       if (client == 0) give(input::ShuttingDown{});
+      if (client == 1) give(input::Draining{300});
       if (client > 3 && engine_.empty()) is_failing_ = true;
       break;
     case 4: {

@@ -10,6 +10,7 @@ Crowd::Crowd(const Swarm& swarm)
     : swarm_(swarm),
       dice_(swarm.seed ^ 0x63726f7764),
       greetings_(swarm.seed ^ 0x6772656574),
+      drains_(swarm.seed ^ 0x647261696e),
       sent_(swarm.sessions),
       on_the_way_(swarm.clients) {}
 
@@ -46,6 +47,7 @@ void Crowd::pass_time(const Trial& trial) {
 Op Crowd::next(const Trial& trial) {
   pass_time(trial);
   Op op;
+  if (swarm_.drain != 0 && draw_drain(trial, op)) return op;
   if (trial.timer_at() != 0 && trial.timer_at() <= now_ && !dice_.chance(swarm_.timer_late)) {
     op = op_of(OpKind::timer);
   } else if (dice_.chance(swarm_.odd_timer)) {
@@ -81,9 +83,10 @@ Op Crowd::next(const Trial& trial) {
       case OpKind::twin:
         op = op_of(kind);
         break;
+      case OpKind::drain:
       case OpKind::restored:
       case OpKind::not_stored:
-        trap();  // not drawn
+        trap();  // not drawn here
     }
     if (kind != OpKind::http && kind != OpKind::answer && kind != OpKind::restart)
       op.client = client;
@@ -289,6 +292,22 @@ Op Crowd::answer(const Trial& trial) {
   if (is_long && swarm_.configs[0].forward_answer_bytes_max > 1024 && dice_.chance(990))
     op.reply = Reply::garbage;
   return op;
+}
+
+/// A host drains, and another process takes its place some time after the end; sometimes it begins
+/// again meanwhile, or with no time at all.
+bool Crowd::draw_drain(const Trial& trial, Op& op) {
+  const bool is_on = trial.drained_at() != 0;
+  if (is_on && now_ >= trial.drained_at() && drains_.chance(100)) {
+    op = op_of(OpKind::restart);
+    op.restart = Restart::reset;
+    op.serial = static_cast<u32>(drains_.next());
+    return true;
+  }
+  if (!drains_.chance(is_on ? 1 : swarm_.drain)) return false;
+  op = op_of(OpKind::drain);
+  op.serial = drains_.one_of<u32>({0, 1, 4, 60, 300, 2000, 2000, 20000});
+  return true;
 }
 
 Op Crowd::restart() {

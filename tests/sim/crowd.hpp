@@ -28,6 +28,7 @@ class Crowd {
   Op http(const Trial& trial);
   Op answer(const Trial& trial);
   Op restart();
+  bool draw_drain(const Trial& trial, Op& op);
   void draw_resources(Op& op, u32 usual_max);
   void draw_flaw(Op& op);
   void draw_extension(const Trial& trial, Op& op);
@@ -39,6 +40,7 @@ class Crowd {
   const Swarm& swarm_;
   Dice dice_;
   Dice greetings_;  ///< of the extension: worlds without it are drawn as if it did not exist
+  Dice drains_;     ///< likewise
   Millis now_ = first_now;
   u32 serial_ = 0;
   std::vector<std::deque<Op>> sent_;        ///< by session: its latest sends

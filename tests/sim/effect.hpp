@@ -33,6 +33,7 @@ namespace sidekick::sim {
   X(codes, "every error has the code of its kind")                                                \
   X(admitted, "sockets open and bodies are read only as admission allows")                        \
   X(stored, "nothing is confirmed that could not be stored")                                      \
+  X(drained, "while a Sidekick drains, sockets close at a steady rate, idle ones first")          \
   X(own_hub, "answers to forwards of an earlier hub change nothing")                              \
   X(contract, "every host can perform the actions")                                               \
   X(alive, "no legal input makes the hub trap")

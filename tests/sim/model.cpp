@@ -32,6 +32,7 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
   pass_clock(op.now);
   if (op.kind == OpKind::restored) settle();
   if (op.kind == OpKind::close) close(op.client);
+  if (drain_.slice_at != 0) verdict_ = Checker::drained;
   record_epoch();
   expire();
   own_from = static_cast<u32>(effects.size());
@@ -55,6 +56,8 @@ void Model::step(const Op& op, u32 bytes, u32 request) {
     case OpKind::shut_down:
       is_stopping_ = true;
       return;
+    case OpKind::drain:
+      return drain(op);
     case OpKind::not_stored:
       return not_stored(op);
     case OpKind::close:
@@ -80,7 +83,11 @@ void Model::expire() {
     erase(token);
     forget(token);
   }
-  expire_flights();
+  if (drain_.slice_at != 0 && drain_.slice_at <= now_) {
+    expire_flights(drain_.slice_at);
+    close_drained();
+  }
+  expire_flights(now_);
   recount_soonest();
 }
 
@@ -95,6 +102,46 @@ void Model::recount_soonest() {
     if (token.hold == Hold::free && !token.is_unclaimed) wait_until(token.expires_at);
   }
   for (const Flight& flight : flights_) wait_until(flight.gives_up_at);
+  if (drain_.slice_at != 0) wait_until(drain_.slice_at);
+}
+
+void Model::drain(const Op& op) {
+  verdict_ = Checker::drained;
+  drain_ = {true, client_count_, now_ + op.serial / 5, now_ + op.serial, 0};
+  close_drained();
+}
+
+/// Nobody leaves in the first fifth of the time; then every 100 ms as many as a steady rate
+/// demands.
+void Model::close_drained() {
+  u32 kept = drain_.clients;
+  if (now_ >= drain_.until)
+    kept = 0;
+  else if (now_ > drain_.from)
+    kept = static_cast<u32>(u64{kept} * (drain_.until - now_) / (drain_.until - drain_.from));
+  while (client_count_ > kept) {
+    u32 next = nobody;
+    for (u32 i = 0; i < clients_.size(); ++i) {
+      if (!clients_[i].is_open) continue;
+      if (next == nobody || std::pair(is_busy(i), clients_[i].handle) <
+                                std::pair(is_busy(next), clients_[next].handle))
+        next = i;
+    }
+    drop_drained(next);
+  }
+  const Millis next_at = std::min(std::max(now_, drain_.from) + 100, drain_.until);
+  drain_.slice_at = client_count_ == 0 ? 0 : next_at;
+  if (client_count_ > 0) wait_until(next_at);
+}
+
+void Model::drop_drained(u32 client) {
+  drop(client, 4001, ErrorCode::stopping, "this Sidekick is shutting down; connect again");
+}
+
+/// Whether a message of one of its tokens is on its way.
+bool Model::is_busy(u32 client) const {
+  return std::any_of(clients_[client].tokens.begin(), clients_[client].tokens.end(),
+                     [this](u16 token) { return tokens_[token].lane != nobody; });
 }
 
 void Model::open(u32 client) {
@@ -109,6 +156,9 @@ void Model::open(u32 client) {
   ++it.generation;
   it.frame_credit = u64{config_->frames_burst} * 1000;
   it.credited_at = now_;
+  if (!drain_.is_on) return;
+  verdict_ = Checker::drained;
+  drop_drained(client);
 }
 
 void Model::close(u32 client) {
@@ -250,6 +300,7 @@ void Model::reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>
   for (Ghost& ghost : ghosts_) ghost.is_of_earlier_hub = true;
   flights_.clear();
   lanes_.clear();
+  drain_ = {};
   lane_count_ = client_count_ = token_count_ = topic_count_ = 0;
   forward_bytes_ = topic_bytes_ = token_bytes_ = 0;
   std::fill(subscriptions_.begin(), subscriptions_.end(), u8{0});

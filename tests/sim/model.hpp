@@ -82,6 +82,7 @@ struct ClientFacts {
   bool is_open = false;
   u16 session = no_one;  ///< of its hello
   u32 generation = 0;    ///< counts the clients that have used this index
+  u32 handle = 0;        ///< its id in the hub
   std::vector<u16> tokens;
   std::vector<u16> resources;
   u64 resource_bytes = 0;
@@ -164,6 +165,9 @@ class Model {
 
   Admission admission(const Op& op) const;
 
+  /// Of a client that opens next.
+  void set_handle(u32 client, u32 handle) { clients_[client].handle = handle; }
+
   /// A new hub knows only the rows, and the records of the clients that are still connected.
   void reload(Millis now, u8 config, u64 epoch, const std::vector<TokenRow>& rows,
               const std::vector<std::string>& records, const std::vector<u8>& is_back);
@@ -177,6 +181,7 @@ class Model {
   std::optional<Checker> verdict() const { return verdict_; }
 
   Millis now() const { return now_; }
+  bool is_draining() const { return drain_.is_on; }
   /// The hub's clock. Unlike now(), it steps back.
   Millis clock() const { return clock_; }
   const EpochFacts& epoch() const { return epoch_; }
@@ -240,6 +245,10 @@ class Model {
   void drop(u32 client, u32 status, ErrorCode code, const char* reason);
   void close_socket(u32 client, u32 status, ErrorCode code, const char* reason);
   void not_stored(const Op& op);
+  void drain(const Op& op);
+  void close_drained();
+  void drop_drained(u32 client);
+  bool is_busy(u32 client) const;
   u64 listen_cost(u32 resource) const;
   void subscribe(u32 topic, u32 client);
   void unsubscribe(u32 topic, u32 client);
@@ -319,7 +328,7 @@ class Model {
   void forward(const Op& op);
   void start(u32 lane, const Message& message);
   void answer(const Op& op);
-  void expire_flights();
+  void expire_flights(Millis until);
   void end_flight(u32 index);
   void end_message(const Message& message, Reply reply, u32 status);
   void append_forward_body(const Message& message);
@@ -352,6 +361,12 @@ class Model {
   Millis now_ = 0;
   Millis soonest_ = 0;
   bool is_stopping_ = false;
+  struct Drain {
+    bool is_on = false;
+    u32 clients = 0;  ///< open at its start
+    Millis from = 0, until = 0;
+    Millis slice_at = 0;  ///< when the next sockets close; 0: none is left
+  } drain_;
   Millis clock_ = 0;
   EpochFacts epoch_;
   bool is_epoch_restored_ = false;

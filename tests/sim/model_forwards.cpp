@@ -213,12 +213,12 @@ void Model::end_message(const Message& message, Reply reply, u32 status) {
   if (is_there) say_ending(client, message, reply, status);
 }
 
-void Model::expire_flights() {
+void Model::expire_flights(Millis until) {
   for (;;) {
     // The oldest one; among equals the one that left first.
     u32 first = nobody;
     for (u32 i = 0; i < flights_.size(); ++i) {
-      if (flights_[i].gives_up_at <= now_ &&
+      if (flights_[i].gives_up_at <= until &&
           (first == nobody || flights_[i].gives_up_at < flights_[first].gives_up_at))
         first = i;
     }

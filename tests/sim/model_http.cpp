@@ -72,7 +72,7 @@ Admission Model::socket_admission(const Op& op) const {
   if (allowed != 0 && (origins[op.origin].allowed_by & allowed) == 0)
     return refuse(403, ErrorCode::origin,
                   "Forbidden: pages of this origin may not open a socket (allowed_origins)");
-  if (is_stopping_)
+  if (is_stopping_ || drain_.is_on)
     return refuse(503, ErrorCode::stopping,
                   "Service Unavailable: this Sidekick is shutting down; try again", "",
                   VerdictKind::ask);
@@ -223,7 +223,8 @@ void Model::health(u32 request, bool is_known) {
 }
 
 void Model::ready(u32 request) {
-  if (!is_stopping_) return respond(request, 200, ErrorCode::ok, "{\"status\":\"ok\"}");
+  if (!is_stopping_ && !drain_.is_on)
+    return respond(request, 200, ErrorCode::ok, "{\"status\":\"ok\"}");
   respond(request, 503, ErrorCode::stopping,
           "{\"status\":\"unavailable\",\"reason\":\"shutting down\"}");
 }

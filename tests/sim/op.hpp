@@ -7,7 +7,8 @@
 
 namespace sidekick::sim {
 
-/// The last two follow from others: the end of a restore, and a store that has failed.
+/// The last two follow from others: the end of a restore, and a store that has failed. Those up to
+/// twin have weights.
 enum class OpKind : u8 {
   open,
   close,
@@ -19,11 +20,13 @@ enum class OpKind : u8 {
   restart,
   shut_down,
   twin,
+  drain,
   restored,
   not_stored
 };
-inline constexpr const char* op_names[] = {"open",   "close", "frame",   "lag",       "http",
-                                           "answer", "timer", "restart", "shut_down", "twin"};
+inline constexpr const char* op_names[] = {"open",      "close",  "frame", "lag",
+                                           "http",      "answer", "timer", "restart",
+                                           "shut_down", "twin",   "drain"};
 
 /// The kind of a frame or request.
 enum class Verb : u8 {
@@ -197,7 +200,7 @@ struct Op {
   EpochFacts epoch;
   u16 first = 0, count = 0, stride = 0;  ///< resources: first, first + stride, ...
   u32 serial = 0;  ///< id of a send; the send an answer is for; bytes of a lag; the seed of a
-                   ///< restart; the request of not_stored
+                   ///< restart; the request of not_stored; the ms of a drain
   Payload payload;
 };
 

@@ -197,6 +197,8 @@ Swarm draw_swarm(u64 seed, u32 steps) {
   swarm.deep_every = dice.one_of<u32>({32, 256, 1024});
   swarm.is_long = dice.chance(100);
   draw_extension(Dice(seed ^ 0x68656c6c6f), swarm);
+  // From dice of its own, too.
+  if (!swarm.is_long) swarm.drain = Dice(seed ^ 0x647261696e).one_of<u32>({0, 0, 0, 0, 1, 5});
   if (swarm.clients >= 500) {
     // Long enough to fill it; deep checks are rare.
     swarm.steps = steps != 0 ? steps : 20000;
@@ -224,6 +226,7 @@ std::string Swarm::describe() const {
     if (other != one) out += compose({" or ", Digits(other)});
   }
   if (greeting != 0) out += compose({"; greeting ", Digits(greeting)});
+  if (drain != 0) out += compose({"; drain ", Digits(drain)});
   out += "; weights:";
   for (u32 i = 0; i < std::size(op_weight); ++i)
     out += compose({" ", op_names[i], " ", Digits(op_weight[i])});

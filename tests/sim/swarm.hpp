@@ -32,6 +32,7 @@ struct Swarm {
   u32 again = 0;       ///< it repeats a message
   u32 greeting = 0;    ///< a client says hello before everything else
   u32 clock_step = 0;  ///< the clock steps back, and stays there
+  u32 drain = 0;       ///< a host that is not draining begins to
   u32 burst_max = 8;
   u32 span_max_ms = 5;
   u32 jump_max_ms = 1000;

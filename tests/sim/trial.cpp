@@ -76,6 +76,7 @@ bool Trial::take(const Op& op) {
     case OpKind::answer:
     case OpKind::timer:
     case OpKind::shut_down:
+    case OpKind::drain:
       if (!take_input(op)) return false;
       break;
     case OpKind::restored:
@@ -115,6 +116,9 @@ std::optional<Input> Trial::input_of(const Op& op) {
     case OpKind::shut_down:
       is_stopping_ = true;
       return input::ShuttingDown{};
+    case OpKind::drain:
+      drained_at_ = op.now + op.serial;
+      return input::Draining{op.serial};
     case OpKind::restored:
       return input::Restored{};
     case OpKind::not_stored:
@@ -290,6 +294,10 @@ bool Trial::restart(const Op& op) {
   next.now = op.now;
   next.kind = OpKind::restored;
   if (!take_input(next)) return false;
+  if (op.restart == Restart::reset) drained_at_ = 0;  // another process
+  next.kind = OpKind::drain;
+  next.serial = static_cast<u32>(drained_at_ > op.now ? drained_at_ - op.now : 0);
+  if (drained_at_ != 0 && !take_input(next)) return false;
   next.kind = OpKind::shut_down;
   return !is_stopping_ || take_input(next);
 }

@@ -48,6 +48,7 @@ class Trial {
   const Model& model() const { return model_; }
   bool has_socket(u32 client) const { return sockets_[client] != 0; }
   Millis timer_at() const { return timer_at_; }
+  Millis drained_at() const { return drained_at_; }
   u64 inputs() const { return inputs_; }
   u64 digest() const { return digest_; }
 
@@ -164,6 +165,7 @@ class Trial {
   std::vector<u8> stale_rows_;     ///< by token: 1: an update was lost, 2: the row itself
   std::vector<u8> stale_records_;  ///< by client
   bool is_stopping_ = false;
+  Millis drained_at_ = 0;  ///< the end of the drain; 0: there is none
 
   Dice epochs_;   ///< of the hubs after the first
   Model reader_;  ///< reads the store in check_rows

@@ -29,6 +29,7 @@ std::optional<Input> Trial::knock(const Op& op) {
   sockets_[op.client] = 1;
   records_[op.client].clear();
   ++generations_[op.client];
+  model_.set_handle(op.client, handle_of(op.client));
   return input::ClientOpened{handle_of(op.client)};
 }
 

@@ -67,6 +67,7 @@ bool is_same(const Action& one, const Action& other) {
 /// rate limit, since its credit starts afresh. Nor while an answer is due, or the store is behind.
 void Trial::start_twin(Millis now) {
   if (!model_.is_idle() || config().frames_per_second != 0) return;
+  if (model_.is_draining()) return;  // a restored hub drains by the time left, at another pace
   if (is_failing_ || has_open_requests()) return;
   const auto is_stale = [](u8 stale) { return stale != 0; };
   if (std::any_of(stale_rows_.begin(), stale_rows_.end(), is_stale)) return;

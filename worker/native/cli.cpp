@@ -54,6 +54,9 @@ Usage: sidekick-server --secret SECRET [options]
                             close a connection to the app server that is idle for so long; shorter
                             than the app server's own; 0: one connection per message
                             (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
+      --drain-seconds SECONDS
+                            at a stop, first refuse new sockets and close the open ones at a steady
+                            rate for so long (SIDEKICK_DRAIN_SECONDS, default 0: all at once)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md. It may also hold the lists "secrets" and
                             "allowed_origins", used if neither the flag nor the variable is set
@@ -87,8 +90,8 @@ Usage: sidekick-server --secret SECRET [options]
 
 Precedence: flag, environment variable, config file.
 A value that begins with a dash: --secret=-value.
-On SIGTERM, SIGINT or SIGQUIT it stops accepting, lets forwards in flight finish and closes sockets
-with 1001. On a second signal it exits at once, after flushing an active recording.
+On SIGTERM, SIGINT or SIGQUIT it drains, stops accepting, lets forwards in flight finish and closes
+sockets with 1001. On a second signal it exits at once, after flushing an active recording.
 )";
 
 struct FlagName {
@@ -108,6 +111,7 @@ constexpr FlagName flag_names[] = {
     {"server-secret", "SIDEKICK_SERVER_SECRET"},
     {"allowed-origin", "SIDEKICK_ALLOWED_ORIGINS"},
     {"server-idle-timeout", "SIDEKICK_SERVER_IDLE_TIMEOUT"},
+    {"drain-seconds", "SIDEKICK_DRAIN_SECONDS"},
     {"config", nullptr},
     {"record", nullptr},
     {"log-level", "SIDEKICK_LOG_LEVEL"},
@@ -422,6 +426,9 @@ void run(const Settings& settings) {
   options.server_idle_time =
       std::chrono::seconds(integer("--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
                                    settings.get("server-idle-timeout").value_or("4"), 0, 3600));
+  options.drain_time =
+      std::chrono::seconds(integer("--drain-seconds (SIDEKICK_DRAIN_SECONDS)",
+                                   settings.get("drain-seconds").value_or("0"), 0, 3600));
   options.record_file = settings.get("record");
   options.data_directory = settings.get("data");
   options.tls_cert_file = settings.get("tls-cert");

@@ -39,6 +39,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   /// Call once, before the first input: restores what is stored, and connects to the engine.
   void start();
 
+  void drain(u32 ms) { session_.drain(ms); }
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
   /// Forwards of this turn, which the forwarder does not have yet.

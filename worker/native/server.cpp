@@ -104,6 +104,7 @@ class Server {
       : log_(log),
         accepted_(options.accepted),
         reuse_port_(options.reuse_port),
+        drain_time_(options.drain_time),
         http_rules_{log, options.idle_time},
         signals_(loop_.context()),
         wait_(loop_.context().get_executor()) {
@@ -241,7 +242,7 @@ class Server {
 
   void accept(Listener& listener) {
     listener.acceptor.async_wait(Acceptor::wait_read, [this, &listener](const ErrorCode& stopped) {
-      if (stopped || is_stopping_) return;
+      if (stopped || !is_accepting_) return;
       try {
         const std::string wrong = accept_waiting(listener.acceptor);
         if (wrong.empty()) return accept(listener);
@@ -289,7 +290,7 @@ class Server {
   void accept_later(Listener& listener) {
     listener.retry.expires_after(accept_retry);
     listener.retry.async_wait([this, &listener](const ErrorCode& over) {
-      if (!over && !is_stopping_) accept(listener);
+      if (!over && is_accepting_) accept(listener);
     });
   }
 
@@ -327,20 +328,40 @@ class Server {
                                     [=](const auto& it) { return it.number == signal; });
     const Log::Field name("signal", rule->name);
     if (!rule->stops) return log_.info("ignored a signal", {name});
-    if (is_stopping_) {
+    if (std::exchange(is_stopping_, true)) {
       is_hurried_ = true;
       return;
     }
     log_.info("shutting down", {name});
-    stop();
+    if (drain_time_ > Milliseconds(0))
+      drain();
+    else
+      stop();
   }
 
-  // --- shutdown: stop accepting, let forwards in flight finish, close sockets with 1001 ---
+  // --- shutdown: drain, stop accepting, let forwards in flight finish, close sockets with 1001 ---
 
-  void stop() {
-    is_stopping_ = true;
+  /// Until no socket is left, and load balancers have noticed.
+  void drain() {
+    const auto sockets = [this] { return host_->clients().size(); };
+    log_.info("draining", {{"seconds", drain_time_.count() / 1000}, {"clients", sockets()}});
+    if (reuse_port_) stop_accepting();  // the other processes of this port get them
+    host_->drain(static_cast<u32>(drain_time_.count()));
+    const Milliseconds quiet = drain_time_ / drain_quiet_parts;
+    until([] { return false; }, quiet,
+          [this, sockets, quiet] {
+            until([sockets] { return sockets() == 0; }, drain_time_ - quiet, [this] { stop(); });
+          });
+  }
+
+  void stop_accepting() {
+    is_accepting_ = false;
     ErrorCode ignored;
     for (Listener& listener : listeners_) listener.acceptor.close(ignored);
+  }
+
+  void stop() {
+    stop_accepting();
     host_->shut_down();
     for (const auto& wire : loop_.with_deadline()) {
       if (const auto session = std::dynamic_pointer_cast<HttpSession>(wire)) session->stop();
@@ -399,6 +420,7 @@ class Server {
   Log& log_;
   std::function<void()> accepted_;
   const bool reuse_port_;
+  const Milliseconds drain_time_;
   Loop loop_;
   std::optional<Forwarder> forwarder_;
   TlsContext tls_;
@@ -409,6 +431,7 @@ class Server {
   std::list<Listener> listeners_;
   asio::signal_set signals_;
   Loop::Timer wait_;
+  bool is_accepting_ = true;
   bool is_stopping_ = false;
   bool is_hurried_ = false;
   bool is_over_ = false;

@@ -44,6 +44,7 @@ struct ServerOptions {
   std::optional<std::string> tls_key_file;
   unsigned ping_seconds = 30;
   std::chrono::seconds idle_time{65};  ///< of an HTTP connection between two requests
+  std::chrono::seconds drain_time{0};  ///< at a stop: sockets close at a steady rate for so long
   /// Called with each connection before it is set up: a test may make it throw.
   std::function<void()> accepted = [] {};
 };

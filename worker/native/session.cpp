@@ -84,6 +84,11 @@ std::variant<Verdict, NoAnswer> Session::admit(const input::HttpRequest& request
   }
 }
 
+void Session::drain(u32 ms) {
+  drained_at_ = io_.now() + ms;
+  apply(input::Draining{ms});
+}
+
 void Session::shut_down() {
   is_shutting_down_ = true;
   apply(input::ShuttingDown{});
@@ -265,6 +270,10 @@ bool Session::restore(Millis now, ClientId opening) {
     step(now, input::Restored{});
     const u64 expired = erased_ - erased_before - dropped;
     if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
+    if (drained_at_ != 0) {
+      const Millis left_ms = drained_at_ > now ? drained_at_ - now : 0;
+      step(now, input::Draining{static_cast<u32>(left_ms)});
+    }
     if (is_shutting_down_) step(now, input::ShuttingDown{});
     return true;
   } catch (const Trap& trap) {

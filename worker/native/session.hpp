@@ -94,6 +94,9 @@ class Session {
   /// Call about once a second: creates a hub if that has failed before, as each input does.
   void retry();
 
+  /// From now on the hub refuses sockets, and closes the open ones at a steady rate until the end.
+  void drain(u32 ms);
+
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
 
@@ -142,6 +145,7 @@ class Session {
   std::list<Waiting> waiting_;
   bool is_applying_ = false;
   bool is_shutting_down_ = false;
+  Millis drained_at_ = 0;  ///< the end of the drain; 0: there is none
 
   // of this turn
   std::vector<Writer> writers_;

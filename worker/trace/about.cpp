@@ -174,6 +174,7 @@ const About& Follower::follow(Millis now, const Input& input) {
     case InputTag::restored:
     case InputTag::timer_fired:
     case InputTag::shutting_down:
+    case InputTag::draining:
       break;
   }
   return input_;

@@ -127,6 +127,8 @@ std::string Timeline::describe(Millis now, const Input& input) {
                              sized(input.restore_client.record)});
     case InputTag::shutting_down:
       return text + "shutting down";
+    case InputTag::draining:
+      return text + compose({"draining for ", Digits(input.draining.ms), " ms"});
     case InputTag::begin:
       return text + compose({"hub ", Digits(input.begin.epoch), " begins"});
     case InputTag::restored:

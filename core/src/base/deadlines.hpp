@@ -13,7 +13,8 @@ enum class Due : u8 {
   topic_linger,   // a topic without listeners leaves the engine
   parked_expiry,  // a frame or request has waited long enough for the engine
   reclaim,        // the engine keeps the held tokens for longer
-  resync          // the next clients are told that everything may have changed
+  resync,         // the next clients are told that everything may have changed
+  drain_slice     // the next sockets close
 };
 
 class Deadlines {

@@ -217,7 +217,7 @@ Refusal Hub::State::socket_refusal_of(const input::HttpRequest& in) const {
     return refuse(403, ErrorCode::origin,
                   "Forbidden: pages of this origin may not open a socket (allowed_origins)");
   }
-  if (is_shutting_down) {
+  if (is_stopping()) {
     return refuse(503, ErrorCode::stopping,
                   "Service Unavailable: this Sidekick is shutting down; try again", "", true);
   }

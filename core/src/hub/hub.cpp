@@ -47,6 +47,9 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::shutting_down:
       state.is_shutting_down = true;
       break;
+    case InputTag::draining:
+      state.on_draining(input.draining, out);
+      break;
     case InputTag::not_stored:
       state.on_not_stored(input.not_stored, out);
       break;
@@ -114,6 +117,9 @@ void Hub::State::expire_due(Actions& out) {
       case Due::resync:
         tell_all(due.owner, out);
         break;
+      case Due::drain_slice:
+        on_drain_slice(out);
+        break;
     }
   }
 }
@@ -137,9 +143,11 @@ void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
                           ErrorCode::full});
     return;
   }
-  Client& client = clients[clients.open(in.client)];
+  const ClientSlot slot = clients.open(in.client);
+  Client& client = clients[slot];
   client.frame_credit = static_cast<u64>(config.frames_burst) * 1000;
   client.credited_at = now;
+  if (drain.is_on) emit_drained(slot, out);  // admitted before the drain
 }
 
 void Hub::State::on_client_closed(const input::ClientClosed& in, Actions& out) {

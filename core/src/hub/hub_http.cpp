@@ -180,7 +180,7 @@ void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
 
 /// A short failure of the engine passes unseen: frames and requests wait as long.
 Hub::State::Unready Hub::State::find_unready() const {
-  if (is_shutting_down) return {"shutting down", ErrorCode::stopping};
+  if (is_stopping()) return {"shutting down", ErrorCode::stopping};
   for (const Shard& shard : engine.shards()) {
     if (!shard.is_ready() && shard.down_at + config.engine_wait_ms <= now)
       return {"engine unreachable", ErrorCode::engine};

@@ -82,6 +82,14 @@ struct Hub::State {
   };
   Current current;
 
+  struct Drain {
+    bool is_on = false;
+    u32 clients = 0;   // that were open at the start
+    Millis from = 0;   // the first socket closes after this
+    Millis until = 0;  // the last one, at this time
+    u32 slice = none;  // the deadline of the next slice; none: no client is left
+  } drain;
+
   // hub.cpp: time, and events of sockets
   void on_begin(const input::Begin& in);
   void expire_due(Actions& out);
@@ -90,6 +98,12 @@ struct Hub::State {
   void on_client_closed(const input::ClientClosed& in, Actions& out);
   void on_client_lagging(const input::ClientLagging& in, Actions& out);
   void drop_client(ClientSlot slot, Actions& out);
+
+  // hub_drain.cpp: sockets that close little by little
+  void on_draining(const input::Draining& in, Actions& out);
+  void on_drain_slice(Actions& out);
+  void emit_drained(ClientSlot slot, Actions& out);
+  bool is_busy(const Client& client) const;
 
   // hub_frames.cpp: messages from clients
   void on_client_frame(const input::ClientFrame& in, Actions& out);
@@ -240,6 +254,7 @@ struct Hub::State {
     ErrorCode code = ErrorCode::ok;
   };
   Unready find_unready() const;
+  bool is_stopping() const { return drain.is_on || is_shutting_down; }
 
   // admission.cpp: what may be asked for, before a body is read
   Verdict admit(const input::HttpRequest& in) const;

@@ -37,7 +37,8 @@ enum Kind : u64 {
   flight_kind,
   shard_kind,
   interest_kind,
-  parked_kind
+  parked_kind,
+  drain_kind
 };
 
 }  // namespace
@@ -51,7 +52,12 @@ u64 Hub::State::hash() const {
                : u64{none};
   };
 
-  u64 sum = is_shutting_down ? 1 : 0;
+  u64 sum = (is_shutting_down ? 1 : 0) + (drain.is_on ? 2 : 0);
+  if (drain.slice != none) {
+    Fingerprint print(drain_kind);
+    print << drain.clients << drain.from << drain.until << deadlines.entry(drain.slice).at;
+    sum += print.hash();
+  }
   for (const Token& token : tokens.slots()) {
     if (token.key().empty()) continue;
     Fingerprint print(token_kind);

@@ -119,6 +119,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     out = scenario.handle(input::ShuttingDown{});
   } else if (take(input, "engine ")) {
     return say_engine(scenario, input, out);
+  } else if (take(input, "draining for ") && take_number(input, number) && input == " ms") {
+    out = scenario.handle(input::Draining{static_cast<u32>(number)});
   } else if (input == "timer") {
     out = scenario.timer();
   } else if (input == "restart" || take(input, "restart without")) {

@@ -413,6 +413,24 @@ TEST_CASE("after a trap, the answer to a forward of the previous hub is ignored"
   CHECK(world.heard() == "send 1 error");
 }
 
+TEST_CASE("a drain goes on after a trap, for the time left") {
+  World world;
+  for (ClientId client = 1; client <= 3; ++client) world.open(client);
+  std::vector<u32> drains;
+  world.see = [&](const Input& input) {
+    if (input.tag == InputTag::draining) drains.push_back(input.draining.ms);
+    if (input.tag == InputTag::timer_fired) throw Trap("trap");
+  };
+  world.session.drain(10'000);
+  for (const Millis ms : {6'000u, 5'000u}) {
+    world.clock += ms;
+    world.session.apply(input::TimerFired{});
+  }
+  CHECK(drains == std::vector<u32>{10'000, 4'000, 0});
+  CHECK(world.heard() ==
+        "fail nobody trapped, fail nobody trapped, close 1 4001, close 2 4001, close 3 4001");
+}
+
 TEST_CASE("the new hub learns of a change that was not stored in the turn of the trap") {
   World world;
   settle(world);

@@ -202,6 +202,30 @@ test("begin comes first, restored after the stored records, also after a trap", 
   ]);
 });
 
+test("a drain goes on after a trap, for the time left", () => {
+  const world = new World();
+  for (const client of [1, 2, 3, 4, 5]) world.open(client);
+  world.session.apply({ type: "draining", ms: 10_000 });
+  world.trap = ({ type }) => {
+    if (type === "timer_fired") throw new Error("unreachable");
+  };
+  world.heard();
+  for (const [time, left] of [
+    [7_000, 4_000],
+    [12_000, 0],
+  ] as const) {
+    world.now = () => time;
+    world.session.apply({ type: "timer_fired" });
+    const draining = world.inputs.filter(({ type }) => type === "draining").at(-1);
+    assert.deepEqual(draining, { type: "draining", ms: left });
+  }
+  assert.deepEqual(
+    world.heard().filter((said) => said.startsWith("close")),
+    [1, 2, 3, 4, 5].map((client) => `close ${client} 4001`),
+  );
+  assert.equal(world.clients.size, 0);
+});
+
 test("each hub has another epoch", () => {
   const world = new World();
   world.session.wake();

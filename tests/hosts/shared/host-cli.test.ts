@@ -267,6 +267,10 @@ test("usage errors are clear and give exit status 2", async () => {
       ["--secret", "s", "--server-idle-timeout", "3601"],
       /--server-idle-timeout \(SIDEKICK_SERVER_IDLE_TIMEOUT\): expected a whole number from 0 to 3600/,
     ],
+    ...["-1", "3601", "1.5"].map((seconds): [string[], RegExp] => [
+      ["--secret", "s", `--drain-seconds=${seconds}`],
+      /--drain-seconds \(SIDEKICK_DRAIN_SECONDS\): expected a whole number from 0 to 3600/,
+    ]),
   ];
   await Promise.all(
     cases.map(async ([args, expected]) => {
@@ -361,6 +365,7 @@ test("--help names every flag and variable; --version is the package's version",
     "server-secret",
     "allowed-origin",
     "server-idle-timeout",
+    "drain-seconds",
     "config",
     "record",
     "log-level",
@@ -373,6 +378,7 @@ test("--help names every flag and variable; --version is the package's version",
     "AUTH_DELAY",
     "SERVER_URL",
     "SERVER_SECRET",
+    "DRAIN_SECONDS",
     "ALLOWED_ORIGINS",
   ])
     assert.ok(help.output().includes(`SIDEKICK_${name}`));

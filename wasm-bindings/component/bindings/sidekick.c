@@ -493,6 +493,9 @@ void exports_sidekick_core_hub_api_input_free(exports_sidekick_core_hub_api_inpu
       exports_sidekick_core_hub_api_engine_message_free(&ptr->val.engine_message);
       break;
     }
+    case 17: {
+      break;
+    }
   }
 }
 
@@ -777,6 +780,12 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_handle(uint8_t 
         (uint32_t) (uint32_t) ((int32_t) arg2),
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) },
         (sidekick_list_u8_t) (sidekick_list_u8_t) { (uint8_t*)(arg5), ((uintptr_t) arg6) },
+      };
+      break;
+    }
+    case 17: {
+      variant.val.draining = (exports_sidekick_core_hub_api_draining_t) {
+        (uint32_t) (uint32_t) ((int32_t) arg2),
       };
       break;
     }

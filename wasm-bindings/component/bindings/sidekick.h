@@ -104,6 +104,10 @@ typedef struct exports_sidekick_core_hub_api_engine_message_t {
   sidekick_list_u8_t   body;
 } exports_sidekick_core_hub_api_engine_message_t;
 
+typedef struct exports_sidekick_core_hub_api_draining_t {
+  uint32_t   ms;
+} exports_sidekick_core_hub_api_draining_t;
+
 typedef struct exports_sidekick_core_hub_api_put_token_t {
   uint32_t   state;
   uint64_t   expires_at;
@@ -208,6 +212,7 @@ typedef struct exports_sidekick_core_hub_api_input_t {
     exports_sidekick_core_hub_api_engine_down_t     engine_down;
     exports_sidekick_core_hub_api_engine_answer_t     engine_answer;
     exports_sidekick_core_hub_api_engine_message_t     engine_message;
+    exports_sidekick_core_hub_api_draining_t     draining;
   } val;
 } exports_sidekick_core_hub_api_input_t;
 
@@ -228,6 +233,7 @@ typedef struct exports_sidekick_core_hub_api_input_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_DOWN 14
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_ANSWER 15
 #define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_ENGINE_MESSAGE 16
+#define EXPORTS_SIDEKICK_CORE_HUB_API_INPUT_DRAINING 17
 
 typedef struct exports_sidekick_core_hub_api_action_t {
   uint8_t tag;

@@ -109,6 +109,11 @@ export interface EngineMessageInput {
   readonly body: Bytes;
 }
 
+export interface DrainingInput {
+  readonly type: "draining";
+  readonly ms: number;
+}
+
 export type Input =
   | ClientOpenedInput
   | ClientFrameInput
@@ -126,7 +131,8 @@ export type Input =
   | EngineUpInput
   | EngineDownInput
   | EngineAnswerInput
-  | EngineMessageInput;
+  | EngineMessageInput
+  | DrainingInput;
 
 export interface PutTokenAction {
   readonly type: "put_token";
@@ -329,6 +335,10 @@ export function encodeInput(writer: InputWriter, now: number, input: Input): num
       writer.bytes(input.topic);
       writer.bytes(input.body);
       return writer.end();
+    case "draining":
+      writer.begin(18, now, 1, 0);
+      writer.u32(input.ms);
+      return writer.end();
   }
 }
 
@@ -406,6 +416,7 @@ export const INPUT_FIELDS: { readonly [T in Input["type"]]: readonly (readonly [
   engine_down: [["shard", "u32", 1]],
   engine_answer: [["call", "u32", 1], ["status", "u32", 1], ["values", "list", 2]],
   engine_message: [["shard", "u32", 1], ["topic", "bytes", 1], ["body", "bytes", 1]],
+  draining: [["ms", "u32", 1]],
 };
 
 /** What became of a forward. */
@@ -438,6 +449,7 @@ export const REQUEST_HEADERS = [
 
 export const FRAME_BYTES_OVER_MAX = 65536;
 export const FORWARD_TIMEOUT_EXTRA_MS = 10000;
+export const DRAIN_QUIET_PARTS = 5;
 
 /** The names of the codes in actions, by number. 0: no error. */
 export const ERROR_CODES = [

@@ -38,6 +38,9 @@ Usage: sidekick-serve --secret SECRET [options]
                             close a connection to the app server that is idle for so long; shorter
                             than the app server's own; 0: one connection per message
                             (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
+      --drain-seconds SECONDS
+                            at a stop, first refuse new sockets and close the open ones at a steady
+                            rate for so long (SIDEKICK_DRAIN_SECONDS, default 0: all at once)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md in this package. It may also hold the lists "secrets"
                             and "allowed_origins", used if neither the flag nor the variable is set
@@ -56,8 +59,8 @@ Usage: sidekick-serve --secret SECRET [options]
 
 Precedence: flag, environment variable, config file.
 A value that begins with a dash: --secret=-value.
-On SIGTERM, SIGINT or SIGQUIT it stops accepting, lets forwards in flight finish and closes sockets
-with 1001. On a second signal it exits at once, after flushing an active recording.
+On SIGTERM, SIGINT or SIGQUIT it drains, stops accepting, lets forwards in flight finish and closes
+sockets with 1001. On a second signal it exits at once, after flushing an active recording.
 Alias: covenant-sidekick.
 `;
 
@@ -81,6 +84,7 @@ async function main(): Promise<void> {
       "server-secret": { type: "string" },
       "allowed-origin": { type: "string", multiple: true },
       "server-idle-timeout": { type: "string" },
+      "drain-seconds": { type: "string" },
       config: { type: "string" },
       record: { type: "string" },
       ...ENGINE_FLAGS,
@@ -155,6 +159,12 @@ async function main(): Promise<void> {
     serverIdleSeconds: integer(
       "--server-idle-timeout (SIDEKICK_SERVER_IDLE_TIMEOUT)",
       flags["server-idle-timeout"] ?? env("SIDEKICK_SERVER_IDLE_TIMEOUT") ?? "4",
+      0,
+      3600,
+    ),
+    drainSeconds: integer(
+      "--drain-seconds (SIDEKICK_DRAIN_SECONDS)",
+      flags["drain-seconds"] ?? env("SIDEKICK_DRAIN_SECONDS") ?? "0",
       0,
       3600,
     ),

@@ -10,7 +10,11 @@ import type { ServerOptions as SocketOptions } from "ws";
 import type { EngineOptions } from "../engine/options.js";
 import { prepareEngine } from "../engine/options.js";
 import { Redis } from "../engine/redis.js";
-import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
+import {
+  DRAIN_QUIET_PARTS,
+  FRAME_BYTES_OVER_MAX,
+  VerdictKind,
+} from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, Hub } from "../module/hub.js";
 import type { WasmModule } from "../module/wasm.js";
@@ -61,6 +65,8 @@ export interface SidekickOptions {
    * timeout of a proxy in front.
    */
   readonly idleSeconds?: number;
+  /** `close` first drains for so long, default 0. */
+  readonly drainSeconds?: number;
   /** Default: this package's module, read from its file. A bundle must pass it. */
   readonly module?: WasmModule;
   /** For tests: wraps each hub that the host creates. */
@@ -71,9 +77,10 @@ export interface Sidekick {
   /** The port it actually listens on. */
   readonly port: number;
   /**
-   * Stops accepting connections, rejects messages for the app server, lets forwards in flight
-   * finish (at most 7 s), and closes sockets with 1001. A second call stops at once. Both promises
-   * resolve when everything has ended.
+   * With `drainSeconds`, refuses new sockets, and closes the open ones at a steady rate. Then stops
+   * accepting connections, rejects messages for the app server, lets forwards in flight finish (at
+   * most 7 s), and closes sockets with 1001. A second call ends all waits. Both promises resolve
+   * when everything has ended.
    */
   close(): Promise<void>;
 }
@@ -126,6 +133,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     log,
     pingSeconds: options.pingSeconds ?? 30,
     idleSeconds: options.idleSeconds ?? 65,
+    drainSeconds: options.drainSeconds ?? 0,
   });
   await server.listen(options.port ?? 3000, options.host);
   return server;
@@ -165,6 +173,7 @@ const CLOSE_ABNORMAL = 1006;
 
 interface ServerOptions extends HostOptions {
   readonly idleSeconds: number;
+  readonly drainSeconds: number;
 }
 
 class Server implements Sidekick {
@@ -174,6 +183,7 @@ class Server implements Sidekick {
   readonly #host: Host;
   readonly #log: Log;
   readonly #idleMs: number;
+  readonly #drainMs: number;
   readonly #connections = new Set<Duplex>(); // including WebSockets
   #closing: Promise<void> | undefined;
   #hurry = false;
@@ -181,6 +191,7 @@ class Server implements Sidekick {
   constructor(options: ServerOptions) {
     this.#log = options.log;
     this.#idleMs = options.idleSeconds * 1000;
+    this.#drainMs = options.drainSeconds * 1000;
     this.#host = new Host(options);
     const { frame_bytes_max: frameBytesMax, clients_max: clientsMax } = this.#host.session.limits;
     warnOfOpenFiles(options.log, clientsMax);
@@ -315,6 +326,7 @@ class Server implements Sidekick {
   }
 
   async #shutDown(): Promise<void> {
+    if (this.#drainMs > 0) await this.#drain();
     let isClosed = false;
     const closed = Promise.all(
       this.#listening.map(
@@ -343,6 +355,15 @@ class Server implements Sidekick {
     await closed;
     this.#host.destroy();
     await this.#host.recording?.close();
+  }
+
+  /** Until no socket is left, and load balancers have noticed. */
+  async #drain(): Promise<void> {
+    const { clients, session } = this.#host;
+    this.#log.info("draining", { seconds: this.#drainMs / 1000, clients: clients.size });
+    session.apply({ type: "draining", ms: this.#drainMs });
+    await this.#until(() => false, this.#drainMs / DRAIN_QUIET_PARTS);
+    await this.#until(() => clients.size === 0, this.#drainMs - this.#drainMs / DRAIN_QUIET_PARTS);
   }
 
   async #until(over: () => boolean, waitMs: number): Promise<void> {

@@ -45,6 +45,8 @@ export class Session {
   /** Inputs that came meanwhile: a call would invalidate the actions' views. */
   readonly #waiting: Input[] = [];
   readonly #unansweredRequests = new Set<number>();
+  /** The end of the drain; undefined: there is none. */
+  #drainedAt: number | undefined;
   #isShuttingDown = false;
   /** Where the latest hub trapped, until its recording has it. */
   #unrecorded: { readonly now: number; readonly input: Input } | undefined;
@@ -118,6 +120,7 @@ export class Session {
   #applyOne(input: Input): void {
     if (input.type === "http_request") this.#unansweredRequests.add(input.request);
     else if (input.type === "shutting_down") this.#isShuttingDown = true;
+    else if (input.type === "draining") this.#drainedAt = this.#io.now() + input.ms;
     if (this.#hub === undefined) this.#restore(input);
     if (this.#hub === undefined) this.#refuse(input, NO_HUB);
     else if (!this.#isHandled(input)) this.#restore();
@@ -300,6 +303,8 @@ export class Session {
     }
     for (const client of this.#restorable(current)) give(client);
     give({ type: "restored" });
+    if (this.#drainedAt !== undefined)
+      give({ type: "draining", ms: Math.max(0, this.#drainedAt - io.now()) });
     if (this.#isShuttingDown) give({ type: "shutting_down" });
     for (const action of damaged) this.#isPerformed(action, "restored");
     this.#record(hub, (recording) => recording.restored());

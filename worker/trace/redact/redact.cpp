@@ -211,6 +211,7 @@ class Redaction {
       case InputTag::client_lagging:
       case InputTag::timer_fired:
       case InputTag::shutting_down:
+      case InputTag::draining:
         break;
     }
     return input;
