@@ -99,6 +99,12 @@ def content(value) -> bytes:
     return value.encode() if isinstance(value, str) else base64.b64decode(value["base64"])
 
 
+def field_of(kind: str, value):
+    if kind == "list":
+        return [content(element) for element in value]
+    return content(value) if kind == "bytes" else value
+
+
 def input_fields(line: dict) -> dict:
     fields = {}
     for field, kind in INPUTS[line["in"]]:
@@ -106,7 +112,7 @@ def input_fields(line: dict) -> dict:
             texts = {True: b"Bearer replay", False: b"Bearer another", None: b""}
             fields[field] = texts[line["authorized"]]
         else:
-            fields[field] = content(line[field]) if kind == "bytes" else line[field]
+            fields[field] = field_of(kind, line[field])
     return fields
 
 
@@ -117,7 +123,7 @@ def action_of(line: dict) -> dict:
         if kind == "code":
             fields[field] = BORDER["errors"].index(line.get(field, "ok"))
         else:
-            fields[field] = content(line[field]) if kind == "bytes" else line[field]
+            fields[field] = field_of(kind, line[field])
     return {"type": line["out"], **fields}
 
 
