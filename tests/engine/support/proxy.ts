@@ -1,5 +1,5 @@
-// A TCP proxy between nodes and their Redis server. A test can freeze connections, so that both ends
-// look open and nothing passes, and lead them to another server.
+// A TCP proxy between nodes and their Redis server. A test can freeze connections, so that both
+// ends look open and nothing passes, and lead them to another server.
 import { connect, createServer, type Socket } from "node:net";
 import { atEnd, listen } from "../../hosts/shared/support/left-open.ts";
 
