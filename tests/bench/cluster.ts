@@ -136,7 +136,7 @@ async function memoryAndResync(system: string, cluster: Cluster): Promise<void> 
   const redis = (...words: string[]) =>
     execFileSync("redis-cli", ["-p", String(cluster.redis!.port), ...words], { encoding: "utf8" });
   const used = () => Number(/used_memory:(\d+)/.exec(redis("info", "memory"))![1]);
-  const [{ port }] = cluster.nodes as [{ port: number }];
+  const { port } = cluster.nodes[0]!;
   const socket = await open(port);
   let before = used();
   for (let first = 0; first < TOPICS; first += 5000) {
