@@ -52,7 +52,10 @@ Host::Host(Loop& loop, std::unique_ptr<Runtime> runtime, HostOptions options)
     session_.commit();
     answered_.clear();
   };
-  loop_.after_writes = [this] { session_.start_forwards(); };
+  loop_.after_writes = [this] {
+    session_.start_forwards();
+    limit_unsent();
+  };
   if (options_.engine)
     engine_.emplace(loop_, *options_.engine, static_cast<EngineTaker&>(*this), log_);
   tick_later();
@@ -122,6 +125,43 @@ void Host::on_closed(ClientSocket& socket, u16 code, const std::string& why) {
 void Host::on_lagging(ClientSocket& socket, std::size_t buffered_bytes) {
   const auto bytes = static_cast<u32>(std::min<std::size_t>(buffered_bytes, 0xffffffff));
   session_.apply(input::ClientLagging{socket.client, bytes}, {socket.client, 0});
+}
+
+/// Drops connections at once: a close frame would wait behind the messages that the peer does not
+/// take. Some memory is freed beyond the limit, so that the next message needs no other look at all
+/// connections.
+void Host::limit_unsent() {
+  if (!loop_.is_over_limit()) return;
+  struct Holder {
+    bool is_closing;
+    std::size_t share;
+    std::shared_ptr<Wire> wire;
+  };
+  std::vector<Holder> holders;
+  const auto add = [&](std::shared_ptr<Wire> wire, bool is_closing) {
+    if (const std::size_t share = wire->unsent_share(); share > 0)
+      holders.push_back({is_closing, share, std::move(wire)});
+  };
+  // A closing socket has a deadline, and may be no client any more.
+  for (const auto& wire : loop_.with_deadline()) {
+    if (wire->claim() == Wire::Claim::ending) add(wire, true);
+  }
+  for (const auto& socket : clients_.all()) {
+    if (!socket->is_ending()) add(socket, false);
+  }
+  std::sort(holders.begin(), holders.end(), [](const Holder& a, const Holder& b) {
+    return std::pair(a.is_closing, a.share) > std::pair(b.is_closing, b.share);
+  });
+  std::size_t dropped = 0;
+  const std::size_t kept_max = loop_.output_bytes_max - loop_.output_bytes_max / 4;
+  for (const Holder& holder : holders) {
+    if (Buffer::bytes_in_use() <= kept_max) break;
+    holder.wire->drop("global limit for unsent messages exceeded (unsent_bytes_max)");
+    ++dropped;
+  }
+  if (dropped == 0) return;
+  log_.warn("dropped connections: too many unsent messages (unsent_bytes_max)",
+            {{"connections", dropped}});
 }
 
 void Host::shut_down() {

@@ -95,6 +95,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   void on_engine_message(Bytes topic, Bytes body) override;
 
   void log_told(sidekick::ErrorCode code, std::string_view message, Log::Fields fields);
+  void limit_unsent();
   void tick_later();
   void ping_some();
 

@@ -124,6 +124,7 @@ class Server {
     listen(options);
     tokens_ =
         options.data_directory ? sqlite_tokens(*options.data_directory, log) : memory_tokens();
+    loop_.output_bytes_max = limits.unsent_bytes_max;
     host_.emplace(loop_, std::move(runtime),
                   HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
                               recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds,

@@ -14,14 +14,18 @@ namespace sidekick {
 namespace {
 
 // Invariants between the defaults; decode_config checks the same for configured values.
-constexpr bool is_consistent(const u32 client_buffer_bytes_max, const u32 http_body_bytes_max) {
+constexpr bool holds_messages(const u32 client_buffer_bytes_max, const u32 http_body_bytes_max) {
   return u64{client_buffer_bytes_max} >= u64{http_body_bytes_max} * 2;
+}
+constexpr bool holds_client(const u32 unsent_bytes_max, const u32 client_buffer_bytes_max) {
+  return unsent_bytes_max >= client_buffer_bytes_max;
 }
 #define SIDEKICK_LIMIT(name, default_value, lowest, highest, reason)                             \
   static_assert(u64{lowest} <= u64{default_value} && u64{default_value} <= u64{highest}, #name); \
   constexpr u32 default_##name = default_value;
 #include "sidekick/limits.def"
-static_assert(is_consistent(default_client_buffer_bytes_max, default_http_body_bytes_max));
+static_assert(holds_messages(default_client_buffer_bytes_max, default_http_body_bytes_max));
+static_assert(holds_client(default_unsent_bytes_max, default_client_buffer_bytes_max));
 static_assert(default_depth_max <= ion::depth_ceiling);
 
 constexpr u32 secrets_max = 16;
@@ -202,10 +206,15 @@ class ConfigDecoder {
                     secrets_max);
     if (config.engine_shards != 0 && config.node.empty())
       return refuse("engine_shards needs \"node\": 16 random hex digits, drawn for each process");
-    if (is_consistent(config.client_buffer_bytes_max, config.http_body_bytes_max)) return true;
+    if (!holds_messages(config.client_buffer_bytes_max, config.http_body_bytes_max)) {
+      return refuse(
+          "client_buffer_bytes_max must be at least twice http_body_bytes_max, to hold the largest "
+          "message");
+    }
+    if (holds_client(config.unsent_bytes_max, config.client_buffer_bytes_max)) return true;
     return refuse(
-        "client_buffer_bytes_max must be at least twice http_body_bytes_max, to hold the largest "
-        "message");
+        "unsent_bytes_max must be at least client_buffer_bytes_max, to hold the unsent messages of "
+        "one client");
   }
 
   Bytes text_;

@@ -29,12 +29,14 @@ TEST_CASE("accepts every limit from its lowest to its highest value, and nothing
     CAPTURE(limit.name);
     const auto set = [&](u64 value) {
       // The rules between two settings have their own tests below.
-      const bool is_body = limit.name == "http_body_bytes_max";
-      const bool is_buffer = limit.name == "client_buffer_bytes_max";
-      const Bytes other = is_body     ? ",\"client_buffer_bytes_max\":1073741824"
-                          : is_buffer ? ",\"http_body_bytes_max\":64"
-                          : limit.name == "engine_shards" ? ",\"node\":\"0123456789abcdef\""
-                                                          : "";
+      const Bytes other =
+          limit.name == "http_body_bytes_max"       ? ",\"client_buffer_bytes_max\":268435456"
+          : limit.name == "client_buffer_bytes_max" ? R"(,"http_body_bytes_max":64,)"
+                                                      R"("unsent_bytes_max":1073741824)"
+          : limit.name == "unsent_bytes_max"        ? R"(,"http_body_bytes_max":64,)"
+                                                      R"("client_buffer_bytes_max":1024)"
+          : limit.name == "engine_shards"           ? ",\"node\":\"0123456789abcdef\""
+                                                    : "";
       Config config;
       const std::string text =
           compose({"{\"secrets\":[\"s\"],\"", limit.name, "\":", Digits(value), other, "}"});
@@ -150,6 +152,15 @@ TEST_CASE("a client's buffer must hold the largest message") {
   CHECK(decode(R"("client_buffer_bytes_max":3999,"http_body_bytes_max":2000)") ==
         "invalid configuration: client_buffer_bytes_max must be at least twice "
         "http_body_bytes_max, to hold the largest message");
+}
+
+TEST_CASE("the buffers of all clients must hold that of one") {
+  const std::string buffer = R"("client_buffer_bytes_max":4000,"http_body_bytes_max":64,)";
+  CHECK(decode(buffer + R"("unsent_bytes_max":4000)") == "");
+  CHECK(decode(buffer + R"("unsent_bytes_max":4001)") == "");
+  CHECK(decode(buffer + R"("unsent_bytes_max":3999)") ==
+        "invalid configuration: unsent_bytes_max must be at least client_buffer_bytes_max, to hold "
+        "the unsent messages of one client");
 }
 
 TEST_CASE("rejects a text that is not a configuration and names the byte offset") {

@@ -438,11 +438,12 @@ TEST_CASE(
   }
 }
 
-/// Limits that a hub only passes on, to its host or the engine (tests/engine), and a time that is
-/// no sharp limit (conversations/engine.txt).
+/// Limits that a hub only passes on, to its host (host.test.ts) or the engine (tests/engine), and a
+/// time that is no sharp limit (conversations/engine.txt).
 const std::vector<Bytes> without_row = {
     "engine_shards",      "engine_timeout_ms", "engine_lease_ms", "engine_message_bytes_max",
-    "engine_changes_max", "resync_spread_ms",  "engine_keep_ms",  "engine_recovery_bytes_max"};
+    "engine_changes_max", "resync_spread_ms",  "engine_keep_ms",  "engine_recovery_bytes_max",
+    "unsent_bytes_max"};
 
 TEST_CASE("every limit has a row in this table, or needs none") {
   for (const LimitEntry& limit : limits) {

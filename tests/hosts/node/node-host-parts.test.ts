@@ -21,6 +21,7 @@ import { createLog, limitWarnings } from "../../../worker/src/node/log.ts";
 import { refusalOf } from "../../../worker/src/node/not-http.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
+import { Unsent } from "../../../worker/src/node/unsent.ts";
 import type { Outcome } from "../../../worker/src/session/outcome.ts";
 import { VERSION } from "../../../worker/src/version.ts";
 import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
@@ -171,7 +172,7 @@ test("a socket is not read while its peer does not take the answers, including p
     socket as unknown as { setSocket(stream: Duplex, head: Buffer, options: object): void }
   ).setSocket;
   setSocket.call(socket, stream, Buffer.alloc(0), { allowSynchronousEvents: false });
-  socket.open({ onFrame() {}, onError() {}, onClosed() {} }, 1, stream);
+  socket.open({ unsent: new Unsent(), onFrame() {}, onError() {}, onClosed() {} }, 1, stream);
   await eventually(() => socket.isPaused);
   for (let i = 0; i < 2000; i++) await new Promise((resolve) => setImmediate(resolve));
   assert.ok(

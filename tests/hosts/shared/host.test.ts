@@ -530,6 +530,147 @@ withSidekick(
   },
 );
 
+// Kernels take up to about 5 MB for a socket that does not read; the rest waits in the Sidekick.
+const MEGABYTES = 10 ** 6;
+const BIG = "x".repeat(MEGABYTES / 2);
+
+async function publishBig(port: number, channel: string): Promise<void> {
+  const body = JSON.stringify({ channel, params: {}, data: BIG });
+  assert.equal((await request(port, "/message", body)).status, 200);
+}
+
+/** Neither `message` nor the answers to it are read. */
+function sendUnread(raw: RawConnection, message: object): void {
+  raw.socket.pause();
+  raw.write(clientFrame(1, Buffer.from(JSON.stringify(message))));
+}
+
+const droppedLines = (lines: readonly string[]) =>
+  lines.filter((line) => line.includes("too many unsent messages (unsent_bytes_max)"));
+
+withSidekick(
+  "the memory of unsent messages is bounded: shared ones count once, and the client that holds " +
+    "most is dropped",
+  { config: { client_buffer_bytes_max: 32 * MEGABYTES, unsent_bytes_max: 32 * MEGABYTES } },
+  async ({ port, logLines }) => {
+    const sharing: RawConnection[] = [];
+    for (let i = 0; i < 4; i++) {
+      const raw = await RawConnection.upgrade(port);
+      await registerToken(port, `token-${i}`, "all");
+      raw.write(clientFrame(1, Buffer.from(`{"type":"subscribe","token":"token-${i}"}`)));
+      await raw.until("subscribed");
+      raw.socket.pause();
+      sharing.push(raw);
+    }
+    const alone = await RawConnection.upgrade(port);
+    await registerToken(port, "token-alone", "alone");
+    alone.write(clientFrame(1, Buffer.from('{"type":"subscribe","token":"token-alone"}')));
+    await alone.until("subscribed");
+    alone.socket.pause();
+
+    for (let i = 0; i < 40; i++) await publishBig(port, "all"); // 60 to 80 MB if counted four times
+    assert.deepEqual(droppedLines(logLines), []);
+    for (let i = 0; i < 64 && droppedLines(logLines).length === 0; i++)
+      await publishBig(port, "alone");
+    assert.match(droppedLines(logLines).join(""), /^\S+ warn [^\n]* connections=1\n$/);
+    alone.socket.resume();
+    await alone.ended;
+    for (const raw of sharing) {
+      raw.socket.resume();
+      await eventually(() => raw.socket.bytesRead > 40 * BIG.length);
+      raw.socket.destroy();
+    }
+  },
+);
+
+/** Makes the Sidekick keep 20 MB for these tokens; to subscribe with the result asks for it. */
+async function keepBigHistory(
+  port: number,
+  tokens: readonly string[],
+): Promise<{ since: number; epoch: string }> {
+  const client = await TestClient.connect(port);
+  client.send({ type: "listen", resources: [], hello: "session-of-the-reader" });
+  const { epoch } = (await client.next()).welcome;
+  for (const token of [...tokens, "token-reader"]) await registerToken(port, token, "big");
+  client.send({ type: "subscribe", token: "token-reader" });
+  await client.next();
+  client.send({ type: "ping" });
+  const { at: since } = await client.next();
+  for (let i = 0; i < 40; i++) {
+    await publishBig(port, "big");
+    await client.next();
+  }
+  return { since, epoch };
+}
+
+const bigHistory = {
+  history_bytes_max: 30 * MEGABYTES,
+  client_buffer_bytes_max: 80 * MEGABYTES,
+  unsent_bytes_max: 80 * MEGABYTES,
+};
+
+withSidekick(
+  "takeovers by sockets that do not read do not fill the memory, and what closes is dropped first",
+  { config: bigHistory },
+  async ({ port, logLines }) => {
+    const since = await keepBigHistory(port, ["token-slow", "token-taken"]);
+    const open = async (hello: string, token: string) => {
+      const raw = await RawConnection.upgrade(port);
+      raw.write(
+        clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources: [], hello }))),
+      );
+      await raw.until("listening");
+      raw.write(
+        clientFrame(1, Buffer.from(JSON.stringify({ type: "subscribe", token, ...since }))),
+      );
+      await raw.until("recovered");
+      raw.socket.pause();
+      return raw;
+    };
+    const slow = await open("session-of-a-slow-client", "token-slow");
+    const taken: RawConnection[] = [];
+    while (droppedLines(logLines).length === 0) {
+      assert.ok(taken.length < 20);
+      taken.push(await open("session-of-the-attacker", "token-taken"));
+    }
+    const last = taken.pop()!;
+    for (const { socket } of taken) socket.resume();
+    await eventually(() =>
+      taken.some(({ socket }) => socket.closed && socket.bytesRead < 30 * BIG.length),
+    );
+    for (const raw of [slow, last]) {
+      raw.socket.resume();
+      await eventually(() => raw.socket.bytesRead > 40 * BIG.length);
+      raw.socket.destroy();
+    }
+  },
+);
+
+withSidekick(
+  "sockets that ask for much at once do not fill the memory within one turn",
+  { config: bigHistory },
+  async ({ port, logLines, atOnce }) => {
+    const sessions = Array.from({ length: 12 }, (_, i) => `session-number-${i}`.padEnd(20, "-"));
+    const since = await keepBigHistory(port, sessions);
+    const all: [RawConnection, string][] = [];
+    for (const hello of sessions) {
+      const raw = await RawConnection.upgrade(port);
+      raw.write(
+        clientFrame(1, Buffer.from(JSON.stringify({ type: "listen", resources: [], hello }))),
+      );
+      await raw.until("listening");
+      all.push([raw, hello]);
+    }
+    atOnce(() => {
+      for (const [raw, token] of all) sendUnread(raw, { type: "subscribe", token, ...since });
+    });
+    await eventually(() => droppedLines(logLines).length > 0);
+    const connections = Number(/connections=(\d+)/.exec(droppedLines(logLines)[0]!)![1]);
+    assert.ok(connections <= 4, `it looked before ${connections} had to go`);
+    for (const [raw] of all) raw.socket.destroy();
+  },
+);
+
 withSidekick(
   "a ping storm on a socket that does not read does not fill the memory",
   {},

@@ -48,6 +48,7 @@ void ClientSocket::on_bytes(std::span<char> bytes) {
 void ClientSocket::on_turn() {
   has_turn_ = false;
   if (is_closed() || is_finishing()) return;
+  if (loop().must_end_turn()) return go_on();
   if (!is_ending_ && unsent_bytes() > unsent_bytes_read_max)
     return;  // go_on() is called when the peer has taken it
   const std::size_t taken = take_frame(std::span(pending_).subspan(pending_at_));
@@ -169,7 +170,7 @@ void ClientSocket::flush_turn() {
   if (batch == nullptr || is_closed()) return Wire::flush_turn();
   const std::size_t waiting = unsent_bytes();
   // A peer that has taken everything so far is never over the limit.
-  if (!is_ending_ && waiting > 0 && waiting + batch->bytes > rules_.unsent_bytes_max)
+  if (!is_ending_ && waiting > 0 && waiting + batch->bytes > rules_.client_buffer_bytes_max)
     return rules_.taker.on_lagging(*this, waiting + batch->bytes);
   write(*batch);
   Wire::flush_turn();

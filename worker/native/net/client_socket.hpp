@@ -31,7 +31,7 @@ class SocketTaker {
 struct SocketRules {
   SocketTaker& taker;
   std::size_t message_bytes_max;
-  std::size_t unsent_bytes_max;
+  std::size_t client_buffer_bytes_max;
 };
 
 class ClientSocket final : public Wire {

@@ -15,7 +15,7 @@
 namespace sidekick::host {
 
 /// Immutable bytes with a count of the writers that still need them. One allocation;
-/// single-threaded.
+/// single-threaded. All of them together are the memory for output.
 class Buffer {
  public:
   using Ptr = boost::intrusive_ptr<Buffer>;
@@ -24,6 +24,7 @@ class Buffer {
   static Ptr allocate(std::size_t size) {
     void* memory = std::malloc(sizeof(Buffer) + size);
     if (memory == nullptr) throw std::bad_alloc();
+    bytes_in_use_ += size;
     return Ptr(new (memory) Buffer(size));
   }
   static Ptr copy(std::string_view bytes) {
@@ -37,13 +38,22 @@ class Buffer {
   std::size_t size() const { return size_; }
   std::string_view view() { return {data(), size_}; }
 
+  /// Of all buffers.
+  static std::size_t bytes_in_use() { return bytes_in_use_; }
+  /// The part of this memory that one of its holders accounts for.
+  std::size_t share() const { return size_ / references_; }
+
   friend void intrusive_ptr_add_ref(Buffer* buffer) { ++buffer->references_; }
   friend void intrusive_ptr_release(Buffer* buffer) {
-    if (--buffer->references_ == 0) std::free(buffer);
+    if (--buffer->references_ > 0) return;
+    bytes_in_use_ -= buffer->size_;
+    std::free(buffer);
   }
 
  private:
   explicit Buffer(std::size_t size) : size_(size) {}
+
+  inline static std::size_t bytes_in_use_ = 0;
 
   std::size_t size_;
   std::uint32_t references_ = 0;

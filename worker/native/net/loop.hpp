@@ -5,6 +5,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -54,6 +55,12 @@ class Loop {
   }
   void count_unfinished(std::size_t bytes, std::size_t before);
   void end_unfinished(std::list<Wire*>::iterator place) { unfinished_.erase(place); }
+
+  /// The limit for the memory of all output. Beyond it, nothing more is read in a turn that has
+  /// output: after_writes may free some of what the peers do not take.
+  std::size_t output_bytes_max = SIZE_MAX;
+  bool is_over_limit() const { return Buffer::bytes_in_use() > output_bytes_max; }
+  bool must_end_turn() const { return is_ending_turn_ && is_over_limit(); }
 
   /// Number of turns so far.
   unsigned long turn() const { return turn_; }

@@ -68,6 +68,14 @@ void Wire::keep(const Buffer::Ptr& piece, std::size_t offset) {
   unsent_->bytes += piece->size() - offset;
 }
 
+std::size_t Wire::unsent_share() const {
+  std::size_t share = 0;
+  if (unsent_ != nullptr) {
+    for (const Buffer::Ptr& piece : unsent_->pieces) share += piece->share();
+  }
+  return share;
+}
+
 void Wire::arm_write() {
   if (is_write_armed_ || is_closed_) return;
   is_write_armed_ = true;
@@ -132,6 +140,7 @@ void Wire::arm_read() {
 
 void Wire::on_readable() {
   if (!is_finishing() && !wants_bytes()) return;
+  if (loop_.must_end_turn()) return arm_read();
   auto& buffer = loop_.read_buffer();
   const IoResult result = stream_.read(buffer);
   switch (result.state) {

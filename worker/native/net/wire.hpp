@@ -36,6 +36,10 @@ class Wire : public std::enable_shared_from_this<Wire> {
   };
   virtual Claim claim() const { return Claim::busy; }
 
+  /// The memory of the output that the peer has not taken: of what waits for several peers, an
+  /// equal part.
+  std::size_t unsent_share() const;
+
   /// Called by the loop.
   virtual void flush_turn();
   virtual void on_turn() {}

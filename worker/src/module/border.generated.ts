@@ -575,6 +575,8 @@ export interface Limits {
   readonly auth_failure_delay_ms: number;
   /** unsent bytes of a client that reads too slowly; at least twice http_body_bytes_max, so that the largest message fits (default 16777216) */
   readonly client_buffer_bytes_max: number;
+  /** memory for the unsent messages of all clients together: each counts once, however many clients it waits for; at least client_buffer_bytes_max. Beyond that, connections are dropped; only by hosts that can see it (default 268435456) */
+  readonly unsent_bytes_max: number;
   /** sustained message rate of one client; 0: no limit (default 0) */
   readonly frames_per_second: number;
   /** messages one client may send at once if frames_per_second is set (default 100) */
@@ -652,6 +654,7 @@ export const LIMITS: { readonly [N in keyof Limits]: { readonly default: number;
   token_resume_ms: { default: 60000, lowest: 0, highest: 604800000 },
   auth_failure_delay_ms: { default: 3000, lowest: 0, highest: 60000 },
   client_buffer_bytes_max: { default: 16777216, lowest: 1024, highest: 1073741824 },
+  unsent_bytes_max: { default: 268435456, lowest: 1024, highest: 2147483648 },
   frames_per_second: { default: 0, lowest: 0, highest: 1000000 },
   frames_burst: { default: 100, lowest: 1, highest: 1000000 },
   change_log_bytes_max: { default: 8388608, lowest: 0, highest: 268435456 },

@@ -6,10 +6,14 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Batch } from "./frames.js";
+import type { Unsent } from "./unsent.js";
+import { Backlog } from "./unsent.js";
 import { WebSocket } from "./ws.js";
 
 /** Receives the events of a socket. */
 export interface SocketTaker {
+  /** Counts the backlogs of all sockets. */
+  readonly unsent: Unsent;
   onFrame(socket: ClientSocket, bytes: Buffer, isText: boolean): void;
   onError(socket: ClientSocket, error: Error): void;
   /** Exactly once, after all other events. */
@@ -36,6 +40,8 @@ export class ClientSocket extends WebSocket {
   #recordFlatLength = 0;
   #stream: Socket | undefined;
   #outbox: Batch | undefined;
+  /** Undefined: the peer has taken everything, as far as is known. */
+  #backlog: Backlog | undefined;
   #seenBytes = -1; // so that the first round counts as a sign: Bun does not count the handshake
   #silentRounds = 0;
 
@@ -94,8 +100,32 @@ export class ClientSocket extends WebSocket {
       for (const piece of pieces) stream.write(piece);
       stream.uncork();
     }
+    if (stream.writableLength > 0 || this.#backlog !== undefined) this.#keep(pieces, stream);
     this.#pauseIfUnsent();
     return 0;
+  }
+
+  /** Stops counting what the peer has taken. */
+  settleUnsent(left = this.#stream?.writableLength ?? 0): void {
+    if (this.#backlog?.keep(left)) this.#backlog = undefined;
+  }
+
+  /**
+   * The memory of what the peer has not taken: of what waits for several peers, an equal part.
+   */
+  get unsentShare(): number {
+    return this.#backlog?.share ?? 0;
+  }
+
+  /** A close frame was sent or received. */
+  get closing(): boolean {
+    return this.readyState !== this.OPEN;
+  }
+
+  /** Closes at once, without what the peer has not taken. */
+  drop(): void {
+    this.settleUnsent(0);
+    this.terminate();
   }
 
   /** `ws` answers pings through this. */
@@ -137,6 +167,12 @@ export class ClientSocket extends WebSocket {
     return this.#silentRounds;
   }
 
+  #keep(pieces: readonly Buffer[], stream: Socket): void {
+    const backlog = (this.#backlog ??= new Backlog(this.taker!.unsent));
+    for (const piece of pieces) backlog.add(piece);
+    if (backlog.keep(stream.writableLength)) this.#backlog = undefined;
+  }
+
   /** Reading stays paused until the peer has taken everything written to it. */
   #pauseIfUnsent(): void {
     const stream = this.#stream;
@@ -165,5 +201,6 @@ function onError(this: WebSocket, error: Error): void {
 
 function onClose(this: WebSocket, code: number): void {
   const socket = this as ClientSocket;
+  socket.settleUnsent(0);
   socket.taker?.onClosed(socket, code);
 }

@@ -19,6 +19,7 @@ import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
 import type { Recorder } from "./recorder.js";
+import { Unsent } from "./unsent.js";
 
 export interface HostOptions {
   readonly createHub: () => HubLike;
@@ -45,6 +46,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
   readonly session: Session;
   readonly forwarder: Forwarder | undefined;
   readonly exchanges: HttpExchanges;
+  readonly unsent = new Unsent();
   readonly recording: Recorder | undefined;
   readonly engine: Redis | undefined;
   readonly #createHub: () => HubLike;
@@ -59,6 +61,9 @@ export class Host implements Io, SocketTaker, EngineTaker {
   #timer: NodeJS.Timeout | undefined;
   #unflushed: ClientSocket[] = [];
   #turn = Batch.start();
+  #turnBytes = 0;
+  /** Events of sockets that wait for the next turn. */
+  #held: (() => void)[] | undefined;
   #warnedOfNoServer = false;
 
   /** @throws ConfigError */
@@ -110,9 +115,12 @@ export class Host implements Io, SocketTaker, EngineTaker {
     this.session.apply({ type: "client_opened", client });
   }
 
-  onFrame({ client, ending }: ClientSocket, frame: Buffer, isText: boolean): void {
-    if (ending) return;
-    this.session.apply({ type: "client_frame", client, bytes: frame, is_text: isText ? 1 : 0 });
+  onFrame(socket: ClientSocket, frame: Buffer, isText: boolean): void {
+    this.#inTurn(() => {
+      const { client, ending } = socket;
+      if (ending) return;
+      this.session.apply({ type: "client_frame", client, bytes: frame, is_text: isText ? 1 : 0 });
+    });
   }
 
   onError(socket: ClientSocket, error: Error): void {
@@ -120,9 +128,21 @@ export class Host implements Io, SocketTaker, EngineTaker {
   }
 
   onClosed({ client }: ClientSocket, code: number): void {
-    if (!this.#clients.delete(client)) return;
-    this.#log.debug("socket closed", { client, code });
-    this.session.apply({ type: "client_closed", client });
+    this.#inTurn(() => {
+      if (!this.#clients.delete(client)) return;
+      this.#log.debug("socket closed", { client, code });
+      this.session.apply({ type: "client_closed", client });
+    });
+  }
+
+  #inTurn(event: () => void): void {
+    if (this.#held !== undefined) {
+      this.#held.push(event);
+      return;
+    }
+    event();
+    // Otherwise the events of one turn could fill the memory.
+    if (this.unsent.bytes + this.#turnBytes > this.session.limits.unsent_bytes_max) this.#flush();
   }
 
   #pingSome(): void {
@@ -145,12 +165,51 @@ export class Host implements Io, SocketTaker, EngineTaker {
     const sockets = this.#unflushed;
     this.#unflushed = [];
     this.#turn = Batch.start();
+    this.#turnBytes = 0;
     for (const socket of sockets) {
       const buffered = socket.flush(this.session.limits.client_buffer_bytes_max);
       if (buffered === 0 || socket.ending) continue;
       const buffered_bytes = Math.min(buffered, 0xffffffff);
       this.session.apply({ type: "client_lagging", client: socket.client, buffered_bytes });
     }
+    this.#limitUnsent();
+  }
+
+  /**
+   * Drops connections at once: a close frame would wait behind the messages that the peer does not
+   * take. Some memory is freed beyond the limit, so that the next message needs no other look at
+   * all connections.
+   */
+  #limitUnsent(): void {
+    const bytesMax = this.session.limits.unsent_bytes_max;
+    if (this.unsent.bytes <= bytesMax) return;
+    for (const socket of this.#clients.values()) socket.settleUnsent();
+    if (this.unsent.bytes <= bytesMax) return;
+    const holders = [...this.#clients.values()]
+      .map((socket) => ({ socket, closing: Number(socket.closing), share: socket.unsentShare }))
+      .filter(({ share }) => share > 0)
+      .sort((a, b) => b.closing - a.closing || b.share - a.share);
+    let connections = 0;
+    for (const { socket } of holders) {
+      if (this.unsent.bytes <= bytesMax * 0.75) break;
+      socket.drop();
+      connections++;
+    }
+    this.#log.warn("dropped connections: too many unsent messages (unsent_bytes_max)", {
+      connections,
+    });
+    this.#holdEvents();
+  }
+
+  /** Until the next turn: only then are the messages of dropped connections free. */
+  #holdEvents(): void {
+    if (this.#held !== undefined) return;
+    this.#held = [];
+    setImmediate(() => {
+      const held = this.#held ?? [];
+      this.#held = undefined;
+      for (const event of held) this.#inTurn(event);
+    });
   }
 
   // --- what a session asks for ---
@@ -201,6 +260,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
 
   send(action: border.SendAction): void {
     const frame = textFrame(action.text);
+    this.#turnBytes += frame.byteLength;
     for (const client of action.clients) this.#append(this.#clients.get(client), frame);
   }
 
