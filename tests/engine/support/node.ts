@@ -22,12 +22,16 @@ export interface EngineNode extends Run {
   isDown(): Promise<void>;
 }
 
-/** On a free port of 127.0.0.1, unless the flags say otherwise. The engine is up. */
+/**
+ * On a free port of 127.0.0.1, unless the flags say otherwise. The engine is up, unless it is away.
+ * @param host the words of a command, in place of the host under test
+ */
 export async function startNode(
   flags: readonly string[],
   env: Record<string, string> = {},
+  { host, isAway = false }: { host?: readonly string[]; isAway?: boolean } = {},
 ): Promise<EngineNode> {
-  const node = run([...FLAGS, ...flags], env);
+  const node = run([...FLAGS, ...flags], env, "cli", "", host);
   atEnd(() => {
     node.kill("SIGKILL");
     return node.exit;
@@ -35,7 +39,7 @@ export async function startNode(
   const isUp = (times: number) => node.says(new RegExp(`(the engine is up[^]*){${times}}`));
   const isDown = () => node.says(/the engine is (down|unavailable)/);
   const listening = await node.port();
-  await isUp(1);
+  if (!isAway) await isUp(1);
   return { ...node, listening, isUp, isDown };
 }
 

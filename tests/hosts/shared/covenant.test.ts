@@ -8,13 +8,17 @@ import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
 import { Inbox } from "./covenant-support/inbox.js";
 import { afterTheWire, ionValues } from "./covenant-support/ion-values.js";
 import { listensTo, sidekickSecret, startWorld, type World } from "./covenant-support/world.js";
+import { closeEverything } from "./support/left-open.js";
 
 let world: World;
 before(async () => {
   world = await startWorld();
 });
 afterEach(() => world.hangUp());
-after(() => world?.stop());
+after(async () => {
+  await world?.stop();
+  await closeEverything();
+});
 
 let rooms = 0;
 const newRoom = () => ({ roomId: `room-${++rooms}` });

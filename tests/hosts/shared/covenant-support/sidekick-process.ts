@@ -16,6 +16,8 @@ export interface SidekickOptions {
   serverSecret: string;
   /** Additional flags, passed unchanged. */
   flags?: string[];
+  /** In place of SIDEKICK_COMMAND. */
+  command?: string;
 }
 
 export interface SidekickProcess {
@@ -36,9 +38,9 @@ const startMsMax = 120_000;
 const stopMsMax = 60_000;
 
 export async function startSidekick(options: SidekickOptions): Promise<SidekickProcess> {
-  const [command, ...args] = (process.env["SIDEKICK_COMMAND"] ?? "node worker/dist/node/cli.js")
-    .split(" ")
-    .filter(Boolean);
+  const words =
+    options.command ?? process.env["SIDEKICK_COMMAND"] ?? "node worker/dist/node/cli.js";
+  const [command, ...args] = words.split(" ").filter(Boolean);
   args.push("--port", String(options.port ?? 0), "--secret", options.secret);
   args.push(
     "--server-url",

@@ -1,5 +1,8 @@
 // A Covenant app server, a Sidekick and any number of clients, built with the unmodified npm
 // packages: the subjects of covenant.test.ts. Every forward must present the server secret.
+//
+// SIDEKICK_PEER, the command of a second Sidekick, puts the two ends apart: the app server calls
+// that one, the clients connect to the first, and the two share a Redis server.
 import "./node-polyfill.js";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -12,6 +15,7 @@ import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
 import { z } from "zod";
 import { type FetchHandler, toNodeListener } from "../../../../worker/demo/http-adapter.js";
 import { requireSidekickSecret } from "../../../../worker/src/guard/index.js";
+import { type RedisServer, startRedis } from "../../../engine/support/redis-server.js";
 import { Inbox } from "./inbox.js";
 import { type SidekickProcess, startSidekick } from "./sidekick-process.js";
 
@@ -54,6 +58,7 @@ export interface Heard {
   context: unknown;
 }
 
+const peer = process.env["SIDEKICK_PEER"];
 const serverSecret = "server-secret-of-the-tests";
 export const sidekickSecret = "sidekick-secret-of-the-tests";
 
@@ -63,15 +68,32 @@ export async function startWorld(): Promise<World> {
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const serverUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}/api/covenant`;
   try {
-    const sidekick = await startSidekick({ secret: sidekickSecret, serverUrl, serverSecret });
+    const redis = peer === undefined ? undefined : await startRedis();
+    const sidekicks = await startSidekicks(serverUrl, redis);
     const heard = new Inbox<Heard>();
-    const app = createApp(sidekick.url, heard);
+    const app = createApp(sidekicks.at(-1)!.url, heard);
     handler = (request) => requireSidekickSecret(request, serverSecret) ?? app.handle(request);
-    return new World(http, serverUrl, sidekick, app, heard);
+    return new World(http, serverUrl, sidekicks, app, heard, redis);
   } catch (error) {
     http.close();
     throw error;
   }
+}
+
+/** One, or that of the clients and that of the app server. */
+async function startSidekicks(serverUrl: string, redis?: RedisServer): Promise<SidekickProcess[]> {
+  const options = { secret: sidekickSecret, serverUrl, serverSecret };
+  if (redis === undefined) return [await startSidekick(options)];
+  const flags = ["--engine", `redis://127.0.0.1:${redis.port}`];
+  const both = [{}, { command: peer! }].map((it) => startSidekick({ ...options, flags, ...it }));
+  return Promise.all(
+    both.map(async (starting) => {
+      const sidekick = await starting;
+      while (!(await fetch(`${sidekick.url}/ready`)).ok)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      return sidekick;
+    }),
+  );
 }
 
 /** `heard` receives everything that reaches an onMessage. */
@@ -120,10 +142,16 @@ export class World {
   constructor(
     readonly http: Server,
     readonly serverUrl: string,
-    readonly sidekick: SidekickProcess,
+    readonly sidekicks: readonly SidekickProcess[],
     readonly app: ReturnType<typeof createApp>,
     readonly heard: Inbox<Heard>,
+    readonly redis: RedisServer | undefined,
   ) {}
+
+  /** That of the clients. */
+  get sidekick(): SidekickProcess {
+    return this.sidekicks[0]!;
+  }
 
   client(): Peer {
     const peer = new Peer(this.serverUrl, this.sidekick.url);
@@ -159,7 +187,8 @@ export class World {
     this.hangUp();
     this.http.close();
     this.http.closeAllConnections();
-    await this.sidekick.stop();
+    await Promise.all(this.sidekicks.map((sidekick) => sidekick.stop()));
+    await this.redis?.kill();
   }
 }
 

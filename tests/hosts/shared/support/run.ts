@@ -31,16 +31,20 @@ export interface Run {
   port(): Promise<number>;
 }
 
-/** @param shellBefore shell commands before it, such as `ulimit -n 1000; ` */
+/**
+ * @param shellBefore shell commands before it, such as `ulimit -n 1000; `
+ * @param host the words of a command, in place of the host under test
+ */
 export function run(
   args: string[],
   env: Record<string, string> = {},
   command = "cli",
   shellBefore = "",
+  host = otherHost,
 ): Run {
   const cli = fileURLToPath(new URL(`../../../../worker/dist/node/${command}.js`, import.meta.url));
   assert.ok(existsSync(cli), "worker/dist is missing: run scripts/build");
-  const words = otherHost !== undefined && command === "cli" ? otherHost : [process.execPath, cli];
+  const words = host !== undefined && command === "cli" ? host : [process.execPath, cli];
   const child = spawn("sh", ["-c", `${shellBefore}exec "$0" "$@"`, ...words, ...args], {
     env: { ...environment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,0 +1,259 @@
+// Nodes of both hosts on one Redis, an app server that calls any of them, and clients at any of
+// them: with the unmodified npm packages, or with covenant-sidekick/client.
+import "../../hosts/shared/covenant-support/node-polyfill.ts";
+import { createServer } from "node:http";
+import { fileURLToPath } from "node:url";
+import { CovenantClient } from "@covenant-rpc/client";
+import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
+import { CovenantServer } from "@covenant-rpc/server";
+import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
+import { WebSocket } from "ws";
+import { type FetchHandler, toNodeListener } from "../../../worker/demo/http-adapter.ts";
+import { connectSidekick, type Sidekick, withAcks } from "../../../worker/src/client/index.ts";
+import { requireSidekickSecret } from "../../../worker/src/guard/index.ts";
+import { covenant } from "../../client/support/covenant.ts";
+import { atEnd, listen } from "../../hosts/shared/support/left-open.ts";
+import { eventually, request, SECRET } from "../../hosts/shared/support/sidekick.ts";
+import { type EngineNode, fileForTest, startNode } from "./node.ts";
+import { type RedisServer, startRedis } from "./redis-server.ts";
+
+const SERVER_SECRET = "server-secret-of-the-tests";
+const root = fileURLToPath(new URL("../../../", import.meta.url));
+
+const HOSTS = {
+  node: [process.execPath, `${root}worker/dist/node/cli.js`],
+  native: [process.env["SIDEKICK_NATIVE"] ?? `${root}build/native/sidekick-server`],
+};
+export type Kind = keyof typeof HOSTS;
+
+/** A channel has one room per test. */
+export const ROOM = { room: "1" };
+
+export interface ClusterOptions {
+  /** Limits of the hub, for all nodes. */
+  readonly config?: object;
+}
+
+/** The first node is the one that the app server calls. */
+export async function startCluster(kinds: readonly Kind[], { config = {} }: ClusterOptions = {}) {
+  const redis = await startRedis();
+  const app = await startApp();
+  const cluster = new Cluster(redis, app, fileForTest("config.json", JSON.stringify(config)));
+  await Promise.all(kinds.map((kind, i) => cluster.startNode(kind, i)));
+  cluster.callNode(0);
+  return cluster;
+}
+
+export class Cluster {
+  readonly redis: RedisServer;
+  readonly app: App;
+  readonly nodes: EngineNode[] = [];
+  readonly #config: string;
+
+  constructor(redis: RedisServer, app: App, config: string) {
+    this.redis = redis;
+    this.app = app;
+    this.#config = config;
+  }
+
+  /** @param isAway whether Redis is */
+  async startNode(kind: Kind, place = this.nodes.length, isAway = false): Promise<EngineNode> {
+    const flags = ["--config", this.#config, "--server-url", this.app.url];
+    flags.push("--server-secret", SERVER_SECRET);
+    const env = { SIDEKICK_ENGINE: `redis://127.0.0.1:${this.redis.port}` };
+    const node = await startNode(flags, env, { host: HOSTS[kind], isAway });
+    this.nodes[place] = node;
+    return node;
+  }
+
+  /** From now on, the app server calls this node. */
+  callNode(place: number): void {
+    this.app.sidekick = httpServerToSidekick(urlOf(this.nodes[place]!), SECRET);
+  }
+
+  /** With the npm connection. */
+  npmClient(place: number): any {
+    const client: any = new CovenantClient(covenant as any, {
+      serverConnection: httpClientToServer(this.app.url, {}),
+      sidekickConnection: httpClientToSidekick(urlOf(this.nodes[place]!)),
+    });
+    atEnd(() => client.disconnect());
+    return client;
+  }
+
+  /** With covenant-sidekick/client. It reconnects at once. */
+  client(place: number): MovingClient {
+    return new MovingClient(this, place);
+  }
+
+  /** POST /message to a node. */
+  async publish(place: number, data: unknown): Promise<number> {
+    const body = JSON.stringify({ channel: "chat", params: ROOM, data });
+    return (await request(this.nodes[place]!.listening, "/message", body)).status;
+  }
+
+  async areUp(times: number): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.isUp(times)));
+  }
+
+  async areDown(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.isDown()));
+  }
+}
+
+const urlOf = ({ listening }: EngineNode) => `http://127.0.0.1:${listening}`;
+
+interface App {
+  readonly url: string;
+  readonly server: any;
+  /** What clients have sent, with the context of their token. */
+  readonly heard: { data: unknown; context: unknown }[];
+  /** Tokens that it has issued. */
+  tokens: number;
+  sidekick: ReturnType<typeof httpServerToSidekick>;
+}
+
+/** Of the npm server: its queries read numbers, which its mutation counts up. */
+async function startApp(): Promise<App> {
+  const numbers = new Map<string, number>();
+  const heard: App["heard"] = [];
+  let handler: FetchHandler = () => new Response("starting", { status: 503 });
+  const port = await listen(createServer(toNodeListener((request) => handler(request))));
+  const app = { url: `http://127.0.0.1:${port}`, heard, tokens: 0 } as unknown as App;
+  const server: any = new CovenantServer(covenant as any, {
+    contextGenerator: () => undefined,
+    derivation: () => ({}),
+    sidekickConnection: {
+      addConnection: (payload: any) => app.sidekick.addConnection(payload),
+      // A test may end before the answer, which the npm server does not await.
+      update: (resources: any) => app.sidekick.update(resources).catch(() => {}),
+      postMessage: (message: any) => app.sidekick.postMessage(message),
+    } as any,
+    logLevel: "slient", // the package's spelling
+  });
+  server.defineProcedure("query", {
+    resources: ({ inputs }: any) => [`number/${inputs}`],
+    procedure: ({ inputs }: any) => numbers.get(inputs) ?? 0,
+  });
+  server.defineProcedure("change", {
+    resources: ({ inputs }: any) => [`number/${inputs}`],
+    procedure: ({ inputs }: any) => {
+      numbers.set(inputs, (numbers.get(inputs) ?? 0) + 1);
+      return numbers.get(inputs);
+    },
+  });
+  server.defineChannel("chat", {
+    onConnect: ({ inputs }: any) => {
+      app.tokens++;
+      return inputs;
+    },
+    onMessage: ({ inputs, context }: any) => void heard.push({ data: inputs, context }),
+  });
+  server.assertAllDefined();
+  handler = (request) => requireSidekickSecret(request, SERVER_SECRET) ?? server.handle(request);
+  return Object.assign(app, { server });
+}
+
+/** A socket whose network can fail without either end being told. */
+class Socket extends WebSocket {
+  isFrozen = false;
+
+  freeze(): void {
+    this.isFrozen = true;
+    this.pause();
+  }
+
+  thaw(): void {
+    this.isFrozen = false;
+    this.resume();
+  }
+
+  override send(...args: any[]): void {
+    if (!this.isFrozen) (super.send as any)(...args);
+  }
+
+  override close(...args: any[]): void {
+    if (!this.isFrozen) (super.close as any)(...args);
+  }
+}
+
+export class MovingClient {
+  readonly sidekick: Sidekick;
+  readonly client: any;
+  /** The messages of the channel, and "gap", as they came. */
+  readonly heard: unknown[] = [];
+  /** The other events, and the states. */
+  readonly told: string[] = [];
+  readonly sockets: Socket[] = [];
+  token = "";
+  #place: number;
+
+  constructor(cluster: Cluster, place: number) {
+    this.#place = place;
+    const { sockets } = this;
+    const url = () => `ws://127.0.0.1:${cluster.nodes[this.#place]!.listening}/socket`;
+    const Moving = class extends Socket {
+      constructor() {
+        super(url(), { perMessageDeflate: false });
+        sockets.push(this);
+        this.on("error", () => {});
+        atEnd(() => this.terminate());
+      }
+    };
+    this.sidekick = connectSidekick("http://a-load-balancer", {
+      WebSocket: Moving,
+      server: httpClientToServer(cluster.app.url, {}),
+      ...{ baseMs: 10, capMs: 100, probeMs: 100 },
+    });
+    const serverConnection = this.sidekick.server as any;
+    const connections = { serverConnection, sidekickConnection: this.sidekick };
+    this.client = withAcks(new CovenantClient(covenant as any, connections), this.sidekick);
+    this.sidekick.on("gap", () => this.heard.push("gap"));
+    this.sidekick.on("state", ({ name }) => this.told.push(name));
+    this.sidekick.on("problem", ({ code, message }) => this.told.push(code ?? message));
+    this.sidekick.on("channelLost", ({ error }) => this.told.push(error.message));
+    atEnd(() => this.sidekick.disconnect());
+  }
+
+  /** Subscribes with a new token, confirmed. */
+  async join(): Promise<void> {
+    this.token = (await this.client.connect("chat", ROOM, "the context")).token;
+    const isConfirmed = new Promise<void>((resolve) =>
+      this.sidekick.onMessage(({ type }) => type === "subscribed" && resolve()),
+    );
+    await this.client.subscribe("chat", ROOM, this.token, (data: unknown) => this.heard.push(data));
+    await isConfirmed;
+  }
+
+  send(data: unknown): Promise<void> {
+    return this.client.send("chat", ROOM, this.token, data);
+  }
+
+  /** The values of a query, as they came; resolves once it listens. */
+  async watch(name: string): Promise<unknown[]> {
+    const seen: unknown[] = [];
+    this.client.listen("query", name, ({ data }: any) => seen.push(data), true);
+    await eventually(() => seen.length > 0);
+    return seen;
+  }
+
+  async isLive(): Promise<void> {
+    await eventually(
+      () => this.sidekick.state.name === "live",
+      () => `${this.sidekick.state.name} ${this.sidekick.state.reason}`,
+    );
+  }
+
+  /** The next sockets lead to this node. */
+  moveTo(place: number): void {
+    this.#place = place;
+  }
+
+  /** Resolves when it has heard this. */
+  async hears(data: unknown): Promise<void> {
+    await eventually(
+      () => this.heard.includes(data),
+      () => `${data} in ${this.heard}`,
+    );
+  }
+}
