@@ -36,6 +36,7 @@ namespace sidekick::sim {
   X(drained, "while a Sidekick drains, sockets close at a steady rate, idle ones first")          \
   X(own_hub, "answers to forwards of an earlier hub change nothing")                              \
   X(contract, "every host can perform the actions")                                               \
+  X(shared_same, "a hub with an engine does the same as one without")                             \
   X(alive, "no legal input makes the hub trap")
 
 enum class Checker : u8 {

@@ -19,13 +19,14 @@ using namespace sidekick::sim;
 using Clock = std::chrono::steady_clock;
 
 constexpr char usage[] =
-    "Usage: sidekick-sim [--seed S] [--seeds N] [--seconds T] [--steps N] [--expect CHECKER] "
-    "[--canary] [--no-shrink] [--out DIR]\n"
+    "Usage: sidekick-sim [--seed S] [--seeds N] [--seconds T] [--steps N] [--engine N] "
+    "[--expect CHECKER] [--canary] [--no-shrink] [--out DIR]\n"
     "\n"
     "  --seed S          the first seed: a number, or any text such as a commit hash (1)\n"
     "  --seeds N         number of seeds (100)\n"
     "  --seconds T       as many seeds as fit into T seconds, instead\n"
     "  --steps N         steps of each world, instead of the number the seed gives\n"
+    "  --engine N        run a second hub that shares an engine of N shards; it must do the same\n"
     "  --canary          the simulated host sometimes forgets rows; must cause a finding\n"
     "  --expect CHECKER  succeed only if this checker reports a finding\n"
     "  --no-shrink       report a failing seed without shrinking it\n"
@@ -39,6 +40,7 @@ struct Options {
   u64 seeds = 100;
   double seconds = 0;
   u32 steps = 0;
+  u32 engine_shards = 0;
   bool is_canary = false;
   bool shrinks = true;
   bool is_verbose = false;
@@ -76,6 +78,8 @@ bool read_options(int argc, char** argv, Options& options) {
       options.seconds = std::strtod(argv[++i], nullptr);
     } else if (name == "--steps") {
       options.steps = static_cast<u32>(std::strtoul(argv[++i], nullptr, 10));
+    } else if (name == "--engine") {
+      options.engine_shards = static_cast<u32>(std::strtoul(argv[++i], nullptr, 10));
     } else if (name == "--expect") {
       options.expected = argv[++i];
     } else if (name == "--out") {
@@ -140,7 +144,9 @@ int main(int argc, char** argv) {
   u64 others = 0;
   int status = options.expected == nullptr ? 0 : 1;
   for (; options.seconds > 0 ? elapsed() < options.seconds : seeds < options.seeds;) {
-    Story story(draw_swarm(options.seed + seeds, options.steps));
+    Swarm swarm = draw_swarm(options.seed + seeds, options.steps);
+    if (options.engine_shards != 0) share(swarm, options.engine_shards);
+    Story story(swarm);
     if (options.is_verbose)
       std::printf("seed %llu: %s\n", static_cast<unsigned long long>(story.swarm.seed),
                   story.swarm.describe().c_str());

@@ -13,6 +13,8 @@ add_library(sidekick_sim OBJECT
   ${SIDEKICK_SIM_DIR}/model_http.cpp
   ${SIDEKICK_SIM_DIR}/rescue.cpp
   ${SIDEKICK_SIM_DIR}/script.cpp
+  ${SIDEKICK_SIM_DIR}/shared.cpp
+  ${SIDEKICK_SIM_DIR}/shared_checks.cpp
   ${SIDEKICK_SIM_DIR}/shrink.cpp
   ${SIDEKICK_SIM_DIR}/story.cpp
   ${SIDEKICK_SIM_DIR}/swarm.cpp
@@ -26,8 +28,11 @@ add_library(sidekick_sim OBJECT
 target_include_directories(sidekick_sim PUBLIC core/include)
 
 add_executable(sidekick-sim)
-target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_core)
+target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_shard sidekick_core)
 add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
+# The same worlds with a second hub, which shares an engine.
+add_test(NAME sim-shared COMMAND sidekick-sim --seeds 200 --engine 1)
+add_test(NAME sim-shared-3 COMMAND sidekick-sim --seeds 100 --engine 3)
 
 # Proves that each checker catches its bug: the core with one small mutation,
 # sidekick-sim-<checker>[-<which>], built for this test only:
@@ -56,9 +61,12 @@ foreach(mutation IN LISTS mutations)
     $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
   target_include_directories(sidekick-sim-${name} PRIVATE core/include core/src)
   target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # a mutation may leave unused code
-  target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim)
+  target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim sidekick_shard)
   add_dependencies(sim-mutants sidekick-sim-${name})
   set(asked --expect ${checker} --no-shrink)
+  if(checker STREQUAL shared_same)
+    list(APPEND asked --engine 1)
+  endif()
   if(mutation MATCHES "/variations/")
     set(asked "")
   endif()
@@ -77,4 +85,4 @@ foreach(name forward_order timer-endless)
             $<TARGET_FILE:sidekick-sim-${name}> ${checker})
   set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants)
 endforeach()
-set_tests_properties(sim-smoke sim-itself PROPERTIES LABELS sim)
+set_tests_properties(sim-smoke sim-shared sim-shared-3 sim-itself PROPERTIES LABELS sim)

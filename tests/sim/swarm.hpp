@@ -41,6 +41,7 @@ struct Swarm {
   bool has_odd_names = true;
   u8 allowed_origins[2] = {};  ///< by config: a bit for each entry of `allowed_origins`; 0: any
   u64 epoch = 1;               ///< of the first hub
+  u32 engine_shards = 0;       ///< 0: no second hub, with an engine
   u32 deep_every = 256;        ///< steps between deep checks
   bool is_long = false;        ///< several lives of one hub, each ending empty: does memory grow?
 

@@ -14,7 +14,7 @@ Trial::Trial(const Swarm& swarm, const Words& words, std::string* trace, bool is
     : swarm_(swarm),
       words_(words),
       model_(swarm, words),
-      trace_(trace),
+      trace_(swarm.engine_shards == 0 ? trace : nullptr),
       is_canary_(is_canary),
       reuses_handles_(swarm.reuses_handles),
       first_handle_(swarm.reuses_handles ? 1 : 0xF0000000),
@@ -33,6 +33,7 @@ Trial::Trial(const Swarm& swarm, const Words& words, std::string* trace, bool is
   restored.kind = OpKind::restored;
   model_.begin(restored.now, swarm.epoch);
   if (begin(restored.now, swarm.epoch)) take_input(restored);
+  if (swarm.engine_shards != 0) shared_ = std::make_unique<SharedHub>(swarm, restored.now, trace);
 }
 
 Trial::~Trial() = default;
@@ -173,6 +174,8 @@ bool Trial::lose_hub(const char* what) {
 }
 
 bool Trial::take_input(const Op& op) {
+  if (!is_shared(op)) return true;
+  const Op asked = shared_ != nullptr ? shared_op(op) : Op();
   const std::optional<Input> input = input_of(op);
   if (failure_) return false;
   if (!input) return true;
@@ -188,6 +191,7 @@ bool Trial::take_input(const Op& op) {
   has_lost_ = false;
   lost_token_ = no_one;
   if (!check_actions(op) || !compare_twin(op, *input)) return false;
+  if (!compare_shared(op, *input, asked)) return false;
   note_writer(op);
   if (op.cut >= actions_.size()) return true;
   // The host dies half-way. The client that caused it is closed.

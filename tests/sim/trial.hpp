@@ -4,9 +4,11 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 
 #include "model.hpp"
+#include "shared.hpp"
 #include "sidekick/hub.hpp"
 
 namespace sidekick::sim {
@@ -134,6 +136,18 @@ class Trial {
   void pair_flights();
   bool check_twin_hash();
 
+  // shared_checks.cpp: a second hub, with an engine
+  static constexpr u32 none_told = 0xFFFFFFFF;
+  Op shared_op(const Op& op) const;
+  bool is_shared(const Op& op) const;
+  bool compare_shared(const Op& op, Input input, const Op& asked);
+  bool compare_seen(const Op& op, const Op& asked, SharedHub::Seen& first,
+                    const SharedHub::Seen& other, bool may_differ);
+  bool compare_missed(const Op& op, const Op& asked, const std::vector<std::string>& texts,
+                      const std::vector<std::string>& came);
+  bool compare_health(Bytes came);
+  void note_told(Bytes text, Bytes came, const Op& op);
+
   const Swarm& swarm_;
   const Words& words_;
   Model model_;
@@ -175,6 +189,12 @@ class Trial {
   EpochFacts twin_epoch_;
   std::unordered_map<ForwardId, ForwardId>
       twin_flights_;  ///< flight ids of the first hub and of the twin; looked up, never iterated
+
+  std::unique_ptr<SharedHub> shared_;
+  std::unordered_map<ForwardId, ForwardId> shared_flights_;  ///< of the first hub and of this one
+  std::unordered_map<u64, u64> shared_positions_;            ///< the same
+  std::map<std::pair<u16, u64>, u32> shared_told_;      ///< by session and position: changes then
+  std::unordered_map<u32, std::string> shared_topics_;  ///< by scope
 
   std::optional<Failure> failure_;
   u32 steps_ = 0;

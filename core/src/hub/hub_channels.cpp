@@ -90,7 +90,7 @@ bool Hub::State::await_history(TokenId id, TopicId topic, const Message& message
   if (!await_ready(shard, out) || !may_wait(1, out)) return false;
   ++engine.interest(interest).recoveries;
   Call call(Purpose::history, shard);
-  call.interests = {interest};
+  await(call, interest);
   call.waiters = {waiter()};
   call_history(std::move(call), message.epoch, *message.since, out);
   return false;

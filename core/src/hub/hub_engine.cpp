@@ -69,7 +69,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     Interest& it = engine.interest(id);
     if (it.topic == none || it.shard != in.shard) continue;
     it.state = Interest::State::wanted;
-    it.recoveries = 0;
+    it.recoveries = it.awaited = 0;
     it.is_recovering = false;
     engine.clear_buffer(it);
     if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
@@ -94,6 +94,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
       return on_caught_up(call, in, out);
     case Purpose::changed:
       on_changed(call, in);
+      end_awaiting(call);
       break;
     case Purpose::claim:
       on_claimed(call, in, out);
@@ -105,7 +106,9 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
       return on_reclaimed(call, in, out);
     case Purpose::history:
       on_history(call, in);
-      return end_waiting(call.waiters, out);
+      end_awaiting(call);
+      end_waiting(call.waiters, out);
+      return release_interests(call);
     case Purpose::replay:
       on_replayed(call, in, out);
       --engine.shard(call.shard).batches;
@@ -132,11 +135,25 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
       if (parking.has(waiter)) parking[waiter.parked].findings.refused = ErrorCode::full;
   }
   end_waiting(call.waiters, out);
-  // Those that nobody wants any more.
+  release_interests(call);
+}
+
+/// Those that nobody wants any more.
+void Hub::State::release_interests(const Call& call) {
   for (const u32 id : call.interests) {
     const TopicId topic = engine.interest(id).topic;
     if (topic != none) release_topic(topic);
   }
+}
+
+/// A topic that is left while an answer about it is under way would miss what comes meanwhile.
+void Hub::State::await(Call& call, u32 id) {
+  ++engine.interest(id).awaited;
+  call.interests.push_back(id);
+}
+
+void Hub::State::end_awaiting(const Call& call) {
+  for (const u32 id : call.interests) --engine.interest(id).awaited;
 }
 
 void Hub::State::on_joined(const Call& call, bool is_done) {
@@ -344,6 +361,7 @@ bool Hub::State::await_changed(const Message& message, Actions& out) {
       Call call(Purpose::changed, shard);
       call.first = static_cast<u32>(first);
       call.waiters = {waiter()};
+      for (const Bytes name : part) await(call, engine.interest_of(topics.find(name)));
       call_script(std::move(call), "changed", args, out);
     }
   }
@@ -377,7 +395,8 @@ Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
 void Hub::State::linger(TopicId topic) {
   if (!topics.is_idle(topic)) return;
   const u32 id = engine.interest_of(topic);
-  if (id != none && engine.interest(id).state == Interest::State::joining)
+  if (id != none &&
+      (engine.interest(id).state == Interest::State::joining || engine.interest(id).awaited != 0))
     return;  // on_engine_answer does
   if (id != none && engine.interest(id).state == Interest::State::joined) {
     Interest& it = engine.interest(id);
@@ -398,7 +417,7 @@ void Hub::State::linger(TopicId topic) {
 void Hub::State::end_linger(u32 id, Actions& out) {
   Interest& it = engine.interest(id);
   deadlines.remove(std::exchange(it.deadline, none));
-  if (!topics.is_idle(it.topic)) return;
+  if (!topics.is_idle(it.topic) || it.awaited != 0) return;
   const Bytes name = out.text().copy(topics.name(it.topic));
   out.add(action::EngineLeave{it.shard, out.list({&name, 1})});
   const TopicId topic = it.topic;

@@ -158,6 +158,9 @@ struct Hub::State {
   bool await_joins(std::span<const TopicId> wanted, Actions& out);
   bool await_changed(const Message& message, Actions& out);
   Lookback look_back_in_engine(const Message& message);
+  void release_interests(const Call& call);
+  void await(Call& call, u32 id);
+  void end_awaiting(const Call& call);
   void release_topic(TopicId topic) {
     if (engine.is_on()) return linger(topic);
     topics.release_if_idle(topic);

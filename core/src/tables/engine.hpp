@@ -56,6 +56,7 @@ struct Interest {
   u32 call = 0;         ///< while joining
   u32 deadline = none;  ///< while it lingers
   u64 received = 0;     ///< the stamp of its latest message
+  u32 awaited = 0;      ///< answers about it under way; until then it is not left
 
   // Of a channel: while older messages are on their way, newer ones wait here for them.
   struct Message {
