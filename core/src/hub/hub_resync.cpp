@@ -62,8 +62,9 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     settle(index);
   }
   reclaim(index, out);
-  run_blocked(out);
+  // First: a topic that a waiting frame joins has listeners who have missed changes, too.
   rejoin(index, out);
+  run_blocked(out);
 }
 
 /// The answers set the pace.
