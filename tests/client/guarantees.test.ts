@@ -1170,7 +1170,10 @@ test(
       await refuse(code);
       assert.deepEqual(stage.heard(), ["problem"]);
       // A message of its own: without one, Node 20 parses this file for minutes.
-      assert.ok(stage.socket.written.some((text) => text.includes('"listen"')), code);
+      assert.ok(
+        stage.socket.written.some((text) => text.includes('"listen"')),
+        code,
+      );
     }
     stage.sidekick.sendMessage({ type: "unlisten", resources: ["a"] });
     await refuse();
