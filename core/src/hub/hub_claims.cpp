@@ -84,6 +84,8 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
     under_way->waiters.push_back(waiter());
     return false;
   }
+  // First: a release of this token by the same session must not come after its claim.
+  if (!releases.empty()) flush_releases(out);
   TextArena& text = out.text();
   const Bytes session = session_of(slot, text);
   const Bytes args[] = {text.copy(key), config.node, session,
