@@ -93,7 +93,8 @@ SharedHub::SharedHub(const Swarm& swarm, Millis now, std::string* trace)
       clock_(now) {
   config_.node = node;
   config_.engine_shards = swarm.engine_shards;
-  config_.topic_linger_ms = dice_.one_of<u32>({0, 2000});
+  // A topic that does not linger is left while its frame waits for the join at another shard.
+  config_.topic_linger_ms = swarm.engine_shards == 1 ? dice_.one_of<u32>({0, 2000}) : 2000;
   // A change stamped in the first microsecond of the span counts, too.
   if (config_.listen_lookback_ms != 0) ++config_.listen_lookback_ms;
   // In the engine, as in Redis, a token is there until its last millisecond is over.

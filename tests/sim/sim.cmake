@@ -32,7 +32,6 @@ target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_shard sidekick_
 add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 # The same worlds with a second hub, which shares an engine.
 add_test(NAME sim-shared COMMAND sidekick-sim --seeds 200 --engine 1)
-add_test(NAME sim-shared-3 COMMAND sidekick-sim --seeds 100 --engine 3)
 
 # Proves that each checker catches its bug: the core with one small mutation,
 # sidekick-sim-<checker>[-<which>], built for this test only:
@@ -85,4 +84,4 @@ foreach(name forward_order timer-endless)
             $<TARGET_FILE:sidekick-sim-${name}> ${checker})
   set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants)
 endforeach()
-set_tests_properties(sim-smoke sim-shared sim-shared-3 sim-itself PROPERTIES LABELS sim)
+set_tests_properties(sim-smoke sim-shared sim-itself PROPERTIES LABELS sim)
