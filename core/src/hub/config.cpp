@@ -97,6 +97,7 @@ class ConfigDecoder {
                                                 : has_hash_seed_;
       if (is_again) return refuse("duplicate setting $", name);
       if (is_limit) seen[index] = true;
+      has_unsent_bytes_max_ = has_unsent_bytes_max_ || name == "unsent_bytes_max";
       if (name == "secrets" ? !read_secrets()
           : is_limit        ? !read_limit(limits[index])
           : is_origins      ? !read_allowed_origins()
@@ -211,6 +212,9 @@ class ConfigDecoder {
           "client_buffer_bytes_max must be at least twice http_body_bytes_max, to hold the largest "
           "message");
     }
+    // Configurations and recordings from before this limit stay valid.
+    if (!has_unsent_bytes_max_)
+      config.unsent_bytes_max = std::max(config.unsent_bytes_max, config.client_buffer_bytes_max);
     if (holds_client(config.unsent_bytes_max, config.client_buffer_bytes_max)) return true;
     return refuse(
         "unsent_bytes_max must be at least client_buffer_bytes_max, to hold the unsent messages of "
@@ -220,6 +224,7 @@ class ConfigDecoder {
   Bytes text_;
   ion::Reader reader_;
   bool has_hash_seed_ = false;
+  bool has_unsent_bytes_max_ = false;
 };
 
 }  // namespace

@@ -163,6 +163,12 @@ TEST_CASE("the buffers of all clients must hold that of one") {
         "the unsent messages of one client");
 }
 
+TEST_CASE("without unsent_bytes_max, a larger buffer of one client raises it") {
+  Config config;
+  CHECK(decode_config(R"({"secrets":["s"],"client_buffer_bytes_max":1000000000})", config).empty());
+  CHECK(config.unsent_bytes_max == 1000000000);
+}
+
 TEST_CASE("rejects a text that is not a configuration and names the byte offset") {
   const std::string invalid = "invalid configuration: not valid JSON or ION: ";
   Config config;

@@ -575,7 +575,7 @@ export interface Limits {
   readonly auth_failure_delay_ms: number;
   /** unsent bytes of a client that reads too slowly; at least twice http_body_bytes_max, so that the largest message fits (default 16777216) */
   readonly client_buffer_bytes_max: number;
-  /** memory for the unsent messages of all clients together: each counts once, however many clients it waits for; at least client_buffer_bytes_max. Beyond that, connections are dropped; only by hosts that can see it (default 268435456) */
+  /** memory for the unsent messages of all clients together: each counts once, however many clients it waits for; at least client_buffer_bytes_max, and no less by default. Beyond that, connections are dropped; only by hosts that can see it (default 268435456) */
   readonly unsent_bytes_max: number;
   /** sustained message rate of one client; 0: no limit (default 0) */
   readonly frames_per_second: number;
