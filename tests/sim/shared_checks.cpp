@@ -4,7 +4,7 @@
 //   - the engine remembers all channels and resources: it recovers more, and is checked against
 //     what it was told
 //   - a hub has forgotten the ids of messages that were sent with a token it has given back
-//   - a token is held as long as messages are under way: nobody can register it anew
+//   - a hub holds a token while messages of it are under way: nobody can register it anew
 //   - the order of changed resources, if they are on several shards
 #include <algorithm>
 

@@ -388,7 +388,7 @@ class Server {
           });
   }
 
-  /// What the clients held is released there.
+  /// The hub releases the tokens of these clients in the engine.
   void leave_engine() {
     Redis* const engine = host_->engine();
     until([engine] { return engine == nullptr || engine->is_idle(); }, shutdown_engine,

@@ -26,6 +26,14 @@ Bytes encode_updated(TextArena& out, Bytes resource) {
   return out.append(" }").finish();
 }
 
+void append_channel_message(TextArena& out, const Message& message) {
+  out.append("{ \"type\": \"message\", \"channel\": ");
+  ion::append_string(out, *message.scope.channel);
+  out.append(", \"params\": ");
+  append_params(out, message.scope);
+  if (message.data) out.append(", \"data\": ").append(*message.data);
+}
+
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());

@@ -13,14 +13,13 @@ namespace {
 
 constexpr u32 stamp_digits_max = 16;
 constexpr Bytes message_end = " }";
-constexpr char refused[] = "the engine refused: its memory is full; try again later";
 
 }  // namespace
 
 /// POST /message. It cannot be repeated: the engine may have performed it.
 void Hub::State::publish_message(const Message& message, Actions& out) {
   if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, refused, out);
+    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
     if (found->is_cut) {
       return fail(ErrorCode::engine, "engine connection lost; the message may have been published",
                   out);
@@ -29,11 +28,7 @@ void Hub::State::publish_message(const Message& message, Actions& out) {
   }
   const u32 shard = engine.shard_of(topic_name);
   TextArena& text = out.text();
-  text.append("{ \"type\": \"message\", \"channel\": ");
-  ion::append_string(text, *message.scope.channel);
-  text.append(", \"params\": ");
-  append_params(text, message.scope);
-  if (message.data) text.append(", \"data\": ").append(*message.data);
+  append_channel_message(text, message);
   const Bytes plain = text.append(message_end).finish();
   if (plain.size() > config.engine_message_bytes_max) {
     const Bytes body = text.write({"Content Too Large: the message has ", Digits(plain.size()),

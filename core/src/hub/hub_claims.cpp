@@ -14,7 +14,6 @@ constexpr std::size_t tokens_per_call = 256;
 constexpr std::size_t records_per_call = 16;
 constexpr u32 reclaims_max = 4;
 constexpr u32 stamp_digits_max = 16;
-constexpr char refused[] = "the engine refused: its memory is full; try again later";
 
 }  // namespace
 
@@ -36,7 +35,7 @@ Bytes Hub::State::session_of_token(TokenId id, TextArena& out) {
 /// POST /connection. A hub that gets no answer registers the token again.
 void Hub::State::register_token(const Token& draft, Actions& out) {
   if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, refused, out);
+    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
     if (found->claim == Findings::Claim::held) {
       return emit_respond(current.request, 409, ErrorCode::token_held,
                           "Conflict: a client holds this token; register a new token", out);
@@ -67,7 +66,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   if (id != none && !is_draining && !(is_sure && may_use(id, slot))) return true;
   if (const Findings* found = findings()) {
     if (found->refused != ErrorCode::ok) {
-      fail(found->refused, refused, out);
+      fail(found->refused, engine_refused, out);
       return false;
     }
     if (is_sure && found->claimed == key) return true;
@@ -198,7 +197,7 @@ bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
   if (const Findings* found = findings()) {
     if (found->is_erased) return true;
     if (found->refused != ErrorCode::ok) {
-      fail(found->refused, refused, out);
+      fail(found->refused, engine_refused, out);
       return false;
     }
   }

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t topics_per_call = 256;
 constexpr u32 stamp_digits_max = 16;
-constexpr char refused[] = "the engine refused: its memory is full; try again later";
 
 bool decode_stamp(Bytes text, u64& out) { return decode_number(text, 10, stamp_digits_max, out); }
 
@@ -235,7 +234,7 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
 /// when it is back: a change may be told twice.
 void Hub::State::publish_changes(Actions& out) {
   if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, refused, out);
+    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
     if (found->is_sent && !found->is_cut)
       return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
   }
@@ -295,7 +294,7 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
   }
   if (has_all) return true;
   if (const Findings* found = findings(); found != nullptr && found->refused != ErrorCode::ok) {
-    fail(found->refused, refused, out);
+    fail(found->refused, engine_refused, out);
     return false;
   }
   for (u32 shard = 0; shard < engine.shard_count(); ++shard)

@@ -131,11 +131,7 @@ void Hub::State::on_channel_message(RequestId request, Bytes body, Actions& out)
   const bool is_plain = topic != none && !topics.subscribers(topic).empty();
   if (is_plain || recorded != none) {
     TextArena& text = out.text();
-    text.append("{ \"type\": \"message\", \"channel\": ");
-    ion::append_string(text, *message.scope.channel);
-    text.append(", \"params\": ");
-    append_params(text, message.scope);
-    if (message.data) text.append(", \"data\": ").append(*message.data);
+    append_channel_message(text, message);
     if (is_plain) {
       const Bytes plain = text.append(" }").finish();
       emit_publish(topics.subscribers(topic), plain, out);

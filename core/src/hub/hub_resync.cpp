@@ -147,7 +147,8 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
   rejoin(call.shard, out);
 }
 
-/// What has changed is not known. The subscribers of a channel learn that before its next message.
+/// The hub does not know what has changed. It tells the subscribers of a channel before its next
+/// message.
 void Hub::State::lose_all(u32 index) {
   engine.shard(index).is_all_changed = true;
   for (u32 id = 0; id < engine.interests().size(); ++id) {
@@ -165,7 +166,7 @@ void Hub::State::tell_changed(TopicId topic, Actions& out) {
                out);
 }
 
-/// What has changed is not known, so every listener is told, a part at a time: each of them may
+/// The hub does not know what has changed, so it tells every listener, a part at a time: each may
 /// make the app server work. Every Sidekick starts elsewhere.
 void Hub::State::tell_all(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);

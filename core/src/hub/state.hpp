@@ -22,8 +22,11 @@ enum class Blame : u8 { client, server, sidekick };
 
 inline constexpr char unknown_outcome[] =
     "the outcome of this message is not known; it may have been processed";
+inline constexpr char engine_refused[] = "the engine refused: its memory is full; try again later";
 
 Bytes encode_updated(TextArena& out, Bytes resource);
+/// Writes a `message` for the subscribers of its channel, without the closing ` }`.
+void append_channel_message(TextArena& out, const Message& message);
 
 struct Hub::State {
   explicit State(Config from)

@@ -77,7 +77,7 @@ struct Waiter {
   u64 serial = 0;
 };
 
-/// What an answer is for.
+/// Why the hub made a call, and so what it does with the answer.
 enum class Purpose : u8 {
   sync,
   join,      // of topics for frames that wait

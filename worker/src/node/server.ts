@@ -348,7 +348,7 @@ class Server implements Sidekick {
       // now: the event would come later, and the recording must include every close
       this.#host.onClosed(socket, CLOSE_ABNORMAL);
     }
-    // What the clients held is released there.
+    // The hub releases the tokens of these clients in the engine.
     await this.#until(() => this.#host.engine?.isIdle ?? true, SHUTDOWN_ENGINE_MS);
     forwards?.destroy();
     for (const server of this.#listening) server.closeAllConnections();
