@@ -54,5 +54,9 @@ export function test(name: string, options: { skip?: boolean | string } | Body, 
     titles.some((title) => name.startsWith(title)),
   )?.[0];
   const skip = hostName === "worker" && reason !== undefined ? reason : (given.skip ?? false);
-  void anyTest(name, { timeout: TEST_MS_MAX, ...given, skip }, typeof options === "function" ? options : body);
+  void anyTest(
+    name,
+    { timeout: TEST_MS_MAX, ...given, skip },
+    typeof options === "function" ? options : body,
+  );
 }
