@@ -15,6 +15,7 @@ import { covenant } from "../../client/support/covenant.ts";
 import { atEnd, listen } from "../../hosts/shared/support/left-open.ts";
 import { eventually, request, SECRET } from "../../hosts/shared/support/sidekick.ts";
 import { type EngineNode, fileForTest, startNode } from "./node.ts";
+import { type RedisProxy, startProxy } from "./proxy.ts";
 import { type RedisServer, startRedis } from "./redis-server.ts";
 
 const SERVER_SECRET = "server-secret-of-the-tests";
@@ -32,13 +33,17 @@ export const ROOM = { room: "1" };
 export interface ClusterOptions {
   /** Limits of the hub, for all nodes. */
   readonly config?: object;
+  /** More flags, by the place of the node. */
+  readonly flags?: (place: number) => readonly string[];
+  /** Between the nodes and Redis. */
+  readonly hasProxy?: boolean;
 }
 
 /** The first node is the one that the app server calls. */
-export async function startCluster(kinds: readonly Kind[], { config = {} }: ClusterOptions = {}) {
+export async function startCluster(kinds: readonly Kind[], options: ClusterOptions = {}) {
   const redis = await startRedis();
-  const app = await startApp();
-  const cluster = new Cluster(redis, app, fileForTest("config.json", JSON.stringify(config)));
+  const proxy = options.hasProxy ? await startProxy(redis.port) : undefined;
+  const cluster = new Cluster(redis, proxy, await startApp(), options);
   await Promise.all(kinds.map((kind, i) => cluster.startNode(kind, i)));
   cluster.callNode(0);
   return cluster;
@@ -46,21 +51,31 @@ export async function startCluster(kinds: readonly Kind[], { config = {} }: Clus
 
 export class Cluster {
   readonly redis: RedisServer;
+  readonly proxy: RedisProxy | undefined;
   readonly app: App;
   readonly nodes: EngineNode[] = [];
   readonly #config: string;
+  readonly #flags: (place: number) => readonly string[];
 
-  constructor(redis: RedisServer, app: App, config: string) {
+  constructor(
+    redis: RedisServer,
+    proxy: RedisProxy | undefined,
+    app: App,
+    options: ClusterOptions,
+  ) {
+    const { config = {}, flags = () => [] } = options;
     this.redis = redis;
+    this.proxy = proxy;
     this.app = app;
-    this.#config = config;
+    this.#config = fileForTest("config.json", JSON.stringify(config));
+    this.#flags = flags;
   }
 
   /** @param isAway whether Redis is */
   async startNode(kind: Kind, place = this.nodes.length, isAway = false): Promise<EngineNode> {
     const flags = ["--config", this.#config, "--server-url", this.app.url];
-    flags.push("--server-secret", SERVER_SECRET);
-    const env = { SIDEKICK_ENGINE: `redis://127.0.0.1:${this.redis.port}` };
+    flags.push("--server-secret", SERVER_SECRET, ...this.#flags(place));
+    const env = { SIDEKICK_ENGINE: `redis://127.0.0.1:${(this.proxy ?? this.redis).port}` };
     const node = await startNode(flags, env, { host: HOSTS[kind], isAway });
     this.nodes[place] = node;
     return node;
@@ -203,7 +218,7 @@ export class MovingClient {
     this.sidekick = connectSidekick("http://a-load-balancer", {
       WebSocket: Moving,
       server: httpClientToServer(cluster.app.url, {}),
-      ...{ baseMs: 10, capMs: 100, probeMs: 100 },
+      ...{ baseMs: 10, capMs: 100, probeMs: 1000 },
     });
     const serverConnection = this.sidekick.server as any;
     const connections = { serverConnection, sidekickConnection: this.sidekick };
