@@ -4,6 +4,8 @@
 // hub.
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <optional>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -11,6 +13,7 @@
 #include "about.hpp"
 #include "command.hpp"
 #include "files.hpp"
+#include "members.hpp"
 #include "shrink/lighten.hpp"
 #include "shrink/parties.hpp"
 #include "sidekick/text.hpp"
@@ -26,7 +29,27 @@ struct Item {
   u32 client = 0;
   bool is_opening = false;
   bool is_closing = false;
+  std::vector<u32> calls;  // to the engine, which the hub made after this input
+  u32 answered = 0;        // the call of an engine_answer
 };
+
+constexpr Bytes call_member = "\"call\":";
+
+/// The line of an engine_answer says so, and has no spaces.
+void set_answered(Item& item, u32 call) {
+  const std::size_t at = item.line.find(call_member);
+  SIDEKICK_CHECK(at != std::string::npos);
+  const std::size_t begin = at + call_member.size();
+  item.line.replace(begin, item.line.find_first_of(",}", begin) - begin, std::to_string(call));
+  item.answered = call;
+}
+
+/// Empty if the action is no call.
+std::optional<u32> call_of(const nlohmann::json& action) {
+  const Bytes name = plain_text_of(action, "out");
+  if (name != "engine_run" && name != "engine_join") return {};
+  return static_cast<u32>(number_of(action, "call"));
+}
 
 /// The result of a candidate. Only results of the same kind are equal.
 struct Finding {
@@ -62,8 +85,7 @@ class Shrinker {
     if (!error_.empty()) return unusable("shrink", error_);
     if (whole.kind.empty()) return -1;
     kind_ = whole.kind;
-    items.resize(std::min(items.size(), whole.index + 1));
-    items_ = std::move(items);
+    adopt(std::move(items), whole);
     cut_tail();
     keep_what_concerns_the_last();
     while (drop_chunks()) {
@@ -90,17 +112,58 @@ class Shrinker {
   }
 
  private:
-  /// Leaves out what a host must never do: opening a client that is open. (The whole trace is tried
-  /// unchanged.)
-  static std::vector<Item> lawful(const std::vector<Item>& items) {
+  /// Leaves out what a host must never do: opening a client that is open, and answering a call that
+  /// the hub did not make. A hub numbers its calls, so the remaining ones get other numbers. (The
+  /// whole trace is tried unchanged.)
+  std::vector<Item> lawful(const std::vector<Item>& items) const {
     std::set<u32> open;
+    std::map<u32, u32> numbers;  // of the calls, now and in the candidate
     std::vector<Item> kept;
     for (const Item& item : items) {
       if (item.is_opening && !open.insert(item.client).second) continue;
       if (item.is_closing) open.erase(item.client);
+      const auto number = numbers.find(item.answered);
+      if (number == numbers.end() && calls_.contains(item.answered)) continue;
       kept.push_back(item);
+      if (number != numbers.end()) set_answered(kept.back(), number->second);
+      for (u32& call : kept.back().calls) {
+        const auto next = static_cast<u32>(numbers.size() + 1);
+        call = numbers.emplace(call, next).first->second;
+      }
     }
     return kept;
+  }
+
+  /// These inputs show it, as `answers_` has it.
+  void adopt(std::vector<Item> items, const Finding& found) {
+    read_calls(items);
+    items.resize(std::min(items.size(), found.index + 1));
+    items_ = std::move(items);
+    calls_.clear();
+    for (const Item& item : items_) calls_.insert(item.calls.begin(), item.calls.end());
+  }
+
+  /// Without other inputs, an input may cause other calls. The output of a hub that trapped lacks
+  /// its end, so its last inputs keep the calls that they had.
+  void read_calls(std::vector<Item>& items) const {
+    std::size_t inputs = 0;
+    std::vector<u32> calls;
+    const Bytes text = answers_[0].text;
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = std::min(text.find('\n', at), text.size());
+      const Bytes line = text.substr(at, end - at);
+      at = end + 1;
+      if (line.starts_with("{\"in\":")) {
+        if (inputs > 0) items[inputs - 1].calls = std::move(calls);
+        calls.clear();
+        ++inputs;
+      }
+      if (!line.starts_with("{\"out\":\"engine_")) continue;
+      const auto call = call_of(nlohmann::json::parse(line, nullptr, false));
+      if (call) calls.push_back(*call);
+    }
+    if (inputs > 0 && inputs == items.size() && !answers_[0].has_trapped)
+      items[inputs - 1].calls = std::move(calls);
   }
 
   Finding find(const std::vector<Item>& items) {
@@ -172,8 +235,7 @@ class Shrinker {
     candidate = lawful(candidate);
     const Finding found = find(candidate);
     if (found.kind != kind_) return false;
-    candidate.resize(std::min(candidate.size(), found.index + 1));
-    items_ = std::move(candidate);
+    adopt(std::move(candidate), found);
     return true;
   }
 
@@ -272,6 +334,7 @@ class Shrinker {
   std::string header_;
   std::string kind_;
   std::vector<Item> items_;
+  std::set<u32> calls_;  // those of `items_`
   u32 trials_ = 0;
   bool has_tried_all_ = false;
 };
@@ -300,6 +363,10 @@ Item item_of(const Reader& reader, Follower& follower) {
   item.about = follower.follow(reader.now(), input);
   item.is_opening = input.tag == InputTag::client_opened || input.tag == InputTag::restore_client;
   item.is_closing = input.tag == InputTag::client_closed;
+  if (input.tag == InputTag::engine_answer) {
+    item.line = nlohmann::ordered_json::parse(item.line).dump() + "\n";
+    item.answered = input.engine_answer.call;
+  }
   if (input.tag == InputTag::client_opened) item.client = input.client_opened.client;
   if (input.tag == InputTag::restore_client) item.client = input.restore_client.client;
   if (input.tag == InputTag::client_closed) item.client = input.client_closed.client;
@@ -333,8 +400,11 @@ int shrink_trace(const Told& told, Reader& reader) {
       items.push_back(item_of(reader, follower));
     }
     if (step == Reader::Step::action) {
-      const About& about = follower.follow(nlohmann::json::parse(reader.line()));
-      if (about.clients.size() < 2 && !items.empty()) items.back().about.add(about);
+      const nlohmann::json action = nlohmann::json::parse(reader.line());
+      const About& about = follower.follow(action);
+      if (items.empty()) continue;
+      if (about.clients.size() < 2) items.back().about.add(about);
+      if (const auto call = call_of(action)) items.back().calls.push_back(*call);
     }
   }
   std::fprintf(stderr, "%s: nothing to shrink: %s\n", told.files[0],
