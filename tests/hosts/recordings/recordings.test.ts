@@ -1,7 +1,7 @@
 // A live recording from any host replays on every other. The demo in a browser and a load run go
-// through the Node host, the Worker and the native host. Then each recording is replayed natively,
-// in Node, in workerd and in wasmtime, whole and truncated anywhere. SEED= gives another run;
-// RECORDINGS=FOLDER keeps the recordings.
+// through the Node host, the Worker and the native host, and two nodes share an engine. Then each
+// recording is replayed natively, in Node, in workerd and in wasmtime, whole and truncated
+// anywhere. SEED= gives another run; RECORDINGS=FOLDER keeps the recordings.
 import assert from "node:assert/strict";
 import {
   cpSync,
@@ -15,11 +15,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { root, run } from "../../module/support.ts";
 import type { WorkerdSidekick } from "../cloudflare/support/sidekick.ts";
 import { startSidekick } from "../cloudflare/support/sidekick.ts";
 import { closeEverything } from "../shared/support/left-open.ts";
 import { cutsOf, succeededVerdictOf, verdictOf } from "./cut.ts";
 import { launchBrowser, recordDemo } from "./demo.ts";
+import { recordEngine } from "./engine.ts";
 import { endHosts, hosts } from "./hosts.ts";
 import type { Load } from "./load.ts";
 import { recordLoad } from "./load.ts";
@@ -62,6 +64,17 @@ const loadInputs = {
   http_request: 700,
   forward_done: 500,
   timer_fired: 1,
+};
+const engineInputs = {
+  client_opened: 4,
+  client_frame: 20,
+  http_request: 10,
+  forward_done: 10,
+  engine_up: 2,
+  engine_down: 1,
+  engine_answer: 20,
+  engine_message: 20,
+  shutting_down: 1,
 };
 const ownInputs = {
   node: { demo: { shutting_down: 2 }, load: { client_lagging: 1, shutting_down: 1 } },
@@ -106,8 +119,13 @@ test("records a load run: everything that everyone sent and received, in order",
   }
 });
 
+test("records two nodes that share an engine", async () => {
+  for (const [name, file] of Object.entries(await recordEngine(folderOf("engine"))))
+    assertInputs(keep(file, `engine-${name}`), engineInputs);
+});
+
 test("every recording replays everywhere, byte for byte", async (t) => {
-  assert.equal(recordings.length, 2 * hosts.length);
+  assert.equal(recordings.length, 2 * hosts.length + 2);
   for (const player of players(workerd)) {
     await t.test(player.name, async () => {
       const ran = await player.replay(recordings, folder);
@@ -161,6 +179,18 @@ test("a difference before the truncation is still found, with its line", async (
   }
 });
 
+test("shrink keeps of a node's recording what led to a message of a client that had moved", async () => {
+  for (const name of ["engine-node", "engine-native"]) {
+    const args = ["shrink", `${name}.jsonl`, "-o", `short-${name}.jsonl`];
+    args.push("--until", 'says:\\"data\\": \\"moved\\"');
+    const ran = await run(`${root}build/native/sidekick-trace`, args, folder);
+    assert.equal(ran.status, 0, ran.stderr);
+    const short = readRecording(join(folder, `short-${name}.jsonl`));
+    assert.ok(count(short) <= 15, describeRecording(short));
+    assert.ok((short.inputs.get("engine_answer") ?? 0) > 2, describeRecording(short));
+  }
+});
+
 function folderOf(name: string): string {
   const own = join(folder, name);
   mkdirSync(own);
@@ -184,6 +214,7 @@ function* writeCuts() {
   for (const [name, each] of [
     ["demo-node", 5],
     ["demo-worker", 1],
+    ["engine-node", 1],
     ["load-wasmtime", 1],
   ] as const) {
     const whole = readFileSync(join(folder, `${name}.jsonl`));
