@@ -298,7 +298,7 @@ test("a page keeps working while the Sidekick changes from the npm package's to 
     tunnel.target = theirs.port;
     tunnel.cut(); // the app server keeps its connections
     const [page, other] = [await openTab(), await openTab()];
-    assert.ok(await isLegacy(page));
+    assert.equal(await isLegacy(page), true);
     await enter(page, "Ann");
     await say(page, "Before");
     await shows(page, "Before");
@@ -321,7 +321,7 @@ test("a page keeps working while the Sidekick changes from the npm package's to 
       await addTodo(other, `After ${name}`);
       await shows(page, `After ${name}`);
     }
-    assert.ok(await isLegacy(page));
+    assert.equal(await isLegacy(page), true);
   } finally {
     await context.close();
     await theirs.stop();

@@ -1,6 +1,7 @@
 // Each mutation of the client is caught: by a directed case of its guarantee, or by the simulation.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -10,6 +11,9 @@ import type { Mutation } from "./mutations.ts";
 import { mutations } from "./mutations.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
+
+/** Far more than a run takes. A killed run fails its test: a mutation must be reported, not hang. */
+const RUN_MS = 300_000;
 
 /** Runs a program against a mutation. Returns what it printed. */
 async function run({ file, from, to }: Mutation, ...words: string[]): Promise<string> {
@@ -27,10 +31,14 @@ async function run({ file, from, to }: Mutation, ...words: string[]): Promise<st
       cwd: root,
       env: { ...process.env, SIDEKICK_CLIENT: join(folder, "index.ts"), NODE_TEST_CONTEXT: "" },
       stdio: ["ignore", "pipe", "inherit"],
-      timeout: 300_000,
+      timeout: RUN_MS,
+      killSignal: "SIGKILL",
     });
+    const closed = once(child, "close");
     let output = "";
     for await (const chunk of child.stdout) output += chunk;
+    const [, signal] = await closed;
+    assert.equal(signal, null, `killed after ${RUN_MS / 1000} s:\n${output}`);
     return output;
   } finally {
     await rm(folder, { recursive: true, force: true });
