@@ -100,7 +100,7 @@ test("npm pack refuses a package without its module, and names the command that 
   const unbuilt = await appFolder();
   for (const name of ["package.json", "prepack.sh"])
     await cp(join(root, "worker", name), join(unbuilt, name));
-  for (const name of ["node/cli.js", "cloudflare/index.js"])
+  for (const name of ["node/cli.js", "cloudflare/index.js", "inspector.html"])
     await cp(join(root, "worker/dist", name), join(unbuilt, "dist", name));
   await assert.rejects(run("npm", ["pack"], { cwd: unbuilt }), {
     stderr: /^npm pack: module\/sidekick\.wasm is missing: run scripts\/build module$/m,

@@ -72,9 +72,22 @@ export class Replayer {
     return this.#cuts;
   }
 
+  /** Number of lines that the latest input still has in the replay. */
+  get linesDue(): number {
+    return this.#pending.length;
+  }
+
   /**
-   * Checks one line, without its newline. Returns the first difference; the replayer must not be
-   * used after that.
+   * Goes on after a difference: drops what the latest input still has, in the replay and as many
+   * lines of the trace.
+   */
+  skip(lines: number): void {
+    this.#pending = [];
+    this.#line += lines;
+  }
+
+  /**
+   * Checks one line, without its newline. Returns the first difference; `skip` goes on after it.
    * @throws Error if the line is not a trace line
    */
   line(bytes: Uint8Array): Difference | undefined {

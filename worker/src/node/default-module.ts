@@ -7,12 +7,16 @@ import type { WasmModule } from "../module/wasm.js";
 
 /** @throws Error if the file is not there, as after bundling; the text says what to do */
 export function readDefaultModule(): WasmModule {
-  let file: string;
-  let bytes: Buffer;
+  const { file, bytes } = readDefaultBytes();
+  return compile(bytes, file, "run scripts/build in a checkout, or reinstall the package");
+}
+
+/** As readDefaultModule, not compiled. */
+export function readDefaultBytes(): { readonly file: string; readonly bytes: Buffer } {
   try {
     // Inside the try: a bundle in CommonJS has no import.meta.url.
-    file = fileURLToPath(new URL("../../module/sidekick.wasm", import.meta.url));
-    bytes = readFileSync(file);
+    const file = fileURLToPath(new URL("../../module/sidekick.wasm", import.meta.url));
+    return { file, bytes: readFileSync(file) };
   } catch (error) {
     throw new Error(
       "module/sidekick.wasm cannot be read: after bundling, pass the module (see " +
@@ -21,7 +25,6 @@ export function readDefaultModule(): WasmModule {
       { cause: error },
     );
   }
-  return compile(bytes, file, "run scripts/build in a checkout, or reinstall the package");
 }
 
 export function readModule(file: string): WasmModule {

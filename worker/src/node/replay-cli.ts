@@ -1,17 +1,23 @@
 #!/usr/bin/env node
 // The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
 // that differs.
-import { createReadStream } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import type { Difference } from "../module/replay.js";
 import { printable, Replayer } from "../module/replay.js";
-import { readDefaultModule, readModule } from "./default-module.js";
+import { readDefaultBytes, readDefaultModule, readModule } from "./default-module.js";
 import { parseFlags } from "./flags.js";
+import { inspectorPage } from "./inspector-page.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
+       covenant-sidekick-replay --html [TRACE] [--module FILE] >report.html
 
 Replays traces recorded with sidekick-serve --record and compares every action byte for byte. A
 truncated recording is replayed up to its end.
 
+  --html         print the inspector, a page that shows the trace and can replay it. It contains
+                 the trace and loads nothing; without TRACE it opens files
   --module FILE  the WebAssembly module to replay on (default: the module of this package)
   -h, --help     this text
 
@@ -32,13 +38,18 @@ try {
 
 async function main(): Promise<number> {
   const { values, positionals } = parseFlags({
-    options: { module: { type: "string" }, help: { type: "boolean", short: "h" } },
+    options: {
+      html: { type: "boolean" },
+      module: { type: "string" },
+      help: { type: "boolean", short: "h" },
+    },
     allowPositionals: true,
   });
   if (values.help === true) {
     process.stdout.write(HELP);
     return 0;
   }
+  if (values.html === true) return print(positionals, values.module);
   if (positionals.length === 0) throw new Error("expected a trace file; try --help");
   const module = values.module === undefined ? readDefaultModule() : readModule(values.module);
   let status = 0;
@@ -49,6 +60,18 @@ async function main(): Promise<number> {
     status = Math.max(status, replayed);
   }
   return status;
+}
+
+async function print(paths: readonly string[], moduleFile: string | undefined): Promise<number> {
+  const [path, second] = paths;
+  if (second !== undefined)
+    throw new Error(`--html: expected one trace file, found ${second}, too`);
+  const module = moduleFile === undefined ? readDefaultBytes().bytes : readFileSync(moduleFile);
+  const recording =
+    path === undefined ? {} : { recording: { name: path, bytes: createReadStream(path) } };
+  const page = Readable.from(inspectorPage({ module, ...recording }));
+  await pipeline(page, process.stdout, { end: false });
+  return 0;
 }
 
 async function replay(path: string, replayer: Replayer): Promise<number> {

@@ -1,0 +1,270 @@
+// The page of the inspector in Chromium: opened from a file, with the network off.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { pathToFileURL } from "node:url";
+import type { Browser } from "playwright-core";
+import { launchBrowser } from "../hosts/recordings/demo.ts";
+import { Inspector, pageText, root } from "./support/page.ts";
+import { Recorder } from "./support/recorder.ts";
+
+const PAGE_BYTES_MAX = 250_000;
+const folder = join(root, "tests/core/traces");
+const traces = readdirSync(folder).filter((name) => name.endsWith(".jsonl"));
+const header = readFileSync(join(folder, "tokens.jsonl"), "utf8").split("\n")[0]!;
+
+let browser: Browser;
+let temporary: string;
+let inspector: Inspector;
+
+before(async () => {
+  browser = await launchBrowser();
+  temporary = mkdtempSync(join(tmpdir(), "sidekick-inspector-"));
+});
+after(async () => {
+  await browser?.close();
+  rmSync(temporary, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  inspector = await Inspector.open(browser, temporary);
+});
+afterEach(async () => {
+  await inspector.close();
+  assert.deepEqual(inspector.complaints, []);
+});
+
+/** A room with two clients, of which one has left it. */
+function chat(): Recorder {
+  const recorder = new Recorder().begin();
+  recorder.open(1);
+  recorder.open(2);
+  recorder.subscribe(1, "t1", { roomId: "1" });
+  recorder.subscribe(2, "t2", { roomId: "1" });
+  recorder.frame(2, { type: "unsubscribe", token: "t2" });
+  recorder.publish({ roomId: "1" }, { text: "hello" });
+  recorder.frame(2, { type: "subscribe", token: "guess" });
+  return recorder;
+}
+
+const rows = (): Promise<string[]> =>
+  inspector.page.locator(".row:not(.row[class=row])").allInnerTexts();
+
+describe("the page", () => {
+  it(`has less than ${PAGE_BYTES_MAX} bytes without a recording, as the command prints it`, () => {
+    const replay = join(root, "worker/dist/node/replay-cli.js");
+    const page = execFileSync(process.execPath, [replay, "--html"]);
+    assert.ok(page.length < PAGE_BYTES_MAX, `${page.length} bytes`);
+    assert.match(page.toString(), /<script type="text\/plain" id="module">H4sI/);
+  });
+
+  it("opens every golden trace, from the command's page", async () => {
+    for (const name of traces) {
+      const text = readFileSync(join(folder, name), "utf8");
+      await inspector.show({ name, text });
+      const lines = text.trimEnd().split("\n").length.toLocaleString("en");
+      assert.ok((await inspector.summary()).includes(`${name} ${lines} lines`), name);
+      await inspector.page.keyboard.press("End");
+      const last = inspector.page.locator(".row.selected .number");
+      await last.getByText(lines.replaceAll(",", ""), { exact: true }).waitFor();
+      for (const tab of ["2", "3", "4", "1"]) await inspector.page.keyboard.press(tab);
+      assert.deepEqual(inspector.complaints, [], name);
+    }
+  });
+
+  it("opens a file, and a gzipped one", async () => {
+    const recording = chat().text;
+    const page = join(temporary, "empty.html");
+    writeFileSync(page, await pageText());
+    await inspector.page.goto(pathToFileURL(page).href);
+    await inspector.page.getByText("Drop a recording here").waitFor();
+    writeFileSync(join(temporary, "a.jsonl"), recording);
+    await inspector.page.setInputFiles("#file", []);
+    const chooser = inspector.page.waitForEvent("filechooser");
+    await inspector.page.getByText("Open…", { exact: true }).click();
+    await (await chooser).setFiles(join(temporary, "a.jsonl"));
+    await inspector.loaded();
+    assert.match(await inspector.summary(), /^a\.jsonl/);
+    execFileSync("gzip", ["-k", join(temporary, "a.jsonl")]);
+    const again = inspector.page.waitForEvent("filechooser");
+    await inspector.page.getByText("Open…", { exact: true }).click();
+    await (await again).setFiles(join(temporary, "a.jsonl.gz"));
+    await inspector.page.locator("#summary b").getByText("a.jsonl.gz").waitFor();
+    await inspector.loaded();
+    const lines = recording.trimEnd().split("\n").length;
+    assert.match(await inspector.summary(), new RegExp(`a.jsonl.gz ${lines} lines`));
+  });
+
+  it("goes to the line of the address, and keeps it there", async () => {
+    await inspector.show({ name: "chat.jsonl", text: chat().text }, "#line=9&tab=state");
+    await inspector.panel.getByText("After line 6", { exact: true }).waitFor();
+    await inspector.page.keyboard.press("ArrowDown");
+    await inspector.page.waitForURL(/#line=10&tab=state$/);
+    await inspector.page.keyboard.press("ArrowLeft");
+    await inspector.page.keyboard.press("1");
+    await inspector.page.waitForURL(/#line=6$/);
+    await inspector.panel.getByText("http_request", { exact: true }).waitFor();
+  });
+
+  it("filters inputs with their actions, and steps through matches", async () => {
+    await inspector.show({ name: "chat.jsonl", text: chat().text });
+    const { page } = inspector;
+    await page.keyboard.press("/");
+    const matches = async (filter: string): Promise<string> => {
+      await page.fill("#filter", filter);
+      await page.waitForURL((url) => url.hash.includes(encodeURIComponent(filter).slice(0, 4)));
+      await page
+        .locator("#matches")
+        .getByText(/^\d+ inputs?$/)
+        .waitFor();
+      return (await page.locator("#matches").textContent()) ?? "";
+    };
+    assert.equal(await matches("error"), "1 input");
+    assert.equal(await matches("client:2 type:unsubscribe"), "1 input");
+    assert.equal(await matches("token:t1"), "2 inputs");
+    assert.equal(await matches("topic:chat/roomId:1"), "6 inputs");
+    assert.equal(await matches('"HELLO"'), "1 input");
+    assert.equal(await matches("topic:chat -client:2 -type:http_request"), "1 input");
+    assert.equal(await matches("nothing at all"), "0 inputs");
+    await page.getByText("No input matches the filter.").waitFor();
+    assert.equal(await matches("error"), "1 input");
+    assert.equal((await rows()).length, 2);
+    await page.uncheck("#only");
+    await page.focus("#list");
+    await page.keyboard.press("Home");
+    await page.keyboard.press("n");
+    await page.locator(".row.selected").getByText("subscribe  guess").waitFor();
+  });
+
+  const hostile: Record<string, string> = {
+    "a script that ends its element": '</script><script>document.title="owned"</script><!--',
+    "marks that reverse text": "\u202e\u2066txet\u2069\u200f\ufeff",
+    "terminal escapes": "\u001b[31m\u0000\u0085",
+    "64 levels": `${"[".repeat(64)}${"]".repeat(64)}`,
+    "100,000 levels": `${"[".repeat(100_000)}${"]".repeat(100_000)}`,
+    "a line of 3 MB": "x".repeat(3_000_000),
+    "names of objects": '{"__proto__":{"a":1},"constructor":1,"toString":2}',
+  };
+  for (const [title, evil] of Object.entries(hostile)) {
+    it(`shows hostile text as text: ${title}`, async () => {
+      const lines = [
+        header,
+        JSON.stringify({ in: "client_opened", now: 1, client: 1, [evil.slice(0, 50)]: evil }),
+        JSON.stringify({ in: "client_frame", now: 1, client: 1, bytes: evil, is_text: 1 }),
+        JSON.stringify({ out: "put_token", state: 2, expires_at: 0, key: evil, record: evil }),
+        JSON.stringify({
+          out: "attach_client",
+          client: 1,
+          append: 0,
+          record: `{"tokens":[${JSON.stringify(evil)}]}`,
+        }),
+        JSON.stringify({ out: "send", clients: [1], text: `{"type":"message","data":${evil}}` }),
+        JSON.stringify({
+          in: "http_request",
+          now: 1,
+          request: 1,
+          body_bytes: 1,
+          method: "POST",
+          path: "/message",
+          authorized: true,
+          body: `{"channel":${JSON.stringify(evil)},"params":{}}`,
+          headers: "",
+        }),
+        `{"in":"${evil}"}`,
+        evil,
+        `{"out":"send","clients":${evil}}`,
+      ];
+      await inspector.show({ name: `${evil.slice(0, 60)}.jsonl`, text: `${lines.join("\n")}\n` });
+      for (let line = 1; line < 12; line++) {
+        for (const tab of ["1", "2", "3"]) {
+          await inspector.page.keyboard.press(tab);
+          await inspector.panel.locator(":scope > *").first().waitFor();
+        }
+        await inspector.page.keyboard.press("ArrowDown");
+      }
+      await inspector.page.fill("#filter", evil.slice(0, 30));
+      await inspector.page
+        .locator("#matches")
+        .getByText(/^\d+ inputs?$/)
+        .waitFor();
+      assert.doesNotMatch(await inspector.page.title(), /^owned/);
+      assert.equal(await inspector.page.locator("#panel script, #rows script").count(), 0);
+      const all = (await inspector.page.locator("main").textContent()) ?? "";
+      assert.doesNotMatch(all, /[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/);
+    });
+  }
+
+  it("shows broken lines, and says if a file is no recording", async () => {
+    await inspector.show({ name: "a.jsonl", text: `${header}\nnonsense\n{"in":\n\n{"out":"x"}` });
+    assert.equal(await inspector.page.locator(".row.broken").count(), 4);
+    await inspector.show({ name: "b.jsonl", text: "nothing\n" });
+    await inspector.page.getByText("This is no recording").waitFor();
+  });
+
+  it("reaches the last of a million lines by the scroll bar and by keys", async () => {
+    const count = 1_000_000;
+    const line = '{"in":"timer_fired","now":1}\n';
+    await inspector.show({ name: "long.jsonl", text: `${header}\n${line.repeat(count)}` });
+    const { page } = inspector;
+    const height = await page.locator("#space").evaluate((element) => element.clientHeight);
+    assert.ok(height < 16_000_000, "Firefox draws no element of more than 17,895,697 pixels");
+    const last = page.locator(".row .number").getByText(String(count + 1), { exact: true });
+    await page.locator("#list").evaluate((element) => (element.scrollTop = element.scrollHeight));
+    await last.waitFor();
+    await page.locator("#list").evaluate((element) => (element.scrollTop = 0));
+    await page.locator(".row .number").getByText("1", { exact: true }).waitFor();
+    await page.keyboard.press("End");
+    await page
+      .locator(".row.selected")
+      .getByText(String(count + 1), { exact: true })
+      .waitFor();
+    // Near the end, a turn of the wheel moves by as much as in a short list.
+    await page.mouse.move(300, 400);
+    await page.mouse.wheel(0, -220);
+    await page
+      .locator(".row .number")
+      .getByText(String(count - 20), { exact: true })
+      .waitFor();
+    await page.mouse.wheel(0, 220);
+    await last.waitFor();
+  });
+
+  it("shows who got a message and why another did not", async () => {
+    await inspector.show({ name: "chat.jsonl", text: chat().text }, "#tab=why");
+    await inspector.page.keyboard.press("p");
+    await inspector.panel.getByText("Who got chat/roomId:1?").waitFor();
+    const answers = inspector.panel.locator("tbody tr");
+    assert.equal(await answers.nth(0).getAttribute("data-reason"), "delivered");
+    assert.equal(await answers.nth(1).getAttribute("data-reason"), "left");
+    assert.match((await answers.nth(1).textContent()) ?? "", /Left it before: its own unsubscribe/);
+  });
+
+  it("marks what an input has changed", async () => {
+    const recorder = chat();
+    const line = recorder.frame(1, { type: "unsubscribe", token: "t1" });
+    await inspector.show({ name: "chat.jsonl", text: recorder.text }, `#line=${line}&tab=state`);
+    await inspector.panel.getByText(`After line ${line}`).waitFor();
+    const marked = await inspector.panel.locator("tr.changed, tr.gone, tr.new").allInnerTexts();
+    assert.deepEqual(
+      marked.map((text) => text.split("\t").slice(0, 3).join(" ").trim()),
+      ["~ 1 nothing", "− t1 subscribed", "− chat/roomId:1"],
+    );
+  });
+
+  it("replays in the page, and shows the first difference", async () => {
+    const { text } = chat();
+    const replay = async (recording: string): Promise<string> => {
+      await inspector.show({ name: "chat.jsonl", text: recording }, "#tab=verify");
+      await inspector.panel.getByText("Replay", { exact: true }).click();
+      const verdict = inspector.panel.locator(".verdict");
+      await verdict.waitFor();
+      return (await verdict.textContent()) ?? "";
+    };
+    assert.match(await replay(text), /11 inputs replayed, all actions equal/);
+    const changed = text.replace('"status":200', '"status":201');
+    assert.match(await replay(changed), /differs at line 8[^]*"status":201[^]*"status":200/);
+    assert.match(await replay(text.slice(0, -30)), /cut off/);
+  });
+});

@@ -1,0 +1,433 @@
+// The page of the inspector: the list, the strip, the filter, keys and links. The Web Worker holds
+// the recording.
+import { byId, plural } from "./dom.js";
+import { List } from "./list.js";
+import { shown } from "./message.js";
+import type { Tab } from "./panel.js";
+import { Panel, TABS } from "./panel.js";
+import type { Asks, FromWorker, Summary, ToWorker } from "./protocol.js";
+import { Strip } from "./strip.js";
+
+const code = byId("worker").textContent ?? "";
+const worker = new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+const send = (message: ToWorker): void => worker.postMessage(message);
+
+let lastId = 0;
+const waiting = new Map<
+  number,
+  { resolve: (answer: unknown) => void; reject: (error: Error) => void }
+>();
+
+export type AskWorker = <A extends keyof Asks>(
+  ask: A,
+  given: Asks[A]["ask"],
+) => Promise<Asks[A]["answer"]>;
+
+const ask: AskWorker = (name, given) =>
+  new Promise((resolve, reject) => {
+    const id = ++lastId;
+    waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+    worker.postMessage({ id, ask: name, with: given });
+  });
+
+worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+  if ("id" in data) {
+    const asked = waiting.get(data.id);
+    waiting.delete(data.id);
+    if ("error" in data) asked?.reject(new Error(data.error));
+    else asked?.resolve(data.answer);
+  } else if ("summary" in data) {
+    showSummary(data.summary);
+  } else if ("list" in data) {
+    showList(data.list.rows, data.list.matches, data.list.isDone);
+  } else {
+    panel.showProgress(data.progress.done);
+  }
+};
+
+// --- what is shown ---
+
+let summary: Summary | undefined;
+let selected = 0;
+let selectedGroup = { from: 0, to: 0 };
+let isFiltered = false;
+let isListOther = true;
+/** Follows the end of a live recording. */
+let isFollowing = false;
+/** From the address: where to go once the line is there. */
+let wanted: number | undefined;
+
+const list = new List(byId("list"), byId("space"), byId("rows"), {
+  rows: (from, rows) => ask("rows", { from, count: rows }),
+  timeText: (row) => clock(row.time),
+  classesOf: (row) =>
+    row.line === selected
+      ? "selected"
+      : row.line >= selectedGroup.from && row.line < selectedGroup.to
+        ? "group"
+        : "",
+  onSelect: (row) => {
+    byId("list").focus();
+    select(row.line, "none");
+  },
+});
+
+const panel = new Panel(byId("panel"), ask, {
+  go: (line) => select(line, "centre"),
+  filter: (text) => {
+    byId<HTMLInputElement>("filter").value = text;
+    void applyFilter();
+  },
+  place: (group) => {
+    selectedGroup = group;
+    list.refresh();
+  },
+  pick: (accept, use) => pickFile(accept, use),
+  note: showNote,
+});
+
+const strip = new Strip(byId<HTMLCanvasElement>("strip"), (bucket, buckets) => {
+  void ask("jump", { bucket, buckets }).then((line) => select(line, "centre"));
+});
+
+function clock(time: number): string {
+  return time === 0 ? "" : new Date(time).toISOString().slice(11, 23);
+}
+
+function showSummary(now: Summary): void {
+  const isNew = summary === undefined || summary.lines > now.lines;
+  const isFirst = isNew && now.lines > 0;
+  summary = now;
+  byId("empty").hidden = now.lines > 0 || !now.isComplete || now.isLive;
+  byId("progress").hidden = now.isComplete || now.isLive;
+  byId("save").hidden = now.name !== "live";
+  document.title =
+    now.name === "" ? "Sidekick inspector" : `${shown(now.name)} · Sidekick inspector`;
+  const bold = document.createElement("b");
+  bold.textContent = shown(now.name);
+  const facts = [
+    plural(now.lines, "line"),
+    plural(now.inputs, "input"),
+    now.hubs > 1 ? plural(now.hubs, "hub") : "",
+    size(now.bytes),
+    now.from === 0 ? "" : `${new Date(now.from).toISOString().slice(0, 19).replace("T", " ")} UTC`,
+    now.to > now.from ? span(now.to - now.from) : "",
+    now.core === "" ? "" : `core ${now.core}`,
+  ];
+  byId("summary").replaceChildren(
+    bold,
+    `  ${facts.filter((fact) => fact !== "").join(" · ")}${now.isLive ? " · live" : ""}`,
+  );
+  showNote(now.note);
+  if (now.isComplete || now.isLive) void showDensity();
+  if (wanted !== undefined && (now.lines > wanted || now.isComplete)) {
+    const line = Math.min(wanted, now.lines - 1);
+    wanted = undefined;
+    if (line >= 0) select(line, "centre");
+  } else if (isFirst) {
+    panel.show(selected);
+  } else if (now.isComplete) {
+    panel.show(selected);
+  }
+}
+
+function size(bytes: number): string {
+  if (bytes < 1e4) return plural(bytes, "byte");
+  return bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function span(ms: number): string {
+  const seconds = ms / 1000;
+  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 3 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 120 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+}
+
+function showNote(text: string): void {
+  byId("note").hidden = text === "";
+  byId("note").textContent = text;
+}
+
+function showList(rows: number, matches: number, isDone: boolean): void {
+  const wasAtEnd = isFollowing && list.isAtEnd;
+  list.setCount(rows, isListOther);
+  isListOther = false;
+  byId("matches").textContent = !isFiltered
+    ? ""
+    : `${plural(matches, "input")}${isDone ? "" : "…"}`;
+  byId("nothing").hidden = !(isFiltered && isDone && rows === 0);
+  for (const id of ["previous", "next"]) byId<HTMLButtonElement>(id).disabled = matches === 0;
+  if (wasAtEnd && rows > 0) list.reveal(rows - 1);
+}
+
+let densityLines = -1;
+async function showDensity(): Promise<void> {
+  if (summary === undefined || summary.lines === 0) return;
+  densityLines = summary.lines;
+  const { buckets } = await ask("density", { buckets: strip.count });
+  strip.show(buckets);
+  void showPlace();
+}
+
+async function showPlace(): Promise<void> {
+  if (densityLines > 0) strip.mark(await ask("place", { line: selected, buckets: strip.count }));
+}
+
+// --- moving ---
+
+type Scroll = "none" | "near" | "centre";
+
+function select(line: number, scroll: Scroll): void {
+  if (summary === undefined || summary.lines === 0) return;
+  selected = Math.min(Math.max(0, line), summary.lines - 1);
+  isFollowing = false;
+  if (selected < selectedGroup.from || selected >= selectedGroup.to)
+    selectedGroup = { from: selected, to: selected + 1 };
+  list.refresh();
+  panel.show(selected);
+  void showPlace();
+  remember();
+  if (scroll === "none") return;
+  void ask("position", { line: selected }).then((index) => {
+    list.reveal(index, scroll === "centre");
+  });
+}
+
+/** By rows of the list, of which a filter may show only some. */
+async function move(rows: number): Promise<void> {
+  const at = await ask("position", { line: selected });
+  const to = Math.min(Math.max(0, at + rows), list.count - 1);
+  const row = list.rowAt(to) ?? (await ask("rows", { from: to, count: 1 }))[0];
+  if (row === undefined) return;
+  select(row.line, "near");
+}
+
+async function moveInput(step: 1 | -1): Promise<void> {
+  if (step < 0 && selected > selectedGroup.from) return select(selectedGroup.from, "near");
+  const line = step > 0 ? selectedGroup.to : selectedGroup.from - 1;
+  if (summary === undefined || line < 0 || line >= summary.lines) return;
+  const { input } = await ask("detail", { line, isWhole: false });
+  select(input, "near");
+}
+
+async function moveMatch(step: 1 | -1): Promise<void> {
+  const line = await ask("next", { line: selected, step });
+  if (line !== undefined) select(line, "centre");
+}
+
+async function movePublish(step: 1 | -1): Promise<void> {
+  const line = await ask("publish", { line: selected, step });
+  if (line !== undefined) select(line, "centre");
+}
+
+async function applyFilter(): Promise<void> {
+  const field = byId<HTMLInputElement>("filter");
+  isFiltered = field.value.trim() !== "";
+  isListOther = true;
+  const isOnly = byId<HTMLInputElement>("only").checked;
+  const { error } = await ask("filter", { text: field.value, isOnly });
+  field.ariaInvalid = String(error !== "");
+  field.title = error;
+  remember();
+  list.reveal(await ask("position", { line: selected }), true);
+}
+
+function goToLine(): void {
+  const text = prompt("Go to line");
+  const line = Number.parseInt(text ?? "", 10);
+  if (line > 0) select(line - 1, "centre");
+}
+
+// --- the address: #line=12&tab=state&filter=... ---
+
+function remember(): void {
+  const parts = new URLSearchParams();
+  parts.set("line", String(selected + 1));
+  if (panel.tab !== "line") parts.set("tab", panel.tab);
+  const filter = byId<HTMLInputElement>("filter").value;
+  if (filter !== "") parts.set("filter", filter);
+  history.replaceState(null, "", `#${parts.toString()}`);
+}
+
+function recall(): void {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const tab = parts.get("tab");
+  if (TABS.includes(tab as Tab)) panel.open(tab as Tab);
+  const filter = parts.get("filter") ?? "";
+  if (filter !== byId<HTMLInputElement>("filter").value) {
+    byId<HTMLInputElement>("filter").value = filter;
+    void applyFilter();
+  }
+  const line = Number.parseInt(parts.get("line") ?? "", 10);
+  if (!(line > 0)) return;
+  if (summary !== undefined && line <= summary.lines) select(line - 1, "centre");
+  else wanted = line - 1;
+}
+
+// --- keys, files, theme ---
+
+const keys: Record<string, () => unknown> = {
+  ArrowDown: () => move(1),
+  ArrowUp: () => move(-1),
+  j: () => move(1),
+  k: () => move(-1),
+  PageDown: () => move(list.pageRows),
+  PageUp: () => move(-list.pageRows),
+  Home: () => move(-list.count),
+  End: () => move(list.count),
+  ArrowRight: () => moveInput(1),
+  ArrowLeft: () => moveInput(-1),
+  n: () => moveMatch(1),
+  N: () => moveMatch(-1),
+  p: () => movePublish(1),
+  P: () => movePublish(-1),
+  g: goToLine,
+  d: switchTheme,
+  "/": () => byId("filter").focus(),
+  "?": () => byId<HTMLDialogElement>("help").showModal(),
+};
+for (const [index, tab] of TABS.entries()) keys[String(index + 1)] = () => openTab(tab);
+
+function openTab(tab: Tab): void {
+  panel.open(tab);
+  remember();
+}
+
+addEventListener("keydown", (event) => {
+  const target = event.target as HTMLElement;
+  if (target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) {
+    if (event.key === "Escape") byId("list").focus();
+    return;
+  }
+  if (byId<HTMLDialogElement>("help").open) return;
+  const isArrow = event.key.startsWith("Arrow") || event.key.startsWith("Page");
+  if (isArrow && target.closest("#panel, #tabs, #divider") !== null) return;
+  const act = keys[event.key];
+  if (act === undefined) return;
+  event.preventDefault();
+  void act();
+});
+
+byId("filter-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  void moveMatch(1);
+});
+let filterDue: ReturnType<typeof setTimeout> | undefined;
+byId("filter").addEventListener("input", () => {
+  clearTimeout(filterDue);
+  filterDue = setTimeout(() => void applyFilter(), 120);
+});
+byId("only").addEventListener("change", () => void applyFilter());
+byId("previous").addEventListener("click", () => void moveMatch(-1));
+byId("next").addEventListener("click", () => void moveMatch(1));
+byId("help-button").addEventListener("click", () => byId<HTMLDialogElement>("help").showModal());
+for (const element of document.querySelectorAll<HTMLElement>("#tabs [data-tab]"))
+  element.addEventListener("click", () => openTab(element.dataset["tab"] as Tab));
+
+function pickFile(accept: string, use: (file: File) => void): void {
+  const input = byId<HTMLInputElement>("file");
+  input.accept = accept;
+  input.value = "";
+  input.onchange = () => {
+    const file = input.files?.[0];
+    if (file !== undefined) use(file);
+  };
+  input.click();
+}
+
+function openFile(file: File): void {
+  summary = undefined;
+  selected = 0;
+  selectedGroup = { from: 0, to: 0 };
+  isListOther = true;
+  isFollowing = false;
+  send({ load: file, name: file.name });
+}
+
+for (const id of ["open", "open-empty"])
+  byId(id).addEventListener("click", () => pickFile(".jsonl,.gz,.json,.txt", openFile));
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) document.body.classList.remove("dropping");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  const file = event.dataTransfer?.files[0];
+  if (file === undefined) return;
+  if (file.name.endsWith(".wasm")) panel.tryModule(file);
+  else if (panel.tab === "verify" && (summary?.lines ?? 0) > 0) panel.tryRecording(file);
+  else openFile(file);
+});
+byId("save").addEventListener("click", async () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await ask("save", undefined));
+  link.download = "live.jsonl";
+  link.click();
+  URL.revokeObjectURL(link.href);
+});
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function setTheme(isDark: boolean): void {
+  document.documentElement.dataset["theme"] = isDark ? "dark" : "light";
+  strip.draw();
+}
+function switchTheme(): void {
+  setTheme(document.documentElement.dataset["theme"] !== "dark");
+}
+setTheme(dark.matches);
+dark.addEventListener("change", () => setTheme(dark.matches));
+byId("theme").addEventListener("click", switchTheme);
+
+const divider = byId("divider");
+divider.addEventListener("pointerdown", (event) => {
+  divider.setPointerCapture(event.pointerId);
+  event.preventDefault();
+});
+divider.addEventListener("pointermove", (event) => {
+  if (divider.hasPointerCapture(event.pointerId))
+    resizePanel(innerWidth - event.clientX, innerHeight - event.clientY);
+});
+divider.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: 40, ArrowUp: 40, ArrowRight: -40, ArrowDown: -40 }[event.key];
+  if (step === undefined) return;
+  event.preventDefault();
+  const { width, height } = byId("panel").getBoundingClientRect();
+  resizePanel(width + step, height + 40 + step);
+});
+function resizePanel(width: number, height: number): void {
+  const style = document.documentElement.style;
+  style.setProperty("--panel", `${Math.min(Math.max(240, width), innerWidth - 240)}px`);
+  style.setProperty("--panel-height", `${Math.min(Math.max(120, height), innerHeight - 220)}px`);
+}
+addEventListener("resize", () => void showDensity());
+addEventListener("hashchange", recall);
+
+// --- the recording in the page, or live ---
+
+function start(): void {
+  recall();
+  const parts = [...document.querySelectorAll<HTMLElement>("script.recording")];
+  parts.forEach((part, index) => {
+    send({
+      part: part.textContent ?? "",
+      isGzip: part.dataset["encoding"] === "gzip",
+      name: decodeURIComponent(part.dataset["name"] ?? ""),
+      isLast: index === parts.length - 1,
+    });
+    part.remove(); // the worker has it now
+  });
+  const live = document.querySelector<HTMLElement>("script.live");
+  if (live !== null) {
+    isFollowing = true;
+    send({ live: new URL("live", location.href).href });
+  }
+  byId("empty").hidden = parts.length > 0 || live !== null;
+  byId("progress").hidden = parts.length === 0;
+}
+
+if (document.readyState === "loading") addEventListener("DOMContentLoaded", start);
+else start();
