@@ -30,7 +30,8 @@ bool decode_epoch(Bytes text, Epoch& out) {
   const std::size_t dot = text.find('.');
   out.ahead_ms = 0;
   return decode_number(text.substr(0, dot), base, digits_max, out.hub) &&
-         (dot == Bytes::npos || decode_number(text.substr(dot + 1), 10, 16, out.ahead_ms));
+         (dot == Bytes::npos ||
+          (decode_number(text.substr(dot + 1), 10, 16, out.ahead_ms) && out.ahead_ms != 0));
 }
 
 void Stamps::pass(Millis now) {
