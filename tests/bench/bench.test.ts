@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { after, before, test } from "node:test";
-import { targets } from "./targets.ts";
+import { peers, targets } from "./targets.ts";
 
 const { SIDEKICK_LOCKED: _, ...env } = process.env;
 /** Has the lock, as a script that builds. */
@@ -21,13 +21,15 @@ const bench = (...args: string[]) =>
 test("the help does not wait for a build, and names every server", () => {
   const { status, stdout } = bench("--against", "HEAD", "--help");
   assert.equal(status, 0);
-  for (const { id } of targets) assert.match(stdout, new RegExp(`\\b${id}\\b(?!-)`));
+  for (const { id } of [...targets, ...peers]) assert.match(stdout, new RegExp(`\\b${id}\\b(?!-)`));
 });
 
 test("--list does not wait for a build", () => {
   assert.match(bench("--list").stdout, /^fan-out 100$/m);
   assert.match(bench("--against", "HEAD", "--list").stdout, /^node: /m);
   assert.match(bench("--hello", "--list").stdout, /^memory$/m);
+  assert.match(bench("--peers", "--list").stdout, /^fan-out to 1,000$/m);
+  assert.match(bench("--cluster", "--list").stdout, /^resync$/m);
 });
 
 test("a wrong option or commit is an error before the build", () => {
@@ -35,6 +37,13 @@ test("a wrong option or commit is an error before the build", () => {
     ["--target nosuch", 2, /^bench: --target: expected one of .*, got nosuch; see .*--help\n$/],
     ["--only nosuch", 1, /^bench: --only: no scenario has nosuch in its name; see .*--list\n$/],
     ["--hello --only nosuch", 2, /^bench: --only: expected one of .*, got nosuch; see .*--help\n$/],
+    ["--peers --target bun", 2, /^bench: --target: expected one of .*, got bun; see .*--help\n$/],
+    ["--peers --rounds 0", 2, /^bench: --rounds: expected 1 to 99, got 0; see .*--help\n$/],
+    [
+      "--cluster --target ours",
+      2,
+      /^bench: --target: expected one of .*, got ours; see .*--help\n$/,
+    ],
     [
       "--against nosuch",
       2,

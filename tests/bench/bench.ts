@@ -1,25 +1,17 @@
 // scripts/bench: every server under test side by side in one run. Rounds are interleaved (ABCABC)
 // and medians are taken. The result is the ratio to the reference in the same run: seconds depend
 // on the machine, ratios do not.
-import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { buildSync } from "esbuild";
-import { compile } from "./compile.js";
+import { bundle, compile } from "./compile.js";
 import { ionTable } from "./ion-table.js";
+import { type Figure, type Held, measure, measureMemory } from "./measure.js";
 import { machine, misuse, progress, runBench } from "./processes.js";
-import {
-  type MemoryScenario,
-  memoryScenarios,
-  type Row,
-  type Scenario,
-  scenarios,
-} from "./scenarios.js";
-import { built, type Measured, Rig, type Target, targets } from "./targets.js";
+import { memoryScenarios, scenarios } from "./scenarios.js";
+import { figure, table, writeReport } from "./tables.js";
+import { built, bunVersion, isThere, type Target, targets } from "./targets.js";
 
 const options = readOptions();
 const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
-const warmups = 2;
 
 function readOptions() {
   try {
@@ -72,14 +64,17 @@ async function main(): Promise<void> {
   const show = (part: string) => console.log(`${parts.push(part) > 1 ? "\n" : ""}${part}`);
   show(facts());
   const figures: Figure[] = [];
-  for (const scenario of speed) figures.push(...(await measure(scenario, running)));
+  for (const scenario of speed) figures.push(...(await measure(scenario, running, rounds)));
   if (figures.length > 0)
     [cpuTable(figures, running), latencyTable(figures, running)].forEach(show);
   const held: Held[] = [];
   for (const scenario of memory) held.push(await measureMemory(scenario, running));
   if (held.length > 0) show(memoryTable(held, running));
   if (wanted("ion")) show(ionTable(options.quick, progress));
-  if (options.write) write(parts.join("\n\n"));
+  if (options.write) {
+    writeReport("bench", parts.join("\n\n"));
+    progress("wrote docs/performance.md");
+  }
   progress("done");
 }
 
@@ -87,111 +82,7 @@ async function build(): Promise<void> {
   progress("building the load generator, the floors and the reference");
   await compile("tests/bench/load.cpp", `${built}/load`);
   await compile("tests/bench/floor.cpp", `${built}/floor_cpp`);
-  for (const name of ["reference", "floor", "ion"]) {
-    buildSync({
-      entryPoints: [`tests/bench/${name}.ts`],
-      outfile: `${built}/${name}.mjs`,
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      // ws and commander are CommonJS and call require()
-      banner: {
-        js:
-          'import { createRequire } from "node:module"; ' +
-          "const require = createRequire(import.meta.url);",
-      },
-    });
-  }
-}
-
-function isThere(target: Target): boolean {
-  const missing = target.missing();
-  if (missing) progress(`without ${target.label}: ${missing}`);
-  return missing === undefined;
-}
-
-// ---- measuring ----
-
-interface Figure {
-  row: Row;
-  by: Map<Target, Measured>;
-}
-
-async function measure(scenario: Scenario, running: Target[]): Promise<Figure[]> {
-  const rigs: Rig[] = [];
-  const all = new Map<string, Measured[]>();
-  try {
-    for (const target of running) {
-      progress(`${scenario.name}: setting up ${target.label}`);
-      const rig = await Rig.start(target);
-      rigs.push(rig);
-      for (const command of scenario.setup) await rig.run(command);
-    }
-    for (let round = 1 - warmups; round <= rounds; round++) {
-      progress(`${scenario.name}: ${round <= 0 ? "warming up" : `round ${round} of ${rounds}`}`);
-      for (const row of scenario.rows) {
-        for (const rig of rigs) {
-          const measured = await rig.run(row.command);
-          if (row.after) await rig.run(row.after);
-          if (round <= 0) continue;
-          const key = `${row.name}/${rig.target.id}`;
-          all.set(key, [...(all.get(key) ?? []), measured]);
-        }
-      }
-    }
-  } finally {
-    await Promise.all(rigs.map((rig) => rig.end()));
-  }
-  return scenario.rows.map((row) => ({
-    row,
-    by: new Map(rigs.map((rig) => [rig.target, medians(all.get(`${row.name}/${rig.target.id}`)!)])),
-  }));
-}
-
-interface Held {
-  scenario: MemoryScenario;
-  kilobytes: Map<Target, number>;
-}
-
-async function measureMemory(scenario: MemoryScenario, running: Target[]): Promise<Held> {
-  const all = new Map<Target, number[]>();
-  for (let round = 1; round <= scenario.rounds; round++) {
-    for (const target of running) {
-      progress(`${scenario.name}: round ${round} of ${scenario.rounds}, ${target.label}`);
-      const rig = await Rig.start(target, scenario.limits);
-      try {
-        for (const command of scenario.warm) await rig.run(command);
-        let before = await rig.heldBytes();
-        for (let reading = 0; reading < scenario.readings; reading++) {
-          for (const command of scenario.commands) await rig.run(command);
-          const after = await rig.heldBytes();
-          all.set(target, [...(all.get(target) ?? []), (after - before) / 1024 / scenario.count]);
-          before = after;
-        }
-      } finally {
-        await rig.end();
-      }
-    }
-  }
-  return {
-    scenario,
-    kilobytes: new Map([...all].map(([target, values]) => [target, median(values)])),
-  };
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-function medians(runs: Measured[]): Measured {
-  return Object.fromEntries(
-    Object.keys(runs[0]!).map((key) => [
-      key,
-      median(runs.map((run) => run[key as keyof Measured])),
-    ]),
-  ) as unknown as Measured;
+  for (const name of ["reference", "floor", "ion"]) bundle(`tests/bench/${name}.ts`, name);
 }
 
 // ---- printing ----
@@ -303,40 +194,13 @@ function memoryTable(held: Held[], running: Target[]): string {
   return `### Memory, resident after a full garbage collection\n\n${table(head, rows)}`;
 }
 
-function table(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join(
-    "\n",
-  );
-}
-
-function figure(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
-}
-
 function facts(): string {
   const arguments_ = process.argv.slice(2).filter((argument) => argument !== "--write");
-  const bun = targets.find((t) => t.id === "bun")!.missing()
-    ? ""
-    : `, Bun ${execFileSync("node_modules/.bin/bun", ["--version"]).toString().trim()}`;
   return (
     `\`scripts/bench${arguments_.map((a) => ` ${a}`).join("")}\` on ` +
     `${new Date().toISOString().slice(0, 10)}: ` +
-    `${machine()}${bun}; medians of ${rounds} rounds.`
+    `${[machine(), ...bunVersion()].join(", ")}; medians of ${rounds} rounds.`
   );
-}
-
-function write(report: string): void {
-  const file = "docs/performance.md";
-  const [start, end] = ["<!-- bench:start -->", "<!-- bench:end -->"];
-  const text = readFileSync(file, "utf8");
-  const [from, to] = [text.indexOf(start), text.indexOf(end)];
-  if (from < 0 || to < from)
-    throw new Error(
-      `${file}: expected ${start} and ${end}, in this order; put them back where the tables belong`,
-    );
-  writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${report}\n\n${text.slice(to)}`);
-  progress(`wrote ${file}`);
 }
 
 runBench(main);

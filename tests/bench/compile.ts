@@ -17,11 +17,22 @@ export async function compile(source: string, program: string): Promise<void> {
 /** The programs that drive servers, and modules in a process of their own. */
 export async function buildDrivers(): Promise<void> {
   await compile("tests/bench/load.cpp", `${built}/load`);
+  bundle("tests/bench/against/module-driver.ts", "module-driver");
+}
+
+/** A program of TypeScript with its packages as one file, build/bench/NAME.mjs. */
+export function bundle(source: string, name: string): void {
   buildSync({
-    entryPoints: ["tests/bench/against/module-driver.ts"],
-    outfile: `${built}/module-driver.mjs`,
+    entryPoints: [source],
+    outfile: `${built}/${name}.mjs`,
     bundle: true,
     platform: "node",
     format: "esm",
+    // Some packages are CommonJS and call require().
+    banner: {
+      js:
+        'import { createRequire } from "node:module"; ' +
+        "const require = createRequire(import.meta.url);",
+    },
   });
 }

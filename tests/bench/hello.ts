@@ -13,10 +13,10 @@ import {
 } from "./against/callgrind.js";
 import { type Product, thisTree } from "./against/commit.js";
 import { countCore } from "./against/core.js";
-import { table } from "./against/report.js";
 import { median, medianInterval } from "./against/statistics.js";
 import { buildDrivers } from "./compile.js";
 import { machine, misuse, progress, runBench } from "./processes.js";
+import { table } from "./tables.js";
 import { Rig, type Target, targets } from "./targets.js";
 
 const parts = { instructions, servers, memory };

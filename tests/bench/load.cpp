@@ -7,14 +7,18 @@
 // figure for wrong answers would be worthless. The first line printed, before any command, is
 // {"app_port":N}.
 //
-//   target PORT PID SECRET      the server under test
+//   target PORT PID SECRET [PROTOCOL]   the server under test, and what it speaks: sidekick (the
+//                               default), socket.io, bun or centrifugo; the latter three have
+//                               only open, subscribe room, publish and close
 //   open COUNT INFLIGHT         WebSockets, kept open                     unit: a socket
 //   hello                       all sockets say hello, as clients that     unit: a socket
 //                               come back do
 //   subscribe room|own [COUNT]  a token and a subscription for each of    unit: a socket
 //                               the first COUNT sockets (default: all)
 //   listen COUNT                COUNT resources of its own per socket     unit: a socket
-//   publish COUNT INFLIGHT      POST /message to the room                 unit: a delivered message
+//   publish COUNT INFLIGHT [exact]  POST /message to the room             unit: a delivered message
+//                               exact: each socket must receive each message once, in order, and
+//                               as one text of 200 bytes
 //   invalidate COUNT INFLIGHT   POST /resources, one listener each        unit: a POST
 //   register COUNT INFLIGHT     POST /connection                          unit: a POST
 //   send COUNT INFLIGHT         `send` frames, one in flight per socket   unit: a forward received
@@ -23,6 +27,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -83,6 +88,64 @@ u32 sequence_of(string_view text) {
   return n;
 }
 
+/// A protocol of publish and subscribe.
+struct Protocol {
+  string_view name, socket_path, publish_path;
+  string_view body_head, body_tail;              // of a POST, around the data
+  string_view frame_head = {}, frame_tail = {};  // of a delivered message, around the same data
+  struct Step {
+    string_view said, answered;  // the beginning of the answer
+  };
+  std::vector<Step> join = {};                      // for Sidekick, subscribe() joins with a token
+  string_view greeting = {}, ping = {}, pong = {};  // as texts, not as control frames
+  bool has_lines = false;                           // a frame may hold several texts, one per line
+};
+
+const std::vector<Protocol>& protocols() {
+  // clang-format off
+  static const std::vector<Protocol> all = {
+      {.name = "sidekick",
+       .socket_path = "/socket",
+       .publish_path = "/message",
+       .body_head = R"({ "channel": "bench", "params": { "room": "0" }, "data": ")",
+       .body_tail = R"(" })",
+       .frame_head =
+           R"({ "type": "message", "channel": "bench", "params": { "room": "0" }, "data": ")",
+       .frame_tail = R"(" })"},
+      {.name = "socket.io",
+       .socket_path = "/socket.io/?EIO=4&transport=websocket",
+       .publish_path = "/publish",
+       .body_head = R"({"channel":"room","data":")",
+       .body_tail = R"("})",
+       .frame_head = R"(42["message",")",
+       .frame_tail = R"("])",
+       .join = {{"40", "40{"}, {R"(420["join","room"])", "430"}},
+       .greeting = "0{",
+       .ping = "2",
+       .pong = "3"},
+      {.name = "bun",
+       .socket_path = "/",
+       .publish_path = "/publish",
+       .body_head = R"({"channel":"room","data":")",
+       .body_tail = R"("})",
+       .join = {{"join room", "joined"}}},
+      {.name = "centrifugo",
+       .socket_path = "/connection/websocket",
+       .publish_path = "/api/publish",
+       .body_head = R"({"channel":"room","data":")",
+       .body_tail = R"("})",
+       .frame_head = R"({"push":{"channel":"room","pub":{"data":")",
+       .frame_tail = R"("}}})",
+       .join = {{R"({"id":1,"connect":{}})", R"({"id":1,"connect":)"},
+                {R"({"id":2,"subscribe":{"channel":"room"}})", R"({"id":2,"subscribe":)"}},
+       .ping = "{}",
+       .pong = "{}",
+       .has_lines = true},
+  };
+  // clang-format on
+  return all;
+}
+
 enum class Kind : u8 { post, socket, app };
 
 struct Connection {
@@ -90,8 +153,9 @@ struct Connection {
   Kind kind = Kind::post;
   bool upgraded = false;
   bool closing = false;
-  u32 index = 0;    // index in its list
-  u64 started = 0;  // start of the request in flight
+  u32 index = 0;     // index in its list
+  u32 received = 0;  // messages of one `publish exact`
+  u64 started = 0;   // start of the request in flight
   string token;
   string in;   // an incomplete message
   string out;  // not yet accepted by the kernel
@@ -122,6 +186,17 @@ class Load {
     std::printf("{\"app_port\":%u}\n", ntohs(address.sin_port));
   }
 
+  /// Until stdin has a command or ends. Answers pings: some servers drop a silent client in
+  /// seconds.
+  void wait_for_command() {
+    pollfd ready[] = {{STDIN_FILENO, POLLIN, 0}, {epoll_, POLLIN, 0}};
+    while (true) {
+      if (poll(ready, 2, -1) < 0) fail(string("poll: ") + std::strerror(errno));
+      if (ready[0].revents != 0) return;
+      take_events(0);
+    }
+  }
+
   void run(const string& line) {
     std::istringstream words(line);
     string verb, mode;
@@ -129,6 +204,7 @@ class Load {
     u32 count = 0, inflight = 1;
     if (verb == "target") {
       words >> port_ >> pid_ >> secret_;
+      if (words >> mode) set_protocol(mode);
       if (clock_getcpuclockid(pid_, &server_clock_) != 0)
         fail("no process " + std::to_string(pid_));
       std::puts("{}");
@@ -136,7 +212,11 @@ class Load {
       say_hello();
     } else if (verb == "subscribe") {
       if (!(words >> mode >> count)) count = u32(sockets_.size());
-      subscribe(mode == "own", std::min(count, u32(sockets_.size())));
+      count = std::min(count, u32(sockets_.size()));
+      if (protocol_->join.empty())
+        subscribe(mode == "own", count);
+      else
+        join(count);
     } else if (verb == "listen") {
       words >> count;
       listen_to(count);
@@ -149,7 +229,7 @@ class Load {
       if (verb == "open")
         open(count, inflight);
       else if (verb == "publish")
-        publish(count, inflight);
+        publish(count, inflight, words >> mode && mode == "exact");
       else if (verb == "invalidate")
         invalidate(count, inflight);
       else if (verb == "register")
@@ -220,6 +300,23 @@ class Load {
     });
   }
 
+  void join(u32 count) {
+    Measure m;
+    measured(m, [&] {
+      for (const auto& [said, answered] : protocol_->join) {
+        u32 answers = 0;
+        on_frame_ = [&, answered = answered](Connection&, string_view text) {
+          if (!text.starts_with(answered))
+            fail("expected " + string(answered) + ", got: " + string(text));
+          answers++;
+        };
+        for (u32 i = 0; i < count; i++) write_frame(*sockets_[i], said);
+        run_until([&] { return answers == count; }, "subscribe");
+      }
+      m.units = count;
+    });
+  }
+
   void listen_to(u32 count) {
     Measure m;
     on_frame_ = [&](Connection&, string_view text) {
@@ -237,7 +334,7 @@ class Load {
     resources_per_socket_ = count;
   }
 
-  void publish(u32 count, u32 inflight) {
+  void publish(u32 count, u32 inflight, bool exact) {
     // A slot is free again once its POST is answered and all have its message: no queue builds up
     // anywhere.
     struct Message {
@@ -245,14 +342,9 @@ class Load {
       u32 missing = 0;
       Connection* post = nullptr;
     };
-    // Counted up to here: { "type": "message", "channel": "bench", "params": { "room": "0" },
-    // "data": "#NNNNNNNN" }
-    const string head = R"({ "channel": "bench", "params": { "room": "0" }, "data": "#)";
-    const size_t overhead =
-        string_view(
-            R"({ "type": "message", "channel": "bench", "params": { "room": "0" }, "data": "#" })")
-            .size();
-    const string filler(message_bytes - overhead - 8, 'x');
+    const size_t around = protocol_->frame_head.size() + protocol_->frame_tail.size();
+    const string filler(message_bytes - around - 9, 'x');
+    for (auto& c : sockets_) c->received = 0;
     Measure m;
     std::vector<Message> messages(count);
     u32 started = 0, finished = 0;
@@ -260,17 +352,22 @@ class Load {
     auto start = [&](Connection& post) {
       Message& message = messages[started];
       message = {now_ns(), u32(sockets_.size()) + 1, &post};  // one more: the answer to the POST
-      write_post(post, "/message", head + digits(started++) + filler + "\" }");
-      post.index = started - 1;
+      string body(protocol_->body_head);
+      body.append("#").append(digits(started)).append(filler).append(protocol_->body_tail);
+      write_post(post, protocol_->publish_path, body);
+      post.index = started++;
     };
     auto step = [&](u32 n) {
       if (--messages[n].missing > 0) return;
       finished++;
       if (warm && started < count) start(*messages[n].post);
     };
-    on_frame_ = [&](Connection&, string_view text) {
+    on_frame_ = [&](Connection& c, string_view text) {
       const u32 n = sequence_of(text);
       if (n >= started) fail("a message that was never posted: " + string(text));
+      if (exact && (n != c.received++ || text.size() != message_bytes))
+        fail("expected message " + std::to_string(c.received - 1) + ", " +
+             std::to_string(message_bytes) + " bytes; got: " + string(text));
       if (warm) {
         m.latency_us.push_back(since(messages[n].started));
         m.units++;
@@ -557,14 +654,17 @@ class Load {
     Connection& c = *sockets_.back();
     c.index = u32(sockets_.size() - 1);
     write(c,
-          "GET /socket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+          "GET " + string(protocol_->socket_path) +
+              " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     return c;
   }
 
-  void write_post(Connection& c, const char* path, const string& body) {
-    write(c, string("POST ") + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " +
-                 secret_ + "\r\nContent-Type: application/json\r\nContent-Length: " +
+  void write_post(Connection& c, string_view path, const string& body) {
+    const bool has_key = protocol_->name == "centrifugo";
+    write(c, "POST " + string(path) + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" +
+                 (has_key ? "X-API-Key: " : "Authorization: Bearer ") + secret_ +
+                 "\r\nContent-Type: application/json\r\nContent-Length: " +
                  std::to_string(body.size()) + "\r\n\r\n" + body);
   }
 
@@ -759,11 +859,28 @@ class Load {
         // a server drops a client that misses three pings
         if (!c.closing) write_frame(c, text, 10);
       } else if (opcode == 1) {
-        if (!on_frame_) fail("unexpected message: " + string(text));
-        on_frame_(c, text);
+        for (size_t from = 0; from < text.size();) {
+          const size_t end =
+              protocol_->has_lines ? std::min(text.find('\n', from), text.size()) : text.size();
+          on_text(c, text.substr(from, end - from));
+          from = end + 1;
+        }
       }
     }
     return used;
+  }
+
+  void on_text(Connection& c, string_view text) {
+    if (!protocol_->ping.empty() && text == protocol_->ping) return write_frame(c, protocol_->pong);
+    if (!protocol_->greeting.empty() && text.starts_with(protocol_->greeting)) return;
+    if (!on_frame_) fail("unexpected message: " + string(text));
+    on_frame_(c, text);
+  }
+
+  void set_protocol(string_view name) {
+    for (const Protocol& known : protocols())
+      if (known.name == name) return void(protocol_ = &known);
+    fail("unknown protocol: " + string(name));
   }
 
   int epoll_ = -1, listener_ = -1, pid_ = 0;
@@ -771,6 +888,7 @@ class Load {
   u64 frame_bytes_ = 0;  // received, headers included, in this measurement
   string secret_;
   clockid_t server_clock_ = CLOCK_MONOTONIC;
+  const Protocol* protocol_ = &protocols().front();
   std::vector<std::unique_ptr<Connection>> sockets_, posts_, apps_;
   std::function<void(Connection&)> on_opened_, on_closed_, on_answer_;
   std::function<void(Connection&, string_view)> on_frame_;
@@ -784,5 +902,6 @@ int main() {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   auto load = std::make_unique<Load>();
   string line;
-  while (std::getline(std::cin, line)) load->run(line);
+  do load->wait_for_command();
+  while (std::getline(std::cin, line) && (load->run(line), true));
 }

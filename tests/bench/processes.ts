@@ -1,7 +1,7 @@
 // The processes of a bench program, and its own end. Servers end with it, however it ends (setpriv
 // --pdeathsig); builds end with it unless it gets SIGKILL.
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { availableParallelism, constants, cpus, release } from "node:os";
 import { createInterface } from "node:readline";
 
@@ -154,3 +154,13 @@ export const machine = (): string =>
   `Node ${process.versions.node}`;
 
 export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address() as { port: number };
+      probe.close(() => resolve(address.port));
+    });
+  });
+}

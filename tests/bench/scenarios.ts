@@ -30,6 +30,8 @@ export interface MemoryScenario {
   commands: string[];
   count: number;
   readings: number;
+  /** How many garbage collections precede a reading (default 2). */
+  collections?: number;
   /** How many fresh servers are measured. */
   rounds: number;
   limits?: Record<string, number>;
@@ -172,3 +174,30 @@ export function memoryScenarios(quick: boolean): MemoryScenario[] {
     },
   ];
 }
+
+/** Each row is a column of scripts/bench --peers. A publish begins when all have the one before. */
+export function peerScenarios(): Scenario[] {
+  const to = (listeners: number, publishes: number, name: string, unit: string): Scenario => ({
+    name,
+    setup: [`open ${listeners} 64`, "subscribe room"],
+    rows: [{ name, unit, command: `publish ${1 + publishes} 1 exact` }],
+  });
+  return [
+    to(100, 400, "fan-out to 100", "us per delivered message"),
+    to(1000, 40, "fan-out to 1,000", "us per delivered message"),
+    to(1, 2000, "publish to one", "us per POST"),
+  ];
+}
+
+export const peerMemory: MemoryScenario = {
+  name: "idle listener of 5,000",
+  unit: "KB",
+  aim: "",
+  warm: ["open 500 64", "subscribe room", "publish 11 1 exact", "close"],
+  commands: ["open 5000 64", "subscribe room", "publish 2 1 exact"],
+  count: 5000,
+  readings: 1,
+  // Go and V8 return memory to the system over seconds: after 9 collections and 4 s, no more.
+  collections: 15,
+  rounds: 3,
+};

@@ -1,7 +1,7 @@
 // The servers under test: how each is started, driven and ended.
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { Child, sleep } from "./processes.js";
+import { Child, freePort, progress, sleep } from "./processes.js";
 
 export const built = "build/bench";
 export const secret = "bench-secret";
@@ -23,18 +23,24 @@ export interface Target {
   label: string;
   /** Runs only if requested by name: `id` with its extra cost compared with this other target. */
   beside?: string;
-  /** Collects garbage on SIGUSR2 (gc.mjs); the others have no collector, and SIGUSR2 ends them. */
-  collects: boolean;
+  /** Of load.cpp, if not Sidekick's. */
+  protocol?: "socket.io" | "bun" | "centrifugo";
+  /** Starts a full garbage collection, in servers that have a collector. */
+  collect?(server: Child, port: number): unknown;
   /** The reason it cannot run here, if any. */
   missing(): string | undefined;
   command(port: number, appServer: string, limits: string | undefined): string[];
 }
 
+/** For servers that have loaded gc.mjs; the signal ends others. */
+export const collect = (server: Child) => server.process.kill("SIGUSR2");
 /** Runs a server in Node; it collects garbage on SIGUSR2. */
 export const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs"];
 const cli = "worker/dist/node/cli.js";
 const module = "worker/module/sidekick.wasm";
 const bun = "node_modules/.bin/bun";
+const bunWithCollector = [bun, "--preload", "./tests/bench/gc.mjs"];
+const missingBun = () => (existsSync(bun) ? undefined : "bun is not installed: run npm ci");
 /** Another build can be measured, e.g. one before a change. */
 const server = process.env["BENCH_SERVER"] ?? "build/native/sidekick-server";
 const always = () => undefined;
@@ -42,6 +48,10 @@ const firstMissing = (files: string[]) =>
   files
     .filter((file) => !existsSync(file))
     .map((file) => `${file} is missing: run scripts/build`)[0];
+
+/** Empty without Bun. */
+export const bunVersion = (): string[] =>
+  missingBun() ? [] : [`Bun ${execFileSync(bun, ["--version"], { encoding: "utf8" }).trim()}`];
 
 /** Where the recording targets write; deleted with the server. */
 const recordings = `${built}/recordings`;
@@ -76,7 +86,6 @@ export const flags = (port: number, appServer: string, limits: string | undefine
 const runtime = (name: "wasmtime" | "native", files: string[]): Target => ({
   id: name,
   label: `Sidekick, ${name}`,
-  collects: false,
   missing: () => firstMissing(files),
   command: (port, appServer, limits) => [
     server,
@@ -90,7 +99,7 @@ const plain: Target[] = [
   {
     id: "ours",
     label: "Sidekick, Node",
-    collects: true,
+    collect,
     missing: () => firstMissing([cli, module]),
     command: (port, appServer, limits) => [...node, cli, ...flags(port, appServer, limits)],
   },
@@ -99,19 +108,17 @@ const plain: Target[] = [
   {
     id: "reference",
     label: "reference, Node",
-    collects: true,
+    collect,
     missing: always,
     command: (port, appServer) => [...node, `${built}/reference.mjs`, `${port}`, secret, appServer],
   },
   {
     id: "bun",
     label: "reference, Bun",
-    collects: true,
-    missing: () => (existsSync(bun) ? undefined : "bun is not installed: run npm ci"),
+    collect,
+    missing: missingBun,
     command: (port, appServer) => [
-      bun,
-      "--preload",
-      "./tests/bench/gc.mjs",
+      ...bunWithCollector,
       `${built}/reference.mjs`,
       `${port}`,
       secret,
@@ -121,14 +128,13 @@ const plain: Target[] = [
   {
     id: "floor",
     label: "floor, Node",
-    collects: true,
+    collect,
     missing: always,
     command: (port, appServer) => [...node, `${built}/floor.mjs`, `${port}`, appServer],
   },
   {
     id: "floor-cpp",
     label: "floor, C++",
-    collects: false,
     missing: always,
     command: (port, appServer) => [`${built}/floor_cpp`, `${port}`, new URL(appServer).port],
   },
@@ -137,6 +143,68 @@ const plain: Target[] = [
 export const targets: Target[] = plain.flatMap((target) =>
   ["ours", "wasmtime", "native"].includes(target.id) ? [target, recording(target)] : [target],
 );
+
+/** Servers of other projects that publish to subscribers: scripts/bench --peers. */
+export const peers: Target[] = [
+  {
+    id: "socket.io",
+    label: "Socket.IO",
+    protocol: "socket.io",
+    collect,
+    missing: always,
+    command: (port) => [...node, `${built}/socket-io.mjs`, `${port}`, secret],
+  },
+  {
+    id: "bun-publish",
+    label: "Bun publish",
+    protocol: "bun",
+    collect,
+    missing: missingBun,
+    command: (port) => [...bunWithCollector, `${built}/bun-publish.mjs`, `${port}`, secret],
+  },
+  {
+    id: "centrifugo",
+    label: "Centrifugo",
+    protocol: "centrifugo",
+    collect: (_, port) => fetch(`http://127.0.0.1:${port}/debug/pprof/heap?gc=1`),
+    missing: () => missingCentrifugo(),
+    command: (port) => centrifugoCommand(port, { debug: { enabled: true } }),
+  },
+];
+
+const centrifugo = process.env["CENTRIFUGO"];
+
+export const missingCentrifugo = (): string | undefined => {
+  if (centrifugo === undefined) return "CENTRIFUGO does not name its command";
+  return existsSync(centrifugo) ? undefined : `CENTRIFUGO: ${centrifugo} is missing`;
+};
+
+/** Its command `version` says 0.0.0 after `go install`; Go's build information has it. */
+export function centrifugoVersion(): string {
+  const version = /\/centrifugo\/v\d+\t(v[\d.]+)/.exec(readFileSync(centrifugo!, "latin1"));
+  return `Centrifugo ${version?.[1] ?? "of unknown version"}`;
+}
+
+/** Anyone may connect and subscribe. */
+export function centrifugoCommand(port: number, settings: object): string[] {
+  const file = `${built}/centrifugo-${port}.json`;
+  const config = {
+    client: { insecure: true, allowed_origins: ["*"] },
+    http_api: { key: secret },
+    http_server: { port: `${port}` },
+    ...settings,
+  };
+  mkdirSync(built, { recursive: true });
+  writeFileSync(file, JSON.stringify(config));
+  return [centrifugo!, "--config", file];
+}
+
+/** Reports what keeps a server from being measured. */
+export function isThere(target: Target): boolean {
+  const missing = target.missing();
+  if (missing) progress(`without ${target.label}: ${missing}`);
+  return missing === undefined;
+}
 
 /**
  * One server with its own generator: servers on the first core, generators on the second, if there
@@ -169,7 +237,7 @@ export class Rig {
     const rig = new Rig(target, server, load, port);
     try {
       await server.accepts(port);
-      await rig.run(`target ${port} ${server.pid} ${secret}`);
+      await rig.run(`target ${port} ${server.pid} ${secret} ${target.protocol ?? "sidekick"}`);
     } catch (error) {
       await rig.end();
       throw error;
@@ -193,12 +261,12 @@ export class Rig {
   }
 
   /**
-   * Resident bytes of the server's own (heaps, not files) after a full garbage collection, if it
-   * has a collector.
+   * Resident bytes of the server's own (heaps, not files) after full garbage collections, if it has
+   * a collector.
    */
-  async heldBytes(): Promise<number> {
-    for (let i = 0; i < 2 && this.target.collects; i++) {
-      this.server.process.kill("SIGUSR2");
+  async heldBytes(collections = 2): Promise<number> {
+    for (let i = 0; i < collections && this.target.collect; i++) {
+      await this.target.collect(this.server, this.port);
       await sleep(400);
     }
     const kilobytes = /^RssAnon:\s+(\d+) kB$/m.exec(
@@ -212,14 +280,4 @@ export class Rig {
     await Promise.all([this.load.end(), this.server.end()]);
     rmSync(`${recordings}/${this.port}.jsonl`, { force: true });
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address() as { port: number };
-      probe.close(() => resolve(address.port));
-    });
-  });
 }

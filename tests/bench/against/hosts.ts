@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
-import { built, flags, node, Rig, secret, type Target } from "../targets.js";
+import { built, collect, flags, node, Rig, secret, type Target } from "../targets.js";
 import { countInstructions, forgetCallgrind, underCallgrind } from "./callgrind.js";
 import type { Product, Side } from "./commit.js";
 import { type HostArea, hostSteps, type Step } from "./rows.js";
@@ -136,7 +136,7 @@ function start(side: Side, area: HostArea, counted = false): Promise<Rig> {
   const target: Target = {
     id: area,
     label: `${area} (${side.label})`,
-    collects: area === "node",
+    ...(area === "node" && { collect }),
     missing: () => undefined,
     command: (port, appServer) => {
       const command = hostCommand(side, area, port, appServer);

@@ -1,5 +1,6 @@
 // The tables of `scripts/bench --against`.
 
+import { figure, table } from "../tables.js";
 import { type RowId, textOf } from "./rows.js";
 import type { Interval } from "./statistics.js";
 import { confidence, judge, median, medianInterval } from "./statistics.js";
@@ -101,16 +102,4 @@ function wasmTable(results: readonly Result[]): string {
   return rows.length === 0
     ? ""
     : `### WASM, as a multiple of native\n\n${table(["", "by", "before", "now"], rows)}`;
-}
-
-export function table(head: string[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.join(" | ")} |`;
-  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)].join(
-    "\n",
-  );
-}
-
-function figure(value: number): string {
-  if (value >= 100) return value.toFixed(0);
-  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
