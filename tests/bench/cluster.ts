@@ -1,15 +1,23 @@
 // scripts/bench --cluster: what two Sidekicks that share a Redis server cost, beside one without,
 // and beside Centrifugo on the same kind of Redis if CENTRIFUGO names its command. CPU is read from
-// the clocks of the processes, the client's own does not count.
+// the clocks of the processes, the client's own does not count. Every subscriber must receive every
+// message once and in order.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { get } from "node:http";
+import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
-import { Child, machine, misuse, progress, runBench, sleep } from "./processes.js";
-import { flags, secret } from "./targets.js";
+import { median } from "./against/statistics.js";
+import { Child, freePort, machine, misuse, progress, runBench, sleep } from "./processes.js";
+import { table, writeReport } from "./tables.js";
+import {
+  centrifugoCommand,
+  centrifugoVersion,
+  flags,
+  missingCentrifugo,
+  secret,
+} from "./targets.js";
 
 const SOCKETS_PER_NODE = 100;
 const INFLIGHT = 8;
@@ -17,6 +25,11 @@ const ROUNDS = 3;
 const PUBLISHES = 6000;
 const TOPICS = 20_000;
 const TICKS_PER_SECOND = 100; // of /proc
+
+const systems = ["node", "wasmtime", "native", "centrifugo"];
+
+/** How many nodes, and where. */
+type Layout = "one" | "two" | "one port";
 
 interface Cluster {
   readonly nodes: { port: number; child: Child }[];
@@ -27,75 +40,99 @@ interface Cluster {
 
 /** How a server's clients and its app server speak. */
 interface Api {
-  /** Connects a subscriber to the room. */
-  join(port: number, onMessage: () => void): Promise<WebSocket>;
-  publish(port: number, room: string): Promise<void>;
+  /** Connects a subscriber to the room. `onMessage` gets the text of each message. */
+  join(port: number, onMessage: (text: string) => void): Promise<WebSocket>;
+  publish(port: number, room: string, text: string): Promise<void>;
 }
 
 const rows: string[][] = [];
+/** By system, layout and row, the values of each round. */
+const figures = new Map<string, number[][]>();
 
-runBench(async () => {
-  const options = read();
-  if (options.list) return console.log("fan-out\npublish\ntokens\nmemory\nresync");
-  const systems = options.target?.length ? options.target : ["node", "wasmtime", "native"];
-  if (process.env["CENTRIFUGO"] && !options.target?.length) systems.push("centrifugo");
-  for (const system of systems) await measure(system);
-  console.log(
-    `\n${machine()}; medians of ${ROUNDS} rounds; ${SOCKETS_PER_NODE} sockets per node\n`,
-  );
-  console.log("| system | row | one node | two nodes: nodes | Redis | all / one node |");
-  console.log("|---|---|---:|---:|---:|---:|");
-  for (const row of rows) console.log(`| ${row.join(" | ")} |`);
-});
+const options = readOptions();
 
-function read() {
+function readOptions() {
   try {
-    return parseArgs({
+    const { values } = parseArgs({
       options: {
         list: { type: "boolean", default: false },
         cluster: { type: "boolean", default: false },
         target: { type: "string", multiple: true },
+        write: { type: "boolean", default: false },
       },
-    }).values;
+    });
+    const stranger = values.target?.find((name) => !systems.includes(name));
+    if (stranger !== undefined)
+      throw new Error(`--target: expected one of ${systems.join(", ")}, got ${stranger}`);
+    return values;
   } catch (error) {
     return misuse(error as Error);
   }
 }
 
-async function measure(system: string): Promise<void> {
-  const figures: Record<string, number[][]> = {};
-  const add = (row: string, values: number[]) => (figures[row] ??= []).push(values);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const count of [1, 2]) {
-      progress(`${system}, ${count} node${count > 1 ? "s and Redis" : ""}, round ${round + 1}`);
-      const cluster = await start(system, count);
-      try {
-        const name = count === 1 ? "one" : "two";
-        add(`${name} publish`, await publishes(cluster));
-        add(`${name} fan-out`, await fanOut(cluster));
-        if (system === "centrifugo" || count === 1) continue;
-        if (round === 0) await memoryAndResync(system, cluster);
-      } finally {
-        await cluster.end();
-      }
-    }
+async function main(): Promise<void> {
+  if (options.list) return console.log("fan-out\npublish\ntokens\nmemory\nresync");
+  const hasCentrifugo = missingCentrifugo() === undefined;
+  if (!hasCentrifugo) progress(`without centrifugo: ${missingCentrifugo()}`);
+  const running = (options.target ?? systems).filter((it) => it !== "centrifugo" || hasCentrifugo);
+  const load = loadavg()[0]!;
+  for (let round = 1; round <= ROUNDS; round++)
+    for (const system of running)
+      for (const layout of layoutsOf(system)) await measure(system, layout, round);
+  const measured = running.flatMap((system) =>
+    layoutsOf(system).flatMap((layout) => (layout === "one" ? [] : rowsOf(system, layout))),
+  );
+  const head = ["", "one node", "two nodes: nodes", "Redis", "all / one node"];
+  const facts =
+    `\`scripts/bench --cluster\` on ${new Date().toISOString().slice(0, 10)}: ` +
+    `${[machine(), ...(hasCentrifugo ? [centrifugoVersion()] : [])].join(", ")}; medians of ` +
+    `${ROUNDS} rounds; ${SOCKETS_PER_NODE} sockets per node; load average ${load.toFixed(1)} to ` +
+    `${loadavg()[0]!.toFixed(1)}.`;
+  const missing = hasCentrifugo ? "" : `\n\nLeft out: Centrifugo (${missingCentrifugo()}).`;
+  const report = `${facts}\n\n${table(head, [...measured, ...rows])}${missing}`;
+  console.log(report);
+  if (options.write) {
+    writeReport("cluster", report);
+    progress("wrote docs/performance.md");
   }
-  for (const row of ["publish", "fan-out"]) {
-    const [one] = medians(figures[`one ${row}`]!);
-    const [nodes, redis, p50] = medians(figures[`two ${row}`]!);
-    const [, , alone] = medians(figures[`one ${row}`]!);
-    const unit = row === "publish" ? "CPU of a POST, us" : "CPU of a delivered message, us";
-    rows.push([
-      system,
-      unit,
-      one!.toFixed(1),
-      nodes!.toFixed(1),
-      redis!.toFixed(1),
-      ((nodes! + redis!) / one!).toFixed(2),
-    ]);
-    if (row === "publish")
-      rows.push([system, "median time of a POST, ms", alone!.toFixed(2), p50!.toFixed(2), "", ""]);
+}
+
+/** "one" first: the others are compared with it. */
+const layoutsOf = (system: string): Layout[] =>
+  system === "native" ? ["one", "two", "one port"] : ["one", "two"];
+
+async function measure(system: string, layout: Layout, round: number): Promise<void> {
+  progress(`${system}, ${layout}, round ${round} of ${ROUNDS}`);
+  const cluster = await start(system, layout);
+  const add = (row: string, values: number[]) => {
+    const key = `${system}/${layout}/${row}`;
+    figures.set(key, [...(figures.get(key) ?? []), values]);
+  };
+  try {
+    add("publish", await publishes(cluster));
+    add("fan-out", await fanOut(cluster, layout));
+    if (system !== "centrifugo" && layout === "two" && round === 1)
+      await memoryAndResync(system, cluster);
+  } finally {
+    await cluster.end();
   }
+}
+
+/** Those with CPU. */
+function rowsOf(system: string, layout: Layout): string[][] {
+  const name = layout === "one port" ? `${system}, one port` : system;
+  const found = (of: Layout, row: string) => medians(figures.get(`${system}/${of}/${row}`)!);
+  const cpuRow = (row: string, unit: string) => {
+    const [[one], [nodes, redis]] = [found("one", row), found(layout, row)];
+    const shown = [one!, nodes!, redis!].map((value) => value.toFixed(1));
+    return [`${name}: CPU of a ${unit}, us`, ...shown, ((nodes! + redis!) / one!).toFixed(2)];
+  };
+  const times = [found("one", "publish")[2]!, found(layout, "publish")[2]!];
+  return [
+    cpuRow("publish", "POST"),
+    [`${name}: median time of a POST, ms`, ...times.map((time) => time.toFixed(2)), "", ""],
+    cpuRow("fan-out", "delivered message"),
+  ];
 }
 
 /** CPU of nodes and of Redis per POST without a listener, in us, and the median time in ms. */
@@ -107,29 +144,56 @@ async function publishes(cluster: Cluster): Promise<number[]> {
 }
 
 /** The same per delivered message, in us. */
-async function fanOut(cluster: Cluster): Promise<number[]> {
-  let received = 0;
-  const sockets: WebSocket[] = [];
+async function fanOut(cluster: Cluster, layout: Layout): Promise<number[]> {
+  const socketsBefore = cluster.nodes.map(({ child }) => openSockets(child));
+  const sockets: { socket: WebSocket; received: number }[] = [];
+  let wrong: string | undefined;
   for (const { port } of cluster.nodes) {
-    for (let i = 0; i < SOCKETS_PER_NODE; i++)
-      sockets.push(await cluster.api.join(port, () => received++));
+    for (let i = 0; i < SOCKETS_PER_NODE; i++) {
+      const entry = { received: 0 };
+      const socket = await cluster.api.join(port, (text) => {
+        const expected = numbered(entry.received++);
+        if (text !== expected) wrong ??= `expected "${expected}", got "${text}"`;
+      });
+      sockets.push(Object.assign(entry, { socket }));
+    }
   }
-  const messages = 400;
+  const shares = cluster.nodes.map(({ child }, i) => openSockets(child) - socketsBefore[i]!);
+  if (layout === "one port") progress(`connections of the processes: ${shares.join(" and ")}`);
+  if (shares.some((share) => share < SOCKETS_PER_NODE / 4))
+    throw new Error(`a process has too few of the connections: ${shares.join(", ")}`);
+
+  let published = 0;
   const run = async (count: number) => {
-    const wanted = received + count * sockets.length;
-    await drive(cluster, count, "room", 1); // more would share a write
-    for (let tries = 0; received < wanted; tries++) {
-      if (tries > 2000) throw new Error(`${wanted - received} messages did not arrive`);
+    // One at a time, since more would share a write.
+    await drive(cluster, count, "room", 1, (i) => numbered(published + i));
+    published += count;
+    for (let tries = 0; sockets.some(({ received }) => received < published); tries++) {
+      if (tries > 2000) throw new Error("a message did not arrive");
       await sleep(5);
     }
+    if (wrong !== undefined) throw new Error(wrong);
   };
+  const messages = 400;
   await run(50);
   const before = cpu(cluster);
   await run(messages);
   const result = cost(cluster, before, messages * sockets.length);
-  for (const socket of sockets) socket.terminate();
-  return [...result, 0];
+  for (const { socket } of sockets) socket.terminate();
+  return result;
 }
+
+/** 100 bytes. */
+const numbered = (n: number) => `${n} `.padEnd(100, "x");
+
+const openSockets = ({ pid }: Child) =>
+  readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith("socket:");
+    } catch {
+      return false; // closed meanwhile
+    }
+  }).length;
 
 /** Redis' memory per topic and token, and the time to be back after its connections were cut. */
 async function memoryAndResync(system: string, cluster: Cluster): Promise<void> {
@@ -162,13 +226,12 @@ async function memoryAndResync(system: string, cluster: Cluster): Promise<void> 
   await sleep(1500);
   const [nodes, ofRedis] = cost(cluster, cpuBefore, 1);
   rows.push(
-    [system, "memory of Redis for a joined topic, bytes", "", "", perTopic.toFixed(0), ""],
-    [system, "memory of Redis for a free token, bytes", "", "", perToken.toFixed(0), ""],
-    [system, "registered tokens per second", "", (tokens / seconds).toFixed(0), "", ""],
-    [system, `engine up again with ${TOPICS} topics, ms`, "", isReadyAfter.toFixed(0), "", ""],
+    [`${system}: memory of Redis for a joined topic, bytes`, "", "", perTopic.toFixed(0), ""],
+    [`${system}: memory of Redis for a free token, bytes`, "", "", perToken.toFixed(0), ""],
+    [`${system}: registered tokens per second`, "", (tokens / seconds).toFixed(0), "", ""],
+    [`${system}: engine up again with ${TOPICS} topics, ms`, "", isReadyAfter.toFixed(0), "", ""],
     [
-      system,
-      `CPU of that resync, ms`,
+      `${system}: CPU of that resync, ms`,
       "",
       (nodes! / 1000).toFixed(0),
       (ofRedis! / 1000).toFixed(0),
@@ -177,9 +240,15 @@ async function memoryAndResync(system: string, cluster: Cluster): Promise<void> 
   );
 }
 
-async function health(port: number): Promise<string> {
-  const answer = await fetch(`http://127.0.0.1:${port}/health`);
-  return ((await answer.json()) as { engine: string }).engine;
+/** On a connection of its own, since one port can be that of several processes. */
+function health(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get({ host: "127.0.0.1", port, path: "/health", agent: false }, async (response) => {
+      let text = "";
+      for await (const part of response) text += part;
+      resolve((JSON.parse(text) as { engine: string }).engine);
+    }).once("error", reject);
+  });
 }
 
 /** Publishes to the nodes in turn. Returns the time of each POST in ms. */
@@ -188,11 +257,12 @@ async function drive(
   count: number,
   room: string,
   lanes = INFLIGHT,
+  text = numbered,
 ): Promise<number[]> {
   const times: number[] = [];
   await inflight(count, lanes, async (i) => {
     const began = performance.now();
-    await cluster.api.publish(cluster.nodes[i % cluster.nodes.length]!.port, room);
+    await cluster.api.publish(cluster.nodes[i % cluster.nodes.length]!.port, room, text(i));
     times.push(performance.now() - began);
   });
   return times;
@@ -212,7 +282,7 @@ async function inflight(
 
 // --- servers ---
 
-async function start(system: string, count: number): Promise<Cluster> {
+async function start(system: string, layout: Layout): Promise<Cluster> {
   const children: Child[] = [];
   const child = async (name: string, port: number, command: string[]) => {
     const one = new Child(name, command, { core: null });
@@ -221,18 +291,20 @@ async function start(system: string, count: number): Promise<Cluster> {
     return { port, child: one };
   };
   const redis =
-    count === 1
+    layout === "one"
       ? undefined
       : await freePort().then((port) =>
           child("redis-server", port, ["redis-server", "--port", `${port}`, "--save", ""]),
         );
   const nodes: Cluster["nodes"][number][] = [];
-  for (let i = 0; i < count; i++) {
-    const port = await freePort();
-    nodes.push(await child(system, port, command(system, port, redis?.port)));
+  const sharedPort = layout === "one port" ? await freePort() : undefined;
+  for (let i = 0; i < (layout === "one" ? 1 : 2); i++) {
+    const port = sharedPort ?? (await freePort());
+    nodes.push(await child(system, port, command(system, port, redis?.port, layout)));
   }
+  while (listeners(nodes[0]!.port) < (sharedPort ? 2 : 1)) await sleep(20);
   if (redis && system !== "centrifugo")
-    for (const { port } of nodes) while ((await health(port)) !== "up") await sleep(20);
+    for (const { port } of nodes) await isUp(port, sharedPort ? 20 : 1);
   const api = system === "centrifugo" ? centrifugo : sidekick;
   return {
     nodes,
@@ -242,35 +314,48 @@ async function start(system: string, count: number): Promise<Cluster> {
   };
 }
 
-function command(system: string, port: number, redis: number | undefined): string[] {
-  if (system === "centrifugo") return centrifugoCommand(port, redis);
+/** Of a port, in all processes. */
+function listeners(port: number): number {
+  const hex = port.toString(16).toUpperCase().padStart(4, "0");
+  const listening = new RegExp(`^ *\\d+: [0-9A-F]+:${hex} [0-9A-F:]+ 0A `);
+  const lines = ["/proc/net/tcp", "/proc/net/tcp6"].flatMap((file) =>
+    readFileSync(file, "utf8").split("\n"),
+  );
+  return lines.filter((line) => listening.test(line)).length;
+}
+
+/** Asks until `times` connections in a row reached a process with an engine. */
+async function isUp(port: number, times: number): Promise<void> {
+  for (let row = 0; row < times; ) {
+    row = (await health(port)) === "up" ? row + 1 : 0;
+    if (row === 0) await sleep(20);
+  }
+}
+
+function command(
+  system: string,
+  port: number,
+  redis: number | undefined,
+  layout: Layout,
+): string[] {
+  if (system === "centrifugo") {
+    return centrifugoCommand(port, {
+      channel: { without_namespace: { history_size: 100, history_ttl: "60s" } }, // as Sidekick
+      ...(redis && {
+        engine: { type: "redis", redis: { address: `redis://127.0.0.1:${redis}` } },
+      }),
+    });
+  }
   const engine = redis ? ["--engine", `redis://127.0.0.1:${redis}`] : [];
-  const all = [...flags(port, "http://127.0.0.1:9", undefined), ...engine];
+  const shared = layout === "one port" ? ["--reuse-port"] : [];
+  const all = [...flags(port, "http://127.0.0.1:9", undefined), ...engine, ...shared];
   return system === "node"
     ? [process.execPath, "worker/dist/node/cli.js", ...all]
     : ["build/native/sidekick-server", "--runtime", system, ...all];
 }
 
-function centrifugoCommand(port: number, redis: number | undefined): string[] {
-  const file = join(mkdtempSync(join(tmpdir(), "sidekick-bench-")), "config.json");
-  writeFileSync(
-    file,
-    JSON.stringify({
-      client: { insecure: true, allowed_origins: ["*"] },
-      channel: { without_namespace: { history_size: 100, history_ttl: "60s" } },
-      http_api: { key: secret },
-      http_server: { port: `${port}` },
-      ...(redis && {
-        engine: { type: "redis", redis: { address: `redis://127.0.0.1:${redis}` } },
-      }),
-    }),
-  );
-  return [process.env["CENTRIFUGO"]!, "--config", file];
-}
-
 // --- what they are asked ---
 
-const text = "x".repeat(100);
 let tokens = 0;
 
 const sidekick: Api = {
@@ -281,9 +366,9 @@ const sidekick: Api = {
     const subscribed = new Promise((resolve) => socket.once("message", resolve));
     socket.send(JSON.stringify({ type: "subscribe", token }));
     await subscribed;
-    return socket.on("message", onMessage);
+    return socket.on("message", (data) => onMessage(JSON.parse(String(data)).data));
   },
-  publish: (port, room) => post(port, "/message", { channel: room, params: {}, data: text }),
+  publish: (port, room, text) => post(port, "/message", { channel: room, params: {}, data: text }),
 };
 
 const centrifugo: Api = {
@@ -296,10 +381,11 @@ const centrifugo: Api = {
     await answer();
     // A frame may hold several messages, a line each.
     return socket.on("message", (data) => {
-      for (const line of String(data).split("\n")) if (line.includes('"push"')) onMessage();
+      for (const line of String(data).split("\n"))
+        if (line.includes('"push"')) onMessage(JSON.parse(line).push.pub.data.text);
     });
   },
-  publish: (port, room) => post(port, "/api/publish", { channel: room, data: { text } }),
+  publish: (port, room, text) => post(port, "/api/publish", { channel: room, data: { text } }),
 };
 
 const register = (port: number, token: string) =>
@@ -341,18 +427,7 @@ function cost(cluster: Cluster, before: [number, number], units: number): [numbe
 }
 
 function medians(rounds: number[][]): number[] {
-  return rounds[0]!.map((_, i) => {
-    const sorted = rounds.map((round) => round[i]!).sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)]!;
-  });
+  return rounds[0]!.map((_, i) => median(rounds.map((round) => round[i]!)));
 }
 
-function freePort(): Promise<number> {
-  const probe = createServer();
-  return new Promise((resolve) => {
-    probe.listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
-}
+runBench(main);
