@@ -32,6 +32,8 @@ void share(Swarm& swarm, u32 engine_shards) {
     config.topic_store_bytes_max = usual.topic_store_bytes_max;
     // Frames with positions have another size.
     config.frame_bytes_max = usual.frame_bytes_max;
+    // With 0, a hub alone keeps a message until the millisecond is over, and the engine none.
+    config.history_ms = std::max(config.history_ms, 1u);
     config.token_ttl_ms = std::max(config.token_ttl_ms, 2u);
     if (config.token_resume_ms != 0) config.token_resume_ms = std::max(config.token_resume_ms, 2u);
     if (are_lasting) {
@@ -93,8 +95,7 @@ SharedHub::SharedHub(const Swarm& swarm, Millis now, std::string* trace)
       clock_(now) {
   config_.node = node;
   config_.engine_shards = swarm.engine_shards;
-  // A topic that does not linger is left while its frame waits for the join at another shard.
-  config_.topic_linger_ms = swarm.engine_shards == 1 ? dice_.one_of<u32>({0, 2000}) : 2000;
+  config_.topic_linger_ms = dice_.one_of<u32>({0, 2000});
   // A change stamped in the first microsecond of the span counts, too.
   if (config_.listen_lookback_ms != 0) ++config_.listen_lookback_ms;
   // In the engine, as in Redis, a token is there until its last millisecond is over.
@@ -104,10 +105,12 @@ SharedHub::SharedHub(const Swarm& swarm, Millis now, std::string* trace)
   append_epoch(epoch, {swarm.epoch, 1});
   for (u32 shard = 0; shard < swarm.engine_shards; ++shard) {
     shards_.emplace_back("run-1");
-    // All shards have one epoch.
     const Bytes args[] = {"00000000000000bb", epoch, "", "", "0"};
     shards_.back().run(clock_ * 1000, "sync", args);
+    // Their clocks part only now, or positions would lie below where the stamps of one began.
+    ahead_ms_.push_back(shard == 0 ? 0 : dice_.one_of<Millis>({0, 1, 700, 5000}));
     shards_.back().attach(node);
+    epoch += '0';  // each shard has one of its own
   }
   hub_ = std::make_unique<Hub>(config_);
   if (trace_ != nullptr) {
@@ -136,8 +139,12 @@ void SharedHub::beat() {
   beat_at_ = clock_;
   const std::string lease = compose({Digits(config_.engine_lease_ms)});
   const Bytes args[] = {node, lease, "1"};
-  for (engine::Shard& shard : shards_) shard.run(clock_ * 1000, "beat", args);
+  for (u32 shard = 0; shard < shards_.size(); ++shard) run(shard, "beat", args);
   collect();
+}
+
+engine::Shard::Answer SharedHub::run(u32 shard, Bytes script, std::span<const Bytes> args) {
+  return shards_[shard].run((clock_ + ahead_ms_[shard]) * 1000, script, args);
 }
 
 void SharedHub::give(const Input& input) {
@@ -154,7 +161,7 @@ void SharedHub::give(const Input& input) {
 void SharedHub::perform(const Action& action) {
   if (action.tag == ActionTag::engine_run) {
     const action::EngineRun& it = action.engine_run;
-    engine::Shard::Answer answer = shards_[it.shard].run(clock_ * 1000, it.script, it.args);
+    engine::Shard::Answer answer = run(it.shard, it.script, it.args);
     note(it.script, it.args, answer);
     answers_.push_back({it.call, std::move(answer)});
   } else if (action.tag == ActionTag::engine_join) {

@@ -39,6 +39,7 @@ class SharedHub {
   Seen seen;  ///< of the latest input
 
   const std::vector<Change>& changes(const std::string& topic) { return changes_[topic]; }
+  std::size_t shard_count() const { return shards_.size(); }
   u32 change_count() const { return change_count_; }
   /// Of the message of the latest input; null: there was none.
   const std::string* last_topic() const { return last_topic_.empty() ? nullptr : &last_topic_; }
@@ -61,6 +62,7 @@ class SharedHub {
     engine::Shard::Publication publication;
   };
 
+  engine::Shard::Answer run(u32 shard, Bytes script, std::span<const Bytes> args);
   void give(const Input& input);
   void perform(const Action& action);
   void note(Bytes script, std::span<const Bytes> args, const engine::Shard::Answer& answer);
@@ -74,6 +76,7 @@ class SharedHub {
   std::unique_ptr<Hub> hub_;
   Actions actions_;
   std::vector<engine::Shard> shards_;
+  std::vector<Millis> ahead_ms_;  ///< of each shard's clock
   std::deque<Answer> answers_;
   std::deque<Message> messages_;
   std::map<std::string, std::vector<Change>> changes_;  ///< by topic

@@ -101,6 +101,10 @@ bool Trial::compare_shared(const Op& op, Input input, const Op& asked) {
   std::string bytes;
   if (op.kind == OpKind::frame) {
     write_message(bytes, asked, words_);
+    std::string epoch;
+    append_epoch(epoch, {model_.epoch().hub, 1});
+    const std::size_t at = shared_epoch_.empty() ? bytes.npos : bytes.find('"' + epoch + '"');
+    if (at != bytes.npos) bytes.replace(at + 1, epoch.size(), shared_epoch_);
     input.client_frame.bytes = bytes;
   }
   if (input.tag == InputTag::forward_done) {
@@ -183,8 +187,14 @@ bool Trial::compare_seen(const Op& op, const Op& asked, SharedHub::Seen& first,
   return true;
 }
 
-/// Positions of both hubs that mean the same.
+/// Positions and epochs of both hubs that mean the same.
 void Trial::note_told(Bytes text, Bytes came, const Op& op) {
+  constexpr Bytes epoch = "\"welcome\": { \"version\": 1, \"epoch\": \"";
+  const std::size_t start = came.find(epoch);
+  if (start != Bytes::npos) {
+    shared_epoch_ = came.substr(start + epoch.size());
+    shared_epoch_.resize(shared_epoch_.find('"'));
+  }
   const u16 session = model_.clients()[op.client].session;
   const u64 at = position_in(text);
   const u64 came_at = position_in(came);
@@ -192,7 +202,9 @@ void Trial::note_told(Bytes text, Bytes came, const Op& op) {
                        came.find("\"type\": \"subscribed\"") != Bytes::npos;
   if (session == no_one || at == 0 || came_at == 0 || !is_told) return;
   shared_positions_[at] = came_at;
-  shared_told_.emplace(std::pair(session, came_at), shared_->change_count());
+  const u32 count = shared_->change_count();
+  shared_told_.try_emplace(std::pair(session, came_at), ToldAt{count, count}).first->second.last =
+      count;
 }
 
 /// Of a client that comes back: the engine may remember more, but all that it says is true.
@@ -212,7 +224,8 @@ bool Trial::compare_missed(const Op& op, const Op& asked, const std::vector<std:
     if (is_recovered(texts[at])) {
       // Its position may lie below: it moves with messages and heartbeats.
       if (op.verb == Verb::subscribe &&
-          asked.since < shared_->registered_at(words_.tokens[op.token].bytes))
+          (asked.since < shared_->registered_at(words_.tokens[op.token].bytes) ||
+           asks_again(op, asked)))
         return true;
       const bool was_told = shared_positions_.contains(op.since) && op.epoch == model_.epoch();
       return !was_told || op.count == 0 || differ(list(texts));
@@ -221,7 +234,7 @@ bool Trial::compare_missed(const Op& op, const Op& asked, const std::vector<std:
   }
   // What it must tell, and what it may: above the position.
   const auto told = shared_told_.find({model_.clients()[op.client].session, asked.since});
-  const u32 serial = told == shared_told_.end() ? none_told : told->second;
+  const u32 serial = told == shared_told_.end() ? none_told : told->second.first;
   if (op.verb == Verb::subscribe) {
     std::vector<std::string> missed;
     const TokenFacts& token = model_.tokens()[op.token];
@@ -251,6 +264,19 @@ bool Trial::compare_missed(const Op& op, const Op& asked, const std::vector<std:
       return differ("a position below all that was published since it was told");
   }
   return true;
+}
+
+/// Whether the position lies below messages that were there when it was told: that of another shard
+/// did. The engine may have forgotten these.
+bool Trial::asks_again(const Op& op, const Op& asked) const {
+  const auto told = shared_told_.find({model_.clients()[op.client].session, asked.since});
+  const auto topic = shared_topics_.find(model_.tokens()[op.token].scope);
+  if (shared_->shard_count() == 1 || told == shared_told_.end() || topic == shared_topics_.end())
+    return false;
+  const auto& messages = shared_->changes(topic->second);
+  return std::any_of(messages.begin(), messages.end(), [&](const SharedHub::Change& it) {
+    return it.at > asked.since && it.serial <= told->second.last;
+  });
 }
 
 /// What remains in the hub and in the engine.

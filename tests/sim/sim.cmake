@@ -32,6 +32,7 @@ target_link_libraries(sidekick-sim PRIVATE sidekick_sim sidekick_shard sidekick_
 add_test(NAME sim-smoke COMMAND sidekick-sim --seeds 500)
 # The same worlds with a second hub, which shares an engine.
 add_test(NAME sim-shared COMMAND sidekick-sim --seeds 200 --engine 1)
+add_test(NAME sim-shared-3 COMMAND sidekick-sim --seeds 200 --engine 3)
 
 # Proves that each checker catches its bug: the core with one small mutation,
 # sidekick-sim-<checker>[-<which>], built for this test only:
@@ -63,7 +64,9 @@ foreach(mutation IN LISTS mutations)
   target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim sidekick_shard)
   add_dependencies(sim-mutants sidekick-sim-${name})
   set(asked --expect ${checker} --no-shrink)
-  if(checker STREQUAL shared_same)
+  if(name MATCHES "^shared_same-shards")
+    list(APPEND asked --engine 3)
+  elseif(checker STREQUAL shared_same)
     list(APPEND asked --engine 1)
   endif()
   if(mutation MATCHES "/variations/")
@@ -84,4 +87,4 @@ foreach(name forward_order timer-endless)
             $<TARGET_FILE:sidekick-sim-${name}> ${checker})
   set_tests_properties(sim-mutant-shrinks-${name} PROPERTIES LABELS mutants)
 endforeach()
-set_tests_properties(sim-smoke sim-shared sim-itself PROPERTIES LABELS sim)
+set_tests_properties(sim-smoke sim-shared sim-shared-3 sim-itself PROPERTIES LABELS sim)

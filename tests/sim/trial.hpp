@@ -146,6 +146,7 @@ class Trial {
   bool compare_missed(const Op& op, const Op& asked, const std::vector<std::string>& texts,
                       const std::vector<std::string>& came);
   bool compare_health(Bytes came);
+  bool asks_again(const Op& op, const Op& asked) const;
   void note_told(Bytes text, Bytes came, const Op& op);
 
   const Swarm& swarm_;
@@ -193,7 +194,11 @@ class Trial {
   std::unique_ptr<SharedHub> shared_;
   std::unordered_map<ForwardId, ForwardId> shared_flights_;  ///< of the first hub and of this one
   std::unordered_map<u64, u64> shared_positions_;            ///< the same
-  std::map<std::pair<u16, u64>, u32> shared_told_;      ///< by session and position: changes then
+  std::string shared_epoch_;                                 ///< as the second hub names it
+  struct ToldAt {
+    u32 first, last;  ///< how many changes there were
+  };
+  std::map<std::pair<u16, u64>, ToldAt> shared_told_;   ///< by session and position
   std::unordered_map<u32, std::string> shared_topics_;  ///< by scope
 
   std::optional<Failure> failure_;

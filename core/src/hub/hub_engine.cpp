@@ -64,6 +64,12 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     }
     engine.end_call(call.number);
   }
+  // What is joined again may have changed since another shard was asked.
+  for (u32 id = 0; id < parking.slots().size(); ++id) {
+    Parked& it = parking[id];
+    const auto is_left = [&](u32 held) { return engine.interest(held).shard == in.shard; };
+    if (std::erase_if(it.interests, is_left) != 0) it.findings.is_asked = false;
+  }
   for (u32 id = 0; id < engine.interests().size(); ++id) {
     Interest& it = engine.interest(id);
     if (it.topic == none || it.shard != in.shard) continue;
@@ -93,7 +99,6 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
       return on_caught_up(call, in, out);
     case Purpose::changed:
       on_changed(call, in);
-      end_awaiting(call);
       break;
     case Purpose::claim:
       on_claimed(call, in, out);
@@ -145,6 +150,23 @@ void Hub::State::release_interests(const Call& call) {
   }
 }
 
+/// A message that waits for several answers needs all its topics joined when the last one comes.
+void Hub::State::hold_interests(std::span<const TopicId> wanted) {
+  Parked& it = parking[current.parked];
+  for (const TopicId topic : wanted) {
+    const u32 id = engine.want(topic, topics.name(topic));
+    ++engine.interest(id).awaited;
+    it.interests.push_back(id);
+  }
+}
+
+void Hub::State::let_go_of_interests(std::span<const u32> interests) {
+  for (const u32 id : interests) {
+    --engine.interest(id).awaited;
+    release_topic(engine.interest(id).topic);
+  }
+}
+
 /// A topic that is left while an answer about it is under way would miss what comes meanwhile.
 void Hub::State::await(Call& call, u32 id) {
   ++engine.interest(id).awaited;
@@ -171,12 +193,13 @@ void Hub::State::on_changed(const Call& call, const input::EngineAnswer& in) {
   for (const Waiter& waiter : call.waiters) {
     if (!parking.has(waiter)) continue;
     Findings& found = parking[waiter.parked].findings;
-    found.at = std::min(found.at, is_known ? at : engine.position());
+    Findings::Changes& known = found.changes[call.shard];
+    known.at = std::min(known.at, is_known ? at : engine.shard(call.shard).position);
     found.is_all_changed = found.is_all_changed || !is_known;
     for (const Bytes value : in.values.subspan(is_known ? 1 : in.values.size())) {
       u64 place = 0;
       if (decode_stamp(value, place)) {
-        found.changed[call.shard].push_back(call.first + static_cast<u32>(place));
+        known.places.push_back(call.first + static_cast<u32>(place));
       } else {
         found.is_all_changed = true;
       }
@@ -301,10 +324,12 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
     if (is_needed[shard] && !await_ready(shard, out)) return false;
   if (!may_wait(calls, out)) return false;
 
+  park();
+  hold_interests(wanted);
   std::vector<Call> joins(engine.shard_count());
   for (const TopicId topic : wanted) {
     if (state_of(topic) == Interest::State::joined) continue;
-    const u32 id = engine.want(topic, topics.name(topic));
+    const u32 id = engine.interest_of(topic);
     const Interest& it = engine.interest(id);
     if (it.state == Interest::State::wanted) {
       joins[it.shard].interests.push_back(id);
@@ -327,7 +352,8 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
 
 /// Returns whether it is known which of the resources in `looked_up` have changed. If not, the
 /// current message waits, or fails.
-bool Hub::State::await_changed(const Message& message, Actions& out) {
+bool Hub::State::await_changed(std::span<const TopicId> wanted, const Message& message,
+                               Actions& out) {
   if (looked_up.empty()) return true;
   if (const Findings* found = findings(); found != nullptr && found->is_asked) return true;
   std::vector<std::vector<Bytes>> of_shard(engine.shard_count());
@@ -341,16 +367,17 @@ bool Hub::State::await_changed(const Message& message, Actions& out) {
     if (!of_shard[shard].empty() && !await_ready(shard, out)) return false;
   if (!may_wait(calls, out)) return false;
   park();
+  hold_interests(wanted);
   findings()->is_asked = true;
-  findings()->at = number_max;
   findings()->is_all_changed = false;
-  findings()->changed.assign(engine.shard_count(), {});
+  findings()->changes.assign(engine.shard_count(), {});
   for (u32 shard = 0; shard < of_shard.size(); ++shard) {
     const std::span<const Bytes> of = of_shard[shard];
+    findings()->changes[shard].at = of.empty() ? engine.shard(shard).position : number_max;
     for (std::size_t first = 0; first < of.size(); first += topics_per_call) {
       TextArena& text = out.text();
-      const Bytes epoch =
-          text.copy(message.since ? message.epoch : Bytes(engine.shard(shard).epoch));
+      const Bytes epoch = text.copy(message.since ? engine.epoch_of(shard, message.epoch)
+                                                  : Bytes(engine.shard(shard).epoch));
       const Bytes since = message.since
                               ? text.write({Digits(*message.since)}).finish()
                               : text.write({"-", Digits(config.listen_lookback_ms)}).finish();
@@ -360,7 +387,6 @@ bool Hub::State::await_changed(const Message& message, Actions& out) {
       Call call(Purpose::changed, shard);
       call.first = static_cast<u32>(first);
       call.waiters = {waiter()};
-      for (const Bytes name : part) await(call, engine.interest_of(topics.find(name)));
       call_script(std::move(call), "changed", args, out);
     }
   }
@@ -371,23 +397,25 @@ bool Hub::State::await_changed(const Message& message, Actions& out) {
 Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
   const Findings* found = findings();
   if (found == nullptr || !found->is_asked)
-    return {message.since && message.epoch == engine.shard(0).epoch, position()};
+    return {message.since && message.epoch == engine.epoch(), position()};
+  u64 at = number_max;
+  for (const Findings::Changes& known : found->changes) at = std::min(at, known.at);
   std::vector<u32> place(engine.shard_count());  // of the next topic of each shard
   std::vector<std::size_t> next(engine.shard_count());
   for (const LookedUp& it : looked_up) {
     const u32 shard = engine.shard_of(topics.name(it.topic));
-    const std::vector<u32>& changed_places = found->changed[shard];
+    const Findings::Changes& known = found->changes[shard];
     const bool is_listed =
-        next[shard] < changed_places.size() && changed_places[next[shard]] == place[shard];
+        next[shard] < known.places.size() && known.places[next[shard]] == place[shard];
     if (is_listed) ++next[shard];
     ++place[shard];
     const u32 id = engine.interest_of(it.topic);
-    const bool has_changed_since = id != none && engine.interest(id).received > found->at;
+    const bool has_changed_since = id != none && engine.interest(id).received > known.at;
     if (is_listed || has_changed_since || found->is_all_changed) missed.push_back(it.resource);
   }
   const bool is_recovered = message.since && !found->is_all_changed;
   if (message.since && !is_recovered) missed.clear();  // `recovered` says it
-  return {is_recovered, found->at};
+  return {is_recovered, at};
 }
 
 /// An idle topic stays joined for a while, or is gone if it is not joined.

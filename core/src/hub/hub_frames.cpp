@@ -132,10 +132,16 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
 /// Ends the reply under construction, and sends what the client has missed.
 void Hub::State::end_subscribe(ClientSlot slot, TokenId id, const Message& message, Actions& out) {
   TextArena& text = out.text();
+  const Token& token = tokens[id];
   const Findings* found = findings();
-  const bool is_recovered = found != nullptr && found->is_recovered;
+  const bool is_recovered =
+      found != nullptr && found->is_recovered &&
+      (found->missed.empty() || found->missed.front().at > token.registered_at);
   if (clients.has_session(slot)) {
-    append_at(text, is_recovered ? found->at : std::max(tokens[id].registered_at, position()));
+    const u32 shard = engine.shard_of(is_recovered ? token.topic() : token.key());
+    const u64 at =
+        is_recovered ? found->at : std::max(token.registered_at, engine.shard(shard).position);
+    append_at(text, engine.position(shard, at));
     if (message.since) text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
     if (is_recovered) text.write({", \"missed\": ", Digits(found->missed.size())});
   }
@@ -323,7 +329,7 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
   }
   if (refusal != nullptr) refuse(slot, blame, refusal, code, out);
   const bool has_to_wait = refusal == nullptr && engine.is_on() &&
-                           (!await_joins(listened, out) || !await_changed(message, out));
+                           (!await_joins(listened, out) || !await_changed(listened, message, out));
   if (refusal != nullptr || has_to_wait) {
     for (const TopicId topic : listened) release_topic(topic);
     return;

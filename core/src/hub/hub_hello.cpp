@@ -31,7 +31,7 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   append_id(text, message.id);
   text.write({", \"resources\": [], \"welcome\": { \"version\": 1, \"epoch\": \""});
   if (engine.is_on()) {
-    text.append(engine.shard(0).epoch);
+    text.append(engine.epoch());
   } else {
     append_epoch(text, stamps.epoch());
   }

@@ -116,6 +116,7 @@ void Hub::State::run_parked(u32 id, Actions& out) {
   do {
     Parked& it = parking[id];
     if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
+    const std::vector<u32> held = std::exchange(it.interests, {});
     Parked::Text text = parking.take(id);
     const ClientSlot client = it.client;
     current = {client, it.request, it.route, text.at, text.bytes, id};
@@ -132,6 +133,7 @@ void Hub::State::run_parked(u32 id, Actions& out) {
     }
     const bool has_to_wait = current.has_to_wait;
     current = {};
+    let_go_of_interests(held);
     if (!parking.has({id, serial})) return;  // its client was closed
     if (has_to_wait) return parking.put_back(id, std::move(text));
     const Findings found = std::exchange(parking[id].findings, {});
@@ -152,7 +154,9 @@ void Hub::State::unpark(u32 id, Actions& out) {
   end_claim(it.findings.claimed, it.client, out);
   if (it.deadline != none) deadlines.remove(it.deadline);
   if (it.client != none) clients[it.client].parked = none;
+  const std::vector<u32> held = std::move(parking[id].interests);
   parking.remove(id);
+  let_go_of_interests(held);
 }
 
 /// Tells the sender of the current message that it has failed.

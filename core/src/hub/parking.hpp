@@ -28,15 +28,18 @@ struct Findings {
   bool is_same = false;  ///< this client's session has held it all the time
   bool is_erased = false;
 
-  bool is_asked = false;        ///< of a listen: whether the members below are set
-  bool is_all_changed = false;  ///< it is not known what has changed
-  u64 at = 0;                   ///< the position of the answer
-  /// For each shard, in ascending order, the places of the changed resources among those of this
-  /// shard.
-  std::vector<std::vector<u32>> changed;
+  /// What a shard knows of the resources of a listen.
+  struct Changes {
+    u64 at = 0;               ///< the position of its answer
+    std::vector<u32> places;  ///< of the changed ones among those of this shard, ascending
+  };
+  bool is_asked = false;         ///< of a listen: whether the members below are set
+  bool is_all_changed = false;   ///< it is not known what has changed
+  std::vector<Changes> changes;  ///< by shard
 
-  bool is_recovered = false;  ///< of a subscribe: `at` and the missed messages are known
+  bool is_recovered = false;  ///< of a subscribe: the members below are known
   bool is_lost = false;       ///< of a subscribe: they are not
+  u64 at = 0;                 ///< the position of the answer
   std::vector<Interest::Message> missed;
 };
 
@@ -57,8 +60,9 @@ struct Parked {
   std::span<const Text> waiting() const { return std::span(texts).subspan(first); }
 
   // Of the first one:
-  u32 calls = 0;        ///< that it waits for
-  u32 deadline = none;  ///< while it waits for a shard to come back
+  u32 calls = 0;               ///< that it waits for
+  std::vector<u32> interests;  ///< that it has joined or waits for: none of them is left
+  u32 deadline = none;         ///< while it waits for a shard to come back
   Findings findings;
 };
 

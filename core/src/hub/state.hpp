@@ -159,9 +159,11 @@ struct Hub::State {
   void on_changed(const Call& call, const input::EngineAnswer& in);
   void publish_changes(Actions& out);
   bool await_joins(std::span<const TopicId> wanted, Actions& out);
-  bool await_changed(const Message& message, Actions& out);
+  bool await_changed(std::span<const TopicId> wanted, const Message& message, Actions& out);
   Lookback look_back_in_engine(const Message& message);
   void release_interests(const Call& call);
+  void hold_interests(std::span<const TopicId> wanted);
+  void let_go_of_interests(std::span<const u32> interests);
   void await(Call& call, u32 id);
   void end_awaiting(const Call& call);
   void release_topic(TopicId topic) {

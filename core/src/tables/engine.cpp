@@ -2,11 +2,23 @@
 
 #include <algorithm>
 
+#include "sidekick/text.hpp"
+
 namespace sidekick {
 
-u64 Engine::position() const {
+std::string Engine::epoch() const {
+  if (shards_.size() == 1) return shards_[0].epoch;
+  u64 hash = 0;
+  for (const Shard& shard : shards_) hash = hash_bytes(hash, shard.epoch);
+  return std::string(Digits(hash));
+}
+
+u64 Engine::position() const { return position(none, 0); }
+
+u64 Engine::position(u32 shard, u64 at) const {
   u64 least = number_max;
-  for (const Shard& shard : shards_) least = std::min(least, shard.position);
+  for (u32 i = 0; i < shards_.size(); ++i)
+    least = std::min(least, i == shard ? at : shards_[i].position);
   return least;
 }
 

@@ -56,7 +56,7 @@ struct Interest {
   u32 call = 0;         ///< while joining
   u32 deadline = none;  ///< while it lingers
   u64 received = 0;     ///< the stamp of its latest message
-  u32 awaited = 0;      ///< answers about it under way; until then it is not left
+  u32 awaited = 0;      ///< messages that wait for it, and answers: until then it is not left
 
   // Of a channel: while older messages are on their way, newer ones wait here for them.
   struct Message {
@@ -102,7 +102,7 @@ struct Call {
   u32 number = 0;  ///< 0: this slot is unused
   u32 shard = 0;
   Purpose purpose = Purpose::sync;
-  std::vector<u32> interests;  ///< of the topics, in the order of the arguments
+  std::vector<u32> interests;  ///< of the topics, in the order of the arguments; not of `changed`
   u32 first = 0;  ///< of `changed`: the place of the first topic among those of this shard
   std::vector<Waiter> waiters;
   std::string token;                  ///< of `claim` and `erase`
@@ -125,8 +125,19 @@ class Engine {
   /// The same on every hub.
   u32 shard_of(Bytes name) const { return static_cast<u32>(hash_bytes(0, name) % shards_.size()); }
 
-  /// The position that clients are told: lower is safe, higher loses messages.
+  /// What clients are told as the engine's epoch. With several shards it names all their epochs: a
+  /// new one of any shard makes a new one for clients.
+  std::string epoch() const;
+  /// The epoch to ask a shard with for a client that names this one.
+  Bytes epoch_of(u32 shard, Bytes told) const {
+    return told == epoch() ? shards_[shard].epoch : told;
+  }
+
+  /// The position that clients are told. Each shard has stamps of its own, so it is the least of
+  /// all shards: lower is safe, higher loses messages.
   u64 position() const;
+  /// The same if this shard's position is known to be `at`.
+  u64 position(u32 shard, u64 at) const;
 
   u32 interest_of(TopicId topic) const {
     return topic < interest_of_.size() ? interest_of_[topic] : none;

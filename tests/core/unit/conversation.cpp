@@ -82,10 +82,13 @@ std::string restart(Scenario& scenario, Bytes lost, Rows& rows) {
 /// What the engine tells; returns false if the line is not an input.
 bool say_engine(Scenario& scenario, Bytes input, std::string& out) {
   u64 number = 0;
+  u32 shard = 0;
+  if (take(input, "shard ") && take_number(input, number) && take(input, " "))
+    shard = static_cast<u32>(number);
   if (input == "up" || input == "is as before") {
-    out = scenario.handle(input::EngineUp{0, input == "up" ? 0u : 1u});
+    out = scenario.handle(input::EngineUp{shard, input == "up" ? 0u : 1u});
   } else if (input == "down") {
-    out = scenario.handle(input::EngineDown{0});
+    out = scenario.handle(input::EngineDown{shard});
   } else if (take(input, "refuses ") && take_number(input, number)) {
     const Bytes why = "OOM command not allowed when used memory > 'maxmemory'.";
     out = scenario.handle(input::EngineAnswer{static_cast<u32>(number), 1, {&why, 1}});
@@ -101,7 +104,7 @@ bool say_engine(Scenario& scenario, Bytes input, std::string& out) {
   } else if (take(input, "sends ")) {
     const Bytes topic = take_word(input);
     const std::string body = unescape(input);
-    out = scenario.handle(input::EngineMessage{0, topic == "inbox" ? Bytes() : topic, body});
+    out = scenario.handle(input::EngineMessage{shard, topic == "inbox" ? Bytes() : topic, body});
   } else {
     return false;
   }

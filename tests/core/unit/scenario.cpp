@@ -15,6 +15,11 @@ void append_list(std::string& out, std::span<const Bytes> list) {
   for (const Bytes element : list) out += compose({" ", printable(element)});
 }
 
+/// Which one, if there are several.
+std::string shard_text(u32 shard) {
+  return shard == 0 ? "" : compose({" of shard ", Digits(shard)});
+}
+
 }  // namespace
 
 Scenario::Scenario(Bytes settings) {
@@ -257,16 +262,17 @@ void Scenario::append_line(std::string& out, const Action& action) {
       break;
     case ActionTag::engine_run: {
       const action::EngineRun& run = action.engine_run;
-      out += compose({"run ", Digits(run.call), " ", run.script});
+      out += compose({"run ", Digits(run.call), shard_text(run.shard), " ", run.script});
       append_list(out, run.args);
       break;
     }
     case ActionTag::engine_join:
-      out += compose({"join ", Digits(action.engine_join.call)});
+      out +=
+          compose({"join ", Digits(action.engine_join.call), shard_text(action.engine_join.shard)});
       append_list(out, action.engine_join.topics);
       break;
     case ActionTag::engine_leave:
-      out += "leave";
+      out += compose({"leave", shard_text(action.engine_leave.shard)});
       append_list(out, action.engine_leave.topics);
       break;
     case ActionTag::close:
