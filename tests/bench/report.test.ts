@@ -100,9 +100,9 @@ test("bars have the ratio of their values, and the smallest can be seen", () => 
   const bar = (value: number) => ({ label: "x", value, isOurs: false });
   const { bars } = parsed(chart("t", "d", [{ title: "p", bars: [1, 2, 4, 0.001].map(bar) }]));
   const [one, two, four, tiny] = bars.map(({ width }) => width) as [number, number, number, number];
-  assert.ok(Math.abs(two / one - 2) < 0.01);
-  assert.ok(Math.abs(four / two - 2) < 0.01);
-  assert.ok(tiny >= 1);
+  assert.ok(Math.abs(two / one - 2) < 0.01, `${two} : ${one}`);
+  assert.ok(Math.abs(four / two - 2) < 0.01, `${four} : ${two}`);
+  assert.ok(tiny >= 1, `${tiny}`);
 });
 
 test("the chart has a title and a description, and escapes what it is given", () => {

@@ -29,7 +29,8 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   "sidekick-sim": ["tests/sim/main.cpp"],
 };
 
-test("there are pages to check", () => assert.ok(pages.includes("README.md") && pages.length > 10));
+test("there are pages to check", () =>
+  assert.ok(pages.includes("README.md") && pages.length > 10, `only ${pages}`));
 
 for (const page of pages) {
   const text = read(page);

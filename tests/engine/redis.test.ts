@@ -123,7 +123,8 @@ test("answers a join when each later message arrives, and obeys joins and leaves
   assert.equal(await it.next("answer"), "answer 7 0");
   it.run(8, "update", "1000", "a", odd);
   assert.match(await it.next("message 'a'"), /^message 'a' 1/);
-  assert.ok((await it.next("message 'o")).startsWith(`message '${odd}' 1`));
+  const expected = `message '${odd}' 1`;
+  assert.equal((await it.next("message 'o")).slice(0, expected.length), expected);
   it.leave("a");
   it.join(9, "a");
   it.leave("b");

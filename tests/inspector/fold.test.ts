@@ -134,7 +134,7 @@ describe("the state at any line", () => {
         assert.ok(token.holder !== undefined, `${key} at line ${recording.firstLine(group) + 1}`);
       }
     }
-    assert.ok(held > 0);
+    assert.ok(held > 0, `${held} held`);
   });
 
   it("a state from a checkpoint is that of a fold from the start", () => {

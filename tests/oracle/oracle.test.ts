@@ -56,7 +56,7 @@ for (const name of all) {
       undefined,
       "expected equality with all differences allowed",
     );
-    assert.ok(met.has(name));
+    assert.ok(met.has(name), `met only ${[...met.keys()]}`);
     const finding = await compare(steps, { allowed: all.filter((other) => other !== name) });
     assert.equal(
       finding?.at,

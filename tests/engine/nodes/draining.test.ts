@@ -98,7 +98,8 @@ for (const kinds of [
         [...new Set(own)].sort((a, b) => a - b),
       );
     }
-    assert.ok(outcomes.filter(({ isSent }) => !isSent).length <= CLIENTS);
+    const unsent = outcomes.filter(({ isSent }) => !isSent).length;
+    assert.ok(unsent <= CLIENTS, `${unsent} unsent`);
     assert.doesNotMatch(leaving.output() + staying.output(), /error|the engine is down/);
   });
 

@@ -29,7 +29,7 @@ test("wrangler deploys the Worker, its object's class and the module", async () 
   );
   assert.match(stdout, /env\.SIDEKICK \(SidekickObject\)/);
   const files = readdirSync(join(folder, "out"));
-  assert.ok(files.some((name) => name.endsWith("sidekick.wasm")));
+  assert.match(files.join(" "), /sidekick\.wasm( |$)/);
   const script = readFileSync(join(folder, "out/index.js"), "utf8");
   assert.match(script, /export \{\s*AppServer,\s*SidekickObject,\s*\w+ as default\s*\}/);
 });

@@ -39,7 +39,8 @@ test("hibernation between every two steps changes nothing that anyone sees", asy
       assert.deepEqual(slept, plain, `seed ${seed}: SIDEKICK_SEED=${seed} repeats it`);
       all.push(...plain);
       // Check the rig: one object really slept, the other did not.
-      assert.ok((await sleepy.sidekick.constructed(hubOf(seed))) >= sleeps);
+      const constructed = await sleepy.sidekick.constructed(hubOf(seed));
+      assert.ok(constructed >= sleeps, `${constructed} objects for ${sleeps} sleeps`);
       assert.equal(await awake.sidekick.constructed(hubOf(seed)), 1);
     }
     const isTold = /^rejected a request code=unauthorized status=401( times=\d+)?\n/gm;

@@ -138,7 +138,8 @@ test("1,000 resources and 100 tokens on one socket survive hibernation in rows, 
     await registerToken(port, `token-number-${i}`, "chat", { roomId: String(i) });
     await client.subscribe(`token-number-${i}`);
   }
-  assert.ok((await sidekick.rows("client")) > 0);
+  const rows = await sidekick.rows("client");
+  assert.ok(rows > 0, `${rows} rows`);
   await sidekick.evict("hibernate");
   await post(port, "/resources", { resources });
   for (let i = 0; i < 100; i++)
@@ -188,10 +189,12 @@ test("records of many rows survive hibernation: names that grow sixfold when esc
     }
   };
   await say("listen", resources);
-  assert.ok((await sidekick.rows("client")) > 4);
+  const clientRows = await sidekick.rows("client");
+  assert.ok(clientRows > 4, `${clientRows} rows`);
   const context = "c".repeat(5_000_000);
   await registerToken(port, "token-with-large-context", "chat", {}, context);
-  assert.ok((await sidekick.rows("token")) > 4);
+  const tokenRows = await sidekick.rows("token");
+  assert.ok(tokenRows > 4, `${tokenRows} rows`);
   await sidekick.evict("hibernate");
   await post(port, "/resources", { resources: resources.slice(400, 410) });
   assert.equal((await settle(client)).length, 10);
@@ -203,7 +206,8 @@ test("records of many rows survive hibernation: names that grow sixfold when esc
     data: 1,
   });
   await eventually(async () => app.forwarded.length === 1);
-  assert.ok(app.forwarded[0]!.body.includes(context));
+  const { body } = app.forwarded[0]!;
+  assert.ok(body.includes(context), `the context is missing from ${body.length} bytes`);
   // Shorter again: no part of the longer records remains.
   await say("unlisten", resources.slice(20));
   assert.equal(await sidekick.rows("client"), 1);

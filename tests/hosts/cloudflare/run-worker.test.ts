@@ -63,7 +63,7 @@ test("workerd and its folder do not outlive a killed scripts/run worker", async 
   const worker = run(["--port", "0", "--secret", "s"]);
   const port = await worker.port();
   const workerd = await workerdOf(worker.pid);
-  assert.ok(isRunning(workerd.pid) && existsSync(workerd.folder));
+  assert.deepEqual([isRunning(workerd.pid), existsSync(workerd.folder)], [true, true]);
   worker.kill("SIGKILL");
   await worker.exit;
   await eventually(() => !isRunning(workerd.pid) && !existsSync(workerd.folder));
@@ -99,7 +99,7 @@ test("passes its settings on, and stops on SIGQUIT but not on SIGUSR1", async ()
   const workerd = await workerdOf(worker.pid);
   worker.kill("SIGQUIT");
   assert.equal(await worker.exit, 0, worker.output());
-  assert.ok(!isRunning(workerd.pid));
+  assert.equal(isRunning(workerd.pid), false);
 });
 
 test("ignores the SIDEKICK_PORT of Kubernetes, and refuses what the other hosts refuse", async () => {

@@ -19,7 +19,7 @@ let sidekick: WorkerdSidekick;
 before(async () => void (sidekick = await startSidekick()));
 after(() => sidekick?.stop());
 
-test("there are golden traces", () => assert.ok(traces.length > 20));
+test("there are golden traces", () => assert.ok(traces.length > 20, `only ${traces}`));
 
 for (const name of traces) {
   test(`${name} replays in workerd, byte for byte`, async () => {
@@ -30,6 +30,6 @@ for (const name of traces) {
       `${name}:${difference?.line}\nexpected ${difference?.expected}\nactual   ` +
         `${difference?.actual}`,
     );
-    assert.ok(inputs > 0);
+    assert.ok(inputs > 0, `${inputs} inputs`);
   });
 }

@@ -129,9 +129,14 @@ test("too few open files for clients_max produce a warning that says what to do"
 
 test("the hub's clock ignores changes of the system clock", (t) => {
   const before = now();
-  assert.ok(Number.isInteger(before) && Math.abs(before - Date.now()) < 60_000);
+  const system = Date.now();
+  assert.ok(
+    Number.isInteger(before) && Math.abs(before - system) < 60_000,
+    `${before} at ${system}`,
+  );
   t.mock.method(Date, "now", () => 0);
-  assert.ok(now() >= before);
+  const after = now();
+  assert.ok(after >= before, `${after} is before ${before}`);
 });
 
 test("a client's record is replaced or appended to, byte for byte", () => {
@@ -341,7 +346,7 @@ test("an answer of 100 MB is truncated at the limit", async () => {
   const answer = await answerOf(forwards);
   assert.equal(answer.status, 500);
   assert.equal(answer.body.length, 1000);
-  assert.ok(sent < 100_000_000);
+  assert.ok(sent < 100_000_000, `it read ${sent} bytes`);
   forwards.destroy();
   await app.close();
 });

@@ -212,7 +212,8 @@ test("the page of client.md survives an outage", async () => {
 test("write-a-host.md shows the host that is tested, in as many lines as it says", async () => {
   const text = await page("write-a-host.md");
   const files = ["host.ts", "main.ts"].map((name) => page(`examples/typescript/${name}`));
-  for (const file of await Promise.all(files)) assert.ok(text.includes(`\`\`\`ts\n${file}\`\`\``));
+  for (const file of await Promise.all(files))
+    assert.ok(text.includes(`\`\`\`ts\n${file}\`\`\``), `the page does not show:\n${file}`);
   const host = await files[0]!;
   const lines = host.split("\n").filter((line) => !/^\s*(\/\/.*)?$/.test(line));
   assert.match(text, new RegExp(`in ${lines.length} lines of TypeScript`));

@@ -213,7 +213,7 @@ test("full pipes for output stop nothing; dropped log lines are counted", {
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
   for (let i = 0; i < 30; i++)
     await Promise.all(Array.from({ length: 100 }, () => sendBytes(port, upgrade)));
-  assert.ok(await isHealthy(port));
+  assert.equal(await isHealthy(port), true);
   const [out, err] = pipes.map((pipe) => drainSoon(pipe));
   const said = async (text: () => string, pattern: RegExp) => {
     while (!pattern.test(text())) await sendBytes(port, upgrade);
@@ -291,13 +291,14 @@ test("listens on every address that the name of --host has", async () => {
   const sidekick = run(["--host", "all.test", "--secret", "s", "--port", "0"], env);
   const port = await sidekick.port();
   assert.match(sidekick.output(), /listening on http:\/\/all\.test:\d+\n/);
-  for (const address of ["127.0.0.1", "127.0.0.2"]) assert.ok(await isHealthy(port, address));
+  for (const address of ["127.0.0.1", "127.0.0.2"])
+    assert.equal(await isHealthy(port, address), true, address);
   const taken = run(["--host", "all.test", "--secret", "s", "--port", String(port)], env);
   assert.equal(await taken.exit, 1);
   assert.match(taken.output(), /all\.test port \d+ is in use/);
   sidekick.kill("SIGTERM");
   assert.equal(await sidekick.exit, 0, sidekick.output());
-  assert.ok(!(await isHealthy(port, "127.0.0.2")));
+  assert.equal(await isHealthy(port, "127.0.0.2"), false);
 });
 
 test("names what a request is that is not HTTP/1.1", { timeout: 120_000 }, async () => {
