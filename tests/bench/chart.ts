@@ -33,10 +33,12 @@ export function chart(title: string, description: string, panels: readonly Panel
   }
   const height = y - line + margin - 8;
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" ` +
-      `width="${width}" height="${height}" role="img" aria-labelledby="title desc">`,
+    '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-labelledby="title desc"',
+    `  viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">`,
     `<title id="title">${escaped(title)}</title>`,
-    `<desc id="desc">${escaped(description)}</desc>`,
+    '<desc id="desc">',
+    escaped(description),
+    "</desc>",
     style,
     `<rect class="page" x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8"/>`,
     ...parts,

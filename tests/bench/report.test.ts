@@ -109,9 +109,9 @@ test("the chart has a title and a description, and escapes what it is given", ()
   const svg = chart('a & "b"', "<c>", [
     { title: "d > e", bars: [{ label: "<f>", value: 1, isOurs: true }] },
   ]);
-  assert.match(svg, /^<svg [^>]*role="img" aria-labelledby="title desc">/);
+  assert.match(svg, /^<svg [^>]*role="img" aria-labelledby="title desc"\s/);
   assert.match(svg, /<title id="title">a &#38; &#34;b&#34;<\/title>/);
-  assert.match(svg, /<desc id="desc">&#60;c&#62;<\/desc>/);
+  assert.match(svg, /<desc id="desc">\s&#60;c&#62;\s<\/desc>/);
   assert.match(svg, />d &#62; e</);
   assert.match(svg, />&#60;f&#62;</);
 });
