@@ -74,6 +74,17 @@ describe("the page", () => {
     }
   });
 
+  it("opens the page that sidekick-trace prints", async () => {
+    const trace = join(root, "build/native/sidekick-trace");
+    const page = join(temporary, "native.html");
+    const name = "a & <b>.jsonl";
+    writeFileSync(join(temporary, name), chat().text);
+    writeFileSync(page, execFileSync(trace, ["html", join(temporary, name)]));
+    await inspector.page.goto(pathToFileURL(page).href);
+    await inspector.loaded();
+    assert.ok((await inspector.summary()).startsWith(name));
+  });
+
   it("opens a file, and a gzipped one", async () => {
     const recording = chat().text;
     const page = join(temporary, "empty.html");

@@ -31,6 +31,17 @@ fails() { echo "$*"; failed=1; }
 
 # show and stat
 head -n 27 channels.jsonl >first.jsonl
+
+# html: the page with the recording, in pieces of base64
+printf 'before<!--recording-->after' >page.html
+echo '{"trace":2,"core":"0.1.0","hash_seed":"0123456789abcdef","config":{}}' >'a "b".jsonl'
+same html 0 "$@" html 'a "b".jsonl' --page page.html
+same html-no-page 2 "$@" html first.jsonl --page none.html
+same html-other-page 2 "$@" html first.jsonl --page first.jsonl
+same html-no-trace 2 "$@" html none.jsonl --page page.html
+for _ in 1 2 3 4 5 6; do cat fan_out.jsonl; done >long.jsonl
+"$@" html long.jsonl --page page.html | sed 's/^before//; s/^after$//; s/<[^>]*>//g' |
+  while read -r piece; do echo "$piece" | base64 -d; done | cmp - long.jsonl || fails "html: another recording"
 same show 0 "$@" show first.jsonl
 same show-client 0 "$@" show resources.jsonl --client 2
 same show-token-and-client 0 "$@" show tokens.jsonl --token t --client 2

@@ -95,8 +95,7 @@ function clock(time: number): string {
 }
 
 function showSummary(now: Summary): void {
-  const isNew = summary === undefined || summary.lines > now.lines;
-  const isFirst = isNew && now.lines > 0;
+  const wasThere = (summary?.lines ?? 0) > 0;
   summary = now;
   byId("empty").hidden = now.lines > 0 || !now.isComplete || now.isLive;
   byId("progress").hidden = now.isComplete || now.isLive;
@@ -124,9 +123,7 @@ function showSummary(now: Summary): void {
     const line = Math.min(wanted, now.lines - 1);
     wanted = undefined;
     if (line >= 0) select(line, "centre");
-  } else if (isFirst) {
-    panel.show(selected);
-  } else if (now.isComplete) {
+  } else if (now.isComplete || !wasThere) {
     panel.show(selected);
   }
 }

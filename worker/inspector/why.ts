@@ -522,7 +522,7 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
     return answer("left", life.left.line, `Left it before: ${life.left.text}.`);
   if (life.strange !== undefined) {
     const { line, text: error } = life.strange;
-    const text = `Its subscribe was refused, with a token that was never registered here: ${error}.`;
+    const text = `Its subscribe with a token that was never registered here was refused: ${error}.`;
     return answer("refused", line, text);
   }
   if (life.late !== undefined)

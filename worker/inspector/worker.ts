@@ -198,7 +198,7 @@ function live(url: string): void {
     due = true;
     setTimeout(() => {
       due = false;
-      fold.advance(false);
+      fold.advance(true);
       tell();
       void filterMore();
     }, 100);
@@ -224,15 +224,18 @@ function refilter(): void {
   void filterMore();
 }
 
+/** While a file is read, the last input may still get actions. Live, it comes with all of them. */
+function wholeGroups(): number {
+  return recording.groupCount - (isComplete || isLive ? 0 : 1);
+}
+
 async function filterMore(): Promise<void> {
   const isCurrent = run("filter");
   if (!isFiltered) return tellList();
   let until = performance.now() + STEP_MS;
   let told = 0;
-  // The last input of a live recording may still get actions.
-  const end = (): number => recording.groupCount - (isComplete ? 0 : 1);
-  while (filteredGroups < end()) {
-    for (let step = 0; step < FILTER_GROUPS && filteredGroups < end(); step++) {
+  while (filteredGroups < wholeGroups()) {
+    for (let step = 0; step < FILTER_GROUPS && filteredGroups < wholeGroups(); step++) {
       if (filter.matches(recording, filteredGroups)) addMatch(filteredGroups);
       filteredGroups++;
     }
@@ -267,7 +270,7 @@ const isShort = (): boolean => isFiltered && isOnly;
 const rowCount = (): number => (isShort() ? lineRows : recording.lineCount);
 
 function tellList(): void {
-  const isDone = !isFiltered || filteredGroups >= recording.groupCount - (isComplete ? 0 : 1);
+  const isDone = !isFiltered || filteredGroups >= wholeGroups();
   scope.postMessage({ list: { rows: rowCount(), matches: matchCount, isDone } });
 }
 

@@ -21,6 +21,7 @@ struct Told {
   std::string against;  ///< a command for the shell
   std::string module;
   std::string key;
+  std::string page;  ///< a file of html
   u32 trials = 20000;
 };
 
@@ -29,6 +30,7 @@ int show(const Told& told);
 int stat(const Told& told);
 int compare(const Told& told);
 int record(const Told& told);
+int html(const Told& told);
 int redact(const Told& told);
 int shrink(const Told& told);
 int upgrade_check(const Told& told);

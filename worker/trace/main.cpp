@@ -21,6 +21,10 @@ constexpr char usage[] =
   show TRACE [--client N] [--topic NAME] [--token KEY]
                                          timeline of inputs and actions; filters combine
   stat TRACE                             counts, rates, sizes, errors, busiest names
+  html TRACE [--page FILE]               print the inspector: a page that contains the trace. FILE:
+                                         the page without one, as covenant-sidekick-replay --html
+                                         prints it (default: inspector.html beside this program or
+                                         its folder)
   compare A B                            first difference of two recordings of the same inputs
   shrink TRACE -o OUT --until trap       shortest trace on which this build's core traps
   shrink TRACE -o OUT --until says:TEXT  shortest trace in which it records TEXT
@@ -47,6 +51,7 @@ constexpr Command commands[] = {
     {"replay", 1, ~std::size_t{0}, trace::replay},
     {"show", 1, 1, trace::show},
     {"stat", 1, 1, trace::stat},
+    {"html", 1, 1, trace::html},
     {"compare", 2, 2, trace::compare},
     {"shrink", 1, 1, trace::shrink},
     {"redact", 1, 1, trace::redact},
@@ -65,6 +70,7 @@ constexpr TextOption text_options[] = {
     {"-o", "shrink", &Told::out},        {"-o", "redact", &Told::out},
     {"--until", "shrink", &Told::until}, {"--against", "shrink", &Told::against},
     {"--key", "redact", &Told::key},     {"--module", "record", &Told::module},
+    {"--page", "html", &Told::page},
 };
 
 int refuse(const std::string& what) {

@@ -10,6 +10,7 @@ set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/replay_files.cpp
   ${SIDEKICK_TRACE_DIR}/timeline.cpp
   ${SIDEKICK_TRACE_DIR}/commands/compare.cpp
+  ${SIDEKICK_TRACE_DIR}/commands/html.cpp
   ${SIDEKICK_TRACE_DIR}/commands/record.cpp
   ${SIDEKICK_TRACE_DIR}/commands/replay.cpp
   ${SIDEKICK_TRACE_DIR}/commands/show.cpp

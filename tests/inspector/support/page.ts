@@ -29,13 +29,14 @@ export class Inspector {
   /** What the console says, and requests for anything but the page. */
   readonly complaints: string[] = [];
 
-  static async open(browser: Browser, folder: string): Promise<Inspector> {
+  /** @param origin of a live page; without it the network is off */
+  static async open(browser: Browser, folder: string, origin = "file:"): Promise<Inspector> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-    await context.setOffline(true);
-    return new Inspector(context, await context.newPage(), folder);
+    await context.setOffline(origin === "file:");
+    return new Inspector(context, await context.newPage(), folder, origin);
   }
 
-  private constructor(context: BrowserContext, page: Page, folder: string) {
+  private constructor(context: BrowserContext, page: Page, folder: string, origin: string) {
     this.#context = context;
     this.page = page;
     this.#folder = folder;
@@ -44,7 +45,8 @@ export class Inspector {
     );
     context.on("weberror", (error) => this.complaints.push(String(error.error())));
     context.on("request", (request) => {
-      if (!/^(file|blob):/.test(request.url())) this.complaints.push(`request: ${request.url()}`);
+      const isAllowed = [origin, "blob:"].some((start) => request.url().startsWith(start));
+      if (!isAllowed) this.complaints.push(`request: ${request.url()}`);
     });
   }
 

@@ -10,6 +10,7 @@ import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
 import { ENGINE_FLAGS, readEngineFlags } from "./engine-flags.js";
 import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
+import { parseInspectAddress } from "./inspection.js";
 import type { Log, LogLevel } from "./log.js";
 import { createLog, LOG_LEVELS } from "./log.js";
 import { warnIfPublic } from "./private-file.js";
@@ -46,6 +47,9 @@ Usage: sidekick-serve --secret SECRET [options]
                             and "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
+      --inspect [HOST:]PORT show live traffic in a page, at an address that it prints, to developers
+                            on this machine (HOST: default 127.0.0.1); 0: any free port. The page
+                            shows messages, contexts and tokens
       --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or
                             rediss://host with TLS (SIDEKICK_ENGINE, which may hold a password:
                             redis://user:password@host); needs the package @redis/client
@@ -87,6 +91,7 @@ async function main(): Promise<void> {
       "drain-seconds": { type: "string" },
       config: { type: "string" },
       record: { type: "string" },
+      inspect: { type: "string" },
       ...ENGINE_FLAGS,
       "log-level": { type: "string" },
       help: { type: "boolean", short: "h" },
@@ -169,6 +174,7 @@ async function main(): Promise<void> {
       3600,
     ),
     ...(flags.record !== undefined && { recordFile: flags.record }),
+    ...(flags.inspect !== undefined && { inspect: parseInspectAddress(flags.inspect) }),
   };
   const sidekick = await startSidekick(options).catch(async (error: unknown) => {
     throw await startError(error, port, host, flags.record);
@@ -189,6 +195,7 @@ async function main(): Promise<void> {
     `WebSocket endpoint: ws://${name}:${sidekick.port}/socket`,
     ...(serverUrl === undefined ? [] : [`Forwarding messages to ${withoutCredentials(serverUrl)}`]),
     ...(flags.record === undefined ? [] : [`Recording to ${flags.record}`]),
+    ...(sidekick.inspectorUrl === undefined ? [] : [`Inspector: ${sidekick.inspectorUrl}`]),
     ...(engine === undefined ? [] : [`Sharing topics and tokens through ${engine.shown}`]),
     "Press Ctrl+C to stop",
   ];

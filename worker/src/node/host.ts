@@ -9,7 +9,7 @@ import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generate
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
-import type { Io } from "../session/io.js";
+import type { Io, Recording } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { Session } from "../session/session.js";
 import type { ClientSocket, SocketTaker } from "./client-socket.js";
@@ -18,13 +18,16 @@ import type { Forward, Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
-import type { Recorder } from "./recorder.js";
 import { Unsent } from "./unsent.js";
+
+export interface ClosableRecording extends Recording {
+  close(): Promise<void>;
+}
 
 export interface HostOptions {
   readonly createHub: () => HubLike;
   readonly createForwarder: (limits: border.Limits) => Forwarder | undefined;
-  readonly createRecorder: () => Recorder | undefined;
+  readonly createRecorder: (session: Session) => ClosableRecording | undefined;
   readonly createEngine: (limits: border.Limits, taker: EngineTaker) => Redis | undefined;
   readonly log: Log;
   readonly pingSeconds: number;
@@ -47,7 +50,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
   readonly forwarder: Forwarder | undefined;
   readonly exchanges: HttpExchanges;
   readonly unsent = new Unsent();
-  readonly recording: Recorder | undefined;
+  readonly recording: ClosableRecording | undefined;
   readonly engine: Redis | undefined;
   readonly #createHub: () => HubLike;
   readonly #log: Log;
@@ -73,7 +76,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
     this.#pingSeconds = options.pingSeconds;
     this.session = new Session(this);
     this.forwarder = options.createForwarder(this.session.limits);
-    this.recording = options.createRecorder();
+    this.recording = options.createRecorder(this.session);
     this.engine = options.createEngine(this.session.limits, this);
     this.exchanges = new HttpExchanges(this.session, options.log);
     // One timer for all sockets. Each second it pings a part of them, so that pings are spread out.

@@ -13,16 +13,20 @@ export interface PageParts {
   /** The bytes of a module. */
   readonly module: Uint8Array;
   readonly recording?: { readonly name: string; readonly bytes: Readable };
+  /** It reads `live` beside itself. */
+  readonly isLive?: boolean;
 }
+
+const RECORDING = "<!--recording-->";
 
 /** The text of the page, in pieces. */
 export async function* inspectorPage(parts: PageParts): AsyncGenerator<string> {
   const file = fileURLToPath(new URL("../inspector.html", import.meta.url));
   const page = readFileSync(file, "utf8");
   const [start, rest] = halves(page, "<!--module-->");
-  const [middle, end] = halves(rest, "<!--recording-->");
+  const [middle, end] = halves(rest, RECORDING);
   const module = gzipSync(parts.module, { level: constants.Z_BEST_COMPRESSION });
-  yield start;
+  yield parts.isLive === true ? start.replace("connect-src 'none'", "connect-src 'self'") : start;
   yield `<script type="text/plain" id="module">${module.toString("base64")}</script>`;
   yield middle;
   if (parts.recording !== undefined) {
@@ -31,6 +35,9 @@ export async function* inspectorPage(parts: PageParts): AsyncGenerator<string> {
       yield `<script type="text/plain" class="recording" data-encoding="gzip" data-name="${name}">`;
       yield `${piece.toString("base64")}</script>\n`;
     }
+  } else {
+    // `sidekick-trace html` puts one in.
+    yield parts.isLive === true ? '<script type="text/plain" class="live"></script>' : RECORDING;
   }
   yield end;
 }

@@ -25,6 +25,8 @@ import { Forwarder } from "./forwarder.js";
 import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
 import { afterAnswers, responseToUpgrade } from "./http-exchanges.js";
+import type { InspectAddress } from "./inspection.js";
+import { Inspection } from "./inspection.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
 import { refusalOf } from "./not-http.js";
@@ -55,6 +57,11 @@ export interface SidekickOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Appends a trace to this file. A trace contains messages and tokens. */
   readonly recordFile?: string;
+  /**
+   * Serves the inspector there, to whoever knows its random path: it shows messages and tokens.
+   * Port 0: any free one.
+   */
+  readonly inspect?: InspectAddress;
   /** Redis, through which several Sidekicks act as one. Needs the package `@redis/client`. */
   readonly engine?: EngineOptions;
   readonly log?: Log;
@@ -76,6 +83,8 @@ export interface SidekickOptions {
 export interface Sidekick {
   /** The port it actually listens on. */
   readonly port: number;
+  /** The address of the inspector, with its random path. */
+  readonly inspectorUrl?: string | undefined;
   /**
    * With `drainSeconds`, refuses new sockets, and closes the open ones at a steady rate. Then stops
    * accepting connections, rejects messages for the app server, lets forwards in flight finish (at
@@ -112,6 +121,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   const wrap = options.wrapHub ?? ((hub: HubLike) => hub);
   const { recordFile, serverIdleSeconds } = options;
   const idleMs = serverIdleSeconds === undefined ? {} : { idleMs: serverIdleSeconds * 1000 };
+  let inspection: Inspection | undefined;
   const server = new Server({
     createHub: () =>
       wrap(Hub.create(module, JSON.stringify({ ...config, hash_seed: randomDigits() }))),
@@ -119,7 +129,11 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
       url === undefined
         ? undefined
         : new Forwarder({ url, secret, answerBytesMax, log, ...idleMs }),
-    createRecorder: () => (recordFile === undefined ? undefined : new Recorder(recordFile, log)),
+    createRecorder: (session) => {
+      const file = recordFile === undefined ? undefined : new Recorder(recordFile, log);
+      if (options.inspect === undefined) return file;
+      return (inspection = new Inspection(options.inspect, () => session.snapshot(), file, log));
+    },
     createEngine: (limits, taker) => {
       if (engine === undefined) return undefined;
       const settings = {
@@ -136,6 +150,14 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     drainSeconds: options.drainSeconds ?? 0,
   });
   await server.listen(options.port ?? 3000, options.host);
+  if (inspection !== undefined) {
+    try {
+      server.inspectorUrl = await inspection.listen();
+    } catch (error) {
+      await server.close();
+      throw new Error(`--inspect: ${(error as Error).message}`, { cause: error });
+    }
+  }
   return server;
 }
 
@@ -185,6 +207,7 @@ class Server implements Sidekick {
   readonly #idleMs: number;
   readonly #drainMs: number;
   readonly #connections = new Set<Duplex>(); // including WebSockets
+  inspectorUrl: string | undefined;
   #closing: Promise<void> | undefined;
   #hurry = false;
 

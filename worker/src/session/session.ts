@@ -48,6 +48,7 @@ export class Session {
   /** The end of the drain; undefined: there is none. */
   #drainedAt: number | undefined;
   #isShuttingDown = false;
+  #epoch = 0;
   /** Where the latest hub trapped, until its recording has it. */
   #unrecorded: { readonly now: number; readonly input: Input } | undefined;
   /** Whether the lack of a hub has been reported. */
@@ -102,6 +103,26 @@ export class Session {
       if (verdict === undefined) this.#restore();
       return verdict;
     });
+  }
+
+  /**
+   * The trace of another hub that is restored now: what this one knows, but for what is not stored.
+   * Views, each valid until the next.
+   */
+  *snapshot(): Generator<Uint8Array> {
+    const hub = this.#io.createHub();
+    const now = this.#io.now();
+    yield hub.describe();
+    yield encoder.encode("\n");
+    hub.record(true);
+    const lines = (input: Input) => {
+      hub.handle(now, input);
+      return hub.recorded();
+    };
+    yield lines({ type: "begin", epoch: this.#epoch });
+    for (const token of this.#io.storedTokens()) yield lines(token);
+    for (const client of this.#io.openClients()) yield lines(client);
+    yield lines({ type: "restored" });
   }
 
   /** Then applies what has come meanwhile. */
@@ -294,7 +315,8 @@ export class Session {
     this.#startRecording(hub);
     const give = (input: Input, isPerformed = true) =>
       this.#handle(hub, io.now(), input, isPerformed);
-    give({ type: "begin", epoch: randomEpoch() });
+    this.#epoch = randomEpoch();
+    give({ type: "begin", epoch: this.#epoch });
     // The hub erases damaged ones: after the iteration, in which the host reads its storage.
     const damaged: Action[] = [];
     for (const token of io.storedTokens()) {
