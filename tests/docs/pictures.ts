@@ -1,9 +1,14 @@
 // Takes the pictures of the documentation, from the real demo in headless Chromium:
 //   node --import tsx tests/docs/pictures.ts
 // docs/demo.png: two tabs that stay in step. docs/client.png: a tab after an outage.
+// docs/inspector.png and docs/inspector-state.png: the inspector with a recording of the demo.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Page } from "playwright-core";
 import { type FetchHandler, toNodeListener } from "../../worker/demo/http-adapter.js";
 import { covenantPath, createSite } from "../../worker/demo/site.js";
@@ -20,13 +25,18 @@ const PAGE = {
 };
 
 /** The demo with a Sidekick of its own. */
-async function withDemo(use: (siteUrl: string, port: number) => Promise<void>): Promise<void> {
+async function withDemo(
+  use: (siteUrl: string, port: number) => Promise<void>,
+  flags: string[] = [],
+): Promise<void> {
   let handler: FetchHandler = () => new Response("starting", { status: 503 });
   const http = createServer(toNodeListener((request) => handler(request)));
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   const siteUrl = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const secrets = { secret: SECRET, serverSecret: SECRET };
-  const sidekick = await startSidekick({ ...secrets, serverUrl: `${siteUrl}${covenantPath}` });
+  const sidekick = await startSidekick({
+    ...{ ...secrets, flags, serverUrl: `${siteUrl}${covenantPath}` },
+  });
   try {
     handler = await createSite({
       ...{ sidekickUrl: sidekick.url, sidekickSecret: SECRET, serverSecret: SECRET },
@@ -47,10 +57,11 @@ async function visit(page: Page, siteUrl: string): Promise<void> {
 const shows = (page: Page, text: string): Promise<void> =>
   page.getByText(text, { exact: true }).first().waitFor();
 
-async function enter(page: Page, name: string): Promise<void> {
+async function enter(page: Page, name: string, room = "lobby"): Promise<void> {
   await page.getByLabel("Your name").fill(name);
+  await page.getByLabel("Room").fill(room);
   await page.getByRole("button", { name: "Join" }).click();
-  await shows(page, `You are ${name} in lobby.`);
+  await shows(page, `You are ${name} in ${room}.`);
 }
 
 async function add(page: Page, text: string): Promise<void> {
@@ -134,6 +145,52 @@ try {
     await taken(ada, join(root, "docs/client.png"));
     tunnel.close();
   });
+
+  const folder = mkdtempSync(join(tmpdir(), "sidekick-pictures-"));
+  const recording = join(folder, "live.jsonl");
+  await withDemo(
+    async (siteUrl) => {
+      const [ada, grace, joan, alan] = [
+        await browser.newPage(PAGE),
+        await browser.newPage(PAGE),
+        await browser.newPage(PAGE),
+        await browser.newPage(PAGE),
+      ];
+      for (const page of [ada, grace, joan, alan]) await visit(page, siteUrl);
+      await enter(ada, "Ada");
+      await enter(grace, "Grace");
+      await enter(joan, "Joan");
+      await enter(alan, "Alan", "looby");
+      await say(ada, "Lunch at noon?");
+      await shows(joan, "Lunch at noon?");
+      await add(grace, "Book a table");
+      await shows(ada, "Book a table");
+      await enter(grace, "Grace", "garden");
+      await say(joan, "I am in.");
+      await shows(ada, "I am in.");
+    },
+    ["--record", recording],
+  );
+  const replay = join(root, "worker/dist/node/replay-cli.js");
+  const report = join(folder, "report.html");
+  writeFileSync(report, execFileSync(process.execPath, [replay, "--html", recording]));
+  const page = await browser.newPage({ viewport: { width: 1240, height: 640 } });
+  const picture = async (keys: string, path: string): Promise<void> => {
+    for (const key of keys.split(" ")) await page.keyboard.press(key);
+    await page.waitForTimeout(500); // the list and the panel answer each for itself
+    await page.screenshot({ path: join(root, path) });
+  };
+  await page.goto(pathToFileURL(report).href);
+  await page.locator(".row .text:not(:empty)").first().waitFor();
+  await page.fill("#filter", "-type:ping");
+  await page.focus("#list");
+  await picture("End P 3", "docs/inspector.png");
+  await page.fill("#filter", "type:unsubscribe");
+  await page.locator("#matches").getByText("1 input", { exact: true }).waitFor();
+  await page.uncheck("#only");
+  await page.focus("#list");
+  await picture("Home n 2 d", "docs/inspector-state.png");
+  rmSync(folder, { recursive: true });
 } finally {
   await browser.close();
 }

@@ -107,6 +107,17 @@ const cases: readonly Case[] = [
     },
   },
   {
+    title: "its socket closed soon afterwards, since Sidekick stopped",
+    reason: "delivered",
+    make(on) {
+      on.subscribe(1, "t1", ROOM);
+      const publish = on.publish(ROOM);
+      on.input({ type: "shutting_down" });
+      on.close(1);
+      return [publish, publish + 1];
+    },
+  },
+  {
     title: "it missed the message, and recovered it with a position",
     reason: "recovered",
     make(on) {

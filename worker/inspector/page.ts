@@ -60,12 +60,12 @@ let wanted: number | undefined;
 const list = new List(byId("list"), byId("space"), byId("rows"), {
   rows: (from, rows) => ask("rows", { from, count: rows }),
   timeText: (row) => clock(row.time),
-  classesOf: (row) =>
-    row.line === selected
-      ? "selected"
-      : row.line >= selectedGroup.from && row.line < selectedGroup.to
-        ? "group"
-        : "",
+  classesOf: (row) => {
+    const match = row.isMatch ? "match " : "";
+    if (row.line === selected) return `${match}selected`;
+    const isBeside = row.line >= selectedGroup.from && row.line < selectedGroup.to;
+    return isBeside ? `${match}group` : match;
+  },
   onSelect: (row) => {
     byId("list").focus();
     select(row.line, "none");
@@ -293,7 +293,9 @@ function openTab(tab: Tab): void {
 addEventListener("keydown", (event) => {
   const target = event.target as HTMLElement;
   if (target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) {
-    if (event.key === "Escape") byId("list").focus();
+    if (event.key !== "Escape") return;
+    event.preventDefault(); // would clear the filter
+    byId("list").focus();
     return;
   }
   if (byId<HTMLDialogElement>("help").open) return;
@@ -423,6 +425,7 @@ function start(): void {
     send({ live: new URL("live", location.href).href });
   }
   byId("empty").hidden = parts.length > 0 || live !== null;
+  if (parts.length === 0 && live === null) panel.show(0);
   byId("progress").hidden = parts.length === 0;
 }
 

@@ -170,13 +170,12 @@ export class Panel {
       this.show(this.#line);
     });
     const { tokens, clients, topics } = view.counts;
+    const rows = [...view.tokens, ...view.clients, ...view.topics];
+    const isChanged = rows.some(({ mark }) => mark !== "");
+    const changes = isChanged ? "what they changed is marked" : "they changed none of this";
     return [
       make("h2", "", `After line ${count(view.line + 1)}`),
-      make(
-        "p",
-        "facts",
-        `after the input ${view.kind} and all its actions; its changes are marked`,
-      ),
+      make("p", "facts", `after ${view.kind} and all its actions; ${changes}`),
       make("div", "tools", filter),
       heading("Clients", clients, view.clients.length),
       table(

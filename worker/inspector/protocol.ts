@@ -18,6 +18,8 @@ export interface Row {
   /** From 0. */
   readonly line: number;
   readonly isInput: boolean;
+  /** It matches a filter that hides no lines. */
+  readonly isMatch: boolean;
   readonly tone: Tone;
   readonly time: number;
   readonly kind: string;

@@ -68,7 +68,7 @@ export function toneOf(kind: Kind, isError: boolean): Tone {
   }
 }
 
-export function rowOf(recording: Recording, line: number): Row {
+export function rowOf(recording: Recording, line: number, isMatch: boolean): Row {
   const kind = recording.kind(line);
   const members = recording.length(line) > PARSED_BYTES ? undefined : recording.parse(line);
   const isBroken = members === undefined && recording.length(line) <= PARSED_BYTES;
@@ -79,6 +79,7 @@ export function rowOf(recording: Recording, line: number): Row {
   return {
     line,
     isInput: recording.isInput(line),
+    isMatch,
     tone: isBroken ? "broken" : toneOf(kind, recording.isError(line)),
     time: recording.time(recording.groupOf(line)),
     kind: isBroken ? "broken" : kind,
@@ -90,14 +91,20 @@ export function rowOf(recording: Recording, line: number): Row {
 function whoOf(members: Members): string {
   const clients = members["clients"];
   if (Array.isArray(clients)) {
-    const first = clients.slice(0, 3).join(" ");
-    return clients.length > 3 ? `${first} +${clients.length - 3}` : first;
+    const shownClients = clients.length > 3 ? 2 : 3;
+    const first = clients.slice(0, shownClients).join(" ");
+    return clients.length > 3 ? `${first} +${clients.length - shownClients}` : first;
   }
   if (members["client"] !== undefined) return String(members["client"]);
   if (members["request"] !== undefined) return `r${String(members["request"])}`;
-  if (members["forward"] !== undefined) return `f${String(members["forward"])}`;
+  if (members["forward"] !== undefined) return `f${ending(String(members["forward"]))}`;
   if (members["call"] !== undefined) return `e${String(members["call"])}`;
   return "";
+}
+
+/** Ids of forwards begin with the epoch of their hub. */
+function ending(id: string): string {
+  return id.length > 6 ? `…${id.slice(-5)}` : id;
 }
 
 const STATES = ["free", "held", "subscribed"];

@@ -251,6 +251,8 @@ class Tracker {
   /** The topics of all tokens, also of those that are gone. */
   readonly #topics = new Map<string, string | undefined>();
   readonly #gone = new Map<string, number>();
+  /** Then the host itself closes all sockets. */
+  #isStopping = false;
 
   constructor(recording: Recording, state: State, topic: string, lives: Map<number, Life>) {
     this.#recording = recording;
@@ -271,6 +273,7 @@ class Tracker {
     if (!this.isAfter) this.#state.before = before;
     const wanted = frame === undefined ? undefined : this.#wanted(frame);
     if (kind === "client_opened" || kind === "restore_client") this.#open(first);
+    if (kind === "shutting_down") this.#isStopping = true;
     applyGroup(this.#state, recording, group);
     this.#state.before = undefined;
     this.#alive(kind, first, sender);
@@ -432,7 +435,7 @@ class Tracker {
       life.closed = { line, text };
       return;
     }
-    const isSilent = this.#recording.time(group) - this.time <= SILENCE_MS;
+    const isSilent = this.#recording.time(group) - this.time <= SILENCE_MS && !this.#isStopping;
     if (life.sent !== undefined && life.isAlive !== true && isSilent)
       life.failed ??= { line, text };
   }

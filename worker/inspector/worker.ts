@@ -274,6 +274,11 @@ function tellList(): void {
   scope.postMessage({ list: { rows: rowCount(), matches: matchCount, isDone } });
 }
 
+function isMatch(line: number): boolean {
+  const group = recording.groupOf(line);
+  return matches[lowerBound(matches, matchCount, group)] === group;
+}
+
 /** The first place in sorted values that is not below. */
 function lowerBound(values: Uint32Array, count: number, value: number): number {
   let low = 0;
@@ -295,8 +300,10 @@ type Answers = {
 const answers: Answers = {
   rows({ from, count }) {
     const rows = [];
-    for (let row = from; row < Math.min(from + count, rowCount()); row++)
-      rows.push(rowOf(recording, isShort() ? lines[row]! : row));
+    for (let row = from; row < Math.min(from + count, rowCount()); row++) {
+      const line = isShort() ? lines[row]! : row;
+      rows.push(rowOf(recording, line, isFiltered && !isOnly && isMatch(line)));
+    }
     return rows;
   },
 
