@@ -10,9 +10,12 @@ if before ~= server then          -- another process: a restart or a failover
   last = math.max(last, now()) + 1000000
 end
 local is_lost = not epoch
--- Has this node seen more than the old process left behind?
-if ARGV[3] == epoch and ARGV[4] ~= server then
-  is_lost = tonumber(ARGV[5]) > tonumber(meta('end:' .. ARGV[4]) or '-1')
+if ARGV[3] ~= '' and ARGV[4] ~= server then
+  -- Has this node seen a process that this data is older than? All nodes that have count once. Or
+  -- more than the old process left behind?
+  local is_unknown = call('HSETNX', P .. 'meta', 'end:' .. ARGV[4], ARGV[5]) == 1
+  local has_more = tonumber(ARGV[5]) > tonumber(meta('end:' .. ARGV[4]))
+  is_lost = is_lost or is_unknown or (ARGV[3] == epoch and has_more)
 end
 if not epoch then call('HSET', P .. 'meta', 'floor', text(last)) end
 if is_lost then epoch = ARGV[2] end

@@ -204,10 +204,11 @@ void Shard::State::run_sync(Args args, Values& values) {
     last = std::max(last, now_us) + 1'000'000;
   }
   bool is_lost = !data.epoch;
-  if (data.epoch == epoch && former != server) {
-    // Has this node seen more than the old process left behind?
-    const auto end = data.ends.find(former);
-    is_lost = end == data.ends.end() || number_of(args[4]) > end->second;
+  if (!epoch.empty() && former != server) {
+    // Has this node seen a process that this data is older than? All nodes that have count once. Or
+    // more than the old process left behind?
+    const auto [end, is_unknown] = data.ends.emplace(former, number_of(args[4]));
+    is_lost = is_lost || is_unknown || (data.epoch == epoch && number_of(args[4]) > end->second);
   }
   if (!data.epoch) data.floor = last;
   if (is_lost) data.epoch = unused_epoch;

@@ -1,4 +1,6 @@
 // Emits actions. Nothing here changes the state that a peer can observe.
+#include <algorithm>
+
 #include "hub/state.hpp"
 #include "ion/writer.hpp"
 
@@ -86,12 +88,17 @@ void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes re
   out.add(action::Close{client, status, reason, why});
 }
 
-/// The ids point into the topic's own table: an input that publishes must not change who is
-/// subscribed.
+/// The ids point into the topic's own table: without an engine, an input that publishes does not
+/// change who is subscribed. With one, the same input may run frames that have waited.
 void Hub::State::emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out) {
   if (subscribers.empty()) return;
-  out.add(action::Send{std::span<const u32>(subscribers.data(), subscribers.size()), text,
-                       ErrorCode::ok});
+  std::span<const u32> ids = subscribers;
+  if (engine.is_on()) {
+    u32* const copy = out.text().words(static_cast<u32>(ids.size()));
+    std::copy(ids.begin(), ids.end(), copy);
+    ids = {copy, ids.size()};
+  }
+  out.add(action::Send{ids, text, ErrorCode::ok});
 }
 
 void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code) {

@@ -73,7 +73,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
     case InputTag::restore_client:
       trap();  // handled above
   }
-  if (!state.releases.empty()) state.flush_releases(out);
+  for (u32 i = 0; i < state.engine.shard_count(); ++i) state.flush_releases(i, out);
   state.arm_timer(out);
 }
 

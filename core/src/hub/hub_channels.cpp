@@ -49,7 +49,9 @@ void Hub::State::publish_message(const Message& message, Actions& out) {
 }
 
 void Hub::State::deliver(TopicId topic, u64 at, Bytes plain, Actions& out) {
-  if (engine.interest(engine.interest_of(topic)).is_lost) tell_lost(topic, out);
+  Interest& it = engine.interest(engine.interest_of(topic));
+  it.recovered = std::max(it.recovered, at);
+  if (it.is_lost) tell_lost(topic, out);
   emit_publish(topics.subscribers(topic), plain, out);
   if (!topics.hello_subscribers(topic).empty())
     emit_publish(topics.hello_subscribers(topic), stamped(plain, at, out.text()), out);
@@ -98,7 +100,7 @@ void Hub::State::call_history(Call call, Bytes epoch, u64 since, Actions& out) {
   const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(epoch),
                         text.write({Digits(since)}).finish(),
                         text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
-  call_script(std::move(call), "history", args, out);
+  call_recovery(std::move(call), "history", args, out);
 }
 
 /// Reads `at, ok, (at, text)*`; returns false if messages are lost.
@@ -136,7 +138,7 @@ void Hub::State::on_history(const Call& call, const input::EngineAnswer& in) {
 void Hub::State::replay(u32 id, Actions& out) {
   const Shard& shard = engine.shard(engine.interest(id).shard);
   Call call(Purpose::replay, engine.interest(id).shard);
-  call.interests = {id};
+  await(call, id);
   call_history(std::move(call), shard.epoch, shard.position, out);
 }
 
@@ -144,6 +146,7 @@ void Hub::State::replay(u32 id, Actions& out) {
 void Hub::State::on_replayed(const Call& call, const input::EngineAnswer& in, Actions& out) {
   const u32 id = call.interests.front();
   const Interest& it = engine.interest(id);
+  end_awaiting(call);
   if (!it.is_recovering) return;
   u64 at = 0;
   std::vector<Interest::Message> older;
@@ -157,7 +160,8 @@ void Hub::State::end_recovery(u32 id, std::span<const Interest::Message> older, 
   Interest& it = engine.interest(id);
   if (it.is_overflown) tell_lost(it.topic, out);
   for (const Interest::Message& message : older)
-    deliver(it.topic, message.at, out.text().copy(message.text), out);
+    if (message.at > it.recovered)
+      deliver(it.topic, message.at, out.text().copy(message.text), out);
   it.recovered = at;
   stop_recovery(id, out);
 }

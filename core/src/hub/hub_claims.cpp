@@ -69,7 +69,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
       fail(found->refused, engine_refused, out);
       return false;
     }
-    if (is_sure && found->claimed == key) return true;
+    if (is_sure && found->claimed == key && !found->is_claim_cut) return true;
     if (found->claim == Findings::Claim::absent || found->claims > 1) return true;
     if (found->claims == 1 && now < found->retry_at) {
       // Its close may be on its way to the other hub.
@@ -84,7 +84,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
     return false;
   }
   // First: a release of this token by the same session must not come after its claim.
-  if (!releases.empty()) flush_releases(out);
+  flush_releases(shard, out);
   TextArena& text = out.text();
   const Bytes session = session_of(slot, text);
   const Bytes args[] = {text.copy(key), config.node, session,
@@ -102,6 +102,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   const bool is_here = parking.has(call.waiters.front());
   Findings* found = is_here ? &parking[call.waiters.front().parked].findings : nullptr;
   const TokenId known = tokens.find(call.token);
+  if (found != nullptr && std::exchange(found->is_claim_cut, false)) found->claimed.clear();
   if (in.status != 0) return;
   if (in.values.size() != 5 || in.values[0] != "ok") {
     const bool is_held_elsewhere = !in.values.empty() && in.values[0] == "held";
@@ -118,6 +119,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   found->is_same = in.values[4] == "1";
   if (known != none) {
     if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
+    if (call.is_doubted) call_reclaim(call.shard, {&call.token, 1}, false, out);
     return;
   }
   TokenRecord record;
@@ -138,12 +140,23 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   tokens[id].registered_at = registered;
   tokens[id].claimant = slot;
   emit_put_token(id, out);
+  if (call.is_doubted) call_reclaim(call.shard, {&call.token, 1}, false, out);
+}
+
+/// The engine may have given the token to this client. It is asked again, or gets it back.
+void Hub::State::on_claim_cut(const Call& call) {
+  if (!parking.has(call.waiters.front())) return release_claim(call.token, call.session);
+  Findings& found = parking[call.waiters.front().parked].findings;
+  found.claimed = call.token;
+  found.is_claim_cut = true;
 }
 
 /// The message that wanted the token is over: if it did not take it, others may.
-void Hub::State::end_claim(Bytes key, ClientSlot slot, Actions& out) {
-  const TokenId id = key.empty() ? none : tokens.find(key);
-  if (id != none && tokens[id].claimant == slot) let_go(id, out);
+void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out) {
+  if (found.claimed.empty()) return;
+  const TokenId id = tokens.find(found.claimed);
+  if (id != none && tokens[id].claimant == slot) return let_go(id, out);
+  if (found.is_claim_cut) release_claim(found.claimed, session_of(slot, out.text()));
 }
 
 /// A client of this hub holds the token no more. While messages are under way, no other hub may
@@ -163,33 +176,35 @@ void Hub::State::let_go(TokenId id, Actions& out) {
   forget_token(id);
 }
 
-/// Tells the engine at the end of this input, unless it is away: then the next hub that wants the
-/// token asks for it.
+/// Tells the engine at the end of this input, or when it is back.
 void Hub::State::release_claim(Bytes key, Bytes session) {
-  if (!engine.shard(engine.shard_of(key)).is_ready()) return;
-  releases.emplace_back(key, session);
+  // The same session wants it again: its claim must not be undone.
+  const Call* call = engine.find_call_of(key);
+  if (call != nullptr && call->purpose == Purpose::claim && call->session == session) return;
+  auto& releases = engine.shard(engine.shard_of(key)).releases;
+  // The next hub that wants one of the others asks for it.
+  if (releases.size() < config.tokens_max) releases.emplace_back(key, session);
 }
 
-void Hub::State::flush_releases(Actions& out) {
+void Hub::State::flush_releases(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  if (shard.releases.empty() || !shard.is_ready()) return;
   TextArena& text = out.text();
-  for (u32 shard = 0; shard < engine.shard_count(); ++shard) {
-    std::vector<Bytes> args;
-    const auto run = [&] {
-      if (args.empty()) return;
-      Call call(Purpose::release, shard);
-      call_script(std::move(call), "release", args, out);
-      args.clear();
-    };
-    for (const auto& [key, session] : releases) {
-      if (engine.shard_of(key) != shard) continue;
-      if (args.empty()) args = {config.node, text.write({Digits(config.token_resume_ms)}).finish()};
+  const auto releases = std::exchange(shard.releases, {});
+  for (std::size_t next = 0; next < releases.size();) {
+    Call call(Purpose::release, index);
+    std::vector<Bytes> args{config.node, text.write({Digits(config.token_resume_ms)}).finish()};
+    for (; next < releases.size() && call.tokens.size() < tokens_per_call; ++next) {
+      const auto& [key, session] = releases[next];
+      const TokenId id = tokens.find(key);
+      if (id != none && session_of_token(id, text) == session) continue;  // it has it again
       args.push_back(text.copy(key));
       args.push_back(text.copy(session));
-      if (args.size() >= 2 * tokens_per_call) run();
+      call.tokens.push_back(key);
+      call.sessions.push_back(session);
     }
-    run();
+    if (!call.tokens.empty()) call_script(std::move(call), "release", args, out);
   }
-  releases.clear();
 }
 
 /// Returns whether the engine has erased the token. If not, the current message waits, or fails.
@@ -218,12 +233,12 @@ bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
 
 void Hub::State::on_erased(const Call& call, const input::EngineAnswer& in, Actions& out) {
   const bool is_erased = in.status == 0 && !in.values.empty() && in.values[0] == "ok";
-  for (const Waiter& waiter : call.waiters) {
-    if (parking.has(waiter)) parking[waiter.parked].findings.is_erased = is_erased;
-    break;  // the others want to claim it
-  }
+  // The other waiters want to claim it.
+  const bool is_here = parking.has(call.waiters.front());
+  if (is_here) parking[call.waiters.front().parked].findings.is_erased = is_erased;
+  // If the client has left, another connection of its session may have taken over.
   const TokenId id = tokens.find(call.token);
-  const bool is_lost = in.status == 0 && !is_erased && id != none &&
+  const bool is_lost = in.status == 0 && !(is_erased && is_here) && id != none &&
                        session_of_token(id, out.text()) == call.session;
   if (is_lost) lose(id, out);
 }
@@ -325,7 +340,11 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
 
 /// `asked SESSION TOKEN`: another hub was refused the token. `taken SESSION TOKEN`: it has it now.
 void Hub::State::on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out) {
-  if (!engine.shard(index).is_ready() || engine.find_call_of(key) != nullptr) return;
+  if (!engine.shard(index).is_ready()) return;
+  if (Call* call = engine.find_call_of(key)) {
+    call->is_doubted = call->is_doubted || (is_taken && call->session == session);
+    return;
+  }
   const TokenId id = tokens.find(key);
   const bool is_ours = id != none && session_of_token(id, out.text()) == session;
   if (is_ours && is_taken) {

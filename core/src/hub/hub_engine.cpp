@@ -49,10 +49,15 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   shard.top = before.top;
   shard.position = before.position;
   shard.is_all_changed = before.is_all_changed;  // those who were not told yet will be
+  shard.releases = before.releases;
 
   for (u32 slot = 0; slot < engine.calls().size(); ++slot) {
-    const Call& call = engine.calls()[slot];
-    if (call.number == 0 || call.shard != in.shard) continue;
+    const u32 number = engine.calls()[slot].number;
+    if (number == 0 || engine.calls()[slot].shard != in.shard) continue;
+    const Call call = engine.end_call(number);
+    if (call.purpose == Purpose::claim) on_claim_cut(call);
+    for (std::size_t i = 0; i < call.tokens.size() && call.purpose == Purpose::release; ++i)
+      release_claim(call.tokens[i], call.sessions[i]);
     for (const Waiter& waiter : call.waiters) {
       if (!parking.has(waiter)) continue;
       Parked& it = parking[waiter.parked];
@@ -62,7 +67,6 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
       it.findings.is_recovered = it.findings.is_lost = false;
       it.findings.missed = {};
     }
-    engine.end_call(call.number);
   }
   // What is joined again may have changed since another shard was asked.
   for (u32 id = 0; id < parking.slots().size(); ++id) {
@@ -96,7 +100,9 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
       if (call.purpose == Purpose::rejoin) catch_up(call, is_done, out);
       break;
     case Purpose::catch_up:
-      return on_caught_up(call, in, out);
+      on_caught_up(call, in, out);
+      end_waiting(call.waiters, out);
+      return release_interests(call);
     case Purpose::changed:
       on_changed(call, in);
       break;
@@ -116,7 +122,9 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
     case Purpose::replay:
       on_replayed(call, in, out);
       --engine.shard(call.shard).batches;
-      return rejoin(call.shard, out);
+      rejoin(call.shard, out);
+      end_waiting(call.waiters, out);
+      return release_interests(call);
     case Purpose::release:
       return;
     case Purpose::add:
@@ -298,18 +306,19 @@ void Hub::State::publish_changes(Actions& out) {
   findings()->is_cut = false;
 }
 
-/// Returns whether this hub has joined all these topics. If not, the current message waits, or
-/// fails.
+/// Returns whether this hub has joined all these topics, and the messages before are delivered. If
+/// not, the current message waits, or fails.
 bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
-  const auto state_of = [this](TopicId topic) {
+  const auto is_there = [this](TopicId topic) {
     const u32 id = engine.interest_of(topic);
-    return id == none ? Interest::State::wanted : engine.interest(id).state;
+    return id != none && engine.interest(id).state == Interest::State::joined &&
+           !engine.interest(id).is_recovering;
   };
   u64 calls = 0;
   std::vector<bool> is_needed(engine.shard_count());
   bool has_all = true;
   for (const TopicId topic : wanted) {
-    if (state_of(topic) == Interest::State::joined) continue;
+    if (is_there(topic)) continue;
     has_all = false;
     const u32 shard = engine.shard_of(topics.name(topic));
     calls += is_needed[shard] ? 0 : 1;
@@ -327,12 +336,14 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
   park();
   hold_interests(wanted);
   std::vector<Call> joins(engine.shard_count());
+  std::vector<Call> rejoins(engine.shard_count());
   for (const TopicId topic : wanted) {
-    if (state_of(topic) == Interest::State::joined) continue;
+    if (is_there(topic)) continue;
     const u32 id = engine.interest_of(topic);
     const Interest& it = engine.interest(id);
     if (it.state == Interest::State::wanted) {
-      joins[it.shard].interests.push_back(id);
+      // Others have listened before the engine was away, and may have missed something.
+      (topics.is_idle(topic) ? joins : rejoins)[it.shard].interests.push_back(id);
       continue;
     }
     Call& call = *engine.find_call(it.call);
@@ -340,12 +351,18 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
                                call.waiters.back().parked == current.parked;
     if (!waits_already) call.waiters.push_back(waiter());
   }
-  for (u32 shard = 0; shard < joins.size(); ++shard) {
-    if (joins[shard].interests.empty()) continue;
-    joins[shard].shard = shard;
-    joins[shard].purpose = Purpose::join;
-    joins[shard].waiters.push_back(waiter());
-    call_join(std::move(joins[shard]), out);
+  for (u32 shard = 0; shard < engine.shard_count(); ++shard) {
+    if (!joins[shard].interests.empty()) {
+      joins[shard].shard = shard;
+      joins[shard].purpose = Purpose::join;
+      joins[shard].waiters.push_back(waiter());
+      call_join(std::move(joins[shard]), out);
+    }
+    if (!rejoins[shard].interests.empty()) {
+      rejoins[shard].shard = shard;
+      rejoins[shard].waiters.push_back(waiter());
+      call_rejoin(std::move(rejoins[shard]), out);
+    }
   }
   return false;
 }
@@ -452,10 +469,11 @@ void Hub::State::end_linger(u32 id, Actions& out) {
   topics.release_if_idle(topic);
 }
 
-void Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
+u32 Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
   const u32 shard = call.shard;
   const u32 number = engine.begin_call(std::move(call)).number;
   out.add(action::EngineRun{number, shard, script, out.list(args)});
+  return number;
 }
 
 void Hub::State::call_join(Call call, Actions& out) {

@@ -137,7 +137,7 @@ void Hub::State::run_parked(u32 id, Actions& out) {
     if (!parking.has({id, serial})) return;  // its client was closed
     if (has_to_wait) return parking.put_back(id, std::move(text));
     const Findings found = std::exchange(parking[id].findings, {});
-    end_claim(found.claimed, client, out);
+    end_claim(found, client, out);
   } while (!parking[id].waiting().empty());
   unpark(id, out);
 }
@@ -151,7 +151,7 @@ void Hub::State::run_blocked(Actions& out) {
 
 void Hub::State::unpark(u32 id, Actions& out) {
   const Parked& it = parking[id];
-  end_claim(it.findings.claimed, it.client, out);
+  end_claim(it.findings, it.client, out);
   if (it.deadline != none) deadlines.remove(it.deadline);
   if (it.client != none) clients[it.client].parked = none;
   const std::vector<u32> held = std::move(parking[id].interests);

@@ -40,8 +40,9 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.needs_sync = true;  // the next heartbeat tries again
     return;
   }
+  // All channels again, if not all listeners were told: some may have missed more meanwhile.
+  if (shard.epoch != in.values[0] || shard.is_all_changed) lose_all(index);
   if (shard.epoch != in.values[0]) {
-    lose_all(index);
     shard.epoch = in.values[0];
     shard.top = 0;
   }
@@ -61,6 +62,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.is_all_changed = false;
     settle(index);
   }
+  flush_releases(index, out);
   reclaim(index, out);
   // First: a topic that a waiting frame joins has listeners who have missed changes, too.
   rejoin(index, out);
@@ -79,12 +81,7 @@ void Hub::State::rejoin(u32 index, Actions& out) {
         call.interests.push_back(id);
     }
     if (call.interests.empty()) continue;
-    for (const u32 id : call.interests) {
-      Interest& it = engine.interest(id);
-      it.is_recovering = !is_resource(topics.name(it.topic));
-    }
-    ++shard.batches;
-    call_join(std::move(call), out);
+    call_rejoin(std::move(call), out);
   }
   if (shard.batches != 0 || shard.rejoined < shard.rejoining.size()) return;
   shard.rejoining = {};
@@ -96,16 +93,27 @@ void Hub::State::rejoin(u32 index, Actions& out) {
   tell_all(index, out);
 }
 
+void Hub::State::call_rejoin(Call call, Actions& out) {
+  call.purpose = Purpose::rejoin;
+  for (const u32 id : call.interests) {
+    Interest& it = engine.interest(id);
+    it.is_recovering = !is_resource(topics.name(it.topic));
+  }
+  ++engine.shard(call.shard).batches;
+  call_join(std::move(call), out);
+}
+
 /// These are joined again. Which of them have changed since this hub's position?
 void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   Shard& shard = engine.shard(joined.shard);
   Call call(Purpose::catch_up, joined.shard);
   for (const u32 id : joined.interests) {
-    if (engine.interest(id).topic != none) call.interests.push_back(id);
+    if (engine.interest(id).topic != none) await(call, id);
   }
   shard.needs_sync = shard.needs_sync || !is_joined;
   if (!is_joined || shard.is_all_changed || call.interests.empty()) {
     for (const u32 id : call.interests) stop_recovery(id, out);
+    end_awaiting(call);
     --shard.batches;
     return rejoin(joined.shard, out);
   }
@@ -113,12 +121,22 @@ void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   std::vector<Bytes> args{text.copy(shard.epoch), text.write({Digits(shard.position)}).finish()};
   for (const u32 id : call.interests)
     args.push_back(text.copy(topics.name(engine.interest(id).topic)));
-  call_script(std::move(call), "changed", args, out);
+  call_recovery(std::move(call), "changed", args, out);
+}
+
+/// Frames that want one of these topics wait for the answer: what they subscribe to must not send
+/// them what was missed before.
+void Hub::State::call_recovery(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
+  const std::vector<u32> interests = call.interests;
+  const u32 number = call_script(std::move(call), script, args, out);
+  for (const u32 id : interests)
+    if (engine.interest(id).is_recovering) engine.interest(id).call = number;
 }
 
 void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out) {
   Shard& shard = engine.shard(call.shard);
   --shard.batches;
+  end_awaiting(call);
   if (in.status != 0 || in.values.empty()) lose_all(call.shard);
   std::vector<bool> has_changed(call.interests.size());
   for (std::size_t i = 1; i < in.values.size(); ++i) {
@@ -153,7 +171,9 @@ void Hub::State::lose_all(u32 index) {
   engine.shard(index).is_all_changed = true;
   for (u32 id = 0; id < engine.interests().size(); ++id) {
     Interest& it = engine.interest(id);
-    if (it.topic != none && it.shard == index) it.is_lost = !is_resource(topics.name(it.topic));
+    if (it.topic == none || it.shard != index) continue;
+    it.is_lost = !is_resource(topics.name(it.topic));
+    it.recovered = 0;
   }
 }
 

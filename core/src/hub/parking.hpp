@@ -24,8 +24,9 @@ struct Findings {
   Claim claim = Claim::unasked;  ///< why the token is not this client's
   u32 claims = 0;                ///< refused so far
   Millis retry_at = 0;
-  std::string claimed;   ///< a token that the engine gave to this client
-  bool is_same = false;  ///< this client's session has held it all the time
+  std::string claimed;        ///< a token that the engine gave to this client
+  bool is_claim_cut = false;  ///< or may have given: there was no answer
+  bool is_same = false;       ///< this client's session has held it all the time
   bool is_erased = false;
 
   /// What a shard knows of the resources of a listen.

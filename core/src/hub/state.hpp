@@ -69,8 +69,7 @@ struct Hub::State {
   std::vector<LookedUp> looked_up;  // scratch
   Millis sessions_left_at = 0;      // when the last client that said hello left
   bool is_shutting_down = false;
-  u64 begin_epoch = 0;                                        // of this hub
-  std::vector<std::pair<std::string, std::string>> releases;  // tokens and sessions, of this input
+  u64 begin_epoch = 0;   // of this hub
   u64 epochs_drawn = 0;  // names for a history of the engine that this hub has offered
 
   /// The frame or request that is being handled, while there is an engine: it may have to wait.
@@ -172,7 +171,7 @@ struct Hub::State {
   }
   void linger(TopicId topic);
   void end_linger(u32 id, Actions& out);
-  void call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
+  u32 call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
   void call_join(Call call, Actions& out);
 
   // hub_claims.cpp: tokens with an engine
@@ -181,10 +180,11 @@ struct Hub::State {
   void register_token(const Token& draft, Actions& out);
   bool await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out);
   void on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out);
-  void end_claim(Bytes key, ClientSlot slot, Actions& out);
+  void end_claim(const Findings& found, ClientSlot slot, Actions& out);
   void let_go(TokenId id, Actions& out);
   void release_claim(Bytes key, Bytes session);
-  void flush_releases(Actions& out);
+  void flush_releases(u32 index, Actions& out);
+  void on_claim_cut(const Call& call);
   bool await_erase(TokenId id, ClientSlot slot, Actions& out);
   void on_erased(const Call& call, const input::EngineAnswer& in, Actions& out);
   void lose(TokenId id, Actions& out);
@@ -229,6 +229,8 @@ struct Hub::State {
   void sync(u32 index, Actions& out);
   void on_synced(u32 index, const input::EngineAnswer& in, Actions& out);
   void rejoin(u32 index, Actions& out);
+  void call_rejoin(Call call, Actions& out);
+  void call_recovery(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
   void catch_up(const Call& joined, bool is_joined, Actions& out);
   void on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out);
   static bool is_resource(Bytes topic) { return topic.starts_with("resource:"); }

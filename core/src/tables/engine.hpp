@@ -38,6 +38,9 @@ struct Shard {
   u32 reclaims = 0;   ///< calls under way
   u32 reclaim_deadline = none;
 
+  /// Tokens and sessions that have let them go, which the engine does not know yet.
+  std::vector<std::pair<std::string, std::string>> releases;
+
   u32 told = 0;         ///< topics of those below; see Due::resync
   u32 to_tell = 0;      ///< slots of topics
   u32 tell_first = 0;   ///< where it starts
@@ -53,7 +56,7 @@ struct Interest {
   TopicId topic = none;  ///< none: this slot is unused
   State state = State::wanted;
   u32 shard = 0;
-  u32 call = 0;         ///< while joining
+  u32 call = 0;         ///< that frames wait for while it is joining or recovering
   u32 deadline = none;  ///< while it lingers
   u64 received = 0;     ///< the stamp of its latest message
   u32 awaited = 0;      ///< messages that wait for it, and answers: until then it is not left
@@ -107,7 +110,8 @@ struct Call {
   std::vector<Waiter> waiters;
   std::string token;                  ///< of `claim` and `erase`
   std::string session;                ///< the same
-  std::vector<std::string> tokens;    ///< of `reclaim`
+  bool is_doubted = false;            ///< of `claim`: another hub has taken it, before or after
+  std::vector<std::string> tokens;    ///< of `reclaim` and `release`
   std::vector<std::string> sessions;  ///< the same
 };
 
