@@ -61,6 +61,7 @@ add_test(NAME replay-refuses COMMAND sh "${SIDEKICK_TRACES}/replay_test.sh"
   "$<TARGET_FILE:sidekick-trace>" "${SIDEKICK_TRACES}")
 
 include(tests/sim/sim.cmake)
+include(tests/cluster/cluster.cmake)
 if(SIDEKICK_QUICK)
   return()
 endif()

@@ -40,29 +40,33 @@ add_test(NAME sim-shared-3 COMMAND sidekick-sim --seeds 200 --engine 3)
 # A variation is not a bug, but uses a freedom that the border leaves: it must not cause a finding.
 find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
+# One object file, linked with those of the core.
+function(sidekick_add_mutant target simulator mutation)
+  file(STRINGS ${mutation} first LIMIT_COUNT 1)
+  string(REGEX REPLACE "^--- a/" "" source ${first})
+  get_filename_component(file ${source} NAME)
+  set(folder ${CMAKE_CURRENT_BINARY_DIR}/mutants/${target})
+  add_custom_command(OUTPUT ${folder}/${file}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${folder}
+    COMMAND patch --quiet --force --no-backup-if-mismatch --output=${folder}/${file}
+            ${CMAKE_SOURCE_DIR}/${source} ${mutation}
+    DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
+    COMMENT "mutating ${file}: ${target}"
+    VERBATIM)
+  string(REPLACE "." "[.]" pattern "/${source}")
+  add_executable(${target} EXCLUDE_FROM_ALL ${folder}/${file}
+    $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
+  target_include_directories(${target} PRIVATE core/include core/src)
+  target_compile_options(${target} PRIVATE -O1 -w)  # a mutation may leave unused code
+  target_link_libraries(${target} PRIVATE ${simulator} sidekick_shard)
+  add_dependencies(sim-mutants ${target})
+endfunction()
 file(GLOB mutations CONFIGURE_DEPENDS
   ${SIDEKICK_SIM_DIR}/mutations/*.patch ${SIDEKICK_SIM_DIR}/variations/*.patch)
 foreach(mutation IN LISTS mutations)
   get_filename_component(name ${mutation} NAME_WE)
   string(REGEX MATCH "^[a-z_]+" checker ${name})
-  file(STRINGS ${mutation} first LIMIT_COUNT 1)
-  string(REGEX REPLACE "^--- a/" "" source ${first})
-  get_filename_component(file ${source} NAME)
-  set(mutated ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}/${file})
-  add_custom_command(OUTPUT ${mutated}
-    COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/mutants/${name}
-    COMMAND patch --quiet --force --no-backup-if-mismatch --output=${mutated}
-            ${CMAKE_SOURCE_DIR}/${source} ${mutation}
-    DEPENDS ${CMAKE_SOURCE_DIR}/${source} ${mutation}
-    COMMENT "mutating ${file}: ${name}"
-    VERBATIM)
-  string(REPLACE "." "[.]" pattern "/${source}")
-  add_executable(sidekick-sim-${name} EXCLUDE_FROM_ALL ${mutated}
-    $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
-  target_include_directories(sidekick-sim-${name} PRIVATE core/include core/src)
-  target_compile_options(sidekick-sim-${name} PRIVATE -O1 -w)  # a mutation may leave unused code
-  target_link_libraries(sidekick-sim-${name} PRIVATE sidekick_sim sidekick_shard)
-  add_dependencies(sim-mutants sidekick-sim-${name})
+  sidekick_add_mutant(sidekick-sim-${name} sidekick_sim ${mutation})
   set(asked --expect ${checker} --no-shrink)
   if(name MATCHES "^shared_same-shards")
     list(APPEND asked --engine 3)
