@@ -137,6 +137,22 @@ describe("the state at any line", () => {
     assert.ok(held > 0, `${held} held`);
   });
 
+  it("a restored token belongs to the client that had it last", () => {
+    const lines = [
+      { trace: 2 },
+      { in: "restore_token", now: 1, state: 2, expires_at: 0, key: "t", record: "{}" },
+      {
+        ...{ in: "restore_client", now: 1, client: 1 },
+        record: '{ "tokens": ["t"], "resources": [] }\n{ "tokens_gone": ["t"] }',
+      },
+      { in: "restore_client", now: 1, client: 2, record: '{ "tokens": ["t"], "resources": [] }' },
+    ].map((line) => `${JSON.stringify(line)}\n`);
+    const recording = recordingOf(lines.join(""));
+    const fold = new Fold(recording);
+    fold.advance(true);
+    assert.equal(fold.after(recording.groupCount - 1).state.tokens.get("t")?.holder, 2);
+  });
+
   it("a state from a checkpoint is that of a fold from the start", () => {
     const header = readFileSync(join(folder, "random.jsonl"), "utf8").split("\n")[0]!;
     const lines = [header];

@@ -247,6 +247,27 @@ const cases: readonly Case[] = [
     },
   },
   {
+    title: "it left, and could not come back with the same token",
+    reason: "refused",
+    says: /invalid token.*erased at line/,
+    make(on) {
+      on.subscribe(1, "t1", ROOM);
+      on.frame(1, { type: "unsubscribe", token: "t1" });
+      const proof = on.frame(1, { type: "subscribe", token: "t1" }) + 1;
+      return [on.publish(ROOM), proof];
+    },
+  },
+  {
+    title: "it was refused first, then subscribed, and left",
+    reason: "left",
+    make(on) {
+      on.frame(1, { type: "subscribe", token: "t1" });
+      on.subscribe(1, "t1", ROOM);
+      const proof = on.frame(1, { type: "unsubscribe", token: "t1" });
+      return [on.publish(ROOM), proof];
+    },
+  },
+  {
     title: "its token was never registered here",
     reason: "refused",
     says: /never registered here/,
@@ -279,6 +300,16 @@ const cases: readonly Case[] = [
     says: /Nearest: it is subscribed to chat\/room:1/,
     make(on) {
       on.subscribe(1, "t1", { room: "1" });
+      return [on.publish(ROOM), undefined];
+    },
+  },
+  {
+    title: "it has sent messages with a token, and never subscribed with it",
+    reason: "never",
+    says: /subscribed to nothing/,
+    make(on) {
+      on.register("t1", ROOM);
+      on.frame(1, { type: "send", token: "t1", channel: "chat", params: ROOM, data: 1 });
       return [on.publish(ROOM), undefined];
     },
   },

@@ -332,8 +332,6 @@ class Tracker {
       const isIn = this.#state.isSubscribed(id, this.#topic);
       if (isIn && life.since === undefined) {
         life.since = line;
-        delete life.left;
-        delete life.refused;
         delete life.waiting;
       } else if (!isIn && life.since !== undefined) {
         life.left = { line, text: howLeft(kind, id === sender ? frame : undefined) };

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { Inspector } from "../../inspector/support/page.ts";
 import { root, run } from "../../module/support.ts";
 import type { WorkerdSidekick } from "../cloudflare/support/sidekick.ts";
 import { startSidekick } from "../cloudflare/support/sidekick.ts";
@@ -122,6 +123,23 @@ test("records a load run: everything that everyone sent and received, in order",
 test("records two nodes that share an engine", async () => {
   for (const [name, file] of Object.entries(await recordEngine(folderOf("engine"))))
     assertInputs(keep(file, `engine-${name}`), engineInputs);
+});
+
+test("the inspector opens each recording, and replays it in the page", async () => {
+  const browser = await launchBrowser();
+  try {
+    const inspector = await Inspector.open(browser, folder);
+    for (const name of recordings) {
+      await inspector.show({ name, text: readFileSync(join(folder, name)) }, "#tab=verify");
+      await inspector.panel.getByText("Replay", { exact: true }).click();
+      const verdict = inspector.panel.locator(".verdict");
+      await verdict.waitFor();
+      assert.match((await verdict.textContent()) ?? "", /all actions equal\.$/, name);
+      assert.deepEqual(inspector.complaints, [], name);
+    }
+  } finally {
+    await browser.close();
+  }
 });
 
 test("every recording replays everywhere, byte for byte", async (t) => {
