@@ -261,9 +261,11 @@ const cases: readonly Case[] = [
     title: "it was refused first, then subscribed, and left",
     reason: "left",
     make(on) {
+      on.open(2);
+      on.subscribe(2, "t1", ROOM);
       on.frame(1, { type: "subscribe", token: "t1" });
-      on.subscribe(1, "t1", ROOM);
-      const proof = on.frame(1, { type: "unsubscribe", token: "t1" });
+      on.subscribe(1, "t2", ROOM);
+      const proof = on.frame(1, { type: "unsubscribe", token: "t2" });
       return [on.publish(ROOM), proof];
     },
   },
@@ -376,6 +378,21 @@ const cases: readonly Case[] = [
         ...{ type: "engine_message", shard: 0, topic: TOPIC, body: `5001 ${TEXT}` },
       });
       return [back, proof];
+    },
+  },
+  {
+    title: "engine: its listen waited in vain",
+    reason: "refused",
+    says: /engine unreachable/,
+    config: ENGINE,
+    make(on) {
+      up(on);
+      on.input({ type: "engine_down", shard: 0 });
+      on.frame(1, { type: "listen", resources: ["todo/1"] });
+      on.now += 3001;
+      const proof = on.input({ type: "timer_fired" }) + 1;
+      const topic = "resource:todo/1";
+      return [on.input({ type: "engine_message", shard: 0, topic, body: "5001" }), proof];
     },
   },
   {
