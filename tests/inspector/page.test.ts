@@ -8,7 +8,7 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 import type { Browser } from "playwright-core";
 import { launchBrowser } from "../hosts/recordings/demo.ts";
-import { Inspector, pageText, root } from "./support/page.ts";
+import { Inspector, moduleBytes, pageText, root } from "./support/page.ts";
 import { Recorder } from "./support/recorder.ts";
 
 const PAGE_BYTES_MAX = 250_000;
@@ -262,6 +262,49 @@ describe("the page", () => {
       marked.map((text) => text.split("\t").slice(0, 3).join(" ").trim()),
       ["~ 1 nothing", "− t1 subscribed", "− chat/roomId:1"],
     );
+  });
+
+  /** What the page says about a file that is dropped in the view Verify. */
+  async function verdictOf(button: string, name: string, bytes: string | Uint8Array) {
+    const file = join(temporary, name);
+    writeFileSync(file, bytes);
+    const chooser = inspector.page.waitForEvent("filechooser");
+    await inspector.panel.getByText(button, { exact: true }).click();
+    await (await chooser).setFiles(file);
+    const verdict = inspector.panel.locator(".verdict");
+    await verdict.getByText(name).waitFor();
+    return (await verdict.textContent()) ?? "";
+  }
+
+  it("shows which inputs another module answers otherwise", async () => {
+    const recorder = chat();
+    const again = recorder.frame(1, { type: "subscribe", token: "guess" });
+    recorder.frame(1, { type: "ping" });
+    await inspector.show({ name: "chat.jsonl", text: recorder.text }, "#tab=verify");
+    const same = await verdictOf("Another module…", "same.wasm", moduleBytes);
+    assert.match(same, /same\.wasm answers all inputs as recorded/);
+    const other = Buffer.from(moduleBytes);
+    const at = other.indexOf("invalid token: unknown");
+    assert.notEqual(at, -1);
+    other.write("Invalid", at);
+    const changed = await verdictOf("Another module…", "other.wasm", other);
+    assert.match(changed, /other\.wasm answers 2 inputs otherwise/);
+    assert.match(changed, new RegExp(`client_frame: 2 inputs; the first at line ${again - 1}`));
+    const wrong = await verdictOf("Another module…", "wrong.wasm", "no module");
+    assert.match(wrong, /wrong\.wasm cannot be used/);
+  });
+
+  it("shows the first line in which another recording differs", async () => {
+    const { text } = chat();
+    await inspector.show({ name: "chat.jsonl", text }, "#tab=verify");
+    const same = await verdictOf("Another recording…", "same.jsonl", text);
+    assert.match(same, /same\.jsonl has the same lines/);
+    const other = text.replace('"status":200', '"status":201');
+    const differs = await verdictOf("Another recording…", "other.jsonl", other);
+    assert.match(differs, /other\.jsonl differs at line 8[^]*"status":200[^]*"status":201/);
+    const short = text.split("\n").slice(0, 9).join("\n");
+    const shorter = await verdictOf("Another recording…", "short.jsonl", short);
+    assert.match(shorter, /short\.jsonl has fewer lines: 9 instead of 29/);
   });
 
   it("replays in the page, and shows the first difference", async () => {

@@ -49,10 +49,15 @@ export async function* verify(recording: Recording, module: Uint8Array): Steps {
 
 /** The inputs that another module answers otherwise. */
 export async function* upgrade(recording: Recording, other: Uint8Array, name: string): Steps {
-  let replayer: Replayer;
   const kinds = new Map<string, { count: number; first: number }>();
+  let module: Awaited<ReturnType<typeof compileModule>>;
   try {
-    replayer = new Replayer(await compileModule(other));
+    module = await compileModule(other);
+  } catch (error) {
+    return failed(error, `${name} cannot be used.`);
+  }
+  const replayer = new Replayer(module);
+  try {
     for (let group = 0; group < recording.groupCount; group++) {
       const from = recording.firstLine(group);
       const to = recording.endLine(group);
@@ -124,7 +129,7 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-function failed(error: unknown): Verdict {
+function failed(error: unknown, title = "It cannot be replayed."): Verdict {
   const reason = error instanceof Error ? error.message : String(error);
-  return { isEqual: false, title: "It cannot be replayed.", notes: [printable(reason)] };
+  return { isEqual: false, title, notes: [printable(reason)] };
 }

@@ -132,7 +132,13 @@ export class Inspection implements Recording {
     const { missed } = reader;
     reader.missed = 0;
     const lines = missed > 0 ? [`{"gap":${missed}}\n`] : [];
-    for (const part of this.#snapshot()) lines.push(Buffer.from(part).toString());
+    try {
+      for (const part of this.#snapshot()) lines.push(Buffer.from(part).toString());
+    } catch (error) {
+      this.#log.error("the inspector cannot show the state", { error: String(error) });
+      reader.response.destroy();
+      return;
+    }
     reader.response.write(eventOf(lines.join("")).text);
     // The state itself may be larger.
     reader.unsentBytesMax = reader.response.writableLength + BEHIND_BYTES_MAX;
