@@ -123,6 +123,12 @@ const sidekick_verdict* sidekick_admit(sidekick_hub* hub, uint32_t size) {
   return &verdict;
 }
 
+const sidekick_text* sidekick_metrics(sidekick_hub* hub) {
+  hub->header.clear();
+  hub->hub.append_metrics(hub->header);
+  return view(hub->text, hub->header);
+}
+
 void sidekick_record(sidekick_hub* hub, uint32_t format) {
   if (format == hub->recording_format) return;
   hub->recording_format = format;

@@ -124,8 +124,8 @@ constexpr Bytes positions[] = {"1700000000000000",
 // Of the first hub, and of the ones after it.
 constexpr Bytes epochs[] = {R"("2gosa7pa2gt")", R"("2gosa7pa2gt.1")", R"("0")", R"("x.01")", "7"};
 constexpr Bytes types[] = {"subscribe", "unsubscribe", "send", "listen", "unlisten", "ping"};
-constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health", "/socket",
-                           "/",           "",         "/message?x", "//",      "/ready"};
+constexpr Bytes paths[] = {"/connection", "/message", "/resources", "/health",  "/socket",
+                           "/",           "",         "/message?x", "/metrics", "/ready"};
 constexpr Bytes handshake =
     "Upgrade: websocket\nConnection: keep-alive, Upgrade\nSec-WebSocket-Version: 13\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: a, b\n"

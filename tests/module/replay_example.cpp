@@ -32,6 +32,7 @@ class ExampleHub final : public sidekick::trace::ReplayedHub {
     out += lines.substr(0, lines.find("{\"hash\":{"));
   }
   std::string hash_line() override { return std::string(hub_->hash()); }
+  std::string metrics() override { return std::string(hub_->metrics()); }
   std::string state() override {
     for (const sidekick::Action& action : hub_->handle(0, sidekick::trace::health_request())) {
       if (action.tag == sidekick::ActionTag::respond) return std::string(action.respond.body);

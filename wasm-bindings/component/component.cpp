@@ -168,9 +168,16 @@ void WIT(method_hub_admit)(WIT(borrow_hub_t) self, WIT(http_request_t) * from,
       break;
     case VerdictKind::answer:
     case VerdictKind::ask:
+    case VerdictKind::metrics:
       break;
   }
   WIT(http_request_free)(from);  // last: the protocol points into it
+}
+
+void WIT(method_hub_metrics)(WIT(borrow_hub_t) self, sidekick_string_t* to) {
+  std::string text;
+  self->hub.append_metrics(text);
+  give(*to, text);
 }
 
 void WIT(method_hub_limits)(WIT(borrow_hub_t) self, sidekick_list_u32_t* to) {

@@ -40,6 +40,8 @@ Usage: sidekick-server --secret SECRET [options]
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default all)
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             repeat the flag to accept several during a rotation
+      --metrics-secret TEXT Bearer token that opens GET /metrics alone, as each secret does too
+                            (SIDEKICK_METRICS_SECRET)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --idle-timeout SECONDS
                             close an HTTP connection that is idle for so long; longer than that of a
@@ -63,6 +65,7 @@ Usage: sidekick-server --secret SECRET [options]
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
       --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
+      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
       --data DIR            keep tokens in this folder across restarts (SIDEKICK_DATA, default: in
                             memory); not with --engine
       --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or
@@ -105,6 +108,7 @@ constexpr FlagName flag_names[] = {
     {"port", "SIDEKICK_PORT", 'p'},
     {"host", "SIDEKICK_HOST"},
     {"secret", "SIDEKICK_SECRET", 's'},
+    {"metrics-secret", "SIDEKICK_METRICS_SECRET"},
     {"auth-delay", "SIDEKICK_AUTH_DELAY"},
     {"idle-timeout", "SIDEKICK_IDLE_TIMEOUT"},
     {"server-url", "SIDEKICK_SERVER_URL"},
@@ -115,6 +119,7 @@ constexpr FlagName flag_names[] = {
     {"config", nullptr},
     {"record", nullptr},
     {"log-level", "SIDEKICK_LOG_LEVEL"},
+    {"log-format", "SIDEKICK_LOG_FORMAT"},
     {"data", "SIDEKICK_DATA"},
     {"tls-cert", "SIDEKICK_TLS_CERT"},
     {"tls-key", "SIDEKICK_TLS_KEY"},
@@ -221,6 +226,13 @@ LogLevel log_level(const std::string& value) {
                    quote_text(value));
 }
 
+LogFormat log_format(const std::string& value) {
+  if (value == "text") return LogFormat::text;
+  if (value == "json") return LogFormat::json;
+  throw UsageError("--log-format (SIDEKICK_LOG_FORMAT): expected text or json, got " +
+                   quote_text(value));
+}
+
 /// As the core requires of the secrets that peers present.
 bool is_header_text(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
@@ -250,10 +262,9 @@ Json read_config(const std::string& path, const CreateRuntime& create, Log& log)
   if (config.contains("engine_shards"))
     throw wrong("\"engine_shards\" is set by --engine; remove it");
   Json probe = config;
-  if (probe.contains("secrets"))
+  if (probe.contains("secrets") || probe.contains("metrics_secret"))
     warn_if_public(file.status, "the secrets in the configuration", path, log);
-  else
-    probe["secrets"] = {"none"};
+  if (!probe.contains("secrets")) probe["secrets"] = {"none"};
   try {
     create(probe.dump());
   } catch (const ConfigError& mistake) {
@@ -307,6 +318,9 @@ Json settle_config(const Settings& settings, const CreateRuntime& create, Log& l
     throw UsageError("a secret is required: set --secret or SIDEKICK_SECRET");
   }
   check_utf8("--secret (SIDEKICK_SECRET)", config["secrets"]);
+  if (const auto secret = settings.get("metrics-secret")) config["metrics_secret"] = *secret;
+  if (config.contains("metrics_secret"))
+    check_utf8("--metrics-secret (SIDEKICK_METRICS_SECRET)", config["metrics_secret"]);
   if (settings.has("allowed-origin"))
     config["allowed_origins"] = settings.all("allowed-origin");
   else if (const auto origins = Settings::variable("allowed-origin"))
@@ -410,7 +424,8 @@ std::optional<std::string> find_port(const Settings& settings, Log& log) {
 
 void run(const Settings& settings) {
   ServerOptions options;
-  Log log(log_level(settings.get("log-level").value_or("info")));
+  Log log(log_level(settings.get("log-level").value_or("info")),
+          log_format(settings.get("log-format").value_or("text")));
   options.port = static_cast<unsigned short>(
       integer("--port (SIDEKICK_PORT)", find_port(settings, log).value_or("3000"), 0, 65535));
   options.idle_time =

@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 
 #include "clock.hpp"
+#include "families.hpp"
 
 namespace sidekick::host {
 
@@ -80,6 +81,21 @@ void Host::on_request(HttpSession& session, const input::HttpRequest& request) {
   requests_.emplace(input.request,
                     std::static_pointer_cast<HttpSession>(session.shared_from_this()));
   session_.apply(input, {0, input.request});
+}
+
+void Host::on_metrics(HttpSession& session, const input::HttpRequest& request) {
+  auto answer = session_.metrics(request);
+  if (const auto* why = std::get_if<NoAnswer>(&answer)) return session.fail(*why);
+  std::string& text = std::get<std::string>(answer);
+  const auto append = [&text](HostFamily family, auto value) {
+    append_family(text, family, static_cast<double>(value));
+  };
+  append(HostFamily::sidekick_host_dropped_clients_total, dropped_);
+  append(HostFamily::sidekick_host_unsent_bytes, Buffer::bytes_in_use());
+  append(HostFamily::process_resident_memory_bytes, resident_bytes());
+  append(HostFamily::process_cpu_seconds_total, cpu_seconds());
+  append(HostFamily::process_start_time_seconds, static_cast<double>(started_at_) / 1000);
+  session.respond({0, 200, 0, metrics_content_type, {}, text, sidekick::ErrorCode::ok});
 }
 
 void Host::on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) {
@@ -159,6 +175,7 @@ void Host::limit_unsent() {
     holder.wire->drop("global limit for unsent messages exceeded (unsent_bytes_max)");
     ++dropped;
   }
+  dropped_ += dropped;
   if (dropped == 0) return;
   log_.warn("dropped connections: too many unsent messages (unsent_bytes_max)",
             {{"connections", dropped}});

@@ -52,6 +52,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
     return session_.admit(request);
   }
   void on_request(HttpSession& session, const input::HttpRequest& request) override;
+  void on_metrics(HttpSession& session, const input::HttpRequest& request) override;
   void on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) override;
   void on_rejected(const action::Respond& answer, std::string_view path,
                    const std::string& remote) override;
@@ -114,6 +115,8 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   std::optional<Redis> engine_;
   unsigned ping_tick_ = 0;
   bool is_warned_of_no_server_ = false;
+  std::size_t dropped_ = 0;  ///< connections, see limit_unsent
+  const Millis started_at_ = now();
   bool is_stopping_ = false;
   Session session_;
 };

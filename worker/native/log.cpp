@@ -32,14 +32,7 @@ unsigned code_at(std::string_view text, std::size_t at, std::size_t& size) {
   return byte(0) == 0x7f ? 0x7fu : 0;
 }
 
-std::string fields_text(Log::Fields fields) {
-  std::string text;
-  for (const Log::Field& field : fields)
-    text.append(" ").append(field.name).append("=").append(field.text);
-  return text;
-}
-
-std::string line_text(LogLevel level, std::string_view message, std::string_view fields) {
+std::string time_text() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
   const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
@@ -49,10 +42,7 @@ std::string line_text(LogLevel level, std::string_view message, std::string_view
   std::snprintf(time, sizeof time, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
                 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
                 static_cast<int>(ms % 1000));
-  std::string name(log_level_names[static_cast<std::size_t>(level)]);
-  name.resize(5, ' ');
-  std::string text = std::string(time) + " " + name + " ";
-  return text.append(message).append(fields).append("\n");
+  return time;
 }
 
 }  // namespace
@@ -78,6 +68,30 @@ std::string quote_text(std::string_view text) {
 
 Log::Field::Field(std::string_view field, std::string_view value)
     : name(field), text(quote_text(value)) {}
+
+std::string Log::fields_text(Fields fields) const {
+  std::string text;
+  for (const Field& field : fields) {
+    if (format_ == LogFormat::json)
+      text.append(",\"").append(field.name).append("\":").append(field.text);
+    else
+      text.append(" ").append(field.name).append("=").append(field.text);
+  }
+  return text;
+}
+
+std::string Log::line_text(LogLevel level, std::string_view message,
+                           std::string_view fields) const {
+  std::string name(log_level_names[static_cast<std::size_t>(level)]);
+  std::string text;
+  if (format_ == LogFormat::json) {
+    text.append("{\"time\":\"").append(time_text()).append("\",\"level\":\"").append(name);
+    return text.append("\",\"message\":").append(quote_text(message)).append(fields).append("}\n");
+  }
+  name.resize(5, ' ');
+  text.append(time_text()).append(" ").append(name).append(" ");
+  return text.append(message).append(fields).append("\n");
+}
 
 void Log::line(LogLevel level, std::string_view message, Fields fields) {
   if (has(level)) write(level, message, fields_text(fields));
@@ -108,7 +122,7 @@ void Log::tick() {
     } else if (held.times == 0) {
       it = quiet_.erase(it);
     } else {
-      write(LogLevel::warn, held.message, held.latest + " times=" + std::to_string(held.times));
+      write(LogLevel::warn, held.message, held.latest + fields_text({{"times", held.times}}));
       held = {Clock::now() + quiet_time, 0, {}, held.message};
       ++it;
     }

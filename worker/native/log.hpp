@@ -1,7 +1,7 @@
 // The log: one line per event, on stderr. Text from peers appears only in fields, where it is
-// escaped, so that nobody can forge a line or control a terminal. Callers never pass tokens,
-// secrets or message bodies. Never waits for the reader of stderr: if it falls too far behind,
-// lines are dropped and counted.
+// escaped, so that nobody can forge a line or control a terminal, in both formats. Callers never
+// pass tokens, secrets or message bodies. Never waits for the reader of stderr: if it falls too far
+// behind, lines are dropped and counted.
 #pragma once
 
 #include <chrono>
@@ -18,6 +18,9 @@ namespace sidekick::host {
 
 enum class LogLevel : unsigned char { silent, error, warn, info, debug };
 
+/// json: one object a line, with `time`, `level`, `message` and the fields.
+enum class LogFormat : unsigned char { text, json };
+
 inline constexpr std::string_view log_level_names[] = {"silent", "error", "warn", "info", "debug"};
 
 class Log {
@@ -33,7 +36,8 @@ class Log {
   };
   using Fields = std::initializer_list<Field>;
 
-  explicit Log(LogLevel level) : level_(level) {}
+  explicit Log(LogLevel level, LogFormat format = LogFormat::text)
+      : level_(level), format_(format) {}
   ~Log() { flush(); }
   Log(const Log&) = delete;
   Log& operator=(const Log&) = delete;
@@ -68,11 +72,14 @@ class Log {
     std::string message;
   };
 
+  std::string fields_text(Fields fields) const;
+  std::string line_text(LogLevel level, std::string_view message, std::string_view fields) const;
   void line(LogLevel level, std::string_view message, Fields fields);
   void write(LogLevel level, std::string_view message, std::string_view fields);
   void report_dropped();
 
   LogLevel level_;
+  LogFormat format_;
   Output output_{2};
   unsigned long dropped_ = 0;                       ///< lines since the last one that was written
   std::map<std::string, Held, std::less<>> quiet_;  ///< by message and code

@@ -16,7 +16,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/engine/scripts.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 
 set(SIDEKICK_SERVER_SOURCES
-  host.cpp log.cpp output.cpp recorder.cpp server.cpp session.cpp
+  families.cpp host.cpp log.cpp output.cpp recorder.cpp server.cpp session.cpp
   engine/engine_url.cpp engine/redis.cpp engine/redis_errors.cpp engine/redis_link.cpp
   http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
   http/server_url.cpp

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "errors.hpp"
+#include "families.hpp"
 
 namespace sidekick::host {
 
@@ -70,14 +71,37 @@ void Session::apply_one(const Input& input, const Peer& peer) {
 void Session::step(Millis now, const Input& input, const Peer& peer) {
   for (const Action& action : hub_->handle(now, input)) perform(action, peer);
   // After the actions: this call invalidates their views.
-  if (io_.is_recording()) io_.record(hub_->recorded());
+  if (io_.is_recording()) record(hub_->recorded());
+}
+
+void Session::record(Bytes lines) {
+  recorded_bytes_ += lines.size();
+  io_.record(lines);
 }
 
 std::variant<Verdict, NoAnswer> Session::admit(const input::HttpRequest& request) {
+  return ask<Verdict>(request, [&] { return hub_->admit(request); });
+}
+
+std::variant<std::string, NoAnswer> Session::metrics(const input::HttpRequest& request) {
+  return ask<std::string>(request, [&] {
+    std::string text(hub_->metrics());
+    append_family(text, HostFamily::sidekick_host_traps_total, static_cast<double>(traps_));
+    append_family(text, HostFamily::sidekick_host_recorded_bytes_total,
+                  static_cast<double>(recorded_bytes_));
+    if (const std::size_t bytes = hub_->memory_bytes(); bytes > 0)
+      append_family(text, HostFamily::sidekick_module_memory_bytes, static_cast<double>(bytes));
+    return text;
+  });
+}
+
+/// About a request, which is no input.
+template <class Answer, class Ask>
+std::variant<Answer, NoAnswer> Session::ask(const input::HttpRequest& request, Ask answer) {
   retry();
   if (hub_ == nullptr) return NoAnswer::no_hub;
   try {
-    return hub_->admit(request);
+    return answer();
   } catch (const Trap& trap) {
     work([&] { recover(trap.what(), io_.now(), request, {}); });
     return NoAnswer::trapped;
@@ -216,6 +240,7 @@ void Session::start_forwards() {
 void Session::recover(const std::string& why, Millis now, const Input& input, const Peer& peer) {
   log_.error("the hub trapped and is replaced; please report this",
              {{"input", find_input_shape(static_cast<u32>(input.tag))->name}, {"error", why}});
+  ++traps_;
   hub_.reset();  // first: two at once may need more memory than there is
   trapped_.emplace(now, input);
   io_.set_timer({0});
@@ -251,8 +276,8 @@ bool Session::restore(Millis now, ClientId opening) {
   const std::vector<StoredToken> tokens = io_.stored_tokens();
   try {
     if (io_.is_recording()) {
-      if (trapped_) io_.record(hub_->record_input(trapped_->now, *trapped_->input));
-      io_.record(std::string(hub_->describe()) + "\n");
+      if (trapped_) record(hub_->record_input(trapped_->now, *trapped_->input));
+      record(std::string(hub_->describe()) + "\n");
       hub_->record(trace::format_version);
     }
     trapped_.reset();

@@ -85,6 +85,10 @@ class Session {
   /// Says how to handle a request: see Runtime::admit.
   std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request);
 
+  /// The answer to a request with the verdict `metrics`, which is not applied; without the families
+  /// that only the host knows.
+  std::variant<std::string, NoAnswer> metrics(const input::HttpRequest& request);
+
   /// The end of a turn: call commit() before its output is written, start_forwards() after.
   void commit();
   void start_forwards();
@@ -125,8 +129,11 @@ class Session {
 
   template <class Work>
   void work(Work work);
+  template <class Answer, class Ask>
+  std::variant<Answer, NoAnswer> ask(const input::HttpRequest& request, Ask answer);
   void apply_one(const Input& input, const Peer& peer);
   void step(Millis now, const Input& input, const Peer& peer = {});
+  void record(Bytes lines);
   void perform(const Action& action, const Peer& peer);
   void perform_one(const Action& action, const Peer& peer);
   void note_write(bool durable, const Peer& peer, Bytes key = {});
@@ -156,6 +163,8 @@ class Session {
   bool is_storage_failing_ = false;  ///< logged once, and once on recovery
   u64 refused_ = 0;
   u64 erased_ = 0;  ///< tokens, in this process
+  u64 traps_ = 0;
+  u64 recorded_bytes_ = 0;
 };
 
 }  // namespace sidekick::host

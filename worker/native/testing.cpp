@@ -57,6 +57,8 @@ class TrappingRuntime final : public Runtime {
     return inner_->record_input(now, input);
   }
   Bytes hash() override { return inner_->hash(); }
+  Bytes metrics() override { return inner_->metrics(); }
+  std::size_t memory_bytes() override { return inner_->memory_bytes(); }
 
  private:
   struct HeldAnswer {

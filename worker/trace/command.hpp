@@ -31,6 +31,7 @@ int stat(const Told& told);
 int compare(const Told& told);
 int record(const Told& told);
 int html(const Told& told);
+int metrics(const Told& told);
 int redact(const Told& told);
 int shrink(const Told& told);
 int upgrade_check(const Told& told);

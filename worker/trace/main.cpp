@@ -33,6 +33,8 @@ constexpr char usage[] =
   redact TRACE -o OUT [--key TEXT]       replace tokens, payloads, names and texts by stand-ins; the
                                          same key gives the same stand-ins
   record TRACE [--module FILE]           record the inputs again, on this build's core or a module
+  metrics TRACE [--module FILE]          GET /metrics after the last input; of a part of the
+                                         recording: head -n LINES TRACE | sidekick-trace metrics -
   upgrade-check OLD.wasm NEW.wasm TRACE  compare the answers of two modules to the inputs
 
 TRACE may be - for stdin.
@@ -56,6 +58,7 @@ constexpr Command commands[] = {
     {"shrink", 1, 1, trace::shrink},
     {"redact", 1, 1, trace::redact},
     {"record", 1, 1, trace::record},
+    {"metrics", 1, 1, trace::metrics},
     {"upgrade-check", 3, 3, trace::upgrade_check},
 };
 
@@ -70,7 +73,7 @@ constexpr TextOption text_options[] = {
     {"-o", "shrink", &Told::out},        {"-o", "redact", &Told::out},
     {"--until", "shrink", &Told::until}, {"--against", "shrink", &Told::against},
     {"--key", "redact", &Told::key},     {"--module", "record", &Told::module},
-    {"--page", "html", &Told::page},
+    {"--page", "html", &Told::page},     {"--module", "metrics", &Told::module},
 };
 
 int refuse(const std::string& what) {

@@ -77,6 +77,17 @@ class WasmtimeHub final : public ReplayedHub {
 
   std::string wrong() const override { return wrong_; }
 
+  std::string metrics() override {
+    if (!hub_) return in_brackets(wrong_);
+    try {
+      return std::string(hub_->metrics());
+    } catch (const host::Trap& trap) {
+      return in_brackets("the module trapped: " + in_one_line(trap));
+    } catch (const host::ModuleError& error) {
+      return in_brackets(in_one_line(error));  // of an older version
+    }
+  }
+
   std::string state() override {
     if (!hub_) return wrong_;
     try {

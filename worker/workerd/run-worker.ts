@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { ConfigError, compileModuleSync, Hub } from "../src/module/hub.ts";
 import { integer, parseFlags, readPortVariable, UsageError } from "../src/node/flags.ts";
+import { LOG_FORMATS } from "../src/node/log.ts";
 import { checkServerSecret } from "../src/node/server.ts";
 import { originsOf } from "../src/session/origins.ts";
 import { DEFAULT_MODULE, startWorkerd } from "./workerd.ts";
@@ -16,6 +17,8 @@ Usage: scripts/run worker --secret SECRET [options]
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default 127.0.0.1)
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             twice during a rotation (SIDEKICK_SECRET_PREVIOUS)
+      --metrics-secret TEXT Bearer token that opens GET /metrics alone, as each secret does too
+                            (SIDEKICK_METRICS_SECRET)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --server-url URL      the app server (SIDEKICK_SERVER_URL); required for channels
       --server-secret TEXT  Bearer token sent to the app server (SIDEKICK_SERVER_SECRET)
@@ -26,6 +29,7 @@ Usage: scripts/run worker --secret SECRET [options]
                             "secrets" and "allowed_origins"
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
+      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
 
 SIDEKICK_ALLOWED_ORIGINS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
@@ -45,12 +49,14 @@ async function main(): Promise<void> {
       port: { type: "string", short: "p" },
       host: { type: "string" },
       secret: { type: "string", short: "s", multiple: true },
+      "metrics-secret": { type: "string" },
       "auth-delay": { type: "string" },
       "server-url": { type: "string" },
       "server-secret": { type: "string" },
       "allowed-origin": { type: "string", multiple: true },
       config: { type: "string" },
       "trace-bytes": { type: "string" },
+      "log-format": { type: "string" },
       help: { type: "boolean", short: "h" },
       main: { type: "string" }, // for tests: another main module, which may import "workerd:unsafe"
     },
@@ -70,6 +76,7 @@ async function main(): Promise<void> {
   const {
     secrets: fileSecrets,
     allowed_origins: fileOrigins,
+    metrics_secret: fileMetricsSecret,
     ...limits
   }: Config = JSON.parse(
     flags.config === undefined
@@ -93,12 +100,20 @@ async function main(): Promise<void> {
       60000,
     );
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
+  const metricsSecret =
+    flags["metrics-secret"] ?? env("SIDEKICK_METRICS_SECRET") ?? fileMetricsSecret;
+  const logFormat = flags["log-format"] ?? env("SIDEKICK_LOG_FORMAT") ?? "text";
+  if (!LOG_FORMATS.some((name) => name === logFormat))
+    throw new UsageError(
+      `--log-format (SIDEKICK_LOG_FORMAT): expected text or json, got ${JSON.stringify(logFormat)}`,
+    );
   // Here, as on the other hosts: otherwise every request gets 500.
   if (hubs === undefined) {
     const config = {
       ...limits,
       secrets: [secret, previous].filter(Boolean),
       ...(allowedOrigins && { allowed_origins: allowedOrigins }),
+      ...(metricsSecret !== undefined && { metrics_secret: metricsSecret }),
     };
     Hub.create(compileModuleSync(readFileSync(DEFAULT_MODULE)), JSON.stringify(config));
     checkServerSecret(serverSecret ?? "");
@@ -111,6 +126,8 @@ async function main(): Promise<void> {
     env: {
       SIDEKICK_SECRET: secret,
       SIDEKICK_SECRET_PREVIOUS: previous,
+      SIDEKICK_METRICS_SECRET: metricsSecret,
+      SIDEKICK_LOG_FORMAT: logFormat,
       SIDEKICK_SERVER_URL: flags["server-url"] ?? env("SIDEKICK_SERVER_URL"),
       SIDEKICK_SERVER_SECRET: serverSecret,
       SIDEKICK_ALLOWED_ORIGINS: allowedOrigins?.join(),
@@ -145,5 +162,6 @@ async function main(): Promise<void> {
 interface Config {
   readonly secrets?: readonly string[];
   readonly allowed_origins?: readonly string[];
+  readonly metrics_secret?: string;
   [limit: string]: unknown;
 }

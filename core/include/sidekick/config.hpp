@@ -16,6 +16,9 @@ struct Config {
   /// the hub.
   std::vector<std::string> secrets;
 
+  /// Also opens GET /metrics, and nothing else; empty: none.
+  std::string metrics_secret;
+
   /// Origins whose pages may open a socket; empty: all. `https://app.example.com`, or
   /// `https://*.example.com` for every subdomain, or `null`.
   std::vector<std::string> allowed_origins;
@@ -44,6 +47,7 @@ inline constexpr LimitEntry limits[] = {
 };
 
 /// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings),
+/// `metrics_secret` (a string),
 /// `allowed_origins` (1 to 256 strings), `hash_seed` and `node` (16 hex digits). Only `secrets` is
 /// required. Returns an empty text on success. Otherwise returns what is wrong and where, and
 /// leaves `config` unchanged.

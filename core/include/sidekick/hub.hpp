@@ -3,11 +3,16 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "sidekick/border.hpp"
 #include "sidekick/config.hpp"
 
 namespace sidekick {
+
+/// The content type of the answer to GET /metrics.
+#define SIDEKICK_METRICS_CONTENT_TYPE(type) inline constexpr Bytes metrics_content_type = type;
+#include "sidekick/metrics.def"
 
 /// How a host must handle a request: see the kinds in border.def.
 struct Verdict {
@@ -41,6 +46,11 @@ class Hub {
   /// Returns whether an Authorization header carries one of the secrets. For wrong values, the time
   /// depends only on their length.
   bool is_authorized(Bytes authorization) const;
+
+  /// Appends the metrics of this hub in the text format of Prometheus: the answer to a request with
+  /// the verdict `metrics`, before the families of the host. The values follow from the inputs, so
+  /// every host and a replay give the same. Changes nothing. O(state): see state_size.
+  void append_metrics(std::string& out) const;
 
   const Config& config() const;
 

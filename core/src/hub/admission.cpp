@@ -13,13 +13,14 @@ namespace {
 constexpr RouteEntry routes[] = {
     {"/connection", Route::connection, "POST"}, {"/resources", Route::resources, "POST"},
     {"/message", Route::message, "POST"},       {"/health", Route::health, "GET, HEAD"},
-    {"/ready", Route::ready, "GET, HEAD"},      {"/socket", Route::socket, "GET"},
+    {"/ready", Route::ready, "GET, HEAD"},      {"/metrics", Route::metrics, "GET, HEAD"},
+    {"/socket", Route::socket, "GET"},
 };
 
 constexpr RouteEntry unknown_route = {"", Route::unknown, ""};
 
 bool is_allowed(const RouteEntry& entry, Bytes method) {
-  return entry.allow == method || (is_probe(entry.route) && (method == "GET" || method == "HEAD"));
+  return entry.allow == method || (is_read(entry.route) && (method == "GET" || method == "HEAD"));
 }
 
 bool takes_body(Route route) {
@@ -91,9 +92,21 @@ bool is_websocket_key(Bytes key) {
          });
 }
 
+/// Empty secrets do not count.
+bool has_secret(Bytes authorization, std::span<const std::string> secrets) {
+  constexpr Bytes scheme = "bearer ";  // case-insensitive: RFC 9110, section 11.1
+  if (!is_equal_ignoring_case(authorization.substr(0, scheme.size()), scheme)) return false;
+  const Bytes given = authorization.substr(scheme.size());
+  bool is_known = false;
+  for (const std::string& secret : secrets)
+    is_known |= !secret.empty() && is_equal_in_constant_time(given, secret);
+  return is_known;
+}
+
 }  // namespace
 
 bool is_probe(Route route) { return route == Route::health || route == Route::ready; }
+bool is_read(Route route) { return is_probe(route) || route == Route::metrics; }
 
 const RouteEntry& find_route(Bytes target) {
   const std::size_t end = target.starts_with('/') ? Bytes::npos : target.find("://");
@@ -152,6 +165,10 @@ bool Hub::is_authorized(Bytes authorization) const { return state_->is_authorize
 
 Verdict Hub::State::admit(const input::HttpRequest& in) const {
   const RouteEntry& entry = find_route(in.path);
+  if (entry.route == Route::metrics && is_allowed(entry, in.method) &&
+      (is_authorized(in.authorization) ||
+       has_secret(in.authorization, {&config.metrics_secret, 1})))
+    return {VerdictKind::metrics, 0, {}};
   const Refusal refusal = refusal_of(in, entry);
   if (refusal.status != 0)
     return {refusal.is_passing ? VerdictKind::ask : VerdictKind::answer, 0, {}};
@@ -170,7 +187,7 @@ Refusal Hub::State::refusal_of(const input::HttpRequest& in, const RouteEntry& e
             "", false};
   }
   if (!is_allowed(entry, in.method)) {
-    return is_probe(entry.route)
+    return is_read(entry.route)
                ? Refusal{405, ErrorCode::method, "Method Not Allowed: use GET, HEAD",
                          "Allow: GET, HEAD", false}
            : entry.route == Route::socket
@@ -248,13 +265,7 @@ bool Hub::State::is_origin_allowed(Bytes origin) const {
 }
 
 bool Hub::State::is_authorized(Bytes authorization) const {
-  constexpr Bytes scheme = "bearer ";  // case-insensitive: RFC 9110, section 11.1
-  if (!is_equal_ignoring_case(authorization.substr(0, scheme.size()), scheme)) return false;
-  const Bytes given = authorization.substr(scheme.size());
-  bool is_known = false;
-  for (const std::string& secret : config.secrets)
-    is_known |= is_equal_in_constant_time(given, secret);
-  return is_known;
+  return has_secret(authorization, config.secrets);
 }
 
 }  // namespace sidekick

@@ -6,7 +6,8 @@
 
 namespace sidekick {
 
-enum class Route : u8 { connection, resources, message, health, ready, socket, unknown };
+/// In the order of requests_total in metrics.def.
+enum class Route : u8 { connection, resources, message, health, ready, metrics, socket, unknown };
 
 struct RouteEntry {
   Bytes path;
@@ -19,6 +20,8 @@ const RouteEntry& find_route(Bytes target);
 
 /// Open to everyone without a secret.
 bool is_probe(Route route);
+/// Asked for by GET or HEAD; a body is not read.
+bool is_read(Route route);
 
 /// Why a request is not taken; status 0: it is.
 struct Refusal {

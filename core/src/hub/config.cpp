@@ -87,13 +87,16 @@ class ConfigDecoder {
       const bool is_limit = index < std::size(limits);
       const bool is_origins = name == "allowed_origins";
       const bool is_node = name == "node";
-      if (!is_limit && !is_origins && !is_node && name != "secrets" && name != "hash_seed") {
+      const bool is_metrics = name == "metrics_secret";
+      if (!is_limit && !is_origins && !is_node && !is_metrics && name != "secrets" &&
+          name != "hash_seed") {
         return refuse("unknown setting $; see \"Limits\" in docs/protocol.md", name);
       }
       const bool is_again = is_limit            ? seen[index]
                             : name == "secrets" ? !config.secrets.empty()
                             : is_origins        ? !config.allowed_origins.empty()
                             : is_node           ? !config.node.empty()
+                            : is_metrics        ? !config.metrics_secret.empty()
                                                 : has_hash_seed_;
       if (is_again) return refuse("duplicate setting $", name);
       if (is_limit) seen[index] = true;
@@ -102,6 +105,7 @@ class ConfigDecoder {
           : is_limit        ? !read_limit(limits[index])
           : is_origins      ? !read_allowed_origins()
           : is_node         ? !read_node()
+          : is_metrics      ? !read_metrics_secret()
                             : !read_hash_seed())
         return false;
     }
@@ -124,23 +128,31 @@ class ConfigDecoder {
     return true;
   }
 
+  bool read_metrics_secret() {
+    if (read_secret(config.metrics_secret)) return true;
+    return wrong.empty() && refuse("\"metrics_secret\" must be a non-empty string");
+  }
+
+  /// Returns false if it is none; `wrong` says what is, unless it is no text or an empty one.
+  bool read_secret(std::string& secret) {
+    ion::Slice value;
+    if (!reader_.read(value) || value.kind != ion::Kind::string || value.raw.empty()) return false;
+    ion::append_decoded(secret, value.raw);
+    // HTTP trims header values and rejects control characters in them, and libraries differ in how
+    // they send other characters: curl as UTF-8, fetch as Latin-1 or not at all.
+    return std::all_of(secret.begin(), secret.end(), [](char c) { return c > ' ' && c <= '~'; }) ||
+           refuse(
+               "a secret must be printable ASCII without spaces, which every HTTP library sends "
+               "alike (is there a trailing newline?)");
+  }
+
   bool read_secrets() {
     ion::Kind kind = ion::Kind::null;
     bool is_right = reader_.peek(kind) && kind == ion::Kind::array;
     if (is_right) reader_.enter_array();
     while (is_right && reader_.next_element()) {
-      ion::Slice value;
-      is_right = reader_.read(value) && value.kind == ion::Kind::string && !value.raw.empty();
-      if (!is_right) break;
-      std::string& secret = config.secrets.emplace_back();
-      ion::append_decoded(secret, value.raw);
-      // HTTP trims header values and rejects control characters in them, and libraries differ in
-      // how they send other characters: curl as UTF-8, fetch as Latin-1 or not at all.
-      if (!std::all_of(secret.begin(), secret.end(), [](char c) { return c > ' ' && c <= '~'; })) {
-        return refuse(
-            "a secret must be printable ASCII without spaces, which every HTTP library sends alike "
-            "(is there a trailing newline?)");
-      }
+      is_right = read_secret(config.secrets.emplace_back());
+      if (!wrong.empty()) return false;
     }
     if (is_right && !config.secrets.empty() && config.secrets.size() <= secrets_max) return true;
     return refuse("\"secrets\" must be an array of 1 to % non-empty strings", secrets_max);

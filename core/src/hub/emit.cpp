@@ -92,6 +92,7 @@ void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes re
 /// change who is subscribed. With one, the same input may run frames that have waited.
 void Hub::State::emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out) {
   if (subscribers.empty()) return;
+  metrics[Metric::frames_published] += subscribers.size();
   std::span<const u32> ids = subscribers;
   if (engine.is_on()) {
     u32* const copy = out.text().words(static_cast<u32>(ids.size()));

@@ -51,6 +51,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
       state.on_draining(input.draining, out);
       break;
     case InputTag::not_stored:
+      ++state.metrics[Metric::storage_failures];
       state.on_not_stored(input.not_stored, out);
       break;
     case InputTag::client_closed:
@@ -60,12 +61,16 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
       state.on_engine_up(input.engine_up, out);
       break;
     case InputTag::engine_down:
+      ++state.metrics[Metric::engine_losses];
       state.on_engine_down(input.engine_down, out);
       break;
     case InputTag::engine_answer:
+      ++state.metrics[input.engine_answer.status == 0 ? Metric::engine_done
+                                                      : Metric::engine_refused];
       state.on_engine_answer(input.engine_answer, out);
       break;
     case InputTag::engine_message:
+      ++state.metrics[Metric::engine_messages];
       state.on_engine_message(input.engine_message, out);
       break;
     case InputTag::begin:
@@ -75,6 +80,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   }
   for (u32 i = 0; i < state.engine.shard_count(); ++i) state.flush_releases(i, out);
   state.arm_timer(out);
+  state.count(out);
 }
 
 const Config& Hub::config() const { return state_->config; }
@@ -85,6 +91,24 @@ u64 Hub::state_size() const {
   return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() +
                                     state_->forwards.store_bytes()) /
                                        thing_bytes;
+}
+
+/// What the actions of this input tell peers.
+void Hub::State::count(const Actions& out) {
+  for (const Action& it : out) {
+    if (it.tag == ActionTag::send) {
+      const u64 count = it.send.clients.size();
+      metrics[Metric::frames_replied] += count;  // the published ones are subtracted later
+      metrics[Metric::frames_sent_bytes] += count * it.send.text.size();
+      metrics.count_error(it.send.code);
+    } else if (it.tag == ActionTag::respond) {
+      metrics.count_response(it.respond.status);
+      metrics.count_error(it.respond.code);
+    } else if (it.tag == ActionTag::close) {
+      ++metrics[Metric::clients_closed_by_hub];
+      metrics.count_error(it.close.why);
+    }
+  }
 }
 
 void Hub::State::on_begin(const input::Begin& in) {
@@ -99,6 +123,7 @@ void Hub::State::expire_due(Actions& out) {
     const Deadlines::Entry due = deadlines.soonest();
     switch (due.due) {
       case Due::token_expiry:
+        ++metrics[Metric::tokens_expired];
         emit_erase_token(tokens[due.owner].key(), false, out);
         forget_token(due.owner);
         break;
@@ -136,6 +161,7 @@ void Hub::State::arm_timer(Actions& out) {
 }
 
 void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
+  ++metrics[Metric::clients_opened];
   if (clients.count() >= config.clients_max) {
     // Only where sockets were admitted before others had opened.
     out.add(action::Close{in.client, 1013,
@@ -152,7 +178,9 @@ void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
 
 void Hub::State::on_client_closed(const input::ClientClosed& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
-  if (slot != none) drop_client(slot, out);  // unknown if the hub itself has closed it
+  if (slot == none) return;  // the hub itself has closed it
+  ++metrics[Metric::clients_closed_by_peer];
+  drop_client(slot, out);
 }
 
 void Hub::State::on_client_lagging(const input::ClientLagging& in, Actions& out) {

@@ -40,8 +40,10 @@ void Hub::State::register_token(const Token& draft, Actions& out) {
       return emit_respond(current.request, 409, ErrorCode::token_held,
                           "Conflict: a client holds this token; register a new token", out);
     }
-    if (found->is_sent && !found->is_cut)
+    if (found->is_sent && !found->is_cut) {
+      ++metrics[Metric::tokens_registered];
       return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
+    }
   }
   const u32 shard = engine.shard_of(draft.key());
   if (!await_ready(shard, out) || !may_wait(1, out)) return;

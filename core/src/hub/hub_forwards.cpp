@@ -45,11 +45,11 @@ bool decode_server_error(Bytes body, u32 depth_max, ServerError& out) {
   return reader.finish() && has_fault && has_message;
 }
 
+}  // namespace
+
 bool is_success(const input::ForwardDone& in) {
   return in.outcome == static_cast<u32>(Outcome::answered) && in.status >= 200 && in.status < 300;
 }
-
-}  // namespace
 
 void Hub::State::on_forward_done(const input::ForwardDone& in, Actions& out) {
   const Forwards::Flight flight = forwards.finish(in.forward);
@@ -72,6 +72,7 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
 void Hub::State::end_message(const Forwards::Flight& flight, const input::ForwardDone& in,
                              Actions& out) {
   constexpr std::size_t kept_body_bytes_max = 1024;
+  metrics.count_forward(in, now - flight.started_at);
   const Forward& forward = flight.forward;
   Sender sender = forward.sender;
   const TokenId id = forward.message_id == 0 ? none : forwards.lane(flight.lane).token;
@@ -142,7 +143,7 @@ void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
     const Bytes body = out.text().copy(next.body);
     next.body = std::string();
     const ForwardId started =
-        forwards.start(flight.lane, std::move(next), now + config.forward_timeout_ms);
+        forwards.start(flight.lane, std::move(next), now, config.forward_timeout_ms);
     out.add(action::Forward{started, config.forward_timeout_ms, body});
   }
   if (!lane.is_done()) return;

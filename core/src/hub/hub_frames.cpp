@@ -30,6 +30,7 @@ void append_resources(TextArena& out, bool has_session, std::span<const Bytes> r
 void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const ClientSlot slot = clients.find(in.client);
   if (slot == none) return;  // the hub has closed it; this frame was already on its way
+  metrics[Metric::frames_received_bytes] += in.bytes.size();
   const bool has_credit = take_frame_credit(clients[slot]);
   const bool fits = in.bytes.size() <= config.frame_bytes_max;
   const bool has_session = clients.has_session(slot);
@@ -37,9 +38,11 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
       has_credit && fits ? &decoder.decode_frame(in.bytes, has_session) : nullptr;
   const Message& message = decoder.message();
   if (wrong != nullptr && wrong->empty()) {
+    ++metrics.at(Metric::frames_subscribe, static_cast<u32>(message.type));
     if (engine.is_on() && has_to_queue(slot, in.bytes, out)) return;
     return on_message(slot, message, out);
   }
+  ++metrics[Metric::frames_invalid];
   // RFC 6455, section 8.1, takes precedence over every other error. A message that was decoded
   // without an error is UTF-8.
   if (in.is_text != 0 && !ion::is_utf8(in.bytes)) {
@@ -118,7 +121,10 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   append_channel(text, tokens[id]);
   if (engine.is_on()) return end_subscribe(slot, id, message, out);
   if (clients.has_session(slot)) append_at(text, stamps.position());
-  if (message.since) text.write({", \"recovered\": ", recorded != none ? "true" : "false"});
+  if (message.since) {
+    text.write({", \"recovered\": ", recorded != none ? "true" : "false"});
+    ++metrics[recorded != none ? Metric::channel_recovered : Metric::channel_not_recovered];
+  }
   if (recorded == none) return emit_reply(slot, out);
   u32 count = 0;
   const u32 first = history.first(recorded, *message.since);
@@ -142,7 +148,10 @@ void Hub::State::end_subscribe(ClientSlot slot, TokenId id, const Message& messa
     const u64 at =
         is_recovered ? found->at : std::max(token.registered_at, engine.shard(shard).position);
     append_at(text, engine.position(shard, at));
-    if (message.since) text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
+    if (message.since) {
+      text.write({", \"recovered\": ", is_recovered ? "true" : "false"});
+      ++metrics[is_recovered ? Metric::channel_recovered : Metric::channel_not_recovered];
+    }
     if (is_recovered) text.write({", \"missed\": ", Digits(found->missed.size())});
   }
   emit_reply(slot, out);
@@ -251,7 +260,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
     forwards.wait(token.lane, std::move(forward));
   } else {
     const ForwardId started =
-        forwards.start(token.lane, std::move(forward), now + config.forward_timeout_ms);
+        forwards.start(token.lane, std::move(forward), now, config.forward_timeout_ms);
     out.add(action::Forward{started, config.forward_timeout_ms, body});
   }
 }
@@ -351,6 +360,8 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     if (lookback.is_recovered) ion::append_strings(text.write({", \"changed\": "}), missed);
   }
   emit_reply(slot, out);
+  if (message.since)
+    ++metrics[lookback.is_recovered ? Metric::resource_recovered : Metric::resource_not_recovered];
   if (lookback.is_recovered) return;
   for (const Bytes resource : missed) emit_to(client.id, encode_updated(out.text(), resource), out);
 }

@@ -9,6 +9,7 @@ namespace sidekick {
 
 void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   const RouteEntry& entry = find_route(in.path);
+  ++metrics.at(Metric::requests_connection, static_cast<u32>(entry.route));
   const Refusal refusal = refusal_of(in, entry);
   if (refusal.code == ErrorCode::unauthorized) return emit_unauthorized(in.request, refusal, out);
   if (refusal.status != 0) {
@@ -17,7 +18,7 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
   const Route route = entry.route;
   const u64 body_bytes = std::max<u64>(in.body.size(), in.body_bytes);
-  if (!is_probe(route) && body_bytes > config.http_body_bytes_max) {
+  if (!is_read(route) && body_bytes > config.http_body_bytes_max) {
     const Bytes body =
         out.text()
             .write({"Content Too Large: the limit is ", Digits(config.http_body_bytes_max),
@@ -27,6 +28,7 @@ void Hub::State::on_http_request(const input::HttpRequest& in, Actions& out) {
   }
   if (route == Route::health) return on_health(in, out);
   if (route == Route::ready) return on_ready(in, out);
+  if (route == Route::metrics) return on_metrics(in, out);
   if (route == Route::socket) {
     // The host could not accept the upgrade.
     return emit_respond(in.request, 426, ErrorCode::upgrade,
@@ -48,6 +50,7 @@ void Hub::State::run_request(Route route, RequestId request, Bytes body, Actions
       return on_channel_message(request, body, out);
     case Route::health:
     case Route::ready:
+    case Route::metrics:
     case Route::socket:
     case Route::unknown:
       trap();  // answered before
@@ -97,6 +100,7 @@ void Hub::State::on_connection(RequestId request, Bytes body, Actions& out) {
   tokens[id].is_known_here = is_new;
   tokens[id].registered_at = stamps.position();
   tokens[id].lane = lane;
+  ++metrics[Metric::tokens_registered];
   if (lane != none) forwards.lane(lane).token = id;
   emit_put_token(id, out);
   emit_respond(request, 200, ErrorCode::ok, "OK", out);
@@ -161,27 +165,37 @@ void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
                           ErrorCode::ok});
 }
 
-/// Tells a load balancer whether to send clients and requests here.
+/// Of a host that does not know the verdict.
+void Hub::State::on_metrics(const input::HttpRequest& in, Actions& out) {
+  std::string text;
+  append_metrics(text);
+  out.add(action::Respond{in.request, 200, 0, metrics_content_type, "", out.text().copy(text),
+                          ErrorCode::ok});
+}
+
+/// Tells a load balancer whether to send clients and requests here, and an operator every reason
+/// why not.
 void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
-  const Unready unready = find_unready();
-  if (unready.code == ErrorCode::ok) {
+  if (is_ready()) {
     out.add(action::Respond{in.request, 200, 0, "application/json", "", R"({"status":"ok"})",
                             ErrorCode::ok});
     return;
   }
+  const bool has_both = is_stopping() && is_engine_away();
   const Bytes body =
-      out.text().write({R"({"status":"unavailable","reason":")", unready.reason, "\"}"}).finish();
-  out.add(action::Respond{in.request, 503, 0, "application/json", "", body, unready.code});
+      out.text()
+          .write({R"({"status":"unavailable","reason":")", is_stopping() ? "shutting down" : "",
+                  has_both ? ", " : "", is_engine_away() ? "engine unreachable" : "", "\"}"})
+          .finish();
+  out.add(action::Respond{in.request, 503, 0, "application/json", "", body,
+                          is_stopping() ? ErrorCode::stopping : ErrorCode::engine});
 }
 
 /// A short failure of the engine passes unseen: frames and requests wait as long.
-Hub::State::Unready Hub::State::find_unready() const {
-  if (is_stopping()) return {"shutting down", ErrorCode::stopping};
-  for (const Shard& shard : engine.shards()) {
-    if (!shard.is_ready() && shard.down_at + config.engine_wait_ms <= now)
-      return {"engine unreachable", ErrorCode::engine};
-  }
-  return {};
+bool Hub::State::is_engine_away() const {
+  return std::any_of(engine.shards().begin(), engine.shards().end(), [this](const Shard& shard) {
+    return !shard.is_ready() && shard.down_at + config.engine_wait_ms <= now;
+  });
 }
 
 }  // namespace sidekick

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "hub/admission.hpp"
+#include "hub/metrics.hpp"
 #include "hub/parking.hpp"
 #include "hub/records.hpp"
 #include "hub/stamps.hpp"
@@ -53,6 +54,7 @@ struct Hub::State {
   Parking parking;
   MessageDecoder decoder;
   Stamps stamps;
+  Metrics metrics;
 
   Millis now = 0;                  // the latest time seen
   Millis timer_at = 0;             // the time the host's timer is set to; 0: not set
@@ -93,6 +95,7 @@ struct Hub::State {
   } drain;
 
   // hub.cpp: time, and events of sockets
+  void count(const Actions& out);
   void on_begin(const input::Begin& in);
   void expire_due(Actions& out);
   void arm_timer(Actions& out);
@@ -259,12 +262,14 @@ struct Hub::State {
   void on_channel_message(RequestId request, Bytes body, Actions& out);
   void on_health(const input::HttpRequest& in, Actions& out);
   void on_ready(const input::HttpRequest& in, Actions& out);
-  struct Unready {
-    Bytes reason;
-    ErrorCode code = ErrorCode::ok;
-  };
-  Unready find_unready() const;
+  void on_metrics(const input::HttpRequest& in, Actions& out);
+  bool is_ready() const { return !is_stopping() && !is_engine_away(); }
   bool is_stopping() const { return drain.is_on || is_shutting_down; }
+  bool is_engine_away() const;
+
+  // hub_metrics.cpp: GET /metrics
+  void append_metrics(std::string& out) const;
+  Metrics measured() const;
 
   // admission.cpp: what may be asked for, before a body is read
   Verdict admit(const input::HttpRequest& in) const;

@@ -23,7 +23,7 @@ Forward Forwards::take_waiting(u32 lane) {
 
 void Forwards::begin(u64 epoch) { last_id_ = epoch; }
 
-ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
+ForwardId Forwards::start(u32 lane, Forward forward, Millis now, u32 timeout_ms) {
   const u32 slot = flights_.add();
   Flight& flight = flights_[slot];
   // Wraps after 2^53: never 0, and no id that is still in flight comes up again by then.
@@ -32,7 +32,8 @@ ForwardId Forwards::start(u32 lane, Forward forward, Millis timeout_at) {
   count(lane, forward);
   flight.forward = std::move(forward);
   flight.lane = lane;
-  flight.deadline = deadlines_.add({timeout_at, Due::forward_timeout, ++started_, slot});
+  flight.started_at = now;
+  flight.deadline = deadlines_.add({now + timeout_ms, Due::forward_timeout, ++started_, slot});
   index_.add(hash(flight.id), slot);
   ++lanes_[lane].in_flight;
   return flight.id;

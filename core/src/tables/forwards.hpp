@@ -50,6 +50,7 @@ class Forwards {
     Forward forward;
     u32 lane = none;
     u32 deadline = none;
+    Millis started_at = 0;
   };
 
   u32 open_lane(TokenId token);
@@ -61,8 +62,8 @@ class Forwards {
   /// Takes the oldest queued message of the lane, which must not be empty.
   Forward take_waiting(u32 lane);
 
-  /// Puts a message in flight until `timeout_at`.
-  ForwardId start(u32 lane, Forward forward, Millis timeout_at);
+  /// Puts a message in flight for at most `timeout_ms`.
+  ForwardId start(u32 lane, Forward forward, Millis now, u32 timeout_ms);
 
   /// Ids start from the epoch of the hub: see ForwardId.
   void begin(u64 epoch);

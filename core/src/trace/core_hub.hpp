@@ -26,6 +26,12 @@ class CoreHub final : public ReplayedHub {
     return line;
   }
 
+  std::string metrics() override {
+    std::string text;
+    if (hub_ != nullptr) hub_->append_metrics(text);
+    return text;
+  }
+
   std::string state() override {
     hub_->handle(0, health_request(), actions_);
     for (const Action& action : actions_) {

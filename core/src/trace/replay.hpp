@@ -26,6 +26,9 @@ class ReplayedHub {
   /// The result of Recording::append_hash for it.
   virtual std::string hash_line() = 0;
 
+  /// The answer to GET /metrics, without the families of a host.
+  virtual std::string metrics() = 0;
+
   /// The answer to GET /health. Called last: the hub is not used afterwards.
   virtual std::string state() = 0;
 };

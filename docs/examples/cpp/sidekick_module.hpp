@@ -106,6 +106,7 @@ class SidekickModule {
   std::string_view recorded() { return text_at(call("sidekick_recorded", hub_)); }
 
   /// A trace line with the state hash: hubs with equal hashes have equal state, on any host.
+  std::string_view metrics() { return text_at(call("sidekick_metrics", hub_)); }
   std::string_view hash() { return text_at(call("sidekick_hash", hub_)); }
 
  private:

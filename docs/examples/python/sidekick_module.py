@@ -76,6 +76,10 @@ class SidekickModule:
         """A trace line with the state hash: equal hashes mean equal state, on any host."""
         return self._text(self._call("sidekick_hash", self._hub))
 
+    def metrics(self) -> bytes:
+        """The answer to a request with the verdict `metrics`, before what the host itself counts."""
+        return self._text(self._call("sidekick_metrics", self._hub))
+
     def _write(self, now_ms: int, name: str, fields: dict) -> int:
         entry = self._inputs[name]
         words, tail = struct.pack("<IQ", entry["tag"], now_ms), b""

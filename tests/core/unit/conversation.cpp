@@ -156,6 +156,8 @@ bool say(Scenario& scenario, Bytes input, Rows& rows, std::string& out) {
     } else {
       out = scenario.request(method, path, take(input, "as ") ? input : Bytes());
     }
+  } else if (input == "metrics") {
+    out = scenario.metrics();
   } else if (take(input, "admit ")) {
     input::HttpRequest request;
     request.method = take_word(input);

@@ -28,6 +28,45 @@ TEST_CASE("asks for a body only with the right path, method and bearer") {
   CHECK(admit("POST", "/health", bearer) == "answer\n");
   CHECK(admit("GET", "/ready", "") == "ask\n");
   CHECK(admit("GET", "/socket", bearer) == "answer\n");
+  CHECK(admit("GET", "/metrics", bearer) == "metrics\n");
+  CHECK(admit("HEAD", "/metrics", bearer) == "metrics\n");
+  CHECK(admit("GET", "/metrics", "") == "answer\n");
+  CHECK(admit("GET", "/metrics", "Bearer wrong") == "answer\n");
+  CHECK(admit("POST", "/metrics", bearer) == "answer\n");
+}
+
+TEST_CASE("the secret for the metrics opens nothing else") {
+  Scenario s(R"("metrics_secret": "m")");
+  const auto admit = [&](Bytes method, Bytes path, Bytes authorization) {
+    return s.admit({0, 0, method, path, authorization, "", ""});
+  };
+  CHECK(admit("GET", "/metrics", "Bearer m") == "metrics\n");
+  CHECK(admit("GET", "/metrics?x", bearer) == "metrics\n");
+  CHECK(admit("GET", "/metrics", "Bearer ") == "answer\n");
+  CHECK(admit("GET", "/metrics", "") == "answer\n");
+  for (const Bytes path : {"/connection", "/resources", "/message"}) {
+    CAPTURE(path);
+    CHECK(admit("POST", path, "Bearer m") == "answer\n");
+    CHECK(s.post(path, "{}", "Bearer m").starts_with("respond 401"));
+  }
+  // As an input it opens nothing: a recording does not say which secret it was.
+  for (const Bytes path : {"/health", "/ready", "/metrics"})
+    CHECK(s.request("GET", path, "Bearer m").starts_with("respond 401"));
+  CHECK(s.request("GET", "/metrics", bearer).find("sidekick_build_info") != std::string::npos);
+  Scenario none;
+  CHECK(none.admit({0, 0, "GET", "/metrics", "Bearer ", "", ""}) == "answer\n");
+}
+
+TEST_CASE("asking for the metrics changes nothing, and neither does counting the state") {
+  Scenario s;
+  s.open(1);
+  const u64 before = s.hub().state_hash();
+  std::string first;
+  std::string second;
+  s.hub().append_metrics(first);
+  s.hub().append_metrics(second);
+  CHECK(first == second);
+  CHECK(s.hub().state_hash() == before);
 }
 
 TEST_CASE("a request whose body is not needed gets the same answer without it") {

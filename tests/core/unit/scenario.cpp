@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 
 #include "sidekick/ion/reader.hpp"
 #include "sidekick/text.hpp"
@@ -34,6 +35,7 @@ Scenario::Scenario(Bytes settings) {
     std::abort();
   }
   start_hub();
+  metrics();
   handle(input::Restored{});
 }
 
@@ -91,6 +93,22 @@ std::string Scenario::admit(const input::HttpRequest& request) {
   if (verdict.kind == VerdictKind::body) out += compose({" ", Digits(verdict.body_bytes_max)});
   if (!verdict.protocol.empty()) out += compose({" ", verdict.protocol});
   return out + '\n';
+}
+
+std::string Scenario::metrics() {
+  std::string text;
+  hub_->append_metrics(text);
+  std::set<std::string> lines;
+  std::string out;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    constexpr Bytes prefix = "sidekick_";
+    if (!Bytes(line).starts_with(prefix)) continue;
+    if (!seen_metrics_.contains(line)) out += line.substr(prefix.size()) + '\n';
+    lines.insert(std::move(line));
+  }
+  seen_metrics_ = std::move(lines);
+  return out;
 }
 
 std::string Scenario::forward_done(ForwardId forward, u32 status, Bytes body, Outcome outcome) {

@@ -45,6 +45,9 @@ class Scenario {
                       u32 body_bytes = 0, Bytes headers = "");
   /// The verdict, such as `body 8388608` or `socket chat`.
   std::string admit(const input::HttpRequest& request);
+  /// The series of GET /metrics whose values are not those of the last call; of a new hub, for the
+  /// first one. Without the prefix `sidekick_`.
+  std::string metrics();
   std::string forward_done(ForwardId forward, u32 status, Bytes body = "",
                            Outcome outcome = Outcome::answered);
   /// The durable actions of the latest input of this client failed; 0: of the latest request.
@@ -91,6 +94,7 @@ class Scenario {
   std::map<ClientId, std::string> client_rows_;
   trace::Recording recording_;
   std::string trace_;
+  std::set<std::string> seen_metrics_;
 };
 
 /// `text` on one line: control bytes and malformed UTF-8 as \xNN.

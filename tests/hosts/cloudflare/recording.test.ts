@@ -2,6 +2,9 @@
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { Replayer } from "../../../worker/src/module/replay.ts";
+import { ofHub } from "../shared/support/prometheus.ts";
+import { module } from "../shared/support/sidekick.ts";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
   closeEverything,
@@ -35,6 +38,30 @@ async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<
   assert.equal(difference, undefined, JSON.stringify(difference));
   return inputs;
 }
+
+test("asking for the metrics is not recorded, and a replay of the recording gives the same text", async () => {
+  const sidekick = await start({
+    env: { SIDEKICK_TRACE_BYTES: "1000000", SIDEKICK_METRICS_SECRET: "for-metrics" },
+  });
+  const { port } = sidekick;
+  const ask = (secret: string) => request(port, "/metrics", undefined, { method: "GET", secret });
+  await registerToken(port, "t");
+  const client = await TestClient.connect(port);
+  await client.subscribe("t");
+  assert.equal((await ask("for-metrics")).status, 200);
+  client.send({ type: "listen", resources: ["todo/1"] });
+  await client.next();
+  await post(port, "/resources", { resources: ["todo/1"] });
+  await client.next();
+  const { body, headers } = await ask("for-metrics");
+  assert.equal(headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+  const trace = await fetchTrace(port);
+  assert.ok(!trace.includes("/metrics"), "asking is recorded");
+  const replayer = new Replayer(module);
+  for (const line of trace.trimEnd().split("\n"))
+    assert.equal(replayer.line(Buffer.from(line)), undefined, line);
+  assert.equal(replayer.metrics(), ofHub(body));
+});
 
 test("the recording replays across hibernation, a reset and a trap, and only the secret's owner can fetch it", async () => {
   const sidekick = await start({

@@ -59,6 +59,30 @@ async function workerdOf(pid: number): Promise<{ pid: number; folder: string }> 
   throw new Error(`no process watches over workerd: ${children}`);
 }
 
+test("the secret for the metrics and the format of the log reach the Worker", async () => {
+  const flags = ["--port", "0", "--secret", "s", "--auth-delay", "0", "--log-format", "json"];
+  const worker = run(flags, { SIDEKICK_METRICS_SECRET: "for-metrics" });
+  const port = await worker.port();
+  const get = (path: string, secret: string) =>
+    request(port, path, undefined, { method: "GET", secret });
+  for (const secret of ["s", "for-metrics"])
+    assert.match((await get("/metrics", secret)).body, /^sidekick_clients_opened_total 0$/m);
+  assert.equal((await get("/metrics", "wrong")).status, 401);
+  assert.equal((await get("/health", "for-metrics")).status, 401);
+  await eventually(() => worker.output().includes("unauthorized"));
+  const [line = ""] = worker.output().match(/^\{.*$/m) ?? [];
+  const { time, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  assert.match(String(time), /^\d{4}-.*Z$/);
+  assert.deepEqual(fields, {
+    level: "warn",
+    message: "rejected a request",
+    code: "unauthorized",
+    status: 401,
+  });
+  worker.kill("SIGTERM");
+  assert.equal(await worker.exit, 0);
+});
+
 test("workerd and its folder do not outlive a killed scripts/run worker", async () => {
   const worker = run(["--port", "0", "--secret", "s"]);
   const port = await worker.port();

@@ -79,6 +79,19 @@ test("text from a peer cannot forge log lines", () => {
   assert.match(lines[0]!, /name="a\\n2026 error forged\\r\\u001b\[2J\\u009b2J\\u2028\\u202e"\n$/);
 });
 
+test("with json, each line is one object, whatever a peer has put into a field", () => {
+  const lines: string[] = [];
+  const log = createLog("info", (line) => lines.push(line), "json");
+  const name = '"}\n{"level":"error"\r\u001b[2J\u009b2J\u2028\u202e\ud800\\';
+  log.warn("x", { name, count: 3, is: true, none: undefined });
+  log.debug("not shown", { name });
+  assert.equal(lines.length, 1);
+  assert.match(lines[0]!, /^[\x20-\x7e]+\n$/);
+  const { time, ...rest } = JSON.parse(lines[0]!) as Record<string, unknown>;
+  assert.match(String(time), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  assert.deepEqual(rest, { level: "warn", message: "x", name, count: 3, is: true });
+});
+
 test("the answer to a request that node:http rejects says what was expected and what to do", () => {
   const log = createLog("silent");
   for (const [error, status, why] of [

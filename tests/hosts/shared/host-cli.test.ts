@@ -11,7 +11,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Run } from "./support/run.ts";
 import { isUnderBunOrDeno, killLeftRunning, run } from "./support/run.ts";
-import { request, TestClient } from "./support/sidekick.ts";
+import { RawConnection, request, TestClient } from "./support/sidekick.ts";
 
 const moduleFile = fileURLToPath(new URL("../../../worker/module/sidekick.wasm", import.meta.url));
 
@@ -188,6 +188,8 @@ test("usage errors are clear and give exit status 2", async () => {
     [["--secret", "s", "--nonsense"], /--nonsense/],
     [["--secret", "s", "extra"], /extra/],
     [["--secret", "s", "--log-level", "loud"], /silent, error, warn, info, debug, got "loud"/],
+    [["--secret", "s", "--log-format", "xml"], /expected text or json, got "xml"/],
+    [["--secret", "s", "--metrics-secret", "a b"], /printable ASCII without spaces/],
     [
       ["--secret", "s", "--port", "0", "--server-url", "localhost:3000"],
       /server URL: expected a URL like/,
@@ -359,6 +361,7 @@ test("--help names every flag and variable; --version is the package's version",
     "port",
     "host",
     "secret",
+    "metrics-secret",
     "auth-delay",
     "idle-timeout",
     "server-url",
@@ -369,12 +372,15 @@ test("--help names every flag and variable; --version is the package's version",
     "config",
     "record",
     "log-level",
+    "log-format",
   ]) {
     assert.match(help.output(), new RegExp(`--${name}\\b`));
   }
   for (const name of [
     "PORT",
     "SECRET",
+    "METRICS_SECRET",
+    "LOG_FORMAT",
     "AUTH_DELAY",
     "SERVER_URL",
     "SERVER_SECRET",
@@ -386,6 +392,54 @@ test("--help names every flag and variable; --version is the package's version",
   const version = run(["--version"]);
   assert.equal(await version.exit, 0);
   assert.match(version.output(), /^\d+\.\d+\.\d+\n$/);
+});
+
+test("--log-format json: each line of the log is one object, whatever a peer sends", async () => {
+  const flags = ["--port", "0", "--host", "127.0.0.1", "--secret", "s", "--log-level", "debug"];
+  const sidekick = run([...flags, "--auth-delay", "0"], { SIDEKICK_LOG_FORMAT: "json" });
+  const port = await sidekick.port();
+  const names = [
+    '/"}{"level":"error"',
+    "/\\\\",
+    "/\x9b2J",
+    "/\xe2\x80\xae\xe2\x80\xa8",
+    "/\x7f\xff",
+  ];
+  for (const name of names) {
+    const raw = await RawConnection.connect(port);
+    raw.write(Buffer.from(`GET ${name} HTTP/1.0\r\nOrigin: ${name}\r\n\r\n`, "latin1"));
+    await raw.ended;
+  }
+  for (const bytes of ['PROXY TCP4 "\n\x1b[2J\r\n\r\n', "\x16\x03\x01\x00\n\n"]) {
+    const raw = await RawConnection.connect(port);
+    raw.write(Buffer.from(bytes, "latin1"));
+    await raw.ended;
+  }
+  const wrong = await request(port, "/message", "{}", { secret: "wrong" });
+  assert.equal(wrong.status, 401);
+  sidekick.kill("SIGTERM");
+  assert.equal(await sidekick.exit, 0);
+  const { log } = sidekick;
+  assert.match(log(), /^[\x20-\x7e\n\ufffd]+$/); // native: for a byte that is not UTF-8
+  const lines = log()
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  for (const { time, level, message } of lines) {
+    assert.match(String(time), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+    assert.match(String(level), /^(error|warn|info|debug)$/);
+    assert.equal(typeof message, "string");
+  }
+  const said = (message: string) => lines.filter((line) => line["message"] === message);
+  assert.ok(
+    said("rejected a request").some((line) => line["code"] === "unauthorized"),
+    log(),
+  );
+  assert.ok(
+    said("rejected a request").some((line) => line["path"] === names[0]),
+    log(),
+  );
+  assert.equal(said("shutting down")[0]?.["signal"], "SIGTERM");
 });
 
 test("a stalled pipe reader does not block shutdown", async () => {

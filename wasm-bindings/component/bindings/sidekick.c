@@ -269,6 +269,16 @@ void __wasm_export_exports_sidekick_core_hub_api_method_hub_admit_post_return(ui
       }
       break;
     }
+    case 4: {
+      break;
+    }
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_sidekick:core/hub-api@0.1.0#[method]hub.metrics")))
+void __wasm_export_exports_sidekick_core_hub_api_method_hub_metrics_post_return(uint8_t * arg0) {
+  if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
+    free(*((uint8_t **) (arg0 + 0)));
   }
 }
 
@@ -835,7 +845,21 @@ uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_admit(uint8_t *
       *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload15).ptr;
       break;
     }
+    case 4: {
+      *((int8_t*)(ptr + 0)) = 4;
+      break;
+    }
   }
+  return ptr;
+}
+
+__attribute__((__export_name__("sidekick:core/hub-api@0.1.0#[method]hub.metrics")))
+uint8_t * __wasm_export_exports_sidekick_core_hub_api_method_hub_metrics(uint8_t * arg) {
+  sidekick_string_t ret;
+  exports_sidekick_core_hub_api_method_hub_metrics(((exports_sidekick_core_hub_api_hub_t*) arg), &ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
   return ptr;
 }
 

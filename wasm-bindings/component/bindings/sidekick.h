@@ -284,6 +284,8 @@ typedef struct exports_sidekick_core_hub_api_verdict_t {
 #define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_BODY 2
 // Accept the upgrade with this subprotocol, or with none if it is empty.
 #define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_SOCKET 3
+// Answer with `metrics` and the host's own families; do not pass the request on.
+#define EXPORTS_SIDEKICK_CORE_HUB_API_VERDICT_METRICS 4
 
 typedef struct exports_sidekick_core_hub_api_own_hub_t {
   int32_t __handle;
@@ -310,6 +312,7 @@ typedef struct {
 bool exports_sidekick_core_hub_api_static_hub_open(sidekick_string_t *config, exports_sidekick_core_hub_api_own_hub_t *ret, sidekick_string_t *err);
 void exports_sidekick_core_hub_api_method_hub_handle(exports_sidekick_core_hub_api_borrow_hub_t self, uint64_t now, exports_sidekick_core_hub_api_input_t *input, exports_sidekick_core_hub_api_list_action_t *ret);
 void exports_sidekick_core_hub_api_method_hub_admit(exports_sidekick_core_hub_api_borrow_hub_t self, exports_sidekick_core_hub_api_http_request_t *request, exports_sidekick_core_hub_api_verdict_t *ret);
+void exports_sidekick_core_hub_api_method_hub_metrics(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_string_t *ret);
 void exports_sidekick_core_hub_api_method_hub_limits(exports_sidekick_core_hub_api_borrow_hub_t self, sidekick_list_u32_t *ret);
 void exports_sidekick_core_hub_api_method_hub_describe(exports_sidekick_core_hub_api_borrow_hub_t self, uint32_t format, sidekick_string_t *ret);
 void exports_sidekick_core_hub_api_method_hub_set_recording(exports_sidekick_core_hub_api_borrow_hub_t self, uint32_t format);

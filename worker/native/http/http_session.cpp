@@ -238,7 +238,12 @@ void HttpSession::on_head() {
   const Verdict& verdict = std::get<Verdict>(admitted);
   if (verdict.kind == VerdictKind::socket) return accept_socket(verdict.protocol);
   body_bytes_max_ = verdict.body_bytes_max;
-  is_known_ |= verdict.kind == VerdictKind::body;
+  is_known_ |= verdict.kind == VerdictKind::body || verdict.kind == VerdictKind::metrics;
+  if (verdict.kind == VerdictKind::metrics) {
+    is_last_ |= has_body || !request.keep_alive();
+    state_ = State::answering;
+    return taker_.on_metrics(*this, request_of(declared, {}));
+  }
   if (verdict.kind != VerdictKind::body || declared > body_bytes_max_) {
     is_last_ |= has_body;  // nobody will read it
     return submit(declared, {});

@@ -24,6 +24,8 @@ class RequestTaker {
   virtual std::variant<Verdict, NoAnswer> admit(const input::HttpRequest& request) = 0;
   /// Answers with session.respond() or session.fail(), now or later.
   virtual void on_request(HttpSession& session, const input::HttpRequest& request) = 0;
+  /// Answers a request with the verdict `metrics`, now.
+  virtual void on_metrics(HttpSession& session, const input::HttpRequest& request) = 0;
   /// The handshake is complete. rest: bytes the client sent after it.
   virtual void on_socket(Stream stream, const Buffer::Ptr& handshake, std::string_view rest) = 0;
   /// The answer is an error. For the log.

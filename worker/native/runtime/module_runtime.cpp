@@ -184,6 +184,10 @@ class ModuleRuntime final : public Runtime {
     const u32 size = put_input(now, input);
     return text(instance_.call(instance_.function("sidekick_record_input", 2), hub_, size));
   }
+  Bytes metrics() override {
+    return text(instance_.call(instance_.function("sidekick_metrics", 1), hub_));
+  }
+  std::size_t memory_bytes() override { return instance_.memory().size(); }
   Bytes hash() override {
     return text(instance_.call(instance_.function("sidekick_hash", 1), hub_));
   }

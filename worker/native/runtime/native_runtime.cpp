@@ -47,6 +47,12 @@ class NativeRuntime final : public Runtime {
     trace::append_input(recorded_, hub_, now, input);
     return recorded_;
   }
+  Bytes metrics() override {
+    recorded_.clear();
+    hub_.append_metrics(recorded_);
+    return recorded_;
+  }
+  std::size_t memory_bytes() override { return 0; }
   Bytes hash() override {
     recorded_.clear();
     recording_.append_hash(recorded_, hub_);

@@ -50,6 +50,10 @@ class Runtime {
   /// actions. Call it once, before the next input.
   virtual Bytes recorded() = 0;
   virtual Bytes record_input(Millis now, const Input& input) = 0;
+  /// The answer to a request with the verdict `metrics`, before the families of the host.
+  virtual Bytes metrics() = 0;
+  /// Of a module; 0: linked in.
+  virtual std::size_t memory_bytes() = 0;
   /// A trace line with the hashes of the recorded lines and of the hub's whole state.
   virtual Bytes hash() = 0;
 };

@@ -11,6 +11,7 @@ import { unanswered } from "../session/outcome.js";
 import { hintOf, isFollowed, REDIRECTS_MAX, redirected, shown } from "../session/redirect.js";
 import { USER_AGENT } from "../version.js";
 import { joined } from "./bytes.js";
+import { logLine } from "./log.js";
 import type { Env } from "./settings.js";
 import { readSettings } from "./settings.js";
 
@@ -22,7 +23,7 @@ let logged = "";
 
 /** Logged once until the failure changes: a log line costs more than the message it is about. */
 function logOnce(failure: string): void {
-  if (failure !== "" && failure !== logged) console.warn(failure);
+  if (failure !== "" && failure !== logged) logLine("warn", failure);
   logged = failure;
 }
 

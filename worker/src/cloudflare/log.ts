@@ -3,7 +3,9 @@
 // once in ten seconds, with the number of times. No timer writes the last ones: it would keep the
 // object awake.
 import { ERROR_CODES } from "../module/border.generated.js";
+import { ConfigError } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
+import { jsonLine } from "../session/log-line.js";
 
 const QUIET_MS = 10_000;
 
@@ -23,12 +25,45 @@ export function logTold(
   line.times++;
   const now = Date.now();
   if (now < line.until) return;
-  console.warn(`${key}${fieldsText({ ...fields, ...(line.times > 1 && { times: line.times }) })}`);
+  const times = line.times > 1 && { times: line.times };
+  logLine("warn", message, { code: String(name), ...fields, ...times });
   line.until = now + QUIET_MS;
   line.times = 0;
 }
 
-export function fieldsText(fields: Readonly<Record<string, string | number>>): string {
+/** For the lifetime of this isolate: each deployment gets new ones. */
+let isJson = false;
+
+/** @throws ConfigError */
+export function useLogFormat(format: string | undefined): void {
+  if (format !== undefined && !["", "text", "json"].includes(format))
+    throw new ConfigError(
+      `SIDEKICK_LOG_FORMAT: expected text or json, got ${JSON.stringify(format)}`,
+    );
+  isJson = format === "json";
+}
+
+export function logLine(
+  level: "warn" | "error",
+  message: string,
+  fields: Readonly<Record<string, string | number>> = {},
+): void {
+  const line = isJson ? jsonLine(level, message, fields).trimEnd() : message + fieldsText(fields);
+  console[level](line);
+}
+
+/** With its stack. */
+export function logError(
+  message: string,
+  error: unknown,
+  fields: Readonly<Record<string, string>> = {},
+): void {
+  const described = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (isJson) logLine("error", message, { ...fields, error: described });
+  else console.error(`${message}${fieldsText(fields)}: ${described}`);
+}
+
+function fieldsText(fields: Readonly<Record<string, string | number>>): string {
   return Object.entries(fields)
     .map(([name, value]) => ` ${name}=${value}`)
     .join("");

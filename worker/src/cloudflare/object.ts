@@ -6,7 +6,11 @@
 // a handler. The first event after a wake restores the hub.
 import { DurableObject } from "cloudflare:workers";
 import type * as border from "../module/border.generated.js";
-import { FRAME_BYTES_OVER_MAX, VerdictKind } from "../module/border.generated.js";
+import {
+  FRAME_BYTES_OVER_MAX,
+  METRICS_CONTENT_TYPE,
+  VerdictKind,
+} from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Io } from "../session/io.js";
@@ -17,7 +21,7 @@ import { forward } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHub } from "./create-hub.js";
 import { broken, brokenOff, inputOf, isTrace, isUpgrade, responseOf } from "./http.js";
-import { fieldsText, logTold } from "./log.js";
+import { logError, logTold } from "./log.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import type { TokenRow } from "./store.js";
@@ -85,7 +89,7 @@ export class SidekickObject extends DurableObject<Env> {
       // The hub is no longer configured, or is misconfigured: a retry would fail the same way. The
       // next request sets the alarm again.
       if (!(error instanceof ConfigError)) throw error;
-      console.error(error);
+      logError("the alarm failed", error);
     }
   }
 
@@ -156,6 +160,12 @@ class Awake implements Io {
     if (verdict?.kind === VerdictKind.socket) {
       this.#exchanges.delete(id);
       return this.#accept(verdict.protocol);
+    }
+    if (verdict?.kind === VerdictKind.metrics) {
+      const metrics = this.session.metrics(input);
+      if (metrics === undefined) return answer;
+      this.#exchanges.delete(id);
+      return new Response(metrics, { headers: { "Content-Type": METRICS_CONTENT_TYPE } });
     }
     if (verdict?.kind === VerdictKind.body) {
       const body = request.body === null ? NOTHING : await request.bytes().catch(() => undefined);
@@ -293,8 +303,7 @@ class Awake implements Io {
   forgetTokens = () => this.#store.tokens.eraseAll();
 
   report(message: string, error: unknown, at = {}): void {
-    const described = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    console.error(`${message}${fieldsText(at)}: ${described}`);
+    logError(message, error, at);
   }
 
   *storedTokens(): Generator<TokenRow & { type: "restore_token" }> {

@@ -4,6 +4,7 @@
 import type { Limits } from "../module/border.generated.js";
 import { ConfigError } from "../module/hub.js";
 import { originsOf } from "../session/origins.js";
+import { useLogFormat } from "./log.js";
 import type { SidekickObject } from "./object.js";
 
 export interface Env {
@@ -12,6 +13,8 @@ export interface Env {
   readonly SIDEKICK_SECRET?: string;
   /** Also accepted, during rotation of SIDEKICK_SECRET. */
   readonly SIDEKICK_SECRET_PREVIOUS?: string;
+  /** Opens GET /metrics alone, as the secrets above do too. */
+  readonly SIDEKICK_METRICS_SECRET?: string;
   /** The app server's URL for client messages. Without it, clients get an error. */
   readonly SIDEKICK_SERVER_URL?: string;
   /** The Bearer token that the Sidekick presents to the app server. */
@@ -22,11 +25,13 @@ export interface Env {
   readonly SIDEKICK_ALLOWED_ORIGINS?: string;
   /** Approximate size in bytes of the trace kept for GET /trace. Default 0: none. */
   readonly SIDEKICK_TRACE_BYTES?: string | number;
+  /** `json`: each line of the log is one object. Default: text. For all hubs. */
+  readonly SIDEKICK_LOG_FORMAT?: string;
   /**
    * Several hubs in one deployment, by hostname, as a JSON text or an object: `{
-   * "chat.example.com": { "secret": ... }, ... }` with secret, secret_previous, server_url,
-   * server_secret, limits, allowed_origins and trace_bytes. If set, the variables above are
-   * ignored.
+   * "chat.example.com": { "secret": ... }, ... }` with secret, secret_previous, metrics_secret,
+   * server_url, server_secret, limits, allowed_origins and trace_bytes. If set, the variables for
+   * these are ignored.
    */
   readonly SIDEKICK_HUBS?: unknown;
 }
@@ -93,10 +98,12 @@ function hubsOf(env: Env): Map<string, unknown> {
 
 /** @throws ConfigError */
 export function readSettings(env: Env, hub: string): HubSettings {
+  useLogFormat(env.SIDEKICK_LOG_FORMAT);
   if (!isSet(env.SIDEKICK_HUBS)) {
     return settingsOf("", {
       secret: env.SIDEKICK_SECRET,
       secret_previous: env.SIDEKICK_SECRET_PREVIOUS,
+      metrics_secret: env.SIDEKICK_METRICS_SECRET,
       server_url: env.SIDEKICK_SERVER_URL,
       server_secret: env.SIDEKICK_SERVER_SECRET,
       limits: env.SIDEKICK_LIMITS,
@@ -140,11 +147,13 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
     );
   }
   const origins = textOf("allowed_origins");
+  const metricsSecret = textOf("metrics_secret");
   return {
     config: {
       ...LIMITS_HERE,
       ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}),
       ...(origins !== undefined && { allowed_origins: originsOf(origins) }),
+      ...(metricsSecret !== undefined && { metrics_secret: metricsSecret }),
       secrets,
     },
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),

@@ -5,6 +5,7 @@
 // these rows are in the key-value part of the storage.
 import type { Recording } from "../session/io.js";
 import { joined } from "./bytes.js";
+import { logLine } from "./log.js";
 
 const UNCONFIRMED = { allowUnconfirmed: true };
 const PREFIX = "trace/";
@@ -201,7 +202,8 @@ export class TraceRing implements Recording {
     this.#recording = undefined;
     this.#waiting = []; // otherwise the next recording would start with them
     this.#waitingBytes = 0;
-    console.error(
+    logLine(
+      "error",
       "the recording ends here, because it cannot be stored: " +
         `${error instanceof Error ? error.message : String(error)}`,
     );

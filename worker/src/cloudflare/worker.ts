@@ -17,7 +17,7 @@ import {
   plainResponse,
   responseOf,
 } from "./http.js";
-import { logTold } from "./log.js";
+import { logError, logTold } from "./log.js";
 import type { Env } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 
@@ -31,7 +31,7 @@ export default {
         return plainResponse(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)");
       return await answer(request, env, name);
     } catch (error) {
-      console.error(error);
+      logError("a request failed", error);
       if (error instanceof ConfigError)
         return plainResponse(
           500,

@@ -28,6 +28,8 @@ export interface HubLike {
   record(on: boolean, format?: number): void;
   recorded(): Uint8Array;
   recordInput(now: number, input: Input): Uint8Array;
+  metrics(): Uint8Array;
+  readonly memoryBytes: number;
 }
 
 /**
@@ -59,6 +61,7 @@ interface Exports {
   sidekick_recorded(hub: number): number;
   sidekick_record_input(hub: number, size: number): number;
   sidekick_hash(hub: number): number;
+  sidekick_metrics(hub: number): number;
 }
 
 /**
@@ -206,6 +209,14 @@ export class Hub implements HubLike {
         this.#exports.sidekick_record_input(this.#hub, encodeInput(this.#writer, now, input)),
       ),
     );
+  }
+
+  /**
+   * The metrics of this hub in the text format of Prometheus: the answer to a request with the
+   * verdict `metrics`, before the families of the host. Changes nothing. A view.
+   */
+  metrics(): Uint8Array {
+    return this.#text(this.#call(() => this.#exports.sidekick_metrics(this.#hub)));
   }
 
   /** Size of the module's memory in bytes. It never shrinks. */

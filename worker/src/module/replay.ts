@@ -77,6 +77,11 @@ export class Replayer {
     return this.#pending.length;
   }
 
+  /** The answer to GET /metrics after the lines so far, without the families of a host. */
+  metrics(): string {
+    return this.#hub === undefined ? "" : text(this.#hub.metrics());
+  }
+
   /**
    * Goes on after a difference: drops what the latest input still has, in the replay and as many
    * lines of the trace.

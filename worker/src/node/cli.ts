@@ -11,8 +11,8 @@ import { readDefaultModule } from "./default-module.js";
 import { ENGINE_FLAGS, readEngineFlags } from "./engine-flags.js";
 import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
 import { parseInspectAddress } from "./inspection.js";
-import type { Log, LogLevel } from "./log.js";
-import { createLog, LOG_LEVELS } from "./log.js";
+import type { Log, LogFormat, LogLevel } from "./log.js";
+import { createLog, LOG_FORMATS, LOG_LEVELS } from "./log.js";
 import { warnIfPublic } from "./private-file.js";
 import type { Sidekick, SidekickOptions } from "./server.js";
 import { startSidekick } from "./server.js";
@@ -25,6 +25,8 @@ Usage: sidekick-serve --secret SECRET [options]
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default all)
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             repeat the flag to accept several during a rotation
+      --metrics-secret TEXT Bearer token that opens GET /metrics alone, as each secret does too
+                            (SIDEKICK_METRICS_SECRET)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --idle-timeout SECONDS
                             close an HTTP connection that is idle for so long; longer than that of a
@@ -58,6 +60,7 @@ Usage: sidekick-serve --secret SECRET [options]
       --engine-prefix TEXT  start of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
                             sidekick)
       --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
+      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
   -v, --version             the version
 
@@ -82,6 +85,7 @@ async function main(): Promise<void> {
       port: { type: "string", short: "p" },
       host: { type: "string" },
       secret: { type: "string", short: "s", multiple: true },
+      "metrics-secret": { type: "string" },
       "auth-delay": { type: "string" },
       "idle-timeout": { type: "string" },
       "server-url": { type: "string" },
@@ -94,6 +98,7 @@ async function main(): Promise<void> {
       inspect: { type: "string" },
       ...ENGINE_FLAGS,
       "log-level": { type: "string" },
+      "log-format": { type: "string" },
       help: { type: "boolean", short: "h" },
       version: { type: "boolean", short: "v" },
     },
@@ -102,7 +107,11 @@ async function main(): Promise<void> {
   if (flags.version === true) return void console.log(version());
 
   const env = (name: string) => process.env[name] || undefined;
-  const log = createLog(logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info"));
+  const log = createLog(
+    logLevel(flags["log-level"] ?? env("SIDEKICK_LOG_LEVEL") ?? "info"),
+    undefined,
+    logFormat(flags["log-format"] ?? env("SIDEKICK_LOG_FORMAT") ?? "text"),
+  );
   // The reader of our output may exit; that must not stop the server.
   process.stdout.on("error", () => {});
   process.stderr.on("error", () => {});
@@ -122,6 +131,7 @@ async function main(): Promise<void> {
     1,
     3600,
   );
+  const metricsSecret = flags["metrics-secret"] ?? env("SIDEKICK_METRICS_SECRET");
   const authDelay = flags["auth-delay"] ?? env("SIDEKICK_AUTH_DELAY");
   const serverUrl = flags["server-url"] ?? env("SIDEKICK_SERVER_URL");
   const serverSecret = flags["server-secret"] ?? env("SIDEKICK_SERVER_SECRET");
@@ -159,6 +169,7 @@ async function main(): Promise<void> {
     ...(host !== undefined && { host }),
     ...(serverUrl !== undefined && { serverUrl }),
     ...(serverSecret !== undefined && { serverSecret }),
+    ...(metricsSecret !== undefined && { metricsSecret }),
     ...(allowedOrigins && { allowedOrigins }),
     ...(engine && { engine: engine.options }),
     serverIdleSeconds: integer(
@@ -245,6 +256,15 @@ function logLevel(value: string): LogLevel {
   return level;
 }
 
+function logFormat(value: string): LogFormat {
+  const format = LOG_FORMATS.find((name) => name === value);
+  if (format === undefined)
+    throw new UsageError(
+      `--log-format (SIDEKICK_LOG_FORMAT): expected text or json, got ${JSON.stringify(value)}`,
+    );
+  return format;
+}
+
 /** Checked by itself, independently of flags and variables, so that the error names the file. */
 function readConfig(path: string, module: WasmModule, log: Log): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
@@ -265,7 +285,8 @@ function readConfig(path: string, module: WasmModule, log: Log): { secrets?: rea
     if (drawn in config)
       throw wrong(`"${drawn}" is random at each start and cannot be set; remove it`);
   if ("engine_shards" in config) throw wrong('"engine_shards" is set by --engine; remove it');
-  if ("secrets" in config) warnIfPublic(status, "the secrets in the configuration", path, log);
+  if ("secrets" in config || "metrics_secret" in config)
+    warnIfPublic(status, "the secrets in the configuration", path, log);
   try {
     Hub.create(module, JSON.stringify({ secrets: ["none"], ...config }));
   } catch (error) {

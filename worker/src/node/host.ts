@@ -9,6 +9,7 @@ import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generate
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
+import type { HostValues } from "../session/families.js";
 import type { Io, Recording } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { Session } from "../session/session.js";
@@ -68,6 +69,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
   /** Events of sockets that wait for the next turn. */
   #held: (() => void)[] | undefined;
   #warnedOfNoServer = false;
+  #dropped = 0;
 
   /** @throws ConfigError */
   constructor(options: HostOptions) {
@@ -198,6 +200,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
       socket.drop();
       connections++;
     }
+    this.#dropped += connections;
     this.#log.warn("dropped connections: too many unsent messages (unsent_bytes_max)", {
       connections,
     });
@@ -242,6 +245,18 @@ export class Host implements Io, SocketTaker, EngineTaker {
   report(message: string, error: unknown, at = {}): void {
     const described = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#log.error(message, { ...at, error: described });
+  }
+
+  measure(): HostValues {
+    for (const socket of this.#clients.values()) socket.settleUnsent();
+    const { user, system } = process.cpuUsage();
+    return {
+      sidekick_host_dropped_clients_total: this.#dropped,
+      sidekick_host_unsent_bytes: this.unsent.bytes,
+      process_resident_memory_bytes: process.memoryUsage.rss(),
+      process_cpu_seconds_total: (user + system) / 1e6,
+      process_start_time_seconds: performance.timeOrigin / 1000,
+    };
   }
 
   put_token({ key, state, expires_at, record }: border.PutTokenAction): void {

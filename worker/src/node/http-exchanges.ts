@@ -5,7 +5,12 @@ import { ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
-import { ERROR_CODES, REQUEST_HEADERS, VerdictKind } from "../module/border.generated.js";
+import {
+  ERROR_CODES,
+  METRICS_CONTENT_TYPE,
+  REQUEST_HEADERS,
+  VerdictKind,
+} from "../module/border.generated.js";
 import type { Verdict } from "../module/hub.js";
 import { text } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
@@ -70,6 +75,7 @@ export class HttpExchanges {
     const verdict = this.#session.admit(input);
     if (verdict === undefined) return;
     const { kind, bodyBytesMax } = verdict;
+    if (kind === VerdictKind.metrics) return this.#answerMetrics(input);
     if (kind !== VerdictKind.body || input.body_bytes > bodyBytesMax) {
       this.#session.apply(input);
       return;
@@ -106,7 +112,8 @@ export class HttpExchanges {
       this.#open.delete(input.request);
       return verdict;
     }
-    if (verdict !== undefined) this.#session.apply(input);
+    if (verdict?.kind === VerdictKind.metrics) this.#answerMetrics(input);
+    else if (verdict !== undefined) this.#session.apply(input);
     return undefined;
   }
 
@@ -125,14 +132,24 @@ export class HttpExchanges {
 
   #refuse(request: number, [status, why]: Refusal): void {
     this.#open.get(request)!.isLast = true;
+    this.#answer(request, status, TEXT_PLAIN, why);
+  }
+
+  #answerMetrics(input: HttpRequestInput): void {
+    const metrics = this.#session.metrics(input);
+    if (metrics !== undefined) this.#answer(input.request, 200, METRICS_CONTENT_TYPE, metrics);
+  }
+
+  /** An answer that is not the hub's. */
+  #answer(request: number, status: number, contentType: string, body: string): void {
     this.respond({
       type: "respond",
       request,
       status,
       delay_ms: 0,
-      content_type: Buffer.from(TEXT_PLAIN),
+      content_type: Buffer.from(contentType),
       header: NOTHING,
-      body: Buffer.from(why),
+      body: Buffer.from(body),
       code: 0,
     });
   }

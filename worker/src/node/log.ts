@@ -3,8 +3,12 @@
 // secrets or message bodies. What a slow reader of stderr has not taken is bounded: further lines
 // are dropped and counted.
 
+import { escaped, jsonLine } from "../session/log-line.js";
+
 export const LOG_LEVELS = ["silent", "error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+export const LOG_FORMATS = ["text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Log {
@@ -14,11 +18,17 @@ export interface Log {
   debug(message: string, fields?: LogFields): void;
 }
 
-/** @param write receives whole lines */
+/**
+ * @param write receives whole lines
+ * @param format json: one object a line, with `time`, `level`, `message` and the fields
+ */
 export function createLog(
   level: LogLevel,
-  write: (line: string) => void = boundedWriter(process.stderr),
+  write?: (line: string) => void,
+  format: LogFormat = "text",
 ): Log {
+  const lineText = format === "json" ? jsonLine : textLine;
+  write ??= boundedWriter(process.stderr, lineText);
   const enabled = LOG_LEVELS.indexOf(level);
   const at = (lineLevel: LogLevel) => {
     if (LOG_LEVELS.indexOf(lineLevel) > enabled) return () => {};
@@ -27,17 +37,17 @@ export function createLog(
   return { error: at("error"), warn: at("warn"), info: at("info"), debug: at("debug") };
 }
 
-function lineText(level: LogLevel, message: string, fields?: LogFields): string {
+function textLine(level: LogLevel, message: string, fields?: LogFields): string {
   return `${new Date().toISOString()} ${level.padEnd(5)} ${message}${fieldsText(fields)}\n`;
 }
 
 /** Text that waits for the reader of stderr. */
 const UNREAD_BYTES_MAX = 256 * 1024;
 
-export function boundedWriter(stream: {
-  readonly writableLength: number;
-  write(text: string): unknown;
-}): (line: string) => void {
+export function boundedWriter(
+  stream: { readonly writableLength: number; write(text: string): unknown },
+  lineText: typeof textLine = textLine,
+): (line: string) => void {
   let dropped = 0;
   return (line) => {
     const before =
@@ -91,24 +101,10 @@ export function limitWarnings(log: Log): Log {
   };
 }
 
-const FIELD_CHARACTERS_MAX = 300;
-
 function fieldsText(fields: LogFields | undefined): string {
   if (fields === undefined) return "";
   return Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ` ${name}=${escaped(value!)}`)
     .join("");
-}
-
-function escaped(value: string | number | boolean): string {
-  if (typeof value !== "string") return String(value);
-  const cut =
-    value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
-  // JSON leaves DEL, C1 controls, line separators and bidirectional controls unescaped; terminals
-  // and viewers act on them.
-  return JSON.stringify(cut).replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

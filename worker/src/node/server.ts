@@ -42,6 +42,8 @@ export interface SidekickOptions {
   readonly host?: string;
   /** The secrets that an app server may present; several allow rotation without a gap. */
   readonly secrets: readonly string[];
+  /** Opens GET /metrics alone, as each of `secrets` does too. */
+  readonly metricsSecret?: string;
   /** The app server's URL for client messages. Without it, clients get an error. */
   readonly serverUrl?: string;
   /** The Bearer token that the Sidekick presents to the app server. */
@@ -115,6 +117,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
   const config = {
     ...options.config,
     secrets,
+    ...(options.metricsSecret !== undefined && { metrics_secret: options.metricsSecret }),
     ...(allowedOrigins && { allowed_origins: allowedOrigins }),
     ...(engine && { engine_shards: 1, node }),
   };

@@ -1,6 +1,7 @@
 // The interface of a session to its host, which performs actions and has clock and stored records.
 import type { Action, RestoreClientInput, RestoreTokenInput } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
+import type { HostValues } from "./families.js";
 
 /**
  * One method per action of border.def. One that throws has not performed its action. Bytes are
@@ -27,6 +28,8 @@ export interface Io extends Performer {
   forgetTokens(): void;
   /** Undefined: nothing is recorded. */
   readonly recording: Recording | undefined;
+  /** The host's own metrics, beside those that the session knows. */
+  measure?(): HostValues;
   /** Logs a bug or a failure of the storage. */
   report(message: string, error: unknown, at?: { readonly [name: string]: string }): void;
 }

@@ -10,6 +10,8 @@ import type {
 } from "../module/border.generated.js";
 import { ERROR_CODES } from "../module/border.generated.js";
 import type { HubLike, Verdict } from "../module/hub.js";
+import { text } from "../module/hub.js";
+import { familiesText } from "./families.js";
 import type { Io, Performer, Recording } from "./io.js";
 import { forwardDone, unanswered } from "./outcome.js";
 import { randomEpoch } from "./random.js";
@@ -53,6 +55,8 @@ export class Session {
   #unrecorded: { readonly now: number; readonly input: Input } | undefined;
   /** Whether the lack of a hub has been reported. */
   #isReported = false;
+  #traps = 0;
+  #recordedBytes = 0;
 
   /** @throws ConfigError if the configuration is rejected */
   constructor(io: Io) {
@@ -93,15 +97,38 @@ export class Session {
    * it trapped; the request has been answered.
    */
   admit(request: HttpRequestInput): Verdict | undefined {
+    return this.#ask((hub) => hub.admit(request), request);
+  }
+
+  /**
+   * The answer to a request with the verdict `metrics`, which is not passed on. Undefined: as for
+   * `admit`.
+   */
+  metrics(request: HttpRequestInput): string | undefined {
+    return this.#ask(
+      (hub) =>
+        text(hub.metrics()) +
+        familiesText({
+          sidekick_host_traps_total: this.#traps,
+          sidekick_host_recorded_bytes_total: this.#recordedBytes,
+          sidekick_module_memory_bytes: hub.memoryBytes,
+          ...this.#io.measure?.(),
+        }),
+      request,
+    );
+  }
+
+  /** Asks the hub about a request, which is no input yet. */
+  #ask<T>(ask: (hub: HubLike) => T, request: HttpRequestInput): T | undefined {
     this.wake();
     if (this.#hub === undefined) {
       this.#refuse(request, NO_HUB);
       return undefined;
     }
     return this.#work(() => {
-      const verdict = this.#admitted(request);
-      if (verdict === undefined) this.#restore();
-      return verdict;
+      const answer = this.#answerOf(ask, request);
+      if (answer === undefined) this.#restore();
+      return answer;
     });
   }
 
@@ -152,9 +179,9 @@ export class Session {
   // whose stack holds it, too.
 
   /** Undefined: the hub trapped. */
-  #admitted(request: HttpRequestInput): Verdict | undefined {
+  #answerOf<T>(ask: (hub: HubLike) => T, request: HttpRequestInput): T | undefined {
     try {
-      return asked(() => this.#hub!.admit(request));
+      return asked(() => ask(this.#hub!));
     } catch (error) {
       this.#onTrap(error, this.#io.now(), request);
       return undefined;
@@ -180,7 +207,7 @@ export class Session {
     // After the actions: the next call on the hub invalidates their views.
     if (this.#isRecording) {
       const lines = asked(() => hub.recorded());
-      this.#record(hub, (recording) => recording.write(lines));
+      this.#record(hub, lines, (recording) => recording.write(lines));
     }
     this.#waiting.unshift(...unstored);
     return actions;
@@ -220,9 +247,10 @@ export class Session {
   }
 
   /** An error of the recording ends the recording. The hub stops once nobody takes its lines. */
-  #record(hub: HubLike, write: (recording: Recording) => void): void {
+  #record(hub: HubLike, lines: Uint8Array, write: (recording: Recording) => void): void {
     const { recording } = this.#io;
     if (recording === undefined || !this.#isRecording) return;
+    this.#recordedBytes += lines.byteLength;
     try {
       write(recording);
       if (recording.isActive) return;
@@ -242,6 +270,7 @@ export class Session {
   #onTrap(error: unknown, now: number, input: Input): void {
     if (!(error instanceof Trap)) throw error;
     this.#hub = undefined;
+    this.#traps++;
     if (this.#isRecording) this.#unrecorded = { now, input };
     const at = { input: input.type };
     this.#io.report("the hub trapped and is replaced; please report this", error.cause, at);
@@ -329,7 +358,7 @@ export class Session {
       give({ type: "draining", ms: Math.max(0, this.#drainedAt - io.now()) });
     if (this.#isShuttingDown) give({ type: "shutting_down" });
     for (const action of damaged) this.#isPerformed(action, "restored");
-    this.#record(hub, (recording) => recording.restored());
+    this.#record(hub, NOTHING, (recording) => recording.restored());
     this.#isReported = false;
   }
 
@@ -348,11 +377,12 @@ export class Session {
     this.#unrecorded = undefined;
     if (trap !== undefined) {
       const lines = asked(() => hub.recordInput(trap.now, trap.input));
-      this.#record(hub, (recording) => recording.write(lines));
+      this.#record(hub, lines, (recording) => recording.write(lines));
     }
     const line = asked(() => hub.describe());
     this.#isRecording = true; // also after one that ended meanwhile
-    this.#record(hub, (recording) => recording.begin(line));
+    this.#recordedBytes++; // the newline that it lacks
+    this.#record(hub, line, (recording) => recording.begin(line));
     if (this.#isRecording) asked(() => hub.record(true));
   }
 }

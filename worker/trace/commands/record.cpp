@@ -28,7 +28,7 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
         set_trap_place(reader.line_number());
         hub.append_lines(text, reader.now(), reader.input());
         if (!hub.wrong().empty()) {  // as on_trap
-          std::fflush(out);
+          if (out != nullptr) std::fflush(out);
           return unusable(place(),
                           compose({"the module trapped at the input of this line: ", hub.wrong()})),
                  1;
@@ -40,18 +40,21 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
         text = hub.hash_line();
         break;
       case Reader::Step::end:
-        std::fflush(out);
+        if (out != nullptr) std::fflush(out);
         return 0;
       case Reader::Step::broken:
         return unreadable(path, reader);
     }
+    if (out == nullptr) continue;
     if (std::fwrite(text.data(), 1, text.size(), out) != text.size())
       return unusable("stdout", "cannot be written to");
     if (step == Reader::Step::hash) std::fflush(out);
   }
 }
 
-int record(const Told& told) {
+namespace {
+
+int run(const Told& told, std::FILE* out, std::string& metrics) {
   const char* path = told.files[0];
   if (!can_read(path)) return 2;
   FileInput stream(path);
@@ -61,8 +64,24 @@ int record(const Told& told) {
   const std::unique_ptr<ReplayedHub> hub =
       told.module.empty() ? std::make_unique<CoreHub>() : make_wasmtime_hub(told.module, error);
   if (hub == nullptr) return unusable(told.module, error);
-  const int status = record_stream(stream, path, stdout, *hub);
-  return stream.has_failed() ? unusable(path, "cannot be read to its end") : status;
+  const int status = record_stream(stream, path, out, *hub);
+  if (stream.has_failed()) return unusable(path, "cannot be read to its end");
+  if (status == 0) metrics = hub->metrics();
+  return status;
+}
+
+}  // namespace
+
+int record(const Told& told) {
+  std::string unused;
+  return run(told, stdout, unused);
+}
+
+int metrics(const Told& told) {
+  std::string text;
+  const int status = run(told, nullptr, text);
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  return status;
 }
 
 }  // namespace sidekick::trace

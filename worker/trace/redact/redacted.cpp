@@ -15,8 +15,8 @@ namespace sidekick::trace {
 
 namespace {
 
-constexpr Bytes routes[] = {"/connection", "/resources", "/message",
-                            "/health",     "/ready",     "/socket"};
+constexpr Bytes routes[] = {"/connection", "/resources", "/message", "/health",
+                            "/ready",      "/metrics",   "/socket"};
 constexpr Bytes words[] = {"null",      "true", "false", "NaN", "Infinity",
                            "-Infinity", "map",  "set",   "date"};
 constexpr Bytes schemes[] = {"http", "https", "ws", "wss"};

@@ -31,6 +31,7 @@ const NOT_FOR_THE_WORKER: Readonly<Record<string, readonly string[]>> = {
     "someone who guesses secrets",
     "answers all pipelined requests",
     "clients that send thousands of small frames at once",
+    "asking for the metrics is not recorded",
     "a recording ",
   ],
   "traps need a test build: tests/hosts/cloudflare/traps.test.ts": [

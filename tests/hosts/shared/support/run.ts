@@ -22,6 +22,8 @@ export function killLeftRunning(): void {
 export interface Run {
   readonly pid: number;
   readonly output: () => string;
+  /** What it wrote to stderr. */
+  readonly log: () => string;
   /** The exit status; null if a signal has ended it. */
   readonly exit: Promise<number | null>;
   kill(signal: NodeJS.Signals): void;
@@ -50,8 +52,12 @@ export function run(
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
+  let log = "";
   child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+    log += chunk.toString();
+  });
   const exit = new Promise<number | null>((resolve) => child.on("close", resolve));
   leftRunning.add(child);
   void exit.then(() => leftRunning.delete(child));
@@ -60,6 +66,7 @@ export function run(
   return {
     pid: child.pid!,
     output: () => output,
+    log: () => log,
     exit,
     kill: (signal) => child.kill(signal),
     async says(pattern) {

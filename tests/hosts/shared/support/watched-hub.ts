@@ -11,6 +11,10 @@ export function watched(hub: HubLike, see: (now: number, input: Input) => unknow
     record: (on, format) => hub.record(on, format),
     recorded: () => hub.recorded(),
     recordInput: (now, input) => hub.recordInput(now, input),
+    metrics: () => hub.metrics(),
+    get memoryBytes() {
+      return hub.memoryBytes;
+    },
     handle(now, input) {
       see(now, input);
       return hub.handle(now, input);

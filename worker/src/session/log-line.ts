@@ -1,0 +1,29 @@
+// Texts of the log that hold what peers have sent: in one line, and harmless to terminals.
+
+export type LogValue = string | number | boolean | undefined;
+
+const FIELD_CHARACTERS_MAX = 300;
+
+export function escaped(value: string | number | boolean): string {
+  if (typeof value !== "string") return String(value);
+  const cut =
+    value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
+  // JSON leaves DEL, C1 controls, line separators and bidirectional controls unescaped; terminals
+  // and viewers act on them.
+  return JSON.stringify(cut).replace(
+    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+/** One JSON object, with the newline: `time`, `level`, `message` and the fields. */
+export function jsonLine(
+  level: string,
+  message: string,
+  fields: Readonly<Record<string, LogValue>> = {},
+): string {
+  const members = Object.entries({ time: new Date().toISOString(), level, message, ...fields })
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${JSON.stringify(name)}:${escaped(value!)}`);
+  return `{${members.join(",")}}\n`;
+}
