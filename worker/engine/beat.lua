@@ -7,7 +7,11 @@ if ARGV[2] == '0' then
 else
   call('SET', lease, '1', 'PX', ARGV[2])
 end
-local epoch = (meta('epoch')) or '-'
+local epoch = meta('epoch')
+-- Without changes, too, time passes. Noted: the clock may step back.
+if epoch then
+  call('HSET', P .. 'meta', 'told', text(math.max(tonumber(position()), now())))
+end
 call('PUBLISH', P .. 'i:' .. ARGV[1],
-  'beat ' .. ARGV[3] .. ' ' .. had .. ' ' .. at() .. ' ' .. epoch)
+  'beat ' .. ARGV[3] .. ' ' .. had .. ' ' .. position() .. ' ' .. (epoch or '-'))
 return {}

@@ -2,7 +2,7 @@
 -- topic, epoch, since, bytes_max  ->  at, then lost | ok, (at, text)*
 local epoch, last, floor = meta('epoch', 'at', 'floor')
 local lost, out, since = {last or '0', 'lost'}, {last, 'ok'}, tonumber(ARGV[3])
-if epoch ~= ARGV[2] or since > math.max(tonumber(last), now() + 1000000) then return lost end
+if epoch ~= ARGV[2] or since > math.max(tonumber(position()), now() + 1000000) then return lost end
 local newest, bytes, page = ARGV[3], 0, nil
 repeat
   page = call('XRANGE', P .. 'h:' .. ARGV[1], '(' .. newest .. '-0', '+', 'COUNT', 16)

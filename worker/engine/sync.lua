@@ -7,7 +7,7 @@ last = tonumber(last or '0')
 if before ~= server then          -- another process: a restart or a failover
   if before then call('HSET', P .. 'meta', 'end:' .. before, text(last)) end
   -- Above all stamps of the old process, if its clock was less than 1 s ahead.
-  last = math.max(last, now()) + 1000000
+  last = math.max(tonumber(position()), now()) + 1000000
 end
 local is_lost = not epoch
 if ARGV[3] ~= '' and ARGV[4] ~= server then

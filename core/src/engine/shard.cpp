@@ -174,7 +174,7 @@ void Shard::State::publish_to_inbox(Bytes node, Bytes body) {
 
 /// Reserves so many stamps and returns the first one.
 u64 Shard::State::stamp(u64 count) {
-  const u64 first = std::max(data.at + 1, now_us);
+  const u64 first = std::max(position() + 1, now_us);
   data.at = first + count - 1;
   return first;
 }
@@ -186,7 +186,7 @@ void Shard::State::trim(Bytes changes_max) {
 
 /// Clocks of successive primaries may differ by 1 s.
 bool Shard::State::is_in_future(u64 since) const {
-  return since > std::max(data.at, now_us + 1'000'000);
+  return since > std::max(position(), now_us + 1'000'000);
 }
 
 u64 ShardData::bytes() const {
@@ -201,7 +201,7 @@ void Shard::State::run_sync(Args args, Values& values) {
   if (data.server != server) {  // another process: a restart or a failover
     if (data.server) data.ends.insert_or_assign(*data.server, last);
     // Above all stamps of the old process, if its clock was less than 1 s ahead.
-    last = std::max(last, now_us) + 1'000'000;
+    last = std::max(position(), now_us) + 1'000'000;
   }
   bool is_lost = !data.epoch;
   if (!epoch.empty() && former != server) {
@@ -226,7 +226,9 @@ void Shard::State::run_beat(Args args, Values&) {
     data.leases.persist(lease);
   else
     data.leases.expire_at(lease, now_ms() + number_of(lease_ms));
-  publish_to_inbox(node, compose({"beat ", args[2], had ? " 1 " : " 0 ", Digits(data.at), " ",
+  // Without changes, too, time passes. Noted: the clock may step back.
+  if (data.epoch) data.told = std::max(position(), now_us);
+  publish_to_inbox(node, compose({"beat ", args[2], had ? " 1 " : " 0 ", Digits(position()), " ",
                                   data.epoch ? Bytes(*data.epoch) : "-"}));
 }
 

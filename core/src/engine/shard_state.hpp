@@ -29,6 +29,7 @@ struct ShardData {
 
   std::optional<std::string> epoch, server;
   u64 at = 0;     ///< the highest stamp
+  u64 told = 0;   ///< the latest time that a heartbeat has told
   u64 floor = 0;  ///< changes up to here may be forgotten
   /// The highest stamp of each former process. Not bounded: one per restart.
   std::map<std::string, u64, std::less<>> ends;
@@ -62,6 +63,7 @@ struct Shard::State {
 
   // What the scripts share, as in common.lua.
   bool is_alive(Bytes node) const { return data.leases.find(node) != none; }
+  u64 position() const { return std::max(data.at, data.told); }  ///< later stamps are above it
   u64 stamp(u64 count);
   void trim(Bytes changes_max);
   bool is_in_future(u64 since) const;

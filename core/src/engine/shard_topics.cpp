@@ -31,7 +31,7 @@ void Shard::State::run_message(Args args, Values& values) {
 
 void Shard::State::run_changed(Args args, Values& values) {
   const Bytes epoch = args[0], asked = args[1];
-  values = {std::string(Digits(data.at))};
+  values = {std::string(Digits(position()))};
   if (asked.empty()) return;
   u64 since = 0;
   if (asked.front() == '-') {

@@ -216,7 +216,7 @@ void Hub::State::settle(u32 index) {
   if (shard.needs_sync) return;  // some topics are not joined yet
   shard.is_resyncing = false;
   shard.position = std::max(shard.synced_at, shard.received);
-  shard.top = std::max(shard.top, shard.position);
+  shard.top = std::max(shard.top, shard.synced_at);
 }
 
 }  // namespace sidekick

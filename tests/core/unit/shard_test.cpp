@@ -279,6 +279,35 @@ TEST_CASE("shard: the number, the lease, the position and the epoch come with a 
   CHECK(talk.hears("B") + talk.hears("C") + talk.hears("D") == "");
 }
 
+TEST_CASE("shard: a heartbeat moves the position with the clock, and later stamps are above it") {
+  Talk talk;
+  talk.run_all("sync A e1 '' '' 0\n update 9 x");
+  talk.after_ms(3000);
+  CHECK(talk.run("changed e1 11000001 x") == "11000001");  // no node was told a later one
+  talk.run("beat A 9000 1");
+  CHECK(talk.hears("A") == "beat 1 0 13000000 e1");
+  talk.now_us -= 5'000'000;
+  talk.run("beat A 9000 2");
+  CHECK(talk.hears("A") == "beat 2 1 13000000 e1");
+  CHECK(talk.run("changed e1 13000000 x") == "13000000");
+  CHECK(talk.run("update 9 x") == "13000001");
+  CHECK(talk.run("changed e1 13000000 x") == "13000001 0");
+  // Another process: nothing is lost, and its stamps are above, too.
+  talk.shard.restart("p2", talk.shard);
+  CHECK(talk.run("sync A e2 e1 p1 13000001") == "e1 p2 14000001");
+}
+
+TEST_CASE("shard: what a heartbeat told does not hide that changes were lost") {
+  Talk talk;
+  talk.run_all("sync A e1 '' '' 0\n update 9 x");
+  Shard copy = talk.shard;
+  talk.run("update 9 x");  // 11000002
+  talk.shard.restart("p2", copy);
+  talk.after_ms(9000);
+  talk.run("beat A 9000 1");
+  CHECK(talk.run("sync A e2 e1 p1 11000002").starts_with("e2"));
+}
+
 TEST_CASE("shard: a change comes to the nodes that joined its topic, in the order of the stamps") {
   Talk talk;
   talk.run("sync A e1 '' '' 0");
