@@ -62,6 +62,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
       "bin/covenant-sidekick-replay.js",
       "bin/covenant-sidekick.js",
       "bin/sidekick-serve.js",
+      "dist/inspector.html",
       "docs",
       "docs/client.md",
       "docs/protocol.md",
