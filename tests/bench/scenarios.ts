@@ -197,7 +197,7 @@ export const peerMemory: MemoryScenario = {
   commands: ["open 5000 64", "subscribe room", "publish 2 1 exact"],
   count: 5000,
   readings: 1,
-  // Go and V8 return memory to the system over seconds: after 9 collections and 4 s, no more.
+  // Go returns memory to the system over seconds: after 9 collections and 4 s, no more.
   collections: 15,
   rounds: 3,
 };

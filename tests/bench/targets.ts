@@ -35,7 +35,7 @@ export interface Target {
 /** For servers that have loaded gc.mjs; the signal ends others. */
 export const collect = (server: Child) => server.process.kill("SIGUSR2");
 /** Runs a server in Node; it collects garbage on SIGUSR2. */
-export const node = [process.execPath, "--expose-gc", "--import", "./tests/bench/gc.mjs"];
+export const node = [process.execPath, "--import", "./tests/bench/gc.mjs"];
 const cli = "worker/dist/node/cli.js";
 const module = "worker/module/sidekick.wasm";
 const bun = "node_modules/.bin/bun";
