@@ -145,10 +145,10 @@ export function stateOf(
 ): StateView {
   const { state, before } = after;
   const old = rewound(state, before);
-  const tokens = tokenRows(state, before);
-  const clients = clientRows(state, before, old);
-  const topics = topicRows(state, before, old);
   const word = filter.toLowerCase();
+  const tokens = tokenRows(state, before);
+  const clients = clientRows(state, before, old, word === "");
+  const topics = topicRows(state, before, old);
   return {
     line: recording.firstLine(group),
     group,
@@ -243,7 +243,8 @@ function isSame(a: Token | undefined, b: Token): boolean {
   );
 }
 
-function clientRows(state: State, before: Before, old: State): ClientRow[] {
+/** @param isShort only so many are shown that have not changed */
+function clientRows(state: State, before: Before, old: State, isShort: boolean): ClientRow[] {
   const rows: ClientRow[] = [];
   const row = (id: number, from: State, mark: Mark): ClientRow => {
     const client = from.clients.get(id)!;
@@ -257,6 +258,7 @@ function clientRows(state: State, before: Before, old: State): ClientRow[] {
     };
   };
   for (const [id, client] of state.clients) {
+    if (isShort && rows.length >= ROWS_MAX && !before.clients.has(id)) continue;
     const was = before.clients.get(id);
     const isTouched =
       before.clients.has(id) &&

@@ -250,6 +250,8 @@ export class Fold {
   readonly #end = new State();
   #groups = 0; // applied to #end
   #nextCheckpoint = CHECKPOINT_INPUTS;
+  /** The state that was asked for last: the next input is often asked for next. */
+  #latest = { groups: 0, state: new State() };
 
   constructor(recording: Recording) {
     this.#recording = recording;
@@ -269,17 +271,21 @@ export class Fold {
     return this.#groups < until;
   }
 
-  /** The state after this group, and what it has changed. */
+  /** The state after this group, until the next call, and what it has changed. */
   after(group: number): { readonly state: State; readonly before: Before } {
     let index = this.#checkpoints.length - 1;
     while (index > 0 && this.#checkpoints[index]!.groups > group) index--;
     const checkpoint = this.#checkpoints[index]!;
-    const state = checkpoint.state.copy();
-    for (let at = checkpoint.groups; at < group; at++) applyGroup(state, this.#recording, at);
+    const isNear = this.#latest.groups >= checkpoint.groups && this.#latest.groups <= group;
+    const { groups } = isNear ? this.#latest : checkpoint;
+    const state = isNear ? this.#latest.state : checkpoint.state.copy();
+    for (let at = groups; at < group; at++) applyGroup(state, this.#recording, at);
     const before = { tokens: new Map(), clients: new Map() };
     state.before = before;
     applyGroup(state, this.#recording, group);
     state.before = undefined;
+    // The last input may still get actions.
+    if (group + 1 < this.#recording.groupCount) this.#latest = { groups: group + 1, state };
     return { state, before };
   }
 }

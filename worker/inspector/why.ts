@@ -134,7 +134,11 @@ export function* why(
     tracker.group(at);
     if (at % 1024 === 0) yield undefined;
   }
-  const answers = [...lives].map(([client, life]) => answerOf(client, life, topic, publish));
+  const answers: Answer[] = [];
+  for (const [client, life] of lives) {
+    answers.push(answerOf(client, life, topic, publish));
+    if (answers.length % 64 === 0) yield undefined;
+  }
   const rank = ({ reason }: Answer): number => REASONS.indexOf(reason);
   answers.sort((a, b) => rank(a) - rank(b) || a.client - b.client);
   return {
