@@ -102,9 +102,9 @@ typedef struct sidekick_verdict {
 SIDEKICK_EXPORT(sidekick_admit)
 const sidekick_verdict* sidekick_admit(sidekick_hub* hub, uint32_t size);
 
-/* Returns the metrics of this hub in the text format of Prometheus: the answer to a request with the
- * verdict `metrics`, before the families of the host. Not an input, and changes nothing. O(state).
- * Valid until the next call on this hub. */
+/* Returns the metrics of this hub in the text format of Prometheus: the answer to a request with
+ * the verdict `metrics`, before the families of the host. Not an input, and changes nothing.
+ * O(state). Valid until the next call on this hub. */
 SIDEKICK_EXPORT(sidekick_metrics) const sidekick_text* sidekick_metrics(sidekick_hub* hub);
 
 /* Turns recording on (`format`: 2, or 1 for the lines of an older version) or off (0). While on,
