@@ -29,7 +29,7 @@ Bytes encode_updated(TextArena& out, Bytes resource) {
 }
 
 void append_channel_message(TextArena& out, const Message& message) {
-  out.append("{ \"type\": \"message\", \"channel\": ");
+  out.append(channel_message_start);
   ion::append_string(out, *message.scope.channel);
   out.append(", \"params\": ");
   append_params(out, message.scope);

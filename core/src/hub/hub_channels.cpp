@@ -3,7 +3,6 @@
 // that do, the stamp takes the place of the last two bytes.
 #include <algorithm>
 
-#include "base/numbers.hpp"
 #include "hub/state.hpp"
 #include "ion/writer.hpp"
 
@@ -11,8 +10,13 @@ namespace sidekick {
 
 namespace {
 
-constexpr u32 stamp_digits_max = 16;
 constexpr Bytes message_end = " }";
+
+/// Anyone who may publish in the engine could send something else, which subscribers would get.
+bool is_channel_message(Bytes text) {
+  return text.starts_with(channel_message_start) && text.ends_with(message_end) &&
+         ion::is_utf8(text);
+}
 
 }  // namespace
 
@@ -67,7 +71,7 @@ Bytes Hub::State::stamped(Bytes plain, u64 at, TextArena& out) {
 /// A message of a joined channel.
 void Hub::State::on_channel_message_of_engine(u32 id, u64 at, Bytes plain, Actions& out) {
   Interest& it = engine.interest(id);
-  if (!plain.ends_with(message_end)) return;  // of someone else
+  if (!is_channel_message(plain)) return;
   if (it.is_recovering || it.recoveries != 0)
     engine.buffer(it, at, plain, config.engine_buffer_bytes_max);
   if (!it.is_recovering && at > it.recovered) deliver(it.topic, at, plain, out);
@@ -79,8 +83,10 @@ bool Hub::State::await_history(TokenId id, TopicId topic, const Message& message
   if (!message.since || !clients.has_session(current.client)) return true;
   if (const Findings* found = findings())
     if (found->is_recovered || found->is_lost) return true;
-  // A token never recovers what is older than itself, or a new member would read it.
+  // A token never recovers what is older than itself, or a new member would read it. Of a restored
+  // one it is not known.
   const Token& token = tokens[id];
+  if (token.registered_at == 0) return true;
   const u32 interest = engine.interest_of(topic);
   // With several shards, the two stamps may be of different ones: end_subscribe looks again.
   if (engine.shard_count() == 1 && *message.since < token.registered_at) return true;
@@ -107,12 +113,11 @@ void Hub::State::call_history(Call call, Bytes epoch, u64 since, Actions& out) {
 bool Hub::State::read_history(const input::EngineAnswer& in, u64& at,
                               std::vector<Interest::Message>& older) {
   if (in.status != 0 || in.values.size() < 2 || in.values.size() % 2 != 0 || in.values[1] != "ok" ||
-      !decode_number(in.values[0], 10, stamp_digits_max, at))
+      !decode_stamp(in.values[0], at))
     return false;
   for (std::size_t i = 2; i < in.values.size(); i += 2) {
     Interest::Message& message = older.emplace_back();
-    if (!decode_number(in.values[i], 10, stamp_digits_max, message.at) ||
-        !in.values[i + 1].ends_with(message_end))
+    if (!decode_stamp(in.values[i], message.at) || !is_channel_message(in.values[i + 1]))
       return false;
     message.text = in.values[i + 1];
   }

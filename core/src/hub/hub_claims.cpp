@@ -3,7 +3,6 @@
 // app server are still under way.
 #include <algorithm>
 
-#include "base/numbers.hpp"
 #include "hub/state.hpp"
 
 namespace sidekick {
@@ -13,7 +12,6 @@ namespace {
 constexpr std::size_t tokens_per_call = 256;
 constexpr std::size_t records_per_call = 16;
 constexpr u32 reclaims_max = 4;
-constexpr u32 stamp_digits_max = 16;
 
 }  // namespace
 
@@ -127,7 +125,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   TokenRecord record;
   u64 registered = 0;
   if (!decode_token_record(in.values[1], out.text(), record) ||
-      !decode_number(in.values[2], 10, stamp_digits_max, registered)) {
+      !decode_stamp(in.values[2], registered)) {
     found->claim = Findings::Claim::absent;  // damaged: the client has to request another token
     return release_claim(call.token, call.session);
   }
@@ -267,7 +265,7 @@ void Hub::State::reclaim(u32 index, Actions& out) {
   if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
   shard.reclaim_deadline =
       deadlines.add({now + config.engine_keep_ms / 3, Due::reclaim, index, index});
-  if (!shard.is_ready() || shard.reclaims != 0) return;
+  if (!shard.is_ready()) return;
   shard.reclaiming.clear();
   shard.reclaimed = 0;
   for (const Token& token : tokens.slots()) {

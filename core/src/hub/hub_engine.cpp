@@ -4,7 +4,6 @@
 // on one: a topic takes messages from the moment its join is emitted.
 #include <algorithm>
 
-#include "base/numbers.hpp"
 #include "hub/state.hpp"
 
 namespace sidekick {
@@ -12,9 +11,6 @@ namespace sidekick {
 namespace {
 
 constexpr std::size_t topics_per_call = 256;
-constexpr u32 stamp_digits_max = 16;
-
-bool decode_stamp(Bytes text, u64& out) { return decode_number(text, 10, stamp_digits_max, out); }
 
 /// Removes the first word and the space after it.
 Bytes take_word(Bytes& text) {
@@ -204,10 +200,12 @@ void Hub::State::on_changed(const Call& call, const input::EngineAnswer& in) {
     Findings::Changes& known = found.changes[call.shard];
     known.at = std::min(known.at, is_known ? at : engine.shard(call.shard).position);
     found.is_all_changed = found.is_all_changed || !is_known;
+    u64 place_min = 0;
     for (const Bytes value : in.values.subspan(is_known ? 1 : in.values.size())) {
       u64 place = 0;
-      if (decode_stamp(value, place)) {
+      if (decode_stamp(value, place) && place >= place_min && place < call.count) {
         known.places.push_back(call.first + static_cast<u32>(place));
+        place_min = place + 1;
       } else {
         found.is_all_changed = true;
       }
@@ -403,6 +401,7 @@ bool Hub::State::await_changed(std::span<const TopicId> wanted, const Message& m
       args.insert(args.end(), part.begin(), part.end());
       Call call(Purpose::changed, shard);
       call.first = static_cast<u32>(first);
+      call.count = static_cast<u32>(part.size());
       call.waiters = {waiter()};
       call_script(std::move(call), "changed", args, out);
     }

@@ -88,6 +88,10 @@ u32 Hub::State::park() {
     if (current.client != none) clients[current.client].parked = current.parked;
   }
   current.has_to_wait = true;
+  // Messages may come before it runs again: it has to ask once more.
+  Findings& found = *findings();
+  found.is_recovered = found.is_lost = false;
+  found.missed.clear();
   return current.parked;
 }
 

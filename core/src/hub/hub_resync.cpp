@@ -3,7 +3,6 @@
 // stands still until all of them are told.
 #include <algorithm>
 
-#include "base/numbers.hpp"
 #include "hub/state.hpp"
 
 namespace sidekick {
@@ -13,7 +12,14 @@ namespace {
 constexpr std::size_t topics_per_batch = 512;
 constexpr u32 batches_max = 4;
 constexpr Millis part_ms = 100;
-constexpr u32 stamp_digits_max = 16;
+constexpr std::size_t epoch_bytes_max = 64;
+
+/// Clients get it as it is, in quotes.
+bool is_epoch(Bytes text) {
+  return !text.empty() && text.size() <= epoch_bytes_max &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
 
 }  // namespace
 
@@ -35,16 +41,18 @@ void Hub::State::sync(u32 index, Actions& out) {
 void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& out) {
   Shard& shard = engine.shard(index);
   u64 at = 0;
-  if (in.status != 0 || in.values.size() != 3 ||
-      !decode_number(in.values[2], 10, stamp_digits_max, at)) {
+  if (in.status != 0 || in.values.size() != 3 || !is_epoch(in.values[0]) ||
+      !decode_stamp(in.values[2], at)) {
     shard.needs_sync = true;  // the next heartbeat tries again
     return;
   }
   // All channels again, if not all listeners were told: some may have missed more meanwhile.
-  if (shard.epoch != in.values[0] || shard.is_all_changed) lose_all(index);
-  if (shard.epoch != in.values[0]) {
+  const bool is_new = shard.epoch != in.values[0];
+  if (is_new || shard.is_all_changed) lose_all(index);
+  if (is_new) {
     shard.epoch = in.values[0];
-    shard.top = 0;
+    shard.position = std::min(shard.position, at);
+    shard.top = shard.received = 0;
   }
   shard.server = in.values[1];
   shard.synced_at = at;
@@ -53,9 +61,10 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
   shard.rejoined = 0;
   bool has_listeners = false;
   for (u32 id = 0; id < engine.interests().size(); ++id) {
-    const Interest& it = engine.interests()[id];
+    Interest& it = engine.interest(id);
     if (it.topic == none || it.shard != index) continue;
     has_listeners = true;
+    if (is_new) it.received = it.recovered = 0;  // stamps of two epochs do not compare
     if (it.state == Interest::State::wanted) shard.rejoining.push_back(id);
   }
   if (!has_listeners) {
@@ -141,8 +150,7 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
   std::vector<bool> has_changed(call.interests.size());
   for (std::size_t i = 1; i < in.values.size(); ++i) {
     u64 place = 0;
-    if (!decode_number(in.values[i], 10, stamp_digits_max, place) ||
-        place >= call.interests.size()) {
+    if (!decode_stamp(in.values[i], place) || place >= call.interests.size()) {
       lose_all(call.shard);
       break;
     }

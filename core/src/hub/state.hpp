@@ -26,6 +26,7 @@ inline constexpr char unknown_outcome[] =
 inline constexpr char engine_refused[] = "the engine refused: its memory is full; try again later";
 
 Bytes encode_updated(TextArena& out, Bytes resource);
+inline constexpr Bytes channel_message_start = "{ \"type\": \"message\", \"channel\": ";
 /// Writes a `message` for the subscribers of its channel, without the closing ` }`.
 void append_channel_message(TextArena& out, const Message& message);
 

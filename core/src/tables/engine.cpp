@@ -2,9 +2,15 @@
 
 #include <algorithm>
 
+#include "base/numbers.hpp"
 #include "sidekick/text.hpp"
 
 namespace sidekick {
+
+bool decode_stamp(Bytes text, u64& out) {
+  constexpr u32 digits_max = 16;  // of number_max
+  return decode_number(text, 10, digits_max, out) && out <= number_max;
+}
 
 std::string Engine::epoch() const {
   if (shards_.size() == 1) return shards_[0].epoch;

@@ -107,6 +107,7 @@ struct Call {
   Purpose purpose = Purpose::sync;
   std::vector<u32> interests;  ///< of the topics, in the order of the arguments; not of `changed`
   u32 first = 0;  ///< of `changed`: the place of the first topic among those of this shard
+  u32 count = 0;  ///< of `changed`: the number of topics
   std::vector<Waiter> waiters;
   std::string token;                  ///< of `claim` and `erase`
   std::string session;                ///< the same
@@ -114,6 +115,9 @@ struct Call {
   std::vector<std::string> tokens;    ///< of `reclaim` and `release`
   std::vector<std::string> sessions;  ///< the same
 };
+
+/// Reads a stamp, or another number of the engine. Clients get stamps, so the limit is number_max.
+bool decode_stamp(Bytes text, u64& out);
 
 class Engine {
  public:

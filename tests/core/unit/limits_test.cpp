@@ -413,7 +413,9 @@ const std::vector<Row> rows = {
        const Bytes claimed[] = {"ok", R"({"channel":"c","params":{}})", "5000", "5000", "0"};
        s.handle(input::EngineAnswer{2, 0, claimed});
        s.handle(input::EngineAnswer{3, 0, {}});
-       const std::string body = "5001 " + repeat("x", amount - 128 - 2) + " }";
+       const std::string start = R"({ "type": "message", "channel": )";
+       const std::string text = start + repeat("x", amount - 128 - start.size() - 2) + " }";
+       const std::string body = "5001 " + text;
        s.handle(input::EngineMessage{0, "channel:c/", body});
        const Bytes nothing[] = {"5000", "ok"};
        return is_recovered(s.handle(input::EngineAnswer{4, 0, nothing}));
