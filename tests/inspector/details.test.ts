@@ -81,6 +81,13 @@ describe("the fields of a line", () => {
     assert.equal(fields(2)["expires_at"], "1700000300000  (2023-11-14 22:18:20.000)");
   });
 
+  it("show a list as lines", () => {
+    const run = { out: "engine_run", call: 1, shard: 0, script: "erase", args: ["a\n", "b"] };
+    const recording = recordingOf(`{"trace":2}\n${JSON.stringify(run)}\n`);
+    const fields = detailOf(recording, 1, false).fields;
+    assert.equal(fields.find(({ name }) => name === "args")?.value, "a\\x0a\nb");
+  });
+
   it("cut what is long, until all of it is asked for", () => {
     const long = "x".repeat(100_000);
     const recording = recordingOf(`{"trace":2}\n{"in":"client_frame","now":1,"bytes":"${long}"}\n`);

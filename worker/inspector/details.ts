@@ -48,7 +48,8 @@ function fieldOf(name: string, value: unknown, most: number): Field {
     return { name, value: cut(`${value["base64"]} (base64: not UTF-8)`, most) };
   if (isMembers(value))
     return { name, value: "", pretty: cut(shownLines(pretty(flat(value)) ?? ""), most) };
-  if (Array.isArray(value)) return { name, value: cut(shown(value.map(plain).join("\n")), most) };
+  if (Array.isArray(value))
+    return { name, value: cut(value.map((entry) => shown(plain(entry))).join("\n"), most) };
   if (typeof value !== "string") return { name, value: numberText(name, value) };
   if (/^\s*\{/.test(value)) {
     const parts = name === "record" ? value.split("\n") : [value];

@@ -445,7 +445,7 @@ function differing(expected: string, actual: string): HTMLElement[] {
       make("mark", "", text.slice(start, text.length - end)),
       text.slice(text.length - end),
     );
-  return [show("expected", expected), show("found   ", actual)];
+  return [show("recorded", expected), show("found   ", actual)];
 }
 
 /** The module within the page: gzip in base64. */
