@@ -30,6 +30,7 @@ add_executable(sidekick-unit-tests
   tests/core/unit/ion_value_test.cpp
   tests/core/unit/limits_test.cpp
   tests/core/unit/reader_test.cpp
+  tests/core/unit/rejoin_test.cpp
   tests/core/unit/restore_test.cpp
   tests/core/unit/shard_test.cpp
   tests/core/unit/structures_test.cpp

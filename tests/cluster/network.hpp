@@ -76,8 +76,8 @@ class Network {
 
   /// Told of each action that a peer sees.
   std::function<void(Node&, const Action&)> on_action;
-  /// Told of each script that has changed the engine.
-  std::function<void(const Command&, const engine::Shard::Answer&)> on_run;
+  /// Told of each script that the engine has run, and the node that gets the answer, if any.
+  std::function<void(Bytes node, const Command&, const engine::Shard::Answer&)> on_run;
 
   /// Told of each node whose session has moved on with a token.
   std::function<void(Bytes node, Bytes token)> on_taken;

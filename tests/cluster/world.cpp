@@ -12,9 +12,8 @@ std::string World::topic_name(u32 channel) { return compose({"channel:c", Digits
 World::World(u64 seed, u32 steps)
     : network_(seed, 2 + static_cast<u32>(seed % 3)), dice_(network_.dice), steps_(steps) {
   network_.on_action = [this](Node& node, const Action& action) { on_action(node, action); };
-  network_.on_run = [this](const Command& command, const engine::Shard::Answer& answer) {
-    on_run(command, answer);
-  };
+  network_.on_run = [this](Bytes node, const Command& command,
+                           const engine::Shard::Answer& answer) { on_run(node, command, answer); };
   network_.on_taken = [this](Bytes node, Bytes token) { on_taken(node, token); };
   fault_rate_ = dice_.one_of<u32>({0, 3, 15, 40});
   channels_ = dice_.between(1, 3);
@@ -222,7 +221,7 @@ void World::close(Client& client, bool is_noticed) {
 
 void World::on_closed(Client& client) {
   client.node = nobody;
-  client.is_welcome = false;
+  client.is_welcome = client.is_confused = false;
   client.asked.clear();
   client.tokens.clear();
   client.unsure.clear();
@@ -317,7 +316,7 @@ void World::ask(Client& client, char kind, u32 what, bool has_since) {
   const bool has_id = !client.session.empty() && kind != 'p';
   if (has_id) text += compose({", \"id\": ", Digits(++client.last_id)});
   text += " }";
-  if (kind == 'n') client.listens.erase(what);
+  if (kind == 'n') since = client.listens.erase(what);
   if (kind == 'f') client.sends.insert(client.last_id);
   client.asked.push_back({has_id ? client.last_id : 0, kind, what, since, network_.now});
   if (kind == 'f' && !has_id) client.asked.pop_back();  // has no answer

@@ -63,7 +63,8 @@ struct Client {
   u32 node = nobody;
   u32 handle = 0;
   bool is_welcome = false;
-  u64 at = 0;  ///< the latest position that it was told
+  bool is_confused = false;  ///< does not know which frame was answered
+  u64 at = 0;                ///< the latest position that it was told
   std::string epoch;
   u64 last_id = 0;
   struct Asked {
@@ -118,9 +119,10 @@ class World {
   void on_message(Client& client, Bytes text);
   bool may_miss(const Client& client, const View& view, const std::vector<Stamped>& all) const;
   void on_closed(Client& client);
+  void end_turn(u32 token);
   void on_taken(Bytes node, Bytes token);
-  void on_run(const Command& command, const engine::Shard::Answer& answer);
-  void note_change(u32 resource);
+  void on_run(Bytes node, const Command& command, const engine::Shard::Answer& answer);
+  void note_change(u32 resource, Bytes node);
   void lose_data(const std::map<u32, std::vector<Stamped>>& kept);
   void crash(Node& node);
   bool is_there(const std::string& name) const;
@@ -160,6 +162,7 @@ class World {
   std::map<u32, std::vector<Stamped>> messages_;  ///< by channel
   std::map<u32, u64> changes_;                    ///< by resource: the number of the latest
   std::map<u32, Millis> changed_at_;
+  std::map<u32, std::string> changed_by_;  ///< the node that knows that it was published
   u64 change_count_ = 0;
   u64 serial_ = 0;
   Millis data_lost_at_ = 0;

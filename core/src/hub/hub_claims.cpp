@@ -107,6 +107,8 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   if (in.values.size() != 5 || in.values[0] != "ok") {
     const bool is_held_elsewhere = !in.values.empty() && in.values[0] == "held";
     if (known != none && session_of_token(known, out.text()) == call.session) lose(known, out);
+    if (call.is_doubted && tokens.find(call.token) != none)
+      call_reclaim(call.shard, {&call.token, 1}, false, out);
     if (found == nullptr) return;
     ++found->claims;
     found->claim = is_held_elsewhere ? Findings::Claim::held : Findings::Claim::absent;
@@ -116,6 +118,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   if (found == nullptr) return release_claim(call.token, call.session);  // the client has left
   const ClientSlot slot = parking[call.waiters.front().parked].client;
   found->claimed = call.token;
+  found->is_erased = false;  // not this one: it was registered again
   found->is_same = in.values[4] == "1";
   if (known != none) {
     if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
@@ -292,6 +295,10 @@ void Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool
   Call call(Purpose::reclaim, index);
   std::vector<Bytes> args{config.node, text.write({Digits(config.engine_keep_ms)}).finish()};
   for (const std::string& key : keys) {
+    if (Call* claim = engine.find_call_of(key); claim && claim->purpose == Purpose::claim) {
+      claim->is_doubted = true;  // it may pass to another client of this hub: ask afterwards
+      continue;
+    }
     const TokenId id = tokens.find(key);
     const Bytes session = id == none ? Bytes() : session_of_token(id, text);
     if (session.empty()) continue;

@@ -111,7 +111,7 @@ struct Call {
   std::vector<Waiter> waiters;
   std::string token;                  ///< of `claim` and `erase`
   std::string session;                ///< the same
-  bool is_doubted = false;            ///< of `claim`: another hub has taken it, before or after
+  bool is_doubted = false;            ///< of `claim`: the engine is asked who has it afterwards
   std::vector<std::string> tokens;    ///< of `reclaim` and `release`
   std::vector<std::string> sessions;  ///< the same
 };
