@@ -44,3 +44,11 @@ test("names each change of the engine once, not each attempt, without user and p
   );
   assert.doesNotMatch(node.output(), /Xavier|hunter/);
 });
+
+test("does not repeat a password that the server repeats", async () => {
+  const redis = await startRedis("--rename-command", "AUTH", "");
+  const url = `redis://Xavier:hunter3@127.0.0.1:${redis.port}`;
+  const node = await startNode([], { SIDEKICK_ENGINE: url }, { isAway: true });
+  await node.says(/unavailable; retrying .* code="error" reason="ERR unknown command 'AUTH'"/);
+  assert.doesNotMatch(node.output(), /Xavier|hunter/);
+});

@@ -171,7 +171,7 @@ void Redis::on_message_reply(const redisReply& reply) {
 }
 
 void Redis::on_refused(Side& side, const redisReply& error) {
-  const Bytes text = text_of(error);
+  const Bytes text = without_words(text_of(error));
   const What what = side.awaited.empty() ? What::setting : side.awaited.front().what;
   const bool is_call = what == What::run || what == What::join;
   if (!is_call || is_connection_useless(text)) return lost(reason_of(text, options_.url));

@@ -54,6 +54,10 @@ std::optional<EngineReason> wrong_with_server(std::string_view info) {
   return std::nullopt;
 }
 
+std::string_view without_words(std::string_view error) {
+  return error.substr(0, error.find(", with args beginning with"));
+}
+
 EngineReason reason_of(std::string_view error, const EngineUrl& url) {
   const std::string_view word = first_word(error);
   const bool is_about_auth = word == "ERR" && error.find(" AUTH ") != std::string_view::npos;

@@ -23,6 +23,9 @@ bool is_connection_useless(std::string_view error);
 /// What is wrong with a server, by its reply to INFO.
 std::optional<EngineReason> wrong_with_server(std::string_view info);
 
+/// An error reply without the words of the command, which the server repeats: AUTH has a password.
+std::string_view without_words(std::string_view error);
+
 /// What an error reply says about connections to this server.
 EngineReason reason_of(std::string_view error, const EngineUrl& url);
 

@@ -45,6 +45,11 @@ export function wrongWithServer(info: string): Reason | undefined {
   return undefined;
 }
 
+/** An error reply without the words of the command, which the server repeats: AUTH has a password. */
+export function withoutWords(error: string): string {
+  return error.replace(/, with args beginning with.*/s, "");
+}
+
 /** What an error reply says about connections to this server. */
 export function reasonOf(error: string, url: EngineUrl): Reason {
   if (/^(WRONGPASS|NOAUTH)\b|^ERR .* AUTH /.test(error))

@@ -9,6 +9,7 @@ import {
   isConnectionUseless,
   otherSidekicks,
   reasonOf,
+  withoutWords,
   wrongWithServer,
 } from "./redis-errors.js";
 import type { LinkOptions } from "./redis-link.js";
@@ -241,7 +242,8 @@ export class Redis {
     this.#onConfirmed();
   }
 
-  #onRefused(side: Side, error: string): void {
+  #onRefused(side: Side, reply: string): void {
+    const error = withoutWords(reply);
     const expected = side.expected[0];
     const isCall = expected?.what === "run" || expected?.what === "join";
     if (!isCall || isConnectionUseless(error))
