@@ -195,7 +195,7 @@ const cases: readonly Case[] = [
   {
     title: "it unsubscribed before",
     reason: "left",
-    says: /its own unsubscribe/,
+    says: /it unsubscribed/,
     make(on) {
       on.subscribe(1, "t1", ROOM);
       const proof = on.frame(1, { type: "unsubscribe", token: "t1" });
@@ -205,7 +205,7 @@ const cases: readonly Case[] = [
   {
     title: "it unlistened before",
     reason: "left",
-    says: /its own unlisten/,
+    says: /it sent unlisten/,
     make(on) {
       on.frame(1, { type: "listen", resources: ["todo/1"] });
       const proof = on.frame(1, { type: "unlisten", resources: ["todo/1"] });

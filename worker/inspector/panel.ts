@@ -172,7 +172,7 @@ export class Panel {
     const { tokens, clients, topics } = view.counts;
     const rows = [...view.tokens, ...view.clients, ...view.topics];
     const isChanged = rows.some(({ mark }) => mark !== "");
-    const changes = isChanged ? "what they changed is marked" : "they changed none of this";
+    const changes = isChanged ? "changes are marked" : "nothing changed";
     return [
       make("h2", "", `After line ${count(view.line + 1)}`),
       make("p", "facts", `after ${view.kind} and all its actions; ${changes}`),
@@ -340,7 +340,7 @@ export class Panel {
         "p",
         "facts",
         "Replay passes the inputs to the module in this page, and compares every action byte for " +
-          "byte. Another module shows which inputs it answers otherwise; another recording, the " +
+          "byte. Another module shows which inputs it answers differently; another recording, the " +
           "first line that differs. They may also be dropped here.",
       ),
       tools,

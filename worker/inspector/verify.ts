@@ -47,7 +47,7 @@ export async function* verify(recording: Recording, module: Uint8Array): Steps {
   };
 }
 
-/** The inputs that another module answers otherwise. */
+/** The inputs that another module answers differently. */
 export async function* upgrade(recording: Recording, other: Uint8Array, name: string): Steps {
   const kinds = new Map<string, { count: number; first: number }>();
   let module: Awaited<ReturnType<typeof compileModule>>;
@@ -88,7 +88,7 @@ export async function* upgrade(recording: Recording, other: Uint8Array, name: st
   const sum = [...kinds.values()].reduce((total, { count }) => total + count, 0);
   return sum === 0
     ? { isEqual: true, title: `${name} answers all inputs as recorded.`, notes: [] }
-    : { isEqual: false, title: `${name} answers ${sum} inputs otherwise.`, notes: [], links };
+    : { isEqual: false, title: `${name} answers ${sum} inputs differently.`, notes: [], links };
 }
 
 function note(kinds: Map<string, { count: number; first: number }>, kind: string, line: number) {

@@ -461,9 +461,9 @@ class Tracker {
 function howLeft(kind: string, frame: Members | undefined): string {
   switch (frame?.["type"]) {
     case "unsubscribe":
-      return "its own unsubscribe";
+      return "it unsubscribed";
     case "unlisten":
-      return "its own unlisten";
+      return "it sent unlisten";
     case "subscribe":
     case "listen":
     case "send":
@@ -509,7 +509,7 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
   if (life.isOpenedLater === true)
     return answer("not_open_yet", life.opened, "Not connected yet: it opened later.");
   if (life.closed !== undefined)
-    return answer("closed", life.closed.line, `Not connected any more: ${life.closed.text}.`);
+    return answer("closed", life.closed.line, `No longer connected: ${life.closed.text}.`);
   if (since !== undefined) {
     if (publish.absent !== undefined)
       return answer("engine", publish.absent.line, publish.absent.text);
@@ -524,7 +524,7 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
   if (life.refused !== undefined && (life.left === undefined || life.left.line < life.refused.line))
     return answer("refused", life.refused.line, `Its subscribe was refused: ${life.refused.text}.`);
   if (life.left !== undefined)
-    return answer("left", life.left.line, `Left it before: ${life.left.text}.`);
+    return answer("left", life.left.line, `Left before: ${life.left.text}.`);
   if (life.strange !== undefined) {
     const { line, text: error } = life.strange;
     const text = `Its subscribe with a token that was never registered here was refused: ${error}.`;
