@@ -36,6 +36,25 @@ void append_channel_message(TextArena& out, const Message& message) {
   if (message.data) out.append(", \"data\": ").append(*message.data);
 }
 
+void Hub::State::emit(const action::Send& it, Actions& out) {
+  metrics[Metric::frames_replied] += it.clients.size();  // the published ones are subtracted later
+  metrics[Metric::frames_sent_bytes] += it.clients.size() * it.text.size();
+  metrics.count_error(it.code);
+  out.add(it);
+}
+
+void Hub::State::emit(const action::Respond& it, Actions& out) {
+  metrics.count_response(it.status);
+  metrics.count_error(it.code);
+  out.add(it);
+}
+
+void Hub::State::emit(const action::Close& it, Actions& out) {
+  ++metrics[Metric::clients_closed_by_hub];
+  metrics.count_error(it.why);
+  out.add(it);
+}
+
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
@@ -85,7 +104,7 @@ void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes re
   drop_client(slot, out);
   // Its tokens may belong to another client before its socket is gone.
   out.add(action::AttachClient{client, 0, "", 0});
-  out.add(action::Close{client, status, reason, why});
+  emit(action::Close{client, status, reason, why}, out);
 }
 
 /// The ids point into the topic's own table: without an engine, an input that publishes does not
@@ -99,13 +118,13 @@ void Hub::State::emit_publish(const std::vector<u32>& subscribers, Bytes text, A
     std::copy(ids.begin(), ids.end(), copy);
     ids = {copy, ids.size()};
   }
-  out.add(action::Send{ids, text, ErrorCode::ok});
+  emit(action::Send{ids, text, ErrorCode::ok}, out);
 }
 
 void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code) {
   u32* ids = out.text().words(1);
   *ids = client;
-  out.add(action::Send{std::span<const u32>(ids, 1), text, code});
+  emit(action::Send{std::span<const u32>(ids, 1), text, code}, out);
 }
 
 /// Ends the object under construction, and sends it.
@@ -148,13 +167,14 @@ void Hub::State::emit_refusal(ClientSlot slot, Blame blame, const Scope& scope, 
 
 void Hub::State::emit_respond(RequestId request, u32 status, ErrorCode code, Bytes body,
                               Actions& out, Bytes header) {
-  out.add(action::Respond{request, status, 0, "text/plain; charset=utf-8", header, body, code});
+  emit(action::Respond{request, status, 0, "text/plain; charset=utf-8", header, body, code}, out);
 }
 
 /// One answer with one delay, wherever a secret is required or presented.
 void Hub::State::emit_unauthorized(RequestId request, const Refusal& refusal, Actions& out) {
-  out.add(action::Respond{request, refusal.status, config.auth_failure_delay_ms,
-                          "text/plain; charset=utf-8", refusal.header, refusal.text, refusal.code});
+  emit(action::Respond{request, refusal.status, config.auth_failure_delay_ms,
+                       "text/plain; charset=utf-8", refusal.header, refusal.text, refusal.code},
+       out);
 }
 
 }  // namespace sidekick

@@ -80,7 +80,6 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   }
   for (u32 i = 0; i < state.engine.shard_count(); ++i) state.flush_releases(i, out);
   state.arm_timer(out);
-  state.count(out);
 }
 
 const Config& Hub::config() const { return state_->config; }
@@ -91,24 +90,6 @@ u64 Hub::state_size() const {
   return state_->clients.count() + (state_->tokens.store_bytes() + state_->topics.store_bytes() +
                                     state_->forwards.store_bytes()) /
                                        thing_bytes;
-}
-
-/// What the actions of this input tell peers.
-void Hub::State::count(const Actions& out) {
-  for (const Action& it : out) {
-    if (it.tag == ActionTag::send) {
-      const u64 count = it.send.clients.size();
-      metrics[Metric::frames_replied] += count;  // the published ones are subtracted later
-      metrics[Metric::frames_sent_bytes] += count * it.send.text.size();
-      metrics.count_error(it.send.code);
-    } else if (it.tag == ActionTag::respond) {
-      metrics.count_response(it.respond.status);
-      metrics.count_error(it.respond.code);
-    } else if (it.tag == ActionTag::close) {
-      ++metrics[Metric::clients_closed_by_hub];
-      metrics.count_error(it.close.why);
-    }
-  }
 }
 
 void Hub::State::on_begin(const input::Begin& in) {
@@ -164,9 +145,9 @@ void Hub::State::on_client_opened(const input::ClientOpened& in, Actions& out) {
   ++metrics[Metric::clients_opened];
   if (clients.count() >= config.clients_max) {
     // Only where sockets were admitted before others had opened.
-    out.add(action::Close{in.client, 1013,
-                          "connection limit reached (clients_max); try again later",
-                          ErrorCode::full});
+    emit(action::Close{in.client, 1013, "connection limit reached (clients_max); try again later",
+                       ErrorCode::full},
+         out);
     return;
   }
   const ClientSlot slot = clients.open(in.client);

@@ -161,24 +161,27 @@ void Hub::State::on_health(const input::HttpRequest& in, Actions& out) {
                 ",\"tokens\":", Digits(tokens.count()), ",\"topics\":", Digits(topics.count()),
                 ",\"forwards\":", Digits(forwards.in_flight_count())});
   }
-  out.add(action::Respond{in.request, 200, 0, "application/json", "", text.write({"}"}).finish(),
-                          ErrorCode::ok});
+  emit(action::Respond{in.request, 200, 0, "application/json", "", text.write({"}"}).finish(),
+                       ErrorCode::ok},
+       out);
 }
 
 /// Of a host that does not know the verdict.
 void Hub::State::on_metrics(const input::HttpRequest& in, Actions& out) {
   std::string text;
   append_metrics(text);
-  out.add(action::Respond{in.request, 200, 0, metrics_content_type, "", out.text().copy(text),
-                          ErrorCode::ok});
+  emit(action::Respond{in.request, 200, 0, metrics_content_type, "", out.text().copy(text),
+                       ErrorCode::ok},
+       out);
 }
 
 /// Tells a load balancer whether to send clients and requests here, and an operator every reason
 /// why not.
 void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
   if (is_ready()) {
-    out.add(action::Respond{in.request, 200, 0, "application/json", "", R"({"status":"ok"})",
-                            ErrorCode::ok});
+    emit(action::Respond{in.request, 200, 0, "application/json", "", R"({"status":"ok"})",
+                         ErrorCode::ok},
+         out);
     return;
   }
   const bool has_both = is_stopping() && is_engine_away();
@@ -187,8 +190,9 @@ void Hub::State::on_ready(const input::HttpRequest& in, Actions& out) {
           .write({R"({"status":"unavailable","reason":")", is_stopping() ? "shutting down" : "",
                   has_both ? ", " : "", is_engine_away() ? "engine unreachable" : "", "\"}"})
           .finish();
-  out.add(action::Respond{in.request, 503, 0, "application/json", "", body,
-                          is_stopping() ? ErrorCode::stopping : ErrorCode::engine});
+  emit(action::Respond{in.request, 503, 0, "application/json", "", body,
+                       is_stopping() ? ErrorCode::stopping : ErrorCode::engine},
+       out);
 }
 
 /// A short failure of the engine passes unseen: frames and requests wait as long.

@@ -35,13 +35,13 @@ Bytes take_until(Bytes& rest, char separator) {
 
 }  // namespace
 
-void Metrics::count_response(u32 status) {
-  static constexpr u32 statuses[] = {200, 400, 401, 403, 404, 405, 409, 413, 426, 503};
-  static_assert(static_cast<u32>(Metric::responses_503) - static_cast<u32>(Metric::responses_200) ==
+void Metrics::count_refusal(u32 status) {
+  static constexpr u32 statuses[] = {400, 401, 403, 404, 405, 409, 413, 426, 503};
+  static_assert(static_cast<u32>(Metric::responses_503) - static_cast<u32>(Metric::responses_400) ==
                 std::size(statuses) - 1);
   const auto found = std::find(std::begin(statuses), std::end(statuses), status);
   SIDEKICK_CHECK(found != std::end(statuses));
-  ++at(Metric::responses_200, static_cast<u32>(found - std::begin(statuses)));
+  ++at(Metric::responses_400, static_cast<u32>(found - std::begin(statuses)));
 }
 
 void Metrics::count_forward(const input::ForwardDone& in, u64 took_ms) {

@@ -31,10 +31,15 @@ class Metrics {
   void count_error(ErrorCode code) {
     if (code != ErrorCode::ok) ++at(Metric::error_ok, static_cast<u32>(code));
   }
-  void count_response(u32 status);
+  void count_response(u32 status) {
+    if (status != 200) return count_refusal(status);
+    ++(*this)[Metric::responses_200];
+  }
   void count_forward(const input::ForwardDone& in, u64 took_ms);
 
  private:
+  void count_refusal(u32 status);
+
   u64 slots_[static_cast<u32>(Metric::end)]{};
 };
 

@@ -96,7 +96,6 @@ struct Hub::State {
   } drain;
 
   // hub.cpp: time, and events of sockets
-  void count(const Actions& out);
   void on_begin(const input::Begin& in);
   void expire_due(Actions& out);
   void arm_timer(Actions& out);
@@ -288,7 +287,10 @@ struct Hub::State {
   // state_hash.cpp
   u64 hash() const;
 
-  // emit.cpp
+  // emit.cpp. What a peer is told is counted in the first three.
+  void emit(const action::Send& it, Actions& out);
+  void emit(const action::Respond& it, Actions& out);
+  void emit(const action::Close& it, Actions& out);
   void emit_put_token(TokenId id, Actions& out);
   void emit_touch_token(TokenId id, Actions& out);
   void emit_erase_token(Bytes key, bool is_told, Actions& out);
