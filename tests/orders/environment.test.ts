@@ -59,7 +59,10 @@ for (const name of ["bench", "build", "check", "run", "setup", "test", "tidy"]) 
 }
 
 for (const [command, expected] of [
-  ["setup nosuch", "setup: expected one of node check module native cluster bench all, got 'nosuch'"],
+  [
+    "setup nosuch",
+    "setup: expected one of node check module native cluster bench all, got 'nosuch'",
+  ],
   ["test --run", /^test: expected one of: check docs .*; got '--run'$/],
   ["test --run nosuch", /^test: expected one of: check docs .*; got '--run'$/],
 ] as const) {

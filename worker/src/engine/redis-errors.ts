@@ -45,7 +45,7 @@ export function wrongWithServer(info: string): Reason | undefined {
   return undefined;
 }
 
-/** An error reply without the words of the command, which the server repeats: AUTH has a password. */
+/** An error reply without the command's words, which the server repeats: AUTH has a password. */
 export function withoutWords(error: string): string {
   return error.replace(/, with args beginning with.*/s, "");
 }
