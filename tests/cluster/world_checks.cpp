@@ -57,7 +57,7 @@ void World::on_run(Bytes node, const Command& command, const engine::Shard::Answ
   }
 }
 
-/// What was sent before may come after what is sent later.
+/// Messages sent so far may reach the app server after messages sent later.
 void World::end_turn(u32 token) {
   turns_[token].second.clear();
   for (auto& [serial, turn] : turn_of_)

@@ -44,7 +44,7 @@ function hashes(recording: Recording, from: number, to: number): Map<number, str
     const first = recording.firstLine(group);
     const line = recording.parse(first)!;
     const type = line["in"] as Input["type"];
-    // What these leave is not stored.
+    // The hub does not store what these inputs change.
     if (type === "draining" || type === "shutting_down") break;
     if (type === "restored") isRestored = true;
     if (type === "forward_done") underWay.delete(line["forward"]);
@@ -98,7 +98,7 @@ describe("the state at any line", () => {
       fold.advance(true);
       const expected = new Map<number, string>();
       recording.hubs.forEach((from, index) => {
-        // What an engine and its connection know is not stored.
+        // A hub does not store what it knows of its engine.
         if (hasEngine(recording, from)) return;
         const to = recording.hubs[index + 1] ?? recording.groupCount;
         for (const [group, hash] of hashes(recording, from, to)) expected.set(group, hash);

@@ -134,7 +134,7 @@ describe("--inspect", () => {
     response.destroy();
   });
 
-  it("tells a reader that is 8 MiB behind how much it misses, and begins anew", async () => {
+  it("tells a slow reader how many lines it missed, and sends the state again", async () => {
     await listener("todo/1");
     const slow = connect(Number(url.port), "127.0.0.1");
     slow.write(`GET ${url.pathname}live HTTP/1.1\r\nhost: ${url.host}\r\n\r\n`);

@@ -264,7 +264,7 @@ describe("the page", () => {
     );
   });
 
-  /** What the page says about a file that is dropped in the view Verify. */
+  /** Opens a file with a button of the view Verify. Returns the text that the page shows. */
   async function verdictOf(button: string, name: string, bytes: string | Uint8Array) {
     const file = join(temporary, name);
     writeFileSync(file, bytes);

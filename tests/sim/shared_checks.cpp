@@ -4,7 +4,7 @@
 //   - the engine remembers all channels and resources: it recovers more, and is checked against
 //     what it was told
 //   - a hub has forgotten the ids of messages that were sent with a token it has given back
-//   - a hub holds a token while messages of it are under way: nobody can register it anew
+//   - while messages of a token are under way, its hub holds it: `register` gets 409
 //   - the order of changed resources, if they are on several shards
 #include <algorithm>
 

@@ -126,7 +126,7 @@ export class Inspection implements Recording {
     }
   }
 
-  /** After a gap, the state begins anew. */
+  /** After a gap, sends the state again. */
   #catchUp(reader: Reader): void {
     this.#send();
     const { missed } = reader;
