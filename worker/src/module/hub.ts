@@ -67,8 +67,9 @@ interface Exports {
 /**
  * Checks that a compiled module is a Sidekick module without imports. A module without imports
  * cannot do I/O.
+ * @param expected an export by which the module is recognized
  */
-export function checkModule(module: WasmModule): WasmModule {
+export function checkModule(module: WasmModule, expected = "sidekick_handle"): WasmModule {
   const imports = WebAssembly.Module.imports(module);
   if (imports.length > 0) {
     const names = imports.map((entry) => `${entry.module}.${entry.name}`).join(", ");
@@ -77,9 +78,9 @@ export function checkModule(module: WasmModule): WasmModule {
         "scripts/build creates",
     );
   }
-  if (!WebAssembly.Module.exports(module).some((entry) => entry.name === "sidekick_handle")) {
+  if (!WebAssembly.Module.exports(module).some((entry) => entry.name === expected)) {
     throw new Error(
-      "Sidekick module: the export sidekick_handle is missing; this is another WebAssembly file",
+      `Sidekick module: the export ${expected} is missing; this is another WebAssembly file`,
     );
   }
   return module;
