@@ -204,6 +204,7 @@ void Network::beat(Node& node) {
 void Network::execute(Node* node, const Command& command) {
   const std::vector<Bytes> args = views_of(command.args);
   engine::Shard::Answer answer;
+  ++runs;
   switch (command.kind) {
     case Command::Kind::run:
       answer = shard.run(now * 1000, command.script, args);
@@ -226,7 +227,7 @@ void Network::execute(Node* node, const Command& command) {
   }
   collect();
   if (node != nullptr && command.call != 0)
-    node->answers.push_back({command.call, std::move(answer)});
+    node->answers.push_back({command.call, runs, command, std::move(answer)});
 }
 
 void Network::collect() {
@@ -279,6 +280,7 @@ bool Network::move_one() {
     --node.calls;
     node.calls_for_peers.erase(next.call);
     const std::vector<Bytes> values = views_of(next.answer.values);
+    on_answer(node.config.node, next);
     give(node, input::EngineAnswer{next.call, next.answer.status, values});
   } else {
     const engine::Shard::Publication next = std::move(node.messages.front());

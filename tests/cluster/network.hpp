@@ -40,6 +40,8 @@ struct Command {
 
 struct Answer {
   u32 call = 0;
+  u64 run = 0;  ///< counts what the engine has executed
+  Command command;
   engine::Shard::Answer answer;
 };
 
@@ -79,6 +81,9 @@ class Network {
   /// Told of each script that the engine has run, and the node that gets the answer, if any.
   std::function<void(Bytes node, const Command&, const engine::Shard::Answer&)> on_run;
 
+  /// Told of each answer before a node gets it.
+  std::function<void(Bytes node, const Answer&)> on_answer;
+
   /// Told of each node whose session has moved on with a token.
   std::function<void(Bytes node, Bytes token)> on_taken;
 
@@ -107,6 +112,7 @@ class Network {
   std::vector<Node> nodes;
   engine::Shard shard;
   u64 inputs = 0;
+  u64 runs = 0;    ///< that the engine has executed
   u64 digest = 0;  ///< of all actions
   bool is_full = false;
 

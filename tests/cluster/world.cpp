@@ -14,6 +14,7 @@ World::World(u64 seed, u32 steps)
   network_.on_action = [this](Node& node, const Action& action) { on_action(node, action); };
   network_.on_run = [this](Bytes node, const Command& command,
                            const engine::Shard::Answer& answer) { on_run(node, command, answer); };
+  network_.on_answer = [this](Bytes node, const Answer& answer) { on_answer(node, answer); };
   network_.on_taken = [this](Bytes node, Bytes token) { on_taken(node, token); };
   fault_rate_ = dice_.one_of<u32>({0, 3, 15, 40});
   channels_ = dice_.between(1, 3);

@@ -121,6 +121,8 @@ class World {
   void on_closed(Client& client);
   void end_turn(u32 token);
   void on_taken(Bytes node, Bytes token);
+  void on_answer(Bytes node, const Answer& answer);
+  bool is_taken_from(u32 token, const Client& client) const;
   void on_run(Bytes node, const Command& command, const engine::Shard::Answer& answer);
   void note_change(u32 resource, Bytes node);
   void lose_data(const std::map<u32, std::vector<Stamped>>& kept);
@@ -166,10 +168,14 @@ class World {
   u64 change_count_ = 0;
   u64 serial_ = 0;
   Millis data_lost_at_ = 0;
+  std::string epoch_;          ///< of the engine
+  Millis epoch_began_at_ = 0;  ///< the nodes learn of lost data one after the other
   std::unique_ptr<engine::Shard> old_;
   std::map<u32, std::vector<Stamped>> old_messages_;
   std::map<u32, std::pair<u64, u32>> forwarded_;  ///< by token: the latest serial, and its turn
-  std::map<u32, std::string> taken_from_;  ///< by token: a node whose session went to another
+  /// By token and node: whose session went to another node, and when, as Network::runs counts. The
+  /// node has not learnt it yet.
+  std::map<std::pair<u32, std::string>, u64> taken_from_;
   std::map<u32, std::pair<u32, std::string>> turns_;  ///< by token: counts the nodes that had it
   std::map<u64, u32> turn_of_;                        ///< by serial of a send
   std::map<u64, u32> token_of_;                       ///< the same

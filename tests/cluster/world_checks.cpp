@@ -31,18 +31,20 @@ std::string text_after(Bytes text, Bytes name) {
 }  // namespace
 
 void World::on_run(Bytes node, const Command& command, const engine::Shard::Answer& answer) {
-  if (command.script == "message") {
+  if (command.script == "sync") {
+    if (epoch_ != answer.values[0]) epoch_began_at_ = network_.now;
+    epoch_ = answer.values[0];
+  } else if (command.script == "message") {
     for (u32 channel = 0; channel < channels_; ++channel) {
       if (command.args[0] == topic_name(channel))
         messages_[channel].push_back(
             {number_after(answer.values[0], ""), number_after(command.args[1], "\"data\": ")});
     }
   } else if (command.script == "claim" && answer.values[0] == "ok") {
-    auto& [turn, holder] = turns_[static_cast<u32>(number_after(command.args[0], "t"))];
+    const u32 token = static_cast<u32>(number_after(command.args[0], "t"));
+    auto& [turn, holder] = turns_[token];
     if (holder != command.args[1]) ++turn;
-    std::erase_if(taken_from_, [&](const auto& it) {
-      return it.first == number_after(command.args[0], "t") && it.second == command.args[1];
-    });
+    taken_from_.erase({token, command.args[1]});
     holder = command.args[1];
   } else if (command.script == "erase" && answer.values[0] == "ok") {
     ++turns_[static_cast<u32>(number_after(command.args[0], "t"))].first;
@@ -65,7 +67,24 @@ void World::end_turn(u32 token) {
 }
 
 void World::on_taken(Bytes node, Bytes token) {
-  taken_from_[static_cast<u32>(number_after(token, "t"))] = node;
+  taken_from_[{static_cast<u32>(number_after(token, "t")), std::string(node)}] = network_.runs;
+}
+
+/// A node learns from `reclaim` that it has a token no more.
+void World::on_answer(Bytes node, const Answer& answer) {
+  const Command& command = answer.command;
+  for (std::size_t i = 0; command.script == "reclaim" && i < answer.answer.values.size(); ++i) {
+    const Bytes state = answer.answer.values[i];
+    if (state != "1" && state != "2") continue;
+    const u32 token = static_cast<u32>(number_after(command.args[2 + 3 * i], "t"));
+    const auto taken = taken_from_.find({token, std::string(node)});
+    if (taken != taken_from_.end() && taken->second < answer.run) taken_from_.erase(taken);
+  }
+}
+
+bool World::is_taken_from(u32 token, const Client& client) const {
+  return client.node != nobody &&
+         taken_from_.contains({token, network_.nodes[client.node].config.node});
 }
 
 void World::note_change(u32 resource, Bytes node) {
@@ -149,6 +168,7 @@ void World::on_text(Client& client, Bytes text) {
     if (has(text, "\"type\": \"subscribed\"")) {
       View& view = client.views[channel];
       view.is_exact = false;
+      view.at = number_after(text, "\"at\": ");  // of a new epoch: it may be lower
       view.serial_at_start = messages_[channel].size();
     }
   }
@@ -220,9 +240,8 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
     const auto own = client.tokens.find(token);
     const Millis held_since =
         own == client.tokens.end() ? held->second : std::min(held->second, own->second);
-    // Its node has not learnt yet that its session went elsewhere.
-    if (other.node != nobody && taken_from_[token] == network_.nodes[other.node].config.node)
-      continue;
+    // The node of one has not learnt yet that its session went elsewhere.
+    if (is_taken_from(token, other) || is_taken_from(token, client)) continue;
     // The engine may have given it before it lost its data, or before a node lost its connection.
     constexpr Millis way_ms = 5000;
     if (is_well(other.node, held_since - way_ms) && is_well(client.node, held_since - way_ms))
@@ -252,7 +271,7 @@ bool World::may_miss(const Client& client, const View& view,
                      const std::vector<Stamped>& all) const {
   if (!client.session.empty() || is_well(client.node, view.came_at)) return false;
   return all.size() >= Network::history_min ||
-         data_lost_at_ >= network_.nodes[client.node].trouble_began_at;
+         epoch_began_at_ >= network_.nodes[client.node].trouble_began_at;
 }
 
 /// The client has all messages of the channel before this one.
