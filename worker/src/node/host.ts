@@ -223,9 +223,11 @@ export class Host implements Io, SocketTaker, EngineTaker {
   readonly now = now;
 
   createHub(): HubLike {
-    // Answers and messages for the last hub would be wrong for this one.
-    this.engine?.renew();
     return this.#createHub();
+  }
+
+  renewEngine(): void {
+    this.engine?.renew();
   }
 
   *openClients(): Generator<border.RestoreClientInput> {

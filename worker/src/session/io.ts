@@ -19,8 +19,13 @@ type Perform<T> = (action: Extract<Action, { type: T }>) => void;
 export interface Io extends Performer {
   /** Milliseconds since the Unix epoch, from a clock that does not jump. */
   now(): number;
-  /** Called at the start, and after the previous hub trapped and was let go. */
+  /**
+   * Called at the start, after the previous hub trapped and was let go, and for a snapshot beside
+   * the hub.
+   */
   createHub(): HubLike;
+  /** A new hub takes the place of the last one: it must get nothing that was meant for that one. */
+  renewEngine?(): void;
   storedTokens(): Iterable<RestoreTokenInput & { readonly key: Uint8Array }>;
   /** The clients whose sockets are open and that the host has not been told to close. */
   openClients(): Iterable<RestoreClientInput>;

@@ -150,6 +150,7 @@ export class Session {
     for (const token of this.#io.storedTokens()) yield lines(token);
     for (const client of this.#io.openClients()) yield lines(client);
     yield lines({ type: "restored" });
+    for (const input of this.#stopInputs()) yield lines(input);
   }
 
   /** Then applies what has come meanwhile. */
@@ -338,6 +339,7 @@ export class Session {
 
   #start(current: Input | undefined): void {
     const io = this.#io;
+    if (this.#first === undefined) io.renewEngine?.();
     const hub = this.#first ?? io.createHub();
     this.#first = undefined;
     this.#hub = hub;
@@ -354,12 +356,19 @@ export class Session {
     }
     for (const client of this.#restorable(current)) give(client);
     give({ type: "restored" });
-    if (this.#drainedAt !== undefined)
-      give({ type: "draining", ms: Math.max(0, this.#drainedAt - io.now()) });
-    if (this.#isShuttingDown) give({ type: "shutting_down" });
+    for (const input of this.#stopInputs()) give(input);
     for (const action of damaged) this.#isPerformed(action, "restored");
     this.#record(hub, NOTHING, (recording) => recording.restored());
     this.#isReported = false;
+  }
+
+  /** A new hub stops as the last one did. */
+  #stopInputs(): Input[] {
+    const inputs: Input[] = [];
+    if (this.#drainedAt !== undefined)
+      inputs.push({ type: "draining", ms: Math.max(0, this.#drainedAt - this.#io.now()) });
+    if (this.#isShuttingDown) inputs.push({ type: "shutting_down" });
+    return inputs;
   }
 
   /** Those whose client_opened does not come only now. */

@@ -28,6 +28,11 @@ export function environment(): Record<string, string | undefined> {
   );
 }
 
+/** The address of the inspector in what a host prints when it starts. */
+export function inspectorOf(printed: string): string | undefined {
+  return /^Inspector: (\S+)$/m.exec(printed)?.[1];
+}
+
 /** @param words a command that replaces SIDEKICK_COMMAND */
 export async function startCommand(
   options: TestOptions,
@@ -52,6 +57,10 @@ export async function startCommand(
   if (options.serverIdleSeconds !== undefined)
     flags.push("--server-idle-timeout", String(options.serverIdleSeconds));
   if (options.recordFile !== undefined) flags.push("--record", options.recordFile);
+  if (options.inspect !== undefined) {
+    const { host, port } = options.inspect;
+    flags.push("--inspect", `${host}:${port}`);
+  }
   const tests = {
     ...(options.pingSeconds !== undefined && {
       SIDEKICK_TEST_PING_SECONDS: String(options.pingSeconds),
@@ -107,6 +116,7 @@ export async function startCommand(
   };
   return {
     port,
+    inspectorUrl: inspectorOf(printed),
     logLines,
     close() {
       const end = () => isRunning() && child.kill("SIGTERM");
