@@ -57,7 +57,7 @@ describe("the page", () => {
     const replay = join(root, "worker/dist/node/replay-cli.js");
     const page = execFileSync(process.execPath, [replay, "--html"]);
     assert.ok(page.length < PAGE_BYTES_MAX, `${page.length} bytes`);
-    assert.match(page.toString(), /<script type="text\/plain" id="module">H4sI/);
+    assert.match(page.toString(), /<script type="text\/plain" id="module" data-encoding="gzip">H4sI/);
   });
 
   it("opens every golden trace, from the command's page", async () => {

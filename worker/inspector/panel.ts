@@ -448,11 +448,12 @@ function differing(expected: string, actual: string): HTMLElement[] {
   return [show("recorded", expected), show("found   ", actual)];
 }
 
-/** The module within the page: gzip in base64. */
+/** The module within the page, in base64. */
 async function ownModule(): Promise<Uint8Array | undefined> {
-  const base64 = byId("module")?.textContent ?? "";
-  if (base64 === "") return undefined;
+  const { textContent: base64, dataset } = byId("module");
+  if (!base64) return undefined;
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  if (dataset["encoding"] !== "gzip") return bytes;
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }

@@ -27,7 +27,8 @@ export async function* inspectorPage(parts: PageParts): AsyncGenerator<string> {
   const [middle, end] = halves(rest, RECORDING);
   const module = gzipSync(parts.module, { level: constants.Z_BEST_COMPRESSION });
   yield parts.isLive === true ? start.replace("connect-src 'none'", "connect-src 'self'") : start;
-  yield `<script type="text/plain" id="module">${module.toString("base64")}</script>`;
+  yield '<script type="text/plain" id="module" data-encoding="gzip">';
+  yield `${module.toString("base64")}</script>`;
   yield middle;
   if (parts.recording !== undefined) {
     const name = encodeURIComponent(basename(parts.recording.name));
