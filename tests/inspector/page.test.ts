@@ -57,7 +57,10 @@ describe("the page", () => {
     const replay = join(root, "worker/dist/node/replay-cli.js");
     const page = execFileSync(process.execPath, [replay, "--html"]);
     assert.ok(page.length < PAGE_BYTES_MAX, `${page.length} bytes`);
-    assert.match(page.toString(), /<script type="text\/plain" id="module" data-encoding="gzip">H4sI/);
+    assert.match(
+      page.toString(),
+      /<script type="text\/plain" id="module" data-encoding="gzip">H4sI/,
+    );
   });
 
   it("opens every golden trace, from the command's page", async () => {
@@ -320,5 +323,10 @@ describe("the page", () => {
     const changed = text.replace('"status":200', '"status":201');
     assert.match(await replay(changed), /differs at line 8[^]*"status":201[^]*"status":200/);
     assert.match(await replay(text.slice(0, -30)), /cut off/);
+    const lines = text.split("\n").length - 1;
+    assert.match(
+      await replay(`${text}{"gap":57}\n${text}`),
+      new RegExp(`22 inputs replayed, all actions equal[^]*line ${lines}: a gap: 57 lines`),
+    );
   });
 });

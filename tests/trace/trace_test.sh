@@ -72,6 +72,23 @@ sed '7s/.*/{"in":"http_requ/' channels.jsonl >torn.jsonl
 same replay-torn 2 "$@" replay torn.jsonl
 same replay-none 2 "$@" replay none.jsonl
 
+# Saved from a live page that was too slow for a while
+{
+  head -n 4 channels.jsonl
+  echo '{"gap":57}'
+  head -n 8 channels.jsonl
+} >gap.jsonl
+same replay-gap 0 "$@" replay gap.jsonl
+same show-gap 0 "$@" show gap.jsonl
+"$@" record gap.jsonl | cmp - gap.jsonl || fails "record: another recording than gap.jsonl"
+"$@" redact gap.jsonl -o gap-redacted.jsonl >out 2>&1
+[ "$(sed -n 5p gap-redacted.jsonl)" = '{"gap":57}' ] || fails "redact: no gap: $(cat out)"
+{
+  head -n 5 gap.jsonl
+  sed -n 3p gap.jsonl
+} >wrong-gap.jsonl # without the recording that follows a gap
+same replay-wrong-gap 2 "$@" replay wrong-gap.jsonl
+
 # A host killed at any point, and its successor in the same file: every command reads both
 step=137
 [ $# = 1 ] || step=1000 # a runtime starts slowly

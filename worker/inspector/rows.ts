@@ -167,7 +167,7 @@ function textOf(kind: Kind, members: Members): string {
     case "hash":
       return isMembers(members["hash"]) ? `state ${String(members["hash"]["state"])}` : "";
     case "gap":
-      return `${String(members["gap"])} lines were dropped: this page read too slowly`;
+      return `${String(members["gap"])} lines are missing: the page read too slowly`;
     case "set_timer":
       return members["at_ms"] === 0 ? "off" : timeText(number(members["at_ms"]));
     case "draining":

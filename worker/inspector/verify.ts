@@ -1,6 +1,6 @@
 // Replays a recording through a module, and compares two recordings.
 import { compileModule } from "../src/module/hub.js";
-import { printable, Replayer } from "../src/module/replay.js";
+import { gapText, printable, Replayer } from "../src/module/replay.js";
 import type { Link, Verdict } from "./protocol.js";
 import type { Recording } from "./recording.js";
 
@@ -34,10 +34,13 @@ export async function* verify(recording: Recording, module: Uint8Array): Steps {
   } catch (error) {
     return failed(error);
   }
-  const notes = replayer.cuts.map(
-    ({ line, linesDue }) =>
-      `line ${line}: the recording was cut off; its last input has ${linesDue} more lines`,
-  );
+  const notes = [
+    ...replayer.gaps.map(({ line, lines }) => `line ${line}: ${gapText(lines)}`),
+    ...replayer.cuts.map(
+      ({ line, linesDue }) =>
+        `line ${line}: the recording was cut off; its last input has ${linesDue} more lines`,
+    ),
+  ];
   if (replayer.changedTexts > 0)
     notes.push(`changed since format 1: the wording of ${replayer.changedTexts} errors`);
   return {

@@ -36,6 +36,11 @@ class Reporter final : public Onlooker {
     if (witness_ != nullptr) witness_->on_action(line);
   }
   void on_cut(u64 line, std::size_t due) override { print_cut(path_, line, due); }
+  void on_gap(u64 line, u64 lines) override {
+    std::printf(
+        "%s:%llu: a gap: %llu lines are missing after this one; another recording follows\n", path_,
+        number(line), number(lines));
+  }
 
  private:
   const char* path_;

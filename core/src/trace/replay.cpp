@@ -22,6 +22,10 @@ class Replay {
     for (;;) {
       switch (reader_.next()) {
         case Step::header:
+          if (reader_.lines_missed() > 0) {
+            if (!due_.empty()) return different();
+            onlooker_.on_gap(line() - 2, reader_.lines_missed());
+          }
           // A recording that ends with an input alone ends with a trap. Any other incomplete
           // recording is of a host that was killed.
           if (reader_.follows_cut() || (!due_.empty() && result_.input_line != line() - 1))

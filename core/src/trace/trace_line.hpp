@@ -1,4 +1,4 @@
-// Conditions that every reader checks before it parses a line.
+// Conditions that every reader checks before it parses a line, and the line that is no hub's.
 #pragma once
 
 #include <string>
@@ -33,6 +33,11 @@ inline std::string wrong_with_line(Bytes line) {
   if (is_too_deep(line))
     return compose({"expected JSON of at most ", Digits(line_depth_max), " levels, found more"});
   return "";
+}
+
+/// {"gap":N} with a newline: so many lines are missing. Nothing if that is 0.
+inline std::string gap_line(u64 lines) {
+  return lines == 0 ? "" : compose({"{\"gap\":", Digits(lines), "}\n"});
 }
 
 }  // namespace sidekick::trace

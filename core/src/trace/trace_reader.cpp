@@ -63,6 +63,7 @@ struct Reader::Document {
 Reader::Step Reader::next() {
   if (!error_.empty()) return Step::broken;
   follows_cut_ = false;
+  lines_missed_ = 0;
   if (!read_line()) return has_header_ ? Step::end : fail(first_line);
   error_ = wrong_with_line(line_);
   if (!error_.empty()) return Step::broken;
@@ -73,6 +74,7 @@ Reader::Step Reader::next() {
   if (document.find("in") != nullptr) return read_input(document);
   if (document.find("out") != nullptr) return Step::action;
   if (document.find("hash") != nullptr) return Step::hash;
+  if (document.find("gap") != nullptr) return pass_gap(document);
   return fail("a member \"trace\", \"in\", \"out\" or \"hash\"");
 }
 
@@ -104,6 +106,21 @@ Reader::Step Reader::pass_torn_line() {
   line_ = std::move(torn);
   line_number_ = number;
   return fail("a JSON object");
+}
+
+/// {"gap":N}: another recording begins in the next line.
+Reader::Step Reader::pass_gap(const Document& gap) {
+  if (!read_number(gap, "gap", lines_missed_)) return fail("a number of lines in \"gap\"");
+  if (!read_line()) {
+    is_cut_ = true;
+    return Step::end;
+  }
+  error_ = wrong_with_line(line_);
+  if (!error_.empty()) return Step::broken;
+  const Document next{json::parse(line_, nullptr, false)};
+  if (!next.value.is_object() && is_cut_) return Step::end;
+  if (!next.value.is_object() || next.find("trace") == nullptr) return fail(first_line);
+  return read_header(next);
 }
 
 Reader::Step Reader::fail(Bytes expected) {

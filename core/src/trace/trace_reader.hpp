@@ -51,11 +51,16 @@ class Reader {
   /// At a header: whether the line above it was cut off. It is skipped.
   bool follows_cut() const { return follows_cut_; }
 
+  /// At a header: the number of lines that are missing above it, since the reader of a live page
+  /// was too slow. The line that says so is skipped.
+  u64 lines_missed() const { return lines_missed_; }
+
  private:
   struct Document;
 
   bool read_line();
   Step pass_torn_line();
+  Step pass_gap(const Document& gap);
   Step fail(Bytes expected);
   Step read_header(const Document& document);
   Step read_input(const Document& document);
@@ -72,6 +77,7 @@ class Reader {
   u32 format_ = 0;
   bool is_cut_ = false;
   bool follows_cut_ = false;
+  u64 lines_missed_ = 0;
   Config config_;
   std::string config_text_;
   Millis now_ = 0;

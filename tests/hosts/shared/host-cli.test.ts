@@ -487,6 +487,12 @@ test("covenant-sidekick-replay replays what --record wrote, shows the first diff
   assert.equal(await good.exit, 0, good.output());
   assert.match(good.output(), /12 inputs replayed, all actions equal/);
   const text = await readFile(trace, "utf8");
+  const lines = text.split("\n").length - 1;
+  await writeFile(trace, `${text}{"gap":57}\n${text}`);
+  const gap = run([trace], {}, "replay-cli");
+  assert.equal(await gap.exit, 0, gap.output());
+  assert.match(gap.output(), /24 inputs replayed, all actions equal/);
+  assert.match(gap.output(), new RegExp(`:${lines}: a gap: 57 lines are missing after this one`));
   await writeFile(
     trace,
     text.replace(

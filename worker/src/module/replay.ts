@@ -25,6 +25,12 @@ export interface Cut {
   readonly linesDue: number;
 }
 
+/** Lines that a live recording lacks, since its reader was too slow: after this line, so many. */
+export interface Gap {
+  readonly line: number;
+  readonly lines: number;
+}
+
 const SECRET = "replay";
 const FIRST_LINE = 'expected the first line of a trace, {"trace":2,...}';
 /** Far above the depth of any real line; JSON.stringify is recursive. */
@@ -47,6 +53,9 @@ export class Replayer {
   #format = TRACE_FORMAT;
   #changedTexts = 0;
   readonly #cuts: Cut[] = [];
+  readonly #gaps: Gap[] = [];
+  /** The previous line is a gap: another recording starts after it. */
+  #isAfterGap = false;
   /**
    * The previous line if it was not a trace line: acceptable only if another recording starts after
    * it.
@@ -70,6 +79,11 @@ export class Replayer {
   /** The recordings so far whose end is missing. For the last one this is known after `end`. */
   get cuts(): readonly Cut[] {
     return this.#cuts;
+  }
+
+  /** The gaps so far. */
+  get gaps(): readonly Gap[] {
+    return this.#gaps;
   }
 
   /** Number of lines that the latest input still has in the replay. */
@@ -113,6 +127,7 @@ export class Replayer {
       this.#open(parsed);
       return undefined;
     }
+    if (this.#isAfterGap) throw this.#error(FIRST_LINE, line);
     if ("out" in parsed) return this.#compare(line);
     if (this.#pending.length > 0)
       return { line: this.#line, expected: undefined, actual: this.#pending[0] };
@@ -121,6 +136,11 @@ export class Replayer {
       return this.#compare(line);
     }
     if (this.#hub === undefined) throw this.#error(FIRST_LINE, line);
+    if ("gap" in parsed) {
+      this.#gaps.push({ line: this.#line - 1, lines: number(parsed["gap"]) });
+      this.#isAfterGap = true;
+      return undefined;
+    }
     this.#inputs++;
     this.#inputLine = this.#line;
     try {
@@ -199,6 +219,7 @@ export class Replayer {
       hash_seed: header["hash_seed"],
       secrets: [SECRET],
     };
+    this.#isAfterGap = false;
     this.#hub = Hub.create(this.#module, JSON.stringify(config));
     this.#hub.record(true, this.#format);
     this.#hasTrapped = false;
@@ -293,6 +314,11 @@ function removeErrorText(action: Record<string, unknown>): boolean {
 function removeMember(from: unknown, name: string): boolean {
   if (typeof from !== "object" || from === null || !(name in from)) return false;
   return Reflect.deleteProperty(from, name);
+}
+
+/** The same as in worker/trace/replay_files.cpp. */
+export function gapText(lines: number): string {
+  return `a gap: ${lines} lines are missing after this one; another recording follows`;
 }
 
 /**

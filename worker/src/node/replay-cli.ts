@@ -5,7 +5,7 @@ import { createReadStream, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Difference } from "../module/replay.js";
-import { printable, Replayer } from "../module/replay.js";
+import { gapText, printable, Replayer } from "../module/replay.js";
 import { readDefaultBytes, readDefaultModule, readModule } from "./default-module.js";
 import { parseFlags } from "./flags.js";
 import { inspectorPage } from "./inspector-page.js";
@@ -82,6 +82,7 @@ async function replay(path: string, replayer: Replayer): Promise<number> {
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
   if (replayer.changedTexts > 0)
     console.log(`${path}: changed since format 1: the wording of ${replayer.changedTexts} errors`);
+  for (const { line, lines } of replayer.gaps) console.log(`${path}:${line}: ${gapText(lines)}`);
   for (const { line, linesDue } of replayer.cuts) {
     console.log(
       `${path}:${line}: the recording was cut off here; ${linesDue} more lines are due for ` +

@@ -4,6 +4,7 @@
 #include "files.hpp"
 #include "sidekick/text.hpp"
 #include "trace/core_hub.hpp"
+#include "trace/trace_line.hpp"
 #include "trap_place.hpp"
 #include "wasmtime_hub.hpp"
 
@@ -22,7 +23,7 @@ int record_stream(std::istream& in, const char* path, std::FILE* out, ReplayedHu
         if (!hub.wrong().empty())
           return unusable(place(),
                           compose({"the module rejects this configuration: ", hub.wrong()}));
-        text = reader.line() + "\n";
+        text = gap_line(reader.lines_missed()) + reader.line() + "\n";
         break;
       case Reader::Step::input:
         set_trap_place(reader.line_number());

@@ -24,6 +24,7 @@ class Show {
       switch (step) {
         case Reader::Step::header: {
           if (reader.follows_cut() && wants({})) print_cut(line_ - 1);
+          if (reader.lines_missed() > 0 && wants({})) print_gap(reader.lines_missed());
           follower_.open();
           timeline_ = {};
           const nlohmann::json header = nlohmann::json::parse(reader.line());
@@ -90,6 +91,11 @@ class Show {
 
   static void print_cut(u64 line) {
     std::printf("%8llu  the recording was cut off here\n", static_cast<unsigned long long>(line));
+  }
+  /// In the line above this one.
+  void print_gap(u64 lines) const {
+    std::printf("%8llu  a gap: %llu lines are missing here\n",
+                static_cast<unsigned long long>(line_ - 1), static_cast<unsigned long long>(lines));
   }
   void print(const std::string& text) const {
     std::printf("%8llu  %s\n", static_cast<unsigned long long>(line_), text.c_str());

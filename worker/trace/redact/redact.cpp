@@ -19,6 +19,7 @@
 #include "sidekick/text.hpp"
 #include "trace/core_hub.hpp"
 #include "trace/format_1.hpp"
+#include "trace/trace_line.hpp"
 #include "trap_place.hpp"
 
 namespace sidekick::trace {
@@ -91,7 +92,10 @@ class Redaction {
         continue;
       }
       if (input_) record(step == Reader::Step::end, step == Reader::Step::header);
-      if (step == Reader::Step::header) open(reader.config(), reader.format());
+      if (step == Reader::Step::header) {
+        write(gap_line(reader.lines_missed()));
+        open(reader.config(), reader.format());
+      }
       if (step == Reader::Step::input) take(reader);
       if (step == Reader::Step::hash) {
         std::string line;
