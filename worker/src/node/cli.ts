@@ -10,7 +10,7 @@ import { originsOf } from "../session/origins.js";
 import { readDefaultModule } from "./default-module.js";
 import { ENGINE_FLAGS, readEngineFlags } from "./engine-flags.js";
 import { integer, parseFlags, readPortVariable, UsageError } from "./flags.js";
-import { parseInspectAddress } from "./inspection.js";
+import { InspectError, parseInspectAddress } from "./inspection.js";
 import type { Log, LogFormat, LogLevel } from "./log.js";
 import { createLog, LOG_FORMATS, LOG_LEVELS } from "./log.js";
 import { warnIfPublic } from "./private-file.js";
@@ -305,15 +305,30 @@ async function startError(
   if (syscall === "open" && recordFile !== undefined)
     return new UsageError(`--record ${recordFile}: ${describe(error)}`);
   if (error instanceof ConfigError) return new UsageError(error.message);
+  if (error instanceof InspectError) {
+    const { host: inspected, port: at } = error.address;
+    return listenError(error.cause, ["--inspect", inspected], ["--inspect", at]);
+  }
+  return code === undefined ? error : listenError(error, ["--host", host], ["--port", port]);
+}
+
+/** @param host and port after the flags that set them */
+async function listenError(
+  error: unknown,
+  [hostFlag, host]: readonly [string, string | undefined],
+  [portFlag, port]: readonly [string, number],
+): Promise<unknown> {
+  const { code } = error as NodeJS.ErrnoException;
   if (host !== undefined && code !== undefined && (await isUnknownAddress(host, code)))
-    return new UsageError(`--host: this machine has no address ${JSON.stringify(host)}`);
+    return new UsageError(`${hostFlag}: this machine has no address ${JSON.stringify(host)}`);
   const where = host === undefined ? `port ${port}` : `${host} port ${port}`;
   if (code === "EADDRINUSE")
     return new Error(
-      `${where} is in use: stop the process that listens there, or choose another port with --port`,
+      `${where} is in use: stop the process that listens there, or choose another port with ` +
+        portFlag,
     );
   if (code === "EACCES" && port < 1024)
-    return new Error(`permission denied for ${where}: choose a port above 1023 with --port`);
+    return new Error(`permission denied for ${where}: choose a port above 1023 with ${portFlag}`);
   return error;
 }
 

@@ -16,11 +16,24 @@ import type { Recorder } from "./recorder.js";
 /** A reader that is so far behind misses lines. */
 const BEHIND_BYTES_MAX = 8 * 1024 * 1024;
 const READERS_MAX = 8;
+/** Also of strangers on this machine: each is an open file. */
+const CONNECTIONS_MAX = 64;
+const HEAD_MS_MAX = 10_000;
 const SENT_AFTER_MS = 20;
 
 export interface InspectAddress {
   readonly host: string;
   readonly port: number;
+}
+
+/** Nothing can listen there. */
+export class InspectError extends Error {
+  constructor(
+    readonly address: InspectAddress,
+    cause: unknown,
+  ) {
+    super(`--inspect: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
 }
 
 /**
@@ -53,7 +66,10 @@ export class Inspection implements Recording {
   readonly #file: Recorder | undefined;
   readonly #log: Log;
   readonly #path = `/${randomBytes(16).toString("hex")}/`;
-  readonly #server = createServer((request, response) => this.#take(request, response));
+  readonly #server = createServer(
+    { keepAlive: true, headersTimeout: HEAD_MS_MAX, connectionsCheckingInterval: 1000 },
+    (request, response) => this.#take(request, response),
+  );
   readonly #readers = new Set<Reader>();
   #unsent: string[] = [];
 
@@ -62,6 +78,7 @@ export class Inspection implements Recording {
     this.#snapshot = snapshot;
     this.#file = file;
     this.#log = log;
+    this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
   /** @returns the address of the page */

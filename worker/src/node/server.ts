@@ -26,7 +26,7 @@ import type { HostOptions } from "./host.js";
 import { Host } from "./host.js";
 import { afterAnswers, responseToUpgrade } from "./http-exchanges.js";
 import type { InspectAddress } from "./inspection.js";
-import { Inspection } from "./inspection.js";
+import { InspectError, Inspection } from "./inspection.js";
 import type { Log } from "./log.js";
 import { createLog, limitWarnings } from "./log.js";
 import { refusalOf } from "./not-http.js";
@@ -158,7 +158,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
       server.inspectorUrl = await inspection.listen();
     } catch (error) {
       await server.close();
-      throw new Error(`--inspect: ${(error as Error).message}`, { cause: error });
+      throw new InspectError(options.inspect!, error);
     }
   }
   return server;

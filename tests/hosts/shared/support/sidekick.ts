@@ -65,6 +65,7 @@ async function startHere({ traps, ...options }: TestOptions): Promise<TestSideki
   });
   return {
     port: sidekick.port,
+    inspectorUrl: sidekick.inspectorUrl,
     close: () => sidekick.close(),
     logLines,
     stopping: () => Promise.resolve(),
