@@ -20,7 +20,8 @@ set(SIDEKICK_SERVER_SOURCES
   engine/engine_url.cpp engine/redis.cpp engine/redis_errors.cpp engine/redis_link.cpp
   http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
   http/server_url.cpp
-  net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp net/stream.cpp net/tls.cpp
+  net/acceptor.cpp net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp
+  net/stream.cpp net/tls.cpp
   net/websocket.cpp
   net/wire.cpp runtime/module_cache.cpp runtime/native_runtime.cpp
   runtime/wasmtime_runtime.cpp

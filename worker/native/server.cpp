@@ -5,20 +5,16 @@
 #include <algorithm>
 #include <csignal>
 #include <list>
-#include <set>
-
-#include <boost/asio/ip/v6_only.hpp>
 
 #include "errors.hpp"
 #include "host.hpp"
+#include "net/acceptor.hpp"
 #include "net/tls.hpp"
 
 namespace sidekick::host {
 
 namespace {
 
-using tcp = asio::ip::tcp;
-using Acceptor = asio::basic_socket_acceptor<tcp, asio::io_context::executor_type>;
 using Milliseconds = std::chrono::milliseconds;
 
 // for the rush of reconnecting clients after a restart
@@ -26,7 +22,6 @@ constexpr int connections_waiting_max = 4096;
 constexpr unsigned accepted_per_turn_max = 64;
 constexpr int tcp_keep_alive_seconds = 60;
 constexpr Milliseconds accept_retry{100};
-constexpr unsigned short unprivileged_port = 1024;
 /// In total less than the 10 s after which container runtimes kill a process.
 constexpr Milliseconds shutdown_forwards{7'000};
 constexpr Milliseconds shutdown_sockets{1'000};
@@ -174,71 +169,30 @@ class Server {
 
  private:
   void listen(const ServerOptions& options) {
+    const Place place{"--host", "--port", options.host, options.port};
     ErrorCode error;
     if (!options.host) {
       if (bind(tcp::endpoint(tcp::v6(), options.port), error)) return;
       // a machine without IPv6
       if (is_missing(error) && bind(tcp::endpoint(tcp::v4(), options.port), error)) return;
-      refuse(options, error);
+      refuse(place, error);
     }
     // A name may have several addresses, such as those of IPv4 and IPv6. Without a port, all get
     // the one that the system has chosen for the first.
-    for (const tcp::endpoint& endpoint : resolve(options)) {
+    for (const tcp::endpoint& endpoint : resolve(loop_.context(), place)) {
       const unsigned short port = listeners_.empty() ? endpoint.port() : this->port();
       if (!bind(tcp::endpoint(endpoint.address(), port), error) && !is_missing(error))
-        refuse(options, error);
+        refuse(place, error);
     }
-    if (listeners_.empty()) refuse(options, error);
-  }
-
-  std::set<tcp::endpoint> resolve(const ServerOptions& options) {
-    ErrorCode error;
-    const auto found =
-        tcp::resolver(loop_.context())
-            .resolve(*options.host, std::to_string(options.port), tcp::resolver::passive, error);
-    if (error || found.empty())
-      throw UsageError("--host: this machine has no address " + quote_text(*options.host));
-    std::set<tcp::endpoint> endpoints;  // some resolvers repeat an address
-    for (const auto& entry : found) endpoints.insert(entry.endpoint());
-    return endpoints;
+    if (listeners_.empty()) refuse(place, error);
   }
 
   bool bind(const tcp::endpoint& endpoint, ErrorCode& error) {
     Listener& listener = listeners_.emplace_back(loop_.context());
-    Acceptor& acceptor = listener.acceptor;
-    acceptor.open(endpoint.protocol(), error);
-    if (!error) acceptor.set_option(Acceptor::reuse_address(true), error);
-    if (!error && reuse_port_)
-      acceptor.set_option(asio::detail::socket_option::boolean<SOL_SOCKET, SO_REUSEPORT>(true),
-                          error);
-    // One socket for all addresses, or, if a name has several, one for each.
-    if (!error && endpoint.protocol() == tcp::v6())
-      acceptor.set_option(asio::ip::v6_only(!endpoint.address().is_unspecified()), error);
-    if (!error) acceptor.bind(endpoint, error);
-    // Checked here: two processes that bound with reuse_address notice only now.
-    if (!error) acceptor.listen(connections_waiting_max, error);
-    if (!error) acceptor.non_blocking(true, error);
-    if (error) listeners_.pop_back();
-    return !error;
-  }
-
-  /// This machine does not have the address, or not its kind.
-  static bool is_missing(const ErrorCode& error) {
-    return error.value() == EADDRNOTAVAIL || error.value() == EAFNOSUPPORT;
-  }
-
-  [[noreturn]] static void refuse(const ServerOptions& options, const ErrorCode& error) {
-    const std::string where = options.host ? *options.host + " port " + std::to_string(options.port)
-                                           : "port " + std::to_string(options.port);
-    if (error == asio::error::address_in_use)
-      throw StartError(
-          where +
-          " is in use: stop the process that listens there, or choose another port with --port");
-    if (error == asio::error::access_denied && options.port < unprivileged_port)
-      throw StartError("permission denied for " + where + ": choose a port above 1023 with --port");
-    if (is_missing(error) && options.host)
-      throw UsageError("--host: this machine has no address " + quote_text(*options.host));
-    throw StartError(where + ": " + errno_text(error.value()));
+    if (host::bind(listener.acceptor, endpoint, connections_waiting_max, reuse_port_, error))
+      return true;
+    listeners_.pop_back();
+    return false;
   }
 
   void accept(Listener& listener) {
