@@ -64,6 +64,9 @@ Usage: sidekick-server --secret SECRET [options]
                             "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
+      --inspect [HOST:]PORT show live traffic in a page, at an address that it prints, to developers
+                            on this machine (HOST: default 127.0.0.1); 0: any free port. The page
+                            shows messages, contexts and tokens
       --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
       --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
       --data DIR            keep tokens in this folder across restarts (SIDEKICK_DATA, default: in
@@ -118,6 +121,7 @@ constexpr FlagName flag_names[] = {
     {"drain-seconds", "SIDEKICK_DRAIN_SECONDS"},
     {"config", nullptr},
     {"record", nullptr},
+    {"inspect", nullptr},
     {"log-level", "SIDEKICK_LOG_LEVEL"},
     {"log-format", "SIDEKICK_LOG_FORMAT"},
     {"data", "SIDEKICK_DATA"},
@@ -445,12 +449,14 @@ void run(const Settings& settings) {
       std::chrono::seconds(integer("--drain-seconds (SIDEKICK_DRAIN_SECONDS)",
                                    settings.get("drain-seconds").value_or("0"), 0, 3600));
   options.record_file = settings.get("record");
+  const WasmtimeOptions wasmtime{settings.get("wasmtime-library"), settings.get("module")};
+  if (const auto address = settings.get("inspect"))
+    options.inspect = {parse_inspect_address(*address), read_file(find_module(wasmtime)).bytes};
   options.data_directory = settings.get("data");
   options.tls_cert_file = settings.get("tls-cert");
   options.tls_key_file = settings.get("tls-key");
   if (options.tls_cert_file.has_value() != options.tls_key_file.has_value())
     throw UsageError("--tls-cert and --tls-key: expected both, got one");
-  const WasmtimeOptions wasmtime{settings.get("wasmtime-library"), settings.get("module")};
   options.engine = find_engine(settings);
   options.reuse_port = settings.has("reuse-port");
   const bool is_native = choose_runtime(settings) == RuntimeName::native;
@@ -474,15 +480,16 @@ void run(const Settings& settings) {
         "stranger");
   }
   Output out(STDOUT_FILENO);
-  serve(options, log, [&](unsigned short port) {
+  serve(options, log, [&](const Started& server) {
     const std::string s = options.tls_cert_file ? "s" : "";
-    const std::string name = shown_host(options.host) + ":" + std::to_string(port);
+    const std::string name = shown_host(options.host) + ":" + std::to_string(server.port);
     std::ostringstream text;
     text << "Sidekick listening on http" << s << "://" << name << "\nWebSocket endpoint: ws" << s
          << "://" << name << "/socket\n";
     if (options.server_url)
       text << "Forwarding messages to " << parse_server_url(*options.server_url).shown << "\n";
     if (options.record_file) text << "Recording to " << *options.record_file << "\n";
+    if (server.inspector_url) text << "Inspector: " << *server.inspector_url << "\n";
     if (options.engine)
       text << "Sharing topics and tokens through " << options.engine->url.shown << "\n";
     if (options.data_directory) text << "Storing tokens in " << *options.data_directory << "\n";

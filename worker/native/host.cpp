@@ -6,6 +6,7 @@
 
 #include "clock.hpp"
 #include "families.hpp"
+#include "inspect/inspection.hpp"
 
 namespace sidekick::host {
 
@@ -197,7 +198,15 @@ u64 Host::draw_epoch() {
   return random % epochs + 1;
 }
 
-bool Host::is_recording() { return options_.recorder != nullptr && options_.recorder->is_active(); }
+bool Host::is_recording() {
+  return options_.inspection != nullptr ||
+         (options_.recorder != nullptr && options_.recorder->is_active());
+}
+
+void Host::record(Bytes lines) {
+  if (options_.recorder != nullptr) options_.recorder->write(lines);
+  if (options_.inspection != nullptr) options_.inspection->write(lines);
+}
 
 std::vector<OpenClient> Host::open_clients() {
   std::vector<OpenClient> open;

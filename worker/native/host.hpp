@@ -20,12 +20,15 @@
 
 namespace sidekick::host {
 
+class Inspection;
+
 struct HostOptions {
   /// Creates a hub after a trap.
   std::function<std::unique_ptr<Runtime>()> create_runtime;
   TokenStore& tokens;
   Forwarder* forwarder;
   Recorder* recorder;
+  Inspection* inspection;
   Log& log;
   unsigned ping_seconds;
   std::optional<RedisOptions> engine;
@@ -42,6 +45,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   void drain(u32 ms) { session_.drain(ms); }
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
+  std::string snapshot() { return session_.snapshot(); }
   /// Forwards of this turn, which the forwarder does not have yet.
   bool holds_forwards() const { return session_.holds_forwards(); }
   /// Null: none.
@@ -67,7 +71,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   Millis now() override;
   u64 draw_epoch() override;
   bool is_recording() override;
-  void record(Bytes lines) override { options_.recorder->write(lines); }
+  void record(Bytes lines) override;
   std::vector<StoredToken> stored_tokens() override { return options_.tokens.all(); }
   std::vector<OpenClient> open_clients() override;
   void forget_all() override;

@@ -12,7 +12,14 @@ if(NOT (Boost_FOUND AND OpenSSL_FOUND AND SQLite3_FOUND AND
     "libhiredis-dev is missing (scripts/setup installs them)")
   return()
 endif()
+find_program(NODE_PROGRAM node)
+if(NOT NODE_PROGRAM OR NOT EXISTS ${CMAKE_SOURCE_DIR}/node_modules/esbuild)
+  message(STATUS "sidekick-server is not built: Node or the npm packages that build the page of "
+    "the inspector are missing (scripts/setup installs them)")
+  return()
+endif()
 include(${CMAKE_CURRENT_LIST_DIR}/engine/scripts.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/inspect/page.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/runtime/wasmtime.cmake)
 
 set(SIDEKICK_SERVER_SOURCES
@@ -20,6 +27,8 @@ set(SIDEKICK_SERVER_SOURCES
   engine/engine_url.cpp engine/redis.cpp engine/redis_errors.cpp engine/redis_link.cpp
   http/answer_reader.cpp http/forwarder.cpp http/http_session.cpp http/not_http.cpp
   http/server_url.cpp
+  inspect/inspect_address.cpp inspect/inspect_session.cpp inspect/inspection.cpp
+  inspect/inspector_page.cpp
   net/acceptor.cpp net/client_socket.cpp net/connect.cpp net/frames.cpp net/loop.cpp
   net/stream.cpp net/tls.cpp
   net/websocket.cpp

@@ -8,6 +8,8 @@
 
 #include "errors.hpp"
 #include "host.hpp"
+#include "inspect/inspection.hpp"
+#include "inspect/inspector_page.hpp"
 #include "net/acceptor.hpp"
 #include "net/tls.hpp"
 
@@ -117,14 +119,18 @@ class Server {
       tls_ = server_tls(*options.tls_cert_file, *options.tls_key_file, log);
     if (options.record_file) recorder_.emplace(*options.record_file, log);
     listen(options);
+    if (options.inspect)
+      inspection_.emplace(loop_, options.inspect->address, live_page(options.inspect->module), log);
     tokens_ =
         options.data_directory ? sqlite_tokens(*options.data_directory, log) : memory_tokens();
     loop_.output_bytes_max = limits.unsent_bytes_max;
-    host_.emplace(loop_, std::move(runtime),
-                  HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
-                              recorder_ ? &*recorder_ : nullptr, log, options.ping_seconds,
-                              redis_options(options.engine, limits)});
+    host_.emplace(
+        loop_, std::move(runtime),
+        HostOptions{options.create_runtime, *tokens_, forwarder_ ? &*forwarder_ : nullptr,
+                    recorder_ ? &*recorder_ : nullptr, inspection_ ? &*inspection_ : nullptr, log,
+                    options.ping_seconds, redis_options(options.engine, limits)});
     host_->start();
+    if (inspection_) inspection_->start([this] { return host_->snapshot(); });
     for (Listener& listener : listeners_) {
       listener.acceptor.listen(connections_waiting_max);
       accept(listener);
@@ -133,6 +139,10 @@ class Server {
   }
 
   unsigned short port() const { return listeners_.front().acceptor.local_endpoint().port(); }
+
+  std::optional<std::string> inspector_url() const {
+    return inspection_ ? std::optional(inspection_->url()) : std::nullopt;
+  }
 
   void run() {
     while (!is_over_) {
@@ -349,6 +359,7 @@ class Server {
           [this, engine] {
             is_over_ = true;
             if (engine != nullptr) engine->end();
+            if (inspection_) inspection_->close();
             if (forwarder_) forwarder_->destroy();
             asio::post(loop_.context(), [this] {
               loop_.context().stop();
@@ -380,8 +391,9 @@ class Server {
   std::optional<Forwarder> forwarder_;
   TlsContext tls_;
   std::optional<Recorder> recorder_;
+  std::optional<Inspection> inspection_;
   std::unique_ptr<TokenStore> tokens_;
-  std::optional<Host> host_;  // does not use tokens and recorder after run() returns
+  std::optional<Host> host_;  // does not use tokens and recordings after run() returns
   HttpRules http_rules_;
   std::list<Listener> listeners_;
   asio::signal_set signals_;
@@ -395,10 +407,10 @@ class Server {
 }  // namespace
 
 void serve(const ServerOptions& options, Log& log,
-           const std::function<void(unsigned short)>& started) {
+           const std::function<void(const Started&)>& started) {
   for (const int signal : ignored_signals) std::signal(signal, SIG_IGN);
   Server server(options, log);
-  started(server.port());
+  started({server.port(), server.inspector_url()});
   server.run();
   server.end();
 }

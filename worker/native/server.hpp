@@ -11,6 +11,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "engine/engine_url.hpp"
+#include "inspect/inspect_address.hpp"
 #include "log.hpp"
 #include "runtime/runtime.hpp"
 
@@ -22,6 +23,11 @@ struct EngineOptions {
   std::optional<std::string> ca_file;
   std::string prefix;  ///< of the names of keys and channels
   std::string node;    ///< as the hub's configuration has it
+};
+
+struct InspectOptions {
+  InspectAddress address;
+  std::string module;  ///< the bytes that the page replays with; empty: it replays nothing
 };
 
 struct ServerOptions {
@@ -39,6 +45,7 @@ struct ServerOptions {
   /// Maximum number of connections to the app server.
   unsigned server_links_max = 4096;
   std::optional<std::string> record_file;
+  std::optional<InspectOptions> inspect;
   std::optional<std::string> data_directory;
   std::optional<std::string> tls_cert_file;
   std::optional<std::string> tls_key_file;
@@ -49,10 +56,15 @@ struct ServerOptions {
   std::function<void()> accepted = [] {};
 };
 
+struct Started {
+  unsigned short port;
+  std::optional<std::string> inspector_url;
+};
+
 /// Serves until a signal (SIGTERM, SIGINT, SIGQUIT) stops it. It may then exit the process itself
-/// rather than wait for a name lookup. `started` gets the port as soon as connections are accepted.
+/// rather than wait for a name lookup. `started` is called as soon as connections are accepted.
 /// Throws UsageError or StartError if it cannot start.
 void serve(const ServerOptions& options, Log& log,
-           const std::function<void(unsigned short port)>& started);
+           const std::function<void(const Started&)>& started);
 
 }  // namespace sidekick::host

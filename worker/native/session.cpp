@@ -95,6 +95,26 @@ std::variant<std::string, NoAnswer> Session::metrics(const input::HttpRequest& r
   });
 }
 
+std::string Session::snapshot() {
+  const std::unique_ptr<Runtime> hub = io_.create_hub();
+  const Millis now = io_.now();
+  std::string lines(hub->describe());
+  lines += "\n";
+  hub->record(trace::format_version);
+  const auto give = [&](const Input& input) {
+    hub->handle(now, input);
+    lines += hub->recorded();
+  };
+  give(input::Begin{epoch_});
+  for (const StoredToken& token : io_.stored_tokens())
+    give(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
+  for (const OpenClient& open : io_.open_clients())
+    give(input::RestoreClient{open.client, open.record});
+  give(input::Restored{});
+  give_stop(now, give);
+  return lines;
+}
+
 /// About a request, which is no input.
 template <class Answer, class Ask>
 std::variant<Answer, NoAnswer> Session::ask(const input::HttpRequest& request, Ask answer) {
@@ -281,7 +301,8 @@ bool Session::restore(Millis now, ClientId opening) {
       hub_->record(trace::format_version);
     }
     trapped_.reset();
-    step(now, input::Begin{io_.draw_epoch()});
+    epoch_ = io_.draw_epoch();
+    step(now, input::Begin{epoch_});
     const u64 erased_before = erased_;
     for (const StoredToken& token : tokens)
       step(now, input::RestoreToken{token.state, token.expires_at, token.key, token.record});
@@ -295,17 +316,23 @@ bool Session::restore(Millis now, ClientId opening) {
     step(now, input::Restored{});
     const u64 expired = erased_ - erased_before - dropped;
     if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
-    if (drained_at_ != 0) {
-      const Millis left_ms = drained_at_ > now ? drained_at_ - now : 0;
-      step(now, input::Draining{static_cast<u32>(left_ms)});
-    }
-    if (is_shutting_down_) step(now, input::ShuttingDown{});
+    give_stop(now, [&](const Input& input) { step(now, input); });
     return true;
   } catch (const Trap& trap) {
     log_.error("restoring failed", {{"error", trap.what()}});
     hub_.reset();
     return false;
   }
+}
+
+/// A new hub stops as the last one did.
+template <class Give>
+void Session::give_stop(Millis now, Give give) {
+  if (drained_at_ != 0) {
+    const Millis left_ms = drained_at_ > now ? drained_at_ - now : 0;
+    give(input::Draining{static_cast<u32>(left_ms)});
+  }
+  if (is_shutting_down_) give(input::ShuttingDown{});
 }
 
 }  // namespace sidekick::host

@@ -33,7 +33,8 @@ struct OpenClient {
 /// The surroundings of a hub. No call may destroy the session; inputs may be applied in each.
 class SessionIo {
  public:
-  /// Throws if there can be none for now.
+  /// Called after the previous hub was dropped, and for a snapshot beside the hub. Throws if there
+  /// can be none for now.
   virtual std::unique_ptr<Runtime> create_hub() = 0;
   virtual Millis now() = 0;
   /// Random, 1 to 2^53-1.
@@ -88,6 +89,10 @@ class Session {
   /// The answer to a request with the verdict `metrics`, which is not applied; without the families
   /// that only the host knows.
   std::variant<std::string, NoAnswer> metrics(const input::HttpRequest& request);
+
+  /// The trace of another hub that is restored now: what this one knows, but for what is not
+  /// stored. Takes time and memory for all of it. Throws if there can be no such hub.
+  std::string snapshot();
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.
   void commit();
@@ -144,6 +149,8 @@ class Session {
   void recover(const std::string& why, Millis now, const Input& input, const Peer& peer);
   bool make(Millis now, ClientId opening = 0);
   bool restore(Millis now, ClientId opening = 0);
+  template <class Give>
+  void give_stop(Millis now, Give give);
 
   SessionIo& io_;
   Log& log_;
@@ -153,6 +160,7 @@ class Session {
   bool is_applying_ = false;
   bool is_shutting_down_ = false;
   Millis drained_at_ = 0;  ///< the end of the drain; 0: there is none
+  u64 epoch_ = 0;
 
   // of this turn
   std::vector<Writer> writers_;

@@ -26,28 +26,31 @@ unsigned number_for_testing(const char* variable, unsigned otherwise) {
 /// fault `restore`, on the first restored token. With the fault `late`, gives each answer in the
 /// call after its request's.
 class TrappingRuntime final : public Runtime {
- public:
-  explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) { ++living; }
-  ~TrappingRuntime() override { --living; }
+  template <class Call>
+  auto watched(Call call) {
+    try {
+      return call();
+    } catch (const Trap&) {
+      if (!std::exchange(has_trapped_, true)) ++trapped_hubs;
+      throw;
+    }
+  }
 
-  static inline unsigned living = 0;
+ public:
+  explicit TrappingRuntime(std::unique_ptr<Runtime> inner) : inner_(std::move(inner)) {}
+  ~TrappingRuntime() override { trapped_hubs -= has_trapped_; }
+
+  /// Those that live.
+  static inline unsigned trapped_hubs = 0;
 
   std::span<const Action> handle(Millis now, const Input& input) override {
-    if (is_fatal(input)) {
-      if (has_fault("real"))
-        return inner_->handle(
-            now, input::ClientOpened{
-                     open_client_});  // a host must never do this: the module itself traps
-      throw Trap("trapped for a test");
-    }
-    if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
-    if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
-    const auto actions = inner_->handle(now, input);
-    return has_fault("late") ? with_late_answers(actions) : actions;
+    return watched([&] { return handle_one(now, input); });
   }
   Verdict admit(const input::HttpRequest& request) override {
-    if (request.path.find("trap!") != Bytes::npos) throw Trap("trapped for a test");
-    return inner_->admit(request);
+    return watched([&] {
+      if (request.path.find("trap!") != Bytes::npos) throw Trap("trapped for a test");
+      return inner_->admit(request);
+    });
   }
   Limits limits() override { return inner_->limits(); }
   Bytes describe(u32 format) override { return inner_->describe(format); }
@@ -65,6 +68,20 @@ class TrappingRuntime final : public Runtime {
     action::Respond action;
     std::string type, header, body;
   };
+
+  std::span<const Action> handle_one(Millis now, const Input& input) {
+    if (is_fatal(input)) {
+      if (has_fault("real"))
+        return inner_->handle(
+            now, input::ClientOpened{
+                     open_client_});  // a host must never do this: the module itself traps
+      throw Trap("trapped for a test");
+    }
+    if (input.tag == InputTag::client_opened) open_client_ = input.client_opened.client;
+    if (input.tag == InputTag::restore_client) open_client_ = input.restore_client.client;
+    const auto actions = inner_->handle(now, input);
+    return has_fault("late") ? with_late_answers(actions) : actions;
+  }
 
   std::span<const Action> with_late_answers(std::span<const Action> actions) {
     actions_.clear();
@@ -103,6 +120,7 @@ class TrappingRuntime final : public Runtime {
   }
 
   std::unique_ptr<Runtime> inner_;
+  bool has_trapped_ = false;
   ClientId open_client_ = 0;
   std::vector<HeldAnswer> told_, held_;
   std::vector<Action> actions_;
@@ -110,11 +128,11 @@ class TrappingRuntime final : public Runtime {
 
 }  // namespace
 
-/// Fails while the previous hub lives, or while there is a file with the name in
+/// Fails while a hub that trapped lives, or while there is a file with the name in
 /// SIDEKICK_TEST_NO_HUB.
 CreateRuntime for_testing(CreateRuntime create) {
   return [create](Bytes config) {
-    if (TrappingRuntime::living > 0) throw std::runtime_error("the previous hub still lives");
+    if (TrappingRuntime::trapped_hubs > 0) throw std::runtime_error("a hub that trapped lives");
     const char* file = std::getenv("SIDEKICK_TEST_NO_HUB");
     if (file != nullptr && access(file, F_OK) == 0)
       throw std::runtime_error("no room for a hub, for a test");

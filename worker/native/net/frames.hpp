@@ -15,20 +15,22 @@
 namespace sidekick::host {
 
 /// Immutable bytes with a count of the writers that still need them. One allocation;
-/// single-threaded. All of them together are the memory for output.
+/// single-threaded. All of them together are the memory for output, but those that do not count.
 class Buffer {
  public:
   using Ptr = boost::intrusive_ptr<Buffer>;
 
+  enum class Counts : bool { no, yes };
+
   /// Space for `size` bytes, to be filled before it is shared.
-  static Ptr allocate(std::size_t size) {
+  static Ptr allocate(std::size_t size, Counts counts = Counts::yes) {
     void* memory = std::malloc(sizeof(Buffer) + size);
     if (memory == nullptr) throw std::bad_alloc();
-    bytes_in_use_ += size;
-    return Ptr(new (memory) Buffer(size));
+    if (counts == Counts::yes) bytes_in_use_ += size;
+    return Ptr(new (memory) Buffer(size, counts));
   }
-  static Ptr copy(std::string_view bytes) {
-    Ptr buffer = allocate(bytes.size());
+  static Ptr copy(std::string_view bytes, Counts counts = Counts::yes) {
+    Ptr buffer = allocate(bytes.size(), counts);
     bytes.copy(buffer->data(),
                bytes.size());  // not memcpy, which must not get the null pointer of an empty text
     return buffer;
@@ -38,7 +40,7 @@ class Buffer {
   std::size_t size() const { return size_; }
   std::string_view view() { return {data(), size_}; }
 
-  /// Of all buffers.
+  /// Of all buffers that count.
   static std::size_t bytes_in_use() { return bytes_in_use_; }
   /// The part of this memory that one of its holders accounts for.
   std::size_t share() const { return size_ / references_; }
@@ -46,17 +48,18 @@ class Buffer {
   friend void intrusive_ptr_add_ref(Buffer* buffer) { ++buffer->references_; }
   friend void intrusive_ptr_release(Buffer* buffer) {
     if (--buffer->references_ > 0) return;
-    bytes_in_use_ -= buffer->size_;
+    if (buffer->counts_ == Counts::yes) bytes_in_use_ -= buffer->size_;
     std::free(buffer);
   }
 
  private:
-  explicit Buffer(std::size_t size) : size_(size) {}
+  Buffer(std::size_t size, Counts counts) : size_(size), counts_(counts) {}
 
   inline static std::size_t bytes_in_use_ = 0;
 
   std::size_t size_;
   std::uint32_t references_ = 0;
+  Counts counts_;
 };
 
 /// One text message as a frame: final, opcode 1, not masked (RFC 6455, sections 5.1 and 5.2).

@@ -16,18 +16,6 @@ struct Sandbox {
   ModulePtr module;
 };
 
-/// Beside this command, or in a checkout.
-std::string default_module() {
-  const std::filesystem::path folder =
-      std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  for (const auto& file : {folder / "sidekick.wasm", folder.parent_path() / "sidekick.wasi.wasm"}) {
-    if (std::filesystem::exists(file)) return file.string();
-  }
-  throw StartError(
-      "the module was not found beside this command: set --module FILE (in a checkout "
-      "scripts/build builds it)");
-}
-
 const WasmtimeLibrary& loaded_wasmtime(const std::optional<std::string>& file) try {
   return load_wasmtime(file);
 } catch (const WasmtimeMissing& missing) {
@@ -37,8 +25,23 @@ const WasmtimeLibrary& loaded_wasmtime(const std::optional<std::string>& file) t
 
 }  // namespace
 
+/// Beside this command, or in a checkout.
+std::string find_module(const WasmtimeOptions& options) {
+  if (options.module_file) return *options.module_file;
+  const std::filesystem::path folder =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  for (const auto& file : {folder / "sidekick.wasm", folder.parent_path() / "sidekick.wasi.wasm"}) {
+    if (std::filesystem::exists(file)) return file.string();
+  }
+  return {};
+}
+
 CreateRuntime wasmtime_runtime(const WasmtimeOptions& options, Log& log) {
-  const std::string file = options.module_file ? *options.module_file : default_module();
+  const std::string file = find_module(options);
+  if (file.empty())
+    throw StartError(
+        "the module was not found beside this command: set --module FILE (in a checkout "
+        "scripts/build builds it)");
   const WasmtimeLibrary& library = loaded_wasmtime(options.library_file);
   log.info("the core runs in wasmtime",
            {{"version", library.version}, {"library", library.file}, {"build", library.build}});

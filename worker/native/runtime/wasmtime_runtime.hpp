@@ -15,6 +15,9 @@ struct WasmtimeOptions {
   std::optional<std::string> module_file;   // default: the one built with this command
 };
 
+/// The file of the module; empty if it was not found beside this command.
+std::string find_module(const WasmtimeOptions& options);
+
 /// Throws StartError if the library or the module cannot be used.
 CreateRuntime wasmtime_runtime(const WasmtimeOptions& options, Log& log);
 
