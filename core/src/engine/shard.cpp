@@ -11,6 +11,7 @@ namespace sidekick::engine {
 namespace {
 
 constexpr u32 digits_max = 16;
+constexpr std::size_t ends_max = 16;
 
 bool is_number(Bytes text) {
   u64 number = 0;
@@ -210,6 +211,9 @@ void Shard::State::run_sync(Args args, Values& values) {
     const auto [end, is_unknown] = data.ends.emplace(former, number_of(args[4]));
     is_lost = is_lost || is_unknown || (data.epoch == epoch && number_of(args[4]) > end->second);
   }
+  const auto is_before = [](const auto& a, const auto& b) { return a.second < b.second; };
+  while (data.ends.size() > ends_max)  // a node that knows an older one counts as above
+    data.ends.erase(std::min_element(data.ends.begin(), data.ends.end(), is_before));
   if (!data.epoch) data.floor = last;
   if (is_lost) data.epoch = unused_epoch;
   data.server = server;

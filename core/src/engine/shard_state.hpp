@@ -31,7 +31,7 @@ struct ShardData {
   u64 at = 0;     ///< the highest stamp
   u64 told = 0;   ///< the latest time that a heartbeat has told
   u64 floor = 0;  ///< changes up to here may be forgotten
-  /// The highest stamp of each former process. Not bounded: one per restart.
+  /// The highest stamp of each former process: of the latest 16.
   std::map<std::string, u64, std::less<>> ends;
   Keys<Lease> leases;
   Keys<Token> tokens;

@@ -555,6 +555,19 @@ TEST_CASE("shard: the stamps of a new process are above those of one with a cloc
   CHECK(talk.run("sync A e2 e1 p2 21000000") == "e1 p3 31000000");
 }
 
+TEST_CASE("shard: of the processes before, the latest 16 are remembered") {
+  Talk talk;
+  talk.run_all("sync A e1 '' '' 0\n update 9 x");
+  for (int i = 2; i <= 18; ++i) {
+    talk.shard.restart("p" + std::to_string(i), talk.shard);
+    talk.run("sync A e2 '' '' 0");
+  }
+  CHECK(talk.run("sync B e3 e1 p2 0").starts_with("e1 p18"));
+  CHECK(talk.run("sync B e4 e1 p1 0").starts_with("e4 p18"));
+  // It is not remembered either: it is older than the others.
+  CHECK(talk.run("sync C e5 e4 p1 0").starts_with("e5 p18"));
+}
+
 TEST_CASE("shard: an empty restart begins a new epoch and knows no change before") {
   Talk talk;
   talk.run_all("sync A e1 '' '' 0\n register T R 9000\n claim T A s 9000\n update 9 x");

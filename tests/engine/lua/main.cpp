@@ -123,7 +123,8 @@ class Trial {
   u64 calls_ = 0;
   u64 messages_ = 0;
   Texts epochs_seen_{""};
-  Texts servers_seen_{"", "another"};
+  Texts servers_seen_{"",   "s1",  "s2",  "s3",  "s4",  "s5",  "s6",  "s7",  "s8",
+                      "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "another"};
   Texts stamps_seen_{"0"};
   struct Known {
     std::string epoch, server, top = "0";
