@@ -15,7 +15,8 @@ u64 size_of(const std::optional<std::string>& text) { return text ? text->size()
 void Shard::State::run_register(Args args, Values& values) {
   const Bytes name = args[0], record = args[1], ttl_ms = args[2];
   const ShardData::Token& known = token(data.tokens.find(name));
-  if (known.node && is_alive(*known.node)) {
+  if (known.session && is_alive(*known.node)) {  // not of an erased one
+    publish_to_inbox(*known.node, compose({"asked ", *known.session, " ", name}));
     values = {"held"};
     return;
   }

@@ -122,7 +122,7 @@ TEST_CASE("shard: register stores a token unless a node that is alive holds it")
   check_table(token_states, R"(
     unknown             | register T R2 5  | ok   |
     free                | register T R2 5  | ok   |
-    held                | register T R2 5  | held |
+    held                | register T R2 5  | held | asked s T
     held, after 1001 ms | register T R2 5  | ok   |
     released            | register T R2 5  | ok   |
     erased              | register T R2 5  | ok   |
