@@ -19,6 +19,17 @@ void append_channel(TextArena& out, const Token& token) {
   out.write({", \"channel\": ", token.channel(), ", \"params\": ", token.params()});
 }
 
+/// The body of a request to the app server.
+Bytes encode_forward(TextArena& out, const Token& token, const Message& message) {
+  out.append("{ \"channel\": ")
+      .append(token.channel())
+      .append(", \"params\": ")
+      .append(token.params());
+  if (message.data) out.append(", \"data\": ").append(*message.data);
+  if (!token.context().empty()) out.append(", \"context\": ").append(token.context());
+  return out.append(" }").finish();
+}
+
 /// A client that said hello knows what it has asked for.
 void append_resources(TextArena& out, bool has_session, std::span<const Bytes> resources) {
   ion::append_strings(out.write({", \"resources\": "}),
@@ -215,21 +226,31 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
   forward.scope.reserve(token.channel().size() + token.params().size());
   forward.scope.append(token.channel()).append(token.params());
   forward.channel_size = static_cast<u32>(token.channel().size());
-
-  TextArena& text = out.text();
-  text.append("{ \"channel\": ")
-      .append(token.channel())
-      .append(", \"params\": ")
-      .append(token.params());
-  if (message.data) text.append(", \"data\": ").append(*message.data);
-  if (!token.context().empty()) text.append(", \"context\": ").append(token.context());
-  const Bytes body = text.append(" }").finish();
-
+  const Bytes body = encode_forward(out.text(), token, message);
   forward.body_bytes = static_cast<u32>(body.size());
+  const bool has_to_wait =
+      token.lane != none && forwards.lane(token.lane).in_flight >= in_flight_max();
+  if (!has_room(slot, token, forward, has_to_wait, out)) return;
 
+  take_if_free(id, slot, out);
+  if (message.id != 0) forward.sends = tokens.begin_send(id, message.id);
+  if (token.lane == none) token.lane = forwards.open_lane(id);
+  if (has_to_wait) {
+    forward.body.assign(body);
+    forwards.wait(token.lane, std::move(forward));
+  } else {
+    const ForwardId started =
+        forwards.start(token.lane, std::move(forward), now, config.forward_timeout_ms);
+    out.add(action::Forward{started, config.forward_timeout_ms, body});
+  }
+}
+
+/// Returns whether the message fits into the limits of its token and this Sidekick. If not, it is
+/// refused.
+bool Hub::State::has_room(ClientSlot slot, const Token& token, const Forward& forward,
+                          bool has_to_wait, Actions& out) {
   const u64 cost = Forwards::cost_of(forward);
   const bool has_lane = token.lane != none;
-  const bool has_to_wait = has_lane && forwards.lane(token.lane).in_flight >= in_flight_max();
   const char* refusal = nullptr;
   ErrorCode code = ErrorCode::queue;
   if (has_to_wait && forwards.lane(token.lane).waiting.size() >= config.forwards_waiting_max) {
@@ -245,24 +266,13 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
         "message queue of this Sidekick is full (forward_store_bytes_max); the message was not "
         "forwarded";
     code = ErrorCode::full;
-  } else if (message.id != 0 && token.sends() == nullptr &&
+  } else if (forward.message_id != 0 && token.sends() == nullptr &&
              tokens.store_bytes() + Sends::own_bytes > config.token_store_bytes_max) {
     refusal = "token store is full (token_store_bytes_max); the message was not forwarded";
     code = ErrorCode::full;
   }
-  if (refusal != nullptr) return refuse(slot, Blame::sidekick, refusal, code, out);
-
-  take_if_free(id, slot, out);
-  if (message.id != 0) forward.sends = tokens.begin_send(id, message.id);
-  if (token.lane == none) token.lane = forwards.open_lane(id);
-  if (has_to_wait) {
-    forward.body.assign(body);
-    forwards.wait(token.lane, std::move(forward));
-  } else {
-    const ForwardId started =
-        forwards.start(token.lane, std::move(forward), now, config.forward_timeout_ms);
-    out.add(action::Forward{started, config.forward_timeout_ms, body});
-  }
+  if (refusal != nullptr) refuse(slot, Blame::sidekick, refusal, code, out);
+  return refusal == nullptr;
 }
 
 /// Whether the message's id is above those that this hub knows of its token.
@@ -324,22 +334,10 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     added_cost += Topics::subscription_cost(topic_name);
   }
 
-  const char* refusal = nullptr;
-  Blame blame = Blame::client;
-  ErrorCode code = ErrorCode::client_full;
-  if (client.resources.size() + listened.size() > config.topics_per_client_max) {
-    refusal = "number of resources exceeds the limit of this connection (topics_per_client_max)";
-  } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
-    refusal = "resource names exceed the limit of this connection (topic_bytes_per_client_max)";
-  } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
-    refusal = "resource store is full (topic_store_bytes_max); try again later";
-    blame = Blame::sidekick;
-    code = ErrorCode::full;
-  }
-  if (refusal != nullptr) refuse(slot, blame, refusal, code, out);
-  const bool has_to_wait = refusal == nullptr && engine.is_on() &&
-                           (!await_joins(listened, out) || !await_changed(listened, message, out));
-  if (refusal != nullptr || has_to_wait) {
+  const bool may_go_on =
+      has_room_to_listen(slot, added_bytes, added_cost, out) &&
+      (!engine.is_on() || (await_joins(listened, out) && await_changed(listened, message, out)));
+  if (!may_go_on) {
     for (const TopicId topic : listened) release_topic(topic);
     return;
   }
@@ -364,6 +362,27 @@ void Hub::State::on_listen(ClientSlot slot, const Message& message, Actions& out
     ++metrics[lookback.is_recovered ? Metric::resource_recovered : Metric::resource_not_recovered];
   if (lookback.is_recovered) return;
   for (const Bytes resource : missed) emit_to(client.id, encode_updated(out.text(), resource), out);
+}
+
+/// Returns whether the topics in `listened` fit into the limits of the client and this Sidekick. If
+/// not, the current message is refused.
+bool Hub::State::has_room_to_listen(ClientSlot slot, u64 added_bytes, u64 added_cost,
+                                    Actions& out) {
+  const Client& client = clients[slot];
+  const char* refusal = nullptr;
+  Blame blame = Blame::client;
+  ErrorCode code = ErrorCode::client_full;
+  if (client.resources.size() + listened.size() > config.topics_per_client_max) {
+    refusal = "number of resources exceeds the limit of this connection (topics_per_client_max)";
+  } else if (client.resource_bytes + added_bytes > config.topic_bytes_per_client_max) {
+    refusal = "resource names exceed the limit of this connection (topic_bytes_per_client_max)";
+  } else if (topics.store_bytes() + added_cost > config.topic_store_bytes_max) {
+    refusal = "resource store is full (topic_store_bytes_max); try again later";
+    blame = Blame::sidekick;
+    code = ErrorCode::full;
+  }
+  if (refusal != nullptr) refuse(slot, blame, refusal, code, out);
+  return refusal == nullptr;
 }
 
 /// Finds in `missed` which of the resources in `looked_up` have changed since the position that the

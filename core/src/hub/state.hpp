@@ -118,9 +118,12 @@ struct Hub::State {
   void end_subscribe(ClientSlot slot, TokenId id, const Message& message, Actions& out);
   void on_unsubscribe(ClientSlot slot, const Message& message, Actions& out);
   void on_send(ClientSlot slot, const Message& message, Actions& out);
+  bool has_room(ClientSlot slot, const Token& token, const Forward& forward, bool has_to_wait,
+                Actions& out);
   bool is_unseen(const Message& message) const;
   bool on_repeat(TokenId id, ClientSlot slot, const Message& message, Actions& out);
   void on_listen(ClientSlot slot, const Message& message, Actions& out);
+  bool has_room_to_listen(ClientSlot slot, u64 added_bytes, u64 added_cost, Actions& out);
   struct Lookback {
     bool is_recovered = false;
     u64 at = 0;
