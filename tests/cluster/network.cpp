@@ -61,6 +61,8 @@ void Network::start(Node& node) {
   node.config.token_resume_ms = node.config.token_ttl_ms = 3600 * 1000;
   node.config.history_messages_max = dice.one_of<u32>({history_min, 64, 64});
   node.config.engine_calls_max = dice.one_of<u32>({16, 4096, 4096});
+  node.config.engine_buffer_bytes_max =
+      dice.one_of<u32>({1u << 20, 16u << 20});  // 1 history, or 16
   node.hub = std::make_unique<Hub>(node.config);
   note_trouble(node);
   give(node, input::Begin{names_ << 33});

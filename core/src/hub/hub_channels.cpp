@@ -96,17 +96,39 @@ bool Hub::State::await_history(TokenId id, TopicId topic, const Message& message
   Call call(Purpose::history, shard);
   await(call, interest);
   call.waiters = {waiter()};
-  call_history(std::move(call), engine.epoch_of(shard, message.epoch), *message.since, out);
+  call.epoch = engine.epoch_of(shard, message.epoch);
+  call.since = *message.since;
+  call_history(std::move(call), out);
   return false;
 }
 
-void Hub::State::call_history(Call call, Bytes epoch, u64 since, Actions& out) {
-  TextArena& text = out.text();
-  const Interest& it = engine.interest(call.interests.front());
-  const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(epoch),
-                        text.write({Digits(since)}).finish(),
-                        text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
-  call_recovery(std::move(call), "history", args, out);
+/// Each answer may be large: only some calls are under way at once, the others wait for them.
+void Hub::State::call_history(Call call, Actions& out) {
+  call.is_queued = true;
+  const Call& queued = engine.begin_call(std::move(call));
+  note_recovery(queued);
+  engine.shard(queued.shard).histories.push_back(queued.number);
+  run_histories(queued.shard, out);
+}
+
+void Hub::State::run_histories(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  const u32 under_way_max =
+      std::max(config.engine_buffer_bytes_max / config.engine_recovery_bytes_max, 1u);
+  std::size_t next = 0;
+  for (; next < shard.histories.size() && shard.histories_under_way < under_way_max; ++next) {
+    Call& call = *engine.find_call(shard.histories[next]);
+    call.is_queued = false;
+    ++shard.histories_under_way;
+    TextArena& text = out.text();
+    const Interest& it = engine.interest(call.interests.front());
+    const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(call.epoch),
+                          text.write({Digits(call.since)}).finish(),
+                          text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
+    out.add(action::EngineRun{call.number, index, "history", out.list(args)});
+  }
+  shard.histories.erase(shard.histories.begin(),
+                        shard.histories.begin() + static_cast<std::ptrdiff_t>(next));
 }
 
 /// Reads `at, ok, (at, text)*`; returns false if messages are lost.
@@ -144,7 +166,9 @@ void Hub::State::replay(u32 id, Actions& out) {
   const Shard& shard = engine.shard(engine.interest(id).shard);
   Call call(Purpose::replay, engine.interest(id).shard);
   await(call, id);
-  call_history(std::move(call), shard.epoch, shard.position, out);
+  call.epoch = shard.epoch;
+  call.since = shard.position;
+  call_history(std::move(call), out);
 }
 
 /// If messages are lost, the clients that said hello are told so.

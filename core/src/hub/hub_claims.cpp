@@ -56,6 +56,12 @@ void Hub::State::register_token(const Token& draft, Actions& out) {
   findings()->is_cut = false;
 }
 
+void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) {
+  const bool is_held = in.status == 0 && !in.values.empty() && in.values[0] == "held";
+  if (is_held && parking.has(call.waiters.front()))
+    parking[call.waiters.front().parked].findings.claim = Findings::Claim::held;
+}
+
 /// Returns whether it is known if this client may use the token. If not, the current message waits,
 /// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
 /// had it meanwhile.
@@ -107,22 +113,20 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   if (in.values.size() != 5 || in.values[0] != "ok") {
     const bool is_held_elsewhere = !in.values.empty() && in.values[0] == "held";
     if (known != none && session_of_token(known, out.text()) == call.session) lose(known, out);
-    if (call.is_doubted && tokens.find(call.token) != none)
-      call_reclaim(call.shard, {&call.token, 1}, false, out);
     if (found == nullptr) return;
     ++found->claims;
     found->claim = is_held_elsewhere ? Findings::Claim::held : Findings::Claim::absent;
     found->retry_at = now + config.engine_retry_ms;
     return;
   }
-  if (found == nullptr) return release_claim(call.token, call.session);  // the client has left
+  if (found == nullptr)  // the client has left
+    return release_claim(call.token, call.session, unused_keep_ms());
   const ClientSlot slot = parking[call.waiters.front().parked].client;
   found->claimed = call.token;
   found->is_erased = false;  // not this one: it was registered again
   found->is_same = in.values[4] == "1";
   if (known != none) {
     if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
-    if (call.is_doubted) call_reclaim(call.shard, {&call.token, 1}, false, out);
     return;
   }
   TokenRecord record;
@@ -130,25 +134,32 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   if (!decode_token_record(in.values[1], out.text(), record) ||
       !decode_stamp(in.values[2], registered)) {
     found->claim = Findings::Claim::absent;  // damaged: the client has to request another token
-    return release_claim(call.token, call.session);
+    return release_claim(call.token, call.session, unused_keep_ms());
   }
   name_channel_topic(topic_name, record.scope);
   Token draft = Tokens::draft(call.token, record.scope, topic_name, record.context);
   if (tokens.count() >= config.tokens_max ||
       tokens.store_bytes() + Tokens::cost_of(draft) > config.token_store_bytes_max) {
     found->refused = ErrorCode::full;
-    return release_claim(call.token, call.session);
+    return release_claim(call.token, call.session, unused_keep_ms());
   }
   const TokenId id = tokens.add(std::move(draft), now + config.engine_keep_ms);
   tokens[id].registered_at = registered;
   tokens[id].claimant = slot;
   emit_put_token(id, out);
-  if (call.is_doubted) call_reclaim(call.shard, {&call.token, 1}, false, out);
+}
+
+/// Another hub may have taken the token before this answer came: the engine is asked once more, and
+/// the waiters wait for that. Returns false if there is nothing to ask.
+bool Hub::State::confirm(const Call& claim, Actions& out) {
+  return tokens.find(claim.token) != none &&
+         call_reclaim(claim.shard, {&claim.token, 1}, false, out, claim.waiters);
 }
 
 /// The engine may have given the token to this client. It is asked again, or gets it back.
 void Hub::State::on_claim_cut(const Call& call) {
-  if (!parking.has(call.waiters.front())) return release_claim(call.token, call.session);
+  if (!parking.has(call.waiters.front()))
+    return release_claim(call.token, call.session, unused_keep_ms());
   Findings& found = parking[call.waiters.front().parked].findings;
   found.claimed = call.token;
   found.is_claim_cut = true;
@@ -159,7 +170,8 @@ void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out)
   if (found.claimed.empty()) return;
   const TokenId id = tokens.find(found.claimed);
   if (id != none && tokens[id].claimant == slot) return let_go(id, out);
-  if (found.is_claim_cut) release_claim(found.claimed, session_of(slot, out.text()));
+  if (found.is_claim_cut)
+    release_claim(found.claimed, session_of(slot, out.text()), unused_keep_ms());
 }
 
 /// A client of this hub holds the token no more. While messages are under way, no other hub may
@@ -174,19 +186,26 @@ void Hub::State::let_go(TokenId id, Actions& out) {
     tokens.release(id, now + config.engine_keep_ms);
     return emit_touch_token(id, out);
   }
-  release_claim(token.key(), session);
+  const bool is_used = token.claimant == none;
+  release_claim(token.key(), session, is_used ? config.token_resume_ms : unused_keep_ms());
   emit_erase_token(token.key(), false, out);
   forget_token(id);
 }
 
+/// A message that was refused does not shorten the life of its token.
+u32 Hub::State::unused_keep_ms() const {
+  return std::max(config.token_ttl_ms, config.token_resume_ms);
+}
+
 /// Tells the engine at the end of this input, or when it is back.
-void Hub::State::release_claim(Bytes key, Bytes session) {
+void Hub::State::release_claim(Bytes key, Bytes session, u32 keep_ms) {
   // The same session wants it again: its claim must not be undone.
   const Call* call = engine.find_call_of(key);
   if (call != nullptr && call->purpose == Purpose::claim && call->session == session) return;
   auto& releases = engine.shard(engine.shard_of(key)).releases;
   // The next hub that wants one of the others asks for it.
-  if (releases.size() < config.tokens_max) releases.emplace_back(key, session);
+  if (releases.size() < config.tokens_max)
+    releases.push_back({std::string(key), std::string(session), keep_ms});
 }
 
 void Hub::State::flush_releases(u32 index, Actions& out) {
@@ -196,9 +215,11 @@ void Hub::State::flush_releases(u32 index, Actions& out) {
   const auto releases = std::exchange(shard.releases, {});
   for (std::size_t next = 0; next < releases.size();) {
     Call call(Purpose::release, index);
-    std::vector<Bytes> args{config.node, text.write({Digits(config.token_resume_ms)}).finish()};
+    call.keep_ms = releases[next].keep_ms;
+    std::vector<Bytes> args{config.node, text.write({Digits(call.keep_ms)}).finish()};
     for (; next < releases.size() && call.tokens.size() < tokens_per_call; ++next) {
-      const auto& [key, session] = releases[next];
+      const auto& [key, session, keep_ms] = releases[next];
+      if (keep_ms != call.keep_ms) break;
       const TokenId id = tokens.find(key);
       if (id != none && session_of_token(id, text) == session) continue;  // it has it again
       args.push_back(text.copy(key));
@@ -289,10 +310,12 @@ void Hub::State::reclaim_next(u32 index, Actions& out) {
   if (shard.reclaimed == shard.reclaiming.size()) shard.reclaiming = {};
 }
 
-void Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool has_records,
-                              Actions& out) {
+/// Returns false if there is nothing to ask: no token of these is here.
+bool Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool has_records,
+                              Actions& out, std::span<const Waiter> waiters) {
   TextArena& text = out.text();
   Call call(Purpose::reclaim, index);
+  call.waiters.assign(waiters.begin(), waiters.end());
   std::vector<Bytes> args{config.node, text.write({Digits(config.engine_keep_ms)}).finish()};
   for (const std::string& key : keys) {
     if (Call* claim = engine.find_call_of(key); claim && claim->purpose == Purpose::claim) {
@@ -308,9 +331,10 @@ void Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool
     call.tokens.push_back(key);
     call.sessions.emplace_back(session);
   }
-  if (call.tokens.empty()) return;
+  if (call.tokens.empty()) return false;
   ++engine.shard(index).reclaims;
   call_script(std::move(call), "reclaim", args, out);
+  return true;
 }
 
 /// An answer applies to the hold that it was asked for.
@@ -325,8 +349,10 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
     if (state == "1") {
       lose(id, out);
     } else if (state == "2") {
-      if (is_held(tokens[id].state())) {
-        emit_close(tokens[id].holder(), 4000, ErrorCode::taken_over,
+      const Token& moved = tokens[id];
+      const ClientSlot slot = is_held(moved.state()) ? moved.holder() : moved.claimant;
+      if (slot != none) {
+        emit_close(slot, 4000, ErrorCode::taken_over,
                    "taken over by a new connection of this session", out);
       }
       const TokenId left = tokens.find(call.tokens[i]);
@@ -358,7 +384,7 @@ void Hub::State::on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Act
     const std::string lost(key);
     call_reclaim(index, {&lost, 1}, false, out);
   } else if (!is_ours && !is_taken) {
-    release_claim(key, session);  // a release was lost
+    release_claim(key, session, config.token_resume_ms);  // a release was lost
   }
 }
 

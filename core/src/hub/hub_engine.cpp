@@ -39,7 +39,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
   const Shard before = std::move(shard);
   shard = {};
-  shard.down_at = now;
+  shard.down_at = before.is_synced ? now : before.down_at;
   shard.epoch = before.epoch;
   shard.server = before.server;
   shard.top = before.top;
@@ -53,7 +53,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     const Call call = engine.end_call(number);
     if (call.purpose == Purpose::claim) on_claim_cut(call);
     for (std::size_t i = 0; i < call.tokens.size() && call.purpose == Purpose::release; ++i)
-      release_claim(call.tokens[i], call.sessions[i]);
+      release_claim(call.tokens[i], call.sessions[i], call.keep_ms);
     for (const Waiter& waiter : call.waiters) {
       if (!parking.has(waiter)) continue;
       Parked& it = parking[waiter.parked];
@@ -84,66 +84,68 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
 }
 
 void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
+  const Call* asked = engine.find_call(in.call);
+  if (asked == nullptr || asked->is_queued) return;
   const Call call = engine.end_call(in.call);
-  if (call.number == 0) return;
-  const bool is_done = in.status == 0;
+  take_answer(call, in, out);
+  // Without what was missed, messages go on: their clients are told so.
+  const bool is_needed = call.purpose != Purpose::catch_up && call.purpose != Purpose::history &&
+                         call.purpose != Purpose::replay;
+  for (const Waiter& waiter : call.waiters) {
+    if (in.status != 0 && is_needed && parking.has(waiter))
+      parking[waiter.parked].findings.refused = ErrorCode::full;
+  }
+  if (call.is_doubted && confirm(call, out)) return;
+  end_waiting(call.waiters, out);
+  release_interests(call);
+}
+
+void Hub::State::take_answer(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  Shard& shard = engine.shard(call.shard);
   switch (call.purpose) {
     case Purpose::sync:
       return on_synced(call.shard, in, out);
-    case Purpose::rejoin:
     case Purpose::join:
-      on_joined(call, is_done);
-      if (call.purpose == Purpose::rejoin) catch_up(call, is_done, out);
-      break;
+      return on_joined(call, in.status == 0);
+    case Purpose::rejoin:
+      on_joined(call, in.status == 0);
+      return catch_up(call, in.status == 0, out);
     case Purpose::catch_up:
-      on_caught_up(call, in, out);
-      end_waiting(call.waiters, out);
-      return release_interests(call);
+      return on_caught_up(call, in, out);
     case Purpose::changed:
-      on_changed(call, in);
-      break;
+      return on_changed(call, in);
     case Purpose::claim:
-      on_claimed(call, in, out);
-      break;
+      return on_claimed(call, in, out);
     case Purpose::erase:
-      on_erased(call, in, out);
-      break;
+      return on_erased(call, in, out);
     case Purpose::reclaim:
       return on_reclaimed(call, in, out);
     case Purpose::history:
       on_history(call, in);
       end_awaiting(call);
-      end_waiting(call.waiters, out);
-      return release_interests(call);
+      --shard.histories_under_way;
+      return run_histories(call.shard, out);
     case Purpose::replay:
       on_replayed(call, in, out);
-      --engine.shard(call.shard).batches;
-      rejoin(call.shard, out);
-      end_waiting(call.waiters, out);
-      return release_interests(call);
+      --shard.batches;
+      --shard.histories_under_way;
+      run_histories(call.shard, out);
+      return rejoin(call.shard, out);
     case Purpose::release:
       return;
     case Purpose::add:
-      if (is_done && !in.values.empty() && in.values[0] == "held" &&
-          parking.has(call.waiters.front()))
-        parking[call.waiters.front().parked].findings.claim = Findings::Claim::held;
-      break;
+      return on_registered(call, in);
     case Purpose::message:
-    case Purpose::update: {
-      u64 at = 0;
-      if (is_done && !in.values.empty() && decode_stamp(in.values[0], at)) {
-        Shard& shard = engine.shard(call.shard);
-        shard.top = std::max(shard.top, at);
-      }
-      break;
-    }
+    case Purpose::update:
+      return on_published(call, in);
   }
-  if (!is_done) {
-    for (const Waiter& waiter : call.waiters)
-      if (parking.has(waiter)) parking[waiter.parked].findings.refused = ErrorCode::full;
-  }
-  end_waiting(call.waiters, out);
-  release_interests(call);
+}
+
+void Hub::State::on_published(const Call& call, const input::EngineAnswer& in) {
+  u64 at = 0;
+  if (in.status != 0 || in.values.empty() || !decode_stamp(in.values[0], at)) return;
+  Shard& shard = engine.shard(call.shard);
+  shard.top = std::max(shard.top, at);
 }
 
 /// Those that nobody wants any more.

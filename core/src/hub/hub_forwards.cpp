@@ -155,7 +155,7 @@ void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
   const bool is_over = engine.is_on() && token != none &&
                        tokens[token].state() == TokenState::free && tokens[token].claimant == none;
   if (!is_over) return;
-  release_claim(tokens[token].key(), session);
+  release_claim(tokens[token].key(), session, config.token_resume_ms);
   emit_erase_token(tokens[token].key(), false, out);
   forget_token(token);
 }

@@ -71,6 +71,8 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
                 config.frame_bytes_max);
     return emit_refusal(slot, Blame::client, {}, text, ErrorCode::size, out);
   }
+  // Answers come in the order of the frames.
+  if (engine.is_on() && has_to_queue(slot, in.bytes, out)) return;
   emit_refusal(slot, Blame::client, message.scope, *wrong, decoder.code(), out);
 }
 

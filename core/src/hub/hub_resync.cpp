@@ -25,6 +25,7 @@ bool is_epoch(Bytes text) {
 
 void Hub::State::sync(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
+  if (shard.is_synced) shard.down_at = now;
   shard.is_synced = shard.needs_sync = false;
   shard.is_resyncing = true;
   if (shard.deadline != none) deadlines.remove(std::exchange(shard.deadline, none));
@@ -130,16 +131,14 @@ void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   std::vector<Bytes> args{text.copy(shard.epoch), text.write({Digits(shard.position)}).finish()};
   for (const u32 id : call.interests)
     args.push_back(text.copy(topics.name(engine.interest(id).topic)));
-  call_recovery(std::move(call), "changed", args, out);
+  note_recovery(*engine.find_call(call_script(std::move(call), "changed", args, out)));
 }
 
 /// Frames that want one of these topics wait for the answer: what they subscribe to must not send
 /// them what was missed before.
-void Hub::State::call_recovery(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
-  const std::vector<u32> interests = call.interests;
-  const u32 number = call_script(std::move(call), script, args, out);
-  for (const u32 id : interests)
-    if (engine.interest(id).is_recovering) engine.interest(id).call = number;
+void Hub::State::note_recovery(const Call& call) {
+  for (const u32 id : call.interests)
+    if (engine.interest(id).is_recovering) engine.interest(id).call = call.number;
 }
 
 void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out) {

@@ -158,9 +158,11 @@ struct Hub::State {
   void on_engine_up(const input::EngineUp& in, Actions& out);
   void on_engine_down(const input::EngineDown& in, Actions& out);
   void on_engine_answer(const input::EngineAnswer& in, Actions& out);
+  void take_answer(const Call& call, const input::EngineAnswer& in, Actions& out);
   void on_engine_message(const input::EngineMessage& in, Actions& out);
   void on_inbox(u32 index, Bytes body, Actions& out);
   void on_joined(const Call& call, bool is_done);
+  void on_published(const Call& call, const input::EngineAnswer& in);
   void on_changed(const Call& call, const input::EngineAnswer& in);
   void publish_changes(Actions& out);
   bool await_joins(std::span<const TopicId> wanted, Actions& out);
@@ -184,11 +186,14 @@ struct Hub::State {
   Bytes session_of(ClientSlot slot, TextArena& out) const;
   Bytes session_of_token(TokenId id, TextArena& out);
   void register_token(const Token& draft, Actions& out);
+  void on_registered(const Call& call, const input::EngineAnswer& in);
   bool await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out);
   void on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out);
   void end_claim(const Findings& found, ClientSlot slot, Actions& out);
   void let_go(TokenId id, Actions& out);
-  void release_claim(Bytes key, Bytes session);
+  void release_claim(Bytes key, Bytes session, u32 keep_ms);
+  u32 unused_keep_ms() const;
+  bool confirm(const Call& claim, Actions& out);
   void flush_releases(u32 index, Actions& out);
   void on_claim_cut(const Call& call);
   bool await_erase(TokenId id, ClientSlot slot, Actions& out);
@@ -196,7 +201,8 @@ struct Hub::State {
   void lose(TokenId id, Actions& out);
   void reclaim(u32 index, Actions& out);
   void reclaim_next(u32 index, Actions& out);
-  void call_reclaim(u32 index, std::span<const std::string> keys, bool has_records, Actions& out);
+  bool call_reclaim(u32 index, std::span<const std::string> keys, bool has_records, Actions& out,
+                    std::span<const Waiter> waiters = {});
   void on_reclaimed(const Call& call, const input::EngineAnswer& in, Actions& out);
   void on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out);
 
@@ -206,7 +212,8 @@ struct Hub::State {
   static Bytes stamped(Bytes plain, u64 at, TextArena& out);
   void on_channel_message_of_engine(u32 id, u64 at, Bytes plain, Actions& out);
   bool await_history(TokenId id, TopicId topic, const Message& message, Actions& out);
-  void call_history(Call call, Bytes epoch, u64 since, Actions& out);
+  void call_history(Call call, Actions& out);
+  void run_histories(u32 index, Actions& out);
   static bool read_history(const input::EngineAnswer& in, u64& at,
                            std::vector<Interest::Message>& older);
   void on_history(const Call& call, const input::EngineAnswer& in);
@@ -236,7 +243,7 @@ struct Hub::State {
   void on_synced(u32 index, const input::EngineAnswer& in, Actions& out);
   void rejoin(u32 index, Actions& out);
   void call_rejoin(Call call, Actions& out);
-  void call_recovery(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
+  void note_recovery(const Call& call);
   void catch_up(const Call& joined, bool is_joined, Actions& out);
   void on_caught_up(const Call& call, const input::EngineAnswer& in, Actions& out);
   static bool is_resource(Bytes topic) { return topic.starts_with("resource:"); }

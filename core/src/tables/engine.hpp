@@ -17,7 +17,7 @@ struct Shard {
   bool is_up = false;
   bool is_synced = false;   ///< since it came up: frames and requests may use it
   bool needs_sync = false;  ///< the next heartbeat asks for one
-  Millis down_at = 0;       ///< of the latest engine_down; 0: it was never up
+  Millis down_at = 0;       ///< since then it cannot be used; 0: it never could
   std::string epoch;        ///< as the engine names its history; empty: not known yet
   std::string server;       ///< the process that runs the engine
   u64 top = 0;              ///< the highest stamp seen in this epoch
@@ -38,8 +38,16 @@ struct Shard {
   u32 reclaims = 0;   ///< calls under way
   u32 reclaim_deadline = none;
 
-  /// Tokens and sessions that have let them go, which the engine does not know yet.
-  std::vector<std::pair<std::string, std::string>> releases;
+  /// Of tokens that sessions have let go, which the engine does not know yet.
+  struct Release {
+    std::string token;
+    std::string session;
+    u32 keep_ms = 0;  ///< how long the token stays usable
+  };
+  std::vector<Release> releases;
+
+  std::vector<u32> histories;  ///< calls for missed messages that wait for the answers before them
+  u32 histories_under_way = 0;
 
   u32 told = 0;         ///< topics of those below; see Due::resync
   u32 to_tell = 0;      ///< slots of topics
@@ -112,6 +120,10 @@ struct Call {
   std::string token;                  ///< of `claim` and `erase`
   std::string session;                ///< the same
   bool is_doubted = false;            ///< of `claim`: the engine is asked who has it afterwards
+  u32 keep_ms = 0;                    ///< of `release`: see Shard::Release
+  std::string epoch;                  ///< of `history` and `replay`
+  u64 since = 0;                      ///< the same
+  bool is_queued = false;             ///< the same: the engine has not been asked yet
   std::vector<std::string> tokens;    ///< of `reclaim` and `release`
   std::vector<std::string> sessions;  ///< the same
 };
