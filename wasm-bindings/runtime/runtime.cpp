@@ -31,6 +31,18 @@ void copy_ends(unsigned char* out, const unsigned char* in, std::size_t size) {
   store(out + size - sizeof(T), last);
 }
 
+u64 big_endian(u64 value) { return __builtin_bswap64(value); }
+unsigned big_endian(unsigned value) { return __builtin_bswap32(value); }
+
+/// memcmp of as many bytes as T has.
+template <class T>
+int compare(const unsigned char* a, const unsigned char* b) {
+  const T x = load<T>(a);
+  const T y = load<T>(b);
+  if (x == y) return 0;
+  return big_endian(x) < big_endian(y) ? -1 : 1;
+}
+
 }  // namespace
 
 extern "C" {
@@ -69,20 +81,18 @@ void* memmove(void* to, const void* from, std::size_t size) {
 }
 void* memcpy(void* to, const void* from, std::size_t size) { return memmove(to, from, size); }
 
-// The C libraries compare byte by byte.
+// The C libraries compare byte by byte. The last block may overlap the one before, which is equal.
 int memcmp(const void* left, const void* right, std::size_t size) {
   const auto* a = static_cast<const unsigned char*>(left);
   const auto* b = static_cast<const unsigned char*>(right);
-  for (; size >= 8; size -= 8, a += 8, b += 8) {
-    const u64 x = load<u64>(a);
-    const u64 y = load<u64>(b);
-    if (x != y) return __builtin_bswap64(x) < __builtin_bswap64(y) ? -1 : 1;
+  if (size >= 8) {
+    for (; size > 8; size -= 8, a += 8, b += 8)
+      if (const int order = compare<u64>(a, b)) return order;
+    return compare<u64>(a + size - 8, b + size - 8);
   }
   if (size >= 4) {
-    const unsigned x = load<unsigned>(a);
-    const unsigned y = load<unsigned>(b);
-    if (x != y) return __builtin_bswap32(x) < __builtin_bswap32(y) ? -1 : 1;
-    size -= 4, a += 4, b += 4;
+    const int order = compare<unsigned>(a, b);
+    return order != 0 ? order : compare<unsigned>(a + size - 4, b + size - 4);
   }
   for (; size > 0; --size, ++a, ++b) {
     if (*a != *b) return *a - *b;
