@@ -40,6 +40,15 @@ add_test(NAME sim-shared-3 COMMAND sidekick-sim --seeds 200 --engine 3)
 # A variation is not a bug, but uses a freedom that the border leaves: it must not cause a finding.
 find_program(SIDEKICK_PATCH patch)
 add_custom_target(sim-mutants)
+# Most of the time to compile one goes into the headers, so all of them share these.
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/mutants/headers.cpp CONTENT "")
+add_library(sidekick_mutant_headers OBJECT EXCLUDE_FROM_ALL
+  ${CMAKE_CURRENT_BINARY_DIR}/mutants/headers.cpp)
+set(SIDEKICK_MUTANT_OPTIONS -O1 -w)  # a mutation may leave unused code
+target_include_directories(sidekick_mutant_headers PRIVATE core/include core/src)
+target_compile_options(sidekick_mutant_headers PRIVATE ${SIDEKICK_MUTANT_OPTIONS})
+target_precompile_headers(sidekick_mutant_headers PRIVATE
+  <algorithm> core/src/hub/state.hpp core/src/ion/writer.hpp)
 # One object file, linked with those of the core.
 function(sidekick_add_mutant target simulator mutation)
   file(STRINGS ${mutation} first LIMIT_COUNT 1)
@@ -57,7 +66,8 @@ function(sidekick_add_mutant target simulator mutation)
   add_executable(${target} EXCLUDE_FROM_ALL ${folder}/${file}
     $<FILTER:$<TARGET_OBJECTS:sidekick_core>,EXCLUDE,${pattern}>)
   target_include_directories(${target} PRIVATE core/include core/src)
-  target_compile_options(${target} PRIVATE -O1 -w)  # a mutation may leave unused code
+  target_compile_options(${target} PRIVATE ${SIDEKICK_MUTANT_OPTIONS})
+  target_precompile_headers(${target} REUSE_FROM sidekick_mutant_headers)
   target_link_libraries(${target} PRIVATE ${simulator} sidekick_shard)
   add_dependencies(sim-mutants ${target})
 endfunction()
