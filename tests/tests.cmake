@@ -32,6 +32,7 @@ add_executable(sidekick-unit-tests
   tests/core/unit/reader_test.cpp
   tests/core/unit/rejoin_test.cpp
   tests/core/unit/restore_test.cpp
+  tests/core/unit/shard_restore_test.cpp
   tests/core/unit/shard_test.cpp
   tests/core/unit/structures_test.cpp
   tests/core/unit/token_states_test.cpp

@@ -1,9 +1,15 @@
 // The engine as a machine: what several hubs share. It orders messages, keeps tokens and remembers
 // changes, and gives the same answers as the scripts in worker/engine, which do so in Redis. No
 // clock, no randomness, no I/O, no threads, no globals.
+//
+// A durable shard also says what its host has to store, and is restored from that: tokens, channel
+// history, who is attached, leases, and a bound of the stamps. The change log and the joins are
+// lost. So after a restore `changed` answers `all` for a position before it, and each attached node
+// hears all topics, until it has said which ones it has joined.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +25,8 @@ struct ShardConfig {
   u64 bytes_max = 256u << 20;
   /// Of the arguments of one script, together; at least twice the largest message.
   u64 run_bytes_max = 64u << 20;
+  /// Not empty: the shard is durable, and this is its epoch, which no script changes.
+  std::string epoch = {};  // NOLINT(*-redundant-member-init): GCC misses it in {.hash_seed = 1}
 };
 
 class Shard {
@@ -42,8 +50,15 @@ class Shard {
     std::string session;
   };
 
-  /// Empty. server: names the process that runs it; another one after each restart.
-  explicit Shard(Bytes server, ShardConfig config = {});
+  /// Of a durable shard. No value: the row is deleted.
+  struct Row {
+    std::string key;
+    std::optional<std::string> value;
+  };
+
+  /// Empty. server: names the process that runs it; another one after each restart. Of a durable
+  /// shard it never changes.
+  explicit Shard(Bytes server, const ShardConfig& config = {});
   ~Shard();
   Shard(const Shard& other);  ///< a snapshot, or the other one of two primaries
   Shard& operator=(const Shard& other);
@@ -60,9 +75,28 @@ class Shard {
   /// twice. Returns false if it is not attached, which changes nothing.
   bool join(Bytes node, std::span<const Bytes> topics);
   bool leave(Bytes node, std::span<const Bytes> topics);
+  /// The node has joined these topics and no others: what `joins` in its inbox asks for.
+  bool replace_joins(Bytes node, std::span<const Bytes> topics);
 
   /// Returns what nodes receive since the last call of this, in its order, and forgets it.
   std::vector<Publication> take_publications();
+
+  // A durable shard: restore() with each stored row, in ascending order of the keys, then
+  // restored(), then all else.
+
+  /// Returns false if the row is ignored: it is damaged, or of a newer version.
+  bool restore(Bytes key, Bytes value);
+  void restored(u64 now_us);
+  /// Returns what must be stored since the last call of this, in this order, and forgets it. A host
+  /// that cannot store it must drop the shard, and nothing that followed from it may leave the
+  /// host.
+  std::vector<Row> take_rows();
+  /// Removes what has expired. Early or late, this changes no answer.
+  void tick(u64 now_us);
+  /// When tick() removes something, rounded up so that alarms are few; 0: never.
+  Millis alarm_at() const;
+
+  // For tests, and not of a durable shard.
 
   /// Another process, in which nobody is attached: without data, or with the data of a copy.
   void restart(Bytes server);

@@ -59,6 +59,14 @@ class Keys {
     keys_[id].deadline = none;
   }
 
+  /// Up to when the key exists; 0: it does not expire.
+  Millis expires_at(u32 id) const {
+    return keys_[id].deadline == none ? 0 : deadlines_.entry(keys_[id].deadline).at;
+  }
+
+  /// When the next key expires, or 0.
+  Millis soonest() const { return deadlines_.empty() ? 0 : deadlines_.soonest().at; }
+
   /// Returns a key that has expired, or `none`.
   u32 find_expired(Millis now) const {
     return deadlines_.empty() || deadlines_.soonest().at >= now ? none : deadlines_.soonest().owner;

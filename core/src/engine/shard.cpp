@@ -1,4 +1,4 @@
-// The border of a shard: checks scripts and their arguments, and sends messages to the nodes.
+// The border of a shard: checks scripts and their arguments.
 #include <algorithm>
 
 #include "base/numbers.hpp"
@@ -49,7 +49,8 @@ std::string wrong_with(const EngineScript& script, std::span<const Bytes> args, 
 
 }  // namespace
 
-Shard::Shard(Bytes server, ShardConfig config) : state_(std::make_unique<State>(server, config)) {}
+Shard::Shard(Bytes server, const ShardConfig& config)
+    : state_(std::make_unique<State>(server, config)) {}
 Shard::~Shard() = default;
 Shard::Shard(const Shard& other) : state_(std::make_unique<State>(*other.state_)) {}
 Shard& Shard::operator=(const Shard& other) {
@@ -69,43 +70,14 @@ Shard::Answer Shard::run(u64 now_us, Bytes script, std::span<const Bytes> args) 
   else
     why = wrong_with(*it, args, state_->config.run_bytes_max);
 
-  state_->now_us = now_us;
-  state_->expire();
+  state_->begin(now_us);
   if (why.empty() && it->flags.empty() && state_->is_full())
     append_form(why, "OOM %: the memory of the shard is full (bytes_max)", script);
   if (!why.empty()) return {1, {why}};
   Answer answer;
   (state_.get()->*runs[it - std::begin(scripts)])(args, answer.values);
+  state_->put_bound();
   return answer;
-}
-
-void Shard::attach(Bytes node) { state_->nodes.intern(node); }
-
-void Shard::detach(Bytes node) {
-  const u32 id = state_->nodes.find(node);
-  if (id == none) return;
-  state_->nodes.remove(id);
-  for (TopicId topic = 0; topic < state_->topics.slots().size(); ++topic) {
-    if (state_->topics.unsubscribe(topic, id)) state_->topics.release_if_idle(topic);
-  }
-}
-
-bool Shard::join(Bytes node, std::span<const Bytes> topics) {
-  const u32 id = state_->nodes.find(node);
-  if (id == none) return false;
-  for (const Bytes topic : topics) state_->topics.subscribe(state_->topics.intern(topic), id);
-  return true;
-}
-
-bool Shard::leave(Bytes node, std::span<const Bytes> topics) {
-  const u32 id = state_->nodes.find(node);
-  if (id == none) return false;
-  for (const Bytes topic : topics) {
-    const TopicId known = state_->topics.find(topic);
-    if (known != none && state_->topics.unsubscribe(known, id))
-      state_->topics.release_if_idle(known);
-  }
-  return true;
 }
 
 std::vector<Shard::Publication> Shard::take_publications() {
@@ -135,18 +107,6 @@ std::vector<Shard::Hold> Shard::holds() const {
   return holds;
 }
 
-std::vector<std::string> Shard::joined(Bytes node) const {
-  const u32 id = state_->nodes.find(node);
-  std::vector<std::string> names;
-  for (TopicId topic = 0; topic < state_->topics.slots().size(); ++topic) {
-    if (state_->topics.is_subscribed(topic, id)) names.push_back(state_->topics.name(topic));
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-bool Shard::is_attached(Bytes node) const { return state_->nodes.find(node) != none; }
-
 // --- what the scripts share ---
 
 u64 number_of(Bytes digits) {
@@ -155,22 +115,21 @@ u64 number_of(Bytes digits) {
   return number;
 }
 
+/// Each call that has a time.
+void Shard::State::begin(u64 now) {
+  SIDEKICK_CHECK(!is_restoring);
+  now_us = now;
+  expire();
+}
+
 void Shard::State::expire() {
-  for (u32 id = none; (id = data.leases.find_expired(now_ms())) != none;) data.leases.remove(id);
-  for (u32 id = none; (id = data.tokens.find_expired(now_ms())) != none;) data.tokens.remove(id);
-  data.streams.expire(now_ms());
-}
-
-void Shard::State::publish(Bytes topic, Bytes body) {
-  const TopicId id = topics.find(topic);
-  if (id == none) return;
-  for (const u32 node : topics.subscribers(id))
-    publications.push_back({nodes.slots()[node].name, std::string(topic), std::string(body)});
-}
-
-void Shard::State::publish_to_inbox(Bytes node, Bytes body) {
-  if (nodes.find(node) == none) return;
-  publications.push_back({std::string(node), {}, std::string(body)});
+  for (u32 id = none; (id = data.leases.find_expired(now_ms())) != none;) {
+    const std::string node = data.leases.slots()[id].name;
+    data.leases.remove(id);
+    put_node(node);
+  }
+  for (u32 id = none; (id = data.tokens.find_expired(now_ms())) != none;) remove_token(id);
+  data.streams.expire(now_ms(), rows);
 }
 
 /// Reserves so many stamps and returns the first one.
@@ -182,7 +141,7 @@ u64 Shard::State::stamp(u64 count) {
 
 void Shard::State::trim(Bytes changes_max) {
   const u64 forgotten = data.changes.trim(number_of(changes_max));
-  if (forgotten != 0) data.floor = forgotten;
+  if (forgotten > data.restored_to) data.floor = forgotten;
 }
 
 /// Clocks of successive primaries may differ by 1 s.
@@ -205,7 +164,7 @@ void Shard::State::run_sync(Args args, Values& values) {
     last = std::max(position(), now_us) + 1'000'000;
   }
   bool is_lost = !data.epoch;
-  if (!epoch.empty() && former != server) {
+  if (!epoch.empty() && former != server && !is_durable()) {
     // Has this node seen a process that this data is older than? All nodes that have count once. Or
     // more than the old process left behind?
     const auto [end, is_unknown] = data.ends.emplace(former, number_of(args[4]));
@@ -224,16 +183,24 @@ void Shard::State::run_sync(Args args, Values& values) {
 void Shard::State::run_beat(Args args, Values&) {
   const Bytes node = args[0], lease_ms = args[1];
   const bool had = is_alive(node);
-  const u32 lease = data.leases.intern(node);
-  data.leases.set_bytes(lease, node.size() + 128);
-  if (lease_ms == "0")
-    data.leases.persist(lease);
-  else
-    data.leases.expire_at(lease, now_ms() + number_of(lease_ms));
+  const Millis until = lease_ms == "0" ? 0 : now_ms() + number_of(lease_ms);
+  const bool is_same = had && data.leases.expires_at(data.leases.find(node)) == until;
+  keep_lease(node, until);
+  if (!is_same) put_node(node);
   // Without changes, too, time passes. Noted: the clock may step back.
   if (data.epoch) data.told = std::max(position(), now_us);
   publish_to_inbox(node, compose({"beat ", args[2], had ? " 1 " : " 0 ", Digits(position()), " ",
                                   data.epoch ? Bytes(*data.epoch) : "-"}));
+}
+
+/// until: 0, for ever.
+void Shard::State::keep_lease(Bytes node, Millis until) {
+  const u32 lease = data.leases.intern(node);
+  data.leases.set_bytes(lease, node.size() + 128);
+  if (until == 0)
+    data.leases.persist(lease);
+  else
+    data.leases.expire_at(lease, until);
 }
 
 }  // namespace sidekick::engine

@@ -7,6 +7,7 @@
 
 #include "engine/change_log.hpp"
 #include "engine/keys.hpp"
+#include "engine/rows.hpp"
 #include "engine/streams.hpp"
 #include "sidekick/shard.hpp"
 #include "tables/topics.hpp"
@@ -31,6 +32,9 @@ struct ShardData {
   u64 at = 0;     ///< the highest stamp
   u64 told = 0;   ///< the latest time that a heartbeat has told
   u64 floor = 0;  ///< changes up to here may be forgotten
+  /// Of a durable shard: all stamps of the time before its restore are up to here. Of these the
+  /// change log knows the latest message of each channel that has rows, and no other change.
+  u64 restored_to = 0;
   /// The highest stamp of each former process: of the latest 16.
   std::map<std::string, u64, std::less<>> ends;
   Keys<Lease> leases;
@@ -43,22 +47,27 @@ struct Shard::State {
   using Args = std::span<const Bytes>;
   using Values = std::vector<std::string>;
 
-  State(Bytes server_id, ShardConfig settings)
+  State(Bytes server_id, const ShardConfig& settings)
       : config(settings),
         server(server_id),
         data(settings.hash_seed),
         nodes(settings.hash_seed),
-        topics(settings.hash_seed) {}
+        topics(settings.hash_seed),
+        rows(is_durable()) {}
 
 #define SIDEKICK_SCRIPT(name, ...) void run_##name(Args args, Values& values);
 #include "sidekick/engine.def"
 
+  bool is_durable() const { return !config.epoch.empty(); }
+  void begin(u64 now);
   void expire();
   bool is_full() const { return is_set_full || data.bytes() >= config.bytes_max; }
   Millis now_ms() const { return now_us / 1000; }
 
-  void detach(u32 node);
+  void set_open(u32 node, bool is_open);
+  void leave_all(u32 node);
   void publish(Bytes topic, Bytes body);
+  void publish_to_node(u32 node, Bytes topic, Bytes body);
   void publish_to_inbox(Bytes node, Bytes body);
 
   // What the scripts share, as in common.lua.
@@ -72,16 +81,33 @@ struct Shard::State {
   const ShardData::Token& token(u32 id) const;
   u32 replace_token(Bytes name);
   void expire_token(u32 id, Bytes span_ms);
+  void keep_token(u32 id, Millis expires_at);
+  void remove_token(u32 id);
 
-  struct Node {};
+  // What a durable shard stores.
+  void keep_lease(Bytes node, Millis until);
+  void put_node(Bytes name);
+  void put_bound();
+  bool restore_token(Bytes name, Bytes value);
+  bool restore_node(Bytes name, Bytes value);
+  bool restore_message(Bytes key, Bytes value);
+
+  struct Node {
+    bool is_open = false;  ///< its joins are not known since a restore: it hears all topics
+    u32 heard = 0;         ///< of these, since the restore
+  };
 
   const ShardConfig config;
   const std::string server;
   bool is_set_full = false;
+  bool is_restoring = is_durable();
   u64 now_us = 0;
   ShardData data;
   Keys<Node> nodes;  ///< that are attached
-  Topics topics;     ///< joined by nodes, which are its clients
+  u32 open_count = 0;
+  Topics topics;  ///< joined by nodes, which are its clients
+  Rows rows;
+  u64 bound = 0;  ///< of the stamps, as stored
   std::vector<Publication> publications;
 };
 

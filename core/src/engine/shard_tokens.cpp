@@ -6,8 +6,6 @@ namespace sidekick::engine {
 
 namespace {
 
-constexpr Bytes erased = "-";
-
 u64 size_of(const std::optional<std::string>& text) { return text ? text->size() : 0; }
 
 }  // namespace
@@ -66,13 +64,13 @@ void Shard::State::run_release(Args args, Values&) {
 void Shard::State::run_erase(Args args, Values& values) {
   const Bytes name = args[0], node = args[1], session = args[2], keep_ms = args[3];
   const ShardData::Token& known = token(data.tokens.find(name));
-  const bool is_held = known.node && known.node != erased;
+  const bool is_held = known.node && known.node != erased_node;
   if (is_held && (known.node != node || known.session != session)) {
     values = {"held"};
     return;
   }
   const u32 id = replace_token(name);
-  data.tokens[id].node = erased;  // a tombstone: no reclaim brings the token back
+  data.tokens[id].node = erased_node;  // a tombstone: no reclaim brings the token back
   expire_token(id, keep_ms);
   values = {"ok"};
 }
@@ -83,7 +81,7 @@ void Shard::State::run_reclaim(Args args, Values& values) {
     const Bytes name = args[i], session = args[i + 1], record = args[i + 2];
     const ShardData::Token known = token(data.tokens.find(name));
     const bool is_elsewhere = known.node && known.node != node && is_alive(*known.node);
-    if (known.node == erased || is_elsewhere) {
+    if (known.node == erased_node || is_elsewhere) {
       values.emplace_back(known.session == session ? "2" : "1");
       continue;
     }
@@ -118,11 +116,24 @@ u32 Shard::State::replace_token(Bytes name) {
 
 /// Ends each change of a token. 0 removes it.
 void Shard::State::expire_token(u32 id, Bytes span_ms) {
-  if (span_ms == "0") return data.tokens.remove(id);
+  if (span_ms == "0") return remove_token(id);
+  const Millis expires_at = now_ms() + number_of(span_ms);
+  keep_token(id, expires_at);
+  const ShardData::Token& it = data.tokens[id];
+  rows.put_token(data.tokens.slots()[id].name,
+                 {it.record, it.node, it.session, it.registered, expires_at});
+}
+
+void Shard::State::keep_token(u32 id, Millis expires_at) {
   const ShardData::Token& it = data.tokens[id];
   const u64 text_bytes = size_of(it.record) + size_of(it.node) + size_of(it.session);
   data.tokens.set_bytes(id, data.tokens.slots()[id].name.size() + text_bytes + 256);
-  data.tokens.expire_at(id, now_ms() + number_of(span_ms));
+  data.tokens.expire_at(id, expires_at);
+}
+
+void Shard::State::remove_token(u32 id) {
+  rows.erase_token(data.tokens.slots()[id].name);
+  data.tokens.remove(id);
 }
 
 }  // namespace sidekick::engine

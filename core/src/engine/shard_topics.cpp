@@ -8,6 +8,7 @@ void Shard::State::run_update(Args args, Values& values) {
   u64 at = stamp(args.size() - 1);
   for (const Bytes topic : args.subspan(1)) {
     data.changes.add(topic, at);
+    data.streams.erase_rows(topic, rows);
     publish(topic, Digits(at++));
   }
   trim(args[0]);
@@ -20,10 +21,13 @@ void Shard::State::run_message(Args args, Values& values) {
   const u64 known = data.changes.find(topic);
   data.changes.add(topic, at);
   if (history_max != "0" && history_ms != "0")
-    data.streams.add(topic, at, known != 0 ? known : data.floor, text, number_of(history_max),
-                     now_ms() + number_of(history_ms));
+    data.streams.add(topic, at,
+                     {known != 0 ? known : data.floor, now_ms() + number_of(history_ms), text},
+                     number_of(history_max), rows);
   else if (history_max != "0")
-    data.streams.remove(topic);
+    data.streams.remove(topic, rows);
+  else
+    data.streams.erase_rows(topic, rows);
   publish(topic, compose({Digits(at), " ", text}));
   trim(args[2]);
   values = {std::string(Digits(at))};
@@ -56,8 +60,11 @@ void Shard::State::run_history(Args args, Values& values) {
   values = lost;
   if (data.epoch != epoch || is_in_future(since)) return;
   const u32 first = data.streams.first(topic, since);
+  // The log has forgotten changes up to its floor, but not that of a channel which a restore found.
+  const u64 known = data.changes.find(topic);
+  const bool is_forgotten = since < data.floor && (known == 0 || known > data.restored_to);
   // One before the first message may be missing, or the log may not reach back so far.
-  if (first == none ? since < data.floor : data.streams[first].before > since) return;
+  if (first == none ? is_forgotten : data.streams[first].before > since) return;
   Values found = {lost.front(), "ok"};
   u64 newest = since, bytes = 0;
   for (u32 id = first; id != none; id = data.streams.next(id)) {
@@ -68,8 +75,7 @@ void Shard::State::run_history(Args args, Values& values) {
     found.emplace_back(Digits(newest));
     found.push_back(message.text);
   }
-  if (data.changes.find(topic) <= newest)
-    values = std::move(found);  // else the last one is missing
+  if (known <= newest) values = std::move(found);  // else the last one is missing
 }
 
 }  // namespace sidekick::engine
