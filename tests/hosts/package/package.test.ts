@@ -80,6 +80,7 @@ test("the tarball holds the package's own files, without tests or paths of this 
       "engine/sync.lua",
       "engine/update.lua",
       "module",
+      "module/shard.wasm",
       "module/sidekick.wasm",
       "package.json",
       "wrangler.jsonc",

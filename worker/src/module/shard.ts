@@ -12,7 +12,9 @@ export interface ShardConfig {
   readonly hashSeed: string;
   /** Memory for all that is stored; above it, the shard is full. Default: 256 MiB. */
   readonly bytesMax?: number;
-  /** Of the arguments of one script, together; at least twice the largest message. Default: 64 MiB. */
+  /**
+   * Of the arguments of one script, together; at least twice the largest message. Default: 64 MiB.
+   */
   readonly runBytesMax?: number;
   /**
    * Not empty: the shard is durable and this is its epoch, such as `v1/16`. It gives out rows
