@@ -30,6 +30,13 @@ struct Config {
   /// Names this Sidekick among those that share an engine: 16 hex digits, drawn by the host for
   /// each process. Required with engine_shards, and part of a trace.
   std::string node;
+
+  /// Names the history of an engine that never loses it, and that sends no heartbeats: shards on
+  /// Cloudflare. Its host answers pings itself and may sleep: after a wake, what a hub knows of its
+  /// engine is this and its joins. Empty: the engine itself says its epoch. Part of a trace.
+  std::string engine_epoch;
+
+  bool has_heartbeats() const { return engine_epoch.empty(); }
 };
 
 /// One row of limits.def, for code that iterates over all limits.
@@ -48,9 +55,13 @@ inline constexpr LimitEntry limits[] = {
 
 /// Reads an object with the names of limits.def (integers), `secrets` (1 to 16 non-empty strings),
 /// `metrics_secret` (a string),
-/// `allowed_origins` (1 to 256 strings), `hash_seed` and `node` (16 hex digits). Only `secrets` is
-/// required. Returns an empty text on success. Otherwise returns what is wrong and where, and
-/// leaves `config` unchanged.
+/// `allowed_origins` (1 to 256 strings), `hash_seed` and `node` (16 hex digits),
+/// `engine_epoch` (a string). Only `secrets` is required. Returns an empty text on success.
+/// Otherwise returns what is wrong and where, and leaves `config` unchanged.
 std::string decode_config(Bytes text, Config& config);
+
+inline constexpr u32 epoch_bytes_max = 64;
+/// Whether it can be an engine's epoch: clients get it as it is, in quotes.
+bool is_epoch_name(Bytes text);
 
 }  // namespace sidekick

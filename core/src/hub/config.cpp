@@ -87,8 +87,9 @@ class ConfigDecoder {
       const bool is_limit = index < std::size(limits);
       const bool is_origins = name == "allowed_origins";
       const bool is_node = name == "node";
+      const bool is_epoch = name == "engine_epoch";
       const bool is_metrics = name == "metrics_secret";
-      if (!is_limit && !is_origins && !is_node && !is_metrics && name != "secrets" &&
+      if (!is_limit && !is_origins && !is_node && !is_epoch && !is_metrics && name != "secrets" &&
           name != "hash_seed") {
         return refuse("unknown setting $; see \"Limits\" in docs/protocol.md", name);
       }
@@ -96,6 +97,7 @@ class ConfigDecoder {
                             : name == "secrets" ? !config.secrets.empty()
                             : is_origins        ? !config.allowed_origins.empty()
                             : is_node           ? !config.node.empty()
+                            : is_epoch          ? !config.engine_epoch.empty()
                             : is_metrics        ? !config.metrics_secret.empty()
                                                 : has_hash_seed_;
       if (is_again) return refuse("duplicate setting $", name);
@@ -105,6 +107,7 @@ class ConfigDecoder {
           : is_limit        ? !read_limit(limits[index])
           : is_origins      ? !read_allowed_origins()
           : is_node         ? !read_node()
+          : is_epoch        ? !read_engine_epoch()
           : is_metrics      ? !read_metrics_secret()
                             : !read_hash_seed())
         return false;
@@ -213,6 +216,19 @@ class ConfigDecoder {
     return true;
   }
 
+  bool read_engine_epoch() {
+    ion::Slice value;
+    if (!reader_.read(value)) return false;
+    if (value.kind == ion::Kind::string && is_epoch_name(value.raw)) {
+      config.engine_epoch = value.raw;
+      return true;
+    }
+    return refuse(
+        "\"engine_epoch\" must be a string of 1 to % printable ASCII characters other than "
+        "spaces, quotes and backslashes",
+        epoch_bytes_max);
+  }
+
   bool has_what_it_needs() {
     if (config.secrets.empty())
       return refuse("missing \"secrets\"; expected an array of 1 to % non-empty strings",
@@ -240,6 +256,12 @@ class ConfigDecoder {
 };
 
 }  // namespace
+
+bool is_epoch_name(Bytes text) {
+  return !text.empty() && text.size() <= epoch_bytes_max &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
+}
 
 std::string decode_config(Bytes text, Config& config) {
   ConfigDecoder decoder(text);

@@ -18,6 +18,7 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
   if (input.tag == InputTag::restore_client)
     return state.on_restore_client(input.restore_client, out);
 
+  if (!state.config.has_heartbeats()) state.pass_time();
   state.settle_restored(out);
   // Close first, then expire, then react: nothing is sent to a closed client, and everything due
   // has expired, even if the timer fires late.
@@ -54,8 +55,10 @@ void Hub::handle(Millis now, const Input& input, Actions& out) {
       ++state.metrics[Metric::storage_failures];
       state.on_not_stored(input.not_stored, out);
       break;
-    case InputTag::client_closed:
     case InputTag::restored:
+      if (!state.config.has_heartbeats()) state.hand_over_free_tokens();
+      break;
+    case InputTag::client_closed:
       break;  // done above
     case InputTag::engine_up:
       state.on_engine_up(input.engine_up, out);

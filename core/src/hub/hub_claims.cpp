@@ -19,6 +19,7 @@ constexpr u32 reclaims_max = 4;
 Bytes Hub::State::session_of(ClientSlot slot, TextArena& out) const {
   const Client& client = clients[slot];
   if (clients.has_session(slot)) return out.copy(client.session);
+  if (!config.has_heartbeats()) return out.write({config.node, ".", Digits(client.id)}).finish();
   return out.write({Digits(begin_epoch), ".", Digits(client.serial)}).finish();
 }
 
@@ -287,8 +288,7 @@ void Hub::State::lose(TokenId id, Actions& out) {
 void Hub::State::reclaim(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
-  shard.reclaim_deadline =
-      deadlines.add({now + config.engine_keep_ms / 3, Due::reclaim, index, index});
+  shard.reclaim_deadline = deadlines.add({next_reclaim(), Due::reclaim, index, index});
   if (!shard.is_ready()) return;
   shard.reclaiming.clear();
   shard.reclaimed = 0;

@@ -27,6 +27,7 @@ void Hub::State::on_engine_up(const input::EngineUp& in, Actions& out) {
   Shard& shard = engine.shard(in.shard);
   if (shard.is_up) on_engine_down({in.shard}, out);
   shard.is_up = true;
+  if (in.kept != 0 && !config.has_heartbeats()) return resume(in.shard, out);
   sync(in.shard, out);
 }
 
@@ -46,12 +47,14 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   shard.position = before.position;
   shard.is_all_changed = before.is_all_changed;  // those who were not told yet will be
   shard.releases = before.releases;
+  shard.handed = before.handed;
 
   for (u32 slot = 0; slot < engine.calls().size(); ++slot) {
     const u32 number = engine.calls()[slot].number;
     if (number == 0 || engine.calls()[slot].shard != in.shard) continue;
     const Call call = engine.end_call(number);
     if (call.purpose == Purpose::claim) on_claim_cut(call);
+    if (call.purpose == Purpose::hand_over) shard.handed.push_back(call.handed);
     for (std::size_t i = 0; i < call.tokens.size() && call.purpose == Purpose::release; ++i)
       release_claim(call.tokens[i], call.sessions[i], call.keep_ms);
     for (const Waiter& waiter : call.waiters) {
@@ -133,6 +136,8 @@ void Hub::State::take_answer(const Call& call, const input::EngineAnswer& in, Ac
       return rejoin(call.shard, out);
     case Purpose::release:
       return;
+    case Purpose::hand_over:
+      return on_handed_over(call, in, out);
     case Purpose::add:
       return on_registered(call, in);
     case Purpose::message:
@@ -228,6 +233,7 @@ void Hub::State::on_engine_message(const input::EngineMessage& in, Actions& out)
   if (!shard.is_resyncing) shard.position = std::max(shard.position, at);
   const TopicId topic = topics.find(in.topic);
   const u32 id = topic == none ? none : engine.interest_of(topic);
+  if (id == none && !config.has_heartbeats()) leave(in.shard, in.topic, out);
   if (id == none || engine.interest(id).state == Interest::State::wanted) return;
   Interest& it = engine.interest(id);
   it.received = std::max(it.received, at);
@@ -246,6 +252,7 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
     const Bytes session = take_word(body);
     return on_hint(index, kind == "taken", session, body, out);
   }
+  if (kind == "joins") return tell_joins(index, out);
   if (kind != "beat") return;
   take_word(body);  // its number is the host's
   const Bytes had = take_word(body);
@@ -390,7 +397,7 @@ bool Hub::State::await_changed(std::span<const TopicId> wanted, const Message& m
   findings()->changes.assign(engine.shard_count(), {});
   for (u32 shard = 0; shard < of_shard.size(); ++shard) {
     const std::span<const Bytes> of = of_shard[shard];
-    findings()->changes[shard].at = of.empty() ? engine.shard(shard).position : number_max;
+    findings()->changes[shard].at = of.empty() ? engine.position_of(shard) : number_max;
     for (std::size_t first = 0; first < of.size(); first += topics_per_call) {
       TextArena& text = out.text();
       const Bytes epoch = text.copy(message.since ? engine.epoch_of(shard, message.epoch)
@@ -463,11 +470,15 @@ void Hub::State::end_linger(u32 id, Actions& out) {
   Interest& it = engine.interest(id);
   deadlines.remove(std::exchange(it.deadline, none));
   if (!topics.is_idle(it.topic) || it.awaited != 0) return;
-  const Bytes name = out.text().copy(topics.name(it.topic));
-  out.add(action::EngineLeave{it.shard, out.list({&name, 1})});
+  leave(it.shard, topics.name(it.topic), out);
   const TopicId topic = it.topic;
   engine.forget(id);
   topics.release_if_idle(topic);
+}
+
+void Hub::State::leave(u32 shard, Bytes topic, Actions& out) {
+  const Bytes name = out.text().copy(topic);
+  out.add(action::EngineLeave{shard, out.list({&name, 1})});
 }
 
 u32 Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {

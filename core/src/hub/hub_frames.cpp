@@ -95,7 +95,8 @@ void Hub::State::on_message(ClientSlot slot, const Message& message, Actions& ou
 
 void Hub::State::on_ping(ClientSlot slot, Actions& out) {
   Bytes pong = R"({"type":"pong"})";
-  if (clients.has_session(slot)) {
+  // Where the host may sleep, it answers most pings itself: all pongs are alike.
+  if (clients.has_session(slot) && config.has_heartbeats()) {
     TextArena& text = out.text();
     pong = text.write({R"({"type":"pong","at":)", Digits(position()), "}"}).finish();
   }
@@ -159,7 +160,7 @@ void Hub::State::end_subscribe(ClientSlot slot, TokenId id, const Message& messa
   if (clients.has_session(slot)) {
     const u32 shard = engine.shard_of(is_recovered ? token.topic() : token.key());
     const u64 at =
-        is_recovered ? found->at : std::max(token.registered_at, engine.shard(shard).position);
+        is_recovered ? found->at : std::max(token.registered_at, engine.position_of(shard));
     append_at(text, engine.position(shard, at));
     if (message.since) {
       text.write({", \"recovered\": ", is_recovered ? "true" : "false"});

@@ -37,7 +37,8 @@ void Hub::State::on_hello(ClientSlot slot, const Message& message, Actions& out)
   }
   append_at(text.write({"\""}), position());
   text.write({", \"spread_ms\": ", Digits(spread_ms()),
-              ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max), " }"});
+              ", \"frame_bytes_max\": ", Digits(config.frame_bytes_max),
+              config.has_heartbeats() ? " }" : ", \"pong_at\": false }"});
   emit_reply(slot, out);
 }
 

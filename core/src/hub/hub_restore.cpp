@@ -78,7 +78,9 @@ void Hub::State::on_restore_client(const input::RestoreClient& in, Actions& out)
 void Hub::State::settle_restored(Actions& out) {
   for (const TokenId id : unclaimed) {
     if (!is_away(tokens[id].state())) continue;
-    if (config.token_resume_ms == 0 || engine.is_on()) {
+    if (!config.has_heartbeats()) {
+      hand_over(id, now + config.token_resume_ms);
+    } else if (config.token_resume_ms == 0 || engine.is_on()) {
       emit_erase_token(tokens[id].key(), false, out);
       forget_token(id);
     } else {

@@ -12,15 +12,6 @@ namespace {
 constexpr std::size_t topics_per_batch = 512;
 constexpr u32 batches_max = 4;
 constexpr Millis part_ms = 100;
-constexpr std::size_t epoch_bytes_max = 64;
-
-/// Clients get it as it is, in quotes.
-bool is_epoch(Bytes text) {
-  return !text.empty() && text.size() <= epoch_bytes_max &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return c > ' ' && c <= '~' && c != '"' && c != '\\'; });
-}
-
 }  // namespace
 
 void Hub::State::sync(u32 index, Actions& out) {
@@ -42,7 +33,7 @@ void Hub::State::sync(u32 index, Actions& out) {
 void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& out) {
   Shard& shard = engine.shard(index);
   u64 at = 0;
-  if (in.status != 0 || in.values.size() != 3 || !is_epoch(in.values[0]) ||
+  if (in.status != 0 || in.values.size() != 3 || !is_epoch_name(in.values[0]) ||
       !decode_stamp(in.values[2], at)) {
     shard.needs_sync = true;  // the next heartbeat tries again
     return;
@@ -73,6 +64,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     settle(index);
   }
   flush_releases(index, out);
+  hand_over_next(index, out);
   reclaim(index, out);
   // First: a topic that a waiting frame joins has listeners who have missed changes, too.
   rejoin(index, out);

@@ -179,6 +179,7 @@ struct Hub::State {
   }
   void linger(TopicId topic);
   void end_linger(u32 id, Actions& out);
+  void leave(u32 shard, Bytes topic, Actions& out);
   u32 call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out);
   void call_join(Call call, Actions& out);
 
@@ -223,6 +224,16 @@ struct Hub::State {
   void stop_recovery(u32 id, Actions& out);
   void tell_lost(TopicId topic, Actions& out);
   void lose_all(u32 index);
+
+  // hub_gateway.cpp: an engine without heartbeats, and a host that may sleep
+  void pass_time();
+  void resume(u32 index, Actions& out);
+  void tell_joins(u32 index, Actions& out);
+  void hand_over_free_tokens();
+  void hand_over(TokenId id, Millis expires_at);
+  void hand_over_next(u32 index, Actions& out);
+  void on_handed_over(const Call& call, const input::EngineAnswer& in, Actions& out);
+  Millis next_reclaim() const;
 
   // hub_parking.cpp: frames and requests that wait for the engine
   bool has_to_queue(ClientSlot slot, Bytes frame, Actions& out);

@@ -24,7 +24,7 @@ u64 Engine::position() const { return position(none, 0); }
 u64 Engine::position(u32 shard, u64 at) const {
   u64 least = number_max;
   for (u32 i = 0; i < shards_.size(); ++i)
-    least = std::min(least, i == shard ? at : shards_[i].position);
+    least = std::min(least, i == shard ? at : position_of(i));
   return least;
 }
 

@@ -11,6 +11,13 @@
 
 namespace sidekick {
 
+/// A token of the time before there was an engine.
+struct HandedToken {
+  std::string token;
+  std::string record;
+  Millis expires_at = 0;
+};
+
 /// One independent part of the engine. It gives a stamp to each change of its topics, in
 /// microseconds and always rising.
 struct Shard {
@@ -48,6 +55,10 @@ struct Shard {
 
   std::vector<u32> histories;  ///< calls for missed messages that wait for the answers before them
   u32 histories_under_way = 0;
+
+  /// Those that the shard does not know yet.
+  std::vector<HandedToken> handed;
+  u32 handing = 0;  ///< calls under way for these
 
   u32 told = 0;         ///< topics of those below; see Due::resync
   u32 to_tell = 0;      ///< slots of topics
@@ -103,7 +114,8 @@ enum class Purpose : u8 {
   release,
   reclaim,
   history,  // the missed messages of one client
-  replay    // the missed messages of a channel
+  replay,   // the missed messages of a channel
+  hand_over
 };
 
 struct Call {
@@ -117,7 +129,7 @@ struct Call {
   u32 first = 0;  ///< of `changed`: the place of the first topic among those of this shard
   u32 count = 0;  ///< of `changed`: the number of topics
   std::vector<Waiter> waiters;
-  std::string token;                  ///< of `claim` and `erase`
+  std::string token;                  ///< of `claim`, `erase` and `hand_over`
   std::string session;                ///< the same
   bool is_doubted = false;            ///< of `claim`: the engine is asked who has it afterwards
   u32 keep_ms = 0;                    ///< of `release`: see Shard::Release
@@ -126,6 +138,7 @@ struct Call {
   bool is_queued = false;             ///< the same: the engine has not been asked yet
   std::vector<std::string> tokens;    ///< of `reclaim` and `release`
   std::vector<std::string> sessions;  ///< the same
+  HandedToken handed;                 ///< of `hand_over`
 };
 
 /// Reads a stamp, or another number of the engine. Clients get stamps, so the limit is number_max.
@@ -158,6 +171,11 @@ class Engine {
   u64 position() const;
   /// The same if this shard's position is known to be `at`.
   u64 position(u32 shard, u64 at) const;
+  /// The position that someone who listens only now is told: what came before is not missed.
+  u64 position_of(u32 shard) const { return std::max(shards_[shard].position, passed_); }
+  /// Without heartbeats, positions of new listeners follow the clock of this hub: all later stamps
+  /// are above `at`.
+  void pass(u64 at) { passed_ = at; }
 
   u32 interest_of(TopicId topic) const {
     return topic < interest_of_.size() ? interest_of_[topic] : none;
@@ -178,7 +196,7 @@ class Engine {
   /// Returns nullptr if there is no such call (any more).
   Call* find_call(u32 number);
   Call end_call(u32 number);
-  /// A `claim` or `erase` of this token, or nullptr: there is at most one.
+  /// A `claim`, `erase` or `hand_over` of this token, or nullptr: there is at most one.
   Call* find_call_of(Bytes token);
   u32 call_count() const { return calls_.size(); }
   const std::vector<Call>& calls() const { return calls_.slots(); }
@@ -199,6 +217,7 @@ class Engine {
   HashIndex index_;   // of calls, by number
   HashIndex tokens_;  // of calls, by token
   u32 last_call_ = 0;
+  u64 passed_ = 0;
   u64 buffered_bytes_ = 0;
 };
 

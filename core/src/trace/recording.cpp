@@ -115,6 +115,8 @@ void append_header(std::string& out, const Config& config, u32 format) {
     out += ']';
   }
   if (!config.node.empty()) append_form(out, ",\"node\":\"%\"", config.node);
+  if (!config.engine_epoch.empty())
+    append_form(out, ",\"engine_epoch\":\"%\"", config.engine_epoch);
   out += "}}";
 }
 

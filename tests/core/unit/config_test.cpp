@@ -103,6 +103,23 @@ TEST_CASE("an engine needs the name of this node: 16 hex digits") {
         "invalid configuration: duplicate setting \"node\"");
 }
 
+TEST_CASE("the epoch of an engine that never loses its history is what clients can get in quotes") {
+  const std::string refusal =
+      "invalid configuration: \"engine_epoch\" must be a string of 1 to 64 printable ASCII "
+      "characters other than spaces, quotes and backslashes";
+  Config config;
+  CHECK(decode_config(R"({"secrets":["s"],"engine_epoch":"v1/16"})", config).empty());
+  CHECK(config.engine_epoch == "v1/16");
+  CHECK_FALSE(config.has_heartbeats());
+  CHECK(Config().has_heartbeats());
+  CHECK(decode(R"("engine_epoch":"")") == refusal);
+  CHECK(decode(R"("engine_epoch":"a b")") == refusal);
+  CHECK(decode(R"("engine_epoch":"a\"b")") == refusal);
+  CHECK(decode(R"("engine_epoch":1)") == refusal);
+  CHECK(decode(R"("engine_epoch":"v1/1","engine_epoch":"v1/1")") ==
+        "invalid configuration: duplicate setting \"engine_epoch\"");
+}
+
 TEST_CASE("secrets are one to sixteen non-empty strings") {
   const std::string refusal =
       "invalid configuration: \"secrets\" must be an array of 1 to 16 non-empty strings";

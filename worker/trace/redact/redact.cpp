@@ -111,7 +111,7 @@ class Redaction {
  private:
   void open(Config config, u32 format) {
     original_hub_ = std::make_unique<Hub>(config);
-    redacted_.set_shards(config.engine_shards);
+    redacted_.set_engine(config.engine_shards, config.engine_epoch);
     engine_.end_all_calls();
     config.hash_seed = 0;  // the live hub's seed is private
     for (std::string& origin : config.allowed_origins) origin = redacted_.each_word(origin);

@@ -137,14 +137,20 @@ std::string Redacted::topic(Bytes name) {
 }
 
 std::string Redacted::epoch(Bytes epoch) {
-  return is_drawn(epoch) ? std::string(epoch) : text(epoch);
+  return is_kept_epoch(epoch) ? std::string(epoch) : text(epoch);
 }
 
+bool Redacted::is_kept_epoch(Bytes epoch) const {
+  return is_drawn(epoch) || (!engine_epoch_.empty() && epoch == engine_epoch_);
+}
+
+/// A hub names a client that has not said hello by its own epoch, or by its node.
 std::string Redacted::session(Bytes session) {
   const std::size_t dot = std::min(session.find('.'), session.size());
+  const Bytes hub = session.substr(0, dot);
   u64 number = 0;
-  const bool is_of_hub = dot < session.size() &&
-                         decode_number(session.substr(0, dot), 10, 16, number) &&
+  const bool is_node = hub.size() == 16 && hub.find_first_not_of("0123456789abcdef") == Bytes::npos;
+  const bool is_of_hub = dot < session.size() && (is_node || decode_number(hub, 10, 16, number)) &&
                          decode_number(session.substr(dot + 1), 10, 16, number);
   return is_of_hub ? std::string(session) : text(session);
 }
@@ -291,7 +297,7 @@ std::string Redacted::document(Bytes text) {
     if (is_string && (name == "type" || name == "fault") && is_meaning(decoded(value.raw)))
       continue;
     if (value.kind == ion::Kind::number && is_one_of(name, kept_members)) continue;
-    if (is_string && name == "epoch" && is_drawn(value.raw)) continue;
+    if (is_string && name == "epoch" && is_kept_epoch(value.raw)) continue;
     const bool is_compared = is_one_of(name, compared_members);
     const std::optional<Name> of_member = name_of(name);
     add_values(whole, is_compared ? &out : nullptr, of_member ? &*of_member : nullptr);

@@ -18,7 +18,10 @@ class Redacted {
 
   /// Of the engine. The hub chooses the shard of a token, resource or channel by its name, so from
   /// now on their stand-ins are on the same one.
-  void set_shards(u32 count) { shards_ = count; }
+  void set_engine(u32 shards, Bytes epoch) {
+    shards_ = shards;
+    engine_epoch_ = epoch;
+  }
 
   /// Decoded, like the next four.
   std::string text(Bytes text);
@@ -57,8 +60,11 @@ class Redacted {
   std::string part(Bytes written, Writing writing, const Name* name);
   void add_values(Bytes text, std::string* apart, const Name* name);
 
+  bool is_kept_epoch(Bytes epoch) const;
+
   StandIn stand_in_;
   u32 shards_ = 0;
+  std::string engine_epoch_;
 };
 
 }  // namespace sidekick::trace

@@ -1,0 +1,104 @@
+// Gateways: hubs of a host that may sleep, in front of an engine that never loses its history
+// (engine_epoch). Nobody sends heartbeats, which would keep all awake. A wake costs no call:
+// sockets and joins are still there.
+#include <algorithm>
+
+#include "hub/state.hpp"
+
+namespace sidekick {
+
+namespace {
+
+constexpr Millis clocks_differ_ms_max = 1000;
+constexpr u32 handing_max = 64;
+
+}  // namespace
+
+/// A shard stamps what it gets from now on above this.
+void Hub::State::pass_time() {
+  const Millis passed = std::min(now, number_max / 1000);
+  engine.pass((passed - std::min(passed, clocks_differ_ms_max)) * 1000);
+}
+
+/// The host has slept, and this hub has missed nothing: all that it listens to is joined. Its
+/// position is not known, so that it tells all listeners if it misses something from here on.
+void Hub::State::resume(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  shard.is_synced = true;
+  shard.is_resyncing = false;
+  shard.epoch = config.engine_epoch;
+  for (u32 id = 0; id < engine.interests().size(); ++id) {
+    Interest& it = engine.interest(id);
+    if (it.topic != none && it.shard == index) it.state = Interest::State::joined;
+  }
+  shard.reclaim_deadline = deadlines.add({next_reclaim(), Due::reclaim, index, index});
+  flush_releases(index, out);
+  hand_over_next(index, out);
+  run_blocked(out);
+}
+
+/// Whatever wakes the host, this time stays the same, or it would never come.
+Millis Hub::State::next_reclaim() const {
+  const Millis every = config.engine_keep_ms / 3;
+  if (config.has_heartbeats()) return now + every;
+  const Millis phase = hash_bytes(0, config.node) % every;  // not all hubs at once
+  return now + every - (now + phase) % every;
+}
+
+/// The shard has forgotten which topics this hub has joined, and sends all until it knows. One join
+/// of all topics takes the place of what it knows; those under way came before.
+void Hub::State::tell_joins(u32 index, Actions& out) {
+  if (!engine.shard(index).is_ready()) return;
+  std::vector<Bytes> joined;
+  for (const Interest& it : engine.interests()) {
+    if (it.topic != none && it.shard == index && it.state != Interest::State::wanted)
+      joined.push_back(out.text().copy(topics.name(it.topic)));
+  }
+  const u32 number = engine.begin_call(Call(Purpose::join, index)).number;
+  out.add(action::EngineJoin{number, index, out.list(joined)});
+}
+
+/// With an engine, a hub has only the tokens that its own clients hold.
+void Hub::State::hand_over_free_tokens() {
+  for (TokenId id = 0; id < tokens.slots().size(); ++id)
+    if (tokens[id].state() == TokenState::free) hand_over(id, tokens[id].expires_at());
+}
+
+/// Nobody here has the token: it is one of the time before there was an engine, or the engine knows
+/// better who has it. Its row stays until the engine has answered.
+void Hub::State::hand_over(TokenId id, Millis expires_at) {
+  TextArena text;
+  const Token& token = tokens[id];
+  engine.shard(engine.shard_of(token.key()))
+      .handed.push_back(
+          {std::string(token.key()), std::string(encode_token_record(text, token)), expires_at});
+  forget_token(id);
+}
+
+void Hub::State::hand_over_next(u32 index, Actions& out) {
+  Shard& shard = engine.shard(index);
+  while (shard.is_ready() && shard.handing < handing_max && !shard.handed.empty()) {
+    Call call(Purpose::hand_over, index);
+    call.handed = std::move(shard.handed.back());
+    shard.handed.pop_back();
+    if (call.handed.expires_at <= now || tokens.find(call.handed.token) != none) {
+      if (tokens.find(call.handed.token) == none) emit_erase_token(call.handed.token, false, out);
+      continue;
+    }
+    call.token = call.handed.token;
+    TextArena& text = out.text();
+    const Bytes args[] = {text.copy(call.token), text.copy(call.handed.record),
+                          text.write({Digits(call.handed.expires_at - now)}).finish()};
+    ++shard.handing;
+    call_script(std::move(call), "register", args, out);
+  }
+}
+
+/// Held: the engine knows the token, so it is not one of the time before.
+void Hub::State::on_handed_over(const Call& call, const input::EngineAnswer& in, Actions& out) {
+  --engine.shard(call.shard).handing;
+  if (in.status == 0 && tokens.find(call.token) == none) emit_erase_token(call.token, false, out);
+  hand_over_next(call.shard, out);
+}
+
+}  // namespace sidekick
