@@ -100,6 +100,7 @@ function showSummary(now: Summary): void {
   byId("empty").hidden = now.lines > 0 || !now.isComplete || now.isLive;
   byId("progress").hidden = now.isComplete || now.isLive;
   byId("save").hidden = now.name !== "live";
+  byId("follow").hidden = !now.isLive;
   document.title =
     now.name === "" ? "Sidekick inspector" : `${shown(now.name)} · Sidekick inspector`;
   const bold = document.createElement("b");
@@ -154,7 +155,28 @@ function showList(rows: number, matches: number, isDone: boolean): void {
     : `${plural(matches, "input")}${isDone ? "" : "…"}`;
   byId("nothing").hidden = !(isFiltered && isDone && rows === 0);
   for (const id of ["previous", "next"]) byId<HTMLButtonElement>(id).disabled = matches === 0;
-  if (wasAtEnd && rows > 0) list.reveal(rows - 1);
+  if (wasAtEnd && rows > 0) showEnd(rows);
+}
+
+function setFollowing(isOn: boolean): void {
+  isFollowing = isOn;
+  byId("follow").ariaPressed = String(isOn);
+}
+
+function follow(): void {
+  setFollowing(true);
+  showEnd(list.count);
+}
+
+function showEnd(rows: number): void {
+  selected = Math.max(0, (summary?.lines ?? 0) - 1);
+  selectedGroup = { from: selected, to: selected + 1 };
+  list.reveal(rows - 1);
+  list.refresh();
+  void showPlace();
+  // Not under the pointer: a click would miss what it points at.
+  const isReplaced = panel.tab === "line" || panel.tab === "state";
+  if (isReplaced && !byId("panel").matches(":hover")) panel.show(selected);
 }
 
 let densityLines = -1;
@@ -177,7 +199,7 @@ type Scroll = "none" | "near" | "centre";
 function select(line: number, scroll: Scroll): void {
   if (summary === undefined || summary.lines === 0) return;
   selected = Math.min(Math.max(0, line), summary.lines - 1);
-  isFollowing = false;
+  setFollowing(false);
   if (selected < selectedGroup.from || selected >= selectedGroup.to)
     selectedGroup = { from: selected, to: selected + 1 };
   list.refresh();
@@ -271,7 +293,7 @@ const keys: Record<string, () => unknown> = {
   PageDown: () => move(list.pageRows),
   PageUp: () => move(-list.pageRows),
   Home: () => move(-list.count),
-  End: () => move(list.count),
+  End: () => (summary?.isLive ? follow() : move(list.count)),
   ArrowRight: () => moveInput(1),
   ArrowLeft: () => moveInput(-1),
   n: () => moveMatch(1),
@@ -287,6 +309,7 @@ for (const [index, tab] of TABS.entries()) keys[String(index + 1)] = () => openT
 
 function openTab(tab: Tab): void {
   panel.open(tab);
+  panel.show(selected);
   remember();
 }
 
@@ -339,7 +362,7 @@ function openFile(file: File): void {
   selected = 0;
   selectedGroup = { from: 0, to: 0 };
   isListOther = true;
-  isFollowing = false;
+  setFollowing(false);
   send({ load: file, name: file.name });
 }
 
@@ -361,6 +384,7 @@ addEventListener("drop", (event) => {
   else if (panel.tab === "verify" && (summary?.lines ?? 0) > 0) panel.tryRecording(file);
   else openFile(file);
 });
+byId("follow").addEventListener("click", follow);
 byId("save").addEventListener("click", async () => {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await ask("save", undefined));
@@ -421,7 +445,7 @@ function start(): void {
   });
   const live = document.querySelector<HTMLElement>("script.live");
   if (live !== null) {
-    isFollowing = true;
+    setFollowing(true);
     send({ live: new URL("live", location.href).href });
   }
   byId("empty").hidden = parts.length > 0 || live !== null;

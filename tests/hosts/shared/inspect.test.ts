@@ -428,6 +428,28 @@ describe("the live page", () => {
     });
   });
 
+  it("shows the state while it follows, stays at a line, and follows again", async () => {
+    await listener("todo/1");
+    await withPage(async (inspector) => {
+      const { page, panel } = inspector;
+      const posted = (name: string) => page.locator(".row").getByText(`POST /resources  ${name}`);
+      const change = (name: string) => post("/resources", { resources: [name] });
+      for (let count = 0; count < 60; count++) await change(`todo/${count}`);
+      await posted("todo/59").waitFor();
+      await page.keyboard.press("2");
+      await listener("todo/2");
+      await panel.getByText("todo/2").first().waitFor();
+      await posted("todo/59").click();
+      for (let count = 0; count < 60; count++) await change(`while it stays ${count}`);
+      await eventually(async () => / 1\d\d inputs/.test(await inspector.summary()));
+      assert.equal(await posted("while it stays 59").count(), 0);
+      await page.getByRole("button", { name: "Follow" }).click();
+      await posted("while it stays 59").waitFor();
+      await change("while it follows");
+      await posted("while it follows").waitFor();
+    });
+  });
+
   it("saves a recording, and verifies it", async () => {
     await withPage(async ({ page }) => {
       await listener("todo/1");
