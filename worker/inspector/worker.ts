@@ -210,7 +210,7 @@ function live(url: string): void {
   source.onerror = () => {
     source.close();
     isLive = false;
-    finish("The connection to Sidekick is lost. What has arrived is here, and can be saved.");
+    finish("The connection to Sidekick is lost. The lines so far stay here; Save writes them.");
   };
 }
 
