@@ -99,7 +99,8 @@ export class Side {
           this.#copy(files.wasi_module, "build/sidekick.wasi.wasm")
         );
       case "server":
-        return this.#cmake("native", "sidekick-server");
+        // They build the page inside it.
+        return (await this.#installPackages()) ?? (await this.#cmake("native", "sidekick-server"));
       case "package":
         return (
           (await this.#installPackages()) ??
