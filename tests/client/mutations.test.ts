@@ -53,10 +53,12 @@ for (const [guarantee, bugs] of Object.entries(mutations)) {
     test(`${guarantee}: ${mutation.bug}`, async () => {
       if (mutation.mode === undefined) {
         const directed = "tests/client/guarantees.test.ts";
-        const output = await run(mutation, DIRECTED_MS, "--test-reporter=tap", directed);
+        const only = `--test-name-pattern=\\b${guarantee}\\b`;
+        const output = await run(mutation, DIRECTED_MS, "--test-reporter=tap", only, directed);
         assert.match(output, new RegExp(`^not ok \\d+ - .*\\b${guarantee}\\b`, "m"));
       } else {
         const words = ["--mode", mutation.mode, "--seeds", "200", "--findings", "200"];
+        words.push("--until", guarantee);
         const output = await run(mutation, SIMULATION_MS, "tests/client/sim.ts", ...words);
         assert.match(output, new RegExp(`^ *${guarantee}: `, "m"));
       }

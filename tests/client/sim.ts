@@ -12,7 +12,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
     findings: { type: "string", default: "3" },
-    stop: { type: "boolean", default: false },
+    until: { type: "string" }, // a guarantee: ends at the first seed shown to break it
   },
 });
 const all: Readonly<Record<string, Mode>> = { ...MODES, npm: { hasRestarts: true, isNpm: true } };
@@ -36,10 +36,11 @@ for (const name of names) {
       sums[key] = (sums[key] ?? 0) + 1;
     }
     if (outcome.findings.length === 0) continue;
-    if (++found <= Number(values.findings))
-      console.log(`${name} SEED=${seed}\n  ${outcome.findings.slice(0, 4).join("\n  ")}`);
     process.exitCode = 1;
-    if (values.stop && found >= Number(values.findings)) break;
+    if (++found > Number(values.findings)) continue;
+    const shown = outcome.findings.slice(0, 4);
+    console.log(`${name} SEED=${seed}\n  ${shown.join("\n  ")}`);
+    if (shown.some((finding) => finding.startsWith(`${values.until}: `))) break;
   }
 
   const seconds = (performance.now() - started) / 1000;
