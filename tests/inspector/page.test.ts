@@ -152,6 +152,37 @@ describe("the page", () => {
     await page.locator(".row.selected").getByText("subscribe  guess").waitFor();
   });
 
+  /** All at once: none of them waits for the page. */
+  const typed = (...keys: string[]): Promise<void> =>
+    inspector.page.evaluate((names) => {
+      for (const key of names)
+        document.activeElement!.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    }, keys);
+
+  it("applies keys in the order in which they came, however fast", async () => {
+    const recorder = chat();
+    const left =
+      Number(recorder.text.split("\n").findIndex((line) => /unsubscribe/.test(line))) + 1;
+    await inspector.show({ name: "chat.jsonl", text: recorder.text });
+    const { page } = inspector;
+    const selected = (line: number): Promise<void> =>
+      page.locator(".row.selected .number").getByText(String(line), { exact: true }).waitFor();
+    await page.fill("#filter", "type:unsubscribe");
+    await page.keyboard.press("Enter"); // before the pause that ends the typing
+    await selected(left);
+    await page.uncheck("#only");
+    await page.focus("#list");
+    await typed("End", "Home", "n");
+    await selected(left);
+    await typed("Home", ...Array<string>(12).fill("ArrowDown"), "ArrowUp");
+    await selected(12);
+    await typed("Home", ...Array<string>(5).fill("ArrowRight"));
+    await selected(6);
+    await typed("ArrowRight", "ArrowDown", "ArrowLeft", "2");
+    await inspector.panel.getByText("After line 10", { exact: true }).waitFor();
+    await selected(10);
+  });
+
   const hostile: Record<string, string> = {
     "a script that ends its element": '</script><script>document.title="owned"</script><!--',
     "marks that reverse text": "\u202e\u2066txet\u2069\u200f\ufeff",

@@ -92,14 +92,14 @@ export class List {
     else this.#moveTo(top < this.#offset ? top : top + ROW_PX - height);
   }
 
-  rowAt(index: number): Row | undefined {
-    return this.#blocks.get(Math.floor(index / BLOCK_ROWS))?.[index % BLOCK_ROWS];
-  }
-
   /** Draws again what is there. */
   refresh(): void {
     for (const shown of this.#shown) shown.row = undefined;
     this.#draw();
+  }
+
+  #rowAt(index: number): Row | undefined {
+    return this.#blocks.get(Math.floor(index / BLOCK_ROWS))?.[index % BLOCK_ROWS];
   }
 
   get #offsetMax(): number {
@@ -193,7 +193,7 @@ export class List {
     for (let index = 0; index < this.#shown.length; index++) {
       const shown = this.#shown[index]!;
       const at = first + index;
-      const row = at < this.#count ? this.rowAt(at) : undefined;
+      const row = at < this.#count ? this.#rowAt(at) : undefined;
       shown.element.style.transform = `translateY(${shift + index * ROW_PX}px)`;
       if (row === undefined) {
         isMissing ||= at < this.#count;

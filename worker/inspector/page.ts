@@ -68,15 +68,15 @@ const list = new List(byId("list"), byId("space"), byId("rows"), {
   },
   onSelect: (row) => {
     byId("list").focus();
-    select(row.line, "none");
+    inTurn(() => select(row.line, "none"));
   },
 });
 
 const panel = new Panel(byId("panel"), ask, {
-  go: (line) => select(line, "centre"),
+  go: (line) => inTurn(() => select(line, "centre")),
   filter: (text) => {
     byId<HTMLInputElement>("filter").value = text;
-    void applyFilter();
+    applyFilter();
   },
   place: (group) => {
     selectedGroup = group;
@@ -87,7 +87,7 @@ const panel = new Panel(byId("panel"), ask, {
 });
 
 const strip = new Strip(byId<HTMLCanvasElement>("strip"), (bucket, buckets) => {
-  void ask("jump", { bucket, buckets }).then((line) => select(line, "centre"));
+  inTurn(async () => select(await ask("jump", { bucket, buckets }), "centre"));
 });
 
 function clock(time: number): string {
@@ -123,7 +123,7 @@ function showSummary(now: Summary): void {
   if (wanted !== undefined && (now.lines > wanted || now.isComplete)) {
     const line = Math.min(wanted, now.lines - 1);
     wanted = undefined;
-    if (line >= 0) select(line, "centre");
+    if (line >= 0) inTurn(() => select(line, "centre"));
   } else if (now.isComplete || !wasThere) {
     panel.show(selected);
   }
@@ -196,7 +196,16 @@ async function showPlace(): Promise<void> {
 
 type Scroll = "none" | "near" | "centre";
 
-function select(line: number, scroll: Scroll): void {
+/**
+ * Keys and clicks take effect in the order in which they came, however long the worker thinks about
+ * each: a move begins where the one before it has ended.
+ */
+let turn: Promise<unknown> = Promise.resolve();
+function inTurn(act: () => unknown): void {
+  turn = turn.then(act).catch((error: unknown) => showNote(String(error)));
+}
+
+async function select(line: number, scroll: Scroll): Promise<void> {
   if (summary === undefined || summary.lines === 0) return;
   selected = Math.min(Math.max(0, line), summary.lines - 1);
   setFollowing(false);
@@ -207,39 +216,44 @@ function select(line: number, scroll: Scroll): void {
   void showPlace();
   remember();
   if (scroll === "none") return;
-  void ask("position", { line: selected }).then((index) => {
-    list.reveal(index, scroll === "centre");
-  });
+  list.reveal(await ask("position", { line: selected }), scroll === "centre");
 }
 
 /** By rows of the list, of which a filter may show only some. */
 async function move(rows: number): Promise<void> {
-  const at = await ask("position", { line: selected });
-  const to = Math.min(Math.max(0, at + rows), list.count - 1);
-  const row = list.rowAt(to) ?? (await ask("rows", { from: to, count: 1 }))[0];
-  if (row === undefined) return;
-  select(row.line, "near");
+  const line = await ask("move", { line: selected, rows });
+  if (line !== undefined) await select(line, "near");
 }
 
 async function moveInput(step: 1 | -1): Promise<void> {
-  if (step < 0 && selected > selectedGroup.from) return select(selectedGroup.from, "near");
-  const line = step > 0 ? selectedGroup.to : selectedGroup.from - 1;
-  if (summary === undefined || line < 0 || line >= summary.lines) return;
-  const { input } = await ask("detail", { line, isWhole: false });
-  select(input, "near");
+  const line = await ask("input", { line: selected, step });
+  if (line !== undefined) await select(line, "near");
 }
 
 async function moveMatch(step: 1 | -1): Promise<void> {
   const line = await ask("next", { line: selected, step });
-  if (line !== undefined) select(line, "centre");
+  if (line !== undefined) await select(line, "centre");
 }
 
 async function movePublish(step: 1 | -1): Promise<void> {
   const line = await ask("publish", { line: selected, step });
-  if (line !== undefined) select(line, "centre");
+  if (line !== undefined) await select(line, "centre");
 }
 
-async function applyFilter(): Promise<void> {
+let filterDue: ReturnType<typeof setTimeout> | undefined;
+
+/** What is typed counts for the keys after it, also before the pause that ends the typing. */
+function finishTyping(): void {
+  if (filterDue !== undefined) applyFilter();
+}
+
+function applyFilter(): void {
+  clearTimeout(filterDue);
+  filterDue = undefined;
+  inTurn(filterNow);
+}
+
+async function filterNow(): Promise<void> {
   const field = byId<HTMLInputElement>("filter");
   isFiltered = field.value.trim() !== "";
   isListOther = true;
@@ -254,7 +268,7 @@ async function applyFilter(): Promise<void> {
 function goToLine(): void {
   const text = prompt("Go to line");
   const line = Number.parseInt(text ?? "", 10);
-  if (line > 0) select(line - 1, "centre");
+  if (line > 0) inTurn(() => select(line - 1, "centre"));
 }
 
 // --- the address: #line=12&tab=state&filter=... ---
@@ -275,17 +289,18 @@ function recall(): void {
   const filter = parts.get("filter") ?? "";
   if (filter !== byId<HTMLInputElement>("filter").value) {
     byId<HTMLInputElement>("filter").value = filter;
-    void applyFilter();
+    applyFilter();
   }
   const line = Number.parseInt(parts.get("line") ?? "", 10);
   if (!(line > 0)) return;
-  if (summary !== undefined && line <= summary.lines) select(line - 1, "centre");
+  if (summary !== undefined && line <= summary.lines) inTurn(() => select(line - 1, "centre"));
   else wanted = line - 1;
 }
 
 // --- keys, files, theme ---
 
-const keys: Record<string, () => unknown> = {
+/** They wait for the worker, each for the one before it. */
+const moves: Record<string, () => Promise<void>> = {
   ArrowDown: () => move(1),
   ArrowUp: () => move(-1),
   j: () => move(1),
@@ -300,6 +315,8 @@ const keys: Record<string, () => unknown> = {
   N: () => moveMatch(-1),
   p: () => movePublish(1),
   P: () => movePublish(-1),
+};
+const keys: Record<string, () => void> = {
   g: goToLine,
   d: switchTheme,
   "/": () => byId("filter").focus(),
@@ -324,24 +341,29 @@ addEventListener("keydown", (event) => {
   if (byId<HTMLDialogElement>("help").open) return;
   const isArrow = event.key.startsWith("Arrow") || event.key.startsWith("Page");
   if (isArrow && target.closest("#panel, #tabs, #divider") !== null) return;
-  const act = keys[event.key];
-  if (act === undefined) return;
+  const [move, act] = [moves[event.key], keys[event.key]];
+  if (move === undefined && act === undefined) return;
   event.preventDefault();
-  void act();
+  finishTyping();
+  if (move !== undefined) inTurn(move);
+  act?.();
 });
 
 byId("filter-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  void moveMatch(1);
+  finishTyping();
+  inTurn(() => moveMatch(1));
 });
-let filterDue: ReturnType<typeof setTimeout> | undefined;
 byId("filter").addEventListener("input", () => {
   clearTimeout(filterDue);
-  filterDue = setTimeout(() => void applyFilter(), 120);
+  filterDue = setTimeout(applyFilter, 120);
 });
-byId("only").addEventListener("change", () => void applyFilter());
-byId("previous").addEventListener("click", () => void moveMatch(-1));
-byId("next").addEventListener("click", () => void moveMatch(1));
+byId("only").addEventListener("change", applyFilter);
+for (const [id, step] of [
+  ["previous", -1],
+  ["next", 1],
+] as const)
+  byId(id).addEventListener("click", () => inTurn(() => moveMatch(step)));
 byId("help-button").addEventListener("click", () => byId<HTMLDialogElement>("help").showModal());
 for (const element of document.querySelectorAll<HTMLElement>("#tabs [data-tab]"))
   element.addEventListener("click", () => openTab(element.dataset["tab"] as Tab));

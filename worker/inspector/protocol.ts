@@ -135,6 +135,10 @@ export interface Asks {
   filter: { ask: { text: string; isOnly: boolean }; answer: { error: string } };
   /** Where the list shows a line, or would show it. */
   position: { ask: { line: number }; answer: number };
+  /** The line so many rows of the list further, at most its first or last one. */
+  move: { ask: { line: number; rows: number }; answer: number | undefined };
+  /** The line of the next input, or of the one before: of its own for an action. */
+  input: { ask: { line: number; step: 1 | -1 }; answer: number | undefined };
   /** The next line that matches the filter. */
   next: { ask: { line: number; step: 1 | -1 }; answer: number | undefined };
   detail: { ask: { line: number; isWhole: boolean }; answer: Detail };

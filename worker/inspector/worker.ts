@@ -30,6 +30,7 @@ let filter: Filter = filterOf("");
 let isOnly = true;
 let isFiltered = false;
 let filteredGroups = 0; // so many are tested
+let isFiltering = false;
 /** The groups that match, and their lines. */
 let matches = new Uint32Array(1024);
 let matchCount = 0;
@@ -231,6 +232,7 @@ function wholeGroups(): number {
 
 async function filterMore(): Promise<void> {
   const isCurrent = run("filter");
+  isFiltering = isFiltered;
   if (!isFiltered) return tellList();
   let until = performance.now() + STEP_MS;
   let told = 0;
@@ -248,8 +250,18 @@ async function filterMore(): Promise<void> {
     if (!isCurrent()) return;
     until = performance.now() + STEP_MS;
   }
+  isFiltering = false;
   tellList();
 }
+
+/** Waits until the filter has come far enough for an answer, or to its end. */
+async function filtered(isEnough: () => boolean): Promise<void> {
+  if (!isFiltering || isEnough()) return;
+  while (isFiltering && !isEnough()) await pause();
+  tellList(); // the page needs the rows before an answer about them
+}
+
+const isPast = (line: number) => (): boolean => filteredGroups > recording.groupOf(line);
 
 function addMatch(group: number): void {
   if (matchCount === matches.length) matches = grown(matches);
@@ -268,6 +280,10 @@ function grown(values: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
 
 const isShort = (): boolean => isFiltered && isOnly;
 const rowCount = (): number => (isShort() ? lineRows : recording.lineCount);
+const lineOfRow = (row: number): number => (isShort() ? lines[row]! : row);
+/** Of a line that the filter hides, the row before it. */
+const rowOfLine = (line: number): number =>
+  isShort() ? Math.max(0, lowerBound(lines, lineRows, line + 1) - 1) : line;
 
 function tellList(): void {
   const isDone = !isFiltered || filteredGroups >= wholeGroups();
@@ -301,7 +317,7 @@ const answers: Answers = {
   rows({ from, count }) {
     const rows = [];
     for (let row = from; row < Math.min(from + count, rowCount()); row++) {
-      const line = isShort() ? lines[row]! : row;
+      const line = lineOfRow(row);
       rows.push(rowOf(recording, line, isFiltered && !isOnly && isMatch(line)));
     }
     return rows;
@@ -314,15 +330,35 @@ const answers: Answers = {
     return { error: filter.error };
   },
 
-  position({ line }) {
-    return isShort() ? Math.max(0, lowerBound(lines, lineRows, line + 1) - 1) : line;
+  async position({ line }) {
+    await filtered(isPast(line));
+    return rowOfLine(line);
   },
 
-  next({ line, step }) {
+  async move({ line, rows }) {
+    await filtered(isPast(line));
+    await filtered(() => !isShort() || rowOfLine(line) + rows < lineRows);
+    const row = Math.min(Math.max(0, rowOfLine(line) + rows), rowCount() - 1);
+    return row < 0 ? undefined : lineOfRow(row);
+  },
+
+  input({ line, step }) {
+    if (recording.lineCount === 0) return undefined;
     const group = recording.groupOf(line);
-    let index = lowerBound(matches, matchCount, group);
-    if (step < 0) index--;
-    else if (matches[index] === group && index < matchCount) index++;
+    if (step < 0 && line > recording.firstLine(group)) return recording.firstLine(group);
+    const to = group + step;
+    return to < 0 || to >= recording.groupCount ? undefined : recording.firstLine(to);
+  },
+
+  async next({ line, step }) {
+    const group = recording.groupOf(line);
+    const found = (): number => {
+      const index = lowerBound(matches, matchCount, group);
+      if (step < 0) return index - 1;
+      return index < matchCount && matches[index] === group ? index + 1 : index;
+    };
+    await filtered(() => (step < 0 ? isPast(line)() : found() < matchCount));
+    const index = found();
     return index < 0 || index >= matchCount ? undefined : recording.firstLine(matches[index]!);
   },
 
@@ -350,7 +386,7 @@ const answers: Answers = {
   },
 
   publish({ line, step }) {
-    const from = recording.groupOf(checked(line)) + step;
+    const from = recording.groupOf(line) + step;
     for (let group = from; group >= 0 && group < recording.groupCount; group += step) {
       const first = recording.firstLine(group);
       const kind = recording.kind(first);
