@@ -1,7 +1,8 @@
 // "Why not?": one case for each reason. The expected line is the one that proves it.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Answer, publishedTopics, REASONS, why } from "../../worker/inspector/why.ts";
+import { publishedTopics } from "../../worker/inspector/publish.ts";
+import { type Answer, REASONS, why } from "../../worker/inspector/why.ts";
 import { Recorder } from "./support/recorder.ts";
 
 const ROOM = { roomId: "1" };

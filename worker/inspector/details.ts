@@ -12,9 +12,9 @@ import type {
   TokenRow,
   TopicRow,
 } from "./protocol.js";
+import { publishedTopics } from "./publish.js";
 import type { Kind, Recording } from "./recording.js";
 import { flat, pretty, stateName, timeText, toneOf } from "./rows.js";
-import { publishedTopics } from "./why.js";
 
 const VALUE_CHARACTERS = 20_000;
 const ROWS_MAX = 500;

@@ -5,11 +5,12 @@ import type { Filter } from "./filter.js";
 import { filterOf } from "./filter.js";
 import { Fold } from "./fold.js";
 import type { Ask, Asks, Bucket, FromWorker, Part, ToWorker, Verdict } from "./protocol.js";
+import { publishedTopics } from "./publish.js";
 import { Recording } from "./recording.js";
 import { rowOf } from "./rows.js";
 import { compare, upgrade, verify } from "./verify.js";
 import type { Why } from "./why.js";
-import { publishedTopics, why } from "./why.js";
+import { why } from "./why.js";
 
 const STEP_MS = 8;
 const FILTER_GROUPS = 64;
