@@ -122,6 +122,42 @@ describe("the page", () => {
     await inspector.panel.getByText("http_request", { exact: true }).waitFor();
   });
 
+  it("follows links by keys, and goes back", async () => {
+    const recorder = chat();
+    await inspector.show({ name: "chat.jsonl", text: recorder.text }, "#line=26");
+    const { page, panel } = inspector;
+    const focused = page.locator("#panel button.link:focus");
+    await panel.getByText("client 1 receives it since subscribe").waitFor();
+    await page.keyboard.press("Enter");
+    await focused.getByText("line 25").waitFor();
+    await page.keyboard.press("Tab"); // who got it
+    await page.keyboard.press("Tab");
+    await focused.getByText("line 10").waitFor();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/#line=10$/);
+    await panel.getByText("delivers chat/roomId:1").waitFor();
+    await page.goBack();
+    await page.locator(".row.selected .number").getByText("26", { exact: true }).waitFor();
+    await page.goForward();
+    await page.locator(".row.selected .number").getByText("10", { exact: true }).waitFor();
+  });
+
+  it("restores from the address what was shown", async () => {
+    const show = (hash: string) =>
+      inspector.show({ name: "chat.jsonl", text: chat().text }, `#${hash}`);
+    const { page, panel } = inspector;
+    await show("line=21&tab=state&filter=client%3A2&only=no&state=t1");
+    await panel.getByText("After line 21", { exact: true }).waitFor();
+    assert.equal(await panel.locator("input").inputValue(), "t1");
+    assert.equal(await page.isChecked("#only"), false);
+    assert.equal(await page.inputValue("#filter"), "client:2");
+    await panel.locator("input").fill("t2");
+    await page.waitForURL(/&state=t2$/);
+    await show("line=26&tab=why&client=2");
+    await panel.getByText(/Left before/).waitFor();
+    assert.equal(await panel.locator("tbody tr").count(), 1);
+  });
+
   it("filters inputs with their actions, and steps through matches", async () => {
     await inspector.show({ name: "chat.jsonl", text: chat().text });
     const { page } = inspector;

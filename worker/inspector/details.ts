@@ -6,7 +6,7 @@ import type {
   ClientRow,
   Detail,
   Field,
-  Link,
+  LineLink,
   Mark,
   StateView,
   TokenRow,
@@ -100,8 +100,8 @@ const PARTNERS: Partial<
   client_lagging: ["client", ["client_opened", "restore_client"], "when it opened"],
 };
 
-function linksOf(recording: Recording, line: number, group: number, kind: Kind): Link[] {
-  const links: Link[] = [];
+function linksOf(recording: Recording, line: number, group: number, kind: Kind): LineLink[] {
+  const links: LineLink[] = [];
   const first = recording.firstLine(group);
   if (first !== line && kind !== "hash")
     links.push({ line: first, text: `caused by ${recording.kind(first)}` });

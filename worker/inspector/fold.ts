@@ -271,6 +271,40 @@ export class Fold {
     return this.#groups < until;
   }
 
+  /**
+   * In which group before this one each client began to receive one of the topics that it receives
+   * still. Goes back from checkpoint to checkpoint, and yields now and then.
+   */
+  *receiving(
+    group: number,
+    topics: readonly string[],
+    clients: readonly number[],
+  ): Generator<undefined, Map<number, number>, undefined> {
+    const found = new Map<number, number>();
+    let missing = clients;
+    let until = group;
+    for (let index = this.#checkpoints.length - 1; index >= 0 && missing.length > 0; index--) {
+      const { groups, state: start } = this.#checkpoints[index]!;
+      if (groups >= until) continue;
+      const state = start.copy();
+      const receives = (id: number): boolean =>
+        topics.some((topic) => state.isSubscribed(id, topic));
+      const before = new Set(missing.filter(receives));
+      let receiving = before;
+      for (let at = groups; at < until; at++) {
+        if (at % 256 === 0) yield undefined;
+        applyGroup(state, this.#recording, at);
+        const now = new Set(missing.filter(receives));
+        for (const id of now) if (!receiving.has(id)) found.set(id, at);
+        for (const id of receiving) if (!now.has(id)) found.delete(id);
+        receiving = now;
+      }
+      missing = missing.filter((id) => before.has(id) && !found.has(id));
+      until = groups;
+    }
+    return found;
+  }
+
   /** The state after this group, until the next call, and what it has changed. */
   after(group: number): { readonly state: State; readonly before: Before } {
     let index = this.#checkpoints.length - 1;

@@ -73,7 +73,10 @@ const list = new List(byId("list"), byId("space"), byId("rows"), {
 });
 
 const panel = new Panel(byId("panel"), ask, {
-  go: (line) => inTurn(() => select(line, "centre")),
+  go: (line) => {
+    byId("list").focus();
+    inTurn(() => follow(line));
+  },
   filter: (text) => {
     byId<HTMLInputElement>("filter").value = text;
     applyFilter();
@@ -84,6 +87,7 @@ const panel = new Panel(byId("panel"), ask, {
   },
   pick: (accept, use) => pickFile(accept, use),
   note: showNote,
+  remember,
 });
 
 const strip = new Strip(byId<HTMLCanvasElement>("strip"), (bucket, buckets) => {
@@ -219,6 +223,13 @@ async function select(line: number, scroll: Scroll): Promise<void> {
   list.reveal(await ask("position", { line: selected }), scroll === "centre");
 }
 
+/** Of a link: "back" returns to where it stands. */
+async function follow(line: number): Promise<void> {
+  rememberNow();
+  if (line !== selected) history.pushState(null, "", address());
+  await select(line, "centre");
+}
+
 /** By rows of the list, of which a filter may show only some. */
 async function move(rows: number): Promise<void> {
   const line = await ask("move", { line: selected, rows });
@@ -273,22 +284,38 @@ function goToLine(): void {
 
 // --- the address: #line=12&tab=state&filter=... ---
 
-function remember(): void {
-  const parts = new URLSearchParams();
-  parts.set("line", String(selected + 1));
+function address(): string {
+  const parts = new URLSearchParams({ line: String(selected + 1) });
   if (panel.tab !== "line") parts.set("tab", panel.tab);
   const filter = byId<HTMLInputElement>("filter").value;
   if (filter !== "") parts.set("filter", filter);
-  history.replaceState(null, "", `#${parts.toString()}`);
+  if (!byId<HTMLInputElement>("only").checked) parts.set("only", "no");
+  for (const [name, value] of Object.entries(panel.address))
+    if (value !== "") parts.set(name, value);
+  return `#${parts.toString()}`;
+}
+
+/** Safari rejects more than 100 changes of the address in 30 s. A key that is held makes more. */
+const ADDRESS_MS = 350;
+let addressDue: ReturnType<typeof setTimeout> | undefined;
+function remember(): void {
+  addressDue ??= setTimeout(rememberNow, ADDRESS_MS);
+}
+
+function rememberNow(): void {
+  clearTimeout(addressDue);
+  addressDue = undefined;
+  history.replaceState(null, "", address());
 }
 
 function recall(): void {
   const parts = new URLSearchParams(location.hash.slice(1));
-  const tab = parts.get("tab");
-  if (TABS.includes(tab as Tab)) panel.open(tab as Tab);
-  const filter = parts.get("filter") ?? "";
-  if (filter !== byId<HTMLInputElement>("filter").value) {
-    byId<HTMLInputElement>("filter").value = filter;
+  panel.restore(parts.get("tab"), parts);
+  const [filter, only] = [byId<HTMLInputElement>("filter"), byId<HTMLInputElement>("only")];
+  const [text, isOnly] = [parts.get("filter") ?? "", parts.get("only") !== "no"];
+  if (text !== filter.value || isOnly !== only.checked) {
+    filter.value = text;
+    only.checked = isOnly;
     applyFilter();
   }
   const line = Number.parseInt(parts.get("line") ?? "", 10);
@@ -317,6 +344,7 @@ const moves: Record<string, () => Promise<void>> = {
   P: () => movePublish(-1),
 };
 const keys: Record<string, () => void> = {
+  Enter: () => inTurn(() => panel.focusLink()),
   g: goToLine,
   d: switchTheme,
   "/": () => byId("filter").focus(),
@@ -332,15 +360,17 @@ function openTab(tab: Tab): void {
 
 addEventListener("keydown", (event) => {
   const target = event.target as HTMLElement;
-  if (target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) {
-    if (event.key !== "Escape") return;
+  if (byId<HTMLDialogElement>("help").open) return;
+  if (event.key === "Escape") {
     event.preventDefault(); // would clear the filter
     byId("list").focus();
     return;
   }
-  if (byId<HTMLDialogElement>("help").open) return;
+  if (target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey)
+    return;
   const isArrow = event.key.startsWith("Arrow") || event.key.startsWith("Page");
   if (isArrow && target.closest("#panel, #tabs, #divider") !== null) return;
+  if (event.key === "Enter" && target !== byId("list") && target !== document.body) return;
   const [move, act] = [moves[event.key], keys[event.key]];
   if (move === undefined && act === undefined) return;
   event.preventDefault();

@@ -3,7 +3,7 @@
 import { button, byId, count, make, plural, table } from "./dom.js";
 import { shown, shownTopic } from "./message.js";
 import type { AskWorker } from "./page.js";
-import type { Answer, Detail, Field, Mark, StateView, Verdict, Why } from "./protocol.js";
+import type { Answer, Detail, Field, Link, Mark, StateView, Verdict, Why } from "./protocol.js";
 
 export const TABS = ["line", "state", "why", "verify"] as const;
 export type Tab = (typeof TABS)[number];
@@ -15,6 +15,8 @@ export interface PanelHost {
   place(group: { readonly from: number; readonly to: number }): void;
   pick(accept: string, use: (file: File) => void): void;
   note(text: string): void;
+  /** What the address keeps has changed. */
+  remember(): void;
 }
 
 const ANSWERS_MAX = 500;
@@ -28,6 +30,7 @@ export class Panel {
   #line = 0;
   #isDue = false;
   #isBusy = false;
+  #isFocusDue = false;
   #stateFilter = "";
   #client = "";
   #topic: string | undefined;
@@ -43,6 +46,23 @@ export class Panel {
   open(tab: Tab): void {
     this.tab = tab;
     this.#markTab();
+    this.show(this.#line);
+  }
+
+  /** What the address keeps of the panel. */
+  get address(): Record<string, string> {
+    return { state: this.#stateFilter, client: this.#client, topic: this.#topic ?? "" };
+  }
+
+  restore(tab: string | null, address: URLSearchParams): void {
+    this.#stateFilter = address.get("state") ?? "";
+    this.#client = address.get("client") ?? "";
+    this.#topic = address.get("topic") ?? undefined;
+    this.open(TABS.find((name) => name === tab) ?? "line");
+  }
+
+  #changed(): void {
+    this.#host.remember();
     this.show(this.#line);
   }
 
@@ -64,11 +84,13 @@ export class Panel {
         const parts = await this.#parts(tab, line, detail);
         if (this.#isDue) continue;
         this.#replace(parts);
+        if (tab === "line") void this.#addCauses(line);
       } catch {
         this.#replace([make("p", "facts", "Select a line.")]);
       }
     }
     this.#isBusy = false;
+    if (this.#isFocusDue) this.focusLink();
   }
 
   async #parts(tab: Tab, line: number, detail: Detail): Promise<Node[]> {
@@ -116,17 +138,14 @@ export class Panel {
     const time =
       detail.time === 0 ? "" : ` · ${new Date(detail.time).toISOString().replace("T", " ")}`;
     const facts = `line ${count(detail.line + 1)}${time} · ${plural(detail.bytes, "byte")}`;
-    const links = detail.links.map((link) =>
-      make("span", "", `${link.text}: `, this.#link(link.line)),
-    );
+    const links = detail.links.map((link) => this.#linkTo(link));
     if (detail.publishes) {
-      links.push(
-        make(
-          "span",
-          "",
-          button("Who got it, and why not?", () => this.open("why"), "link"),
-        ),
-      );
+      const open = (): void => {
+        this.open("why");
+        this.#host.remember();
+      };
+      const why = button("Who got it, and why not?", open, "link");
+      links.push(make("span", "", why));
     }
     return [
       heading,
@@ -134,6 +153,25 @@ export class Panel {
       make("p", "links", ...links),
       ...detail.fields.map((field) => this.#field(field, detail)),
     ];
+  }
+
+  #linkTo(link: Link): HTMLElement {
+    const { filter, text } = link;
+    if (filter !== undefined) return button(text, () => this.#host.filter(filter), "link");
+    return make("span", "", `${text}: `, this.#link(link.line));
+  }
+
+  /** They may be far away, so the line does not wait for them. */
+  async #addCauses(line: number): Promise<void> {
+    const links = this.#element.querySelector(".links");
+    const causes = await this.#ask("causes", { line });
+    links?.append(...causes.map((link) => this.#linkTo(link)));
+  }
+
+  /** For the keyboard: waits for the line that is shown next. */
+  focusLink(): void {
+    this.#isFocusDue = this.#isBusy;
+    if (!this.#isBusy) this.#element.querySelector<HTMLElement>("button.link")?.focus();
   }
 
   #field(field: Field, detail: Detail): HTMLElement {
@@ -167,7 +205,7 @@ export class Panel {
     filter.value = this.#stateFilter;
     filter.addEventListener("input", () => {
       this.#stateFilter = filter.value;
-      this.show(this.#line);
+      this.#changed();
     });
     const { tokens, clients, topics } = view.counts;
     const rows = [...view.tokens, ...view.clients, ...view.topics];
@@ -257,7 +295,7 @@ export class Panel {
     client.value = this.#client;
     client.addEventListener("input", () => {
       this.#client = client.value.trim();
-      this.show(this.#line);
+      this.#changed();
     });
     const tools = make("div", "tools", client);
     if (why.topics.length > 1) {
@@ -272,7 +310,7 @@ export class Panel {
       }
       choice.addEventListener("change", () => {
         this.#topic = choice.value;
-        this.show(this.#line);
+        this.#changed();
       });
       tools.append(choice);
     }

@@ -39,7 +39,7 @@ export interface Detail {
   readonly tone: Tone;
   readonly bytes: number;
   readonly fields: readonly Field[];
-  readonly links: readonly Link[];
+  readonly links: readonly LineLink[];
   /** Whether the input publishes something. */
   readonly publishes: boolean;
 }
@@ -51,10 +51,14 @@ export interface Field {
   readonly pretty?: string;
 }
 
-export interface Link {
-  readonly line: number;
+export interface LineLink {
   readonly text: string;
+  readonly line: number;
+  readonly filter?: undefined;
 }
+
+/** To a line, or to the lines that a filter shows. */
+export type Link = LineLink | { readonly text: string; readonly filter: string };
 
 export type Mark = "new" | "changed" | "gone" | "";
 
@@ -125,7 +129,7 @@ export interface Verdict {
   readonly line?: number;
   readonly expected?: string;
   readonly actual?: string;
-  readonly links?: readonly Link[];
+  readonly links?: readonly LineLink[];
 }
 
 /** Questions and answers: page -> worker -> page. */
@@ -141,6 +145,8 @@ export interface Asks {
   input: { ask: { line: number; step: 1 | -1 }; answer: number | undefined };
   /** The next line that matches the filter. */
   next: { ask: { line: number; step: 1 | -1 }; answer: number | undefined };
+  /** What caused a line and what follows from it, if that stands in other inputs. */
+  causes: { ask: { line: number }; answer: readonly Link[] };
   detail: { ask: { line: number; isWhole: boolean }; answer: Detail };
   state: { ask: { line: number; filter: string }; answer: StateView };
   why: { ask: { line: number; topic: string | undefined }; answer: Why | undefined };

@@ -1,7 +1,7 @@
 // Replays a recording through a module, and compares two recordings.
 import { compileModule } from "../src/module/hub.js";
 import { gapText, printable, Replayer } from "../src/module/replay.js";
-import type { Link, Verdict } from "./protocol.js";
+import type { LineLink, Verdict } from "./protocol.js";
 import type { Recording } from "./recording.js";
 
 const NOTHING = new Uint8Array(0);
@@ -84,7 +84,7 @@ export async function* upgrade(recording: Recording, other: Uint8Array, name: st
   } catch (error) {
     return failed(error);
   }
-  const links: Link[] = [...kinds].slice(0, SHOWN_KINDS).map(([kind, { count, first }]) => ({
+  const links: LineLink[] = [...kinds].slice(0, SHOWN_KINDS).map(([kind, { count, first }]) => ({
     line: first,
     text: `${kind}: ${count} inputs; the first at line ${first + 1}`,
   }));

@@ -1,5 +1,6 @@
 // The Web Worker of the inspector: holds the recording and answers the page's questions. Long work
 // goes in short steps, so that the rows of the list never wait for it.
+import { causesOf } from "./causes.js";
 import { detailOf, stateOf } from "./details.js";
 import type { Filter } from "./filter.js";
 import { filterOf } from "./filter.js";
@@ -9,7 +10,6 @@ import { publishedTopics } from "./publish.js";
 import { Recording } from "./recording.js";
 import { rowOf } from "./rows.js";
 import { compare, upgrade, verify } from "./verify.js";
-import type { Why } from "./why.js";
 import { why } from "./why.js";
 
 const STEP_MS = 8;
@@ -73,7 +73,7 @@ function reset(newName: string): () => boolean {
   isComplete = false;
   isLive = false;
   note = "";
-  for (const what of ["filter", "why", "verify"]) run(what);
+  for (const what of ["filter", "why", "causes", "verify"]) run(what);
   refilter();
   return run("load");
 }
@@ -374,16 +374,12 @@ const answers: Answers = {
     const group = recording.groupOf(checked(line));
     const topics = publishedTopics(recording, group);
     if (topics.length === 0) return undefined;
-    const isCurrent = run("why");
-    const steps = why(recording, group, topics.find((name) => name === topic) ?? topics[0]!);
-    let until = performance.now() + STEP_MS;
-    for (let step = steps.next(); ; step = steps.next()) {
-      if (step.done === true) return step.value as Why;
-      if (performance.now() < until) continue;
-      await pause();
-      if (!isCurrent()) return undefined;
-      until = performance.now() + STEP_MS;
-    }
+    const known = topics.find((name) => name === topic) ?? topics[0]!;
+    return inSteps("why", why(recording, group, known));
+  },
+
+  async causes({ line }) {
+    return (await inSteps("causes", causesOf(recording, fold, checked(line)))) ?? [];
   },
 
   publish({ line, step }) {
@@ -465,6 +461,22 @@ function bucketOf(group: number, buckets: number): number {
     ? (recording.time(group) - from) / (to - from)
     : group / Math.max(1, last);
   return Math.min(buckets - 1, Math.max(0, Math.floor(part * buckets)));
+}
+
+/** @returns undefined if newer work of the same name has ended it */
+async function inSteps<T>(
+  what: string,
+  steps: Generator<undefined, T, undefined>,
+): Promise<T | undefined> {
+  const isCurrent = run(what);
+  let until = performance.now() + STEP_MS;
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done === true) return step.value;
+    if (performance.now() < until) continue;
+    await pause();
+    if (!isCurrent()) return undefined;
+    until = performance.now() + STEP_MS;
+  }
 }
 
 async function stepped(
