@@ -90,6 +90,10 @@ function hasEngine(recording: Recording, header: number): boolean {
   return (config as Record<string, number>)["engine_shards"] !== 0;
 }
 
+const header = readFileSync(join(folder, "random.jsonl"), "utf8").split("\n")[0]!;
+const open = (now: number, client: number): string =>
+  `{"in":"client_opened","now":${now},"client":${client}}`;
+
 describe("the state at any line", () => {
   for (const name of traces) {
     it(`${name}: ${LINES} random lines have the hub's own state hash (SEED=${seed})`, () => {
@@ -158,11 +162,19 @@ describe("the state at any line", () => {
     assert.equal(fold.after(recording.groupCount - 1).state.tokens.get("t")?.holder, 2);
   });
 
+  it("the state of the last input does not reach into the one before it", () => {
+    const lines = [header, ...[1, 2, 3, 4].map((id) => open(id, id))];
+    const recording = recordingOf(`${lines.join("\n")}\n`);
+    const fold = new Fold(recording);
+    fold.advance(true);
+    for (const group of [2, 4, 3, 4, 2])
+      assert.equal(fold.after(group).state.clients.size, group, `after group ${group}`);
+  });
+
   it("a state from a checkpoint is that of a fold from the start", () => {
-    const header = readFileSync(join(folder, "random.jsonl"), "utf8").split("\n")[0]!;
     const lines = [header];
     for (let client = 1; client <= 10_000; client++) {
-      lines.push(`{"in":"client_opened","now":${client},"client":${client % 50}}`);
+      lines.push(open(client, client % 50));
       if (client % 3 === 0)
         lines.push(`{"in":"client_closed","now":${client},"client":${client % 50}}`);
     }

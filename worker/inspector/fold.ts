@@ -314,12 +314,13 @@ export class Fold {
     const { groups } = isNear ? this.#latest : checkpoint;
     const state = isNear ? this.#latest.state : checkpoint.state.copy();
     for (let at = groups; at < group; at++) applyGroup(state, this.#recording, at);
+    // The last input may still get actions.
+    const isLast = group + 1 === this.#recording.groupCount;
+    this.#latest = isLast ? { groups: group, state: state.copy() } : { groups: group + 1, state };
     const before = { tokens: new Map(), clients: new Map() };
     state.before = before;
     applyGroup(state, this.#recording, group);
     state.before = undefined;
-    // The last input may still get actions.
-    if (group + 1 < this.#recording.groupCount) this.#latest = { groups: group + 1, state };
     return { state, before };
   }
 }
