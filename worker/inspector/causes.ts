@@ -1,5 +1,5 @@
-// Causes of a delivery, and deliveries of a cause: from a `send` to the publish and to the input that
-// made each client a receiver, and back. All of it scans lines, so it yields now and then.
+// Causes of a delivery, and deliveries of a cause: from a `send` to the publish and to the input
+// that made each client a receiver, and back. All of it scans lines, so it yields now and then.
 import type { Fold } from "./fold.js";
 import { applyGroup } from "./fold.js";
 import type { Members } from "./message.js";

@@ -75,7 +75,7 @@ const list = new List(byId("list"), byId("space"), byId("rows"), {
 const panel = new Panel(byId("panel"), ask, {
   go: (line) => {
     byId("list").focus();
-    inTurn(() => follow(line));
+    inTurn(() => goTo(line));
   },
   filter: (text) => {
     byId<HTMLInputElement>("filter").value = text;
@@ -224,7 +224,7 @@ async function select(line: number, scroll: Scroll): Promise<void> {
 }
 
 /** Of a link: "back" returns to where it stands. */
-async function follow(line: number): Promise<void> {
+async function goTo(line: number): Promise<void> {
   rememberNow();
   if (line !== selected) history.pushState(null, "", address());
   await select(line, "centre");
@@ -327,7 +327,7 @@ function recall(): void {
 // --- keys, files, theme ---
 
 /** They wait for the worker, each for the one before it. */
-const moves: Record<string, () => Promise<void>> = {
+const moves: Record<string, () => void | Promise<void>> = {
   ArrowDown: () => move(1),
   ArrowUp: () => move(-1),
   j: () => move(1),
