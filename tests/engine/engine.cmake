@@ -6,7 +6,8 @@ add_library(sidekick_frozen_clock MODULE ${folder}/frozen_clock.cpp)
 target_compile_options(sidekick_frozen_clock PRIVATE -fno-sanitize=all)
 target_link_options(sidekick_frozen_clock PRIVATE -fno-sanitize=all)
 
-add_executable(sidekick-lua-tests ${folder}/main.cpp ${folder}/redis.cpp ${SIDEKICK_ENGINE_SCRIPTS})
+add_executable(sidekick-lua-tests ${folder}/main.cpp ${folder}/calls.cpp ${folder}/redis.cpp
+  ${SIDEKICK_ENGINE_SCRIPTS})
 add_dependencies(sidekick-lua-tests sidekick_frozen_clock)
 target_include_directories(sidekick-lua-tests PRIVATE worker/native tests/sim)
 target_include_directories(sidekick-lua-tests SYSTEM PRIVATE ${HIREDIS_INCLUDE_DIR})

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ModuleTrap, text } from "../../worker/src/module/hub.js";
 import { Shard, type ShardConfig, type ShardRow } from "../../worker/src/module/shard.js";
-import { root } from "./support.js";
+import { root, run } from "./support.js";
 
 const config: ShardConfig = { hashSeed: "0123456789abcdef" };
 const durable: ShardConfig = { ...config, epoch: "v1/16" };
@@ -25,7 +25,77 @@ function heard(shard: Shard): string[] {
     .map(({ node, topic, body }) => `${node} ${text(topic)}: ${text(body)}`);
 }
 
+/** As sidekick-shard-calls writes them. */
+function hex(bytes: Uint8Array): string {
+  return bytes.byteLength === 0 ? "." : Buffer.from(bytes).toString("hex");
+}
+
+function unhex(text: string): Uint8Array {
+  return Buffer.from(text === "." ? "" : text, "hex");
+}
+
+/** Makes the call of a line, and returns its result as the line has it. */
+function replay(shard: Shard, call: string, at: number, args: Uint8Array[]): string {
+  const [first, ...rest] = args;
+  const status = (isDone: boolean) => ({ status: isDone ? 0 : 1, values: [] as Uint8Array[] });
+  const done = (body: () => void) => {
+    body();
+    return status(true);
+  };
+  const calls: Record<string, () => { status: number; values: Uint8Array[] }> = {
+    run: () => shard.run(at, first!, rest),
+    attach: () => done(() => shard.attach(first!)),
+    detach: () => done(() => shard.detach(first!)),
+    join: () => status(shard.join(first!, rest)),
+    leave: () => status(shard.leave(first!, rest)),
+    replaceJoins: () => status(shard.replaceJoins(first!, rest)),
+    joined: () => ({ ...status(shard.isAttached(first!)), values: shard.joined(first!) }),
+    tick: () => done(() => shard.tick(at)),
+    restore: () => status(shard.restore(first!, rest[0]!)),
+    restored: () => done(() => shard.restored(at)),
+  };
+  const answer = calls[call]!();
+  const list = (texts: string[], each: number) => [texts.length / each, ...texts];
+  return [
+    answer.status,
+    shard.alarmAt(),
+    shard.storedBytes(),
+    ...list(answer.values.map(hex), 1),
+    ...list(
+      shard
+        .takePublications()
+        .flatMap(({ node, topic, body }) => [hex(Buffer.from(node)), hex(topic), hex(body)]),
+      3,
+    ),
+    ...list(
+      shard.takeRows().flatMap(({ key, value }) => [hex(key), value ? hex(value) : "-"]),
+      2,
+    ),
+  ].join(" ");
+}
+
 for (const [toolchain, module] of modules) {
+  test(`${toolchain}: random calls give the same bytes as natively (SEED=)`, async () => {
+    const seeds = process.env["SEED"] ? [process.env["SEED"], process.env["SEED"]] : ["1", "40"];
+    const { status, stdout } = await run(`${root}build/native/sidekick-shard-calls`, seeds);
+    assert.equal(status, 0);
+    let shard: Shard | undefined;
+    let calls = 0;
+    for (const line of stdout.trimEnd().split("\n")) {
+      const [made, expected] = line.split(" = ");
+      const [call, at, ...args] = made!.split(" ");
+      if (call === "new") {
+        const epoch = text(unhex(args[0]!));
+        const limits = { bytesMax: 3000, runBytesMax: 60 };
+        shard = new Shard(module, "v1", { hashSeed: "0000000000000007", ...limits, epoch });
+      } else {
+        calls++;
+        assert.equal(replay(shard!, call!, Number(at), args.map(unhex)), expected, line);
+      }
+    }
+    assert.ok(calls > 10_000, `only ${calls} calls`);
+  });
+
   test(`${toolchain}: scripts give values, and nodes get what they have joined`, () => {
     const shard = new Shard(module, "p1", config);
     shard.attach("A");

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <random>
 
-#include "dice.hpp"
+#include "calls.hpp"
 #include "engine/scripts.hpp"
 #include "redis.hpp"
 #include "sidekick/engine.hpp"
@@ -16,8 +16,6 @@
 namespace sidekick::lua {
 
 namespace {
-
-using sim::Dice;
 
 constexpr char usage[] =
     "Usage: sidekick-lua-tests [--seed N] [--seeds N] [--seconds T] [--steps N] [--verbose]\n"
@@ -52,17 +50,6 @@ std::string shown(const Texts& texts) {
   return line;
 }
 
-// Few values, so that calls meet. Some names have bytes that need care.
-const Texts nodes{"A", "B", "C"};
-const Texts named_nodes{"A", "B", "C", "A", "B", "C", "D", "-"};  // D is never attached
-const Texts tokens{"T", "U", std::string("V\0\r\n", 4), ""};
-const Texts sessions{"s1", "s2", "", "-"};
-const Texts topics{"x", "y", "z", std::string("\0 \xff\n", 4)};
-const Texts texts{"", "one", "0123456789", std::string("\0\r\n\xff", 4)};
-const Texts spans_ms{"0", "1", "2", "3", "5", "10", "50", "1000", "9007199254740991"};
-const Texts counts{"0", "1", "2", "3", "5", "100"};
-const Texts sizes{"0", "1", "3", "9", "10", "20", "1000"};
-
 class Trial {
  public:
   Trial(Redis& redis, u64 seed, bool is_verbose)
@@ -75,31 +62,14 @@ class Trial {
   u64 messages() const { return messages_; }
 
  private:
-  const std::string& one_of(const Texts& list) {
-    return list[dice_.below(static_cast<u32>(list.size()))];
-  }
-
-  /// The larger ones, in some seeds: less expires and is forgotten.
-  const std::string& few_of(const Texts& list) {
-    const u32 count = static_cast<u32>(list.size());
-    return list[is_lasting_ ? count - 1 - dice_.below(dice_.chance(50) ? count : 2)
-                            : dice_.below(count)];
-  }
-
   bool step();
   void move_clock();
   void settle();
-  bool call();
-  Texts arguments(const EngineScript& script);
-  std::string argument(const EngineField& field);
-  std::string stamp();
-  std::string look_back();
-  Texts sync_of(const std::string& node);
   void change_joins();
   void fault();
   void restart(Redis::Data data);
 
-  bool check(Bytes script, const Texts& args);
+  bool check(const Calls::Call& call);
   bool check_messages();
   bool differ(const std::string& lua, const std::string& ours);
   void note(const std::string& line);
@@ -109,41 +79,27 @@ class Trial {
   const u64 seed_;
   const bool is_verbose_;
   // A swarm: no seed has everything, so that each has much of something.
-  const bool is_lasting_ = dice_.chance(600);
   const u32 clock_permille_ = dice_.between(20, 400);
   const u32 fault_permille_ = dice_.between(1, 30);
-  const u32 names_count_ = dice_.between(1, 4);
   const u32 joins_permille_ = dice_.between(50, 300);
-  std::vector<u32> deck_;  ///< of scripts: the more cards, the more often
+  Calls generator_{dice_};
   Shard shard_{""};
   Shard copy_{""};
   bool has_copy_ = false;
   u64 now_us_ = 1'790'000'000'000'000;
-  u64 epochs_ = 0;
   u64 calls_ = 0;
   u64 messages_ = 0;
-  Texts epochs_seen_{""};
-  Texts servers_seen_{"",   "s1",  "s2",  "s3",  "s4",  "s5",  "s6",  "s7",  "s8",
-                      "s9", "s10", "s11", "s12", "s13", "s14", "s15", "s16", "another"};
-  Texts stamps_seen_{"0"};
-  struct Known {
-    std::string epoch, server, top = "0";
-  };
-  std::map<std::string, Known> known_;  ///< by nodes, of their latest sync
   Texts notes_;
 };
 
 bool Trial::run(u64 steps) {
-  for (u32 script = 0; script < std::size(engine::scripts); ++script)
-    deck_.insert(deck_.end(), dice_.chance(200) ? 0 : dice_.between(1, 10), script);
-  if (deck_.empty()) deck_.push_back(0);
   redis_.set_clock(now_us_);
   restart(Redis::Data::empty);
   for (const std::string& node : nodes) {
     redis_.attach(node);
     shard_.attach(node);
   }
-  if (dice_.chance(800) && !check("sync", sync_of("A"))) return false;
+  if (dice_.chance(800) && !check(generator_.sync("A"))) return false;
   for (u64 i = 0; i < steps; ++i) {
     if (!step()) return false;
   }
@@ -154,7 +110,7 @@ bool Trial::step() {
   if (dice_.chance(clock_permille_)) move_clock();
   if (dice_.chance(joins_permille_)) change_joins();
   if (dice_.chance(fault_permille_)) fault();
-  return call();
+  return check(generator_.next(now_us_));
 }
 
 void Trial::move_clock() {
@@ -176,7 +132,7 @@ void Trial::settle() {
 }
 
 void Trial::change_joins() {
-  const std::string node = one_of(nodes);
+  const std::string node = generator_.one_of(nodes);
   const u32 choice = dice_.below(10);
   if (choice == 0) {
     redis_.detach(node);
@@ -188,7 +144,8 @@ void Trial::change_joins() {
     note("attach " + node);
   } else {
     Texts some;
-    for (u32 count = dice_.between(1, 3); count > 0; --count) some.push_back(one_of(topics));
+    for (u32 count = dice_.between(1, 3); count > 0; --count)
+      some.push_back(generator_.one_of(topics));
     const std::vector<Bytes> names(some.begin(), some.end());
     const bool is_join = choice < 8;
     if (is_join) {
@@ -230,94 +187,15 @@ void Trial::restart(Redis::Data data) {
   static constexpr const char* names[] = {"empty", "all", "copy"};
   note(std::string("restart ") + names[static_cast<int>(data)]);
   redis_.restart(data);
-  servers_seen_.push_back(redis_.server());
+  generator_.note_server(redis_.server());
   if (data == Redis::Data::empty)
     shard_.restart(redis_.server());
   else
     shard_.restart(redis_.server(), data == Redis::Data::all ? shard_ : copy_);
 }
 
-bool Trial::call() {
-  const u32 card = dice_.below(static_cast<u32>(deck_.size()));
-  const EngineScript& script = engine::scripts[deck_[card]];
-  const bool is_known = script.name == "sync" && dice_.chance(600);
-  return check(script.name, is_known ? sync_of(one_of(nodes)) : arguments(script));
-}
-
-Texts Trial::arguments(const EngineScript& script) {
-  Texts args;
-  u32 single = 0;
-  for (; script.arguments[single].kind != EngineKind::end; ++single) {
-    if (script.arguments[single].is_repeated) break;
-    args.push_back(argument(script.arguments[single]));
-  }
-  if (script.arguments[single].kind == EngineKind::end) return args;
-  for (u32 groups = dice_.between(1, 4); groups > 0; --groups) {
-    for (u32 i = single; script.arguments[i].kind != EngineKind::end; ++i)
-      args.push_back(argument(script.arguments[i]));
-  }
-  return args;
-}
-
-std::string Trial::argument(const EngineField& field) {
-  switch (field.kind) {
-    case EngineKind::token:
-      return tokens[dice_.below(names_count_)];
-    case EngineKind::session:
-      return one_of(sessions);
-    case EngineKind::record:
-    case EngineKind::text:
-      return one_of(texts);
-    case EngineKind::topic:
-      return topics[dice_.below(names_count_)];
-    case EngineKind::node:
-      return one_of(named_nodes);
-    case EngineKind::epoch:
-      if (field.name == "unused_epoch") return "e" + std::to_string(++epochs_);
-      return dice_.chance(900) ? epochs_seen_.back() : one_of(epochs_seen_);
-    case EngineKind::server:
-      return dice_.chance(700) ? servers_seen_.back() : one_of(servers_seen_);
-    case EngineKind::since:
-      if (dice_.chance(50)) return "";
-      if (dice_.chance(200)) return "-" + std::to_string(dice_.between(1, 3000));
-      if (dice_.chance(200)) return look_back();
-      return stamp();
-    case EngineKind::stamp:
-      return stamp();
-    case EngineKind::number:
-      if (field.name == "bytes_max") return one_of(sizes);
-      return few_of(field.name.ends_with("_ms") ? spans_ms : counts);
-    case EngineKind::word:
-    case EngineKind::end:
-      break;
-  }
-  fail("no value for an argument");
-}
-
-/// One that was seen, or is near a limit.
-std::string Trial::stamp() {
-  if (dice_.chance(100)) return std::to_string(now_us_ + 999'999 + dice_.below(3));
-  const std::size_t recent = std::min<std::size_t>(stamps_seen_.size(), 12);
-  const std::size_t back = 1 + dice_.below(static_cast<u32>(recent));
-  const u64 seen = std::stoull(stamps_seen_[stamps_seen_.size() - back]);
-  return std::to_string(dice_.chance(700) || seen == 0 ? seen : seen - 1 + dice_.below(3));
-}
-
-/// To a stamp that was seen, in milliseconds.
-std::string Trial::look_back() {
-  const u64 seen = std::stoull(stamp());
-  const u64 span_ms = seen < now_us_ ? (now_us_ - seen) / 1000 : 0;
-  return "-" + std::to_string(std::max<u64>(span_ms + dice_.below(3), 2) - 1);
-}
-
-/// A node knows what it got last, and maybe has seen changes since.
-Texts Trial::sync_of(const std::string& node) {
-  const Known& known = known_[node];
-  return {node, "e" + std::to_string(++epochs_), known.epoch, known.server,
-          dice_.chance(500) ? known.top : stamp()};
-}
-
-bool Trial::check(Bytes script, const Texts& args) {
+bool Trial::check(const Calls::Call& call) {
+  const auto& [script, args] = call;
   note(std::string(script) + " " + shown(args));
   ++calls_;
   const std::vector<Bytes> views(args.begin(), args.end());
@@ -330,15 +208,7 @@ bool Trial::check(Bytes script, const Texts& args) {
   };
   note(" -> " + line(lua));
   if (line(lua) != line(ours)) return differ(shown(lua.values), shown(ours.values));
-  if (lua.status == 0 && script == "sync") {
-    if (epochs_seen_.back() != lua.values[0]) epochs_seen_.push_back(lua.values[0]);
-    stamps_seen_.push_back(lua.values[2]);
-    known_[args[0]] = {lua.values[0], lua.values[1], lua.values[2]};
-  }
-  if (lua.status == 0 && (script == "update" || script == "message")) {
-    stamps_seen_.push_back(lua.values[0]);
-    known_[one_of(nodes)].top = lua.values[0];
-  }
+  generator_.note(call, lua);
   return check_messages();
 }
 

@@ -169,13 +169,13 @@ void Redis::detach(Bytes node) {
   if (at != nodes_.end()) nodes_.erase(at);
 }
 
-void Redis::subscribe(Bytes node, const char* command, const Texts& topics) {
+void Redis::subscribe(Bytes node, const char* command, const Texts& names) {
   const auto at = nodes_.find(node);
   if (at == nodes_.end()) return;
   Texts words{command};
-  for (const std::string& topic : topics) words.push_back(key("c:", topic));
+  for (const std::string& topic : names) words.push_back(key("c:", topic));
   send(*at->second, words);
-  for (std::size_t i = 0; i < topics.size(); ++i) read(*at->second);
+  for (std::size_t i = 0; i < names.size(); ++i) read(*at->second);
 }
 
 std::map<std::string, Texts> Redis::messages() {

@@ -33,8 +33,8 @@ class Redis {
 
   void attach(Bytes node);
   void detach(Bytes node);
-  void join(Bytes node, const Texts& topics) { subscribe(node, "SUBSCRIBE", topics); }
-  void leave(Bytes node, const Texts& topics) { subscribe(node, "UNSUBSCRIBE", topics); }
+  void join(Bytes node, const Texts& names) { subscribe(node, "SUBSCRIBE", names); }
+  void leave(Bytes node, const Texts& names) { subscribe(node, "UNSUBSCRIBE", names); }
 
   /// What the nodes have received since the last call, each in its order.
   std::map<std::string, Texts> messages();
@@ -64,7 +64,7 @@ class Redis {
   static Reply ask(redisContext& connection, const Texts& words);
   static void send(redisContext& connection, const Texts& words);
   static Reply read(redisContext& connection);
-  void subscribe(Bytes node, const char* command, const Texts& topics);
+  void subscribe(Bytes node, const char* command, const Texts& names);
 
   std::string folder_;
   volatile u64* clock_ = nullptr;
