@@ -357,6 +357,24 @@ test(
 );
 
 test(
+  "G2: where pongs prove no delivery, they move no position",
+  staged({}, async (stage) => {
+    stage.sidekick.connect();
+    await stage.greet({ pongAt: false });
+    stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });
+    const [listen] = stage.written();
+    const at = stage.now;
+    await stage.say({ type: "listening", id: listen!["id"], resources: [], at, recovered: true });
+    await stage.run(10_000);
+    stage.sidekick.wake();
+    await stage.say({ type: "pong" });
+    await stage.drop();
+    await stage.greet({ pongAt: false });
+    assert.equal(stage.written()[0]!["since"], at);
+  }),
+);
+
+test(
   "G2: a new epoch invalidates all positions",
   staged({}, async (stage) => {
     stage.sidekick.sendMessage({ type: "listen", resources: ["a"] });

@@ -75,6 +75,12 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
       to: "this.#pings.pop()",
     },
     {
+      bug: "a pong that proves no delivery moves positions",
+      file: "hub-clock.ts",
+      from: "welcome.pong_at !== false",
+      to: "true",
+    },
+    {
       bug: "a query older than the listen is not told of what it missed",
       file: "registers.ts",
       from: "known === undefined || isBefore(from, known.from)",

@@ -97,10 +97,16 @@ export class Stage {
   }
 
   /** Opens the socket and answers hello, which it returns. */
-  async greet({ epoch = "one", at = this.now, isLegacy = false } = {}): Promise<Frame> {
+  async greet({
+    epoch = "one",
+    at = this.now,
+    isLegacy = false,
+    pongAt = true,
+  } = {}): Promise<Frame> {
     const hello = await this.open();
     const { id } = hello;
-    const welcome = { version: 1, epoch, at, spread_ms: 1000, frame_bytes_max: 1000 };
+    const limits = { spread_ms: 1000, frame_bytes_max: 1000 };
+    const welcome = { version: 1, epoch, at, ...limits, ...(!pongAt && { pong_at: false }) };
     await this.say(
       isLegacy
         ? { type: "listening", resources: [] }

@@ -36,6 +36,8 @@ export class HubClock {
   frameBytesMax = Infinity;
   /** A stamp, and when it arrived: the hub's time was later by then. */
   #anchor: { readonly at: number; readonly arrived: Moment } | undefined;
+  /** Whether a pong proves that all frames before it came. */
+  #arePongsLast = true;
   /** When the unanswered pings of this socket were sent, the oldest first. */
   #pings: Moment[] = [];
 
@@ -46,6 +48,7 @@ export class HubClock {
     // Not a number: the next waits would be none, and a Sidekick that is down would see no backoff.
     this.spreadMs = Math.max(this.spreadMs, Math.min(+welcome.spread_ms || 0, SPREAD_MS_MAX));
     this.frameBytesMax = welcome.frame_bytes_max;
+    this.#arePongsLast = welcome.pong_at !== false;
     this.#pings = [];
     this.onStamp(welcome.at);
     return isOther;
@@ -67,6 +70,7 @@ export class HubClock {
   onPong(at = 0): number {
     // A pong answers the oldest ping at best, and proves nothing about later ones.
     const pinged = this.#pings.shift();
+    if (!this.#arePongsLast) return 0;
     return at || (pinged === undefined ? 0 : this.bound(pinged));
   }
 

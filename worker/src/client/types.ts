@@ -174,6 +174,8 @@ export interface Welcome {
   readonly at: number;
   readonly spread_ms: number;
   readonly frame_bytes_max: number;
+  /** False: pongs come from the host, and changes of before may still be on their way to it. */
+  readonly pong_at?: boolean;
 }
 
 /** A frame from the Sidekick, unchecked: every member may be missing. */
