@@ -43,8 +43,8 @@ export class SidekickObject extends RealObject {
           break;
         case "store": {
           const store = new Store(this.ctx.storage);
-          store.settled("hub", () => "");
-          store.settled("hash_seed", () => "");
+          store.settings.settled("hub", () => "");
+          store.settings.settled("hash_seed", () => "");
           break;
         }
         case "raw-instance":
@@ -187,7 +187,7 @@ function topicOf({ channel, params }: Registered): string {
 }
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const url = new URL(request.url);
     const plain = env.PLAIN.getByName("plain");
     const sidekick = env.SIDEKICK.getByName(
@@ -202,6 +202,6 @@ export default {
         await sidekick.repeat(url.searchParams.get("step")!, Number(url.searchParams.get("times")));
         return new Response();
     }
-    return isPlain ? plain.fetch(request) : worker.fetch(request, env);
+    return isPlain ? plain.fetch(request) : worker.fetch(request, env, ctx);
   },
 };

@@ -29,10 +29,12 @@ Usage: scripts/run worker --secret SECRET [options]
                             "secrets" and "allowed_origins"
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
+      --gateways NUMBER     objects that hold sockets (SIDEKICK_GATEWAYS); with --shards
+      --shards NUMBER       objects that order messages and keep tokens (SIDEKICK_SHARDS)
       --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
 
-SIDEKICK_ALLOWED_ORIGINS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
+SIDEKICK_LOCATIONS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
 A value that begins with a dash: --secret=-value.
 `;
 
@@ -56,6 +58,8 @@ async function main(): Promise<void> {
       "allowed-origin": { type: "string", multiple: true },
       config: { type: "string" },
       "trace-bytes": { type: "string" },
+      gateways: { type: "string" },
+      shards: { type: "string" },
       "log-format": { type: "string" },
       help: { type: "boolean", short: "h" },
       main: { type: "string" }, // for tests: another main module, which may import "workerd:unsafe"
@@ -133,6 +137,9 @@ async function main(): Promise<void> {
       SIDEKICK_ALLOWED_ORIGINS: allowedOrigins?.join(),
       SIDEKICK_HUBS: hubs,
       SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
+      SIDEKICK_GATEWAYS: flags.gateways ?? env("SIDEKICK_GATEWAYS"),
+      SIDEKICK_SHARDS: flags.shards ?? env("SIDEKICK_SHARDS"),
+      SIDEKICK_LOCATIONS: env("SIDEKICK_LOCATIONS"),
       SIDEKICK_LIMITS: JSON.stringify(limits),
     },
     onOutput: (chunk) => process.stderr.write(chunk),

@@ -7,7 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,7 @@ export const root = fileURLToPath(new URL("../..", import.meta.url));
 /** The module under test: SIDEKICK_MODULE, or the package's module. */
 export const DEFAULT_MODULE =
   process.env["SIDEKICK_MODULE"] ?? join(root, "worker/module/sidekick.wasm");
+const SHARD_MODULE = join(root, "worker/module/shard.wasm");
 
 export interface WorkerdOptions {
   /** The Worker's main file. Default: the deployed one. */
@@ -67,6 +68,7 @@ export async function startWorkerd(options: WorkerdOptions = {}): Promise<Worker
     throw error;
   });
   cpSync(DEFAULT_MODULE, join(folder, "sidekick.wasm"));
+  cpSync(SHARD_MODULE, join(folder, "shard.wasm"));
   writeFileSync(join(folder, "config.capnp"), configuration(options, storage, Object.keys(env)));
 
   const args = ["serve", "--experimental", "--control-fd=3", "config.capnp"];
@@ -133,14 +135,16 @@ export async function bundle(main: string, outfile: string, minify = false): Pro
       {
         name: "wasm",
         setup: (context) =>
-          context.onResolve({ filter: /\.wasm$/ }, () => ({
-            path: "./sidekick.wasm",
+          context.onResolve({ filter: /\.wasm$/ }, ({ path }) => ({
+            path: `./${basename(path)}`,
             external: true,
           })),
       },
     ],
   });
 }
+
+const CLASSES = { SIDEKICK: "SidekickObject", SIDEKICK_SHARD: "SidekickShard" };
 
 /** The deployed wrangler.jsonc names the runtime version. */
 const wrangler = readFileSync(join(root, "worker/wrangler.jsonc"), "utf8");
@@ -154,7 +158,7 @@ function configuration(
   storage: string,
   variables: readonly string[],
 ): string {
-  const classes = Object.entries(options.classes ?? { SIDEKICK: "SidekickObject" });
+  const classes = Object.entries(options.classes ?? CLASSES);
   const bindings = [
     ...variables.map((name) => `(name = ${text(name)}, fromEnvironment = ${text(name)})`),
     ...classes.map(
@@ -182,6 +186,7 @@ const sidekick :Workerd.Worker = (
   modules = [
     (name = "worker.js", esModule = embed "worker.js"),
     (name = "sidekick.wasm", wasm = embed "sidekick.wasm"),
+    (name = "shard.wasm", wasm = embed "shard.wasm"),
   ],
   compatibilityDate = ${text(compatibilityDate)},
   compatibilityFlags = [${flags.map(text).join()}],

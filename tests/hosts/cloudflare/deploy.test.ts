@@ -12,7 +12,7 @@ import { root } from "../../../worker/workerd/workerd.ts";
 const folder = mkdtempSync(join(tmpdir(), "sidekick-deploy-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test("wrangler deploys the Worker, its object's class and the module", async () => {
+test("wrangler deploys the Worker, the classes of its objects and the modules", async () => {
   const env = {
     ...process.env,
     FORCE_COLOR: "0",
@@ -28,8 +28,16 @@ test("wrangler deploys the Worker, its object's class and the module", async () 
     { cwd: join(root, "worker"), env },
   );
   assert.match(stdout, /env\.SIDEKICK \(SidekickObject\)/);
+  assert.match(stdout, /env\.SIDEKICK_SHARD \(SidekickShard\)/);
   const files = readdirSync(join(folder, "out"));
   assert.match(files.join(" "), /sidekick\.wasm( |$)/);
+  assert.match(files.join(" "), /shard\.wasm( |$)/);
   const script = readFileSync(join(folder, "out/index.js"), "utf8");
-  assert.match(script, /export \{\s*AppServer,\s*SidekickObject,\s*\w+ as default\s*\}/);
+  const exported = /export \{([^}]*)\}/.exec(script)?.[1]?.replace(/\w+ as default/, "default");
+  assert.deepEqual(exported?.match(/\w+/g), [
+    "AppServer",
+    "SidekickObject",
+    "SidekickShard",
+    "default",
+  ]);
 });

@@ -248,6 +248,46 @@ for (const [what, env, expected] of [
     { SIDEKICK_TRACE_BYTES: "many" },
     /SIDEKICK_TRACE_BYTES: expected a number of bytes, got "many"/,
   ],
+  [
+    "gateways without shards",
+    { SIDEKICK_GATEWAYS: "2" },
+    /SIDEKICK_SHARDS: expected a number from 1 to 256, since SIDEKICK_GATEWAYS is set/,
+  ],
+  [
+    "shards without gateways",
+    { SIDEKICK_SHARDS: "2" },
+    /SIDEKICK_GATEWAYS: expected a number from 1 to 256, since SIDEKICK_SHARDS is set/,
+  ],
+  [
+    "no gateway",
+    { SIDEKICK_GATEWAYS: "0", SIDEKICK_SHARDS: "2" },
+    /SIDEKICK_GATEWAYS: expected a number from 1 to 256, got "0"/,
+  ],
+  [
+    "too many shards",
+    { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "257" },
+    /SIDEKICK_SHARDS: expected a number from 1 to 256, got "257"/,
+  ],
+  [
+    "shards that are no number",
+    { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "some" },
+    /SIDEKICK_SHARDS: expected a number from 1 to 256, got "some"/,
+  ],
+  [
+    "a hub with gateways and no shards",
+    { SIDEKICK_HUBS: '{ "127.0.0.1": { "secret": "private-secret", "gateways": 2 } }' },
+    /SIDEKICK_HUBS, 127\.0\.0\.1: shards: expected a number from 1 to 256, since/,
+  ],
+  [
+    "a location that Cloudflare does not know",
+    { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1", SIDEKICK_LOCATIONS: "weur, mars" },
+    /SIDEKICK_LOCATIONS: expected location hints of Cloudflare, .* got "mars"/,
+  ],
+  [
+    "locations of nothing",
+    { SIDEKICK_LOCATIONS: "weur" },
+    /SIDEKICK_LOCATIONS: expected SIDEKICK_GATEWAYS and SIDEKICK_SHARDS with it/,
+  ],
 ] as [string, Record<string, string>, RegExp][]) {
   test(`${what}: the log names the wrong setting, strangers learn nothing, and no secret or URL is printed`, async () => {
     const sidekick = await start({

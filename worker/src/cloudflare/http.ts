@@ -2,6 +2,7 @@
 import type { HttpRequestInput, RespondAction } from "../module/border.generated.js";
 import { REQUEST_HEADERS } from "../module/border.generated.js";
 import { text } from "../module/hub.js";
+import { logError } from "./log.js";
 
 /** The request without its body, as the Worker in front gets it. */
 export function inputOf({ url, method, headers }: Request): HttpRequestInput {
@@ -41,6 +42,12 @@ export function plainResponse(status: number, body: string): Response {
     status,
     headers: { "Content-Type": "text/plain; charset=utf-8" },
   });
+}
+
+/** For a ConfigError. The log names the setting. */
+export function misconfigured(error: unknown): Response {
+  logError("a request failed", error);
+  return plainResponse(500, "This Sidekick is not configured; its log names the missing setting");
 }
 
 /** The hub trapped while handling this request. */

@@ -4,4 +4,5 @@
 export { AppServer } from "./app-server.js";
 export { SidekickObject } from "./object.js";
 export type { Env } from "./settings.js";
+export { SidekickShard } from "./shard-object.js";
 export { default } from "./worker.js";

@@ -1,5 +1,5 @@
 // The Durable Object: maps its events to inputs, and performs the hub's actions. Owns the clients'
-// sockets, the stored records, the alarm and the recording.
+// sockets, the stored records, the alarm and the recording. With shards, it is one of the gateways.
 //
 // It hibernates whenever it is idle and then loses its memory; sockets, attachments, rows and the
 // alarm remain. Nothing here may therefore keep it awake: no pending timer, and no fetch awaited in
@@ -20,10 +20,22 @@ import { Session } from "../session/session.js";
 import { forward } from "./app-server.js";
 import { attach, detach, readAttachment } from "./attachment.js";
 import { createHub } from "./create-hub.js";
-import { broken, brokenOff, inputOf, isTrace, isUpgrade, responseOf } from "./http.js";
+import {
+  broken,
+  brokenOff,
+  inputOf,
+  isTrace,
+  isUpgrade,
+  misconfigured,
+  responseOf,
+} from "./http.js";
 import { logError, logTold } from "./log.js";
+import type { Delivered } from "./outbox.js";
+import type { Place } from "./scale.js";
+import { GATEWAY_HEADER, limitOf, nodeOf, scaledConfig } from "./scale.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
+import { ShardLinks } from "./shard-links.js";
 import type { TokenRow } from "./store.js";
 import { Store } from "./store.js";
 import { TraceRing } from "./trace-ring.js";
@@ -56,8 +68,21 @@ export class SidekickObject extends DurableObject<Env> {
 
   /** Handles upgrades and the requests that the Worker lets through. */
   override async fetch(request: Request): Promise<Response> {
-    const awake = this.#wake(hubNameOf(this.env, new URL(request.url).hostname));
-    return isTrace(request) ? awake.trace() : awake.request(request);
+    const hub = hubNameOf(this.env, new URL(request.url).hostname) ?? "";
+    const number = Number(request.headers.get(GATEWAY_HEADER) ?? 0);
+    try {
+      const awake = this.#wake({ hub, number });
+      return isTrace(request) ? awake.trace() : await awake.request(request);
+    } catch (error) {
+      // Errors lose their class on the way to the Worker.
+      if (!(error instanceof ConfigError) || !request.headers.has(GATEWAY_HEADER)) throw error;
+      return misconfigured(error);
+    }
+  }
+
+  /** A shard delivers messages. After a gap, which has none: some were lost. */
+  deliver(place: Place, shard: number, messages: readonly Delivered[], isGap: boolean): void {
+    this.#wake(place).links?.deliver(shard, messages, isGap);
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
@@ -84,7 +109,7 @@ export class SidekickObject extends DurableObject<Env> {
 
   override alarm(): void {
     try {
-      this.#wake().session.apply({ type: "timer_fired" });
+      this.#wake().alarm();
     } catch (error) {
       // The hub is no longer configured, or is misconfigured: a retry would fail the same way. The
       // next request sets the alarm again.
@@ -98,8 +123,8 @@ export class SidekickObject extends DurableObject<Env> {
     return createHub(settings, hashSeed);
   }
 
-  #wake(hub?: string): Awake {
-    this.#awake ??= new Awake(this.ctx, this.env, hub, (settings, hashSeed) =>
+  #wake(place?: Place): Awake {
+    this.#awake ??= new Awake(this.ctx, this.env, place, (settings, hashSeed) =>
       this.createHub(settings, hashSeed),
     );
     return this.#awake;
@@ -110,6 +135,8 @@ export class SidekickObject extends DurableObject<Env> {
 class Awake implements Io {
   readonly session: Session;
   readonly recording: TraceRing | undefined;
+  /** Undefined: there are no shards. */
+  readonly links: ShardLinks | undefined;
   readonly createHub: () => HubLike;
   readonly #ctx: DurableObjectState;
   readonly #store: Store;
@@ -133,19 +160,43 @@ class Awake implements Io {
   constructor(
     ctx: DurableObjectState,
     env: Env,
-    hub: string | undefined,
+    place: Place | undefined,
     create: (settings: HubSettings, hashSeed: string) => HubLike,
   ) {
     this.#ctx = ctx;
     this.#store = new Store(ctx.storage);
-    this.#name = this.#store.settled("hub", () => hub ?? "");
-    const hashSeed = this.#store.settled("hash_seed", randomDigits);
+    const { settings: stored } = this.#store;
+    this.#name = stored.settled("hub", () => place?.hub ?? "");
+    const hashSeed = stored.settled("hash_seed", randomDigits);
     const settings = readSettings(env, this.#name);
     const { traceBytesMax } = settings;
     if (traceBytesMax > 0)
       this.recording = new TraceRing(ctx.storage, traceBytesMax, () => this.#renewTrace());
-    this.createHub = () => create(settings, hashSeed);
+    const { scale } = settings;
+    if (scale === undefined) {
+      this.createHub = () => create(settings, hashSeed);
+      this.session = new Session(this);
+      return;
+    }
+    stored.checkShards(scale);
+    const number = Number(stored.settled("gateway", () => String(place?.number ?? 0)));
+    const config = scaledConfig(settings, scale, nodeOf(number));
+    this.createHub = () => {
+      this.links?.renew();
+      return create({ ...settings, config }, hashSeed);
+    };
     this.session = new Session(this);
+    this.links = new ShardLinks({
+      ctx,
+      env,
+      gateway: { hub: this.#name, number },
+      scale,
+      stored,
+      session: this.session,
+      timeoutMs: limitOf(settings, "engine_timeout_ms"),
+      alarmAt: (ms) => this.#retryAt(ms),
+    });
+    this.links.start();
   }
 
   // --- events ---
@@ -234,6 +285,12 @@ class Awake implements Io {
     this.session.apply({ type: "client_frame", client, bytes, is_text: isText ? 1 : 0 });
   }
 
+  alarm(): void {
+    this.#alarmAt = 0;
+    this.links?.onAlarm();
+    this.session.apply({ type: "timer_fired" });
+  }
+
   closed(socket: WebSocket): void {
     const client = this.#clientOf(socket);
     if (client === undefined) return;
@@ -293,7 +350,10 @@ class Awake implements Io {
 
   get #isTimeToRenew(): boolean {
     return (
-      this.recording?.isLong === true && this.#forwards.size === 0 && !this.session.isAnswering
+      this.recording?.isLong === true &&
+      this.#forwards.size === 0 &&
+      !this.session.isAnswering &&
+      (this.links?.isIdle ?? true)
     );
   }
 
@@ -402,8 +462,16 @@ class Awake implements Io {
     socket.close(code, text(reason));
   }
 
+  engine_run = (action: border.EngineRunAction) => this.links?.run(action);
+  engine_join = (action: border.EngineJoinAction) => this.links?.join(action);
+  engine_leave = (action: border.EngineLeaveAction) => this.links?.leave(action);
+
+  #retryAt(ms: number): void {
+    if (this.#alarmAt === 0 || ms < this.#alarmAt) this.set_timer({ type: "set_timer", at_ms: ms });
+  }
+
   set_timer({ at_ms }: border.SetTimerAction): void {
-    this.#alarmAt = at_ms;
+    this.#alarmAt = Math.min(at_ms, this.links?.retryAt ?? Infinity);
     if (this.#alarmIsKnown) return this.#writeAlarm();
     // An alarm set before this wake is kept unless it is too late: firing early is harmless, and a
     // write is billed.

@@ -6,9 +6,12 @@ import { ConfigError } from "../module/hub.js";
 import { originsOf } from "../session/origins.js";
 import { useLogFormat } from "./log.js";
 import type { SidekickObject } from "./object.js";
+import type { SidekickShard } from "./shard-object.js";
 
 export interface Env {
   readonly SIDEKICK: DurableObjectNamespace<SidekickObject>;
+  /** Only needed with SIDEKICK_SHARDS. */
+  readonly SIDEKICK_SHARD?: DurableObjectNamespace<SidekickShard>;
   /** The Bearer token that the app server must present. */
   readonly SIDEKICK_SECRET?: string;
   /** Also accepted, during rotation of SIDEKICK_SECRET. */
@@ -30,10 +33,19 @@ export interface Env {
   /**
    * Several hubs in one deployment, by hostname, as a JSON text or an object: `{
    * "chat.example.com": { "secret": ... }, ... }` with secret, secret_previous, metrics_secret,
-   * server_url, server_secret, limits, allowed_origins and trace_bytes. If set, the variables for
-   * these are ignored.
+   * server_url, server_secret, limits, allowed_origins, trace_bytes, gateways, shards and
+   * locations. If set, the variables for these are ignored.
    */
   readonly SIDEKICK_HUBS?: unknown;
+  /** Number of objects that hold sockets. Default: one object does everything. */
+  readonly SIDEKICK_GATEWAYS?: string | number;
+  /** Number of objects that order messages and keep tokens for the gateways. It cannot change. */
+  readonly SIDEKICK_SHARDS?: string | number;
+  /**
+   * Where the gateways are: location hints of Cloudflare, separated by commas, which gateways take
+   * in turn. Default: each is near its first client.
+   */
+  readonly SIDEKICK_LOCATIONS?: string;
 }
 
 export interface HubSettings {
@@ -42,6 +54,20 @@ export interface HubSettings {
   readonly serverUrl: URL | undefined;
   readonly serverSecret: string;
   readonly traceBytesMax: number;
+  /** Undefined: one object does everything. */
+  readonly scale: Scale | undefined;
+}
+
+/** Several objects that act as one hub: docs/deploy-cloudflare.md, "Past one object". */
+export interface Scale {
+  /** These hold the sockets. */
+  readonly gateways: number;
+  /** These order messages and keep tokens. */
+  readonly shards: number;
+  /** Location hints, which gateways take in turn. Empty: none. */
+  readonly locations: readonly DurableObjectLocationHint[];
+  /** The name of the setting of `shards`. */
+  readonly shardsSetting: string;
 }
 
 /**
@@ -109,6 +135,9 @@ export function readSettings(env: Env, hub: string): HubSettings {
       limits: env.SIDEKICK_LIMITS,
       allowed_origins: env.SIDEKICK_ALLOWED_ORIGINS,
       trace_bytes: env.SIDEKICK_TRACE_BYTES,
+      gateways: env.SIDEKICK_GATEWAYS,
+      shards: env.SIDEKICK_SHARDS,
+      locations: env.SIDEKICK_LOCATIONS,
     });
   }
   const hubs = hubsOf(env);
@@ -159,7 +188,79 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),
     serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
     traceBytesMax: traceBytes,
+    scale: scaleOf(named, given, textOf("locations")),
   };
+}
+
+/** The upper bound of the limit `engine_shards`, and of the gateways that a shard tells at once. */
+const OBJECTS_MAX = 256;
+
+function scaleOf(
+  named: (name: string) => string,
+  given: Record<string, unknown>,
+  locations: string | undefined,
+): Scale | undefined {
+  if (!isSet(given["gateways"]) && !isSet(given["shards"])) {
+    if (locations === undefined) return undefined;
+    throw new ConfigError(
+      `${named("locations")}: expected ${named("gateways")} and ${named("shards")} with it`,
+    );
+  }
+  const count = (name: string, other: string) => {
+    if (!isSet(given[name]))
+      throw new ConfigError(
+        `${named(name)}: expected a number from 1 to ${OBJECTS_MAX}, since ` +
+          `${named(other)} is set; set both or neither`,
+      );
+    const number = Number(given[name]);
+    if (Number.isInteger(number) && number >= 1 && number <= OBJECTS_MAX) return number;
+    throw new ConfigError(
+      `${named(name)}: expected a number from 1 to ${OBJECTS_MAX}, got ` +
+        JSON.stringify(given[name]),
+    );
+  };
+  return {
+    gateways: count("gateways", "shards"),
+    shards: count("shards", "gateways"),
+    locations: locationsOf(named("locations"), locations),
+    shardsSetting: named("shards"),
+  };
+}
+
+/** Cloudflare's location hints, with the continent of each as it tells that of a request. */
+export const CONTINENT_OF: Readonly<Record<DurableObjectLocationHint, string>> = {
+  wnam: "NA",
+  enam: "NA",
+  sam: "SA",
+  weur: "EU",
+  eeur: "EU",
+  apac: "AS",
+  oc: "OC",
+  afr: "AF",
+  me: "AS",
+};
+
+function locationsOf(name: string, list: string | undefined): DurableObjectLocationHint[] {
+  const hints = list === undefined ? [] : list.split(",").map((hint) => hint.trim());
+  const wrong = hints.find((hint) => !Object.hasOwn(CONTINENT_OF, hint));
+  if (wrong === undefined) return hints as DurableObjectLocationHint[];
+  throw new ConfigError(
+    `${name}: expected location hints of Cloudflare, separated by commas ` +
+      `(${Object.keys(CONTINENT_OF).join(", ")}), got ${JSON.stringify(wrong)}`,
+  );
+}
+
+/**
+ * The settings of a hub with shards.
+ * @throws ConfigError
+ */
+export function readScaled(env: Env, hub: string): HubSettings & { readonly scale: Scale } {
+  const settings = readSettings(env, hub);
+  const { scale } = settings;
+  if (scale !== undefined) return { ...settings, scale };
+  throw new ConfigError(
+    `SIDEKICK_SHARDS: expected a number of shards for ${JSON.stringify(hub)}, found none`,
+  );
 }
 
 function serverUrl(name: string, text: string | undefined): URL | undefined {

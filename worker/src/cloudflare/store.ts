@@ -3,7 +3,10 @@
 //
 // Tables are WITHOUT ROWID: Cloudflare bills a write per row and per index, and a table with its
 // own key would otherwise have both.
+import { ConfigError } from "../module/hub.js";
+import type { ShardRow } from "../module/shard.js";
 import { joined } from "./bytes.js";
+import type { Scale } from "./settings.js";
 
 const TABLES = `
   CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -21,23 +24,60 @@ const GROWN_BYTES_MAX = 1 << 16;
 export class Store {
   readonly tokens: TokenRows;
   readonly clients: ClientRows;
-  readonly #sql: SqlStorage;
+  readonly settings: Settings;
 
   constructor({ sql }: DurableObjectStorage) {
-    this.#sql = sql;
     sql.exec(TABLES);
+    this.settings = new Settings(sql);
     this.tokens = new TokenRows(sql);
     this.clients = new ClientRows(sql);
+  }
+}
+
+/** Short texts by name. */
+export class Settings {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
   }
 
   /** The stored value, or a new one that is stored. */
   settled(name: string, make: () => string): string {
-    const sql = "SELECT value FROM setting WHERE name = ?";
-    const [stored] = this.#sql.exec<{ value: string }>(sql, name).toArray();
-    if (stored !== undefined) return stored.value;
+    const stored = this.get(name);
+    if (stored !== undefined) return stored;
     const value = make();
     this.#sql.exec("INSERT INTO setting VALUES (?, ?)", name, value);
     return value;
+  }
+
+  get(name: string): string | undefined {
+    const sql = "SELECT value FROM setting WHERE name = ?";
+    return this.#sql.exec<{ value: string }>(sql, name).toArray()[0]?.value;
+  }
+
+  put(name: string, value: string): void {
+    this.#sql.exec("INSERT OR REPLACE INTO setting VALUES (?, ?)", name, value);
+  }
+
+  erase(name: string): void {
+    this.#sql.exec("DELETE FROM setting WHERE name = ?", name);
+  }
+
+  /** The number of shards, which cannot change: a name belongs to one of them. */
+  checkShards({ shards, shardsSetting }: Scale): void {
+    const stored = this.settled("shards", () => String(shards));
+    if (stored === String(shards)) return;
+    throw new ConfigError(
+      `${shardsSetting}: expected ${stored}, which is stored and cannot change, got ${shards}`,
+    );
+  }
+
+  /** The settings whose names begin like this, without that beginning. */
+  *startingWith(prefix: string): Generator<[string, string]> {
+    const sql = "SELECT name, value FROM setting WHERE substr(name, 1, ?) = ?";
+    const rows = this.#sql.exec<{ name: string; value: string }>(sql, prefix.length, prefix);
+    for (const { name, value } of rows.toArray()) yield [name.slice(prefix.length), value];
   }
 }
 
@@ -167,6 +207,47 @@ export class ClientRows {
       else known.push(new Uint8Array(record));
     }
     return new Map([...parts].map(([client, records]) => [client, joined(records)]));
+  }
+}
+
+const SHARD_TABLES = `
+  CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS shard (key BLOB, part INTEGER, value BLOB NOT NULL,
+    PRIMARY KEY (key, part)) WITHOUT ROWID;
+`;
+
+/** What a shard stores. */
+export class ShardRows {
+  readonly settings: Settings;
+  readonly #sql: SqlStorage;
+
+  constructor({ sql }: DurableObjectStorage) {
+    this.#sql = sql;
+    sql.exec(SHARD_TABLES);
+    this.settings = new Settings(sql);
+  }
+
+  write({ key, value }: ShardRow): void {
+    this.#sql.exec("DELETE FROM shard WHERE key = ? AND (part > 0 OR ?)", blob(key), value ? 0 : 1);
+    for (const [part, bytes] of (value === undefined ? [] : partsOf(value)).entries())
+      this.#sql.exec("INSERT OR REPLACE INTO shard VALUES (?, ?, ?)", blob(key), part, blob(bytes));
+  }
+
+  /** In ascending order of the keys. The caller must not write during iteration. */
+  *all(): Generator<{ key: Uint8Array; value: Uint8Array }> {
+    const rows = this.#sql.exec("SELECT key, part, value FROM shard ORDER BY key, part").raw();
+    let row: { key: Uint8Array; value: Uint8Array } | undefined;
+    for (const [key, part, value] of rows as Iterable<unknown> as Iterable<
+      [ArrayBuffer, number, ArrayBuffer]
+    >) {
+      if (part > 0 && row !== undefined) {
+        row.value = joined([row.value, new Uint8Array(value)]);
+        continue;
+      }
+      if (row !== undefined) yield row;
+      row = { key: new Uint8Array(key), value: new Uint8Array(value) };
+    }
+    if (row !== undefined) yield row;
   }
 }
 

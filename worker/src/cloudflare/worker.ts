@@ -1,6 +1,8 @@
 // The stateless Worker in front of the object. A hub in the Worker answers every request that needs
 // no state, above all those with a wrong bearer token. So no HTTP request without the secret wakes
 // the object, except GET /ready. The Worker waits before the answer if the hub says so.
+//
+// With shards, there are several objects that hold sockets: gateways. A POST goes to the shards.
 import type { HttpRequestInput } from "../module/border.generated.js";
 import { VerdictKind } from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
@@ -14,43 +16,48 @@ import {
   inputOf,
   isTrace,
   isUpgrade,
+  misconfigured,
   plainResponse,
   responseOf,
 } from "./http.js";
 import { logError, logTold } from "./log.js";
-import type { Env } from "./settings.js";
-import { hubNameOf, readSettings } from "./settings.js";
+import { Publisher } from "./publisher.js";
+import type { Place } from "./scale.js";
+import { GATEWAY_HEADER, gatewayStub, shardsOf } from "./scale.js";
+import type { Env, Scale } from "./settings.js";
+import { CONTINENT_OF, hubNameOf, readSettings } from "./settings.js";
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     if (!URL.canParse(request.url))
       return plainResponse(400, "Bad Request: expected a Host header with a hostname");
     try {
       const name = hubNameOf(env, new URL(request.url).hostname);
       if (name === undefined)
         return plainResponse(404, "Not Found: no Sidekick has this hostname (SIDEKICK_HUBS)");
-      return await answer(request, env, name);
+      return await answer(request, env, name, ctx);
     } catch (error) {
+      if (error instanceof ConfigError) return misconfigured(error);
       logError("a request failed", error);
-      if (error instanceof ConfigError)
-        return plainResponse(
-          500,
-          "This Sidekick is not configured; its log names the missing setting",
-        );
-      if (!(error instanceof ModuleTrap))
-        return plainResponse(
-          503,
-          "Service Unavailable: the Sidekick could not be reached; try again",
-        );
+      if (!(error instanceof ModuleTrap)) return unreachable();
       fronts.clear();
       return broken();
     }
   },
 } satisfies ExportedHandler<Env>;
 
+const unreachable = () =>
+  plainResponse(503, "Service Unavailable: the Sidekick could not be reached; try again");
+
 interface Front {
   readonly hub: HubLike;
   readonly hasTrace: boolean;
+  readonly scaled: Scaled | undefined;
+}
+
+interface Scaled {
+  readonly scale: Scale;
+  readonly publisher: Publisher;
 }
 
 /**
@@ -66,14 +73,22 @@ function frontOf(env: Env, name: string): Front {
   const hub = createHub(settings, randomDigits());
   hub.handle(Date.now(), { type: "begin", epoch: randomEpoch() });
   hub.handle(Date.now(), { type: "restored" });
-  const front = { hub, hasTrace: settings.traceBytesMax > 0 };
+  const { scale } = settings;
+  if (scale) shardsOf(env);
+  const scaled = scale && { scale, publisher: new Publisher(env, name, settings, scale) };
+  const front = { hub, hasTrace: settings.traceBytesMax > 0, scaled };
   fronts.set(name, front);
   return front;
 }
 
-async function answer(request: Request, env: Env, name: string): Promise<Response> {
-  const { hub, hasTrace } = frontOf(env, name);
-  const object = env.SIDEKICK.getByName(name);
+async function answer(
+  request: Request,
+  env: Env,
+  name: string,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const { hub, hasTrace, scaled } = frontOf(env, name);
+  const object = scaled ? theFirst(env, name, scaled.scale) : env.SIDEKICK.getByName(name);
   let input = inputOf(request);
   // A secret that allows posting allows reading the trace. Others are rejected in the same way.
   const isTraceAsked = hasTrace && isTrace(request);
@@ -81,10 +96,21 @@ async function answer(request: Request, env: Env, name: string): Promise<Respons
   const { kind, bodyBytesMax } = hub.admit(input);
   if (kind === VerdictKind.answer) return ownAnswer(hub, input);
   if (kind === VerdictKind.socket)
-    return isUpgrade(request) ? object.fetch(request) : ownAnswer(hub, input);
+    return !isUpgrade(request)
+      ? ownAnswer(hub, input)
+      : scaled
+        ? opened(request, env, name, scaled.scale)
+        : object.fetch(request);
   if (request.headers.has("Upgrade")) request = withoutUpgrade(request);
   if (kind !== VerdictKind.body || isTraceAsked) return object.fetch(request);
   if (input.body_bytes > bodyBytesMax) return ownAnswer(hub, input);
+  if (scaled) {
+    const body = await readBody(request, bodyBytesMax).catch(() => undefined);
+    if (body === undefined) return brokenOff();
+    const isTooLarge = typeof body === "number";
+    const whole = isTooLarge ? { body_bytes: body } : { body_bytes: body.byteLength, body };
+    return scaled.publisher.answer({ ...input, ...whole }, ctx);
+  }
   // Passed on as a stream, so that its bytes do not pass through here: the sender has the secret.
   if (request.headers.has("Content-Length")) return object.fetch(request);
   const body = await readBody(request, bodyBytesMax).catch(() => undefined);
@@ -92,6 +118,45 @@ async function answer(request: Request, env: Env, name: string): Promise<Respons
   return typeof body === "number"
     ? ownAnswer(hub, { ...input, body_bytes: body })
     : object.fetch(request, { body });
+}
+
+/** The gateway that is asked for what concerns no client: the only object that there is without. */
+function theFirst(env: Env, hub: string, scale: Scale): Pick<Fetcher, "fetch"> {
+  return { fetch: (request: Request) => askGateway(request, env, { hub, number: 0 }, scale) };
+}
+
+function askGateway(request: Request, env: Env, place: Place, scale: Scale): Promise<Response> {
+  const headers = new Headers(request.headers);
+  headers.set(GATEWAY_HEADER, String(place.number));
+  return gatewayStub(env, place, scale).fetch(new Request(request, { headers }));
+}
+
+const DRAWS_MAX = 3;
+
+/** Draws a gateway on the client's continent, if there is one. If it is full, another one. */
+async function opened(request: Request, env: Env, hub: string, scale: Scale): Promise<Response> {
+  let answer: Response | undefined;
+  const all = Array.from({ length: scale.gateways }, (_, number) => number);
+  const continent = (request.cf as IncomingRequestCfProperties | undefined)?.continent;
+  const near = all.filter((number) => continentOf(number, scale) === continent);
+  const drawn = new Set<number>();
+  for (let draws = 0; draws < Math.min(DRAWS_MAX, scale.gateways); draws++) {
+    const left = [near, all].map((some) => some.filter((number) => !drawn.has(number)));
+    const from = left[0]!.length > 0 ? left[0]! : left[1]!;
+    const number = from[Math.floor(Math.random() * from.length)]!;
+    drawn.add(number);
+    answer = await askGateway(request, env, { hub, number }, scale).catch((error: unknown) => {
+      logError("a gateway failed", error, { hub, gateway: String(number) });
+      return undefined;
+    });
+    if (answer !== undefined && answer.status !== 503) return answer;
+  }
+  return answer ?? unreachable();
+}
+
+function continentOf(gateway: number, { locations }: Scale): string | undefined {
+  const location = locations[gateway % locations.length];
+  return location && CONTINENT_OF[location];
 }
 
 /** An upgrade that is not wanted is ignored (RFC 9110, section 7.8). */

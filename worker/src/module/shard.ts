@@ -285,7 +285,7 @@ export class Shard {
   }
 }
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true, fatal: false });
 
 function name(bytes: Uint8Array): string {
   return decoder.decode(bytes);

@@ -36,6 +36,8 @@ export interface Options {
   readonly limits?: Readonly<Record<string, number>>;
   /** Its main file. Default: the deployed Worker with a back door. */
   readonly main?: string;
+  /** Default: those of the deployed wrangler.jsonc. */
+  readonly classes?: Readonly<Record<string, string>>;
   /** Its storage folder, possibly with an earlier run's data. Default: a temporary folder. */
   readonly storage?: string;
 }
@@ -45,6 +47,7 @@ export async function startSidekick({
   limits = {},
   main = testWorker,
   storage,
+  classes,
 }: Options = {}): Promise<WorkerdSidekick> {
   const workerd = await startWorkerd({
     main,
@@ -55,6 +58,7 @@ export async function startSidekick({
       ...env,
     },
     ...(storage !== undefined && { storage }),
+    ...(classes !== undefined && { classes }),
   });
   const test = async (path: string, body: string | Buffer = "") => {
     const answer = await request(workerd.port, `/test/${path}`, body);

@@ -3,7 +3,9 @@
 import unsafe from "workerd:unsafe";
 import wasm from "../../../../worker/module/sidekick.wasm";
 import { SidekickObject as RealObject } from "../../../../worker/src/cloudflare/object.js";
+import { GATEWAY_HEADER } from "../../../../worker/src/cloudflare/scale.js";
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
+import { SidekickShard as RealShard } from "../../../../worker/src/cloudflare/shard-object.js";
 import worker from "../../../../worker/src/cloudflare/worker.js";
 import type { Input } from "../../../../worker/src/module/border.generated.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
@@ -23,6 +25,10 @@ const alarms = new Map<string, number>();
 /** The input type at which the module traps, once. */
 const trapsAt = new Map<string, Input["type"]>();
 const heldAlarms = new Set<string>();
+/** Objects whose calls fail. */
+const unreachable = new Set<string>();
+/** Number of calls that shards and gateways have got from each other and from the Worker. */
+const calls = new Map<string, number>();
 
 /** This isolate's clock, if a test has set it. */
 let clock: number | undefined;
@@ -50,6 +56,65 @@ function count(counts: Map<string, number>, id: string): void {
   counts.set(id, (counts.get(id) ?? 0) + 1);
 }
 
+/** Blobs as text. */
+function rowsOf(storage: DurableObjectStorage, statement: string): unknown[] {
+  const decoder = new TextDecoder();
+  const rows = storage.sql.exec(statement).toArray();
+  const plain = (value: unknown) => (value instanceof ArrayBuffer ? decoder.decode(value) : value);
+  return rows.map((row) =>
+    Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])),
+  );
+}
+
+function called(id: string): void {
+  count(calls, id);
+  if (unreachable.has(id)) throw new Error("a test makes this object unreachable");
+}
+
+export class SidekickShard extends RealShard {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    count(constructed, this.#id);
+  }
+
+  get #id(): string {
+    return this.ctx.id.toString();
+  }
+
+  sql(statement: string): unknown[] {
+    return rowsOf(this.ctx.storage, statement);
+  }
+
+  async fireAlarm(): Promise<void> {
+    await this.ctx.storage.deleteAlarm();
+    this.alarm();
+  }
+
+  async alarmAt(): Promise<number | null> {
+    return this.ctx.storage.getAlarm();
+  }
+
+  override async run(...args: Parameters<RealShard["run"]>): ReturnType<RealShard["run"]> {
+    called(this.#id);
+    return super.run(...args);
+  }
+
+  override async attach(...args: Parameters<RealShard["attach"]>): ReturnType<RealShard["attach"]> {
+    called(this.#id);
+    return super.attach(...args);
+  }
+
+  override async join(...args: Parameters<RealShard["join"]>): ReturnType<RealShard["join"]> {
+    called(this.#id);
+    return super.join(...args);
+  }
+
+  override async ready(...args: Parameters<RealShard["ready"]>): ReturnType<RealShard["ready"]> {
+    called(this.#id);
+    return super.ready(...args);
+  }
+}
+
 export class SidekickObject extends RealObject {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -60,15 +125,18 @@ export class SidekickObject extends RealObject {
     return this.ctx.id.toString();
   }
 
-  /** Blobs as text. */
   sql(statement: string): unknown[] {
-    const decoder = new TextDecoder();
-    const rows = this.ctx.storage.sql.exec(statement).toArray();
-    const plain = (value: unknown) =>
-      value instanceof ArrayBuffer ? decoder.decode(value) : value;
-    return rows.map((row) =>
-      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])),
-    );
+    return rowsOf(this.ctx.storage, statement);
+  }
+
+  override deliver(...args: Parameters<RealObject["deliver"]>): void {
+    called(this.#id);
+    super.deliver(...args);
+  }
+
+  override async fetch(request: Request): Promise<Response> {
+    called(this.#id);
+    return super.fetch(request);
   }
 
   /** Takes rows and attachments in place of its own: each open socket gets that of its client. */
@@ -127,26 +195,32 @@ function isFatal(input: Input): boolean {
 }
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const { pathname, searchParams: asked } = new URL(request.url);
-    if (!pathname.startsWith("/test/")) return worker.fetch(request, env);
-    const stub = env.SIDEKICK.getByName(
-      asked.get("hub") ?? "sidekick",
-    ) as unknown as DurableObjectStub<SidekickObject>;
+    const gateway = request.headers.get("test-gateway");
+    if (gateway !== null) return atGateway(request, env, gateway);
+    if (!pathname.startsWith("/test/")) return worker.fetch(request, env, ctx);
+    const name = asked.get("hub") ?? "sidekick";
+    const namespace = /:s\d+$/.test(name) ? env.SIDEKICK_SHARD! : env.SIDEKICK;
+    const stub = namespace.getByName(name) as unknown as DurableObjectStub<SidekickObject>;
     const id = stub.id.toString();
     switch (pathname.slice("/test/".length)) {
       case "replay":
         return Response.json(replay(new Uint8Array(await request.arrayBuffer())));
       case "evict":
-        return Response.json(
-          (await unsafe.evict(stub, {
-            webSockets: asked.get("sockets") as "hibernate" | "close",
-          })) ?? null,
-        );
+        return Response.json(await evict(stub, asked.get("sockets") as "hibernate" | "close"));
       case "constructed":
         return Response.json(constructed.get(id) ?? 0);
       case "hubs":
         return Response.json(hubs.get(id) ?? 0);
+      case "calls":
+        return Response.json(calls.get(id) ?? 0);
+      case "unreachable":
+        unreachable.add(id);
+        return Response.json(null);
+      case "reachable":
+        unreachable.delete(id);
+        return Response.json(null);
       case "alarms":
         return Response.json(alarms.get(id) ?? 0);
       case "sql":
@@ -173,6 +247,25 @@ export default {
     return new Response(null, { status: 404 });
   },
 };
+
+/** Of an object that is not running there is nothing to evict. */
+async function evict(stub: DurableObjectStub, webSockets: "hibernate" | "close"): Promise<null> {
+  try {
+    await unsafe.evict(stub, { webSockets });
+  } catch (error) {
+    if (!String(error).includes("it is not currently running")) throw error;
+  }
+  return null;
+}
+
+/** In place of a random one. */
+function atGateway(request: Request, env: Env, gateway: string): Promise<Response> {
+  const headers = new Headers(request.headers);
+  headers.delete("test-gateway");
+  headers.set(GATEWAY_HEADER, gateway);
+  const name = gateway === "0" ? "sidekick" : `sidekick:g${gateway}`;
+  return env.SIDEKICK.getByName(name).fetch(new Request(request, { headers }));
+}
 
 function replay(trace: Uint8Array): unknown {
   const replayer = new Replayer(wasm);

@@ -6,7 +6,7 @@ import type { Env, HubSettings } from "../../../../worker/src/cloudflare/setting
 import type { HubLike } from "../../../../worker/src/module/hub.js";
 import worker, { SidekickObject as TestedObject } from "./test-worker.js";
 
-export { AppServer } from "./test-worker.js";
+export { AppServer, SidekickShard } from "./test-worker.js";
 
 /** The writes since the last request that lock the output gate until they are confirmed. */
 let gating: string[] = [];
@@ -72,7 +72,7 @@ export class SidekickObject extends TestedObject {
 }
 
 export default {
-  async fetch(request: Request, env: Env): Promise<Response> {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const { pathname } = new URL(request.url);
     switch (pathname) {
       case "/test/gating-writes": {
@@ -92,6 +92,6 @@ export default {
         return Response.json(await stub.recordedRows());
       }
     }
-    return worker.fetch(request, env);
+    return worker.fetch(request, env, ctx);
   },
 };

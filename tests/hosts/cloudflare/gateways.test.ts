@@ -1,0 +1,342 @@
+// Several objects that act as one hub: gateways hold the sockets, shards order messages and keep
+// tokens. Each may sleep, or fail, between any two steps.
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, test } from "node:test";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  eventually,
+  post,
+  registerToken,
+  request,
+  start,
+  startApp,
+  stopAll,
+  TestClient,
+} from "./support/sidekick.ts";
+
+after(closeEverything);
+afterEach(stopAll);
+
+const GATEWAYS = ["sidekick", "sidekick:g1"];
+const SHARDS = ["sidekick:s0", "sidekick:s1"];
+const SCALE = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "2" };
+const SESSION = "0123456789abcdef";
+/** Names that belong to both shards, however they are hashed: 2^-20 is the chance that not. */
+const RESOURCES = Array.from({ length: 20 }, (_, i) => `todo/${i}`);
+
+const startScaled = (env: Readonly<Record<string, string>> = {}, limits = {}) =>
+  start({ env: { ...SCALE, ...env }, limits });
+
+/** A client of this gateway. */
+const at = ({ port }: WorkerdSidekick, gateway: number) =>
+  TestClient.connect(port, { "test-gateway": String(gateway) });
+
+async function listen(client: TestClient, resources: readonly string[]): Promise<void> {
+  client.send({ type: "listen", resources });
+  assert.deepEqual(await client.next(), { type: "listening", resources });
+}
+
+async function publish({ port }: WorkerdSidekick, resources: readonly string[]): Promise<void> {
+  const { status, body } = await post(port, "/resources", { resources });
+  assert.equal(`${status} ${body}`, "200 OK");
+}
+
+/** In any order: shards do not know of each other. */
+async function updated(client: TestClient, resources: readonly string[]): Promise<void> {
+  const names = new Set<string>();
+  while (names.size < resources.length) {
+    const { type, resource } = await client.next();
+    assert.equal(type, "updated");
+    names.add(resource);
+  }
+  assert.deepEqual([...names].sort(), [...resources].sort());
+}
+
+async function hello(client: TestClient, session = SESSION): Promise<any> {
+  client.send({ type: "listen", resources: [], hello: session, id: 1 });
+  return (await client.next()).welcome;
+}
+
+const message = async (sidekick: WorkerdSidekick, channel: string, data: unknown) =>
+  assert.equal((await post(sidekick.port, "/message", { channel, params: {}, data })).status, 200);
+
+async function sleep(sidekick: WorkerdSidekick, names = [...GATEWAYS, ...SHARDS]): Promise<void> {
+  for (const name of names) await sidekick.evict("hibernate", name);
+}
+
+test("a change reaches the listeners at all gateways, and wakes no gateway without one", async () => {
+  const sidekick = await startScaled();
+  await publish(sidekick, RESOURCES);
+  for (const gateway of GATEWAYS) assert.equal(await sidekick.constructed(gateway), 0);
+  const first = await at(sidekick, 0);
+  await listen(first, RESOURCES);
+  await publish(sidekick, RESOURCES);
+  await updated(first, RESOURCES);
+  assert.equal(await sidekick.constructed("sidekick:g1"), 0);
+  const second = await at(sidekick, 1);
+  await listen(second, RESOURCES);
+  await publish(sidekick, RESOURCES);
+  await updated(first, RESOURCES);
+  await updated(second, RESOURCES);
+});
+
+test("welcome says that pongs have no position; it is the same epoch at each gateway", async () => {
+  const sidekick = await startScaled();
+  const welcomes = [
+    await hello(await at(sidekick, 0)),
+    await hello(await at(sidekick, 1), "x".repeat(16)),
+  ];
+  for (const { epoch, pong_at, at: position } of welcomes) {
+    assert.equal(pong_at, false);
+    assert.equal(epoch, welcomes[0].epoch);
+    assert.ok(Math.abs(position / 1000 - Date.now()) < 600_000, `${position}`);
+  }
+});
+
+test("gateways and shards that sleep between any two steps deliver all the same", async () => {
+  const sidekick = await startScaled();
+  const clients = [await at(sidekick, 0), await at(sidekick, 1)];
+  for (const client of clients) {
+    await listen(client, RESOURCES);
+    await sleep(sidekick);
+  }
+  for (let round = 0; round < 3; round++) {
+    await publish(sidekick, RESOURCES);
+    await sleep(sidekick, round === 0 ? SHARDS : GATEWAYS);
+    for (const client of clients) await updated(client, RESOURCES);
+    await sleep(sidekick);
+  }
+});
+
+test("a gateway wakes without a call to a shard", async () => {
+  const sidekick = await startScaled();
+  const client = await at(sidekick, 0);
+  await listen(client, RESOURCES);
+  const calls = () => Promise.all(SHARDS.map((shard) => sidekick.test(`calls?hub=${shard}`)));
+  const before = await calls();
+  await sleep(sidekick, ["sidekick"]);
+  const made = await sidekick.constructed("sidekick");
+  await listen(client, RESOURCES);
+  assert.equal(await sidekick.constructed("sidekick"), made + 1);
+  assert.deepEqual(await calls(), before);
+});
+
+test("a shard that has slept sends all messages to all gateways, until these have told their joins", async () => {
+  const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" } });
+  const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
+  await listen(first, ["a"]);
+  await listen(second, ["b"]);
+  await sleep(sidekick, ["sidekick:s0"]);
+  const calls = () => sidekick.test("calls?hub=sidekick:g1");
+  const delivered = await calls();
+  await publish(sidekick, ["a"]);
+  await updated(first, ["a"]);
+  assert.equal(await calls(), delivered + 1);
+  for (let i = 0; i < 20; i++) {
+    await publish(sidekick, ["a"]);
+    await updated(first, ["a"]);
+  }
+  const asked = await calls();
+  await publish(sidekick, ["a", "b"]);
+  await updated(first, ["a"]);
+  await updated(second, ["b"]);
+  await publish(sidekick, ["a"]);
+  await updated(first, ["a"]);
+  assert.equal(await calls(), asked + 1, "only of its own topic");
+});
+
+test("a token that was posted is usable at any gateway, by one client at a time", async () => {
+  const app = await startApp();
+  const sidekick = await startScaled({ SIDEKICK_SERVER_URL: app.url }, { engine_retry_ms: 1 });
+  await registerToken(sidekick.port, "token-1", "chat");
+  const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
+  await first.subscribe("token-1");
+  await sleep(sidekick);
+  second.send({ type: "subscribe", token: "token-1" });
+  assert.match((await second.next()).error.message, /held by another connection/);
+  await message(sidekick, "chat", "one");
+  assert.equal((await first.next()).data, "one");
+  await sleep(sidekick);
+  await first.close();
+  // The close is noticed by its gateway, which releases the token.
+  await eventually(async () => {
+    second.send({ type: "subscribe", token: "token-1" });
+    return (await second.next()).type === "subscribed";
+  });
+  await message(sidekick, "chat", "two");
+  assert.equal((await second.next()).data, "two");
+});
+
+test("a session goes on at another gateway with its tokens; the old connection is closed", async () => {
+  const sidekick = await startScaled();
+  await registerToken(sidekick.port, "token-1", "chat");
+  const first = await at(sidekick, 0);
+  await hello(first);
+  await first.subscribe("token-1");
+  await sleep(sidekick);
+  const second = await at(sidekick, 1);
+  await hello(second);
+  second.send({ type: "subscribe", token: "token-1", id: 2 });
+  assert.equal((await second.next()).type, "subscribed");
+  assert.equal((await first.closed).code, 4000);
+  await message(sidekick, "chat", "one");
+  assert.equal((await second.next()).data, "one");
+});
+
+test("a token that a deployment has left held is released as soon as someone asks for it", async () => {
+  const sidekick = await startScaled({}, { engine_retry_ms: 100 });
+  await registerToken(sidekick.port, "token-1", "chat");
+  await (await at(sidekick, 0)).subscribe("token-1");
+  await sidekick.evict("close", "sidekick");
+  const client = await at(sidekick, 1);
+  await eventually(async () => {
+    client.send({ type: "subscribe", token: "token-1" });
+    return (await client.next()).type === "subscribed";
+  });
+});
+
+test("missed messages come from the shard, at another gateway", async () => {
+  const sidekick = await startScaled();
+  await registerToken(sidekick.port, "token-1", "chat");
+  const first = await at(sidekick, 0);
+  const { epoch } = await hello(first);
+  await first.subscribe("token-1");
+  await message(sidekick, "chat", "one");
+  const { at: since } = await first.next();
+  await first.close();
+  await message(sidekick, "chat", "two");
+  const second = await at(sidekick, 1);
+  await hello(second);
+  second.send({ type: "subscribe", token: "token-1", since, epoch, id: 2 });
+  const subscribed = await second.next();
+  assert.deepEqual([subscribed.recovered, subscribed.missed], [true, 1]);
+  assert.equal((await second.next()).data, "two");
+});
+
+test("a gateway that cannot be reached is told later that it has missed something", async () => {
+  const sidekick = await startScaled({}, { resync_spread_ms: 0 });
+  const client = await at(sidekick, 1);
+  await listen(client, RESOURCES);
+  await sidekick.test("unreachable?hub=sidekick:g1");
+  await publish(sidekick, ["todo/1"]);
+  await sidekick.test("reachable?hub=sidekick:g1");
+  // Asleep meanwhile: that it needs a gap is stored.
+  await sleep(sidekick);
+  for (const shard of SHARDS) await sidekick.test(`alarm?hub=${shard}`);
+  await eventually(async () => (await client.next()).resource === "todo/1");
+  await publish(sidekick, ["todo/2"]);
+  await eventually(async () => (await client.next()).resource === "todo/2");
+});
+
+test("a shard that cannot be reached: 503 for the app server, and clients are told when it is back", async () => {
+  const sidekick = await startScaled({}, { engine_wait_ms: 100 });
+  const client = await at(sidekick, 0);
+  await listen(client, ["a"]);
+  for (const shard of SHARDS) await sidekick.test(`unreachable?hub=${shard}`);
+  const answer = await post(sidekick.port, "/resources", { resources: RESOURCES });
+  assert.equal(answer.status, 503);
+  assert.match(answer.body, /engine/);
+  client.send({ type: "listen", resources: RESOURCES });
+  assert.equal((await client.next()).type, "error");
+  for (const shard of SHARDS) await sidekick.test(`reachable?hub=${shard}`);
+  await eventually(
+    async () => (await post(sidekick.port, "/resources", { resources: ["a"] })).status === 200,
+  );
+  await eventually(async () => (await client.next()).resource === "a");
+});
+
+test("the tokens of the one object of before are handed over to the shards", async () => {
+  const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
+  try {
+    const one = await start({ storage });
+    await registerToken(one.port, "token-free", "chat", { room: "1" });
+    await registerToken(one.port, "token-held", "chat", { room: "2" });
+    await (await TestClient.connect(one.port)).subscribe("token-held");
+    await one.stop();
+
+    const sidekick = await start({ storage, env: SCALE });
+    await (await at(sidekick, 0)).settled();
+    await eventually(async () => (await sidekick.rows("token")) === 0);
+    const client = await at(sidekick, 1);
+    await client.subscribe("token-free");
+    await client.subscribe("token-held");
+    await sidekick.stop();
+
+    const other = await start({ storage, env: { ...SCALE, SIDEKICK_SHARDS: "3" } });
+    const { status } = await post(other.port, "/resources", { resources: RESOURCES });
+    assert.equal(status, 500);
+    assert.match(
+      other.output(),
+      /SIDEKICK_SHARDS: expected 2, which is stored and cannot change, got 3/,
+    );
+    await assert.rejects(TestClient.connect(other.port, { "test-gateway": "0" }), /500/);
+  } finally {
+    await stopAll();
+    rmSync(storage, { recursive: true });
+  }
+});
+
+test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {
+  const sidekick = await start({ env: SCALE, classes: { SIDEKICK: "SidekickObject" } });
+  assert.equal((await post(sidekick.port, "/resources", { resources: [] })).status, 500);
+  await eventually(() => /"class_name": "SidekickShard"/.test(sidekick.output()));
+  assert.match(sidekick.output(), /"tag": "v2", "new_sqlite_classes": \["SidekickShard"\]/);
+});
+
+test("a full gateway takes no socket: the Worker draws another one", async () => {
+  const sidekick = await startScaled({}, { clients_max: 1 });
+  const clients = [
+    await TestClient.connect(sidekick.port),
+    await TestClient.connect(sidekick.port),
+  ];
+  await assert.rejects(TestClient.connect(sidekick.port), /503/);
+  for (const client of clients) await listen(client, ["a"]);
+  await publish(sidekick, ["a"]);
+  for (const client of clients) await updated(client, ["a"]);
+});
+
+test("the shards ask hourly for tokens that have long been held", async () => {
+  const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
+  await registerToken(sidekick.port, "token-1", "chat");
+  await (await at(sidekick, 0)).subscribe("token-1");
+  await sidekick.evict("close", "sidekick");
+  await sleep(sidekick, ["sidekick:s0"]);
+  await sidekick.test(`clock?at=${Date.now() + 2 * 3_600_000}`);
+  await sidekick.test("alarm?hub=sidekick:s0");
+  const client = await at(sidekick, 0);
+  await client.subscribe("token-1");
+});
+
+test("a trap in a gateway: its other clients keep their sockets, and miss nothing", async () => {
+  const sidekick = await startScaled({}, { resync_spread_ms: 0 });
+  const [client, guilty] = [await at(sidekick, 0), await at(sidekick, 0)];
+  await listen(client, ["a", "b"]);
+  guilty.send("trap!");
+  assert.equal((await guilty.closed).code, 1011);
+  for (const resource of ["a", "b"]) {
+    await publish(sidekick, [resource]);
+    // The new hub does not know what the last one has told, and may tell it once more.
+    await eventually(async () => (await client.next()).resource === resource);
+  }
+});
+
+test("a recording of a gateway replays alone, through sleeps and gaps", async () => {
+  const sidekick = await startScaled({ SIDEKICK_TRACE_BYTES: "1000000" });
+  await registerToken(sidekick.port, "token-1", "chat");
+  const client = await at(sidekick, 0);
+  await hello(client);
+  await client.subscribe("token-1");
+  await sleep(sidekick);
+  await message(sidekick, "chat", "one");
+  assert.equal((await client.next()).data, "one");
+  const asked = { method: "GET" };
+  const trace = await request(sidekick.port, "/trace", undefined, asked);
+  assert.match(trace.body, /"in":"engine_up",.*"kept":1/);
+  const { difference, inputs } = await sidekick.test("replay", trace.body);
+  assert.equal(difference, undefined);
+  assert.ok(inputs > 5, `${inputs}`);
+});

@@ -1,0 +1,177 @@
+// The Worker's own hub in front of shards: it has no clients, and publishes and registers what the
+// app server posts. So a POST wakes no gateway but those that get its message. All requests of an
+// isolate share the hub; each performs the calls that follow from it.
+import type * as border from "../module/border.generated.js";
+import { ConfigError, text } from "../module/hub.js";
+import type { Io } from "../session/io.js";
+import { randomDigits } from "../session/random.js";
+import { Session } from "../session/session.js";
+import { createHub } from "./create-hub.js";
+import { responseOf } from "./http.js";
+import { logError, logLine, logTold } from "./log.js";
+import { limitOf, scaledConfig, shardStub, within } from "./scale.js";
+import type { Env, HubSettings, Scale } from "./settings.js";
+import { checked } from "./shard-links.js";
+import type { Reply } from "./shard-object.js";
+
+const RETRY_MS_FIRST = 50;
+const RETRY_MS_MAX = 2000;
+/** A Worker may go on for 30 s after its answer. */
+const RETRIES_MS_MAX = 20_000;
+const SLACK_MS = 1000;
+
+export class Publisher implements Io {
+  readonly session: Session;
+  readonly recording = undefined;
+  readonly createHub: () => ReturnType<typeof createHub>;
+  readonly #env: Env;
+  readonly #name: string;
+  readonly #scale: Scale;
+  readonly #timeoutMs: number;
+  readonly #waitMs: number;
+  /** Of the request whose input is being applied: it performs what follows. */
+  #ctx: ExecutionContext | undefined;
+  #nextRequest = 1;
+  readonly #exchanges = new Map<number, Exchange>();
+  /** By shard that cannot be reached: until when a request tries to. */
+  readonly #tried = new Map<number, number>();
+
+  /** @throws ConfigError */
+  constructor(env: Env, name: string, settings: HubSettings, scale: Scale) {
+    this.#env = env;
+    this.#name = name;
+    this.#scale = scale;
+    this.#timeoutMs = limitOf(settings, "engine_timeout_ms");
+    this.#waitMs = limitOf(settings, "engine_wait_ms");
+    const config = scaledConfig(settings, scale, randomDigits());
+    const hashSeed = randomDigits();
+    this.createHub = () => {
+      // Of a hub that replaces another one. It has joined nothing, so it has missed nothing.
+      if (this.session !== undefined) this.#startShards();
+      return createHub({ ...settings, config }, hashSeed);
+    };
+    this.session = new Session(this);
+    this.#startShards();
+  }
+
+  /** @throws ConfigError if the shards have other settings */
+  async answer(input: border.HttpRequestInput, ctx: ExecutionContext): Promise<Response> {
+    const request = this.#nextRequest;
+    this.#nextRequest = (request + 1) >>> 0 || 1;
+    const answer = new Promise<Response>((resolve, reject) =>
+      this.#exchanges.set(request, { resolve, reject }),
+    );
+    for (const [shard, until] of this.#tried)
+      if (until < Date.now()) ctx.waitUntil(this.#reach(shard, ctx));
+    this.#apply({ ...input, request }, ctx);
+    try {
+      // The hub answers in time, unless the request with its timer has ended.
+      return await within(this.#timeoutMs + this.#waitMs + SLACK_MS, answer).catch((error) => {
+        if (!this.#exchanges.has(request)) throw error;
+        this.#apply({ type: "timer_fired" }, ctx);
+        return within(SLACK_MS, answer);
+      });
+    } finally {
+      this.#exchanges.delete(request);
+    }
+  }
+
+  #startShards(): void {
+    for (let shard = 0; shard < this.#scale.shards; shard++)
+      this.session.apply({ type: "engine_up", shard, kept: 1 });
+  }
+
+  #apply(input: border.Input, ctx: ExecutionContext): void {
+    this.#ctx = ctx;
+    this.session.apply(input);
+    this.#ctx = undefined;
+  }
+
+  engine_run({ call, shard, script, args }: border.EngineRunAction): void {
+    const ctx = this.#ctx!;
+    const name = text(script);
+    const copies = args.map((arg) => arg.slice());
+    const place = { hub: this.#name, number: shard };
+    const asked: Promise<Reply> = shardStub(this.#env, place).run(place, name, copies);
+    const work = within(this.#timeoutMs, asked).then(
+      (reply) => {
+        const { status, values } = checked(reply);
+        this.#apply({ type: "engine_answer", call, status, values }, ctx);
+      },
+      (error: unknown) => this.#lost(shard, error, ctx),
+    );
+    ctx.waitUntil(work.catch((error: unknown) => this.#failAll(error)));
+  }
+
+  #lost(shard: number, error: unknown, ctx: ExecutionContext): void {
+    if (this.#tried.has(shard)) return; // an answer to a call of before
+    const reason = error instanceof Error ? error.message : String(error);
+    logLine("warn", "a shard cannot be reached; retrying", { hub: this.#name, shard, reason });
+    this.#apply({ type: "engine_down", shard }, ctx);
+    ctx.waitUntil(this.#reach(shard, ctx));
+  }
+
+  /** Tries until the shard answers, or this request must end. */
+  async #reach(shard: number, ctx: ExecutionContext): Promise<void> {
+    const until = Date.now() + RETRIES_MS_MAX;
+    this.#tried.set(shard, until);
+    const place = { hub: this.#name, number: shard };
+    for (let wait = RETRY_MS_FIRST; Date.now() < until; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
+      await scheduler.wait(wait * Math.random());
+      const asked: Promise<Reply> = shardStub(this.#env, place).ready(place);
+      const isReached = await within(this.#timeoutMs, asked).then(
+        () => true,
+        () => false,
+      );
+      if (this.#tried.get(shard) !== until) return; // another request has tried since
+      if (!isReached) continue;
+      this.#tried.delete(shard);
+      return this.#apply({ type: "engine_up", shard, kept: 1 }, ctx);
+    }
+  }
+
+  respond(action: border.RespondAction): void {
+    logTold("rejected a request", action.code, { status: action.status });
+    this.#exchanges.get(action.request)?.resolve(responseOf(action));
+  }
+
+  #failAll(error: unknown): void {
+    if (!(error instanceof ConfigError)) return this.report("a call failed", error);
+    for (const { reject } of this.#exchanges.values()) reject(error);
+  }
+
+  set_timer({ at_ms }: border.SetTimerAction): void {
+    const ms = at_ms - Date.now();
+    // A later one is about tokens that this hub does not have.
+    if (ms > this.#waitMs + SLACK_MS) return;
+    const ctx = this.#ctx!;
+    const work = scheduler
+      .wait(Math.max(0, ms))
+      .then(() => this.#apply({ type: "timer_fired" }, ctx));
+    ctx.waitUntil(work);
+  }
+
+  report(message: string, error: unknown, at = {}): void {
+    logError(message, error, at);
+  }
+
+  now = () => Date.now();
+
+  // What follows from clients, which this hub does not have.
+  storedTokens = () => [];
+  openClients = () => [];
+  forgetTokens = () => {};
+  put_token = () => {};
+  touch_token = () => {};
+  erase_token = () => {};
+  attach_client = () => {};
+  send = () => {};
+  forward = () => {};
+  cancel_forward = () => {};
+  close = () => {};
+}
+
+interface Exchange {
+  readonly resolve: (response: Response) => void;
+  readonly reject: (error: unknown) => void;
+}

@@ -1,0 +1,228 @@
+// A gateway's connections to its shards: performs the hub's calls on them, and passes answers and
+// messages to the session. A connection ends with the first call that fails, and with a gap in what
+// the shard delivers; then it is made again. It outlives the gateway's memory, and the shard's.
+import type * as border from "../module/border.generated.js";
+import { ConfigError, text } from "../module/hub.js";
+import type { Session } from "../session/session.js";
+import { logLine } from "./log.js";
+import type { Delivered } from "./outbox.js";
+import type { Place } from "./scale.js";
+import { nodeOf, shardStub, within } from "./scale.js";
+import type { Env, Scale } from "./settings.js";
+import type { Reply, SidekickShard } from "./shard-object.js";
+import type { Settings } from "./store.js";
+
+const RETRY_MS_FIRST = 50;
+/** Up to this time the object stays awake for the next attempt; then an alarm makes it. */
+const RETRY_MS_AWAKE = 5000;
+const RETRY_MS_MAX = 60_000;
+/** Begins the name of a setting: a shard to which this gateway is connected. */
+const CONNECTED = "connected/";
+const JOINS = "joins";
+
+type ShardStub = DurableObjectStub<SidekickShard>;
+
+interface Link {
+  readonly place: Place;
+  readonly stub: ShardStub;
+  isUp: boolean;
+  /** Of this connection: answers to calls on an earlier one are ignored. */
+  connection: number;
+  /** Attempts to connect that have failed since it was up. */
+  failures: number;
+  /** An alarm makes the next attempt at this time. */
+  retryAt: number;
+  /** The next join has all topics. */
+  isReplacing: boolean;
+}
+
+export interface LinksOptions {
+  readonly ctx: DurableObjectState;
+  readonly env: Env;
+  readonly gateway: Place;
+  readonly scale: Scale;
+  readonly stored: Settings;
+  readonly session: Session;
+  readonly timeoutMs: number;
+  /** Sets the alarm for that time, or an earlier one. */
+  readonly alarmAt: (ms: number) => void;
+}
+
+export class ShardLinks {
+  readonly #options: LinksOptions;
+  readonly #node: string;
+  readonly #links: Link[];
+  #callsUnderWay = 0;
+
+  constructor(options: LinksOptions) {
+    this.#options = options;
+    const { env, gateway, scale } = options;
+    this.#node = nodeOf(gateway.number);
+    this.#links = Array.from({ length: scale.shards }, (_, number) => {
+      const place = { hub: gateway.hub, number };
+      const stub = shardStub(env, place);
+      const state = { isUp: false, connection: 0, failures: 0, retryAt: 0, isReplacing: false };
+      return { place, stub, ...state };
+    });
+  }
+
+  /** No call is under way. */
+  get isIdle(): boolean {
+    return this.#callsUnderWay === 0;
+  }
+
+  /** The object is awake: what it was connected to before, it still is, and has missed nothing. */
+  start(): void {
+    const { stored } = this.#options;
+    const connected = new Set([...stored.startingWith(CONNECTED)].map(([shard]) => Number(shard)));
+    for (const link of this.#links) {
+      if (connected.has(link.place.number)) this.#up(link, true);
+      else this.#connect(link);
+    }
+  }
+
+  /** There is another hub, which knows nothing of the calls of the last one. */
+  renew(): void {
+    for (const link of this.#links) {
+      link.isUp = false;
+      this.#connect(link);
+    }
+  }
+
+  /** When an alarm has to make the next attempt; Infinity: there is no need. */
+  get retryAt(): number {
+    return Math.min(...this.#links.map(({ retryAt }) => retryAt || Infinity));
+  }
+
+  onAlarm(): void {
+    for (const link of this.#links) {
+      if (link.retryAt === 0) continue;
+      if (link.retryAt <= Date.now()) this.#connect(link);
+      else this.#options.alarmAt(link.retryAt);
+    }
+  }
+
+  // --- what the hub asks for ---
+
+  run({ call, shard, script, args }: border.EngineRunAction): void {
+    const name = text(script);
+    const copies = args.map((arg) => arg.slice());
+    this.#call(shard, call, ({ stub, place }) => stub.run(place, name, copies));
+  }
+
+  join({ call, shard, topics }: border.EngineJoinAction): void {
+    const link = this.#links[shard]!;
+    const method = link.isReplacing ? "replaceJoins" : "join";
+    const copies = topics.map((topic) => topic.slice());
+    this.#call(shard, call, ({ stub, place }) => stub[method](place, this.#node, copies));
+  }
+
+  leave({ shard, topics }: border.EngineLeaveAction): void {
+    const copies = topics.map((topic) => topic.slice());
+    this.#call(shard, undefined, ({ stub, place }) => stub.leave(place, this.#node, copies));
+  }
+
+  // --- what the shards deliver ---
+
+  deliver(shard: number, messages: readonly Delivered[], isGap: boolean): void {
+    const link = this.#links[shard];
+    if (link === undefined) return;
+    if (isGap) {
+      this.#down(link);
+      this.#connect(link);
+    }
+    for (const { topic, body } of messages) {
+      link.isReplacing = topic.byteLength === 0 && text(body) === JOINS;
+      this.#options.session.apply({ type: "engine_message", shard, topic, body });
+      link.isReplacing = false;
+    }
+  }
+
+  // --- connections ---
+
+  #call(shard: number, call: number | undefined, ask: (link: Link) => Promise<Reply>): void {
+    const link = this.#links[shard]!;
+    if (!link.isUp) return;
+    const { connection } = link;
+    const { ctx, session, timeoutMs } = this.#options;
+    this.#callsUnderWay++;
+    const end = (then: () => void) => {
+      this.#callsUnderWay--;
+      if (link.connection === connection) then();
+    };
+    const asked = within(timeoutMs, ask(link)).then(checked);
+    const ended = asked.then(
+      ({ status, values }) =>
+        end(() => {
+          if (call !== undefined) session.apply({ type: "engine_answer", call, status, values });
+        }),
+      (error: unknown) => end(() => this.#lost(link, error)),
+    );
+    ctx.waitUntil(ended);
+  }
+
+  #connect(link: Link): void {
+    const connection = ++link.connection;
+    link.retryAt = 0;
+    const { ctx, stored, timeoutMs } = this.#options;
+    const attached: Promise<Reply> = link.stub.attach(link.place, this.#node);
+    ctx.waitUntil(
+      within(timeoutMs, attached)
+        .then(checked)
+        .then(
+          () => {
+            if (link.connection !== connection) return;
+            stored.put(CONNECTED + link.place.number, "");
+            this.#up(link, false);
+          },
+          (error: unknown) => {
+            if (link.connection === connection) this.#lost(link, error);
+          },
+        ),
+    );
+  }
+
+  #up(link: Link, isKept: boolean): void {
+    link.isUp = true;
+    if (link.failures > 0) this.#tell("a shard can be reached again", link, {});
+    link.failures = 0;
+    const shard = link.place.number;
+    this.#options.session.apply({ type: "engine_up", shard, kept: isKept ? 1 : 0 });
+  }
+
+  #down(link: Link): void {
+    link.connection++;
+    if (!link.isUp) return;
+    link.isUp = false;
+    const shard = link.place.number;
+    this.#options.stored.erase(CONNECTED + shard);
+    this.#options.session.apply({ type: "engine_down", shard });
+  }
+
+  #lost(link: Link, error: unknown): void {
+    this.#down(link);
+    const { connection } = link;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (link.failures === 0) this.#tell("a shard cannot be reached; retrying", link, { reason });
+    const longest = Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** link.failures++);
+    const wait = longest * Math.random();
+    if (longest > RETRY_MS_AWAKE) {
+      link.retryAt = Date.now() + longest;
+      return this.#options.alarmAt(link.retryAt);
+    }
+    const later = scheduler.wait(wait).then(() => {
+      if (link.connection === connection) this.#connect(link);
+    });
+    this.#options.ctx.waitUntil(later);
+  }
+
+  #tell(message: string, { place }: Link, fields: Readonly<Record<string, string>>): void {
+    logLine("warn", message, { hub: place.hub, shard: place.number, ...fields });
+  }
+}
+
+/** @throws ConfigError */
+export function checked(reply: Reply): Reply {
+  if (reply.misconfigured !== undefined) throw new ConfigError(reply.misconfigured);
+  return reply;
+}

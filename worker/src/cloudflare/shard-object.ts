@@ -1,0 +1,292 @@
+// A shard: the Durable Object that orders the messages of its topics and keeps its tokens for the
+// gateways. It maps calls to the Shard of the module, stores its rows, and delivers what nodes
+// receive. Like the other object it hibernates: no timer stays, and no call is awaited for long.
+import { DurableObject } from "cloudflare:workers";
+import { ConfigError } from "../module/hub.js";
+import type { Shard, ShardAnswer } from "../module/shard.js";
+import { randomDigits } from "../session/random.js";
+import { joined } from "./bytes.js";
+import { createShard } from "./create-shard.js";
+import { logError } from "./log.js";
+import type { Delivered, Mail } from "./outbox.js";
+import { Outbox } from "./outbox.js";
+import type { Place } from "./scale.js";
+import { epochOf, gatewayOf, gatewayStub, limitOf, within } from "./scale.js";
+import type { Env, Scale } from "./settings.js";
+import { readScaled } from "./settings.js";
+import { ShardRows } from "./store.js";
+
+/** How long an answer waits for the deliveries that follow from its call. */
+const DELIVERY_MS_MAX = 1000;
+/** Begins the name of a setting: a gateway that needs a gap, and how often that has failed. */
+const GAP = "gap/";
+/** The name of a setting. */
+const ASK_AT = "ask_at";
+const ASK_MS = 3_600_000;
+const ASKED_AT_ONCE = 500;
+const NOTHING = new Uint8Array(0);
+const encoder = new TextEncoder();
+
+/** To a call: as from the module's Shard. */
+export interface Reply extends ShardAnswer {
+  /** The text of a ConfigError, which would lose its class on the way. */
+  readonly misconfigured?: string;
+}
+
+const DONE: Reply = { status: 0, values: [] };
+
+export class SidekickShard extends DurableObject<Env> {
+  /** Set while the object is awake. */
+  #awake: Awake | undefined;
+
+  // Each is a method of the module's Shard.
+
+  /** The answer comes after its deliveries, if these do not take long. */
+  run(place: Place, script: string, args: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.run(script, args));
+  }
+
+  /** A gateway connects: it has joined nothing. */
+  attach(place: Place, node: string): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.attach(node));
+  }
+
+  join(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.known((shard) => shard.join(node, topics)));
+  }
+
+  leave(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.known((shard) => shard.leave(node, topics)));
+  }
+
+  replaceJoins(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.known((shard) => shard.replaceJoins(node, topics)));
+  }
+
+  /** Whether this shard can be reached. */
+  ready(place: Place): Promise<Reply> {
+    return this.#answer(place, () => DONE);
+  }
+
+  override alarm(): void {
+    try {
+      this.#wake().alarm();
+    } catch (error) {
+      // As for the other object: a retry would fail the same way.
+      if (!(error instanceof ConfigError)) throw error;
+      logError("the alarm failed", error);
+    }
+  }
+
+  /** For tests: replaces the module's shard. */
+  protected createShard(server: string, epoch: string, hashSeed: string): Shard {
+    return createShard(server, epoch, hashSeed);
+  }
+
+  async #answer(place: Place, ask: (awake: Awake) => Reply | Promise<Reply>): Promise<Reply> {
+    try {
+      return await ask(this.#wake(place));
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return { ...DONE, misconfigured: error.message };
+    }
+  }
+
+  #wake(place?: Place): Awake {
+    this.#awake ??= new Awake(this.ctx, this.env, place, (...args) => this.createShard(...args));
+    return this.#awake;
+  }
+}
+
+/** The object while it is awake. */
+class Awake implements Mail {
+  readonly timeoutMs: number;
+  readonly #ctx: DurableObjectState;
+  readonly #env: Env;
+  readonly #rows: ShardRows;
+  readonly #place: Place;
+  readonly #scale: Scale;
+  readonly #create: () => Shard;
+  /** Undefined: it trapped, or could not be stored; the next call restores another one. */
+  #shard: Shard | undefined;
+  readonly #outboxes = new Map<string, Outbox>();
+  /** What the latest call has queued. */
+  #pushed: { readonly outbox: Outbox; readonly done: Promise<void> }[] = [];
+  #alarmAt = 0;
+  #retryAt = Infinity;
+  /** When gateways are asked for the tokens that they hold; Infinity: nobody held one of late. */
+  #askAt: number;
+
+  constructor(
+    ctx: DurableObjectState,
+    env: Env,
+    place: Place | undefined,
+    create: (server: string, epoch: string, hashSeed: string) => Shard,
+  ) {
+    this.#ctx = ctx;
+    this.#env = env;
+    this.#rows = new ShardRows(ctx.storage);
+    const stored = this.#rows.settings;
+    const hub = stored.settled("hub", () => place?.hub ?? "");
+    const number = Number(stored.settled("number", () => String(place?.number ?? 0)));
+    this.#place = { hub, number };
+    const settings = readScaled(env, hub);
+    this.#scale = settings.scale;
+    stored.checkShards(settings.scale);
+    this.timeoutMs = limitOf(settings, "engine_timeout_ms");
+    const hashSeed = stored.settled("hash_seed", randomDigits);
+    this.#create = () => create(`${hub}:s${number}`, epochOf(settings.scale), hashSeed);
+    this.#askAt = Number(stored.get(ASK_AT) ?? Infinity);
+    for (const [node, tries] of stored.startingWith(GAP))
+      this.#outboxes.set(node, new Outbox(node, this, Number(tries)));
+    for (const outbox of this.#outboxes.values()) outbox.retry(Date.now());
+  }
+
+  // --- calls ---
+
+  async run(script: string, args: readonly Uint8Array[]): Promise<Reply> {
+    const answer = this.change((shard) => shard.run(Date.now() * 1000, script, args));
+    const pushed = this.#pushed;
+    if (pushed.length === 0) return answer;
+    await within(DELIVERY_MS_MAX, Promise.all(pushed.map(({ done }) => done))).catch(() => {
+      for (const { outbox } of pushed) outbox.noteLate();
+    });
+    return answer;
+  }
+
+  attach(node: string): Reply {
+    this.change((shard) => {
+      shard.detach(node);
+      shard.attach(node);
+      // Nobody else may take its tokens, for ever: it is asked for them.
+      shard.run(Date.now() * 1000, "beat", [node, "0", "0"]);
+      shard.takePublications(); // the heartbeat
+    });
+    this.#outboxes.get(node)?.reset();
+    return DONE;
+  }
+
+  /** @throws if the shard does not know the gateway, which then connects again */
+  known(call: (shard: Shard) => boolean): Reply {
+    if (this.change(call)) return DONE;
+    throw new Error("the shard does not know this gateway");
+  }
+
+  alarm(): void {
+    this.#alarmAt = 0;
+    this.#retryAt = Infinity;
+    this.change((shard) => shard.tick(Date.now() * 1000));
+    if (this.#askAt <= Date.now()) this.#ctx.waitUntil(this.#askForTokens());
+    for (const outbox of this.#outboxes.values()) outbox.retry(Date.now());
+  }
+
+  /**
+   * A gateway may hold a token for a client that is gone: of a deployment, or if its release was
+   * lost. It releases what it is asked for and does not have.
+   */
+  async #askForTokens(): Promise<void> {
+    const holds = this.change((shard) => shard.holds());
+    this.#setAskAt(holds.length === 0 ? Infinity : Date.now() + ASK_MS);
+    for (let i = 0; i < holds.length; i += ASKED_AT_ONCE) {
+      const asked = holds.slice(i, i + ASKED_AT_ONCE).map(({ node, session, token }) => {
+        const body = joined([encoder.encode("asked "), session, encoder.encode(" "), token]);
+        return this.#outboxOf(node).push([{ topic: NOTHING, body }]);
+      });
+      await Promise.all(asked);
+    }
+  }
+
+  #setAskAt(at: number): void {
+    this.#askAt = at;
+    if (at === Infinity) this.#rows.settings.erase(ASK_AT);
+    else this.#rows.settings.put(ASK_AT, String(at));
+    this.#setAlarm(0);
+  }
+
+  /** One call on the shard, and what follows from it. */
+  change<T>(call: (shard: Shard) => T): T {
+    const shard = this.#shard ?? this.#restore();
+    try {
+      const result = call(shard);
+      this.#settle(shard);
+      return result;
+    } catch (error) {
+      // What it knows may not be what is stored.
+      this.#shard = undefined;
+      throw error;
+    }
+  }
+
+  #restore(): Shard {
+    const shard = this.#create();
+    for (const { key, value } of this.#rows.all()) {
+      if (!shard.restore(key, value))
+        logError("a stored row is ignored", new Error("it is damaged, or of a newer version"));
+    }
+    shard.restored(Date.now() * 1000);
+    this.#settle(shard);
+    this.#shard = shard;
+    return shard;
+  }
+
+  /** Rows first: what leaves the object waits until they are stored. */
+  #settle(shard: Shard): void {
+    const rows = shard.takeRows();
+    if (rows.length > 0)
+      this.#ctx.storage.transactionSync(() => {
+        for (const row of rows) this.#rows.write(row);
+        if (this.#askAt === Infinity) this.#setAskAt(Date.now() + ASK_MS);
+      });
+    const mail = new Map<string, Delivered[]>();
+    for (const { node, topic, body } of shard.takePublications()) {
+      const messages = mail.get(node);
+      if (messages === undefined) mail.set(node, [{ topic, body }]);
+      else messages.push({ topic, body });
+    }
+    this.#pushed = [];
+    for (const [node, messages] of mail) {
+      const outbox = this.#outboxOf(node);
+      const done = outbox.push(messages);
+      if (done !== undefined) this.#pushed.push({ outbox, done });
+    }
+    this.#setAlarm(shard.alarmAt());
+  }
+
+  #outboxOf(node: string): Outbox {
+    const outbox = this.#outboxes.get(node) ?? new Outbox(node, this);
+    this.#outboxes.set(node, outbox);
+    return outbox;
+  }
+
+  #setAlarm(shardAt: number): void {
+    const at = Math.min(shardAt === 0 ? Infinity : shardAt, this.#retryAt, this.#askAt);
+    // Firing early is harmless, and a write is billed.
+    const isSet = this.#alarmAt !== 0 && this.#alarmAt <= at;
+    if (isSet || at === Infinity) return;
+    this.#alarmAt = at;
+    void this.#ctx.storage.setAlarm(at);
+  }
+
+  // --- what an outbox asks for ---
+
+  async deliver(node: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
+    const { hub, number } = this.#place;
+    const gateway = { hub, number: gatewayOf(node) };
+    await gatewayStub(this.#env, gateway, this.#scale).deliver(gateway, number, messages, isGap);
+  }
+
+  storeGap(node: string, tries: number | undefined): void {
+    const { settings } = this.#rows;
+    if (tries === undefined) settings.erase(GAP + node);
+    else settings.put(GAP + node, String(tries));
+  }
+
+  retryAt(at: number): void {
+    this.#retryAt = Math.min(this.#retryAt, at);
+    this.#setAlarm(this.#shard?.alarmAt() ?? 0);
+  }
+
+  report(message: string, error: unknown): void {
+    logError(message, error, { hub: this.#place.hub, shard: String(this.#place.number) });
+  }
+}
