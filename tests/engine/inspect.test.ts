@@ -1,4 +1,4 @@
-// `--inspect` with an engine: who looks on changes nothing. The same on Node and in C++.
+// `--inspect` with an engine: a reader changes nothing. The same on Node and in C++.
 import assert from "node:assert/strict";
 import * as http from "node:http";
 import { after, afterEach, test } from "node:test";
