@@ -4,7 +4,7 @@
 //     [--wake-only]
 // CPU time is that of the workerd process. A Worker's clock stands still while it computes, so
 // everything is timed from outside.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { Agent, request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +14,7 @@ import { gzipSync } from "node:zlib";
 import { WebSocket } from "ws";
 import type { Workerd } from "../../worker/workerd/workerd.ts";
 import { bundle, DEFAULT_MODULE, root, startWorkerd } from "../../worker/workerd/workerd.ts";
+import { cpuOf } from "./processes.ts";
 
 const SECRET = "bench";
 const main = fileURLToPath(new URL("cloudflare-worker.ts", import.meta.url));
@@ -71,21 +72,6 @@ function post(workerd: Workerd, target: Target, path: string, body: unknown): Pr
     );
     outgoing.on("error", reject).end(JSON.stringify(body));
   });
-}
-
-/** CPU time of a process, all threads, in microseconds. */
-function cpuOf(pid: number): number {
-  let nanoseconds = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`)) {
-    try {
-      nanoseconds += Number(
-        readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0],
-      );
-    } catch {
-      // it has ended
-    }
-  }
-  return nanoseconds / 1000;
 }
 
 function median(values: number[]): number {

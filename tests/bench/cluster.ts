@@ -1,15 +1,16 @@
 // scripts/bench --cluster: what two Sidekicks that share a Redis server cost, beside one without,
-// and beside Centrifugo on the same kind of Redis if CENTRIFUGO names its command. CPU is read from
-// the clocks of the processes, the client's own does not count. Every subscriber must receive every
-// message once and in order.
+// and beside Centrifugo on the same kind of Redis if CENTRIFUGO names its command. The layouts of a
+// system run side by side, and their rounds alternate. CPU is read from the clocks of the
+// processes, the client's own does not count. Every subscriber must receive every message once and
+// in order.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { get } from "node:http";
 import { loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { WebSocket } from "ws";
-import { median } from "./against/statistics.js";
-import { Child, freePort, machine, misuse, progress, runBench, sleep } from "./processes.js";
+import { median, medianInterval } from "./against/statistics.js";
+import { Child, cpuOf, freePort, machine, misuse, progress, runBench, sleep } from "./processes.js";
 import { table, writeReport } from "./tables.js";
 import {
   centrifugoCommand,
@@ -21,10 +22,12 @@ import {
 
 const SOCKETS_PER_NODE = 100;
 const INFLIGHT = 8;
-const ROUNDS = 3;
-const PUBLISHES = 6000;
+const ROUNDS = 15;
+const PUBLISHES = 500; // of a round
+const MESSAGES = 100; // of a round
+/** Uncounted: until then, Node compiles. */
+const WARM_UP_ROUNDS = 6;
 const TOPICS = 20_000;
-const TICKS_PER_SECOND = 100; // of /proc
 
 const systems = ["node", "wasmtime", "native", "centrifugo"];
 
@@ -46,8 +49,6 @@ interface Api {
 }
 
 const rows: string[][] = [];
-/** By system, layout and row, the values of each round. */
-const figures = new Map<string, number[][]>();
 
 const options = readOptions();
 
@@ -76,13 +77,9 @@ async function main(): Promise<void> {
   if (!hasCentrifugo) progress(`without centrifugo: ${missingCentrifugo()}`);
   const running = (options.target ?? systems).filter((it) => it !== "centrifugo" || hasCentrifugo);
   const load = loadavg()[0]!;
-  for (let round = 1; round <= ROUNDS; round++)
-    for (const system of running)
-      for (const layout of layoutsOf(system)) await measure(system, layout, round);
-  const measured = running.flatMap((system) =>
-    layoutsOf(system).flatMap((layout) => (layout === "one" ? [] : rowsOf(system, layout))),
-  );
-  const head = ["", "one node", "two nodes: nodes", "Redis", "all / one node"];
+  const measured: string[][] = [];
+  for (const system of running) measured.push(...(await measure(system)));
+  const head = ["", "one node", "two nodes: nodes", "Redis", "nodes / one", "all / one"];
   const facts =
     `\`scripts/bench --cluster\` on ${new Date().toISOString().slice(0, 10)}: ` +
     `${[machine(), ...(hasCentrifugo ? [centrifugoVersion()] : [])].join(", ")}; medians of ` +
@@ -101,86 +98,137 @@ async function main(): Promise<void> {
 const layoutsOf = (system: string): Layout[] =>
   system === "native" ? ["one", "two", "one port"] : ["one", "two"];
 
-async function measure(system: string, layout: Layout, round: number): Promise<void> {
-  progress(`${system}, ${layout}, round ${round} of ${ROUNDS}`);
-  const cluster = await start(system, layout);
-  const add = (row: string, values: number[]) => {
-    const key = `${system}/${layout}/${row}`;
-    figures.set(key, [...(figures.get(key) ?? []), values]);
-  };
+/** One layout under measurement, and its figures of each round. */
+interface Contender {
+  readonly layout: Layout;
+  readonly cluster: Cluster;
+  readonly room: Room;
+  readonly publish: Figures[];
+  readonly fanOut: Figures[];
+}
+
+/** CPU of nodes and of Redis per unit, in us, and the median time in ms. */
+type Figures = readonly [number, number, number];
+
+/** Returns the rows with CPU. */
+async function measure(system: string): Promise<string[][]> {
+  const contenders: Contender[] = [];
   try {
-    add("publish", await publishes(cluster));
-    add("fan-out", await fanOut(cluster, layout));
-    if (system !== "centrifugo" && layout === "two" && round === 1)
-      await memoryAndResync(system, cluster);
+    for (const layout of layoutsOf(system)) {
+      progress(`${system}, ${layout}: starting`);
+      const cluster = await start(system, layout);
+      const room = await Room.fill(cluster, layout);
+      contenders.push({ layout, cluster, room, publish: [], fanOut: [] });
+    }
+    for (let round = 1 - WARM_UP_ROUNDS; round <= ROUNDS; round++) {
+      progress(`${system}: round ${round} of ${ROUNDS}`);
+      for (const it of round % 2 === 0 ? contenders : [...contenders].reverse()) {
+        const publish = await figuresOf(it.cluster, PUBLISHES, PUBLISHES, () =>
+          drive(it.cluster, PUBLISHES, "nobody"),
+        );
+        const fanOut = await figuresOf(it.cluster, MESSAGES, MESSAGES * it.room.size, () =>
+          it.room.publish(MESSAGES),
+        );
+        if (round < 1) continue;
+        it.publish.push(publish);
+        it.fanOut.push(fanOut);
+      }
+    }
+    const two = contenders.find(({ layout }) => layout === "two")!;
+    if (system !== "centrifugo") await memoryAndResync(system, two.cluster);
+    const [one, ...others] = contenders;
+    return others.flatMap((it) => rowsOf(system, one!, it));
   } finally {
-    await cluster.end();
+    for (const { cluster } of contenders) await cluster.end();
   }
 }
 
-/** Those with CPU. */
-function rowsOf(system: string, layout: Layout): string[][] {
-  const name = layout === "one port" ? `${system}, one port` : system;
-  const found = (of: Layout, row: string) => medians(figures.get(`${system}/${of}/${row}`)!);
-  const cpuRow = (row: string, unit: string) => {
-    const [[one], [nodes, redis]] = [found("one", row), found(layout, row)];
-    const shown = [one!, nodes!, redis!].map((value) => value.toFixed(1));
-    return [`${name}: CPU of a ${unit}, us`, ...shown, ((nodes! + redis!) / one!).toFixed(2)];
+function rowsOf(system: string, one: Contender, it: Contender): string[][] {
+  const name = it.layout === "one port" ? `${system}, one port` : system;
+  const middle = (values: readonly Figures[], i: 0 | 1 | 2) => median(values.map((v) => v[i]));
+  const cpuRow = (row: "publish" | "fanOut", unit: string) => {
+    const pairs = one[row].map(([base], i) => [base, ...it[row][i]!] as const);
+    const shown = [middle(one[row], 0), middle(it[row], 0), middle(it[row], 1)];
+    return [
+      `${name}: CPU of a ${unit}, us`,
+      ...shown.map((value) => value.toFixed(1)),
+      ratio(pairs.map(([base, nodes]) => nodes / base)),
+      ratio(pairs.map(([base, nodes, redis]) => (nodes + redis) / base)),
+    ];
   };
-  const times = [found("one", "publish")[2]!, found(layout, "publish")[2]!];
+  const times = [middle(one.publish, 2), middle(it.publish, 2)];
   return [
     cpuRow("publish", "POST"),
-    [`${name}: median time of a POST, ms`, ...times.map((time) => time.toFixed(2)), "", ""],
-    cpuRow("fan-out", "delivered message"),
+    [`${name}: median time of a POST, ms`, ...times.map((time) => time.toFixed(2)), "", "", ""],
+    cpuRow("fanOut", "delivered message"),
   ];
 }
 
-/** CPU of nodes and of Redis per POST without a listener, in us, and the median time in ms. */
-async function publishes(cluster: Cluster): Promise<number[]> {
-  await drive(cluster, 200, "nobody");
-  const before = cpu(cluster);
-  const times = await drive(cluster, PUBLISHES, "nobody");
-  return [...cost(cluster, before, PUBLISHES), times.sort((a, b) => a - b)[PUBLISHES / 2]!];
+/** The median, and its interval. */
+function ratio(values: readonly number[]): string {
+  const { low, high } = medianInterval(values);
+  return `${median(values).toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`;
 }
 
-/** The same per delivered message, in us. */
-async function fanOut(cluster: Cluster, layout: Layout): Promise<number[]> {
-  const socketsBefore = cluster.nodes.map(({ child }) => openSockets(child));
-  const sockets: { socket: WebSocket; received: number }[] = [];
-  let wrong: string | undefined;
-  for (const { port } of cluster.nodes) {
-    for (let i = 0; i < SOCKETS_PER_NODE; i++) {
-      const entry = { received: 0 };
-      const socket = await cluster.api.join(port, (text) => {
-        const expected = numbered(entry.received++);
-        if (text !== expected) wrong ??= `expected "${expected}", got "${text}"`;
-      });
-      sockets.push(Object.assign(entry, { socket }));
-    }
-  }
-  const shares = cluster.nodes.map(({ child }, i) => openSockets(child) - socketsBefore[i]!);
-  if (layout === "one port") progress(`connections of the processes: ${shares.join(" and ")}`);
-  if (shares.some((share) => share < SOCKETS_PER_NODE / 4))
-    throw new Error(`a process has too few of the connections: ${shares.join(", ")}`);
+/** @param work returns the times of its POSTs in ms */
+async function figuresOf(
+  cluster: Cluster,
+  requests: number,
+  units: number,
+  work: () => Promise<number[]>,
+): Promise<Figures> {
+  const before = cpu(cluster);
+  const times = await work();
+  return [...cost(cluster, before, units), times.sort((a, b) => a - b)[requests >> 1]!];
+}
 
-  let published = 0;
-  const run = async (count: number) => {
-    // One at a time, since more would share a write.
-    await drive(cluster, count, "room", 1, (i) => numbered(published + i));
-    published += count;
-    for (let tries = 0; sockets.some(({ received }) => received < published); tries++) {
+/** The subscribers of a channel, the same number at each node. */
+class Room {
+  readonly #cluster: Cluster;
+  readonly #received: number[] = [];
+  #published = 0;
+  #wrong: string | undefined;
+
+  private constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
+
+  static async fill(cluster: Cluster, layout: Layout): Promise<Room> {
+    const room = new Room(cluster);
+    const before = cluster.nodes.map(({ child }) => openSockets(child));
+    for (const { port } of cluster.nodes)
+      for (let i = 0; i < SOCKETS_PER_NODE; i++) await room.#join(port);
+    const shares = cluster.nodes.map(({ child }, i) => openSockets(child) - before[i]!);
+    if (layout === "one port") progress(`connections of the processes: ${shares.join(" and ")}`);
+    if (shares.some((share) => share < SOCKETS_PER_NODE / 4))
+      throw new Error(`a process has too few of the connections: ${shares.join(", ")}`);
+    return room;
+  }
+
+  get size(): number {
+    return this.#received.length;
+  }
+
+  /** One at a time, since more would share a write. Until all have been received. */
+  async publish(count: number): Promise<number[]> {
+    const first = this.#published;
+    this.#published += count;
+    const times = await drive(this.#cluster, count, "room", 1, (i) => numbered(first + i));
+    for (let tries = 0; this.#received.some((received) => received < this.#published); tries++) {
       if (tries > 2000) throw new Error("a message did not arrive");
       await sleep(5);
     }
-    if (wrong !== undefined) throw new Error(wrong);
-  };
-  const messages = 400;
-  await run(50);
-  const before = cpu(cluster);
-  await run(messages);
-  const result = cost(cluster, before, messages * sockets.length);
-  for (const { socket } of sockets) socket.terminate();
-  return result;
+    if (this.#wrong !== undefined) throw new Error(this.#wrong);
+    return times;
+  }
+
+  async #join(port: number): Promise<void> {
+    const subscriber = this.#received.push(0) - 1;
+    await this.#cluster.api.join(port, (text) => {
+      const expected = numbered(this.#received[subscriber]!++);
+      if (text !== expected) this.#wrong ??= `expected "${expected}", got "${text}"`;
+    });
+  }
 }
 
 /** 100 bytes. */
@@ -226,8 +274,8 @@ async function memoryAndResync(system: string, cluster: Cluster): Promise<void> 
   await sleep(1500);
   const [nodes, ofRedis] = cost(cluster, cpuBefore, 1);
   rows.push(
-    [`${system}: memory of Redis for a joined topic, bytes`, "", "", perTopic.toFixed(0), ""],
-    [`${system}: memory of Redis for a free token, bytes`, "", "", perToken.toFixed(0), ""],
+    [`${system}: memory of Redis for a joined topic, bytes`, "", "", perTopic.toFixed(0), "", ""],
+    [`${system}: memory of Redis for a free token, bytes`, "", "", perToken.toFixed(0), "", ""],
     [`${system}: registered tokens per second`, "", (tokens / seconds).toFixed(0), "", ""],
     [`${system}: engine up again with ${TOPICS} topics, ms`, "", isReadyAfter.toFixed(0), "", ""],
     [
@@ -413,21 +461,13 @@ async function open(port: number, path = "/socket"): Promise<WebSocket> {
 // --- figures ---
 
 function cpu(cluster: Cluster): [number, number] {
-  const of = (child: Child) => {
-    const fields = readFileSync(`/proc/${child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
-    return ((Number(fields[11]) + Number(fields[12])) * 1e6) / TICKS_PER_SECOND;
-  };
-  const nodes = cluster.nodes.reduce((sum, { child }) => sum + of(child), 0);
-  return [nodes, cluster.redis ? of(cluster.redis.child) : 0];
+  const nodes = cluster.nodes.reduce((sum, { child }) => sum + cpuOf(child.pid), 0);
+  return [nodes, cluster.redis ? cpuOf(cluster.redis.child.pid) : 0];
 }
 
 function cost(cluster: Cluster, before: [number, number], units: number): [number, number] {
   const [nodes, redis] = cpu(cluster);
   return [(nodes - before[0]) / units, (redis - before[1]) / units];
-}
-
-function medians(rounds: number[][]): number[] {
-  return rounds[0]!.map((_, i) => median(rounds.map((round) => round[i]!)));
 }
 
 runBench(main);

@@ -1,6 +1,7 @@
 // The processes of a bench program, and its own end. Servers end with it, however it ends (setpriv
 // --pdeathsig); builds end with it unless it gets SIGKILL.
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { availableParallelism, constants, cpus, release } from "node:os";
 import { createInterface } from "node:readline";
@@ -146,6 +147,21 @@ export class Child {
     this.process.kill("SIGKILL");
     await this.ended;
   }
+}
+
+/** CPU time of a process, all threads, in microseconds. */
+export function cpuOf(pid: number): number {
+  let nanoseconds = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      nanoseconds += Number(
+        readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0],
+      );
+    } catch {
+      // it has ended
+    }
+  }
+  return nanoseconds / 1000;
 }
 
 /** What the figures of a report depend on. */
