@@ -101,14 +101,16 @@ describe("the state at any line", () => {
       const fold = new Fold(recording);
       fold.advance(true);
       const expected = new Map<number, string>();
+      let hasOwn = false;
       recording.hubs.forEach((from, index) => {
         // A hub does not store what it knows of its engine.
         if (hasEngine(recording, from)) return;
+        hasOwn = true;
         const to = recording.hubs[index + 1] ?? recording.groupCount;
         for (const [group, hash] of hashes(recording, from, to)) expected.set(group, hash);
       });
       const groups = [...expected.keys()];
-      if (name !== "engine.jsonl") assert.ok(groups.length > 0, "no line can be compared");
+      if (hasOwn) assert.ok(groups.length > 0, "no line can be compared");
       for (let count = 0; count < Math.min(LINES, groups.length); count++) {
         const group = groups[random(groups.length)]!;
         const { state } = fold.after(group);
