@@ -28,6 +28,7 @@ test("--list does not wait for a build", () => {
   assert.match(bench("--list").stdout, /^fan-out 100$/m);
   assert.match(bench("--against", "HEAD", "--list").stdout, /^node: /m);
   assert.match(bench("--hello", "--list").stdout, /^memory$/m);
+  assert.match(bench("--inspector", "--list").stdout, /^scroll$/m);
   assert.match(bench("--peers", "--list").stdout, /^fan-out to 1,000$/m);
   assert.match(bench("--cluster", "--list").stdout, /^resync$/m);
 });
@@ -37,6 +38,11 @@ test("a wrong option or commit is an error before the build", () => {
     ["--target nosuch", 2, /^bench: --target: expected one of .*, got nosuch; see .*--help\n$/],
     ["--only nosuch", 1, /^bench: --only: no scenario has nosuch in its name; see .*--list\n$/],
     ["--hello --only nosuch", 2, /^bench: --only: expected one of .*, got nosuch; see .*--help\n$/],
+    [
+      "--inspector --only nosuch",
+      2,
+      /^bench: --only: expected one of .*, got nosuch; see .*--help\n$/,
+    ],
     ["--peers --target bun", 2, /^bench: --target: expected one of .*, got bun; see .*--help\n$/],
     ["--peers --rounds 0", 2, /^bench: --rounds: expected 1 to 99, got 0; see .*--help\n$/],
     [
