@@ -47,7 +47,11 @@ export interface Rig {
 
 export const hubOf = (seed: number) => `seed-${seed}.example.com`;
 
-export async function startRig(seeds: readonly number[]): Promise<Rig> {
+/** @param scale settings of each hub: none, or gateways and shards */
+export async function startRig(
+  seeds: readonly number[],
+  scale: { readonly gateways?: number; readonly shards?: number } = {},
+): Promise<Rig> {
   const held: http.ServerResponse[] = [];
   const app = await startAppServer((response, { body }) => {
     if (body.includes('"slow"')) held.push(response);
@@ -55,7 +59,13 @@ export async function startRig(seeds: readonly number[]): Promise<Rig> {
       response.writeHead(400).end('{ "fault": "client", "message": "refused" }');
     else response.writeHead(204).end();
   });
-  const settings = { secret: "test-secret", server_url: app.url, server_secret: "s", limits };
+  const settings = {
+    secret: "test-secret",
+    server_url: app.url,
+    server_secret: "s",
+    limits,
+    ...scale,
+  };
   const sidekick = await startSidekick({
     env: {
       SIDEKICK_HUBS: JSON.stringify(
