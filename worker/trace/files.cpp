@@ -15,12 +15,14 @@
 namespace sidekick::trace {
 
 int unreadable(const char* path, const Reader& reader) {
+  progress::erase();
   std::fprintf(stderr, "%s:%llu: %s\n", path, static_cast<unsigned long long>(reader.line_number()),
                reader.error().c_str());
   return 2;
 }
 
 int unusable(const std::string& subject, const std::string& what) {
+  progress::erase();
   std::fprintf(stderr, "%s: %s\n", subject.c_str(), what.c_str());
   return 2;
 }

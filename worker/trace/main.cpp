@@ -6,12 +6,14 @@
 #include <cstring>
 
 #include "command.hpp"
+#include "progress.hpp"
 #include "sidekick/text.hpp"
 
 namespace {
 
 using namespace sidekick;
 using trace::Told;
+using trace::progress::Output;
 
 constexpr char usage[] =
     R"(sidekick-trace COMMAND: tools for the recordings of a Sidekick (docs/replay.md)
@@ -47,17 +49,18 @@ struct Command {
   std::size_t files_min;
   std::size_t files_max;
   int (*run)(const Told&);
+  Output output = Output::at_the_end;
 };
 
 constexpr Command commands[] = {
     {"replay", 1, ~std::size_t{0}, trace::replay},
-    {"show", 1, 1, trace::show},
+    {"show", 1, 1, trace::show, Output::stdout_all},
     {"stat", 1, 1, trace::stat},
-    {"html", 1, 1, trace::html},
+    {"html", 1, 1, trace::html, Output::stdout_all},
     {"compare", 2, 2, trace::compare},
     {"shrink", 1, 1, trace::shrink},
     {"redact", 1, 1, trace::redact},
-    {"record", 1, 1, trace::record},
+    {"record", 1, 1, trace::record, Output::stdout_all},
     {"metrics", 1, 1, trace::metrics},
     {"upgrade-check", 3, 3, trace::upgrade_check},
 };
@@ -147,6 +150,7 @@ int run(int argc, char** argv) {
                                                                    : " files after ",
                              command.name, ", found ", Digits(told.files.size())}));
     }
+    trace::progress::start(command.name, command.output);
     return command.run(told);
   }
   return refuse(compose({"expected a command, found ", argv[1]}));

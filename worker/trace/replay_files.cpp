@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "file_input.hpp"
+#include "progress.hpp"
 #include "trace/printable.hpp"
 #include "trap_place.hpp"
 
@@ -15,6 +16,7 @@ using Outcome = ReplayResult::Outcome;
 unsigned long long number(u64 value) { return value; }
 
 void print_cut(const char* path, u64 line, std::size_t due) {
+  progress::erase();
   std::printf(
       "%s:%llu: the recording was cut off here; %zu more lines are due for its last input\n", path,
       number(line), due);
@@ -69,6 +71,7 @@ int replay_file(const char* path, ReplayedHub& hub, Witness* witness) {
   }
   Reporter reporter(path, witness);
   const ReplayResult result = replay(stream, hub, reporter);
+  progress::erase();
   switch (result.outcome) {
     case Outcome::same:
       std::printf("%s: %llu inputs, the same\n", path, number(result.inputs));

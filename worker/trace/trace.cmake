@@ -7,6 +7,7 @@ set(SIDEKICK_TRACE_SOURCES
   ${SIDEKICK_TRACE_DIR}/files.cpp
   ${SIDEKICK_TRACE_DIR}/main.cpp
   ${SIDEKICK_TRACE_DIR}/members.cpp
+  ${SIDEKICK_TRACE_DIR}/progress.cpp
   ${SIDEKICK_TRACE_DIR}/replay_files.cpp
   ${SIDEKICK_TRACE_DIR}/timeline.cpp
   ${SIDEKICK_TRACE_DIR}/commands/compare.cpp

@@ -6,9 +6,12 @@
 
 #ifndef __wasi__
 #include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+
+#include "progress.hpp"
 #endif
 
 namespace sidekick::trace {
@@ -29,6 +32,7 @@ inline void on_trap(int) {
   const auto write_text = [](Bytes text) {
     [[maybe_unused]] const auto written = ::write(2, text.data(), text.size());
   };
+  progress::erase();
   write_text(Bytes(trap_file, std::strlen(trap_file)));
   write_text(":");
   write_text(Digits(trap_line));

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command `covenant-sidekick-replay`: replays a trace with a fresh hub and shows the first line
 // that differs.
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Difference } from "../module/replay.js";
@@ -9,6 +9,7 @@ import { gapText, printable, Replayer } from "../module/replay.js";
 import { readDefaultBytes, readDefaultModule, readModule } from "./default-module.js";
 import { parseFlags } from "./flags.js";
 import { inspectorPage } from "./inspector-page.js";
+import { Progress } from "./progress.js";
 
 const HELP = `Usage: covenant-sidekick-replay TRACE... [--module FILE]
        covenant-sidekick-replay --html [TRACE] [--module FILE] >report.html
@@ -53,8 +54,9 @@ async function main(): Promise<number> {
   if (positionals.length === 0) throw new Error("expected a trace file; try --help");
   const module = values.module === undefined ? readDefaultModule() : readModule(values.module);
   let status = 0;
+  const progress = new Progress("replay", "at the end");
   for (const path of positionals) {
-    const replayed = await replay(path, new Replayer(module)).catch((error: unknown) => {
+    const replayed = await replay(path, new Replayer(module), progress).catch((error: unknown) => {
       throw new Error(`${path}: ${error instanceof Error ? error.message : String(error)}`);
     });
     status = Math.max(status, replayed);
@@ -67,17 +69,22 @@ async function print(paths: readonly string[], moduleFile: string | undefined): 
   if (second !== undefined)
     throw new Error(`--html: expected one trace file, found ${second}, too`);
   const module = moduleFile === undefined ? readDefaultBytes().bytes : readFileSync(moduleFile);
+  const progress = new Progress("html", "stdout");
   const recording =
-    path === undefined ? {} : { recording: { name: path, bytes: createReadStream(path) } };
+    path === undefined
+      ? {}
+      : { recording: { name: path, bytes: Readable.from(bytesOf(path, progress)) } };
   const page = Readable.from(inspectorPage({ module, ...recording }));
   await pipeline(page, process.stdout, { end: false });
   return 0;
 }
 
-async function replay(path: string, replayer: Replayer): Promise<number> {
-  for await (const { line, isLast } of linesOf(path)) {
+async function replay(path: string, replayer: Replayer, progress: Progress): Promise<number> {
+  for await (const { line, isLast } of linesOf(bytesOf(path, progress))) {
     const difference = isLast ? replayer.end(line) : replayer.line(line);
-    if (difference !== undefined) return show(path, difference);
+    if (difference === undefined) continue;
+    progress.erase();
+    return show(path, difference);
   }
   console.log(`${path}: ${replayer.inputs} inputs replayed, all actions equal`);
   if (replayer.changedTexts > 0)
@@ -99,15 +106,28 @@ function show(path: string, difference: Difference): number {
   return 1;
 }
 
+async function* bytesOf(path: string, progress: Progress): AsyncGenerator<Buffer> {
+  const about = statSync(path, { throwIfNoEntry: false });
+  progress.openFile(about?.isFile() === true ? about.size : 0);
+  try {
+    for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+      progress.onRead(chunk);
+      yield chunk;
+    }
+  } finally {
+    progress.erase();
+  }
+}
+
 /**
  * The lines of a file without their newlines; the last one is the text after the last newline. A
  * trace may be larger than the longest possible string.
  */
 async function* linesOf(
-  path: string,
+  chunks: AsyncIterable<Buffer>,
 ): AsyncGenerator<{ readonly line: Buffer; readonly isLast: boolean }> {
   let rest: Buffer[] = [];
-  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+  for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
       yield { line: Buffer.concat([...rest, chunk.subarray(start, end)]), isLast: false };

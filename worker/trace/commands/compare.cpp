@@ -7,6 +7,7 @@
 #include "command.hpp"
 #include "files.hpp"
 #include "members.hpp"
+#include "progress.hpp"
 #include "sidekick/text.hpp"
 #include "timeline.hpp"
 #include "trace/printable.hpp"
@@ -91,11 +92,14 @@ class Comparison {
       a_.next();
       b_.next();
       for (const Side* side : {&a_, &b_}) {
-        if (!side->error().empty()) return std::fprintf(stderr, "%s\n", side->error().c_str()), 2;
+        if (side->error().empty()) continue;
+        progress::erase();
+        return std::fprintf(stderr, "%s\n", side->error().c_str()), 2;
       }
       if (!hashes_agree()) return report_state();
       if (a_.line().empty() && b_.line().empty()) break;
       if (a_.line().empty() || b_.line().empty() || is_cut(a_, b_) || is_cut(b_, a_)) {
+        progress::erase();
         std::printf("the same for %llu lines; then one ends\n",
                     static_cast<unsigned long long>(lines));
         return 0;
@@ -124,8 +128,10 @@ class Comparison {
       return false;
     const std::string core_a = shortened(text_of(a, "core"));
     const std::string core_b = shortened(text_of(b, "core"));
-    if (core_a != core_b)
+    if (core_a != core_b) {
+      progress::erase();
       std::printf("recorded by core %s and by core %s\n", core_a.c_str(), core_b.c_str());
+    }
     return a["config"] == b["config"];
   }
 
@@ -172,6 +178,7 @@ class Comparison {
   }
 
   int report_state() const {
+    progress::erase();
     report_agreed();
     const Hash& a = a_.hashes.front();
     const Hash& b = b_.hashes.front();
@@ -183,6 +190,7 @@ class Comparison {
   }
 
   int report_lines() const {
+    progress::erase();
     report_agreed();
     std::printf("the first line that differs:\n  %s:%llu: %s\n  %s:%llu: %s\n", a_.path,
                 static_cast<unsigned long long>(a_.number), printable(a_.line()).c_str(), b_.path,

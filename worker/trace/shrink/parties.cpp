@@ -15,6 +15,7 @@
 
 #include "commands/record.hpp"
 #include "file_input.hpp"
+#include "progress.hpp"
 #include "shrink/answer_check.hpp"
 #include "sidekick/text.hpp"
 #include "trace/core_hub.hpp"
@@ -74,6 +75,7 @@ void Party::start() {
   pid_ = ::fork();
   SIDEKICK_CHECK(pid_ >= 0);
   if (pid_ == 0) {
+    progress::stop();
     ::setpgid(0, 0);  // a command may be a pipeline: stop all of it
     const rlimit none = {0, 0};
     ::setrlimit(RLIMIT_CORE, &none);
@@ -134,6 +136,7 @@ std::string ask(const std::vector<Party*>& parties, const std::string& text,
     const int ready = ::poll(waits.data(), waits.size(), glance_ms);
     if (ready < 0) continue;
     silent_ms = ready > 0 ? 0 : silent_ms + glance_ms;
+    progress::tick();
     if (ready == 0 && silent_ms < silence_ms_max) continue;
     if (ready == 0) {
       return "expected a line {\"hash\":...} in answer to one, as `sidekick-trace record -` gives "

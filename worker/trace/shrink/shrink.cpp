@@ -14,6 +14,7 @@
 #include "command.hpp"
 #include "files.hpp"
 #include "members.hpp"
+#include "progress.hpp"
 #include "shrink/lighten.hpp"
 #include "shrink/parties.hpp"
 #include "sidekick/text.hpp"
@@ -64,6 +65,7 @@ Bytes member_of(Bytes line, Bytes begin) {
 }
 
 int told_of_interrupt(const char* path, const char* what) {
+  progress::erase();
   std::fprintf(stderr, "%s: interrupted; %s\n", path, what);
   return 130;  // like a shell
 }
@@ -78,7 +80,7 @@ class Shrinker {
   /// The exit status, or -1 if this hub shows nothing.
   int run(const std::string& header, std::vector<Item> items) {
     header_ = header;
-    const std::size_t before = items.size();
+    inputs_before_ = items.size();
     const Finding whole = find(items);
     if (was_interrupted())
       return told_of_interrupt(told_.files[0], "nothing found yet, nothing written");
@@ -97,7 +99,7 @@ class Shrinker {
       forget_interrupt();  // a second signal ends the writing
     }
     if (!error_.empty()) return unusable("shrink", error_);
-    const int status = write(before);
+    const int status = write();
     if (status != 0) return status;
     if (is_interrupted)
       return told_of_interrupt(told_.out.c_str(), "this is the shortest found so far");
@@ -168,6 +170,7 @@ class Shrinker {
 
   Finding find(const std::vector<Item>& items) {
     ++trials_;
+    progress::on_trial(items_.empty() ? items.size() : items_.size(), inputs_before_, trials_);
     std::string text = header_;
     for (const Item& item : items) text += item.line;
     error_ = ask(parties_, text, answers_);
@@ -300,7 +303,7 @@ class Shrinker {
   bool is_over() const { return has_tried_all_ || was_interrupted() || !error_.empty(); }
   bool is_trap() const { return kind_.find("trap") != std::string::npos; }
 
-  int write(std::size_t before) {
+  int write() {
     find(items_);
     std::string text = answers_[parties_.size() - 1].text;
     if (is_trap()) {
@@ -310,6 +313,7 @@ class Shrinker {
       find(items_);
       text = answers_[0].text + last;
     }
+    progress::erase();
     if (!error_.empty()) return unusable("shrink", error_);
     std::FILE* out = create_file(told_.out);
     if (out == nullptr || std::fwrite(text.data(), 1, text.size(), out) != text.size() ||
@@ -321,7 +325,7 @@ class Shrinker {
          at = text.find("\n{\"in\":", at + 1))
       ++left;
     std::printf("%s: %llu inputs of %zu, %llu lines\n", told_.out.c_str(),
-                static_cast<unsigned long long>(left), before, lines);
+                static_cast<unsigned long long>(left), inputs_before_, lines);
     return 0;
   }
 
@@ -334,6 +338,7 @@ class Shrinker {
   std::string header_;
   std::string kind_;
   std::vector<Item> items_;
+  std::size_t inputs_before_ = 0;
   std::set<u32> calls_;  // those of `items_`
   u32 trials_ = 0;
   bool has_tried_all_ = false;
@@ -407,6 +412,7 @@ int shrink_trace(const Told& told, Reader& reader) {
       if (const auto call = call_of(action)) items.back().calls.push_back(*call);
     }
   }
+  progress::erase();
   std::fprintf(stderr, "%s: nothing to shrink: %s\n", told.files[0],
                !has_inputs            ? "it has no inputs"
                : told.until == "trap" ? "this build does not trap on it"
