@@ -11,7 +11,7 @@ const players: Readonly<Record<string, readonly string[]>> = {
     `${root}worker/dist/node/replay-cli.js`,
     "/dev/stdin",
   ],
-  "the WASI command in wasmtime": [wasmtime, "run", trace, "replay", "-"],
+  "the WASI command in wasmtime": [wasmtime, "run", "--env", "TERM", trace, "replay", "-"],
   "the WASI command in node:wasi": [
     process.execPath,
     "--no-warnings",
@@ -24,11 +24,7 @@ const players: Readonly<Record<string, readonly string[]>> = {
 
 for (const [name, command] of Object.entries(players)) {
   test(`${name} shows progress on a terminal, erases it, and writes none elsewhere`, async () => {
-    const ran = await run("python3", [
-      `${root}tests/trace/progress_test.py`,
-      "replay",
-      ...command,
-    ]);
+    const ran = await run("python3", [`${root}tests/trace/progress_test.py`, "replay", ...command]);
     assert.equal(`${ran.status} ${ran.stderr}${ran.stdout}`, "0 progress: as expected\n");
   });
 }

@@ -4,14 +4,16 @@ progress_test.py trace TOOL...    all of it, of sidekick-trace
 progress_test.py replay COMMAND...  of a command that replays the trace at its stdin
 
 Long work is a trace that arrives slowly, so nothing depends on the speed of the machine."""
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
-import subprocess
+import struct
 import sys
 import tempfile
+import termios
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -62,6 +64,16 @@ class Terminal:
     def write(self, data):
         os.write(self.stdin, data)
 
+    def begin(self):
+        """Returns once the command has read the first line and worked for a second."""
+        self.write(LINES[0])
+        end = time.monotonic() + WAIT_S
+        while struct.unpack("i", fcntl.ioctl(self.stdin, termios.FIONREAD, b"    ")) != (0,):
+            if time.monotonic() > end:
+                sys.exit(f"waited {WAIT_S} s for the command to read a line")
+            time.sleep(0.05)
+        time.sleep(QUIET_S + 0.2)
+
     def end(self):
         """Returns the status, and what is on the screen."""
         if self.stdin is not None:
@@ -109,21 +121,16 @@ def check(title, is_true, found):
 
 
 def draw(terminal):
-    """Makes the command show its progress: it has worked for a second when the next bytes come."""
-    terminal.write(LINES[0])
-    time.sleep(QUIET_S + 0.2)
-    count = 1
-    while count < 200 and not select.select([terminal.master], [], [], 0.3)[0]:
-        terminal.write(LINES[count])  # the first ones may have come before the command was ready
-        count += 1
+    """Makes the command show its progress. Returns the number of lines that it has."""
+    terminal.begin()
+    terminal.write(LINES[1])
     terminal.read(lambda shown: " lines, " in shown, "the progress")
-    return count
+    return 2
 
 
 def no_progress(title, command, **options):
     terminal = Terminal(command, **options)
-    terminal.write(LINES[0])
-    time.sleep(QUIET_S + 0.2)
+    terminal.begin()
     terminal.write(b"".join(LINES[1:]))
     _, shown = terminal.end()
     check(f"{title}: expected no progress", b" lines, " not in terminal.raw, terminal.raw)
@@ -135,7 +142,7 @@ def replay(command):
     terminal = Terminal(command)
     count = draw(terminal)
     shown = screen(terminal.raw)
-    check("expected lines and seconds", re.search(r": \d+ lines, \d+ s$", shown), shown)
+    check("expected lines and seconds", re.search(r": 2 lines, \d+ s$", shown), shown)
     terminal.write(b"".join(LINES[count:]))
     status, shown = terminal.end()
     check("expected success", status == 0, shown)
