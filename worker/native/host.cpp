@@ -208,6 +208,11 @@ void Host::record(Bytes lines) {
   if (options_.inspection != nullptr) options_.inspection->write(lines);
 }
 
+std::string Host::recording_place() {
+  return options_.recorder != nullptr ? options_.recorder->place()
+                                      : "none: start with --record FILE to have one";
+}
+
 std::vector<OpenClient> Host::open_clients() {
   std::vector<OpenClient> open;
   for (const auto& socket : clients_.all()) {

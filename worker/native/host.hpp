@@ -72,6 +72,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   u64 draw_epoch() override;
   bool is_recording() override;
   void record(Bytes lines) override;
+  std::string recording_place() override;
   std::vector<StoredToken> stored_tokens() override { return options_.tokens.all(); }
   std::vector<OpenClient> open_clients() override;
   void forget_all() override;

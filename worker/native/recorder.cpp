@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -22,15 +24,24 @@ constexpr std::size_t written_from_bytes = 1024 * 1024;
 // An unread pipe must not block shutdown.
 constexpr std::chrono::milliseconds closed_after_max{2000};
 
-/// A killed host may have left half a line: what follows must not be appended to it.
-bool ends_in_mid_line(const std::string& path) {
+/// Of what is in the file already; 0 for a pipe.
+u64 size_of(int file) {
   struct stat about{};
-  const int file = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) ? static_cast<u64>(about.st_size) : 0;
+}
+
+/// A killed host may have left half a line: what follows must not be appended to it.
+bool ends_in_mid_line(const std::string& path, u64 size) {
+  if (size == 0) return false;
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   char last = '\n';
-  const bool is_read = file >= 0 && ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) &&
-                       about.st_size > 0 && ::pread(file, &last, 1, about.st_size - 1) == 1;
+  const bool is_read = file >= 0 && ::pread(file, &last, 1, static_cast<off_t>(size - 1)) == 1;
   if (file >= 0) ::close(file);
   return is_read && last != '\n';
+}
+
+u64 newlines_in(std::string_view text) {
+  return static_cast<u64>(std::count(text.begin(), text.end(), '\n'));
 }
 
 std::string why_unopened(const std::string& path, int error) {
@@ -51,7 +62,15 @@ Recorder::Recorder(std::string path, Log& log) : path_(std::move(path)), log_(lo
   file_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0600);
   if (file_ < 0) throw UsageError("--record " + path_ + ": " + why_unopened(path_, errno));
   keep_private(file_, "the recording", path_, log_);
-  if (ends_in_mid_line(path_)) unwritten_ = "\n";
+  const u64 size = size_of(file_);
+  if (size == 0)
+    lines_before_ = 0;
+  else
+    counter_ = std::thread([this, size] { count_before(size); });
+  if (ends_in_mid_line(path_, size)) {
+    unwritten_ = "\n";
+    lines_ = 1;
+  }
   writer_ = std::thread([this] { run(); });
 }
 
@@ -63,12 +82,37 @@ Recorder::~Recorder() {
   }
   changed_.notify_one();
   writer_.join();
+  is_closed_ = true;
+  if (counter_.joinable()) counter_.join();
   if (is_active_ && !wrong_.empty()) stop(wrong_);
   ::close(file_);
 }
 
+std::string Recorder::place() const {
+  if (!is_active_) return "has ended";
+  const u64 before = lines_before_;
+  return before == unknown ? path_ : path_ + ":" + std::to_string(before + lines_ + 1);
+}
+
+/// In a thread: the file may be long, and the server must not wait.
+void Recorder::count_before(u64 size) {
+  const int file = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;  // it can be written to, but not read
+  std::string chunk(1 << 20, '\0');
+  u64 lines = 0;
+  for (u64 at = 0; at < size && !is_closed_;) {
+    const ssize_t bytes = ::read(file, chunk.data(), std::min<u64>(chunk.size(), size - at));
+    if (bytes <= 0) break;
+    at += static_cast<u64>(bytes);
+    lines += newlines_in(std::string_view(chunk).substr(0, static_cast<std::size_t>(bytes)));
+    if (at == size) lines_before_ = lines;
+  }
+  ::close(file);
+}
+
 void Recorder::write(std::string_view lines) {
   if (!is_active_ || lines.empty()) return;
+  lines_ += newlines_in(lines);
   std::string wrong;
   bool wakes = false;
   {

@@ -2,6 +2,7 @@
 // behind, the recording ends and the server continues.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -26,13 +27,20 @@ class Recorder {
 
   bool is_active() const { return is_active_; }
 
+  /// Where the next line will stand: FILE:LINE, and FILE alone while the lines that were there
+  /// before are still being counted.
+  std::string place() const;
+
   /// lines: whole lines; copied. Also notices and logs failures.
   void write(std::string_view lines);
 
  private:
   void run();
+  void count_before(u64 size);
   bool can_wait_for_reader();
   void stop(const std::string& why);
+
+  static constexpr u64 unknown = ~u64{0};
 
   std::string path_;
   Log& log_;
@@ -44,6 +52,10 @@ class Recorder {
   std::string wrong_;
   bool is_ending_ = false;
   std::chrono::steady_clock::time_point given_up_at_;
+  u64 lines_ = 0;  ///< written since the start
+  std::atomic<u64> lines_before_ = unknown;
+  std::atomic<bool> is_closed_ = false;
+  std::thread counter_;
   std::thread writer_;
 };
 

@@ -255,14 +255,20 @@ void Session::start_forwards() {
 
 // --- recovery ---
 
+/// The input that trapped will be the next line of the recording, if there is one.
+void Session::log_trap(Bytes message, Bytes why) {
+  const Bytes input =
+      trapped_ ? find_input_shape(static_cast<u32>((*trapped_->input).tag))->name : "none";
+  log_.error(message, {{"input", input}, {"recording", io_.recording_place()}, {"error", why}});
+}
+
 /// The hub trapped. Closes the client that sent the input, and continues with a new hub restored
 /// from the stored records.
 void Session::recover(const std::string& why, Millis now, const Input& input, const Peer& peer) {
-  log_.error("the hub trapped and is replaced; please report this",
-             {{"input", find_input_shape(static_cast<u32>(input.tag))->name}, {"error", why}});
+  trapped_.emplace(now, input);
+  log_trap("the hub trapped and is replaced; please report this", why);
   ++traps_;
   hub_.reset();  // first: two at once may need more memory than there is
-  trapped_.emplace(now, input);
   io_.set_timer({0});
   io_.fail(peer, NoAnswer::trapped);
   make(now);
@@ -301,27 +307,37 @@ bool Session::restore(Millis now, ClientId opening) {
       hub_->record(trace::format_version);
     }
     trapped_.reset();
+    const auto give = [&](const Input& input) { restore_one(now, input); };
     epoch_ = io_.draw_epoch();
-    step(now, input::Begin{epoch_});
+    give(input::Begin{epoch_});
     const u64 erased_before = erased_;
     for (const StoredToken& token : tokens)
-      step(now, input::RestoreToken{token.state, token.expires_at, token.key, token.record});
+      give(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
     const u64 dropped = erased_ - erased_before;
     if (dropped > 0)
       log_.warn("stored tokens were dropped: their records are damaged or exceed a limit",
                 {{"tokens", dropped}});
     for (const OpenClient& open : io_.open_clients()) {
-      if (open.client != opening) step(now, input::RestoreClient{open.client, open.record});
+      if (open.client != opening) give(input::RestoreClient{open.client, open.record});
     }
-    step(now, input::Restored{});
+    give(input::Restored{});
     const u64 expired = erased_ - erased_before - dropped;
     if (expired > 0) log_.info("stored tokens had expired", {{"tokens", expired}});
-    give_stop(now, [&](const Input& input) { step(now, input); });
+    give_stop(now, give);
     return true;
   } catch (const Trap& trap) {
-    log_.error("restoring failed", {{"error", trap.what()}});
+    log_trap("restoring failed", trap.what());
     hub_.reset();
     return false;
+  }
+}
+
+void Session::restore_one(Millis now, const Input& input) {
+  try {
+    step(now, input);
+  } catch (const Trap&) {
+    trapped_.emplace(now, input);
+    throw;
   }
 }
 

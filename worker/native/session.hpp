@@ -42,6 +42,8 @@ class SessionIo {
 
   virtual bool is_recording() = 0;
   virtual void record(Bytes lines) = 0;
+  /// For the log of a trap: where the next line of the recording will stand, or how to record.
+  virtual std::string recording_place() = 0;
 
   /// The stored tokens and the open clients, from which a new hub is restored.
   virtual std::vector<StoredToken> stored_tokens() = 0;
@@ -146,11 +148,13 @@ class Session {
   template <class Is>
   std::vector<ForwardId> drop_held(Is is);
 
+  void log_trap(Bytes message, Bytes why);
   void recover(const std::string& why, Millis now, const Input& input, const Peer& peer);
   bool make(Millis now, ClientId opening = 0);
   bool restore(Millis now, ClientId opening = 0);
   template <class Give>
   void give_stop(Millis now, Give give);
+  void restore_one(Millis now, const Input& input);
 
   SessionIo& io_;
   Log& log_;

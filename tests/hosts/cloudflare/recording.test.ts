@@ -95,6 +95,13 @@ test("the recording replays across hibernation, a reset and a trap, and only the
   const inputs = await assertReplays(sidekick, withoutTrap);
   assert.ok(inputs > 8, `${inputs} inputs`);
   assert.match(trace, /"in":"http_request".*trap!.*\n\{"trace":2,/);
+  const lines = trace.split("\n");
+  const fatal = lines.findIndex((line) => line.includes("trap!"));
+  const isFirst = lines.slice(0, fatal).map((line) => line.startsWith('{"trace"'));
+  const first = isFirst.lastIndexOf(true);
+  const { epoch } = JSON.parse(lines[first + 1]!);
+  const place = `GET /trace, line ${fatal - first + 1} of the recording with epoch ${epoch}`;
+  await eventually(async () => sidekick.output().includes(`recording=${place}`));
 });
 
 test("the recording is bounded: old ones are dropped, and the rest still replays", async () => {

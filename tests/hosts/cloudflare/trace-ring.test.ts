@@ -54,6 +54,15 @@ function fakeStorage() {
 
 const line = (text: string) => new TextEncoder().encode(text);
 
+test("its place is the next line, counted from the start of the recording", () => {
+  const { ring } = fakeStorage();
+  ring.begin(line("first"));
+  ring.write(line("one\ntwo\n"));
+  assert.equal(ring.place(7), "GET /trace, line 4 of the recording with epoch 7");
+  ring.begin(line("second"));
+  assert.equal(ring.place(8), "GET /trace, line 2 of the recording with epoch 8");
+});
+
 for (const when of ["at once", "later"] as const) {
   test(`a recording whose row is rejected ${when} ends there; the next one starts with its own header line`, async () => {
     const told = mock.method(console, "error", () => {});

@@ -128,6 +128,7 @@ class World final : private SessionIo {
   u64 draw_epoch() override { return epoch_ += 1000; }
   bool is_recording() override { return false; }
   void record(Bytes) override {}
+  std::string recording_place() override { return "none"; }
 
   std::vector<StoredToken> stored_tokens() override {
     std::vector<StoredToken> tokens;

@@ -19,6 +19,8 @@ class World implements Io {
   readonly clients = new Set<number>();
   readonly tokens = new Map<string, { state: number; expires_at: number; record: Uint8Array }>();
   recording: Io["recording"];
+  /** Of each report: its input, and its place in the recording. */
+  places: string[] = [];
   /** Called before an action is performed; an error that it throws is the action's. */
   before: (action: string) => void = () => {};
   /** Called before each input; an error that it throws is a trap. */
@@ -45,7 +47,8 @@ class World implements Io {
     this.#do("forget");
     this.tokens.clear();
   }
-  report(message: string, error: unknown): void {
+  report(message: string, error: unknown, at: { readonly [name: string]: string } = {}): void {
+    this.places.push(`${at["input"]}: ${at["recording"]}`);
     this.said.push(`report ${message}: ${error instanceof Error ? error.message : String(error)}`);
   }
   put_token({ key, state, expires_at, record }: Action & { type: "put_token" }): void {
@@ -321,6 +324,7 @@ test("an error of the recording ends the recording: it is no trap", () => {
     };
     world.recording = {
       isActive: true,
+      place: () => "nowhere",
       begin: () => call("begin"),
       write: () => call("write"),
       restored: () => call("restored"),
@@ -508,6 +512,7 @@ test("the input at which a hub trapped ends its recording, and an inactive recor
     get isActive() {
       return isActive;
     },
+    place: (epoch) => `line ${lines.length + 1} with epoch ${epoch}`,
     begin: (line) => void lines.push(`begin ${text(line).slice(0, 10)}`),
     write: (some) => void lines.push(...text(some).trimEnd().split("\n")),
     restored: () => void lines.push("restored"),
@@ -531,4 +536,55 @@ test("the input at which a hub trapped ends its recording, and an inactive recor
   assert.deepEqual(lines, []);
   world.session.apply({ type: "timer_fired" });
   assert.equal(lines[0], 'begin {"trace":2', "nothing behind a gap");
+});
+
+test("the log of a trap names its line of the recording, or how to record", () => {
+  const world = new World();
+  const lines: string[] = [];
+  const epochOf = (line: string) => JSON.parse(line).epoch;
+  let isActive = true;
+  world.recording = {
+    get isActive() {
+      return isActive;
+    },
+    place: (epoch) => `line ${lines.length + 1} with epoch ${epoch}`,
+    begin: (line) => void lines.push(text(line)),
+    write: (some) =>
+      void lines.push(
+        ...text(some)
+          .split("\n")
+          .filter((line) => line !== ""),
+      ),
+    restored: () => {},
+  };
+  world.session.restart();
+  world.open(1);
+  const traps = (type: Input["type"]) => (input: Input) => {
+    if (input.type === type) throw new Error("unreachable");
+  };
+  const isAt = (place: string, type: Input["type"]) => {
+    assert.equal(world.places.shift(), `${type}: ${place}`);
+    const line = Number(/^line (\d+)/.exec(place)![1]);
+    assert.equal(JSON.parse(lines[line - 1]!).in, type);
+  };
+
+  world.trap = traps("timer_fired");
+  world.session.apply({ type: "timer_fired" });
+  isAt(`line 5 with epoch ${epochOf(lines[1]!)}`, "timer_fired");
+
+  // The stored records themselves: the recording has the one at which the restore trapped.
+  world.trap = traps("restore_client");
+  world.session.restart();
+  const header = lines.map((line) => line.includes('"restore_client"')).lastIndexOf(true) - 2;
+  isAt(`line ${header + 3} with epoch ${epochOf(lines[header + 1]!)}`, "restore_client");
+  assert.match(lines[header + 3]!, /^\{"trace":2,/);
+
+  world.trap = traps("timer_fired");
+  isActive = false;
+  world.session.apply({ type: "client_lagging", client: 1, buffered_bytes: 1 });
+  world.session.apply({ type: "timer_fired" });
+  assert.equal(world.places.shift(), "timer_fired: has ended");
+  world.recording = undefined;
+  world.session.apply({ type: "timer_fired" });
+  assert.equal(world.places.shift(), "timer_fired: none");
 });

@@ -2,7 +2,7 @@
 // Node host in this process, or the one that SIDEKICK_COMMAND starts: see support/sidekick.ts.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import * as http from "node:http";
 import type { Socket } from "node:net";
 import { connect } from "node:net";
@@ -1103,6 +1103,54 @@ test("the input that trapped the hub is the last line of its recording, and the 
   const fatal = lines.findIndex((line) => line.bytes === "trap!");
   assert.equal(lines[fatal].in, "client_frame");
   assert.equal(lines[fatal + 1].trace, 2);
+});
+
+test("the log of a trap names its line of the recording, or how to record", async () => {
+  const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
+  // As a host leaves it that is killed: what follows begins in line 3.
+  await writeFile(recordFile, '{"trace":2}\n{"in":"beg');
+  const sidekick = await startTestSidekick({ recordFile, traps: { restore: false } });
+  const placeOf = (line: string) => JSON.parse(/ recording=("[^"]*") /.exec(line)![1]!);
+  const places = () =>
+    sidekick.logLines.filter((line) => line.includes("the hub trapped")).map(placeOf);
+  const fatal = async () => {
+    const lines = (await readFile(recordFile, "utf8")).split("\n");
+    return lines.flatMap((line, i) => (line.includes('"trap!"') ? [`${recordFile}:${i + 1}`] : []));
+  };
+  for (let traps = 1; ; traps++) {
+    const culprit = await TestClient.connect(sidekick.port);
+    culprit.send("trap!");
+    await culprit.closed;
+    await eventually(async () => places().length === traps && (await fatal()).length === traps);
+    if (places().at(-1) === (await fatal()).at(-1)) break;
+    assert.equal(places().at(-1), recordFile, "its lines are still being counted");
+    assert.ok(traps < 100, "a file of two lines is counted soon");
+  }
+  await sidekick.close();
+
+  const other = await startTestSidekick({ traps: { restore: false } });
+  await request(other.port, "/message", "trap!");
+  await eventually(() => other.logLines.some((line) => line.includes("the hub trapped")));
+  const line = other.logLines.find((it) => it.includes("the hub trapped"))!;
+  assert.equal(placeOf(line), "none: start with --record FILE to have one");
+  await other.close();
+});
+
+test("the stored record at which a restore trapped ends its recording, and the log names its line", async () => {
+  const recordFile = join(await mkdtemp(join(tmpdir(), "sidekick-")), "trace.jsonl");
+  const sidekick = await startTestSidekick({ recordFile, traps: { restore: true } });
+  await registerToken(sidekick.port, "token-1");
+  const culprit = await TestClient.connect(sidekick.port);
+  culprit.send("trap!");
+  await culprit.closed;
+  await request(sidekick.port, "/none", "");
+  await sidekick.close();
+  const lines = (await readFile(recordFile, "utf8")).trimEnd().split("\n");
+  const fatal = lines.findIndex((line) => line.startsWith('{"in":"restore_token"'));
+  assert.equal(JSON.parse(lines[fatal + 1]!).trace, 2);
+  const place = `recording=${JSON.stringify(`${recordFile}:${fatal + 1}`)}`;
+  const isNamed = (line: string) => line.includes('input="restore_token"') && line.includes(place);
+  assert.ok(sidekick.logLines.some(isNamed), `${place} in ${sidekick.logLines.join("")}`);
 });
 
 test("when the stored records themselves trap, the host starts empty and the process lives", async () => {

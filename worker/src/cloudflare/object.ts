@@ -137,6 +137,7 @@ class Awake implements Io {
   readonly recording: TraceRing | undefined;
   /** Undefined: there are no shards. */
   readonly links: ShardLinks | undefined;
+  readonly howToRecord = "none: set SIDEKICK_TRACE_BYTES to have one";
   readonly createHub: () => HubLike;
   readonly #ctx: DurableObjectState;
   readonly #store: Store;

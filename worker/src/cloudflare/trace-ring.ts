@@ -42,6 +42,7 @@ export class TraceRing implements Recording {
   /** Start of the current recording; undefined if there is none. */
   #recording: number | undefined;
   #bytes = 0;
+  #lines = 0;
   /** Those that belong to the restore of the hub. */
   #restoredBytes = 0;
   /** The row that may still grow. */
@@ -57,6 +58,11 @@ export class TraceRing implements Recording {
     this.#storage = storage;
     this.#bytesMax = bytesMax;
     this.#onWrite = onWrite;
+  }
+
+  /** The oldest recordings are dropped, so lines are counted from the start of this one. */
+  place(epoch: number): string {
+    return `GET /trace, line ${this.#lines + 1} of the recording with epoch ${epoch}`;
   }
 
   get isActive(): boolean {
@@ -81,6 +87,7 @@ export class TraceRing implements Recording {
     this.flush();
     this.#recording = undefined;
     this.#bytes = 0;
+    this.#lines = 0;
     this.#restoredBytes = Infinity;
     this.#row = NOTHING;
     this.#tolerantly(() => {
@@ -120,6 +127,7 @@ export class TraceRing implements Recording {
     this.#waiting.push(lines.slice());
     this.#waitingBytes += lines.byteLength;
     this.#bytes += lines.byteLength;
+    for (let at = lines.indexOf(10); at >= 0; at = lines.indexOf(10, at + 1)) this.#lines++;
     this.#timer ??= setTimeout(() => this.flush(), FLUSHED_AFTER_MS);
     this.#onWrite();
   }

@@ -19,6 +19,7 @@ import type { Forward, Forwarder } from "./forwarder.js";
 import { Batch, PING_FRAME, textFrame } from "./frames.js";
 import { HttpExchanges } from "./http-exchanges.js";
 import type { Log } from "./log.js";
+import { HOW_TO_RECORD } from "./recorder.js";
 import { Unsent } from "./unsent.js";
 
 export interface ClosableRecording extends Recording {
@@ -52,6 +53,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
   readonly exchanges: HttpExchanges;
   readonly unsent = new Unsent();
   readonly recording: ClosableRecording | undefined;
+  readonly howToRecord = HOW_TO_RECORD;
   readonly engine: Redis | undefined;
   readonly #createHub: () => HubLike;
   readonly #log: Log;

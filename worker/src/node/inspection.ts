@@ -12,6 +12,7 @@ import { UsageError } from "./flags.js";
 import { inspectorPage } from "./inspector-page.js";
 import type { Log } from "./log.js";
 import type { Recorder } from "./recorder.js";
+import { HOW_TO_RECORD } from "./recorder.js";
 
 /** A reader that is so far behind misses lines. */
 const BEHIND_BYTES_MAX = 8 * 1024 * 1024;
@@ -111,6 +112,10 @@ export class Inspection implements Recording {
 
   get isActive(): boolean {
     return true;
+  }
+
+  place(): string {
+    return this.#file?.place() ?? HOW_TO_RECORD;
   }
 
   begin(firstLine: Uint8Array): void {

@@ -3,6 +3,7 @@
 import {
   closeSync,
   constants,
+  createReadStream,
   createWriteStream,
   fstatSync,
   openSync,
@@ -24,12 +25,17 @@ const UNWRITTEN_BYTES_MAX = 64 * 1024 * 1024;
 const WRITTEN_AFTER_MS = 5;
 const CLOSED_AFTER_MS_MAX = 2000;
 const NEWLINE = Buffer.from("\n");
+/** For the log of a trap. */
+export const HOW_TO_RECORD = "none: start with --record FILE to have one";
 
 export class Recorder implements Recording {
   readonly #path: string;
   readonly #log: Log;
   readonly #stream: Writable;
   #state: "open" | "closing" | "over" = "open";
+  /** Written since the start, and those before; undefined until they are counted. */
+  #lines = 0;
+  #linesBefore: number | undefined;
 
   /**
    * Appends: a trace may hold several recordings, and a restart must not erase the one that shows
@@ -40,14 +46,23 @@ export class Recorder implements Recording {
     this.#path = path;
     this.#log = log;
     // Opened synchronously: if a recording was requested, the server must not start without one.
-    const { stream, isTorn } = open(path, log);
+    const { stream, isTorn, size } = open(path, log);
     this.#stream = stream;
     this.#stream.on("error", (error) => this.#stop(error.message));
+    if (size === 0) this.#linesBefore = 0;
+    else void this.#countBefore(size);
     if (isTorn) this.write(NEWLINE);
   }
 
   get isActive(): boolean {
     return this.#state === "open";
+  }
+
+  /** FILE:LINE, and FILE alone while the lines of a long file are still being counted. */
+  place(): string {
+    if (!this.isActive) return "has ended";
+    if (this.#linesBefore === undefined) return this.#path;
+    return `${this.#path}:${this.#linesBefore + this.#lines + 1}`;
   }
 
   begin(firstLine: Uint8Array): void {
@@ -64,7 +79,9 @@ export class Recorder implements Recording {
       this.#stream.cork();
       setTimeout(() => this.#stream.uncork(), WRITTEN_AFTER_MS);
     }
-    this.#stream.write(Buffer.from(lines));
+    const copy = Buffer.from(lines);
+    this.#lines += newlinesIn(copy);
+    this.#stream.write(copy);
     if (this.#stream.writableLength > UNWRITTEN_BYTES_MAX) this.#stop("the disk is too slow");
   }
 
@@ -86,6 +103,21 @@ export class Recorder implements Recording {
       );
   }
 
+  /** A file may be long, and the server must not wait. */
+  async #countBefore(size: number): Promise<void> {
+    let lines = 0;
+    try {
+      const before = createReadStream(this.#path, { end: size - 1 });
+      for await (const chunk of before as AsyncIterable<Buffer>) {
+        if (!this.isActive) return;
+        lines += newlinesIn(chunk);
+      }
+      this.#linesBefore = lines;
+    } catch {
+      // It can be written to, but not read.
+    }
+  }
+
   /** Logged here and not on a stream event: a hanging write prevents such events. */
   #stop(reason: string): void {
     if (this.#state === "over") return;
@@ -99,7 +131,14 @@ export class Recorder implements Recording {
   }
 }
 
-function open(path: string, log: Log): { stream: Writable; isTorn: boolean } {
+function newlinesIn(bytes: Buffer): number {
+  let count = 0;
+  for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) count++;
+  return count;
+}
+
+/** size: of what is in the file already. */
+function open(path: string, log: Log): { stream: Writable; isTorn: boolean; size: number } {
   // Neither writes to a pipe from its event loop, and Deno refuses to open one.
   if (!IS_NODE && statSync(path, { throwIfNoEntry: false })?.isFIFO())
     throw Object.assign(new Error("recording into a pipe needs Node: record into a file"), {
@@ -110,11 +149,11 @@ function open(path: string, log: Log): { stream: Writable; isTorn: boolean } {
   const about = fstatSync(file);
   // Writes to a pipe from the event loop: a thread that waits for the pipe's reader could not be
   // stopped.
-  if (about.isFIFO()) return { stream: new Socket({ fd: file, readable: false }), isTorn: false };
-  return {
-    stream: createWriteStream(path, { fd: file }),
-    isTorn: about.isFile() && about.size > 0 && endsInMidLine(path, about.size),
-  };
+  if (about.isFIFO())
+    return { stream: new Socket({ fd: file, readable: false }), isTorn: false, size: 0 };
+  const size = about.isFile() ? about.size : 0;
+  const isTorn = size > 0 && endsInMidLine(path, size);
+  return { stream: createWriteStream(path, { fd: file }), isTorn, size };
 }
 
 function openForAppending(path: string): number {

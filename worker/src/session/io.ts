@@ -33,6 +33,8 @@ export interface Io extends Performer {
   forgetTokens(): void;
   /** Undefined: nothing is recorded. */
   readonly recording: Recording | undefined;
+  /** How to start a recording, for the log of a trap that none has. */
+  readonly howToRecord?: string;
   /** The host's own metrics, beside those that the session knows. */
   measure?(): HostValues;
   /** Logs a bug or a failure of the storage. */
@@ -43,6 +45,11 @@ export interface Io extends Performer {
 export interface Recording {
   /** Once false, the hub stops producing lines until it is replaced. */
   readonly isActive: boolean;
+  /**
+   * Where the next line will stand, for the log.
+   * @param epoch of the hub, as in its `begin`
+   */
+  place(epoch: number): string;
   /** A recording of a new hub begins with this line, which lacks its newline. */
   begin(firstLine: Uint8Array): void;
   /** Whole lines, a view. */

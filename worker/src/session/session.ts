@@ -53,6 +53,8 @@ export class Session {
   #epoch = 0;
   /** Where the latest hub trapped, until its recording has it. */
   #unrecorded: { readonly now: number; readonly input: Input } | undefined;
+  /** The latest input of the restore under way. */
+  #restoring: { readonly now: number; readonly input: Input } | undefined;
   /** Whether the lack of a hub has been reported. */
   #isReported = false;
   #traps = 0;
@@ -272,11 +274,19 @@ export class Session {
     if (!(error instanceof Trap)) throw error;
     this.#hub = undefined;
     this.#traps++;
-    if (this.#isRecording) this.#unrecorded = { now, input };
-    const at = { input: input.type };
+    const at = this.#noteTrap({ now, input });
     this.#io.report("the hub trapped and is replaced; please report this", error.cause, at);
     this.#refuse(input, BROKEN);
     for (const request of this.#unansweredRequests) this.#answer(request, BROKEN, input);
+  }
+
+  /** Returns fields for the log. The input will be the next line of the recording, if any. */
+  #noteTrap(at: { readonly now: number; readonly input: Input }): Record<string, string> {
+    const { recording, howToRecord = "none" } = this.#io;
+    if (this.#isRecording) this.#unrecorded = at;
+    const isOver = recording !== undefined && !this.#isRecording;
+    const place = isOver ? "has ended" : (recording?.place(this.#epoch) ?? howToRecord);
+    return { input: at.input.type, recording: place };
   }
 
   /** Closes the sender of an input that no hub has handled, or answers it. */
@@ -328,7 +338,8 @@ export class Session {
     } catch (error) {
       this.#hub = undefined;
       if (error instanceof Trap) {
-        this.#io.report(`the stored records cannot be restored: ${consequence}`, error.cause);
+        const at = this.#restoring && this.#noteTrap(this.#restoring);
+        this.#io.report(`the stored records cannot be restored: ${consequence}`, error.cause, at);
         return false;
       }
       if (!this.#isReported) this.#io.report("there is no hub; each input tries again", error);
@@ -343,9 +354,12 @@ export class Session {
     const hub = this.#first ?? io.createHub();
     this.#first = undefined;
     this.#hub = hub;
+    this.#restoring = undefined;
     this.#startRecording(hub);
-    const give = (input: Input, isPerformed = true) =>
-      this.#handle(hub, io.now(), input, isPerformed);
+    const give = (input: Input, isPerformed = true) => {
+      this.#restoring = { now: io.now(), input };
+      return this.#handle(hub, this.#restoring.now, input, isPerformed);
+    };
     this.#epoch = randomEpoch();
     give({ type: "begin", epoch: this.#epoch });
     // The hub erases damaged ones: after the iteration, in which the host reads its storage.
@@ -359,6 +373,7 @@ export class Session {
     for (const input of this.#stopInputs()) give(input);
     for (const action of damaged) this.#isPerformed(action, "restored");
     this.#record(hub, NOTHING, (recording) => recording.restored());
+    this.#restoring = undefined;
     this.#isReported = false;
   }
 

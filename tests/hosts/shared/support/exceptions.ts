@@ -39,6 +39,8 @@ const NOT_FOR_THE_WORKER: Readonly<Record<string, readonly string[]>> = {
     "a request whose admission traps",
     "everything a client listened to step by step survives a trap",
     "the input that trapped the hub",
+    "the log of a trap",
+    "the stored record at which a restore trapped",
     "when the stored records themselves trap",
     "ignores answers to forwards of a previous hub",
   ],
