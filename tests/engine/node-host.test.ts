@@ -74,6 +74,20 @@ test("a hub that replaces one that trapped finds the engine down, and gets new c
   await is(...before, "new", "begin", "restored", "engine_up");
 });
 
+test("a hub that replaces one gets no message that came with the one that trapped it", async () => {
+  const redis = await startRedis();
+  const { is, recordFile } = await recorded(redis.port, true);
+  await is("new", "begin", "restored", "engine_up");
+  const inbox = `sidekick:1:0:i:${recordedLines(recordFile)[0].config.node}`;
+  const publish = (body: string) => `redis.call('publish', '${inbox}', '${body}') `;
+  await redis.says("eval", publish("trap!") + publish("after"), "0");
+  const up = ["new", "begin", "restored", "engine_up"];
+  await is(...up, ...up);
+  const bodies = recordedLines(recordFile).flatMap(({ body }) => body ?? []);
+  assert.ok(bodies.includes("trap!"), `trapped in ${bodies}`);
+  assert.ok(!bodies.includes("after"), `passed on ${bodies}`);
+});
+
 test("nodes have different names, which the hub's configuration and Redis agree on", async () => {
   const redis = await startRedis();
   const nodes = await Promise.all([recorded(redis.port), recorded(redis.port)]);

@@ -281,6 +281,7 @@ void Session::retry() {
 /// Returns whether there is a hub. opening: the client whose client_opened comes next.
 bool Session::make(Millis now, ClientId opening) {
   io_.renew_engine();
+  std::erase_if(waiting_, [](const Waiting& it) { return is_from_engine((*it.input).tag); });
   try {
     hub_ = io_.create_hub();
     if (restore(now, opening)) return true;

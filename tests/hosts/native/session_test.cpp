@@ -109,6 +109,8 @@ class World final : private SessionIo {
   std::function<void(const Input& input)> see = [](const Input&) {};
   /// Called with each forward that is sent.
   std::function<void(ForwardId forward)> on_forward = [](ForwardId) {};
+  /// Called with each failure.
+  std::function<void()> on_fail = [] {};
 
   std::vector<ForwardId> forwards;
   std::map<std::string, StoredToken> stored;
@@ -149,6 +151,7 @@ class World final : private SessionIo {
   void fail(const Peer& peer, NoAnswer why) override {
     say("fail " + name(peer) + (why == NoAnswer::trapped ? " trapped" : " no hub"));
     clients_.erase(peer.client);
+    on_fail();
   }
   void renew_engine() override { ++renewals; }
   void end_turn_later() override {}
@@ -494,6 +497,12 @@ TEST_CASE("a new hub gets new connections to the engine, and nothing that came f
   CHECK(world.inputs() == "begin, restored");
   world.session.apply(input::EngineUp{0, 0});
   CHECK(world.inputs() == "engine_up");
+  // One that comes while actions are performed waits; meanwhile the hub traps.
+  world.on_fail = [&] { world.session.apply(input::EngineDown{0}); };
+  world.open(3);
+  world.inputs();
+  world.frame(3, ping);
+  CHECK(world.inputs() == "client_frame, begin, restored");
 }
 
 TEST_CASE("a trap in admission replaces the hub, and the next request is admitted") {

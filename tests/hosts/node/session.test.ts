@@ -343,6 +343,35 @@ test("an error of the recording ends the recording: it is no trap", () => {
   }
 });
 
+test("a new hub gets nothing that came from the connections to the engine of the last one", () => {
+  const world = new World();
+  world.session.apply({ type: "engine_up", shard: 0, kept: 0 });
+  assert.deepEqual(world.types(), ["begin", "restored", "engine_up"], "the first one starts it");
+  world.open(1);
+  world.trap = ({ type }) => {
+    if (type === "client_frame") throw new Error("unreachable");
+  };
+  const create = world.create;
+  world.create = () => {
+    throw new Error("no room");
+  };
+  world.frame(1, PING);
+  world.create = create;
+  world.types();
+  const up = { type: "engine_up", shard: 0, kept: 0 } as const;
+  world.session.apply(up);
+  assert.deepEqual(world.types(), ["begin", "restored"]);
+  world.session.apply(up);
+  assert.deepEqual(world.types(), ["engine_up"]);
+  // One that comes while actions are performed waits; meanwhile the hub traps.
+  world.before = (action) => {
+    if (action === "close 1 1011") world.session.apply({ type: "engine_down", shard: 0 });
+  };
+  world.clients.add(1);
+  world.frame(1, PING);
+  assert.deepEqual(world.types(), ["client_frame", "begin", "restored"]);
+});
+
 test("after a trap, failing actions do not prevent the next hub", () => {
   const world = new World();
   for (const client of [1, 2]) world.open(client);

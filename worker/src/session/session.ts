@@ -45,7 +45,7 @@ export class Session {
   #isRecording = false;
   #isApplying = false;
   /** Inputs that came meanwhile: a call would invalidate the actions' views. */
-  readonly #waiting: Input[] = [];
+  #waiting: Input[] = [];
   readonly #unansweredRequests = new Set<number>();
   /** The end of the drain; undefined: there is none. */
   #drainedAt: number | undefined;
@@ -58,6 +58,8 @@ export class Session {
   /** Whether the lack of a hub has been reported. */
   #isReported = false;
   #traps = 0;
+  /** Hubs that were created after the first one. */
+  #renewals = 0;
   #recordedBytes = 0;
 
   /** @throws ConfigError if the configuration is rejected */
@@ -172,7 +174,12 @@ export class Session {
     if (input.type === "http_request") this.#unansweredRequests.add(input.request);
     else if (input.type === "shutting_down") this.#isShuttingDown = true;
     else if (input.type === "draining") this.#drainedAt = this.#io.now() + input.ms;
-    if (this.#hub === undefined) this.#restore(input);
+    if (this.#hub === undefined) {
+      const before = this.#renewals;
+      this.#restore(input);
+      // From connections that createHub has replaced; at the start there are no others.
+      if (isFromEngine(input) && this.#renewals > before) return;
+    }
     if (this.#hub === undefined) this.#refuse(input, NO_HUB);
     else if (!this.#isHandled(input)) this.#restore();
   }
@@ -351,7 +358,7 @@ export class Session {
   #start(current: Input | undefined): void {
     const io = this.#io;
     if (this.#first === undefined) io.renewEngine?.();
-    const hub = this.#first ?? io.createHub();
+    const hub = this.#first ?? this.#renewed();
     this.#first = undefined;
     this.#hub = hub;
     this.#restoring = undefined;
@@ -386,6 +393,13 @@ export class Session {
     return inputs;
   }
 
+  /** Another hub, with other connections to the engine. */
+  #renewed(): HubLike {
+    this.#renewals++;
+    this.#waiting = this.#waiting.filter((input) => !isFromEngine(input));
+    return this.#io.createHub();
+  }
+
   /** Those whose client_opened does not come only now. */
   #restorable(current: Input | undefined): RestoreClientInput[] {
     const opening = new Set(
@@ -409,6 +423,10 @@ export class Session {
     this.#record(hub, line, (recording) => recording.begin(line));
     if (this.#isRecording) asked(() => hub.record(true));
   }
+}
+
+function isFromEngine({ type }: Input): boolean {
+  return type.startsWith("engine_");
 }
 
 /** Whether a peer learns of it. */

@@ -41,6 +41,7 @@ export function trapping(hub: HubLike, restore: boolean): HubLike {
     dieIf(
       (input.type === "client_frame" && hasWord(input.bytes)) ||
         (input.type === "http_request" && hasWord(input.body)) ||
+        (input.type === "engine_message" && hasWord(input.body)) ||
         (input.type === "restore_token" && restore),
     ),
   );
