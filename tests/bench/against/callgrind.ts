@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { built } from "../targets.js";
 
 const run = promisify(execFile);
+const ANSWER_SECONDS = 60;
 /** Where callgrind_control finds the process. */
 const prefix = `--vgdb-prefix=${resolve(built)}/vgdb`;
 
@@ -38,9 +39,9 @@ export async function countInstructions<T>(
   pid: number,
   work: () => Promise<T>,
 ): Promise<{ instructions: number; result: T }> {
-  await control(pid, "-z");
+  await control(pid, ["-z"]);
   const result = await work();
-  const output = await control(pid, "-s", "-e");
+  const output = await control(pid, ["-s", "-e"]);
   const threads = [...output.matchAll(/^\s*Th\s*\d+\s+([\d,]+)\s*$/gm)];
   if (threads.length === 0)
     throw new Error(`callgrind_control: expected the totals of threads, got ${output}`);
@@ -59,7 +60,24 @@ export function forgetCallgrind(pid: number): void {
   }
 }
 
-async function control(pid: number, ...what: string[]): Promise<string> {
-  const { stdout } = await run("callgrind_control", [prefix, ...what, `${pid}`]);
-  return stdout;
+/**
+ * A process that waits for input executes nothing that could notice the question: vgdb wakes it
+ * with ptrace. Where that fails, vgdb waits without end. `timeout` ends it, too, unlike execFile.
+ */
+export async function control(
+  pid: number,
+  what: readonly string[],
+  seconds = ANSWER_SECONDS,
+): Promise<string> {
+  const command = ["callgrind_control", prefix, ...what, `${pid}`];
+  try {
+    return (await run("timeout", [`${seconds}`, ...command])).stdout;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 124) throw error;
+    throw new Error(
+      `expected an answer of valgrind's process ${pid} to "callgrind_control ${what.join(" ")}", ` +
+        `received nothing for ${seconds} s: vgdb could not wake it (is ptrace allowed?). ` +
+        "Run the bench again",
+    );
+  }
 }
