@@ -23,6 +23,7 @@ foreach(mutation IN LISTS mutations)
   string(REGEX MATCH "^[a-z_]+" checker ${name})
   sidekick_add_mutant(sidekick-cluster-${name} sidekick_cluster ${mutation})
   add_test(NAME cluster-mutant-${name}
-    COMMAND sidekick-cluster-${name} --expect ${checker} --seeds 300)
+    COMMAND sh ${SIDEKICK_CLUSTER_DIR}/../sim/mutant_test.sh ${name}
+      $<TARGET_FILE:sidekick-cluster-${name}> --expect ${checker} --seeds 300)
   set_tests_properties(cluster-mutant-${name} PROPERTIES LABELS mutants)
 endforeach()

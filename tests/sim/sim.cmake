@@ -86,7 +86,9 @@ foreach(mutation IN LISTS mutations)
   if(mutation MATCHES "/variations/")
     set(asked "")
   endif()
-  add_test(NAME sim-mutant-${name} COMMAND sidekick-sim-${name} ${asked} --seeds 500)
+  add_test(NAME sim-mutant-${name}
+    COMMAND sh ${SIDEKICK_SIM_DIR}/mutant_test.sh ${name}
+      $<TARGET_FILE:sidekick-sim-${name}> ${asked} --seeds 500)
   set_tests_properties(sim-mutant-${name} PROPERTIES LABELS mutants)
 endforeach()
 

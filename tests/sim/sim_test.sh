@@ -38,7 +38,8 @@ grep -q 'checker:  rows' "$folder/canary" ||
 
 # A finding becomes a short trace that the correct core answers differently.
 if [ $# -gt 2 ]; then
-  "$3" --expect "$4" --out "$folder" >/dev/null 2>&1
+  sh "$(dirname -- "$0")/mutant_test.sh" "$4" "$3" --expect "$4" --out "$folder" \
+    >"$folder/found" 2>&1 || fail "expected $3 to find $4: $(tail -n 20 "$folder/found")"
   trace=$(echo "$folder"/sim-*-"$4".jsonl)
   inputs=$(grep -c '^{"in"' "$trace")
   [ "$inputs" -le 12 ] || fail "expected at most 12 inputs in the shrunk trace, found $inputs"
