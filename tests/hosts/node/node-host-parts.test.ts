@@ -26,6 +26,7 @@ import type { Outcome } from "../../../worker/src/session/outcome.ts";
 import { VERSION } from "../../../worker/src/version.ts";
 import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
 import { BLACK_HOLE_ADDRESS, startBlackHole } from "../shared/support/black-hole.ts";
+import { harmless, hostileTexts } from "../shared/support/hostile-texts.ts";
 import { closeEverything, listen } from "../shared/support/left-open.ts";
 import { clientFrame, eventually } from "../shared/support/sidekick.ts";
 
@@ -91,6 +92,26 @@ test("with json, each line is one object, whatever a peer has put into a field",
   assert.match(String(time), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
   assert.deepEqual(rest, { level: "warn", message: "x", name, count: 3, is: true });
 });
+
+for (const [what, text] of Object.entries(hostileTexts)) {
+  test(`a field of the log that tries to ${what} stays in its line`, () => {
+    for (const format of ["text", "json"] as const) {
+      const lines: string[] = [];
+      const log = limitWarnings(createLog("debug", (line) => lines.push(line), format));
+      for (const level of ["error", "warn", "info", "debug"] as const)
+        log[level]("x", { code: text, reason: text, count: 1 });
+      assert.equal(lines.length, 4);
+      for (const line of lines) {
+        assert.match(line, harmless);
+        if (format === "text") continue;
+        const { reason, count } = JSON.parse(line) as { reason: string; count: number };
+        assert.equal(count, 1, "the fields behind it");
+        const isCut = text.length > 300;
+        assert.equal(reason, isCut ? `${text.slice(0, 300)}...` : text);
+      }
+    }
+  });
+}
 
 test("the answer to a request that node:http rejects says what was expected and what to do", () => {
   const log = createLog("silent");

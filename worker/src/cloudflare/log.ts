@@ -5,7 +5,7 @@
 import { ERROR_CODES } from "../module/border.generated.js";
 import { ConfigError } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
-import { jsonLine } from "../session/log-line.js";
+import { escaped, inOneLine, jsonLine } from "../session/log-line.js";
 
 const QUIET_MS = 10_000;
 
@@ -48,7 +48,9 @@ export function logLine(
   message: string,
   fields: Readonly<Record<string, string | number>> = {},
 ): void {
-  const line = isJson ? jsonLine(level, message, fields).trimEnd() : message + fieldsText(fields);
+  const line = isJson
+    ? jsonLine(level, message, fields).trimEnd()
+    : inOneLine(message) + fieldsText(fields);
   console[level](line);
 }
 
@@ -63,8 +65,13 @@ export function logError(
   else console.error(`${message}${fieldsText(fields)}: ${described}`);
 }
 
+/** Needs no quotes. */
+function isPlain(value: string | number): boolean {
+  return /^[\w.-]*$/.test(String(value));
+}
+
 function fieldsText(fields: Readonly<Record<string, string | number>>): string {
   return Object.entries(fields)
-    .map(([name, value]) => ` ${name}=${value}`)
+    .map(([name, value]) => ` ${name}=${isPlain(value) ? value : escaped(value)}`)
     .join("");
 }

@@ -8,10 +8,13 @@ export function escaped(value: string | number | boolean): string {
   if (typeof value !== "string") return String(value);
   const cut =
     value.length > FIELD_CHARACTERS_MAX ? `${value.slice(0, FIELD_CHARACTERS_MAX)}...` : value;
-  // JSON leaves DEL, C1 controls, line separators and bidirectional controls unescaped; terminals
-  // and viewers act on them.
-  return JSON.stringify(cut).replace(
-    /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g,
+  return inOneLine(JSON.stringify(cut)); // JSON leaves some of them unescaped
+}
+
+/** Escapes what terminals and viewers act on: controls, line separators, bidirectional controls. */
+export function inOneLine(text: string): string {
+  return text.replace(
+    /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
