@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "log.hpp"
+#include "sidekick/base.hpp"
 
 namespace sidekick::host {
 
