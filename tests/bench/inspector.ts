@@ -114,7 +114,7 @@ class Window {
   }
 }
 
-/** Opens the page that holds no recording, and a file in it. Returns the time until all is there. */
+/** Opens a file in the page. Returns the time until all is there. */
 async function open(window: Window, folder: string, file: string): Promise<number> {
   writeFileSync(join(folder, "page.html"), await page());
   await window.page.goto(`file://${join(folder, "page.html")}`);
