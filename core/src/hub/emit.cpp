@@ -37,7 +37,7 @@ void append_channel_message(TextArena& out, const Message& message) {
 }
 
 void Hub::State::emit(const action::Send& it, Actions& out) {
-  metrics[Metric::frames_replied] += it.clients.size();  // the published ones are subtracted later
+  metrics[Metric::frames_replied] += it.clients.size();
   metrics[Metric::frames_sent_bytes] += it.clients.size() * it.text.size();
   metrics.count_error(it.code);
   out.add(it);
@@ -112,13 +112,14 @@ void Hub::State::emit_close(ClientSlot slot, u32 status, ErrorCode why, Bytes re
 void Hub::State::emit_publish(const std::vector<u32>& subscribers, Bytes text, Actions& out) {
   if (subscribers.empty()) return;
   metrics[Metric::frames_published] += subscribers.size();
+  metrics[Metric::frames_sent_bytes] += subscribers.size() * text.size();
   std::span<const u32> ids = subscribers;
   if (engine.is_on()) {
     u32* const copy = out.text().words(static_cast<u32>(ids.size()));
     std::copy(ids.begin(), ids.end(), copy);
     ids = {copy, ids.size()};
   }
-  emit(action::Send{ids, text, ErrorCode::ok}, out);
+  out.add(action::Send{ids, text, ErrorCode::ok});  // counted above
 }
 
 void Hub::State::emit_to(ClientId client, Bytes text, Actions& out, ErrorCode code) {

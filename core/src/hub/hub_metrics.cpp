@@ -76,7 +76,6 @@ Metrics Hub::State::measured() const {
   set(Metric::clients_with_hello, clients.session_count());
   set(Metric::clients_without_hello, clients.count() - clients.session_count());
   set(Metric::clients_max, config.clients_max);
-  all[Metric::frames_replied] -= all[Metric::frames_published];
   for (const Token& token : tokens.slots()) {
     if (token.state() == TokenState::gone) continue;
     ++all[token.state() == TokenState::free         ? Metric::tokens_free
