@@ -249,6 +249,18 @@ test("a shard that cannot be reached: 503 for the app server, and clients are to
   await eventually(async () => (await client.next()).resource === "a");
 });
 
+test("many requests at once wait for a shard that comes back in time, and all succeed", async () => {
+  const sidekick = await startScaled({}, { engine_wait_ms: 60_000 });
+  const client = await at(sidekick, 0);
+  await listen(client, RESOURCES);
+  for (const shard of SHARDS) await sidekick.test(`unreachable?hub=${shard}`);
+  const requests = RESOURCES.map((resource) => publish(sidekick, [resource]));
+  await eventually(() => sidekick.output().includes("a shard cannot be reached"));
+  for (const shard of SHARDS) await sidekick.test(`reachable?hub=${shard}`);
+  await Promise.all(requests);
+  await updated(client, RESOURCES);
+});
+
 test("the tokens of the one object of before are handed over to the shards", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   try {

@@ -31,10 +31,19 @@ export function isUpgrade({ headers }: Request): boolean {
 }
 
 export function responseOf(action: RespondAction): Response {
-  const headers = new Headers({ "Content-Type": text(action.content_type) });
-  const [name, value] = text(action.header).split(": ");
+  return answerOf(action)();
+}
+
+/**
+ * Makes the response later: it belongs to the request in which it is made, which may be another one
+ * than that of the action.
+ */
+export function answerOf({ status, content_type, header, body }: RespondAction): () => Response {
+  const headers = new Headers({ "Content-Type": text(content_type) });
+  const [name, value] = text(header).split(": ");
   if (name && value) headers.set(name, value);
-  return new Response(text(action.body), { status: action.status, headers });
+  const whole = text(body);
+  return () => new Response(whole, { status, headers });
 }
 
 export function plainResponse(status: number, body: string): Response {

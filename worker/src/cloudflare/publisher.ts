@@ -7,7 +7,7 @@ import type { Io } from "../session/io.js";
 import { randomDigits } from "../session/random.js";
 import { Session } from "../session/session.js";
 import { createHub } from "./create-hub.js";
-import { responseOf } from "./http.js";
+import { answerOf } from "./http.js";
 import { logError, logLine, logTold } from "./log.js";
 import { limitOf, scaledConfig, shardStub, within } from "./scale.js";
 import type { Env, HubSettings, Scale } from "./settings.js";
@@ -58,7 +58,7 @@ export class Publisher implements Io {
   async answer(input: border.HttpRequestInput, ctx: ExecutionContext): Promise<Response> {
     const request = this.#nextRequest;
     this.#nextRequest = (request + 1) >>> 0 || 1;
-    const answer = new Promise<Response>((resolve, reject) =>
+    const answer = new Promise<() => Response>((resolve, reject) =>
       this.#exchanges.set(request, { resolve, reject }),
     );
     for (const [shard, until] of this.#tried)
@@ -66,11 +66,11 @@ export class Publisher implements Io {
     this.#apply({ ...input, request }, ctx);
     try {
       // The hub answers in time, unless the request with its timer has ended.
-      return await within(this.#timeoutMs + this.#waitMs + SLACK_MS, answer).catch((error) => {
-        if (!this.#exchanges.has(request)) throw error;
+      const waited = within(this.#timeoutMs + this.#waitMs + SLACK_MS, answer).catch(() => {
         this.#apply({ type: "timer_fired" }, ctx);
         return within(SLACK_MS, answer);
       });
+      return (await waited)();
     } finally {
       this.#exchanges.delete(request);
     }
@@ -132,7 +132,7 @@ export class Publisher implements Io {
 
   respond(action: border.RespondAction): void {
     logTold("rejected a request", action.code, { status: action.status });
-    this.#exchanges.get(action.request)?.resolve(responseOf(action));
+    this.#exchanges.get(action.request)?.resolve(answerOf(action));
   }
 
   #failAll(error: unknown): void {
@@ -172,6 +172,6 @@ export class Publisher implements Io {
 }
 
 interface Exchange {
-  readonly resolve: (response: Response) => void;
+  readonly resolve: (answer: () => Response) => void;
   readonly reject: (error: unknown) => void;
 }
