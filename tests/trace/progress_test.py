@@ -25,7 +25,7 @@ WAIT_S = 60
 
 
 class Terminal:
-    """Runs a command with stdin from a pipe, and with a pseudo terminal as the rest unless named."""
+    """Runs a command: stdin is a pipe, the rest a pseudo terminal unless named."""
 
     def __init__(self, command, term="xterm", has_stdin=True, is_background=False, **streams):
         self.raw = b""
@@ -219,7 +219,8 @@ def trace(tool):
 
 def shrink(tool, folder):
     open(f"{folder}/short.jsonl", "wb").write(TRACE)
-    slow = f"sleep {QUIET_S + 0.5}; exec '{tool}' record - | sed -u 's/\"out\":\"send\"/\"out\":\"Send\"/'"
+    differs = "sed -u 's/\"out\":\"send\"/\"out\":\"Send\"/'"
+    slow = f"sleep {QUIET_S + 0.5}; exec '{tool}' record - | {differs}"
     ran = ["shrink", f"{folder}/short.jsonl", "-o", f"{folder}/out.jsonl", "--against", slow]
     terminal = Terminal([tool, *ran], has_stdin=False)
     terminal.read(lambda shown: " inputs left, trial 1, " in shown, "the inputs left")

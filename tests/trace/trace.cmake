@@ -3,7 +3,8 @@ set(SIDEKICK_TRACE_TESTS ${CMAKE_CURRENT_LIST_DIR})
 add_test(NAME trace COMMAND sh ${SIDEKICK_TRACE_TESTS}/trace_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-memory COMMAND sh ${SIDEKICK_TRACE_TESTS}/memory_test.sh ${CMAKE_SOURCE_DIR} $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-hostile COMMAND python3 ${SIDEKICK_TRACE_TESTS}/hostile_test.py ${SIDEKICK_TRACES} $<TARGET_FILE:sidekick-trace> $<TARGET_FILE:sidekick-trace> replay)
-add_test(NAME trace-progress COMMAND python3 ${SIDEKICK_TRACE_TESTS}/progress_test.py trace $<TARGET_FILE:sidekick-trace>)
+add_test(NAME trace-progress
+  COMMAND python3 ${SIDEKICK_TRACE_TESTS}/progress_test.py trace $<TARGET_FILE:sidekick-trace>)
 add_test(NAME trace-redact COMMAND python3 ${SIDEKICK_TRACE_TESTS}/redact_test.py $<TARGET_FILE:sidekick-trace>)
 
 foreach(mutation differs traps)
