@@ -2,12 +2,15 @@
 // apply to it.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { LIMITS } from "../src/module/border.generated.ts";
 import { ConfigError, compileModuleSync, Hub } from "../src/module/hub.ts";
 import { integer, parseFlags, readPortVariable, UsageError } from "../src/node/flags.ts";
 import { LOG_FORMATS } from "../src/node/log.ts";
 import { checkServerSecret } from "../src/node/server.ts";
 import { originsOf } from "../src/session/origins.ts";
 import { DEFAULT_MODULE, startWorkerd } from "./workerd.ts";
+
+const OBJECTS_MAX = LIMITS.engine_shards.highest;
 
 const HELP = `scripts/run worker: the Cloudflare Worker in workerd, locally, with temporary storage
 
@@ -111,6 +114,12 @@ async function main(): Promise<void> {
     throw new UsageError(
       `--log-format (SIDEKICK_LOG_FORMAT): expected text or json, got ${JSON.stringify(logFormat)}`,
     );
+  const gateways = flags.gateways ?? env("SIDEKICK_GATEWAYS");
+  const shards = flags.shards ?? env("SIDEKICK_SHARDS");
+  if ((gateways === undefined) !== (shards === undefined))
+    throw new UsageError("--gateways and --shards: set both or neither");
+  if (gateways !== undefined) integer("--gateways (SIDEKICK_GATEWAYS)", gateways, 1, OBJECTS_MAX);
+  if (shards !== undefined) integer("--shards (SIDEKICK_SHARDS)", shards, 1, OBJECTS_MAX);
   // Here, as on the other hosts: otherwise every request gets 500.
   if (hubs === undefined) {
     const config = {
@@ -137,8 +146,8 @@ async function main(): Promise<void> {
       SIDEKICK_ALLOWED_ORIGINS: allowedOrigins?.join(),
       SIDEKICK_HUBS: hubs,
       SIDEKICK_TRACE_BYTES: flags["trace-bytes"] ?? env("SIDEKICK_TRACE_BYTES"),
-      SIDEKICK_GATEWAYS: flags.gateways ?? env("SIDEKICK_GATEWAYS"),
-      SIDEKICK_SHARDS: flags.shards ?? env("SIDEKICK_SHARDS"),
+      SIDEKICK_GATEWAYS: gateways,
+      SIDEKICK_SHARDS: shards,
       SIDEKICK_LOCATIONS: env("SIDEKICK_LOCATIONS"),
       SIDEKICK_LIMITS: JSON.stringify(limits),
     },

@@ -133,6 +133,11 @@ test("ignores the SIDEKICK_PORT of Kubernetes, and refuses what the other hosts 
     [["--secret", "schl\u00fcssel"], /a secret must be printable ASCII without spaces/],
     [["--secret", "s", "--server-secret", "a b"], /server secret: expected printable ASCII/],
     [["--secret", "a", "--secret", "b", "--secret", "c"], /the Worker accepts two at most/],
+    [["--secret", "s", "--shards", "2"], /--gateways and --shards: set both or neither/],
+    [
+      ["--secret", "s", "--gateways", "257", "--shards", "2"],
+      /--gateways \(SIDEKICK_GATEWAYS\): expected .* 256/,
+    ],
   ];
   for (const [flags, expected] of cases) {
     const worker = run(flags, { SIDEKICK_PORT: "tcp://10.96.0.12:3001" });
