@@ -1,7 +1,8 @@
 // Hibernation must be invisible. Each seeded conversation runs twice: once awake throughout, and
-// once with the object, or the gateway and its shards, put to sleep between every two steps. While the app server owes an answer,
-// the object is asked to sleep and must refuse until the answer arrives. What clients, the app
-// server and POSTs see, and what is stored, must be equal, text for text.
+// once with the object, or the gateway and its shards, put to sleep between every two steps. While
+// the app server owes an answer, the object is asked to sleep and must refuse until the answer
+// arrives. What clients, the app server and POSTs see, and what is stored, must be equal, text for
+// text.
 //   SIDEKICK_SEEDS=N   how many conversations (default 12)      SIDEKICK_SEED=N   only this one
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
