@@ -13,14 +13,16 @@ add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/ion-corpus.made
 add_custom_target(ion_corpus ALL DEPENDS ${CMAKE_BINARY_DIR}/ion-corpus.made)
 set(SIDEKICK_FUZZ_SEEDS_config ${SIDEKICK_FUZZ_DIR}/seeds/config)
 set(SIDEKICK_FUZZ_SEEDS_hub ${SIDEKICK_FUZZ_DIR}/seeds/hub)
+set(SIDEKICK_FUZZ_SEEDS_shard ${SIDEKICK_FUZZ_DIR}/seeds/shard)
 
 if(SIDEKICK_FUZZERS)
   # The code under test reports the edges it took to the fuzzer.
   target_compile_options(sidekick_core PRIVATE -fsanitize=fuzzer-no-link)
+  target_compile_options(sidekick_shard PRIVATE -fsanitize=fuzzer-no-link)
   target_compile_options(sidekick_ion_value PRIVATE -fsanitize=fuzzer-no-link)
 endif()
 
-foreach(name ion config hub)
+foreach(name ion config hub shard)
   set(programs fuzz_replay_${name})
   add_executable(fuzz_replay_${name}
     ${SIDEKICK_FUZZ_DIR}/${name}_fuzz.cpp ${SIDEKICK_FUZZ_DIR}/replay.cpp)
