@@ -50,7 +50,8 @@ void Hub::State::on_client_frame(const input::ClientFrame& in, Actions& out) {
   const Message& message = decoder.message();
   if (wrong != nullptr && wrong->empty()) {
     ++metrics.at(Metric::frames_subscribe, static_cast<u32>(message.type));
-    if (engine.is_on() && has_to_queue(slot, in.bytes, out)) return;
+    const bool is_ping = message.type == MessageType::ping;  // waits for nothing
+    if (engine.is_on() && !is_ping && has_to_queue(slot, in.bytes, out)) return;
     return on_message(slot, message, out);
   }
   ++metrics[Metric::frames_invalid];

@@ -28,7 +28,7 @@ constexpr char maybe_registered[] =
 bool Hub::State::has_to_queue(ClientSlot slot, Bytes frame, Actions& out) {
   current = {slot, 0, Route::unknown, now, frame};
   const u32 parked = clients[slot].parked;
-  if (parked == none || decoder.message().type == MessageType::ping) return false;
+  if (parked == none) return false;
   if (may_wait(0, out)) parking.append(parked, {now, std::string(frame)});
   return true;
 }
