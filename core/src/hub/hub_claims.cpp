@@ -67,15 +67,17 @@ void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) 
 /// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
 /// had it meanwhile.
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
+  const Findings* found = findings();
+  // Also of a token that is here: the engine may have refused to confirm a claim.
+  if (found != nullptr && found->refused != ErrorCode::ok) {
+    fail(found->refused, engine_refused, out);
+    return false;
+  }
   const TokenId id = tokens.find(key);
   const bool is_draining =
       id != none && tokens[id].state() == TokenState::free && tokens[id].claimant == none;
   if (id != none && !is_draining && !(is_sure && may_use(id, slot))) return true;
-  if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) {
-      fail(found->refused, engine_refused, out);
-      return false;
-    }
+  if (found != nullptr) {
     if (is_sure && found->claimed == key && !found->is_claim_cut) return true;
     if (found->claim == Findings::Claim::absent || found->claims > 1) return true;
     if (found->claims == 1 && now < found->retry_at) {
