@@ -13,6 +13,10 @@ constexpr std::size_t tokens_per_call = 256;
 constexpr std::size_t records_per_call = 16;
 constexpr u32 reclaims_max = 4;
 
+bool is_ok(const input::EngineAnswer& in) {
+  return in.status == 0 && !in.values.empty() && in.values[0] == "ok";
+}
+
 }  // namespace
 
 /// Names the client to the engine, differently from every other client of any hub.
@@ -152,11 +156,17 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   emit_put_token(id, out);
 }
 
-/// Another hub may have taken the token before this answer came: the engine is asked once more, and
-/// the waiters wait for that. Returns false if there is nothing to ask.
-bool Hub::State::confirm(const Call& claim, Actions& out) {
-  return tokens.find(claim.token) != none &&
-         call_reclaim(claim.shard, {&claim.token, 1}, false, out, claim.waiters);
+/// Whether another hub may have the token, or has it: of the same session, perhaps.
+bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in) {
+  if (call.purpose == Purpose::erase) return in.status == 0 && !is_ok(in);
+  return call.purpose == Purpose::claim && call.is_doubted;
+}
+
+/// The engine is asked who has the token, and the waiters of this claim or erase wait for that.
+/// Returns false if there is nothing to ask.
+bool Hub::State::confirm(const Call& call, Actions& out) {
+  return tokens.find(call.token) != none &&
+         call_reclaim(call.shard, {&call.token, 1}, false, out, call.waiters);
 }
 
 /// The engine may have given the token to this client. It is asked again, or gets it back.
@@ -259,14 +269,14 @@ bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
 }
 
 void Hub::State::on_erased(const Call& call, const input::EngineAnswer& in, Actions& out) {
-  const bool is_erased = in.status == 0 && !in.values.empty() && in.values[0] == "ok";
+  const bool is_erased = is_ok(in);
   // The other waiters want to claim it.
   const bool is_here = parking.has(call.waiters.front());
   if (is_here) parking[call.waiters.front().parked].findings.is_erased = is_erased;
   // If the client has left, another connection of its session may have taken over.
   const TokenId id = tokens.find(call.token);
-  const bool is_lost = in.status == 0 && !(is_erased && is_here) && id != none &&
-                       session_of_token(id, out.text()) == call.session;
+  const bool is_lost =
+      is_erased && !is_here && id != none && session_of_token(id, out.text()) == call.session;
   if (is_lost) lose(id, out);
 }
 
