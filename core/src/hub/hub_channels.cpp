@@ -108,27 +108,33 @@ void Hub::State::call_history(Call call, Actions& out) {
   const Call& queued = engine.begin_call(std::move(call));
   note_recovery(queued);
   engine.shard(queued.shard).histories.push_back(queued.number);
-  run_histories(queued.shard, out);
+  run_histories(out);
 }
 
-void Hub::State::run_histories(u32 index, Actions& out) {
-  Shard& shard = engine.shard(index);
-  const u32 under_way_max =
-      std::max(config.engine_buffer_bytes_max / config.engine_recovery_bytes_max, 1u);
-  std::size_t next = 0;
-  for (; next < shard.histories.size() && shard.histories_under_way < under_way_max; ++next) {
-    Call& call = *engine.find_call(shard.histories[next]);
-    call.is_queued = false;
-    ++shard.histories_under_way;
-    TextArena& text = out.text();
-    const Interest& it = engine.interest(call.interests.front());
-    const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(call.epoch),
-                          text.write({Digits(call.since)}).finish(),
-                          text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
-    out.add(action::EngineRun{call.number, index, "history", out.list(args)});
+/// Of all shards together.
+void Hub::State::run_histories(Actions& out) {
+  u32 room = std::max(config.engine_buffer_bytes_max / config.engine_recovery_bytes_max, 1u);
+  for (const Shard& shard : engine.shards()) room -= shard.histories_under_way;
+  for (u32 index = 0; index < engine.shard_count(); ++index) {
+    Shard& shard = engine.shard(index);
+    const auto count = std::min<std::size_t>(room, shard.histories.size());
+    const auto end = shard.histories.begin() + static_cast<std::ptrdiff_t>(count);
+    for (auto next = shard.histories.begin(); next != end; ++next)
+      run_history(*engine.find_call(*next), out);
+    shard.histories.erase(shard.histories.begin(), end);
+    shard.histories_under_way += static_cast<u32>(count);
+    room -= static_cast<u32>(count);
   }
-  shard.histories.erase(shard.histories.begin(),
-                        shard.histories.begin() + static_cast<std::ptrdiff_t>(next));
+}
+
+void Hub::State::run_history(Call& call, Actions& out) {
+  call.is_queued = false;
+  TextArena& text = out.text();
+  const Interest& it = engine.interest(call.interests.front());
+  const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(call.epoch),
+                        text.write({Digits(call.since)}).finish(),
+                        text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
+  out.add(action::EngineRun{call.number, call.shard, "history", out.list(args)});
 }
 
 /// Reads `at, ok, (at, text)*`; returns false if messages are lost.

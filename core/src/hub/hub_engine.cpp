@@ -83,6 +83,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     if (it.deadline != none) deadlines.remove(std::exchange(it.deadline, none));
     release_topic(it.topic);
   }
+  run_histories(out);
   run_blocked(out);
 }
 
@@ -127,12 +128,12 @@ void Hub::State::take_answer(const Call& call, const input::EngineAnswer& in, Ac
       on_history(call, in);
       end_awaiting(call);
       --shard.histories_under_way;
-      return run_histories(call.shard, out);
+      return run_histories(out);
     case Purpose::replay:
       on_replayed(call, in, out);
       --shard.batches;
       --shard.histories_under_way;
-      run_histories(call.shard, out);
+      run_histories(out);
       return rejoin(call.shard, out);
     case Purpose::release:
       return;

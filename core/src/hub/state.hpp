@@ -215,7 +215,8 @@ struct Hub::State {
   void on_channel_message_of_engine(u32 id, u64 at, Bytes plain, Actions& out);
   bool await_history(TokenId id, TopicId topic, const Message& message, Actions& out);
   void call_history(Call call, Actions& out);
-  void run_histories(u32 index, Actions& out);
+  void run_histories(Actions& out);
+  void run_history(Call& call, Actions& out);
   static bool read_history(const input::EngineAnswer& in, u64& at,
                            std::vector<Interest::Message>& older);
   void on_history(const Call& call, const input::EngineAnswer& in);
