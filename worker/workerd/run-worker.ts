@@ -20,7 +20,7 @@ Usage: scripts/run worker --secret SECRET [options]
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default 127.0.0.1)
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             twice during a rotation (SIDEKICK_SECRET_PREVIOUS)
-      --metrics-secret TEXT Bearer token that opens GET /metrics alone, as each secret does too
+      --metrics-secret TEXT Bearer token for GET /metrics alone; each secret is accepted there, too
                             (SIDEKICK_METRICS_SECRET)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --server-url URL      the app server (SIDEKICK_SERVER_URL); required for channels

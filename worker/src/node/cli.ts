@@ -25,11 +25,11 @@ Usage: sidekick-serve --secret SECRET [options]
       --host ADDRESS        address to listen on (SIDEKICK_HOST, default all)
   -s, --secret SECRET       Bearer token expected from the app server (SIDEKICK_SECRET, required);
                             repeat the flag to accept several during a rotation
-      --metrics-secret TEXT Bearer token that opens GET /metrics alone, as each secret does too
+      --metrics-secret TEXT Bearer token for GET /metrics alone; each secret is accepted there, too
                             (SIDEKICK_METRICS_SECRET)
       --auth-delay MS       delay before a 401 (SIDEKICK_AUTH_DELAY, default 3000)
       --idle-timeout SECONDS
-                            close an HTTP connection that is idle for so long; longer than that of a
+                            close an HTTP connection after this idle time; must exceed that of a
                             proxy in front (SIDEKICK_IDLE_TIMEOUT, default 65)
       --server-url URL      the app server, e.g. http://localhost:3000/api/covenant, without user
                             and password (SIDEKICK_SERVER_URL); required for channels
@@ -38,26 +38,27 @@ Usage: sidekick-serve --secret SECRET [options]
                             https://app.example.com or https://*.example.com; repeat the flag for
                             several (SIDEKICK_ALLOWED_ORIGINS, separated by commas; default all)
       --server-idle-timeout SECONDS
-                            close a connection to the app server that is idle for so long; shorter
-                            than the app server's own; 0: one connection per message
+                            close a connection to the app server after this idle time; must be
+                            shorter than the app server's own; 0: one connection per message
                             (SIDEKICK_SERVER_IDLE_TIMEOUT, default 4)
       --drain-seconds SECONDS
-                            at a stop, first refuse new sockets and close the open ones at a steady
-                            rate for so long (SIDEKICK_DRAIN_SECONDS, default 0: all at once)
+                            on shutdown, first refuse new sockets and close the open ones at a
+                            steady rate over this time (SIDEKICK_DRAIN_SECONDS, default 0: all at
+                            once)
       --config FILE         JSON file with limits, e.g. {"frame_bytes_max": 65536}; all of them:
                             docs/protocol.md in this package. It may also hold the lists "secrets"
                             and "allowed_origins", used if neither the flag nor the variable is set
       --record FILE         append a trace of everything that goes in and out; the file
                             contains messages, contexts and tokens
-      --inspect [HOST:]PORT show live traffic in a page, at an address that it prints, to developers
-                            on this machine (HOST: default 127.0.0.1); 0: any free port. The page
-                            shows messages, contexts and tokens
+      --inspect [HOST:]PORT serve a page with live traffic to developers on this machine, and print
+                            its address (HOST: default 127.0.0.1); 0: any free port. The page shows
+                            messages, contexts and tokens
       --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or
                             rediss://host with TLS (SIDEKICK_ENGINE, which may hold a password:
                             redis://user:password@host); needs the package @redis/client
       --engine-ca FILE      trust the authorities in this PEM file for rediss://
                             (SIDEKICK_ENGINE_CA, default: those that Node trusts)
-      --engine-prefix TEXT  start of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
+      --engine-prefix TEXT  prefix of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
                             sidekick)
       --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
       --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
