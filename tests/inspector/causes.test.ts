@@ -34,7 +34,7 @@ describe("a delivery", () => {
     const second = on.publish(ROOM);
     const again = on.subscribe(2, "t3", ROOM);
     const third = on.publish(ROOM);
-    const [sub1, sub2] = [1, 2].map((id) => `client ${id} receives it since subscribe`);
+    const [sub1, sub2] = [1, 2].map((id) => `client ${id} receives it because of subscribe`);
     assert.deepEqual(causes(on, first + 1), [`${sub1}: ${one}`, `${sub2}: ${two}`]);
     assert.deepEqual(causes(on, second + 1), [`${sub1}: ${one}`]);
     assert.deepEqual(causes(on, third + 1), [`${sub1}: ${one}`, `${sub2}: ${again}`]);
@@ -55,8 +55,8 @@ describe("a delivery", () => {
     const listens = on.frame(2, { type: "listen", resources: ["todo/1", "todo/2"] });
     const posted = on.post("/resources", { resources: ["todo/1"] });
     assert.deepEqual(causes(on, posted + 1), [
-      `client 1 receives it since restore_client: ${restored}`,
-      `client 2 receives it since listen: ${listens}`,
+      `client 1 receives it because of restore_client: ${restored}`,
+      `client 2 receives it because of listen: ${listens}`,
     ]);
     assert.deepEqual(causes(on, restored), [`delivers todo/1: ${posted + 1}`]);
     assert.deepEqual(causes(on, listens), [`delivers todo/1: ${posted + 1}`]);
@@ -82,11 +82,11 @@ describe("a delivery", () => {
     const ours = message("5001");
     answer("engine_run", ["5001"]);
     const other = message("5002");
-    const since = `client 1 receives it since subscribe: ${subscribe}`;
-    assert.deepEqual(causes(on, ours + 1), [`begun by POST /message: ${publish}`, since]);
+    const since = `client 1 receives it because of subscribe: ${subscribe}`;
+    assert.deepEqual(causes(on, ours + 1), [`started by POST /message: ${publish}`, since]);
     assert.deepEqual(causes(on, other + 1), [since]);
     assert.deepEqual(causes(on, publish), [`delivered to 1 client: ${ours + 1}`]);
-    assert.deepEqual(causes(on, joined), [`begun by subscribe: ${subscribe}`]);
+    assert.deepEqual(causes(on, joined), [`started by subscribe: ${subscribe}`]);
     assert.deepEqual(
       causes(on, subscribe),
       [ours, other].map((line) => `delivers chat/roomId:1: ${line + 1}`),
@@ -106,8 +106,8 @@ describe("a delivery", () => {
     const two = on.subscribe(2, "t3", ROOM);
     const publish = on.publish(ROOM);
     assert.deepEqual(causes(on, publish + 1), [
-      `client 1 receives it since subscribe: ${one}`,
-      `client 2 receives it since subscribe: ${two}`,
+      `client 1 receives it because of subscribe: ${one}`,
+      `client 2 receives it because of subscribe: ${two}`,
     ]);
   });
 

@@ -127,7 +127,7 @@ describe("the page", () => {
     await inspector.show({ name: "chat.jsonl", text: recorder.text }, "#line=26");
     const { page, panel } = inspector;
     const focused = page.locator("#panel button.link:focus");
-    await panel.getByText("client 1 receives it since subscribe").waitFor();
+    await panel.getByText("client 1 receives it because of subscribe").waitFor();
     await page.keyboard.press("Enter");
     await focused.getByText("line 25").waitFor();
     await page.keyboard.press("Tab"); // who got it

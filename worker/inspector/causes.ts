@@ -22,7 +22,7 @@ export function* causesOf(recording: Recording, fold: Fold, line: number): Steps
   const origin = yield* originOf(recording, group);
   if (origin !== group && kind !== "hash") {
     const from = recording.firstLine(origin);
-    links.push({ line: from, text: `begun by ${nameOf(recording, from)}` });
+    links.push({ line: from, text: `started by ${nameOf(recording, from)}` });
   }
   if (kind === "send") links.push(...(yield* receiversOf(recording, fold, line, group)));
   if (line === first) {
@@ -108,7 +108,7 @@ function* receiversOf(
     const from = recording.firstLine(yield* originOf(recording, joined));
     links.push({
       line: from,
-      text: `client ${client} receives it since ${nameOf(recording, from)}`,
+      text: `client ${client} receives it because of ${nameOf(recording, from)}`,
     });
   }
   return links;

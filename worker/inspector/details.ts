@@ -1,4 +1,4 @@
-// What the side panel shows: a line in full with what belongs to it, and the state after an input.
+// The contents of the side panel: a line in full with its links, and the state after an input.
 import type { Before, State, Token } from "./fold.js";
 import { State as EmptyState } from "./fold.js";
 import { isMembers, number, shown, shownTopic } from "./message.js";
@@ -178,7 +178,7 @@ function chosen<R extends { readonly mark: Mark }>(
   ].slice(0, ROWS_MAX);
 }
 
-/** What the changed objects were before, in a state of their own. */
+/** The changed objects as they were before, in a state of their own. */
 function rewound(state: State, before: Before): State {
   const old = new EmptyState();
   for (const [id, client] of before.clients) {

@@ -1,4 +1,4 @@
-// Makes elements. All text goes in as text, never as HTML: recordings come from anyone.
+// Makes elements. Inserts all text as text, never as HTML: recordings may come from anyone.
 
 type Child = Node | string | undefined;
 

@@ -17,7 +17,7 @@ export interface Token {
 }
 
 export class Client {
-  /** What the host has stored, with all that was appended. */
+  /** The record that the host has stored, with all appended lines. */
   record = "";
   session = "";
   tokens = new Set<string>();
@@ -36,7 +36,7 @@ export class Client {
   }
 }
 
-/** What was there before an input; undefined: nothing. */
+/** The objects as they were before an input; undefined: the object did not exist. */
 export interface Before {
   readonly tokens: Map<string, Token | undefined>;
   readonly clients: Map<number, Client | undefined>;
@@ -55,7 +55,7 @@ export class State {
     return copy;
   }
 
-  /** What a copy costs. */
+  /** The cost of a copy. */
   get size(): number {
     let size = this.tokens.size;
     for (const client of this.clients.values())

@@ -68,7 +68,7 @@ export class List {
     return this.#offset >= this.#offsetMax - ROW_PX;
   }
 
-  /** @param isOther the rows are others than before; else only more */
+  /** @param isOther whether the rows were replaced; otherwise rows were only added */
   setCount(count: number, isOther: boolean): void {
     const last = Math.floor(this.#count / BLOCK_ROWS);
     this.#count = count;
@@ -92,7 +92,7 @@ export class List {
     else this.#moveTo(top < this.#offset ? top : top + ROW_PX - height);
   }
 
-  /** Draws again what is there. */
+  /** Redraws the visible rows. */
   refresh(): void {
     for (const shown of this.#shown) shown.row = undefined;
     this.#draw();

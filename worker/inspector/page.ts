@@ -52,9 +52,9 @@ let selected = 0;
 let selectedGroup = { from: 0, to: 0 };
 let isFiltered = false;
 let isListOther = true;
-/** Follows the end of a live recording. */
+/** Whether the list follows the end of a live recording. */
 let isFollowing = false;
-/** From the address: where to go once the line is there. */
+/** From the address: the line to go to once it has arrived. */
 let wanted: number | undefined;
 
 const list = new List(byId("list"), byId("space"), byId("rows"), {
@@ -253,7 +253,7 @@ async function movePublish(step: 1 | -1): Promise<void> {
 
 let filterDue: ReturnType<typeof setTimeout> | undefined;
 
-/** What is typed counts for the keys after it, also before the pause that ends the typing. */
+/** Applies the typed filter before the next key, even before the pause that ends the typing. */
 function finishTyping(): void {
   if (filterDue !== undefined) applyFilter();
 }

@@ -15,7 +15,7 @@ export interface PanelHost {
   place(group: { readonly from: number; readonly to: number }): void;
   pick(accept: string, use: (file: File) => void): void;
   note(text: string): void;
-  /** What the address keeps has changed. */
+  /** A value that the address keeps has changed. */
   remember(): void;
 }
 
@@ -49,7 +49,7 @@ export class Panel {
     this.show(this.#line);
   }
 
-  /** What the address keeps of the panel. */
+  /** The values of the panel that the address keeps. */
   get address(): Record<string, string> {
     return { state: this.#stateFilter, client: this.#client, topic: this.#topic ?? "" };
   }
@@ -379,7 +379,7 @@ export class Panel {
         "facts",
         "Replay passes the inputs to the module in this page, and compares every action byte for " +
           "byte. Another module shows which inputs it answers differently; another recording, the " +
-          "first line that differs. They may also be dropped here.",
+          "first line that differs. You can also drop the file here.",
       ),
       tools,
       this.#verdict ?? "",
@@ -389,7 +389,7 @@ export class Panel {
   async #replay(): Promise<void> {
     const module = await ownModule();
     if (module === undefined) {
-      this.#judge({ isEqual: false, title: "This page holds no module.", notes: [] });
+      this.#judge({ isEqual: false, title: "This page contains no module.", notes: [] });
     } else {
       await this.#verify(() => this.#ask("verify", { module }));
     }

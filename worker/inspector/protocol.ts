@@ -1,4 +1,4 @@
-// What the page and its Web Worker tell each other.
+// The messages between the page and its Web Worker.
 import type { Answer, Why } from "./why.js";
 
 export type Tone =

@@ -157,7 +157,7 @@ export function clientsOf(action: Members | undefined): number[] {
   return Array.isArray(clients) ? clients.filter((id) => typeof id === "number") : [];
 }
 
-/** What makes two messages of one channel the same. */
+/** Two messages of one channel with this value are the same. */
 export function dataOf(message: Members): string {
   const topic = channelTopic(message["channel"], message["params"]);
   return `${topic} ${flat(message["data"])}`;

@@ -1,4 +1,4 @@
-// Says in one line what a line of a recording means.
+// Summarizes a line of a recording in one line.
 import type { Members } from "./message.js";
 import {
   bytesText,
@@ -241,7 +241,7 @@ export function pretty(text: string): string | undefined {
   const members = membersOf(text);
   if (members === undefined) return undefined;
   const lines: string[] = [];
-  /** What is still to be written, last first. */
+  /** Values that are still to be written, last first. */
   const due: { lead: string; value: unknown; depth: number; tail: string }[] = [
     { lead: "", value: members, depth: 0, tail: "" },
   ];

@@ -132,7 +132,7 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-function failed(error: unknown, title = "It cannot be replayed."): Verdict {
+function failed(error: unknown, title = "The recording cannot be replayed."): Verdict {
   const reason = error instanceof Error ? error.message : String(error);
   return { isEqual: false, title, notes: [printable(reason)] };
 }

@@ -56,14 +56,14 @@ export interface Why {
 const SILENCE_MS = 90_000;
 const SHOWN_TOPICS = 3;
 
-/** What is known of one client until the message, and a little after it. */
+/** Facts about one client until the message, and a little after it. */
 interface Life {
   opened: number;
   closed?: { line: number; text: string };
   since?: number;
   left?: { line: number; text: string };
   refused?: { line: number; text: string };
-  /** A subscribe with a token that nobody registered: for which topic is not known. */
+  /** A subscribe with a token that nobody registered, so its topic is not known. */
   strange?: { line: number; text: string };
   waiting?: number;
   topics: readonly string[];
@@ -304,7 +304,7 @@ class Tracker {
     }
   }
 
-  /** What the recording knows of a token that was refused. */
+  /** Facts of the recording about a token that was refused. */
   #about(key: unknown): string {
     if (typeof key !== "string") return "";
     const token = this.#state.tokens.get(key);

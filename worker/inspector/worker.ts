@@ -30,7 +30,7 @@ let note = "";
 let filter: Filter = filterOf("");
 let isOnly = true;
 let isFiltered = false;
-let filteredGroups = 0; // so many are tested
+let filteredGroups = 0; // tested so far
 let isFiltering = false;
 /** The groups that match, and their lines. */
 let matches = new Uint32Array(1024);
@@ -83,7 +83,7 @@ async function load(blob: Blob, newName: string): Promise<void> {
   try {
     await read(await opened(blob), isCurrent);
   } catch (error) {
-    if (isCurrent()) finish(`It cannot be read: ${String(error)}`);
+    if (isCurrent()) finish(`The recording cannot be read: ${String(error)}`);
   }
 }
 
@@ -115,7 +115,7 @@ async function loadPart(data: Part): Promise<void> {
     parts = pipe.writable.getWriter();
     const isCurrent = reset(data.name);
     read(data.isGzip ? unzipped(pipe.readable) : pipe.readable, isCurrent).catch((error) =>
-      finish(`It cannot be read: ${String(error)}`),
+      finish(`The recording cannot be read: ${String(error)}`),
     );
   }
   const writer = parts;
