@@ -31,9 +31,9 @@ struct Config {
   /// each process. Required with engine_shards, and part of a trace.
   std::string node;
 
-  /// Names the history of an engine that never loses it, and that sends no heartbeats: shards on
-  /// Cloudflare. Its host answers pings itself and may sleep: after a wake, what a hub knows of its
-  /// engine is this and its joins. Empty: the engine itself says its epoch. Part of a trace.
+  /// Names the history of an engine that never loses it and sends no heartbeats: shards on
+  /// Cloudflare. The host then answers pings itself and may sleep. After a wake, a hub knows only
+  /// this and its joins. Empty: the engine itself tells its epoch. Part of a trace.
   std::string engine_epoch;
 
   bool has_heartbeats() const { return engine_epoch.empty(); }

@@ -2,10 +2,10 @@
 // changes, and gives the same answers as the scripts in worker/engine, which do so in Redis. No
 // clock, no randomness, no I/O, no threads, no globals.
 //
-// A durable shard also says what its host has to store, and is restored from that: tokens, channel
-// history, who is attached, leases, and a bound of the stamps. The change log and the joins are
-// lost. So after a restore `changed` answers `all` for a position before it, and each attached node
-// hears all topics, until it has said which ones it has joined.
+// A durable shard also returns rows for its host to store, and is restored from them: tokens,
+// channel history, attached nodes, leases, and an upper bound of the stamps. A restore loses the
+// change log and the joins. So `changed` then answers `all` for earlier positions, and each
+// attached node receives the messages of all topics until it has told which ones it has joined.
 #pragma once
 
 #include <memory>
@@ -25,7 +25,7 @@ struct ShardConfig {
   u64 bytes_max = 256u << 20;
   /// Of the arguments of one script, together; at least twice the largest message.
   u64 run_bytes_max = 64u << 20;
-  /// Not empty: the shard is durable, and this is its epoch, which no script changes.
+  /// If not empty, the shard is durable and this is its epoch, which no script changes.
   std::string epoch = {};  // NOLINT(*-redundant-member-init): GCC misses it in {.hash_seed = 1}
 };
 
@@ -50,14 +50,14 @@ class Shard {
     std::string session;
   };
 
-  /// Of a durable shard. No value: the row is deleted.
+  /// A row for the host of a durable shard to store. Without a value: to delete.
   struct Row {
     std::string key;
     std::optional<std::string> value;
   };
 
-  /// Empty. server: names the process that runs it; another one after each restart. Of a durable
-  /// shard it never changes.
+  /// Creates an empty shard. server: names the process that runs it, so it differs after each
+  /// restart. Of a durable shard it never changes.
   explicit Shard(Bytes server, const ShardConfig& config = {});
   ~Shard();
   Shard(const Shard& other);  ///< a snapshot, or the other one of two primaries
@@ -75,28 +75,27 @@ class Shard {
   /// twice. Returns false if it is not attached, which changes nothing.
   bool join(Bytes node, std::span<const Bytes> topics);
   bool leave(Bytes node, std::span<const Bytes> topics);
-  /// The node has joined these topics and no others: what `joins` in its inbox asks for.
+  /// The node's answer to `joins` in its inbox: it has joined these topics and no others.
   bool replace_joins(Bytes node, std::span<const Bytes> topics);
 
   /// Returns what nodes receive since the last call of this, in its order, and forgets it.
   std::vector<Publication> take_publications();
 
-  // A durable shard: restore() with each stored row, in ascending order of the keys, then
-  // restored(), then all else.
+  // Of a durable shard, call first restore() with each stored row, in ascending order of the keys,
+  // then restored(), then any other method.
 
   /// Returns false if the row is ignored: it is damaged, or of a newer version.
   bool restore(Bytes key, Bytes value);
   void restored(u64 now_us);
-  /// Returns what must be stored since the last call of this, in this order, and forgets it. A host
-  /// that cannot store it must drop the shard, and nothing that followed from it may leave the
-  /// host.
+  /// Returns the rows to store since its last call, in this order, and forgets them. If the host
+  /// cannot store them, it must drop the shard, and must not send anything that followed from them.
   std::vector<Row> take_rows();
-  /// Removes what has expired. Early or late, this changes no answer.
+  /// Removes expired data. A call that comes early or late changes no answer.
   void tick(u64 now_us);
   /// When tick() removes something, rounded up so that alarms are few; 0: never.
   Millis alarm_at() const;
 
-  // For tests, and not of a durable shard.
+  // For tests; not for a durable shard.
 
   /// Another process, in which nobody is attached: without data, or with the data of a copy.
   void restart(Bytes server);

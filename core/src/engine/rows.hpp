@@ -1,5 +1,5 @@
-// The rows of a durable shard: the layout of their keys and values, and what must be stored since
-// the host has asked. Decides nothing. Rows outlive versions: a kind keeps its layout.
+// The rows of a durable shard: the layout of their keys and values, and the list of rows that the
+// host has not yet taken to store. Decides nothing. Rows outlive versions: a kind keeps its layout.
 #pragma once
 
 #include <optional>
@@ -24,7 +24,7 @@ struct TokenRow {
 struct NodeRow {
   bool is_attached = false;
   bool has_lease = false;
-  Millis lease_until = 0;  ///< 0: for ever
+  Millis lease_until = 0;  ///< 0: forever
 };
 
 struct MessageRow {
@@ -33,7 +33,7 @@ struct MessageRow {
   Bytes text;
 };
 
-/// While off, as it is unless the shard is durable, it notes nothing.
+/// Off, it records nothing. It is on only if the shard is durable.
 class Rows {
  public:
   explicit Rows(bool is_on) : is_on_(is_on) {}
@@ -43,7 +43,7 @@ class Rows {
   void put_token(Bytes name, const TokenRow& row);
   void put_node(Bytes name, const NodeRow& row);
   void put_message(Bytes topic, u64 at, const MessageRow& row);
-  /// No stamp that was given out is above it.
+  /// All issued stamps are at or below it.
   void put_bound(u64 at);
   void erase_token(Bytes name);
   void erase_node(Bytes name);

@@ -1,4 +1,4 @@
-// The nodes of a shard: who is attached, who has joined which topic, and what each receives.
+// The nodes of a shard: which are attached, their joined topics, and the messages for each.
 #include <algorithm>
 
 #include "engine/shard_state.hpp"
@@ -7,7 +7,8 @@ namespace sidekick::engine {
 
 namespace {
 
-/// A node whose joins are not known is asked for them after each so many messages of topics.
+/// After each this many messages of topics, the shard asks a node for its joins if it does not know
+/// them.
 constexpr u32 heard_max = 16;
 
 }  // namespace

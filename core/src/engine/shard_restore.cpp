@@ -1,6 +1,6 @@
-// A durable shard: what it stores, and how it begins with that. The values that its scripts give
-// afterwards differ from those of one that was not dropped in two ways only: the change log does
-// not reach back, and stamps go on above all that may have been given out.
+// A durable shard: the rows that it stores, and its restore from them. A restored shard differs
+// from one that was never dropped in two ways only: its change log does not reach back, and its
+// stamps continue above all that the previous one may have issued.
 #include <algorithm>
 
 #include "engine/shard_state.hpp"
@@ -9,10 +9,10 @@ namespace sidekick::engine {
 
 namespace {
 
-/// The stored bound of the stamps is so far ahead: a row each 10 s, not for each stamp. A restored
-/// shard's stamps begin there.
+/// The stored bound of the stamps is this far ahead, so that a row is written every 10 s and not
+/// for each stamp. A restored shard's stamps begin there.
 constexpr u64 bound_ahead_us = 10'000'000;
-/// The clocks of two machines on which a shard runs may differ by so much.
+/// Assumed maximum difference between the clocks of two machines on which a shard runs.
 constexpr u64 clock_difference_us = 1'000'000;
 constexpr Millis alarm_step_ms = 60'000;
 

@@ -32,10 +32,10 @@ struct ShardData {
   u64 at = 0;     ///< the highest stamp
   u64 told = 0;   ///< the latest time that a heartbeat has told
   u64 floor = 0;  ///< changes up to here may be forgotten
-  /// Of a durable shard: all stamps of the time before its restore are up to here. Of these the
-  /// change log knows the latest message of each channel that has rows, and no other change.
+  /// Of a durable shard: all stamps from before its restore are at most this. Of those the change
+  /// log knows the latest message of each channel that has rows, and no other change.
   u64 restored_to = 0;
-  /// The highest stamp of each former process: of the latest 16.
+  /// The highest stamp of each of the latest 16 former processes.
   std::map<std::string, u64, std::less<>> ends;
   Keys<Lease> leases;
   Keys<Token> tokens;
@@ -84,7 +84,7 @@ struct Shard::State {
   void keep_token(u32 id, Millis expires_at);
   void remove_token(u32 id);
 
-  // What a durable shard stores.
+  // The rows of a durable shard.
   void keep_lease(Bytes node, Millis until);
   void put_node(Bytes name);
   void put_bound();
@@ -93,8 +93,8 @@ struct Shard::State {
   bool restore_message(Bytes key, Bytes value);
 
   struct Node {
-    bool is_open = false;  ///< its joins are not known since a restore: it hears all topics
-    u32 heard = 0;         ///< of these, since the restore
+    bool is_open = false;  ///< its joins are unknown since a restore: it gets all topics
+    u32 heard = 0;         ///< messages of topics since the restore
   };
 
   const ShardConfig config;

@@ -26,8 +26,8 @@ class Streams {
   void remove(Bytes topic, Rows& rows);
   void expire(Millis now, Rows& rows);
 
-  /// A change of the channel is not among its messages. Only the change log knows, and a restore
-  /// loses that: so it must not find those before.
+  /// A change of the channel is not among its messages. Only the change log knows it, and a restore
+  /// loses the change log. So a restore must not find the messages before this change.
   void erase_rows(Bytes topic, Rows& rows);
   /// Takes a message from a row. Returns false if the channel has a later one.
   bool restore(Bytes topic, u64 at, const MessageRow& message);

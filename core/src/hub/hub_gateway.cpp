@@ -1,6 +1,6 @@
 // Gateways: hubs of a host that may sleep, in front of an engine that never loses its history
-// (engine_epoch). Nobody sends heartbeats, which would keep all awake. A wake costs no call:
-// sockets and joins are still there.
+// (engine_epoch). There are no heartbeats, which would keep every host awake. A wake needs no call:
+// sockets and joins still exist.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -14,14 +14,14 @@ constexpr u32 handing_max = 64;
 
 }  // namespace
 
-/// A shard stamps what it gets from now on above this.
+/// All later stamps of a shard are above this.
 void Hub::State::pass_time() {
   const Millis passed = std::min(now, number_max / 1000);
   engine.pass((passed - std::min(passed, clocks_differ_ms_max)) * 1000);
 }
 
-/// The host has slept, and this hub has missed nothing: all that it listens to is joined. Its
-/// position is not known, so that it tells all listeners if it misses something from here on.
+/// The host has slept, and this hub has missed nothing: all its topics are still joined. Its
+/// position is not known. So if it misses something from now on, it tells all listeners.
 void Hub::State::resume(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   shard.is_synced = true;
@@ -37,7 +37,7 @@ void Hub::State::resume(u32 index, Actions& out) {
   run_blocked(out);
 }
 
-/// Whatever wakes the host, this time stays the same, or it would never come.
+/// A wake for another reason must not move this time, or it would never come.
 Millis Hub::State::next_reclaim() const {
   const Millis every = config.engine_keep_ms / 3;
   if (config.has_heartbeats()) return now + every;
@@ -45,8 +45,9 @@ Millis Hub::State::next_reclaim() const {
   return now + every - (now + phase) % every;
 }
 
-/// The shard has forgotten which topics this hub has joined, and sends all until it knows. One join
-/// of all topics takes the place of what it knows; those under way came before.
+/// The shard has forgotten which topics this hub has joined, and sends the messages of all topics.
+/// One join of all topics replaces the topics that it knows, including those of earlier joins that
+/// are still under way.
 void Hub::State::tell_joins(u32 index, Actions& out) {
   if (!engine.shard(index).is_ready()) return;
   std::vector<Bytes> joined;
@@ -64,8 +65,8 @@ void Hub::State::hand_over_free_tokens() {
     if (tokens[id].state() == TokenState::free) hand_over(id, tokens[id].expires_at());
 }
 
-/// Nobody here has the token: it is one of the time before there was an engine, or the engine knows
-/// better who has it. Its row stays until the engine has answered.
+/// No client of this hub has the token: it was registered before there was an engine, or the engine
+/// knows its holder. Its row stays until the engine has answered.
 void Hub::State::hand_over(TokenId id, Millis expires_at) {
   TextArena text;
   const Token& token = tokens[id];
@@ -94,7 +95,7 @@ void Hub::State::hand_over_next(u32 index, Actions& out) {
   }
 }
 
-/// Held: the engine knows the token, so it is not one of the time before.
+/// Held: the engine knows the token, so it was not registered before there was an engine.
 void Hub::State::on_handed_over(const Call& call, const input::EngineAnswer& in, Actions& out) {
   --engine.shard(call.shard).handing;
   if (in.status == 0 && tokens.find(call.token) == none) emit_erase_token(call.token, false, out);

@@ -80,7 +80,7 @@ export class SidekickObject extends DurableObject<Env> {
     }
   }
 
-  /** A shard delivers messages. After a gap, which has none: some were lost. */
+  /** Takes a shard's messages. A gap has none, and means that some were lost. */
   deliver(place: Place, shard: number, messages: readonly Delivered[], isGap: boolean): void {
     this.#wake(place).links?.deliver(shard, messages, isGap);
   }

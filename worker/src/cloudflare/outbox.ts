@@ -1,6 +1,6 @@
-// What a shard has to deliver to one gateway, in order, one delivery under way. If the gateway
-// cannot be reached, or does not keep up, it gets a gap in place of the rest: it then connects
-// again, and asks for what it has missed. That it needs one outlives the shard.
+// A shard's queue of messages for one gateway: in order, one delivery at a time. If the gateway
+// cannot be reached or does not keep up, a gap replaces the rest. On a gap, the gateway reconnects
+// and asks for the messages that it missed. A pending gap is stored, so it outlives the shard.
 import { within } from "./scale.js";
 
 /** As in the hub's input `engine_message`. */
@@ -14,17 +14,17 @@ const MESSAGE_BYTES_MORE = 128;
 const RETRY_MS_FIRST = 1000;
 const RETRY_MS_MAX = 60_000;
 
-/** What an outbox needs of its shard. */
+/** The shard's interface for an outbox. */
 export interface Mail {
   readonly timeoutMs: number;
   deliver(gateway: string, messages: readonly Delivered[], isGap: boolean): Promise<void>;
-  /** Stores that the gateway needs a gap, and how often that failed; undefined: it needs none. */
+  /** Stores that a gap is pending, and how often it failed. Undefined: none is pending. */
   storeGap(gateway: string, tries: number | undefined): void;
   retryAt(ms: number): void;
   report(message: string, error: unknown): void;
 }
 
-/** What goes out in one delivery. */
+/** The messages of one delivery. */
 interface Batch {
   readonly messages: Delivered[];
   bytes: number;
@@ -43,11 +43,11 @@ export class Outbox {
   readonly #gateway: string;
   readonly #mail: Mail;
   #queued = newBatch();
-  /** How often delivering a gap has failed. Undefined: the gateway has missed nothing. */
+  /** Failed deliveries of the pending gap. Undefined: no gap is pending. */
   #tries: number | undefined;
   #retryAt = 0;
   #isSending = false;
-  /** A gap is stored, in case the shard ends before it has delivered what is queued. */
+  /** A gap is stored, in case the shard ends before it has delivered the queue. */
   #isLate = false;
 
   constructor(gateway: string, mail: Mail, tries?: number) {
@@ -56,7 +56,7 @@ export class Outbox {
     this.#tries = tries;
   }
 
-  /** @returns when these are delivered, or have failed; undefined: the gateway gets a gap */
+  /** @returns resolves when these are delivered or have failed; undefined: a gap is pending */
   push(messages: readonly Delivered[]): Promise<void> | undefined {
     if (this.#tries !== undefined) return undefined;
     const batch = this.#queued;
@@ -75,14 +75,14 @@ export class Outbox {
     else this.#mail.retryAt(this.#retryAt);
   }
 
-  /** An answer goes out before all is delivered: the gateway must learn of it all the same. */
+  /** An answer leaves before all is delivered: the gateway must still learn of the rest. */
   noteLate(): void {
     if (this.#tries !== undefined || this.#isLate || !this.#isSending) return;
     this.#isLate = true;
     this.#mail.storeGap(this.#gateway, 0);
   }
 
-  /** The gateway has connected again, and asks for what it has missed. */
+  /** The gateway has reconnected, and asks for the messages that it missed. */
   reset(): void {
     this.#drop();
     if (this.#tries !== undefined || this.#isLate) this.#mail.storeGap(this.#gateway, undefined);

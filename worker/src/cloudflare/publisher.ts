@@ -1,6 +1,6 @@
-// The Worker's own hub in front of shards: it has no clients, and publishes and registers what the
-// app server posts. So a POST wakes no gateway but those that get its message. All requests of an
-// isolate share the hub; each performs the calls that follow from it.
+// The Worker's own hub in front of shards. It has no clients; it passes the app server's publishes
+// and registrations to the shards. So a POST wakes only the gateways that get its message. All
+// requests of an isolate share the hub; each performs the calls that follow from its input.
 import type * as border from "../module/border.generated.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Io } from "../session/io.js";
@@ -33,7 +33,7 @@ export class Publisher implements Io {
   #ctx: ExecutionContext | undefined;
   #nextRequest = 1;
   readonly #exchanges = new Map<number, Exchange>();
-  /** By shard that cannot be reached: until when a request tries to. */
+  /** For each unreachable shard, the time until which a request retries. */
   readonly #tried = new Map<number, number>();
 
   /** @throws ConfigError */
@@ -46,7 +46,7 @@ export class Publisher implements Io {
     const config = scaledConfig(settings, scale, randomDigits());
     const hashSeed = randomDigits();
     this.createHub = () => {
-      // Of a hub that replaces another one. It has joined nothing, so it has missed nothing.
+      // For a hub that replaces another one. It has joined nothing, so it has missed nothing.
       if (this.session !== undefined) this.#startShards();
       return createHub({ ...settings, config }, hashSeed);
     };
@@ -104,14 +104,14 @@ export class Publisher implements Io {
   }
 
   #lost(shard: number, error: unknown, ctx: ExecutionContext): void {
-    if (this.#tried.has(shard)) return; // an answer to a call of before
+    if (this.#tried.has(shard)) return; // an answer to an earlier call
     const reason = error instanceof Error ? error.message : String(error);
     logLine("warn", "a shard cannot be reached; retrying", { hub: this.#name, shard, reason });
     this.#apply({ type: "engine_down", shard }, ctx);
     ctx.waitUntil(this.#reach(shard, ctx));
   }
 
-  /** Tries until the shard answers, or this request must end. */
+  /** Retries until the shard answers or this request must end. */
   async #reach(shard: number, ctx: ExecutionContext): Promise<void> {
     const until = Date.now() + RETRIES_MS_MAX;
     this.#tried.set(shard, until);
@@ -157,7 +157,7 @@ export class Publisher implements Io {
 
   now = () => Date.now();
 
-  // What follows from clients, which this hub does not have.
+  // Actions for clients, which this hub does not have.
   storedTokens = () => [];
   openClients = () => [];
   forgetTokens = () => {};

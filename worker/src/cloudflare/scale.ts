@@ -1,25 +1,25 @@
-// The objects that act as one hub, by name: gateways, which hold the sockets, and shards, which
-// order messages and keep tokens. And what a hub in front of shards has in its configuration.
+// The names of the objects that act as one hub: gateways, which hold the sockets, and shards, which
+// order messages and keep tokens. Also the configuration of a hub in front of shards.
 import { LIMITS } from "../module/border.generated.js";
 import { ConfigError } from "../module/hub.js";
 import type { SidekickObject } from "./object.js";
 import type { Env, HubSettings, Scale } from "./settings.js";
 import type { SidekickShard } from "./shard-object.js";
 
-/** Which of its hub's gateways or shards an object is. It does not know by itself. */
+/** Identifies a gateway or shard of a hub. An object does not know its own place. */
 export interface Place {
   readonly hub: string;
   readonly number: number;
 }
 
-/** In a request from the Worker: the gateway's number. */
+/** Header of the Worker's requests with the gateway's number. */
 export const GATEWAY_HEADER = "sidekick-gateway";
 
 /** 16 hex digits: the same after each wake. */
 export const nodeOf = (gateway: number) => gateway.toString(16).padStart(16, "0");
 export const gatewayOf = (node: string) => Number.parseInt(node, 16);
 
-/** The epoch of each shard. With another number of shards, their positions mean something else. */
+/** The epoch of each shard. Positions depend on the number of shards. */
 export const epochOf = ({ shards }: Scale) => `v1/${shards}`;
 
 export function gatewayStub(
@@ -27,7 +27,7 @@ export function gatewayStub(
   { hub, number }: Place,
   { locations }: Scale,
 ): DurableObjectStub<SidekickObject> {
-  // Today's object, if there was only one before.
+  // Gateway 0 has the name of the only object of a hub without shards.
   const name = number === 0 ? hub : `${hub}:g${number}`;
   const locationHint = locations[number % locations.length];
   return SIDEKICK.getByName(name, locationHint === undefined ? {} : { locationHint });
@@ -37,7 +37,7 @@ export function shardStub(env: Env, { hub, number }: Place): DurableObjectStub<S
   return shardsOf(env).getByName(`${hub}:s${number}`);
 }
 
-/** @throws ConfigError if wrangler.jsonc is one of before */
+/** @throws ConfigError if wrangler.jsonc has no class of the shards */
 export function shardsOf({ SIDEKICK_SHARD }: Env): DurableObjectNamespace<SidekickShard> {
   if (SIDEKICK_SHARD !== undefined) return SIDEKICK_SHARD;
   throw new ConfigError(
@@ -47,7 +47,7 @@ export function shardsOf({ SIDEKICK_SHARD }: Env): DurableObjectNamespace<Sideki
   );
 }
 
-/** Of a hub in front of shards. */
+/** The configuration of a hub in front of shards. */
 export function scaledConfig(
   { config }: HubSettings,
   scale: Scale,
@@ -55,7 +55,7 @@ export function scaledConfig(
 ): Readonly<Record<string, unknown>> {
   return {
     engine_retry_ms: 1000,
-    // Nobody renews a hold more often, since that would wake a gateway.
+    // Long, because each renewal of a held token would wake a gateway.
     engine_keep_ms: 24 * 3_600_000,
     // An object has 128 MB.
     parked_store_bytes_max: 8 << 20,
@@ -68,12 +68,12 @@ export function scaledConfig(
   };
 }
 
-/** A limit of a hub, also for objects that have none. The module has checked it. */
+/** A limit of a hub, also for objects without a hub. The module has checked it. */
 export function limitOf({ config }: HubSettings, name: keyof typeof LIMITS): number {
   return Number(config[name] ?? LIMITS[name].default);
 }
 
-/** Rejects after `ms`; the work goes on, unless it belongs to an object that ends. */
+/** Rejects after `ms`; the work continues, unless its object ends. */
 export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: number | null = null;
   const late = new Promise<never>((_, reject) => {

@@ -16,7 +16,7 @@ export interface Env {
   readonly SIDEKICK_SECRET?: string;
   /** Also accepted, during rotation of SIDEKICK_SECRET. */
   readonly SIDEKICK_SECRET_PREVIOUS?: string;
-  /** Opens GET /metrics alone, as the secrets above do too. */
+  /** A Bearer token for GET /metrics alone; the secrets above are accepted there, too. */
   readonly SIDEKICK_METRICS_SECRET?: string;
   /** The app server's URL for client messages. Without it, clients get an error. */
   readonly SIDEKICK_SERVER_URL?: string;

@@ -1,6 +1,6 @@
 // A gateway's connections to its shards: performs the hub's calls on them, and passes answers and
-// messages to the session. A connection ends with the first call that fails, and with a gap in what
-// the shard delivers; then it is made again. It outlives the gateway's memory, and the shard's.
+// messages to the session. A connection ends with the first call that fails, and with a gap in the
+// shard's deliveries; the gateway then reconnects. It outlives the memory of both objects.
 import type * as border from "../module/border.generated.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Session } from "../session/session.js";
@@ -13,10 +13,10 @@ import type { Reply, SidekickShard } from "./shard-object.js";
 import type { Settings } from "./store.js";
 
 const RETRY_MS_FIRST = 50;
-/** Up to this time the object stays awake for the next attempt; then an alarm makes it. */
+/** For waits up to this, the object stays awake; for longer ones it sets an alarm. */
 const RETRY_MS_AWAKE = 5000;
 const RETRY_MS_MAX = 60_000;
-/** Begins the name of a setting: a shard to which this gateway is connected. */
+/** Prefix of the settings that name the shards to which this gateway is connected. */
 const CONNECTED = "connected/";
 const JOINS = "joins";
 
@@ -32,7 +32,7 @@ interface Link {
   failures: number;
   /** An alarm makes the next attempt at this time. */
   retryAt: number;
-  /** The next join has all topics. */
+  /** Whether the next join contains all topics. */
   isReplacing: boolean;
 }
 
@@ -66,12 +66,12 @@ export class ShardLinks {
     });
   }
 
-  /** No call is under way. */
+  /** Whether no call is under way. */
   get isIdle(): boolean {
     return this.#callsUnderWay === 0;
   }
 
-  /** The object is awake: what it was connected to before, it still is, and has missed nothing. */
+  /** After a wake: the connections from before still exist, and have missed nothing. */
   start(): void {
     const { stored } = this.#options;
     const connected = new Set([...stored.startingWith(CONNECTED)].map(([shard]) => Number(shard)));
@@ -81,7 +81,7 @@ export class ShardLinks {
     }
   }
 
-  /** There is another hub, which knows nothing of the calls of the last one. */
+  /** After the hub was replaced: the new one knows none of the calls of the last one. */
   renew(): void {
     for (const link of this.#links) {
       link.isUp = false;
@@ -89,7 +89,7 @@ export class ShardLinks {
     }
   }
 
-  /** When an alarm has to make the next attempt; Infinity: there is no need. */
+  /** Time of the alarm for the next attempt; Infinity: none is needed. */
   get retryAt(): number {
     return Math.min(...this.#links.map(({ retryAt }) => retryAt || Infinity));
   }
@@ -102,7 +102,7 @@ export class ShardLinks {
     }
   }
 
-  // --- what the hub asks for ---
+  // --- actions of the hub ---
 
   run({ call, shard, script, args }: border.EngineRunAction): void {
     const name = text(script);
@@ -122,7 +122,7 @@ export class ShardLinks {
     this.#call(shard, undefined, ({ stub, place }) => stub.leave(place, this.#node, copies));
   }
 
-  // --- what the shards deliver ---
+  // --- deliveries of the shards ---
 
   deliver(shard: number, messages: readonly Delivered[], isGap: boolean): void {
     const link = this.#links[shard];

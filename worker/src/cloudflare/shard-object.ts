@@ -18,7 +18,7 @@ import { ShardRows } from "./store.js";
 
 /** How long an answer waits for the deliveries that follow from its call. */
 const DELIVERY_MS_MAX = 1000;
-/** Begins the name of a setting: a gateway that needs a gap, and how often that has failed. */
+/** Prefix of the settings for pending gaps: by gateway, how often its delivery failed. */
 const GAP = "gap/";
 /** The name of a setting. */
 const ASK_AT = "ask_at";
@@ -27,7 +27,7 @@ const ASKED_AT_ONCE = 500;
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 
-/** To a call: as from the module's Shard. */
+/** The answer to a call, as from the module's Shard. */
 export interface Reply extends ShardAnswer {
   /** The text of a ConfigError, which would lose its class on the way. */
   readonly misconfigured?: string;
@@ -107,14 +107,14 @@ class Awake implements Mail {
   readonly #place: Place;
   readonly #scale: Scale;
   readonly #create: () => Shard;
-  /** Undefined: it trapped, or could not be stored; the next call restores another one. */
+  /** Undefined after a trap or a failed write; the next call restores another one. */
   #shard: Shard | undefined;
   readonly #outboxes = new Map<string, Outbox>();
-  /** What the latest call has queued. */
+  /** The deliveries that the latest call has queued. */
   #pushed: { readonly outbox: Outbox; readonly done: Promise<void> }[] = [];
   #alarmAt = 0;
   #retryAt = Infinity;
-  /** When gateways are asked for the tokens that they hold; Infinity: nobody held one of late. */
+  /** When to ask gateways for the tokens that they hold; Infinity: none is held. */
   #askAt: number;
 
   constructor(
@@ -158,7 +158,7 @@ class Awake implements Mail {
     this.change((shard) => {
       shard.detach(node);
       shard.attach(node);
-      // Nobody else may take its tokens, for ever: it is asked for them.
+      // Its lease never expires, so no other node takes its tokens without asking it.
       shard.run(Date.now() * 1000, "beat", [node, "0", "0"]);
       shard.takePublications(); // the heartbeat
     });
@@ -181,8 +181,8 @@ class Awake implements Mail {
   }
 
   /**
-   * A gateway may hold a token for a client that is gone: of a deployment, or if its release was
-   * lost. It releases what it is asked for and does not have.
+   * A gateway may hold a token for a client that has disconnected, after a deployment or if the
+   * release was lost. Asked for a token that none of its clients has, it releases the token.
    */
   async #askForTokens(): Promise<void> {
     const holds = this.change((shard) => shard.holds());
@@ -203,7 +203,7 @@ class Awake implements Mail {
     this.#setAlarm(0);
   }
 
-  /** One call on the shard, and what follows from it. */
+  /** Makes one call on the shard, then stores rows, delivers messages and sets the alarm. */
   change<T>(call: (shard: Shard) => T): T {
     const shard = this.#shard ?? this.#restore();
     try {
@@ -211,7 +211,7 @@ class Awake implements Mail {
       this.#settle(shard);
       return result;
     } catch (error) {
-      // What it knows may not be what is stored.
+      // Its memory may differ from the stored rows.
       this.#shard = undefined;
       throw error;
     }
@@ -229,7 +229,7 @@ class Awake implements Mail {
     return shard;
   }
 
-  /** Rows first: what leaves the object waits until they are stored. */
+  /** Rows first: the runtime holds output back until they are stored. */
   #settle(shard: Shard): void {
     const rows = shard.takeRows();
     if (rows.length > 0)
@@ -267,7 +267,7 @@ class Awake implements Mail {
     void this.#ctx.storage.setAlarm(at);
   }
 
-  // --- what an outbox asks for ---
+  // --- for outboxes ---
 
   async deliver(node: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
     const { hub, number } = this.#place;

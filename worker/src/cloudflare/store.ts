@@ -64,7 +64,7 @@ export class Settings {
     this.#sql.exec("DELETE FROM setting WHERE name = ?", name);
   }
 
-  /** The number of shards, which cannot change: a name belongs to one of them. */
+  /** Checks the number of shards, which cannot change: it decides the shard of each name. */
   checkShards({ shards, shardsSetting }: Scale): void {
     const stored = this.settled("shards", () => String(shards));
     if (stored === String(shards)) return;
@@ -73,7 +73,7 @@ export class Settings {
     );
   }
 
-  /** The settings whose names begin like this, without that beginning. */
+  /** The settings whose names begin with the prefix, by the rest of the name. */
   *startingWith(prefix: string): Generator<[string, string]> {
     const sql = "SELECT name, value FROM setting WHERE substr(name, 1, ?) = ?";
     const rows = this.#sql.exec<{ name: string; value: string }>(sql, prefix.length, prefix);
@@ -216,7 +216,7 @@ const SHARD_TABLES = `
     PRIMARY KEY (key, part)) WITHOUT ROWID;
 `;
 
-/** What a shard stores. */
+/** The rows of a shard. */
 export class ShardRows {
   readonly settings: Settings;
   readonly #sql: SqlStorage;

@@ -120,7 +120,7 @@ async function answer(
     : object.fetch(request, { body });
 }
 
-/** The gateway that is asked for what concerns no client: the only object that there is without. */
+/** Answers requests that concern no client. Without gateways it is the only object. */
 function theFirst(env: Env, hub: string, scale: Scale): Pick<Fetcher, "fetch"> {
   return { fetch: (request: Request) => askGateway(request, env, { hub, number: 0 }, scale) };
 }
@@ -133,7 +133,7 @@ function askGateway(request: Request, env: Env, place: Place, scale: Scale): Pro
 
 const DRAWS_MAX = 3;
 
-/** Draws a gateway on the client's continent, if there is one. If it is full, another one. */
+/** Picks a random gateway, on the client's continent if there is one; if it is full, another. */
 async function opened(request: Request, env: Env, hub: string, scale: Scale): Promise<Response> {
   let answer: Response | undefined;
   const all = Array.from({ length: scale.gateways }, (_, number) => number);
