@@ -15,7 +15,7 @@ using engine::ShardConfig;
 
 struct sidekick_shard {
   Shard shard;
-  // What the words of the latest result point to.
+  // The words of the latest result point into these.
   std::vector<std::string> values;
   std::vector<Shard::Publication> publications;
   std::vector<Shard::Row> rows;

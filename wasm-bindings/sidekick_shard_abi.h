@@ -1,6 +1,6 @@
 /* The border between a host and shard.wasm, the engine that several hubs share on Cloudflare: plain
- * C, no imports. The module exports exactly these functions; the build checks that. What each call
- * means is described in core/include/sidekick/shard.hpp.
+ * C, no imports. The module exports exactly these functions; the build checks that. The meaning of
+ * each call is described in core/include/sidekick/shard.hpp.
  *
  * The rules of sidekick_abi.h hold here, too: one thread, nothing reentrant, little-endian u32
  * words, renewed views after every call, and a trap makes the instance unusable.
@@ -31,7 +31,7 @@ extern "C" {
 
 typedef struct sidekick_shard sidekick_shard;
 
-/* The texts of each: */
+/* The calls, and their texts: */
 enum sidekick_shard_call {
   SIDEKICK_SHARD_RUN = 1,           /* the script, its arguments. Values: the script's */
   SIDEKICK_SHARD_ATTACH = 2,        /* the node */
@@ -62,7 +62,7 @@ SIDEKICK_EXPORT(sidekick_shard_create) sidekick_shard* sidekick_shard_create(uin
 SIDEKICK_EXPORT(sidekick_shard_destroy) void sidekick_shard_destroy(sidekick_shard* shard);
 
 /* Applies one call from the first `size` bytes of the buffer and returns the address of its result.
- * That and what it points to are valid until the next call on this shard.
+ * The result and the texts that it points to are valid until the next call on this shard.
  *
  * Call: u32 sidekick_shard_call, u32 now_low, u32 now_high (microseconds since the Unix epoch; only
  * RUN, TICK and RESTORED need it), u32 count of texts, the length of each, then their bytes without
@@ -76,7 +76,7 @@ SIDEKICK_EXPORT(sidekick_shard_destroy) void sidekick_shard_destroy(sidekick_sha
  * - u32 count of publications, each the texts node, topic, body
  * - u32 count of rows to store, in this order, each the text key, u32 is_put, the text value
  *
- * A host stores the rows before anything that follows from the call leaves it.
+ * A host stores the rows before it sends anything that follows from the call.
  *
  * Traps if the layout is wrong, or if a durable shard gets RESTORE after RESTORED, or anything else
  * before it: that is a bug of the host. */

@@ -1,4 +1,4 @@
-// scripts/bench --inspector: what the page of the inspector costs in Chromium: its size, loading a
+// scripts/bench --inspector: the cost of the inspector's page in Chromium: its size, loading a
 // large recording, scrolling through a million lines, and growing with live traffic.
 import { once } from "node:events";
 import {
@@ -132,7 +132,7 @@ async function open(window: Window, folder: string, file: string): Promise<numbe
 
 const CLIENTS = 1000;
 
-/** What a hub records of clients that subscribe, and messages to ten of them each. */
+/** A recording of clients that subscribe, and of messages to ten of them each. */
 async function record(file: string, bytesMax: number): Promise<void> {
   const config = { hash_seed: "0123456789abcdef", secrets: [SECRET] };
   const hub = Hub.create(compileModuleSync(module()), JSON.stringify(config));

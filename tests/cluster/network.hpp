@@ -40,7 +40,7 @@ struct Command {
 
 struct Answer {
   u32 call = 0;
-  u64 run = 0;  ///< counts what the engine has executed
+  u64 run = 0;  ///< number of calls that the engine has executed
   Command command;
   engine::Shard::Answer answer;
 };

@@ -70,7 +70,7 @@ void World::on_taken(Bytes node, Bytes token) {
   taken_from_[{static_cast<u32>(number_after(token, "t")), std::string(node)}] = network_.runs;
 }
 
-/// A node learns from `reclaim` that it has a token no more.
+/// A node learns from `reclaim` that it no longer has a token.
 void World::on_answer(Bytes node, const Answer& answer) {
   const Command& command = answer.command;
   for (std::size_t i = 0; command.script == "reclaim" && i < answer.answer.values.size(); ++i) {

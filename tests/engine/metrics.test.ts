@@ -39,7 +39,7 @@ async function has(node: EngineNode, series: string, value: number): Promise<voi
   );
 }
 
-test("the metrics tell of an engine: its shards, answers, messages and losses", async () => {
+test("the metrics count the shards, answers, messages and losses of an engine", async () => {
   const redis = await startRedis();
   const [node, other] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const client = await listener(node, "r");

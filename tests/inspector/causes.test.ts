@@ -1,5 +1,5 @@
-// What the side panel says of other inputs: why a client got a message, and what a publish or a
-// subscribe has led to.
+// The links of the side panel to other inputs: why a client got a message, and the effects of a
+// publish or a subscribe.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { causesOf } from "../../worker/inspector/causes.ts";
@@ -63,7 +63,7 @@ describe("a delivery", () => {
     assert.deepEqual(causes(on, posted), [`delivered to 2 clients: ${posted + 1}`]);
   });
 
-  it("of an engine leads to the POST and to the subscribe that its calls have finished", () => {
+  it("by an engine leads to the POST, and to the subscribe that its calls completed", () => {
     const on = new Recorder({ engine_shards: 1, node: "00000000000000aa" }).begin();
     const answer = (action: "engine_run" | "engine_join", values: string[]): number => {
       const call = Number(on.latest(action)["call"]);
@@ -93,7 +93,7 @@ describe("a delivery", () => {
     );
   });
 
-  it("of thousands of inputs ago is found, also over checkpoints and breaks", () => {
+  it("leads back thousands of inputs, across checkpoints and breaks", () => {
     const on = new Recorder().begin();
     on.open(1);
     on.open(2);
@@ -111,7 +111,7 @@ describe("a delivery", () => {
     ]);
   });
 
-  it("that is one of many names the filter that shows all of them", () => {
+  it("among many others links to the filter that shows all of them", () => {
     const on = new Recorder().begin();
     on.open(1);
     const subscribe = on.subscribe(1, "t1", ROOM);

@@ -1,5 +1,5 @@
-// sidekick-shard-calls FIRST LAST: random calls of a shard for each seed, with what the native
-// Shard answers, as lines. shard.test.ts gives shard.wasm the same calls and compares.
+// sidekick-shard-calls FIRST LAST: prints random calls of a shard for each seed, with the answers
+// of the native Shard, as lines. shard.test.ts gives shard.wasm the same calls and compares.
 //
 // A line is a call, the time, its texts, ` = `, and the result: status, alarm, stored bytes, then
 // values, publications and rows, each with their count. Texts are in hex, an empty one is `.`, none

@@ -24,13 +24,13 @@ constexpr std::size_t written_from_bytes = 1024 * 1024;
 // An unread pipe must not block shutdown.
 constexpr std::chrono::milliseconds closed_after_max{2000};
 
-/// Of what is in the file already; 0 for a pipe.
+/// Size of the file's present content; 0 for a pipe.
 u64 size_of(int file) {
   struct stat about{};
   return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) ? static_cast<u64>(about.st_size) : 0;
 }
 
-/// A killed host may have left half a line: what follows must not be appended to it.
+/// A killed host may have left half a line: new lines must not be appended to it.
 bool ends_in_mid_line(const std::string& path, u64 size) {
   if (size == 0) return false;
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

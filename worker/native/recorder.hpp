@@ -28,8 +28,8 @@ class Recorder {
 
   bool is_active() const { return is_active_; }
 
-  /// Where the next line will stand: FILE:LINE, and FILE alone while the lines that were there
-  /// before are still being counted.
+  /// The place of the next line: FILE:LINE, or FILE alone while the earlier lines are still being
+  /// counted.
   std::string place() const;
 
   /// lines: whole lines; copied. Also notices and logs failures.

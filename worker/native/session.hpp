@@ -42,7 +42,7 @@ class SessionIo {
 
   virtual bool is_recording() = 0;
   virtual void record(Bytes lines) = 0;
-  /// For the log of a trap: where the next line of the recording will stand, or how to record.
+  /// For the log of a trap: the place of the next line of the recording, or how to record.
   virtual std::string recording_place() = 0;
 
   /// The stored tokens and the open clients, from which a new hub is restored.
@@ -92,8 +92,8 @@ class Session {
   /// that only the host knows.
   std::variant<std::string, NoAnswer> metrics(const input::HttpRequest& request);
 
-  /// The trace of another hub that is restored now: what this one knows, but for what is not
-  /// stored. Takes time and memory for all of it. Throws if there can be no such hub.
+  /// The trace of a second hub, which is restored now from the stored part of this hub's state.
+  /// Takes time and memory for all of it. Throws if there can be no such hub.
   std::string snapshot();
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.

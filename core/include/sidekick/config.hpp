@@ -61,7 +61,7 @@ inline constexpr LimitEntry limits[] = {
 std::string decode_config(Bytes text, Config& config);
 
 inline constexpr u32 epoch_bytes_max = 64;
-/// Whether it can be an engine's epoch: clients get it as it is, in quotes.
+/// Whether the text can be an engine's epoch: clients get it verbatim, in quotes.
 bool is_epoch_name(Bytes text);
 
 }  // namespace sidekick

@@ -156,13 +156,13 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   emit_put_token(id, out);
 }
 
-/// Whether another hub may have the token, or has it: of the same session, perhaps.
+/// Whether another hub has the token or may have it, perhaps for the same session.
 bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in) {
   if (call.purpose == Purpose::erase) return in.status == 0 && !is_ok(in);
   return call.purpose == Purpose::claim && call.is_doubted;
 }
 
-/// The engine is asked who has the token, and the waiters of this claim or erase wait for that.
+/// Asks the engine who has the token. The waiters of this claim or erase wait for the answer.
 /// Returns false if there is nothing to ask.
 bool Hub::State::confirm(const Call& call, Actions& out) {
   return tokens.find(call.token) != none &&
@@ -205,7 +205,7 @@ void Hub::State::let_go(TokenId id, Actions& out) {
   forget_token(id);
 }
 
-/// A message that was refused does not shorten the life of its token.
+/// A refused message does not shorten the life of its token.
 u32 Hub::State::unused_keep_ms() const {
   return std::max(config.token_ttl_ms, config.token_resume_ms);
 }
@@ -322,7 +322,7 @@ void Hub::State::reclaim_next(u32 index, Actions& out) {
   if (shard.reclaimed == shard.reclaiming.size()) shard.reclaiming = {};
 }
 
-/// Returns false if there is nothing to ask: no token of these is here.
+/// Returns false if there is nothing to ask: this hub has none of these tokens.
 bool Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool has_records,
                               Actions& out, std::span<const Waiter> waiters) {
   TextArena& text = out.text();

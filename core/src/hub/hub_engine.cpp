@@ -92,7 +92,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
   if (asked == nullptr || asked->is_queued) return;
   const Call call = engine.end_call(in.call);
   take_answer(call, in, out);
-  // Without what was missed, messages go on: their clients are told so.
+  // Messages continue without the missed ones; their clients are told so.
   const bool is_needed = call.purpose != Purpose::catch_up && call.purpose != Purpose::history &&
                          call.purpose != Purpose::replay;
   for (const Waiter& waiter : call.waiters) {

@@ -11,7 +11,7 @@
 
 namespace sidekick {
 
-/// A token of the time before there was an engine.
+/// A token that was registered before there was an engine.
 struct HandedToken {
   std::string token;
   std::string record;
@@ -45,7 +45,7 @@ struct Shard {
   u32 reclaims = 0;   ///< calls under way
   u32 reclaim_deadline = none;
 
-  /// Of tokens that sessions have let go, which the engine does not know yet.
+  /// Tokens that sessions have released, of which the engine does not know yet.
   struct Release {
     std::string token;
     std::string session;
@@ -56,7 +56,7 @@ struct Shard {
   std::vector<u32> histories;  ///< calls for missed messages that wait for the answers before them
   u32 histories_under_way = 0;
 
-  /// Those that the shard does not know yet.
+  /// Tokens that the shard does not know yet.
   std::vector<HandedToken> handed;
   u32 handing = 0;  ///< calls under way for these
 
@@ -171,7 +171,7 @@ class Engine {
   u64 position() const;
   /// The same if this shard's position is known to be `at`.
   u64 position(u32 shard, u64 at) const;
-  /// The position that someone who listens only now is told: what came before is not missed.
+  /// The position for a new listener: it has not missed anything before.
   u64 position_of(u32 shard) const { return std::max(shards_[shard].position, passed_); }
   /// Without heartbeats, positions of new listeners follow the clock of this hub: all later stamps
   /// are above `at`.

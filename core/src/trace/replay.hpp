@@ -46,7 +46,7 @@ class Onlooker {
   virtual void on_action(const std::string&) {}
   /// The recording of a killed host ends after this line, and another one follows.
   virtual void on_cut(u64, std::size_t) {}
-  /// After this line so many are missing, and another recording follows.
+  /// This many lines are missing after this line, and another recording follows.
   virtual void on_gap(u64, u64) {}
 };
 

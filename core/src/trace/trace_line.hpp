@@ -1,4 +1,4 @@
-// Conditions that every reader checks before it parses a line, and the line that is no hub's.
+// Conditions that every reader checks before it parses a line, and the line for a gap.
 #pragma once
 
 #include <string>
@@ -35,7 +35,7 @@ inline std::string wrong_with_line(Bytes line) {
   return "";
 }
 
-/// {"gap":N} with a newline: so many lines are missing. Nothing if that is 0.
+/// {"gap":N} with a newline: N lines are missing. Empty if N is 0.
 inline std::string gap_line(u64 lines) {
   return lines == 0 ? "" : compose({"{\"gap\":", Digits(lines), "}\n"});
 }

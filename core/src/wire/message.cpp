@@ -15,11 +15,11 @@ constexpr Bytes field_names[] = {"type",      "token", "channel", "params", "dat
 
 /// Appends whole pieces: a range of iterators would be copied byte by byte.
 void append_escaped(std::string& out, Bytes name) {
-  // Small letters come after all of these.
+  // Lowercase letters sort after all of these.
   const auto needs_escape = [](char c) {
     return c <= '\\' && (c == ',' || c == ':' || c == '/' || c == '\\');
   };
-  std::size_t start = 0;  // of what is not appended yet
+  std::size_t start = 0;  // of the part that is not appended yet
   for (std::size_t at = 0; at < name.size(); ++at) {
     if (!needs_escape(name[at])) continue;
     out.append(name.substr(start, at - start)).append(1, '\\');

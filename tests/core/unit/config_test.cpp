@@ -103,7 +103,7 @@ TEST_CASE("an engine needs the name of this node: 16 hex digits") {
         "invalid configuration: duplicate setting \"node\"");
 }
 
-TEST_CASE("the epoch of an engine that never loses its history is what clients can get in quotes") {
+TEST_CASE("engine_epoch accepts only text that clients can get in quotes") {
   const std::string refusal =
       "invalid configuration: \"engine_epoch\" must be a string of 1 to 64 printable ASCII "
       "characters other than spaces, quotes and backslashes";

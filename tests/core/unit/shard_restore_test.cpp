@@ -1,5 +1,5 @@
-// A durable shard: dropped and restored from its rows between any two calls, it answers as one that
-// was not, but for what docs/architecture.md says is lost.
+// A durable shard that is dropped and restored from its rows between any two calls answers like one
+// that was never dropped, except for the data that docs/architecture.md says is lost.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -60,7 +60,7 @@ std::vector<Bytes> views(const Texts& texts) { return {texts.begin(), texts.end(
 
 constexpr u64 begin_us = 1'790'000'000'000'000;
 
-TEST_CASE("durable shard: tokens, leases and who is attached survive, and all topics are heard") {
+TEST_CASE("durable shard: tokens, leases and attached nodes survive; nodes receive all topics") {
   Side side(begin_us);
   side.shard.attach("A");
   const auto run = [&](Bytes script, const Texts& args) {
@@ -134,7 +134,7 @@ TEST_CASE("durable shard: stamps are above those of messages, also if the bound'
   CHECK(side.shard.run(begin_us, "update", views({"9", "x"})).values[0] > at.substr(1));
 }
 
-TEST_CASE("durable shard: a bound of the stamps is a row each 10 s, not for each stamp") {
+TEST_CASE("durable shard: the bound of the stamps is stored every 10 s, not for each stamp") {
   Side side(begin_us);
   const auto rows_of_update = [&](u64 now_us) {
     side.shard.run(now_us, "update", views({"9", "x"}));
@@ -495,7 +495,7 @@ class Twins {
   u32 forgotten_ = 0;
 };
 
-TEST_CASE("durable shard: dropped at any time, it answers as one that was not") {
+TEST_CASE("durable shard: dropped at any time, it answers like one that was never dropped") {
   const auto [first, last] = test::seed_range(60);
   u32 found = 0, forgotten = 0;
   for (u64 seed = first; seed <= last; ++seed) {

@@ -555,7 +555,7 @@ TEST_CASE("shard: the stamps of a new process are above those of one with a cloc
   CHECK(talk.run("sync A e2 e1 p2 21000000") == "e1 p3 31000000");
 }
 
-TEST_CASE("shard: of the processes before, the latest 16 are remembered") {
+TEST_CASE("shard: remembers the latest 16 former processes") {
   Talk talk;
   talk.run_all("sync A e1 '' '' 0\n update 9 x");
   for (int i = 2; i <= 18; ++i) {

@@ -55,7 +55,7 @@ const std::string& Calls::one_of(const Texts& list) {
   return list[dice_.below(static_cast<u32>(list.size()))];
 }
 
-/// The larger ones, in some seeds: less expires and is forgotten.
+/// In some seeds, the larger ones: then less expires and is forgotten.
 const std::string& Calls::few_of(const Texts& list) {
   const u32 count = static_cast<u32>(list.size());
   return list[is_lasting_ ? count - 1 - dice_.below(dice_.chance(50) ? count : 2)

@@ -1,5 +1,5 @@
-// Random calls of the engine's scripts, made of few values, so that they meet. Remembers what
-// answers have told, for the arguments that refer to it.
+// Random calls of the engine's scripts. The arguments have few values, so that calls affect each
+// other. Remembers values of answers, for arguments that refer to them.
 #pragma once
 
 #include <map>
@@ -30,7 +30,7 @@ class Calls {
   };
 
   Call next(u64 now_us);
-  /// What a node sends first: it knows what it got last, and maybe has seen changes since.
+  /// The first call of a node: it knows its latest position, and may have seen changes since.
   Call sync(const std::string& node);
   void note(const Call& call, const Shard::Answer& answer);
   void note_server(const std::string& server) { servers_seen_.push_back(server); }

@@ -25,7 +25,7 @@ const GATEWAYS = ["sidekick", "sidekick:g1"];
 const SHARDS = ["sidekick:s0", "sidekick:s1"];
 const SCALE = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "2" };
 const SESSION = "0123456789abcdef";
-/** Names that belong to both shards, however they are hashed: 2^-20 is the chance that not. */
+/** Names on both shards, with any hash: all are on one with a chance of 2^-19. */
 const RESOURCES = Array.from({ length: 20 }, (_, i) => `todo/${i}`);
 
 const startScaled = (env: Readonly<Record<string, string>> = {}, limits = {}) =>
@@ -97,7 +97,7 @@ test("welcome says that pongs have no position; it is the same epoch at each gat
   }
 });
 
-test("gateways and shards that sleep between any two steps deliver all the same", async () => {
+test("gateways and shards that sleep between any two steps still deliver everything", async () => {
   const sidekick = await startScaled();
   const clients = [await at(sidekick, 0), await at(sidekick, 1)];
   for (const client of clients) {
@@ -125,7 +125,7 @@ test("a gateway wakes without a call to a shard", async () => {
   assert.deepEqual(await calls(), before);
 });
 
-test("a shard that has slept sends all messages to all gateways, until these have told their joins", async () => {
+test("a shard that has slept sends all messages to all gateways until they tell their joins", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" } });
   const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
   await listen(first, ["a"]);
@@ -149,7 +149,7 @@ test("a shard that has slept sends all messages to all gateways, until these hav
   assert.equal(await calls(), asked + 1, "only of its own topic");
 });
 
-test("a token that was posted is usable at any gateway, by one client at a time", async () => {
+test("a registered token works at any gateway, for one client at a time", async () => {
   const app = await startApp();
   const sidekick = await startScaled({ SIDEKICK_SERVER_URL: app.url }, { engine_retry_ms: 1 });
   await registerToken(sidekick.port, "token-1", "chat");
@@ -171,7 +171,7 @@ test("a token that was posted is usable at any gateway, by one client at a time"
   assert.equal((await second.next()).data, "two");
 });
 
-test("a session goes on at another gateway with its tokens; the old connection is closed", async () => {
+test("a session continues at another gateway with its tokens; the old connection is closed", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
   const first = await at(sidekick, 0);
@@ -187,7 +187,7 @@ test("a session goes on at another gateway with its tokens; the old connection i
   assert.equal((await second.next()).data, "one");
 });
 
-test("a token that a deployment has left held is released as soon as someone asks for it", async () => {
+test("a token still held after a deployment is released once another client asks for it", async () => {
   const sidekick = await startScaled({}, { engine_retry_ms: 100 });
   await registerToken(sidekick.port, "token-1", "chat");
   await (await at(sidekick, 0)).subscribe("token-1");
@@ -217,7 +217,7 @@ test("missed messages come from the shard, at another gateway", async () => {
   assert.equal((await second.next()).data, "two");
 });
 
-test("a gateway that cannot be reached is told later that it has missed something", async () => {
+test("a gateway that was unreachable learns later that it has missed something", async () => {
   const sidekick = await startScaled({}, { resync_spread_ms: 0 });
   const client = await at(sidekick, 1);
   await listen(client, RESOURCES);
@@ -232,7 +232,7 @@ test("a gateway that cannot be reached is told later that it has missed somethin
   await eventually(async () => (await client.next()).resource === "todo/2");
 });
 
-test("a shard that cannot be reached: 503 for the app server, and clients are told when it is back", async () => {
+test("while a shard is unreachable the app server gets 503; clients learn when it is back", async () => {
   const sidekick = await startScaled({}, { engine_wait_ms: 100 });
   const client = await at(sidekick, 0);
   await listen(client, ["a"]);
@@ -261,7 +261,7 @@ test("many requests at once wait for a shard that comes back in time, and all su
   await updated(client, RESOURCES);
 });
 
-test("the tokens of the one object of before are handed over to the shards", async () => {
+test("the single object of an older deployment hands its tokens to the shards", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   try {
     const one = await start({ storage });
@@ -299,7 +299,7 @@ test("without the class of the shards, the log names the lines that wrangler.jso
   assert.match(sidekick.output(), /"tag": "v2", "new_sqlite_classes": \["SidekickShard"\]/);
 });
 
-test("a full gateway takes no socket: the Worker draws another one", async () => {
+test("a full gateway takes no socket: the Worker picks another one", async () => {
   const sidekick = await startScaled({}, { clients_max: 1 });
   const clients = [
     await TestClient.connect(sidekick.port),
@@ -311,7 +311,7 @@ test("a full gateway takes no socket: the Worker draws another one", async () =>
   for (const client of clients) await updated(client, ["a"]);
 });
 
-test("the shards ask hourly for tokens that have long been held", async () => {
+test("the shards ask hourly for held tokens", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
   await registerToken(sidekick.port, "token-1", "chat");
   await (await at(sidekick, 0)).subscribe("token-1");

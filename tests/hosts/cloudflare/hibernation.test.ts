@@ -17,10 +17,10 @@ const seeds =
 
 after(closeEverything);
 
-test("hibernation between every two steps changes nothing that anyone sees", () =>
+test("hibernation between every two steps changes nothing that a peer sees", () =>
   compare(seeds, {}));
 
-test("nor does that of a gateway and its shards", () =>
+test("hibernation of a gateway and its shards changes nothing that a peer sees", () =>
   compare(seeds.slice(0, seeds.length / 2 + 1), { gateways: 1, shards: 2 }));
 
 /** A gateway that sleeps forgets topics that nobody listens to any more. */

@@ -255,7 +255,7 @@ describe("--inspect", () => {
     assert.equal(slow.lines.slice(at + 1).map(nameOf)[0], "trace");
   });
 
-  it("does not drop clients for what a reader does not take", async () => {
+  it("does not drop clients for the unread lines of a reader", async () => {
     const config = join(folder, "small.json");
     const [bytes, body] = [8 << 20, 1 << 20];
     const limits = { client_buffer_bytes_max: bytes, unsent_bytes_max: bytes };
@@ -274,7 +274,7 @@ describe("--inspect", () => {
     assert.doesNotMatch(sidekick.log(), /dropped connections/);
   });
 
-  it("shows the end of all sockets when the host stops", async () => {
+  it("shows that all sockets close when the host stops", async () => {
     await listener("todo/1");
     const reader = await Reader.open();
     await reader.shows(/"in":"restored"/);
@@ -285,7 +285,7 @@ describe("--inspect", () => {
     assert.equal(await sidekick.exit, 0);
   });
 
-  it("shows a reader that comes while the host drains what the hub knows", async () => {
+  it("shows the state to a reader that connects while the host drains", async () => {
     await start("--drain-seconds", "60");
     await listener("todo/1");
     sidekick.kill("SIGTERM");
@@ -314,7 +314,7 @@ describe("--inspect", () => {
   });
 });
 
-it("a trap is shown, and the hub that follows", async () => {
+it("shows a trap, and the hub that replaces the trapped one", async () => {
   const inspect = { host: "127.0.0.1", port: 0 };
   const host = await startTestSidekick({ inspect, traps: { restore: false } });
   const reader = await Reader.open(new URL(host.inspectorUrl!));
@@ -334,7 +334,7 @@ it("a trap is shown, and the hub that follows", async () => {
   replayed(late.lines);
 });
 
-it("a state that traps is not shown, and nobody else notices", async () => {
+it("does not show a state that traps, and nobody else notices", async () => {
   const inspect = { host: "127.0.0.1", port: 0 };
   const host = await startTestSidekick({ inspect, traps: { restore: true } });
   await registerToken(host.port, "t1");

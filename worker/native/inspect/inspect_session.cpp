@@ -12,10 +12,10 @@ constexpr Milliseconds head_time{10'000};
 /// Closing at once would lose the answer.
 constexpr Milliseconds linger_time{2'000};
 constexpr u32 head_bytes_max = 16 * 1024;
-/// A reader that is so far behind misses lines.
+/// A reader that lags by more than this misses lines.
 constexpr std::size_t behind_bytes_max = 8 * 1024 * 1024;
 
-/// Nothing is cached, framed or shared with another site.
+/// Browsers do not cache the page, frame it, or share it with another site.
 constexpr std::string_view safe_headers =
     "\r\nCache-Control: no-store\r\nContent-Security-Policy: frame-ancestors 'none'"
     "\r\nCross-Origin-Opener-Policy: same-origin\r\nCross-Origin-Resource-Policy: same-origin"
@@ -39,7 +39,7 @@ void InspectSession::start() {
 }
 
 void InspectSession::on_bytes(std::span<char> bytes) {
-  if (parser_.is_header_done()) return;  // nobody asks for more
+  if (parser_.is_header_done()) return;  // one request per connection
   pending_.append(bytes.data(), bytes.size());
   ErrorCode error;
   pending_.erase(0, parser_.put(asio::buffer(pending_), error));

@@ -1,5 +1,5 @@
 // One connection to the inspector: reads a request, and writes one answer, or events until either
-// side ends. Its output does not count as that of clients, who must not lose their connections for
+// side ends. Its output does not count towards unsent_bytes_max, so that no client is dropped for
 // it.
 #pragma once
 
@@ -44,7 +44,7 @@ class InspectSession final : public Wire {
   void begin_events();
   /// lines: the number of them in the event. If the reader is too far behind, it misses them.
   void tell(const Buffer::Ptr& event, u64 lines);
-  /// The event that makes up for all missed lines. It may be of any size.
+  /// Sends the event that replaces all missed lines. It may be of any size.
   void catch_up(const Buffer::Ptr& event);
   /// Number of lines that this reader has missed since it caught up.
   u64 missed() const { return missed_; }

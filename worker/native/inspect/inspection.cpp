@@ -15,7 +15,7 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::size_t readers_max = 8;
-/// Also of strangers on this machine: each is an open file.
+/// Includes connections of strangers on this machine: each is an open file.
 constexpr std::size_t connections_max = 64;
 constexpr int connections_waiting_max = 64;
 constexpr std::chrono::milliseconds sent_after{20};
@@ -40,8 +40,8 @@ struct Event {
   u64 lines = 0;
 };
 
-/// Lines as one event. Without hashes: they cover all lines since the start of the hub, which a
-/// reader does not have.
+/// Formats lines as one event, without hash lines: a hash covers all lines since the start of the
+/// hub, and a reader does not have them.
 Event event_of(Bytes lines) {
   Event event;
   event.text.reserve(lines.size() + lines.size() / 8);
@@ -116,7 +116,7 @@ void Inspection::send() {
 
 /// Sends the state: to a new reader, and after a gap.
 bool Inspection::catch_up(InspectSession& session) {
-  send();  // what was before it
+  send();  // the lines before it
   std::string lines;
   if (session.missed() > 0) lines = "{\"gap\":" + std::to_string(session.missed()) + "}\n";
   try {
@@ -170,8 +170,8 @@ void Inspection::on_request(InspectSession& session, const Request& request) {
   session.respond(200, "text/html; charset=utf-8", page_);
 }
 
-/// A page of another site must get nothing, even if its name resolves to this machine. Returns the
-/// status, or 0.
+/// Rejects requests of a page of another site, even if its name resolves to this machine. Returns
+/// the status of the rejection, or 0.
 unsigned Inspection::refusal_of(const Request& request) const {
   const std::string_view host = field(request, http::field::host);
   if (!is_ours(host)) return 403;

@@ -1,6 +1,6 @@
-// `--inspect`: shows what goes in and out to developers on this machine, in the page of the
-// inspector. It listens on a port of its own and serves two things under a path that nobody can
-// guess: the page, and the trace as Server-Sent Events. Nothing waits for a reader.
+// `--inspect`: shows live traffic to developers on this machine, in the page of the inspector. It
+// listens on a port of its own and serves two things under a path that nobody can guess: the page,
+// and the trace as Server-Sent Events. The server never waits for a reader.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ namespace sidekick::host {
 
 class Inspection final : private InspectTaker {
  public:
-  /// What a reader gets first: the trace of a hub that has the same state. May throw.
+  /// Returns the first lines of a reader: the trace of a hub with the same state. May throw.
   using Snapshot = std::function<std::string()>;
 
   /// Listens. page: the HTML. Throws UsageError or StartError if it cannot.
@@ -33,7 +33,7 @@ class Inspection final : private InspectTaker {
   /// lines: whole lines of the trace; copied.
   void write(Bytes lines);
 
-  /// Sends what readers take at once, and ends.
+  /// Sends as much as readers take at once, and ends.
   void close();
 
  private:

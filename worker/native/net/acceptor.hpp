@@ -1,5 +1,4 @@
-// Sockets that listen: from the name of an address to a bound one, or the error that says what to
-// do.
+// Listening sockets: resolves and binds an address, or throws an error that says what to do.
 #pragma once
 
 #include <optional>
@@ -32,7 +31,7 @@ std::set<tcp::endpoint> resolve(asio::io_context& context, const Place& place);
 bool bind(Acceptor& acceptor, const tcp::endpoint& endpoint, int waiting_max, bool reuse_port,
           ErrorCode& error);
 
-/// This machine does not have the address, or not its kind.
+/// Whether this machine lacks the address, or its address family.
 bool is_missing(const ErrorCode& error);
 
 /// Throws UsageError or StartError: why nothing can listen there.

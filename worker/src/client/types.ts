@@ -174,7 +174,7 @@ export interface Welcome {
   readonly at: number;
   readonly spread_ms: number;
   readonly frame_bytes_max: number;
-  /** False: pongs come from the host, and changes of before may still be on their way to it. */
+  /** False: pongs come from the host, which earlier changes may not have reached yet. */
   readonly pong_at?: boolean;
 }
 

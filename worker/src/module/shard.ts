@@ -1,6 +1,6 @@
 // Loads shard.wasm, the engine that several hubs share on Cloudflare, and offers one shard to a
-// host. Runs in workerd and Node. It translates and decides nothing: scripts, tokens, interest and
-// what must be stored are the module's. core/include/sidekick/shard.hpp describes the machine,
+// host. Runs in workerd and Node. It only translates: the module decides about scripts, tokens,
+// joins and rows. core/include/sidekick/shard.hpp describes the machine,
 // wasm-bindings/sidekick_shard_abi.h the border.
 
 import { checkModule, ModuleTrap } from "./hub.js";
@@ -12,12 +12,10 @@ export interface ShardConfig {
   readonly hashSeed: string;
   /** Memory for all that is stored; above it, the shard is full. Default: 256 MiB. */
   readonly bytesMax?: number;
-  /**
-   * Of the arguments of one script, together; at least twice the largest message. Default: 64 MiB.
-   */
+  /** Total size of one script's arguments; at least twice the largest message. Default: 64 MiB. */
   readonly runBytesMax?: number;
   /**
-   * Not empty: the shard is durable and this is its epoch, such as `v1/16`. It gives out rows
+   * If not empty, the shard is durable and this is its epoch, such as `v1/16`. It returns rows
    * (takeRows) and is restored from them, and the epoch never changes. Default: not durable.
    */
   readonly epoch?: string;
@@ -87,12 +85,12 @@ interface Exports {
  * - after each call, set the alarm to alarmAt(), if that has changed; when it fires, call tick().
  *
  * After a restore the change log is empty: `changed` answers `all` for positions before it. The
- * shard does not know who has joined which topic: each node that was attached gets the messages of
- * all topics until replaceJoins() has told its own. After 16 such messages, and again after each
- * further 16, the node's inbox gets `joins`, which asks for that call.
+ * shard does not know which topics each node has joined. So each attached node gets the messages of
+ * all topics until a call of replaceJoins() for it. After every 16 such messages, the node's inbox
+ * gets `joins`, which asks for that call.
  *
- * Every method throws ModuleTrap if the module trapped; the shard is then unusable, and what
- * takeRows() has not returned is lost: create another one and restore it.
+ * Every method throws ModuleTrap if the module trapped. The shard is then unusable, and rows that
+ * takeRows() has not returned are lost: create another shard and restore it.
  */
 export class Shard {
   readonly #exports: Exports;
@@ -107,8 +105,8 @@ export class Shard {
 
   /**
    * @param module shard.wasm, compiled
-   * @param server names the process that runs the shard. Of a durable shard: constant, since no
-   *   process that runs it loses anything
+   * @param server names the process that runs the shard. For a durable shard it is constant, since
+   *   a restart loses nothing
    */
   constructor(module: WasmModule, server: string, config: ShardConfig) {
     const instance = new WebAssembly.Instance(checkModule(module, "sidekick_shard_handle"), {});
@@ -160,7 +158,7 @@ export class Shard {
     return this.#call(Call.leave, 0, [node, ...topics]).status === 0;
   }
 
-  /** These topics, and no others, are those that the node has joined: the answer to `joins`. */
+  /** The node's answer to `joins`: it has joined these topics and no others. */
   replaceJoins(node: Bytes, topics: readonly Bytes[]): boolean {
     return this.#call(Call.replace_joins, 0, [node, ...topics]).status === 0;
   }
@@ -188,14 +186,14 @@ export class Shard {
     this.#call(Call.restored, nowUs, []);
   }
 
-  /** What nodes receive since the last call of this, in its order. */
+  /** The messages for nodes since the last call of this, in order. */
   takePublications(): Publication[] {
     const taken = this.#publications;
     this.#publications = [];
     return taken;
   }
 
-  /** What a durable shard has to store since the last call of this, in its order. */
+  /** The rows that a durable shard has to store since the last call of this, in order. */
   takeRows(): ShardRow[] {
     const taken = this.#rows;
     this.#rows = [];

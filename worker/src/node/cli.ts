@@ -313,7 +313,7 @@ async function startError(
   return code === undefined ? error : listenError(error, ["--host", host], ["--port", port]);
 }
 
-/** @param host and port after the flags that set them */
+/** @param host and port, each after the name of its flag */
 async function listenError(
   error: unknown,
   [hostFlag, host]: readonly [string, string | undefined],

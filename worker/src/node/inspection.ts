@@ -27,7 +27,7 @@ export interface InspectAddress {
   readonly port: number;
 }
 
-/** Nothing can listen there. */
+/** Listening at the given address failed. */
 export class InspectError extends Error {
   constructor(
     readonly address: InspectAddress,

@@ -58,7 +58,7 @@ export class Recorder implements Recording {
     return this.#state === "open";
   }
 
-  /** FILE:LINE, and FILE alone while the lines of a long file are still being counted. */
+  /** FILE:LINE, or FILE alone while the lines of a long file are still being counted. */
   place(): string {
     if (!this.isActive) return "has ended";
     if (this.#linesBefore === undefined) return this.#path;
@@ -137,7 +137,7 @@ function newlinesIn(bytes: Buffer): number {
   return count;
 }
 
-/** size: of what is in the file already. */
+/** size: of the file's present content. */
 function open(path: string, log: Log): { stream: Writable; isTorn: boolean; size: number } {
   // Neither writes to a pipe from its event loop, and Deno refuses to open one.
   if (!IS_NODE && statSync(path, { throwIfNoEntry: false })?.isFIFO())

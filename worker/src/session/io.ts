@@ -20,11 +20,11 @@ export interface Io extends Performer {
   /** Milliseconds since the Unix epoch, from a clock that does not jump. */
   now(): number;
   /**
-   * Called at the start, after the previous hub trapped and was let go, and for a snapshot beside
+   * Called at the start, after the previous hub trapped and was dropped, and for a snapshot beside
    * the hub.
    */
   createHub(): HubLike;
-  /** A new hub takes the place of the last one: it must get nothing that was meant for that one. */
+  /** Replaces the hub: the new one must get no event that was meant for the last one. */
   renewEngine?(): void;
   storedTokens(): Iterable<RestoreTokenInput & { readonly key: Uint8Array }>;
   /** The clients whose sockets are open and that the host has not been told to close. */
@@ -33,7 +33,7 @@ export interface Io extends Performer {
   forgetTokens(): void;
   /** Undefined: nothing is recorded. */
   readonly recording: Recording | undefined;
-  /** How to start a recording, for the log of a trap that none has. */
+  /** How to start a recording, for the log of a trap without one. */
   readonly howToRecord?: string;
   /** The host's own metrics, beside those that the session knows. */
   measure?(): HostValues;
@@ -46,7 +46,7 @@ export interface Recording {
   /** Once false, the hub stops producing lines until it is replaced. */
   readonly isActive: boolean;
   /**
-   * Where the next line will stand, for the log.
+   * The place of the next line, for the log.
    * @param epoch of the hub, as in its `begin`
    */
   place(epoch: number): string;
