@@ -13,7 +13,7 @@ RUN apt-get update \
     ca-certificates libhiredis0.14 libsqlite3-0 libssl3 \
   && rm -rf /var/lib/apt/lists/*
 COPY --from=build /sidekick /opt/sidekick
-# Compiles the module once and stores the result beside it, as root, who owns the folder.
+# Compiles the module once and stores the result beside it, as root, the owner of the folder.
 RUN timeout 20 /opt/sidekick/sidekick-server --port 0 --host 127.0.0.1 --secret none \
   || [ $? = 124 ]
 USER nobody
