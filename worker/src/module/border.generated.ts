@@ -524,7 +524,7 @@ export const METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 /** What a host appends to the metrics of its hub, in this order. */
 export const HOST_FAMILIES = {
-  sidekick_host_traps_total: { type: "counter", meaning: "hubs that trapped and were replaced; the families above start again from 0" },
+  sidekick_host_traps_total: { type: "counter", meaning: "hubs that trapped and were replaced, which resets the families of the core" },
   sidekick_host_recorded_bytes_total: { type: "counter", meaning: "bytes of the recording" },
   sidekick_module_memory_bytes: { type: "gauge", meaning: "memory of the module, which never shrinks" },
   sidekick_host_dropped_clients_total: { type: "counter", meaning: "connections dropped for their unsent messages (unsent_bytes_max)" },
