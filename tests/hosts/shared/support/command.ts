@@ -21,6 +21,9 @@ export const hostName: "node" | "bun" | "deno" | "native" | "worker" =
           command.some((word) => new RegExp(`(^|/)${name}$`).test(word)),
         ) ?? "native");
 
+/** How many gateways of the Worker take sockets, each with its own clients_max. */
+export const gateways = Number(/ --gateways (\d+)/.exec(command?.join(" ") ?? "")?.[1] ?? 1);
+
 /** This process's environment, without variables that would configure a Sidekick. */
 export function environment(): Record<string, string | undefined> {
   return Object.fromEntries(
