@@ -24,6 +24,7 @@ add_executable(sidekick-unit-tests
   tests/core/unit/config_test.cpp
   tests/core/unit/conversation.cpp
   tests/core/unit/conversation_test.cpp
+  tests/core/unit/hand_over_test.cpp
   tests/core/unit/heap_test.cpp
   tests/core/unit/hostile_test.cpp
   tests/core/unit/http_test.cpp

@@ -50,6 +50,7 @@ void Hub::State::register_token(const Token& draft, Actions& out) {
   }
   const u32 shard = engine.shard_of(draft.key());
   if (!await_ready(shard, out) || !may_wait(1, out)) return;
+  hand_over_first(shard, draft.key(), out);
   TextArena& text = out.text();
   const Bytes record = encode_token_record(text, draft);
   const Bytes args[] = {text.copy(draft.key()), record,
@@ -92,6 +93,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   }
   const u32 shard = engine.shard_of(key);
   if (!await_ready(shard, out) || !may_wait(1, out)) return false;
+  hand_over_first(shard, key, out);
   if (Call* under_way = engine.find_call_of(key)) {
     under_way->waiters.push_back(waiter());
     return false;

@@ -78,21 +78,32 @@ void Hub::State::hand_over(TokenId id, Millis expires_at) {
 
 void Hub::State::hand_over_next(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
-  while (shard.is_ready() && shard.handing < handing_max && !shard.handed.empty()) {
-    Call call(Purpose::hand_over, index);
-    call.handed = std::move(shard.handed.back());
-    shard.handed.pop_back();
-    if (call.handed.expires_at <= now || tokens.find(call.handed.token) != none) {
-      if (tokens.find(call.handed.token) == none) emit_erase_token(call.handed.token, false, out);
-      continue;
-    }
-    call.token = call.handed.token;
-    TextArena& text = out.text();
-    const Bytes args[] = {text.copy(call.token), text.copy(call.handed.record),
-                          text.write({Digits(call.handed.expires_at - now)}).finish()};
-    ++shard.handing;
-    call_script(std::move(call), "register", args, out);
-  }
+  while (shard.is_ready() && shard.handing < handing_max && !shard.handed.empty())
+    hand_over_last(shard, index, out);
+}
+
+/// Before this hub asks the engine for the token, which would not know it.
+void Hub::State::hand_over_first(u32 index, Bytes key, Actions& out) {
+  auto& handed = engine.shard(index).handed;
+  const auto it = std::find_if(handed.begin(), handed.end(),
+                               [&](const HandedToken& one) { return one.token == key; });
+  if (it == handed.end()) return;
+  std::swap(*it, handed.back());
+  hand_over_last(engine.shard(index), index, out);
+}
+
+void Hub::State::hand_over_last(Shard& shard, u32 index, Actions& out) {
+  Call call(Purpose::hand_over, index);
+  call.handed = std::move(shard.handed.back());
+  shard.handed.pop_back();
+  call.token = call.handed.token;
+  if (tokens.find(call.token) != none) return;
+  if (call.handed.expires_at <= now) return emit_erase_token(call.token, false, out);
+  TextArena& text = out.text();
+  const Bytes args[] = {text.copy(call.token), text.copy(call.handed.record),
+                        text.write({Digits(call.handed.expires_at - now)}).finish()};
+  ++shard.handing;
+  call_script(std::move(call), "register", args, out);
 }
 
 /// Held: the engine knows the token, so it was not registered before there was an engine.

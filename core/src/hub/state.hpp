@@ -234,6 +234,8 @@ struct Hub::State {
   void hand_over_free_tokens();
   void hand_over(TokenId id, Millis expires_at);
   void hand_over_next(u32 index, Actions& out);
+  void hand_over_first(u32 index, Bytes key, Actions& out);
+  void hand_over_last(Shard& shard, u32 index, Actions& out);
   void on_handed_over(const Call& call, const input::EngineAnswer& in, Actions& out);
   Millis next_reclaim() const;
 
