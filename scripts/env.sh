@@ -43,6 +43,14 @@ misuse() { # the caller defines usage
   exit 2
 }
 
+# For a script without arguments, whose help is the comment at its head.
+expect_no_arguments() {
+  (($# > 0)) || return 0
+  usage() { sed -n '2,/^set /s/^# \?//p' "$0"; }
+  [[ $* != -h && $* != --help ]] || { usage; exit; }
+  misuse "expected no argument, got '$*'"
+}
+
 # apt-get and others handle Ctrl-C themselves; without this trap, bash would continue after them.
 trap 'exit 130' INT
 
