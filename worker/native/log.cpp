@@ -16,7 +16,7 @@ constexpr std::chrono::seconds flush_time{1};
 /// Characters that JSON leaves unescaped but terminals and viewers act on: DEL, C1 controls, line
 /// separators, bidirectional controls.
 bool is_acted_on(unsigned code) {
-  return (code >= 0x7f && code <= 0x9f) || code == 0x200e || code == 0x200f ||
+  return (code >= 0x7f && code <= 0x9f) || code == 0x061c || code == 0x200e || code == 0x200f ||
          (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
 }
 
@@ -27,7 +27,7 @@ unsigned code_at(std::string_view text, std::size_t at, std::size_t& size) {
     return static_cast<unsigned char>(at + i < text.size() ? text[at + i] : 0);
   };
   size = 1;
-  if (byte(0) == 0xc2) return size = 2, byte(1);
+  if ((byte(0) & 0xe0) == 0xc0) return size = 2, (byte(0) & 0x1fu) << 6 | (byte(1) & 0x3fu);
   if (byte(0) == 0xe2) return size = 3, 0x2000u | (byte(1) & 0x3fu) << 6 | (byte(2) & 0x3fu);
   return byte(0) == 0x7f ? 0x7fu : 0;
 }

@@ -49,7 +49,9 @@ target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
 #   cmake --build --preset native --target runtime_bench && build/native/runtime_bench
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
-add_executable(sidekick-session-tests ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
+add_executable(sidekick-session-tests
+  ${CMAKE_SOURCE_DIR}/tests/hosts/native/log_test.cpp
+  ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
 add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp)
 
 foreach(target

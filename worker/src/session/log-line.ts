@@ -14,7 +14,7 @@ export function escaped(value: string | number | boolean): string {
 /** Escapes what terminals and viewers act on: controls, line separators, bidirectional controls. */
 export function inOneLine(text: string): string {
   return text.replace(
-    /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
+    /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
