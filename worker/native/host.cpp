@@ -5,7 +5,6 @@
 #include <openssl/rand.h>
 
 #include "clock.hpp"
-#include "families.hpp"
 #include "inspect/inspection.hpp"
 
 namespace sidekick::host {
@@ -93,6 +92,7 @@ void Host::on_metrics(HttpSession& session, const input::HttpRequest& request) {
   };
   append(HostFamily::sidekick_host_dropped_clients_total, dropped_);
   append(HostFamily::sidekick_host_unsent_bytes, Buffer::bytes_in_use());
+  loop_lag_.append_to(text);
   append(HostFamily::process_resident_memory_bytes, resident_bytes());
   append(HostFamily::process_cpu_seconds_total, cpu_seconds());
   append(HostFamily::process_start_time_seconds, static_cast<double>(started_at_) / 1000);
@@ -353,6 +353,8 @@ void Host::tick_later() {
   tick_.expires_after(std::chrono::seconds(1));
   tick_.async_wait([this](const ErrorCode& stopped) {
     if (stopped) return;
+    const auto late = std::chrono::steady_clock::now() - tick_.expiry();
+    loop_lag_.observe(std::chrono::duration<double>(late).count());
     log_.tick();
     session_.retry();
     ping_some();

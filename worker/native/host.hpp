@@ -9,6 +9,7 @@
 
 #include "clients.hpp"
 #include "engine/redis.hpp"
+#include "families.hpp"
 #include "http/forwarder.hpp"
 #include "http/http_session.hpp"
 #include "log.hpp"
@@ -119,6 +120,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   Loop::Timer tick_;
   std::optional<Redis> engine_;
   unsigned ping_tick_ = 0;
+  Histogram loop_lag_{HostFamily::sidekick_host_loop_lag_seconds};
   bool is_warned_of_no_server_ = false;
   std::size_t dropped_ = 0;  ///< connections, see limit_unsent
   const Millis started_at_ = now();

@@ -50,6 +50,7 @@ target_compile_definitions(sidekick-server-for-tests PRIVATE SIDEKICK_TESTING)
 add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/runtime_bench.cpp)
 
 add_executable(sidekick-session-tests
+  ${CMAKE_SOURCE_DIR}/tests/hosts/native/families_test.cpp
   ${CMAKE_SOURCE_DIR}/tests/hosts/native/log_test.cpp
   ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
 add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp)

@@ -22,6 +22,8 @@ import { refusalOf } from "../../../worker/src/node/not-http.ts";
 import { warnOfOpenFiles } from "../../../worker/src/node/open-files.ts";
 import { Recorder } from "../../../worker/src/node/recorder.ts";
 import { Unsent } from "../../../worker/src/node/unsent.ts";
+import { familiesText } from "../../../worker/src/session/families.ts";
+import { Histogram } from "../../../worker/src/session/histogram.ts";
 import type { Outcome } from "../../../worker/src/session/outcome.ts";
 import { VERSION } from "../../../worker/src/version.ts";
 import { drip, REFUSING_URL, startAppServer } from "../shared/support/app-server.ts";
@@ -69,6 +71,22 @@ test("sockets with the same pending frames share one joined buffer", () => {
 test("large frames are written in pieces, in order", () => {
   const [a, b] = [Buffer.alloc(200_000, "a"), Buffer.alloc(200_000, "b")];
   assert.deepEqual(Batch.start().with(a).with(b).pieces(), [a, b]);
+});
+
+test("a histogram counts a value in each bucket whose bound is not below it", () => {
+  const lag = new Histogram([0.001, 0.5, 5]);
+  for (const seconds of [0, 0.0009, 0.001, 0.0011, 0.5, 5, 5.5]) lag.observe(seconds);
+  const text = familiesText({ sidekick_host_loop_lag_seconds: lag });
+  assert.deepEqual(text.split("\n").slice(1), [
+    "# TYPE sidekick_host_loop_lag_seconds histogram",
+    'sidekick_host_loop_lag_seconds_bucket{le="0.001"} 3',
+    'sidekick_host_loop_lag_seconds_bucket{le="0.5"} 5',
+    'sidekick_host_loop_lag_seconds_bucket{le="5"} 6',
+    'sidekick_host_loop_lag_seconds_bucket{le="+Inf"} 7',
+    "sidekick_host_loop_lag_seconds_sum 11.003",
+    "sidekick_host_loop_lag_seconds_count 7",
+    "",
+  ]);
 });
 
 test("text from a peer cannot forge log lines", () => {

@@ -9,7 +9,7 @@ import { Replayer } from "../../../worker/src/module/replay.ts";
 import { command, hostName } from "./support/command.ts";
 import { test } from "./support/exceptions.ts";
 import { closeEverything } from "./support/left-open.ts";
-import { documented, familiesOf, ofHub, seriesOf } from "./support/prometheus.ts";
+import { documented, familiesOf, histogramOf, ofHub, seriesOf } from "./support/prometheus.ts";
 import {
   eventually,
   module,
@@ -143,6 +143,33 @@ test("the values tell what happened", async () => {
   const age = Date.now() / 1000 - seriesOf(body, "process_start_time_seconds");
   assert.ok(age > -5 && age < 3600, `started ${age} s ago`);
 });
+
+test("a blocked event loop shows in a bucket of its lag", async () => {
+  const sidekick = await startTestSidekick();
+  const lag = async () =>
+    histogramOf((await get(sidekick.port)).body, "sidekick_host_loop_lag_seconds");
+  let now = await lag();
+  const until = (condition: () => boolean, what: string) =>
+    eventually(
+      async () => {
+        now = await lag();
+        return condition();
+      },
+      () => `${what}: ${JSON.stringify(now)}`,
+    );
+  await until(() => now.count >= 2, "two seconds are counted");
+  const longerThanHalf = () => now.count - Number(now.buckets["0.5"]);
+  const before = { sum: now.sum, longer: longerThanHalf() };
+  // The timer is due within a second, so it fires at least a second late.
+  sidekick.atOnce(() => pause(2000));
+  await until(() => longerThanHalf() > before.longer, "a lag of over half a second is counted");
+  assert.ok(now.sum > before.sum + 0.5, JSON.stringify({ before, now }));
+});
+
+/** Nothing else runs in this process meanwhile. */
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
 
 test("after a trap the metrics count it, and the counters of its hub begin again", async () => {
   const { port } = await startTestSidekick({ traps: { restore: false } });

@@ -5,11 +5,16 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { EngineTaker, Redis } from "../engine/redis.js";
 import type * as border from "../module/border.generated.js";
-import { ERROR_CODES, FORWARD_TIMEOUT_EXTRA_MS } from "../module/border.generated.js";
+import {
+  ERROR_CODES,
+  FORWARD_TIMEOUT_EXTRA_MS,
+  HOST_FAMILIES,
+} from "../module/border.generated.js";
 import type { HubLike } from "../module/hub.js";
 import { text } from "../module/hub.js";
 import { levelOf } from "../session/error-level.js";
 import type { HostValues } from "../session/families.js";
+import { Histogram } from "../session/histogram.js";
 import type { Io, Recording } from "../session/io.js";
 import { forwardDone, unanswered } from "../session/outcome.js";
 import { Session } from "../session/session.js";
@@ -46,6 +51,7 @@ const SILENT_ROUNDS_MAX = 2;
 /** Redis has only one. */
 const ENGINE_SHARD = 0;
 const TIMER_MS_MAX = 2 ** 31 - 1;
+const TICK_MS = 1000;
 
 export class Host implements Io, SocketTaker, EngineTaker {
   readonly session: Session;
@@ -61,7 +67,9 @@ export class Host implements Io, SocketTaker, EngineTaker {
   readonly #tokens = new Map<string, StoredToken>();
   readonly #forwards = new Map<number, Forward>();
   readonly #pingSeconds: number;
-  readonly #pings: NodeJS.Timeout;
+  readonly #ticks: NodeJS.Timeout;
+  #tickDueAt: number;
+  readonly #loopLag = new Histogram(HOST_FAMILIES.sidekick_host_loop_lag_seconds.buckets);
   #pingTick = 0;
   #nextClient = 1;
   #timer: NodeJS.Timeout | undefined;
@@ -83,8 +91,8 @@ export class Host implements Io, SocketTaker, EngineTaker {
     this.recording = options.createRecorder(this.session);
     this.engine = options.createEngine(this.session.limits, this);
     this.exchanges = new HttpExchanges(this.session, options.log);
-    // One timer for all sockets. Each second it pings a part of them, so that pings are spread out.
-    this.#pings = setInterval(() => this.#pingSome(), 1000).unref();
+    this.#tickDueAt = performance.now() + TICK_MS;
+    this.#ticks = setInterval(() => this.#tick(), TICK_MS).unref();
   }
 
   get clients(): ReadonlyMap<number, ClientSocket> {
@@ -100,7 +108,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
   destroy(): void {
     this.engine?.end();
     clearTimeout(this.#timer);
-    clearInterval(this.#pings);
+    clearInterval(this.#ticks);
   }
 
   // --- events of sockets ---
@@ -152,6 +160,15 @@ export class Host implements Io, SocketTaker, EngineTaker {
     if (this.unsent.bytes + this.#turnBytes > this.session.limits.unsent_bytes_max) this.#flush();
   }
 
+  #tick(): void {
+    const now = performance.now();
+    // Below 0: the event loop counts whole milliseconds.
+    this.#loopLag.observe(Math.max(now - this.#tickDueAt, 0) / 1000);
+    this.#tickDueAt = now + TICK_MS; // setInterval counts from here, too
+    this.#pingSome();
+  }
+
+  /** One timer for all sockets. Each second it pings a part of them: that spreads the pings. */
   #pingSome(): void {
     this.#pingTick = (this.#pingTick + 1) % this.#pingSeconds;
     for (const [client, socket] of this.#clients) {
@@ -257,6 +274,7 @@ export class Host implements Io, SocketTaker, EngineTaker {
     return {
       sidekick_host_dropped_clients_total: this.#dropped,
       sidekick_host_unsent_bytes: this.unsent.bytes,
+      sidekick_host_loop_lag_seconds: this.#loopLag,
       process_resident_memory_bytes: process.memoryUsage.rss(),
       process_cpu_seconds_total: (user + system) / 1e6,
       process_start_time_seconds: performance.timeOrigin / 1000,

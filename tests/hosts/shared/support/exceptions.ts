@@ -21,6 +21,7 @@ const NOT_FOR_THE_WORKER: Readonly<Record<string, readonly string[]>> = {
     "sockets that ask for much at once",
   ],
   "workerd sends no pings": ["drops a socket whose peer has silently gone"],
+  "the Worker has no event loop of its own": ["a blocked event loop"],
   "workerd gives no notice of an end": [
     "shutdown:",
     "a second shutdown",

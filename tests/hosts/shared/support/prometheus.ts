@@ -7,7 +7,21 @@ export interface Family {
   readonly name: string;
   readonly help: string;
   readonly type: string;
-  readonly metrics: readonly { readonly labels?: object; readonly value?: string }[];
+  readonly metrics: readonly {
+    readonly labels?: object;
+    readonly value?: string;
+    /** Of a histogram: by upper bound, as written. */
+    readonly buckets?: Readonly<Record<string, string>>;
+    readonly count?: string;
+    readonly sum?: string;
+  }[];
+}
+
+export interface Histogram {
+  /** By upper bound, as written, without +Inf: how many values are not above it. */
+  readonly buckets: Readonly<Record<string, string>>;
+  readonly count: number;
+  readonly sum: number;
 }
 
 const parse: (text: string) => Family[] = createRequire(import.meta.url)(
@@ -20,6 +34,22 @@ export function familiesOf(text: string): Map<string, Family> {
   const announced = [...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name]) => name!);
   assert.deepEqual([...families.keys()].sort(), [...announced].sort());
   return families;
+}
+
+/** Requires that the counts of its buckets rise with the bounds, up to the count of all values. */
+export function histogramOf(text: string, name: string): Histogram {
+  const { type, metrics } = familiesOf(text).get(name) ?? assert.fail(`no ${name} in:\n${text}`);
+  assert.equal(type, "HISTOGRAM", name);
+  const [{ buckets, count, sum } = {}] = metrics;
+  const { "+Inf": all, ...bounded } = buckets!;
+  const rising = Object.entries(bounded).sort(([a], [b]) => Number(a) - Number(b));
+  let below = 0;
+  for (const [, bucket] of [...rising, ["+Inf", all] as const]) {
+    assert.ok(Number(bucket) >= below, text);
+    below = Number(bucket);
+  }
+  assert.equal(below, Number(count), text);
+  return { buckets: bounded, count: Number(count), sum: Number(sum) };
 }
 
 /** The value of the series whose name and labels are written so. */
