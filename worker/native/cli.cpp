@@ -243,6 +243,17 @@ bool is_header_text(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~'; });
 }
 
+/// The core says where the mistake is and shows one character. A JSON library would repeat some of
+/// the text, which may hold secrets.
+std::string why_no_json(const std::string& text, const CreateRuntime& create) {
+  try {
+    create(text);
+  } catch (const ConfigError& mistake) {
+    return mistake.what();
+  }
+  return "expected JSON, got ION";
+}
+
 /// Checked by itself, independently of flags and variables, so that the error names the file.
 Json read_config(const std::string& path, const CreateRuntime& create, Log& log) {
   const auto wrong = [&](const std::string& reason) {
@@ -255,8 +266,8 @@ Json read_config(const std::string& path, const CreateRuntime& create, Log& log)
   Json config;
   try {
     config = Json::parse(json);
-  } catch (const Json::exception& mistake) {
-    throw wrong(std::string("expected JSON: ") + mistake.what());
+  } catch (const Json::exception&) {
+    throw wrong(why_no_json(std::string(json), create));
   }
   if (!config.is_object())
     throw wrong("expected a JSON object with limits, for example {\"frame_bytes_max\": 65536}");

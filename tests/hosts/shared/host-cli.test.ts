@@ -227,6 +227,15 @@ test("usage errors are clear and give exit status 2", async () => {
       ],
       /--config \S*\/g: "hash_seed" .*remove it/,
     ],
+    // The file may hold secrets: the error names the place of the mistake and repeats no text.
+    [
+      ["--port", "0", "--config", await file("no-quote", '{"secrets":["Xk3hunter]}')],
+      /^(?![^]*Xk3)[^]*--config \S*\/no-quote: .*not valid JSON .* at byte 24\n/,
+    ],
+    [
+      ["--port", "0", "--config", await file("no-text", '{"secrets":[Xk3hunter]}')],
+      /^(?![^]*Xk3)[^]*--config \S*\/no-text: .*not valid JSON .* at byte 12\n/,
+    ],
     [["--secret", " s ", "--port", "0"], /secret/],
     [
       ["--secret", "s", "--port", "0", "--server-url", "http://user:pa55@localhost/"],

@@ -266,18 +266,38 @@ function logFormat(value: string): LogFormat {
   return format;
 }
 
+/**
+ * The core says where the mistake is and shows one character. The error of JSON.parse would repeat
+ * some of the text, which may hold secrets.
+ */
+function whyNoJson(text: string, module: WasmModule): string {
+  try {
+    Hub.create(module, text);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return "expected JSON, got ION";
+}
+
 /** Checked by itself, independently of flags and variables, so that the error names the file. */
 function readConfig(path: string, module: WasmModule, log: Log): { secrets?: readonly string[] } {
   const wrong = (reason: string) => new UsageError(`--config ${path}: ${reason}`);
   let config: unknown;
+  let text: string;
   let status: Stats;
   try {
     const file = openSync(path, "r");
     status = fstatSync(file);
-    config = JSON.parse(readFileSync(file, "utf8").replace(/^\ufeff/, ""));
+    text = readFileSync(file, "utf8").replace(/^\ufeff/, "");
     closeSync(file);
   } catch (error) {
     throw wrong(describe(error));
+  }
+  try {
+    config = JSON.parse(text);
+  } catch {
+    throw wrong(whyNoJson(text, module));
   }
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw wrong('expected a JSON object with limits, for example {"frame_bytes_max": 65536}');
