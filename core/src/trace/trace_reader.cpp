@@ -141,7 +141,8 @@ Reader::Step Reader::read_header(const Document& document) {
   config["hash_seed"] = *seed;
   config["secrets"] = {std::string(replay_secret)};
   const std::string wrong = decode_config(config_text_ = config.dump(), config_);
-  if (!wrong.empty()) return fail(compose({"a configuration of this version (", wrong, ")"}));
+  if (!wrong.empty())
+    return fail(compose({"a configuration of this version (", printable(wrong), ")"}));
   has_header_ = true;
   return Step::header;
 }

@@ -3,7 +3,7 @@
 
 import type { FieldKind, Input } from "./border.generated.js";
 import { INPUT_FIELDS, Outcome } from "./border.generated.js";
-import { Hub, ModuleTrap, TRACE_FORMAT, text } from "./hub.js";
+import { ConfigError, Hub, ModuleTrap, TRACE_FORMAT, text } from "./hub.js";
 import type { WasmModule } from "./wasm.js";
 
 /**
@@ -115,6 +115,7 @@ export class Replayer {
     const wrong = wrongWith(line);
     if (wrong !== undefined) throw new Error(`trace line ${this.#line}: ${wrong}`);
     const parsed = objectOf(line);
+    if (this.#isAfterGap && !("trace" in (parsed ?? {}))) throw this.#error(FIRST_LINE, line);
     if (this.#isTorn(line, parsed)) return undefined;
     if (parsed === undefined) throw this.#error("expected a JSON object", line);
     if ("trace" in parsed) {
@@ -127,7 +128,6 @@ export class Replayer {
       this.#open(parsed);
       return undefined;
     }
-    if (this.#isAfterGap) throw this.#error(FIRST_LINE, line);
     if ("out" in parsed) return this.#compare(line);
     if (this.#pending.length > 0)
       return { line: this.#line, expected: undefined, actual: this.#pending[0] };
@@ -137,7 +137,10 @@ export class Replayer {
     }
     if (this.#hub === undefined) throw this.#error(FIRST_LINE, line);
     if ("gap" in parsed) {
-      this.#gaps.push({ line: this.#line - 1, lines: number(parsed["gap"]) });
+      const lines = parsed["gap"];
+      if (!Number.isSafeInteger(lines) || (lines as number) < 0)
+        throw this.#error('expected a number of lines in "gap"', line);
+      this.#gaps.push({ line: this.#line - 1, lines: lines as number });
       this.#isAfterGap = true;
       return undefined;
     }
@@ -214,22 +217,32 @@ export class Replayer {
     if (header["trace"] !== 1 && header["trace"] !== TRACE_FORMAT)
       throw this.#error("expected trace format 1 or 2", JSON.stringify(header["trace"]));
     this.#format = header["trace"] as number;
-    const config = {
-      ...(header["config"] as object),
-      hash_seed: header["hash_seed"],
-      secrets: [SECRET],
-    };
+    const { config: settings, hash_seed } = header;
+    if (typeof settings !== "object" || settings === null || Array.isArray(settings))
+      throw this.#error('expected "config", an object', JSON.stringify(settings));
     this.#isAfterGap = false;
-    this.#hub = Hub.create(this.#module, JSON.stringify(config));
+    this.#hub = this.#create({ ...settings, hash_seed, secrets: [SECRET] });
     this.#hub.record(true, this.#format);
     this.#hasTrapped = false;
   }
 
+  #create(config: object): Hub {
+    try {
+      return Hub.create(this.#module, JSON.stringify(config));
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      const wrong = printable(error.message);
+      throw new Error(
+        `trace line ${this.#line}: expected a configuration of this version (${wrong})`,
+      );
+    }
+  }
+
   #input(line: Record<string, unknown>): Input {
     const type = line["in"] as Input["type"];
-    const fields = INPUT_FIELDS[type];
-    if (fields === undefined)
+    if (!Object.hasOwn(INPUT_FIELDS, type))
       throw this.#error("expected the name of an input", JSON.stringify(type));
+    const fields = INPUT_FIELDS[type];
     const input: Record<string, unknown> = { type };
     for (const [name, kind, since] of fields) {
       if (since > this.#format) {
