@@ -113,6 +113,8 @@ class Awake implements Mail {
   /** The deliveries that the latest call has queued. */
   #pushed: { readonly outbox: Outbox; readonly done: Promise<void> }[] = [];
   #alarmAt = 0;
+  /** Whether the current alarm time is known: after a wake, an alarm from before may be set. */
+  #alarmIsKnown = false;
   #retryAt = Infinity;
   /** When to ask gateways for the tokens that they hold; Infinity: none is held. */
   #askAt: number;
@@ -174,9 +176,13 @@ class Awake implements Mail {
 
   alarm(): void {
     this.#alarmAt = 0;
+    this.#alarmIsKnown = true;
     this.#retryAt = Infinity;
+    const asks = this.#askAt <= Date.now();
+    // Not now once more. It is stored when they have been asked.
+    if (asks) this.#askAt = Date.now() + ASK_MS;
     this.change((shard) => shard.tick(Date.now() * 1000));
-    if (this.#askAt <= Date.now()) this.#ctx.waitUntil(this.#askForTokens());
+    if (asks) this.#ctx.waitUntil(this.#askForTokens());
     for (const outbox of this.#outboxes.values()) outbox.retry(Date.now());
   }
 
@@ -260,11 +266,19 @@ class Awake implements Mail {
 
   #setAlarm(shardAt: number): void {
     const at = Math.min(shardAt === 0 ? Infinity : shardAt, this.#retryAt, this.#askAt);
-    // Firing early is harmless, and a write is billed.
+    // An alarm that is set for an earlier time is kept, also one from before this wake: firing early
+    // is harmless, and a write is billed.
     const isSet = this.#alarmAt !== 0 && this.#alarmAt <= at;
     if (isSet || at === Infinity) return;
     this.#alarmAt = at;
-    void this.#ctx.storage.setAlarm(at);
+    if (this.#alarmIsKnown) return void this.#ctx.storage.setAlarm(at);
+    this.#ctx.waitUntil(
+      this.#ctx.storage.getAlarm().then((current) => {
+        this.#alarmIsKnown = true;
+        if (current === null || current > this.#alarmAt)
+          void this.#ctx.storage.setAlarm(this.#alarmAt);
+      }),
+    );
   }
 
   // --- for outboxes ---
