@@ -292,6 +292,37 @@ test("the single object of an older deployment hands its tokens to the shards", 
   }
 });
 
+test("back at one object, it keeps the tokens that clients of gateway 0 held, and no others", async () => {
+  const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
+  try {
+    const scaled = await start({ storage, env: SCALE });
+    const tokens = ["token-at-0", "token-at-1", "token-free"];
+    for (const token of tokens) await registerToken(scaled.port, token, "chat");
+    for (const gateway of [0, 1])
+      await (await at(scaled, gateway)).subscribe(`token-at-${gateway}`);
+    await scaled.stop();
+
+    const one = await start({ storage });
+    const client = await TestClient.connect(one.port);
+    await client.subscribe("token-at-0");
+    for (const token of tokens.slice(1)) {
+      client.send({ type: "subscribe", token });
+      assert.match((await client.next()).error.message, /invalid token/);
+      await registerToken(one.port, token, "chat");
+      await client.subscribe(token);
+    }
+    await message(one, "chat", "one");
+    assert.equal((await client.next()).data, "one");
+    await one.stop();
+
+    const again = await start({ storage, env: SCALE });
+    await (await at(again, 1)).subscribe("token-at-1");
+  } finally {
+    await stopAll();
+    rmSync(storage, { recursive: true });
+  }
+});
+
 test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {
   const sidekick = await start({ env: SCALE, classes: { SIDEKICK: "SidekickObject" } });
   assert.equal((await post(sidekick.port, "/resources", { resources: [] })).status, 500);
