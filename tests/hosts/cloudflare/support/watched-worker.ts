@@ -4,6 +4,7 @@
 
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
+import { replaced } from "./replaced.js";
 import worker, { SidekickObject as TestedObject } from "./test-worker.js";
 
 export { AppServer, SidekickShard } from "./test-worker.js";
@@ -13,17 +14,6 @@ let gating: string[] = [];
 /** The arguments of record(), in order. */
 const recording: boolean[] = [];
 let refuses = false;
-
-/** The object with some members replaced; its own methods see the original. */
-function replaced<T extends object>(target: T, members: Partial<Record<keyof T, unknown>>): T {
-  return new Proxy(target, {
-    get(object, name) {
-      if (name in members) return members[name as keyof T];
-      const member: unknown = Reflect.get(object, name);
-      return typeof member === "function" ? member.bind(object) : member;
-    },
-  });
-}
 
 function watchedStorage(storage: DurableObjectStorage): DurableObjectStorage {
   const watch = (what: string, options?: { allowUnconfirmed?: boolean }) => {

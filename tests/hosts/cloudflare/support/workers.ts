@@ -5,3 +5,5 @@ import { fileURLToPath } from "node:url";
 export const testWorker = fileURLToPath(new URL("test-worker.ts", import.meta.url));
 /** The same with instrumented storage. */
 export const watchedWorker = fileURLToPath(new URL("watched-worker.ts", import.meta.url));
+/** The same, counting what Cloudflare bills. */
+export const billedWorker = fileURLToPath(new URL("billed-worker.ts", import.meta.url));
