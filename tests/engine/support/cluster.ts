@@ -18,7 +18,7 @@ import { type EngineNode, fileForTest, startNode } from "./node.ts";
 import { type RedisProxy, startProxy } from "./proxy.ts";
 import { type RedisServer, startRedis } from "./redis-server.ts";
 
-const SERVER_SECRET = "server-secret-of-the-tests";
+export const SERVER_SECRET = "server-secret-of-the-tests";
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 
 const HOSTS = {
@@ -101,6 +101,10 @@ export class Cluster {
     return new MovingClient(this, place);
   }
 
+  socketAt(place: number): SocketAddress {
+    return { url: `ws://127.0.0.1:${this.nodes[place]!.listening}/socket` };
+  }
+
   /** POST /message to a node. */
   async publish(place: number, data: unknown): Promise<number> {
     const body = JSON.stringify({ channel: "chat", params: ROOM, data });
@@ -118,7 +122,7 @@ export class Cluster {
 
 const urlOf = ({ listening }: EngineNode) => `http://127.0.0.1:${listening}`;
 
-interface App {
+export interface App {
   readonly url: string;
   readonly server: any;
   /** What clients have sent, with the context of their token. */
@@ -129,7 +133,7 @@ interface App {
 }
 
 /** Of the npm server: its queries read numbers, which its mutation counts up. */
-async function startApp(): Promise<App> {
+export async function startApp(): Promise<App> {
   const numbers = new Map<string, number>();
   const heard: App["heard"] = [];
   let handler: FetchHandler = () => new Response("starting", { status: 503 });
@@ -192,6 +196,17 @@ class Socket extends WebSocket {
   }
 }
 
+export interface SocketAddress {
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A client can move between the places of these. */
+export interface Places {
+  readonly app: Pick<App, "url">;
+  socketAt(place: number): SocketAddress;
+}
+
 export class MovingClient {
   readonly sidekick: Sidekick;
   readonly client: any;
@@ -203,13 +218,14 @@ export class MovingClient {
   token = "";
   #place: number;
 
-  constructor(cluster: Cluster, place: number) {
+  constructor(places: Places, place: number) {
     this.#place = place;
     const { sockets } = this;
-    const url = () => `ws://127.0.0.1:${cluster.nodes[this.#place]!.listening}/socket`;
+    const address = () => places.socketAt(this.#place);
     const Moving = class extends Socket {
       constructor() {
-        super(url(), { perMessageDeflate: false });
+        const { url, headers = {} } = address();
+        super(url, { perMessageDeflate: false, headers });
         sockets.push(this);
         this.on("error", () => {});
         atEnd(() => this.terminate());
@@ -217,7 +233,7 @@ export class MovingClient {
     };
     this.sidekick = connectSidekick("http://a-load-balancer", {
       WebSocket: Moving,
-      server: httpClientToServer(cluster.app.url, {}),
+      server: httpClientToServer(places.app.url, {}),
       ...{ baseMs: 10, capMs: 100, probeMs: 1000 },
     });
     const serverConnection = this.sidekick.server as any;

@@ -1,0 +1,195 @@
+// Clients at three gateways of four shards, in workerd: the npm packages and
+// covenant-sidekick/client, which moves between gateways. What docs/scale.md guarantees of several
+// nodes.
+import assert from "node:assert/strict";
+import { after, afterEach, test } from "node:test";
+import { CovenantClient } from "@covenant-rpc/client";
+import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
+import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
+import { covenant } from "../../client/support/covenant.ts";
+import type { App } from "../../engine/support/cluster.ts";
+import { MovingClient, ROOM, SERVER_SECRET, startApp } from "../../engine/support/cluster.ts";
+import type { WorkerdSidekick } from "./support/sidekick.ts";
+import {
+  closeEverything,
+  eventually,
+  post,
+  registerToken,
+  SECRET,
+  start,
+  stopAll,
+  TestClient,
+} from "./support/sidekick.ts";
+
+afterEach(closeEverything);
+afterEach(stopAll);
+after(closeEverything);
+
+const GATEWAYS = 3;
+const SCALE = { SIDEKICK_GATEWAYS: `${GATEWAYS}`, SIDEKICK_SHARDS: "4" };
+/** As many as a busy machine may publish while a client reconnects. */
+const LIMITS = { history_messages_max: 10_000, engine_recovery_bytes_max: 1 << 24 };
+
+const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
+async function startScaled(limits = {}): Promise<{ app: App; sidekick: WorkerdSidekick }> {
+  const app = await startApp();
+  const env = {
+    ...SCALE,
+    SIDEKICK_SERVER_URL: app.url,
+    SIDEKICK_SERVER_SECRET: SERVER_SECRET,
+  };
+  const sidekick = await start({ env, limits });
+  app.sidekick = httpServerToSidekick(`http://127.0.0.1:${sidekick.port}`, SECRET);
+  return { app, sidekick };
+}
+
+const headersAt = (gateway: number) => ({ "test-gateway": `${gateway}` });
+
+async function publish({ port }: WorkerdSidekick, data: unknown, params = {}): Promise<void> {
+  const { status, body } = await post(port, "/message", { channel: "chat", params, data });
+  assert.equal(`${status} ${body}`, "200 OK");
+}
+
+test("a client that moves from gateway to gateway misses no message and hears none twice", async () => {
+  const { app, sidekick } = await startScaled(LIMITS);
+  const url = `ws://127.0.0.1:${sidekick.port}/socket`;
+  const socketAt = (gateway: number) => ({ url, headers: headersAt(gateway) });
+  const client = new MovingClient({ app, socketAt }, 0);
+  await client.join();
+  let isOn = true;
+  const published = (async () => {
+    let count = 0;
+    while (isOn) await publish(sidekick, count++, ROOM);
+    return count;
+  })();
+  for (let move = 1; move <= 6; move++) {
+    const before = client.heard.length;
+    await eventually(() => client.heard.length >= before + 10);
+    client.moveTo(move % GATEWAYS);
+    client.sockets.at(-1)!.terminate();
+    await eventually(() => client.sockets.length > move);
+    await client.isLive();
+    await client.send(move);
+  }
+  isOn = false;
+  const count = await published;
+  await client.hears(count - 1);
+  assert.deepEqual(client.heard, numbers(count));
+  assert.deepEqual(
+    app.heard.map(({ data, context }) => [data, context]),
+    numbers(6).map((i) => [i + 1, "the context"]),
+  );
+  assert.equal(app.tokens, 1, "it has kept its token");
+});
+
+test("npm packages: what is published reaches clients of any gateway, and tokens work there", async () => {
+  const { app, sidekick } = await startScaled();
+  // The Worker draws a gateway for each.
+  for (const name of ["one", "two", "three", "four"]) {
+    const client: any = new CovenantClient(covenant as any, {
+      serverConnection: httpClientToServer(app.url, {}),
+      sidekickConnection: httpClientToSidekick(`http://127.0.0.1:${sidekick.port}`),
+    });
+    const seen: number[] = [];
+    client.listen("query", name, ({ data }: any) => seen.push(data), true);
+    await eventually(() => seen.length === 1);
+    const confirmed: string[] = [];
+    client.sidekickConnection.onMessage(({ type }: any) => confirmed.push(type));
+    const { token } = await client.connect("chat", ROOM, name);
+    const messages: unknown[] = [];
+    await client.subscribe("chat", ROOM, token, (data: unknown) => messages.push(data));
+    await eventually(() => confirmed.includes("subscribed"));
+    await client.mutate("change", name);
+    await eventually(() => seen.includes(1));
+    for (const data of numbers(10))
+      assert.equal(await app.server.sendMessage("chat", ROOM, data), null);
+    await eventually(() => messages.length >= 10);
+    assert.deepEqual(messages, numbers(10));
+    await client.send("chat", ROOM, token, name);
+    await eventually(() => app.heard.some(({ data }) => data === name));
+    assert.deepEqual(app.heard.at(-1), { data: name, context: name });
+    client.disconnect();
+  }
+});
+
+test("1,000 messages of one channel, of several publishers, come in one order at all gateways", async () => {
+  const { sidekick } = await startScaled();
+  const count = 1000;
+  const heard = await Promise.all(
+    numbers(2 * GATEWAYS).map(async (i) => {
+      await registerToken(sidekick.port, `token-${i}`);
+      const client = await TestClient.connect(sidekick.port, headersAt(i % GATEWAYS));
+      await client.subscribe(`token-${i}`);
+      return async () => {
+        const messages: number[] = [];
+        while (messages.length < count) messages.push((await client.next()).data);
+        await client.settled();
+        return messages;
+      };
+    }),
+  );
+  let next = 0;
+  const publisher = async () => {
+    while (next < count) await publish(sidekick, next++);
+  };
+  const [orders] = await Promise.all([
+    Promise.all(heard.map((all) => all())),
+    ...numbers(8).map(publisher),
+  ]);
+  const [first = [], ...others] = orders;
+  assert.deepEqual(
+    [...first].sort((a, b) => a - b),
+    numbers(count),
+  );
+  for (const other of others) assert.deepEqual(other, first);
+});
+
+test("of 20 clients at all gateways that claim one token at once, exactly one gets it", async () => {
+  const { sidekick } = await startScaled();
+  const clients = await Promise.all(
+    numbers(20).map((i) => TestClient.connect(sidekick.port, headersAt(i % GATEWAYS))),
+  );
+  // Each belongs to some shard.
+  for (const token of ["token-one", "token-two", "token-three"]) {
+    await registerToken(sidekick.port, token);
+    for (const client of clients) client.send({ type: "subscribe", token });
+    const answers = await Promise.all(clients.map((client) => client.next()));
+    const [won, ...others] = clients.filter((_, i) => answers[i].type === "subscribed");
+    assert.ok(won !== undefined && others.length === 0, JSON.stringify(answers));
+    for (const { type, error } of answers)
+      if (type !== "subscribed") assert.match(error.message, /^invalid token/);
+    won.send({ type: "unsubscribe", token });
+    assert.equal((await won.next()).type, "unsubscribed");
+  }
+});
+
+test("a client that moves is told whether all that it has missed is still there", async () => {
+  const { sidekick } = await startScaled({ history_messages_max: 2 });
+  await registerToken(sidekick.port, "token-1");
+  let [since, epoch] = [0, ""];
+  for (const [gateway, missed, expected] of [
+    [0, 0, undefined],
+    [1, 2, true],
+    [2, 3, false],
+    [0, 1, true],
+  ] as const) {
+    for (let i = 0; i < missed; i++) await publish(sidekick, i);
+    const client = await TestClient.connect(sidekick.port, headersAt(gateway));
+    const hello = { type: "listen", resources: [], hello: "0123456789abcdef", id: 1 };
+    client.send(hello);
+    const { welcome } = await client.next();
+    const from = expected === undefined ? {} : { since, epoch };
+    client.send({ type: "subscribe", token: "token-1", ...from, id: 2 });
+    const subscribed = await client.next();
+    assert.equal(subscribed.type, "subscribed");
+    assert.equal(subscribed.recovered, expected);
+    for (let i = 0; i < (subscribed.missed ?? 0); i++) await client.next();
+    if (expected === true) assert.equal(subscribed.missed, missed);
+    await publish(sidekick, "seen");
+    const { data, at } = await client.next();
+    assert.equal(data, "seen");
+    [since, epoch] = [at, welcome.epoch];
+    await client.close();
+  }
+});
