@@ -266,8 +266,8 @@ class Awake implements Mail {
 
   #setAlarm(shardAt: number): void {
     const at = Math.min(shardAt === 0 ? Infinity : shardAt, this.#retryAt, this.#askAt);
-    // An alarm that is set for an earlier time is kept, also one from before this wake: firing early
-    // is harmless, and a write is billed.
+    // An alarm that is set for an earlier time is kept, also one from before this wake: firing
+    // early is harmless, and a write is billed.
     const isSet = this.#alarmAt !== 0 && this.#alarmAt <= at;
     if (isSet || at === Infinity) return;
     this.#alarmAt = at;

@@ -1,7 +1,7 @@
-// The Worker under test (test-worker.ts), which counts what Cloudflare bills: requests to the Worker
-// and to objects, messages received, rows, and alarms. `/test/bill` tells the counts since it was
-// asked before. What a test does through the back door is not counted. Objects stay awake until
-// `/test/may-sleep`, since a wake costs more.
+// The Worker under test (test-worker.ts), which counts what Cloudflare bills: requests to the
+// Worker and to objects, messages received, rows, and alarms. `/test/bill` tells the counts since
+// it was asked before. What a test does through the back door is not counted. Objects stay awake
+// until `/test/may-sleep`, since a wake costs more.
 import type { Env } from "../../../../worker/src/cloudflare/settings.js";
 import type { Bill, Bills } from "./bill.js";
 import { replaced } from "./replaced.js";
