@@ -58,8 +58,10 @@ void Hub::State::emit(const action::Close& it, Actions& out) {
 void Hub::State::emit_put_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   const Bytes key = out.text().copy(token.key());
+  // Only the positions of a gateway's engine outlive the hub.
+  const u64 registered_at = config.has_heartbeats() ? 0 : token.registered_at;
   out.add(action::PutToken{stored_state(token.state()), token.expires_at(), key,
-                           encode_token_record(out.text(), token), 1});
+                           encode_token_record(out.text(), token, registered_at), 1});
 }
 
 void Hub::State::emit_touch_token(TokenId id, Actions& out) {

@@ -21,6 +21,7 @@ void Hub::State::on_restore_token(const input::RestoreToken& in, Actions& out) {
   name_channel_topic(topic_name, record.scope);
   const TokenId id = tokens.add(Tokens::draft(in.key, record.scope, topic_name, record.context),
                                 in.expires_at, events[in.state]);
+  if (!config.has_heartbeats()) tokens[id].registered_at = record.registered_at;
   if (is_away(tokens[id].state())) unclaimed.push_back(id);
 }
 

@@ -1,6 +1,7 @@
 #include "hub/records.hpp"
 
 #include "ion/writer.hpp"
+#include "tables/engine.hpp"
 
 namespace sidekick {
 
@@ -51,12 +52,13 @@ bool read_params(ion::Reader& reader, TextArena& scratch, Scope& scope) {
 
 }  // namespace
 
-Bytes encode_token_record(TextArena& out, const Token& token) {
+Bytes encode_token_record(TextArena& out, const Token& token, u64 registered_at) {
   out.append("{ \"channel\": ")
       .append(token.channel())
       .append(", \"params\": ")
       .append(token.params());
   if (!token.context().empty()) out.append(", \"context\": ").append(token.context());
+  if (registered_at != 0) out.write({", \"registered_at\": ", Digits(registered_at)});
   return out.append(" }").finish();
 }
 
@@ -105,6 +107,8 @@ bool decode_token_record(Bytes record, TextArena& scratch, TokenRecord& out) {
       out.context = value.kind == ion::Kind::string
                         ? Bytes(value.raw.data() - 1, value.raw.size() + 2)
                         : value.raw;
+    } else if (key.raw == "registered_at" && !decode_stamp(value.raw, out.registered_at)) {
+      return false;
     }
   }
   return reader.finish() && out.scope.channel.has_value() && out.scope.has_params;

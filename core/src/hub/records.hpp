@@ -9,9 +9,9 @@
 
 namespace sidekick {
 
-/// { "channel": "chat", "params": {…}, "context": … }. State and expiry are stored beside it, since
-/// they change.
-Bytes encode_token_record(TextArena& out, const Token& token);
+/// { "channel": "chat", "params": {…}, "context": …, "registered_at": 1700000000500000 }. State and
+/// expiry are stored beside it, since they change. registered_at: 0 is left out.
+Bytes encode_token_record(TextArena& out, const Token& token, u64 registered_at = 0);
 
 /// The contents of one line of a client's record.
 enum class ClientChange : u8 { tokens, tokens_gone, resources, resources_gone };
@@ -27,6 +27,7 @@ Bytes encode_client_record(TextArena& out, const Client& client, Tokens& tokens,
 struct TokenRecord {
   Scope scope;
   Bytes context;
+  u64 registered_at = 0;  ///< 0: not in this record
 };
 
 struct ClientLine {
