@@ -217,6 +217,22 @@ test("missed messages come from the shard, at another gateway", async () => {
   assert.equal((await second.next()).data, "two");
 });
 
+test("missed messages come from the shard at the same gateway, also after it has slept", async () => {
+  const sidekick = await startScaled();
+  await registerToken(sidekick.port, "token-1", "chat");
+  const first = await at(sidekick, 0);
+  const { epoch } = await hello(first);
+  await first.subscribe("token-1");
+  await message(sidekick, "chat", "one");
+  const { at: since } = await first.next();
+  await sleep(sidekick, ["sidekick"]);
+  const second = await at(sidekick, 0);
+  await hello(second);
+  second.send({ type: "subscribe", token: "token-1", since, epoch, id: 2 });
+  const subscribed = await second.next();
+  assert.deepEqual([subscribed.recovered, subscribed.missed], [true, 0]);
+});
+
 test("a gateway that was unreachable learns later that it has missed something", async () => {
   const sidekick = await startScaled({}, { resync_spread_ms: 0 });
   const client = await at(sidekick, 1);
