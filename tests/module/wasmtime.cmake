@@ -3,7 +3,7 @@
 include(worker/native/runtime/wasmtime.cmake)
 
 add_executable(sidekick-replay-wasmtime
-  tests/module/replay_wasmtime.cpp worker/trace/replay_files.cpp)
+  tests/module/replay_wasmtime.cpp worker/trace/replay_files.cpp worker/trace/progress.cpp)
 target_link_libraries(sidekick-replay-wasmtime PRIVATE sidekick_wasmtime_hub sidekick_core)
 
 # Prints the layouts that the compiler derives from runtime/include, and from the official header.
@@ -22,7 +22,7 @@ endif()
 add_executable(sidekick-conversation
   docs/examples/cpp/conversation.cpp core/src/wire/border_codec.cpp)
 add_executable(sidekick-replay-example
-  tests/module/replay_example.cpp worker/trace/replay_files.cpp)
+  tests/module/replay_example.cpp worker/trace/replay_files.cpp worker/trace/progress.cpp)
 target_link_libraries(sidekick-replay-example PRIVATE sidekick_trace sidekick_core)
 foreach(target sidekick-conversation sidekick-replay-example)
   target_compile_options(${target} PRIVATE -fexceptions -frtti)
