@@ -74,9 +74,9 @@ class Terminal:
             time.sleep(0.05)
         time.sleep(QUIET_S + 0.2)
 
-    def end(self):
+    def end(self, closes_stdin=True):
         """Returns the status, and what is on the screen."""
-        if self.stdin is not None:
+        if closes_stdin:
             os.close(self.stdin)
         self.read(None, "the end of the command")
         _, status = os.waitpid(self.pid, 0)
@@ -161,7 +161,7 @@ def interrupt(command):
     terminal = Terminal(command)
     draw(terminal)
     os.write(terminal.master, b"\x03")
-    status, shown = terminal.end()
+    status, shown = terminal.end(closes_stdin=False)  # else it could end before the signal
     check("expected a command that Ctrl-C has ended", status == -signal.SIGINT, status)
     check("expected an empty line after Ctrl-C", shown == "", shown)
 
