@@ -28,7 +28,7 @@ constexpr Bytes compared_members[] = {"token",          "channel", "params",    
                                       "resources_gone", "tokens",  "tokens_gone", "hello",
                                       "session",        "epoch"};
 /// Numbers and positions of the protocol.
-constexpr Bytes kept_members[] = {"id", "since"};
+constexpr Bytes kept_members[] = {"id", "since", "registered_at"};
 
 bool is_one_of(Bytes text, const auto& list) {
   return std::find(std::begin(list), std::end(list), text) != std::end(list);

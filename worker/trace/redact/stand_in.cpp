@@ -14,7 +14,7 @@ constexpr Bytes member_names[] = {"type",        "token",          "channel",   
                                   "data",        "context",        "resources", "tokens",
                                   "tokens_gone", "resources_gone", "fault",     "message",
                                   "error",       "hello",          "session",   "epoch",
-                                  "id",          "since",          "again"};
+                                  "id",          "since",          "again",     "registered_at"};
 constexpr Bytes meanings[] = {"subscribe", "unsubscribe", "send",   "listen",   "unlisten",
                               "ping",      "client",      "server", "sidekick", "message"};
 constexpr Bytes forbidden_keys[] = {"__proto__", "constructor", "prototype"};
