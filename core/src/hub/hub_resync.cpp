@@ -45,6 +45,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.epoch = in.values[0];
     shard.position = std::min(shard.position, at);
     shard.top = shard.received = 0;
+    lower_registrations(index, at);
   }
   shard.server = in.values[1];
   shard.synced_at = at;
@@ -69,6 +70,16 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
   // First: a topic that a waiting frame joins has listeners who have missed changes, too.
   rejoin(index, out);
   run_blocked(out);
+}
+
+/// The stamps of a new epoch may be lower. A position from the epoch before would say that their
+/// client has messages that are still to come.
+void Hub::State::lower_registrations(u32 index, u64 at) {
+  for (TokenId id = 0; id < tokens.slots().size(); ++id) {
+    Token& token = tokens[id];
+    if (!token.key().empty() && engine.shard_of(token.key()) == index)
+      token.registered_at = std::min(token.registered_at, at);
+  }
 }
 
 /// The answers set the pace.

@@ -256,6 +256,7 @@ struct Hub::State {
   // hub_resync.cpp: after a shard has come back
   void sync(u32 index, Actions& out);
   void on_synced(u32 index, const input::EngineAnswer& in, Actions& out);
+  void lower_registrations(u32 index, u64 at);
   void rejoin(u32 index, Actions& out);
   void call_rejoin(Call call, Actions& out);
   void note_recovery(const Call& call);
