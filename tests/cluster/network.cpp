@@ -210,8 +210,7 @@ void Network::execute(Node* node, const Command& command) {
   switch (command.kind) {
     case Command::Kind::run:
       answer = shard.run(now * 1000, command.script, args);
-      if (answer.status == 0)
-        on_run(node == nullptr ? Bytes() : Bytes(node->config.node), command, answer);
+      if (answer.status == 0) on_run(command, answer);
       break;
     case Command::Kind::join:
       shard.join(node->config.node, args);

@@ -78,8 +78,8 @@ class Network {
 
   /// Told of each action that a peer sees.
   std::function<void(Node&, const Action&)> on_action;
-  /// Told of each script that the engine has run, and the node that gets the answer, if any.
-  std::function<void(Bytes node, const Command&, const engine::Shard::Answer&)> on_run;
+  /// Told of each script that the engine has run.
+  std::function<void(const Command&, const engine::Shard::Answer&)> on_run;
 
   /// Told of each answer before a node gets it.
   std::function<void(Bytes node, const Answer&)> on_answer;

@@ -12,8 +12,9 @@ std::string World::topic_name(u32 channel) { return compose({"channel:c", Digits
 World::World(u64 seed, u32 steps)
     : network_(seed, 2 + static_cast<u32>(seed % 3)), dice_(network_.dice), steps_(steps) {
   network_.on_action = [this](Node& node, const Action& action) { on_action(node, action); };
-  network_.on_run = [this](Bytes node, const Command& command,
-                           const engine::Shard::Answer& answer) { on_run(node, command, answer); };
+  network_.on_run = [this](const Command& command, const engine::Shard::Answer& answer) {
+    on_run(command, answer);
+  };
   network_.on_answer = [this](Bytes node, const Answer& answer) { on_answer(node, answer); };
   network_.on_taken = [this](Bytes node, Bytes token) { on_taken(node, token); };
   fault_rate_ = dice_.one_of<u32>({0, 3, 15, 40});

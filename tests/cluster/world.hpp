@@ -123,8 +123,8 @@ class World {
   void on_taken(Bytes node, Bytes token);
   void on_answer(Bytes node, const Answer& answer);
   bool is_taken_from(u32 token, const Client& client) const;
-  void on_run(Bytes node, const Command& command, const engine::Shard::Answer& answer);
-  void note_change(u32 resource, Bytes node);
+  void on_run(const Command& command, const engine::Shard::Answer& answer);
+  void note_change(u32 resource);
   void lose_data(const std::map<u32, std::vector<Stamped>>& kept);
   void crash(Node& node);
   bool is_there(const std::string& name) const;
@@ -164,7 +164,11 @@ class World {
   std::map<u32, std::vector<Stamped>> messages_;  ///< by channel
   std::map<u32, u64> changes_;                    ///< by resource: the number of the latest
   std::map<u32, Millis> changed_at_;
-  std::map<u32, std::string> changed_by_;  ///< the node that knows that it was published
+  struct ChangedBy {
+    u64 run = 0;       ///< as Network::runs counts
+    std::string node;  ///< that has the answer; empty: none yet
+  };
+  std::map<u32, ChangedBy> changed_by_;  ///< the latest change of each resource
   u64 change_count_ = 0;
   u64 serial_ = 0;
   Millis data_lost_at_ = 0;

@@ -30,7 +30,7 @@ std::string text_after(Bytes text, Bytes name) {
 
 }  // namespace
 
-void World::on_run(Bytes node, const Command& command, const engine::Shard::Answer& answer) {
+void World::on_run(const Command& command, const engine::Shard::Answer& answer) {
   if (command.script == "sync") {
     if (epoch_ != answer.values[0]) epoch_began_at_ = network_.now;
     epoch_ = answer.values[0];
@@ -55,7 +55,7 @@ void World::on_run(Bytes node, const Command& command, const engine::Shard::Answ
         end_turn(static_cast<u32>(number_after(command.args[2 + 3 * i], "t")));
   } else if (command.script == "update") {
     for (std::size_t i = 1; i < command.args.size(); ++i)
-      note_change(static_cast<u32>(number_after(command.args[i], "resource:r")), node);
+      note_change(static_cast<u32>(number_after(command.args[i], "resource:r")));
   }
 }
 
@@ -70,8 +70,11 @@ void World::on_taken(Bytes node, Bytes token) {
   taken_from_[{static_cast<u32>(number_after(token, "t")), std::string(node)}] = network_.runs;
 }
 
-/// A node learns from `reclaim` that it no longer has a token.
+/// A node learns from `reclaim` that it no longer has a token, and from `update` that a change was
+/// published.
 void World::on_answer(Bytes node, const Answer& answer) {
+  for (auto& [resource, change] : changed_by_)
+    if (change.run == answer.run) change.node = node;
   const Command& command = answer.command;
   for (std::size_t i = 0; command.script == "reclaim" && i < answer.answer.values.size(); ++i) {
     const Bytes state = answer.answer.values[i];
@@ -87,8 +90,8 @@ bool World::is_taken_from(u32 token, const Client& client) const {
          taken_from_.contains({token, network_.nodes[client.node].config.node});
 }
 
-void World::note_change(u32 resource, Bytes node) {
-  changed_by_[resource] = node;
+void World::note_change(u32 resource) {
+  changed_by_[resource] = {network_.runs, {}};
   changes_[resource] = ++change_count_;
   changed_at_[resource] = network_.now;
 }
@@ -333,9 +336,9 @@ void World::check_calm() {
     }
     for (const auto& [resource, since] : client.listens) {
       joined[node.config.node].insert(compose({"resource:r", Digits(resource)}));
-      // Of a change that only a dead node knows, nobody can say that it is lost.
+      // Of a change that no node knows, or a dead one, nobody can say that it is lost.
       const bool is_known =
-          changed_at_[resource] > data_lost_at_ || is_there(changed_by_[resource]);
+          changed_at_[resource] > data_lost_at_ || is_there(changed_by_[resource].node);
       if (is_known && changes_[resource] > since && client.told[resource] < changes_[resource])
         fail(Checker::confirmed, compose({"client ", Digits(client.index), " is not told that r",
                                           Digits(resource), " has changed"}));
