@@ -273,8 +273,9 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
 bool World::may_miss(const Client& client, const View& view,
                      const std::vector<Stamped>& all) const {
   if (!client.session.empty() || is_well(client.node, view.came_at)) return false;
-  return all.size() >= Network::history_min ||
-         epoch_began_at_ >= network_.nodes[client.node].trouble_began_at;
+  // Only its next message shows that it has missed some: another failure may have begun.
+  const Millis since = std::min(view.came_at, network_.nodes[client.node].trouble_began_at);
+  return all.size() >= Network::history_min || epoch_began_at_ >= since;
 }
 
 /// The client has all messages of the channel before this one.
