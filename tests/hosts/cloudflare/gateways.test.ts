@@ -383,6 +383,21 @@ test("a trap in a gateway: its other clients keep their sockets, and miss nothin
   }
 });
 
+test("a gateway that was replaced, and slept before it had reconnected, misses nothing", async () => {
+  const sidekick = await startScaled({}, { resync_spread_ms: 0 });
+  const [client, guilty] = [await at(sidekick, 0), await at(sidekick, 0)];
+  await listen(client, RESOURCES);
+  for (const shard of SHARDS) await sidekick.test(`lose-answers?hub=${shard}`);
+  guilty.send("trap!");
+  assert.equal((await guilty.closed).code, 1011);
+  await eventually(() => /a shard cannot be reached[^]*a shard cannot/.test(sidekick.output()));
+  await sleep(sidekick, ["sidekick"]);
+  for (const shard of SHARDS) await sidekick.test(`reachable?hub=${shard}`);
+  await publish(sidekick, RESOURCES);
+  client.send({ type: "ping", id: 1 }); // wakes it
+  await eventually(async () => (await client.next()).resource === "todo/1");
+});
+
 test("a recording of a gateway replays alone, through sleeps and gaps", async () => {
   const sidekick = await startScaled({ SIDEKICK_TRACE_BYTES: "1000000" });
   await registerToken(sidekick.port, "token-1", "chat");

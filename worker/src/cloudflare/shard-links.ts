@@ -85,6 +85,7 @@ export class ShardLinks {
   renew(): void {
     for (const link of this.#links) {
       link.isUp = false;
+      this.#options.stored.erase(CONNECTED + link.place.number);
       this.#connect(link);
     }
   }

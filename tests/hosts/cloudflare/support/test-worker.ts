@@ -27,6 +27,8 @@ const trapsAt = new Map<string, Input["type"]>();
 const heldAlarms = new Set<string>();
 /** Objects whose calls fail. */
 const unreachable = new Set<string>();
+/** Shards that connect a gateway, but their answer is lost. */
+const losing = new Set<string>();
 /** Number of calls that shards and gateways have got from each other and from the Worker. */
 const calls = new Map<string, number>();
 
@@ -101,7 +103,9 @@ export class SidekickShard extends RealShard {
 
   override async attach(...args: Parameters<RealShard["attach"]>): ReturnType<RealShard["attach"]> {
     called(this.#id);
-    return super.attach(...args);
+    const reply = await super.attach(...args);
+    if (losing.has(this.#id)) throw new Error("a test loses this answer");
+    return reply;
   }
 
   override async join(...args: Parameters<RealShard["join"]>): ReturnType<RealShard["join"]> {
@@ -218,8 +222,12 @@ export default {
       case "unreachable":
         unreachable.add(id);
         return Response.json(null);
+      case "lose-answers":
+        losing.add(id);
+        return Response.json(null);
       case "reachable":
         unreachable.delete(id);
+        losing.delete(id);
         return Response.json(null);
       case "alarms":
         return Response.json(alarms.get(id) ?? 0);
