@@ -398,6 +398,19 @@ test("a gateway that was replaced, and slept before it had reconnected, misses n
   await eventually(async () => (await client.next()).resource === "todo/1");
 });
 
+test("a gateway reconnects to a shard that was reset", async () => {
+  const sidekick = await startScaled({}, { resync_spread_ms: 0 });
+  const client = await at(sidekick, 0);
+  await listen(client, RESOURCES);
+  for (const shard of SHARDS) await sidekick.test(`reset?hub=${shard}`);
+  await listen(
+    client,
+    RESOURCES.map((resource) => `${resource}/more`),
+  );
+  await publish(sidekick, ["todo/1"]);
+  await eventually(async () => (await client.next()).resource === "todo/1");
+});
+
 test("a recording of a gateway replays alone, through sleeps and gaps", async () => {
   const sidekick = await startScaled({ SIDEKICK_TRACE_BYTES: "1000000" });
   await registerToken(sidekick.port, "token-1", "chat");

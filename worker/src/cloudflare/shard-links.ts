@@ -24,7 +24,7 @@ type ShardStub = DurableObjectStub<SidekickShard>;
 
 interface Link {
   readonly place: Place;
-  readonly stub: ShardStub;
+  stub: ShardStub;
   isUp: boolean;
   /** Of this connection: answers to calls on an earlier one are ignored. */
   connection: number;
@@ -202,6 +202,8 @@ export class ShardLinks {
 
   #lost(link: Link, error: unknown): void {
     this.#down(link);
+    // All calls on the stub of a shard that was reset fail.
+    link.stub = shardStub(this.#options.env, link.place);
     const { connection } = link;
     const reason = error instanceof Error ? error.message : String(error);
     if (link.failures === 0) this.#tell("a shard cannot be reached; retrying", link, { reason });

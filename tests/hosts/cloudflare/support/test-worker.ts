@@ -87,6 +87,11 @@ export class SidekickShard extends RealShard {
     return rowsOf(this.ctx.storage, statement);
   }
 
+  /** As the runtime does with an object that exceeds its memory. */
+  reset(): void {
+    this.ctx.abort("a test resets this object");
+  }
+
   async fireAlarm(): Promise<void> {
     await this.ctx.storage.deleteAlarm();
     this.alarm();
@@ -224,6 +229,9 @@ export default {
         return Response.json(null);
       case "lose-answers":
         losing.add(id);
+        return Response.json(null);
+      case "reset":
+        await (stub as unknown as DurableObjectStub<SidekickShard>).reset().catch(() => {});
         return Response.json(null);
       case "reachable":
         unreachable.delete(id);
