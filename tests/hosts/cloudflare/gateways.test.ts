@@ -383,7 +383,7 @@ test("a trap in a gateway: its other clients keep their sockets, and miss nothin
   }
 });
 
-test("a gateway that was replaced, and slept before it had reconnected, misses nothing", async () => {
+test("a gateway that traps, and sleeps before it reconnects, misses nothing", async () => {
   const sidekick = await startScaled({}, { resync_spread_ms: 0 });
   const [client, guilty] = [await at(sidekick, 0), await at(sidekick, 0)];
   await listen(client, RESOURCES);
