@@ -450,7 +450,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     assert.equal(await server.kill("SIGTERM"), 0);
     assert.match(
       server.output(),
-      /the hub trapped and is replaced; please report this input="client_frame" error=".*unreachable/,
+      /please report this input="client_frame" recording="none: .*" error=".*unreachable/,
     );
   });
 });
