@@ -33,6 +33,8 @@ export class Publisher implements Io {
   #ctx: ExecutionContext | undefined;
   #nextRequest = 1;
   readonly #exchanges = new Map<number, Exchange>();
+  /** Counts hubs: an answer to a call of an earlier one is ignored. Each numbers from 1. */
+  #hubs = 0;
   /** For each unreachable shard, the time until which a request retries. */
   readonly #tried = new Map<number, number>();
 
@@ -46,6 +48,8 @@ export class Publisher implements Io {
     const config = scaledConfig(settings, scale, randomDigits());
     const hashSeed = randomDigits();
     this.createHub = () => {
+      this.#hubs++;
+      this.#tried.clear();
       // For a hub that replaces another one. It has joined nothing, so it has missed nothing.
       if (this.session !== undefined) this.#startShards();
       return createHub({ ...settings, config }, hashSeed);
@@ -92,13 +96,16 @@ export class Publisher implements Io {
     const name = text(script);
     const copies = args.map((arg) => arg.slice());
     const place = { hub: this.#name, number: shard };
+    const hub = this.#hubs;
     const asked: Promise<Reply> = shardStub(this.#env, place).run(place, name, copies);
     const work = within(this.#timeoutMs, asked).then(
       (reply) => {
         const { status, values } = checked(reply);
-        this.#apply({ type: "engine_answer", call, status, values }, ctx);
+        if (hub === this.#hubs) this.#apply({ type: "engine_answer", call, status, values }, ctx);
       },
-      (error: unknown) => this.#lost(shard, error, ctx),
+      (error: unknown) => {
+        if (hub === this.#hubs) this.#lost(shard, error, ctx);
+      },
     );
     ctx.waitUntil(work.catch((error: unknown) => this.#failAll(error)));
   }
@@ -142,9 +149,9 @@ export class Publisher implements Io {
 
   set_timer({ at_ms }: border.SetTimerAction): void {
     const ms = at_ms - Date.now();
-    // A later one is about tokens that this hub does not have.
-    if (ms > this.#waitMs + SLACK_MS) return;
-    const ctx = this.#ctx!;
+    const ctx = this.#ctx;
+    // A later one, or one without a request, is about tokens that this hub does not have.
+    if (ctx === undefined || ms > this.#waitMs + SLACK_MS) return;
     const work = scheduler
       .wait(Math.max(0, ms))
       .then(() => this.#apply({ type: "timer_fired" }, ctx));
