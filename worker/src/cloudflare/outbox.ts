@@ -1,7 +1,7 @@
 // A shard's queue of messages for one gateway: in order, one delivery at a time. If the gateway
 // cannot be reached or does not keep up, a gap replaces the rest. On a gap, the gateway reconnects
 // and asks for the messages that it missed. A pending gap is stored, so it outlives the shard.
-import { within } from "./scale.js";
+import { within } from "./within.js";
 
 /** As in the hub's input `engine_message`. */
 export interface Delivered {
@@ -49,6 +49,8 @@ export class Outbox {
   #isSending = false;
   /** A gap is stored, in case the shard ends before it has delivered the queue. */
   #isLate = false;
+  /** Counts the calls of reset. */
+  #resets = 0;
 
   constructor(gateway: string, mail: Mail, tries?: number) {
     this.#gateway = gateway;
@@ -84,6 +86,7 @@ export class Outbox {
 
   /** The gateway has reconnected, and asks for the messages that it missed. */
   reset(): void {
+    this.#resets++;
     this.#drop();
     if (this.#tries !== undefined || this.#isLate) this.#mail.storeGap(this.#gateway, undefined);
     this.#tries = undefined;
@@ -124,12 +127,14 @@ export class Outbox {
     const isGap = this.#tries !== undefined;
     const batch = this.#queued;
     this.#queued = newBatch();
+    const resets = this.#resets;
     try {
       const sent = this.#mail.deliver(this.#gateway, isGap ? [] : batch.messages, isGap);
       await within(this.#mail.timeoutMs, sent);
     } finally {
       batch.end();
     }
-    if (isGap) this.reset();
+    // Unless the gateway has reconnected already: what is queued since then must reach it.
+    if (isGap && this.#resets === resets) this.reset();
   }
 }

@@ -9,10 +9,11 @@ import { Session } from "../session/session.js";
 import { createHub } from "./create-hub.js";
 import { answerOf } from "./http.js";
 import { logError, logLine, logTold } from "./log.js";
-import { limitOf, scaledConfig, shardStub, within } from "./scale.js";
+import { limitOf, scaledConfig, shardStub } from "./scale.js";
 import type { Env, HubSettings, Scale } from "./settings.js";
 import { checked } from "./shard-links.js";
 import type { Reply } from "./shard-object.js";
+import { within } from "./within.js";
 
 const RETRY_MS_FIRST = 50;
 const RETRY_MS_MAX = 2000;

@@ -72,16 +72,3 @@ export function scaledConfig(
 export function limitOf({ config }: HubSettings, name: keyof typeof LIMITS): number {
   return Number(config[name] ?? LIMITS[name].default);
 }
-
-/** Rejects after `ms`; the work continues, unless its object ends. */
-export async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: number | null = null;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer for ${ms} ms`)), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -7,10 +7,11 @@ import type { Session } from "../session/session.js";
 import { logLine } from "./log.js";
 import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
-import { nodeOf, shardStub, within } from "./scale.js";
+import { nodeOf, shardStub } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
 import type { Reply, SidekickShard } from "./shard-object.js";
 import type { Settings } from "./store.js";
+import { within } from "./within.js";
 
 const RETRY_MS_FIRST = 50;
 /** For waits up to this, the object stays awake; for longer ones it sets an alarm. */

@@ -11,10 +11,11 @@ import { logError } from "./log.js";
 import type { Delivered, Mail } from "./outbox.js";
 import { Outbox } from "./outbox.js";
 import type { Place } from "./scale.js";
-import { epochOf, gatewayOf, gatewayStub, limitOf, within } from "./scale.js";
+import { epochOf, gatewayOf, gatewayStub, limitOf } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
 import { readScaled } from "./settings.js";
 import { ShardRows } from "./store.js";
+import { within } from "./within.js";
 
 /** How long an answer waits for the deliveries that follow from its call. */
 const DELIVERY_MS_MAX = 1000;
