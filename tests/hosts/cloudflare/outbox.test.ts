@@ -31,7 +31,7 @@ const message = (body: string): Delivered[] => {
   return [{ topic: encoder.encode("a"), body: encoder.encode(body) }];
 };
 
-test("messages after a reconnect are delivered, even if it overtakes the end of the gap", async () => {
+test("messages after a reconnect are delivered if it overtakes the end of the gap", async () => {
   const shard = new Shard();
   const outbox = new Outbox("0", shard, 0);
   outbox.retry(Date.now());
@@ -46,7 +46,7 @@ test("messages after a reconnect are delivered, even if it overtakes the end of 
   assert.equal(shard.gap, undefined);
 });
 
-test("a gap that follows a reconnect is delivered, even if the last one ends only then", async () => {
+test("a gap after a reconnect is delivered if the last one ends only then", async () => {
   const shard = new Shard();
   const outbox = new Outbox("0", shard, 0);
   outbox.retry(Date.now());

@@ -117,6 +117,8 @@ describe("channels", () => {
     );
     const sent = Array.from({ length: 30 }, (_, n) => `message ${n}`);
     for (const text of sent) await world.app.sendMessage("chat", room, text);
+    // A fence alone does not wait for messages that come from another node.
+    await Promise.all(seats.map((seat) => seat.messages.count("messages", sent.length)));
     await Promise.all(peers.map((peer) => peer.fence()));
     for (const seat of seats) assert.deepEqual(seat.messages.items, sent);
   });
@@ -158,6 +160,7 @@ describe("channels", () => {
     ]);
     await world.app.sendMessage("chat", here, "for here");
     await world.app.sendMessage("chat", there, "for there");
+    await Promise.all([inHere, inThere].map((seat) => seat.messages.count("messages", 1)));
     await Promise.all([a.fence(), b.fence()]);
     assert.deepEqual(inHere.messages.items, ["for here"]);
     assert.deepEqual(inThere.messages.items, ["for there"]);
@@ -169,9 +172,10 @@ describe("channels", () => {
       { x: "1", y: "2,y:3" },
     ];
     const [a, b] = [world.client(), world.client()];
-    await Promise.all([a.join("grid", p, null), b.join("grid", q, null)]);
+    const seats = await Promise.all([a.join("grid", p, null), b.join("grid", q, null)]);
     await world.app.sendMessage("grid", p, "for p");
     await world.app.sendMessage("grid", q, "for q");
+    await Promise.all(seats.map((seat) => seat.messages.count("messages", 1)));
     await Promise.all([a.fence(), b.fence()]);
     const messages = (peer: typeof a) =>
       peer.received.items.filter(({ type }) => type === "message");
@@ -201,6 +205,7 @@ describe("channels", () => {
       params: room,
     });
     await world.app.sendMessage("chat", room, "only one");
+    await staying.messages.count("messages", 2);
     await Promise.all([a.fence(), b.fence()]);
     assert.deepEqual(staying.messages.items, ["both", "only one"]);
     assert.equal(a.received.items.filter(({ type }) => type === "message").length, 1);
