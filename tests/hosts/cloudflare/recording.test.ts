@@ -101,7 +101,7 @@ test("the recording replays across hibernation, a reset and a trap, and only the
   const first = isFirst.lastIndexOf(true);
   const { epoch } = JSON.parse(lines[first + 1]!);
   const place = `GET /trace, line ${fatal - first + 1} of the recording with epoch ${epoch}`;
-  await eventually(async () => sidekick.output().includes(`recording=${place}`));
+  await eventually(async () => sidekick.output().includes(`recording="${place}"`));
 });
 
 test("the recording is bounded: old ones are dropped, and the rest still replays", async () => {
