@@ -118,8 +118,8 @@ test("publint and attw find nothing wrong with the tarball", async () => {
   await run(tool("attw"), [await tarball(), ...flags]).catch(said);
 });
 
-// 6.25 KiB before several Sidekicks could share an engine: its failures cost 61 bytes, and gateways,
-// whose pongs prove no delivery, cost 17.
+// 6.25 KiB before several Sidekicks could share an engine: its failures cost 61 bytes, and
+// gateways, whose pongs prove no delivery, cost 17.
 test("the client takes at most 6.32 KiB of a page, gzipped, without ION", async () => {
   const { outputFiles } = await build({
     ...{ bundle: true, minify: true, format: "esm", platform: "browser", target: "es2022" },
