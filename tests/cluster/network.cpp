@@ -119,9 +119,13 @@ void Network::give(Node& node, const Input& input) {
 }
 
 void Network::note_trouble(Node& node) {
-  constexpr Millis settled_ms = 15'000;
-  if (now - node.trouble_at > settled_ms) node.trouble_began_at = now;
+  node.trouble_began_at = unsettled_since(node);
   node.trouble_at = now;
+}
+
+Millis Network::unsettled_since(const Node& node) const {
+  constexpr Millis settled_ms = 15'000;
+  return now - node.trouble_at > settled_ms ? now : node.trouble_began_at;
 }
 
 void Network::connect(Node& node) {

@@ -89,6 +89,8 @@ class Network {
 
   void give(Node& node, const Input& input);
   void note_trouble(Node& node);
+  /// When the present trouble of a node began, or now.
+  Millis unsettled_since(const Node& node) const;
   bool is_verbose = false;
   /// Moves one thing on its way; returns false if nothing can move.
   bool move_one();

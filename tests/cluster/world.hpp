@@ -50,11 +50,12 @@ struct Stamped {
 
 /// What a client knows of a channel.
 struct View {
-  bool is_there = false;    ///< subscribed, as it was told
-  bool is_exact = false;    ///< `at`: it has every message up to there
-  u64 at = 0;               ///< of the latest message, or where it starts
-  Millis came_at = 0;       ///< when it was told so
-  u64 serial_at_start = 0;  ///< messages published before it was told `subscribed`
+  bool is_there = false;       ///< subscribed, as it was told
+  bool is_exact = false;       ///< `at`: it has every message up to there
+  u64 at = 0;                  ///< of the latest message, or where it starts
+  Millis came_at = 0;          ///< when it was told so
+  Millis unsettled_since = 0;  ///< its node, at that moment
+  u64 serial_at_start = 0;     ///< messages published before it was told `subscribed`
 };
 
 struct Client {

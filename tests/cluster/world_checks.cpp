@@ -259,6 +259,7 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
   if (view.is_there && !is_recovered) return;  // another token of the same channel
   view.is_there = true;
   view.came_at = network_.now;
+  view.unsettled_since = network_.unsettled_since(network_.nodes[client.node]);
   view.serial_at_start = messages_[channel].size();
   if (is_recovered && !view.is_exact) view.at = since;
   if (is_recovered) {
@@ -273,8 +274,9 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
 bool World::may_miss(const Client& client, const View& view,
                      const std::vector<Stamped>& all) const {
   if (!client.session.empty() || is_well(client.node, view.came_at)) return false;
-  // Only its next message shows that it has missed some: another failure may have begun.
-  const Millis since = std::min(view.came_at, network_.nodes[client.node].trouble_began_at);
+  // Only its next message shows that it has missed some: another failure may have begun. If a node
+  // fails before it has told all clients of a new epoch, it does not fetch what they miss then.
+  const Millis since = std::min(view.unsettled_since, network_.nodes[client.node].trouble_began_at);
   return all.size() >= Network::history_min || epoch_began_at_ >= since;
 }
 
@@ -313,6 +315,7 @@ void World::on_message(Client& client, Bytes text) {
   view.is_exact = true;
   view.at = it->at;
   view.came_at = network_.now;
+  view.unsettled_since = network_.unsettled_since(network_.nodes[client.node]);
 }
 
 void World::check_calm() {
