@@ -63,7 +63,7 @@ class Host {
       const std::string owner = key[0] == 't' ? key : key.substr(0, key.size() - 17);
       expiries[owner] = std::stoull(value.substr(value.find(' ')));
     }
-    // What is left is as far ahead as a script may ask for.
+    // The rest is as far ahead as a script may ask for.
     for (const auto& [owner, expires_at] : expiries) FUZZ_CHECK(expires_at >= clock_max / 1000);
   }
 

@@ -65,7 +65,7 @@ class Ledger {
     );
   }
 
-  /** What has happened there so far is of no event. */
+  /** Forgets the counts so far: they belong to no event. */
   async open(sidekick: WorkerdSidekick): Promise<void> {
     this.#sidekick = sidekick;
     for (let calm = 0; calm < 5; calm++) {
@@ -75,7 +75,7 @@ class Ledger {
     }
   }
 
-  /** What comes later than expected is counted with the next event, which then costs too much. */
+  /** A late cost is counted with the next event, which then costs too much. */
   async costs(event: string, act: () => Promise<unknown>): Promise<void> {
     const expected = this.#expected.get(event);
     assert.ok(expected !== undefined, `docs/deploy-cloudflare.md has no cost of: ${event}`);
