@@ -107,11 +107,26 @@ export class Side {
           (await this.#run("node_modules/.bin/tsc", "-p", "worker"))
         );
       case "worker":
-        return bundle(join(this.tree, "worker/src/cloudflare/index.ts"), this.file(product)).then(
-          () => undefined,
-          (error: Error) => error.message,
+        return (
+          (await this.#bundleWorker()) ??
+          (this.workerModules().includes("shard.wasm")
+            ? await this.#cmake("emscripten", "shard")
+            : undefined)
         );
     }
+  }
+
+  /** The names of the WASM modules that the Worker imports. */
+  workerModules(): string[] {
+    const worker = readFileSync(this.file("worker"), "utf8");
+    return [...worker.matchAll(/from "(?:\.\/)?(\w+\.wasm)"/g)].map(([, name]) => name!);
+  }
+
+  #bundleWorker(): Promise<string | undefined> {
+    return bundle(join(this.tree, "worker/src/cloudflare/index.ts"), this.file("worker")).then(
+      () => undefined,
+      (error: Error) => error.message,
+    );
   }
 
   async #installPackages(): Promise<string | undefined> {

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { built, collect, flags, node, Rig, secret, type Target } from "../targets.js";
 import { countInstructions, forgetCallgrind, underCallgrind } from "./callgrind.js";
 import type { Product, Side } from "./commit.js";
@@ -180,7 +180,10 @@ function workerdCommand(side: Side, port: number, appServer: string): string[] {
   mkdirSync(`${folder}/storage`, { recursive: true });
   // workerd embeds only files below its configuration.
   copyFileSync(side.file("worker"), `${folder}/worker.js`);
-  copyFileSync(side.file("module"), `${folder}/sidekick.wasm`);
+  const modules = side.workerModules();
+  for (const name of modules) {
+    copyFileSync(resolve(dirname(side.file("module")), name), `${folder}/${name}`);
+  }
   const wrangler = readFileSync(resolve(side.tree, "worker/wrangler.jsonc"), "utf8");
   const [, date] = /"compatibility_date": "([-0-9]+)"/.exec(wrangler) ?? [];
   const [, compatibility = "[]"] = /"compatibility_flags": (\[.*?\])/.exec(wrangler) ?? [];
@@ -214,7 +217,7 @@ const config :Workerd.Config = (
 const sidekick :Workerd.Worker = (
   modules = [
     (name = "worker.js", esModule = embed "worker.js"),
-    (name = "sidekick.wasm", wasm = embed "sidekick.wasm"),
+    ${modules.map((name) => `(name = "${name}", wasm = embed "${name}")`).join(",\n    ")},
   ],
   compatibilityDate = "${date}",
   compatibilityFlags = ${compatibility},
