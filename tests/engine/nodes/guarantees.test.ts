@@ -11,39 +11,16 @@ import {
   request,
   TestClient,
 } from "../../hosts/shared/support/sidekick.ts";
-import { type Cluster, type Kind, ROOM, startCluster } from "../support/cluster.ts";
+import { type Cluster, converse, type Kind, numbers, startCluster } from "../support/cluster.ts";
 
 afterEach(closeEverything);
 after(killLeftRunning);
-
-const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 /** The npm packages, with the app server at the one node and the client at the other. */
 async function meetApart(cluster: Cluster, appAt: number, clientAt: number): Promise<void> {
   const { app } = cluster;
   cluster.callNode(appAt);
-  const client = cluster.npmClient(clientAt);
-  const name = `${appAt} to ${clientAt}`;
-  const seen: number[] = [];
-  client.listen("query", name, ({ data }: any) => seen.push(data), true);
-  await eventually(() => seen.length === 1);
-  const confirmed: string[] = [];
-  client.sidekickConnection.onMessage(({ type }: any) => confirmed.push(type));
-  const { token } = await client.connect("chat", ROOM, name);
-  const messages: unknown[] = [];
-  await client.subscribe("chat", ROOM, token, (data: unknown) => messages.push(data));
-  await eventually(() => confirmed.includes("subscribed"));
-
-  await client.mutate("change", name);
-  await eventually(() => seen.includes(1));
-  for (const data of numbers(10))
-    assert.equal(await app.server.sendMessage("chat", ROOM, data), null);
-  await eventually(() => messages.length >= 10);
-  assert.deepEqual(messages, numbers(10));
-  await client.send("chat", ROOM, token, name);
-  await eventually(() => app.heard.some(({ data }) => data === name));
-  assert.deepEqual(app.heard.at(-1), { data: name, context: name });
-  client.disconnect();
+  await converse(app, cluster.npmClient(clientAt), `${appAt} to ${clientAt}`);
 }
 
 for (const pair of [

@@ -1,6 +1,7 @@
 // Nodes of both hosts on one Redis, an app server that calls any of them, and clients at any of
 // them: with the unmodified npm packages, or with covenant-sidekick/client.
 import "../../hosts/shared/covenant-support/node-polyfill.ts";
+import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import { CovenantClient } from "@covenant-rpc/client";
@@ -88,12 +89,7 @@ export class Cluster {
 
   /** With the npm connection. */
   npmClient(place: number): any {
-    const client: any = new CovenantClient(covenant as any, {
-      serverConnection: httpClientToServer(this.app.url, {}),
-      sidekickConnection: httpClientToSidekick(urlOf(this.nodes[place]!)),
-    });
-    atEnd(() => client.disconnect());
-    return client;
+    return npmClient(this.app, urlOf(this.nodes[place]!));
   }
 
   /** With covenant-sidekick/client. It reconnects at once. */
@@ -120,6 +116,46 @@ export class Cluster {
   }
 }
 
+export function npmClient(app: App, sidekickUrl: string): any {
+  const client: any = new CovenantClient(covenant as any, {
+    serverConnection: httpClientToServer(app.url, {}),
+    sidekickConnection: httpClientToSidekick(sidekickUrl),
+  });
+  atEnd(() => client.disconnect());
+  return client;
+}
+
+/**
+ * A client of the npm packages listens and hears of its mutation; it subscribes, gets ten messages
+ * in order, and sends one. Then it disconnects.
+ */
+export async function converse(app: App, client: any, name: string): Promise<void> {
+  const seen: number[] = [];
+  client.listen("query", name, ({ data }: any) => seen.push(data), true);
+  await eventually(() => seen.length === 1);
+  const confirmed: string[] = [];
+  client.sidekickConnection.onMessage(({ type }: any) => confirmed.push(type));
+  const { token } = await client.connect("chat", ROOM, name);
+  const messages: unknown[] = [];
+  await client.subscribe("chat", ROOM, token, (data: unknown) => messages.push(data));
+  await eventually(() => confirmed.includes("subscribed"));
+
+  await client.mutate("change", name);
+  await eventually(() => seen.includes(1));
+  for (const data of numbers(10))
+    assert.equal(await app.server.sendMessage("chat", ROOM, data), null);
+  await eventually(() => messages.length >= 10);
+  assert.deepEqual(messages, numbers(10));
+
+  await client.send("chat", ROOM, token, name);
+  await eventually(() => app.heard.some(({ data }) => data === name));
+  assert.deepEqual(app.heard.at(-1), { data: name, context: name });
+  client.disconnect();
+}
+
+/** 0 to `count` - 1 */
+export const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
+
 const urlOf = ({ listening }: EngineNode) => `http://127.0.0.1:${listening}`;
 
 export interface App {
@@ -134,7 +170,7 @@ export interface App {
 
 /** Of the npm server: its queries read numbers, which its mutation counts up. */
 export async function startApp(): Promise<App> {
-  const numbers = new Map<string, number>();
+  const counts = new Map<string, number>();
   const heard: App["heard"] = [];
   let handler: FetchHandler = () => new Response("starting", { status: 503 });
   const port = await listen(createServer(toNodeListener((request) => handler(request))));
@@ -152,13 +188,13 @@ export async function startApp(): Promise<App> {
   });
   server.defineProcedure("query", {
     resources: ({ inputs }: any) => [`number/${inputs}`],
-    procedure: ({ inputs }: any) => numbers.get(inputs) ?? 0,
+    procedure: ({ inputs }: any) => counts.get(inputs) ?? 0,
   });
   server.defineProcedure("change", {
     resources: ({ inputs }: any) => [`number/${inputs}`],
     procedure: ({ inputs }: any) => {
-      numbers.set(inputs, (numbers.get(inputs) ?? 0) + 1);
-      return numbers.get(inputs);
+      counts.set(inputs, (counts.get(inputs) ?? 0) + 1);
+      return counts.get(inputs);
     },
   });
   server.defineChannel("chat", {

@@ -3,12 +3,17 @@
 // nodes.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
-import { CovenantClient } from "@covenant-rpc/client";
-import { httpClientToServer, httpClientToSidekick } from "@covenant-rpc/client/interfaces/http";
 import { httpServerToSidekick } from "@covenant-rpc/server/interfaces/http";
-import { covenant } from "../../client/support/covenant.ts";
 import type { App } from "../../engine/support/cluster.ts";
-import { MovingClient, ROOM, SERVER_SECRET, startApp } from "../../engine/support/cluster.ts";
+import {
+  converse,
+  MovingClient,
+  npmClient,
+  numbers,
+  ROOM,
+  SERVER_SECRET,
+  startApp,
+} from "../../engine/support/cluster.ts";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
   closeEverything,
@@ -29,8 +34,6 @@ const GATEWAYS = 3;
 const SCALE = { SIDEKICK_GATEWAYS: `${GATEWAYS}`, SIDEKICK_SHARDS: "4" };
 /** As many as a busy machine may publish while a client reconnects. */
 const LIMITS = { history_messages_max: 10_000, engine_recovery_bytes_max: 1 << 24 };
-
-const numbers = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 async function startScaled(limits = {}): Promise<{ app: App; sidekick: WorkerdSidekick }> {
   const app = await startApp();
@@ -87,29 +90,8 @@ test("npm packages: what is published reaches clients of any gateway, and tokens
   const { app, sidekick } = await startScaled();
   // The Worker draws a gateway for each.
   for (const name of ["one", "two", "three", "four"]) {
-    const client: any = new CovenantClient(covenant as any, {
-      serverConnection: httpClientToServer(app.url, {}),
-      sidekickConnection: httpClientToSidekick(`http://127.0.0.1:${sidekick.port}`),
-    });
-    const seen: number[] = [];
-    client.listen("query", name, ({ data }: any) => seen.push(data), true);
-    await eventually(() => seen.length === 1);
-    const confirmed: string[] = [];
-    client.sidekickConnection.onMessage(({ type }: any) => confirmed.push(type));
-    const { token } = await client.connect("chat", ROOM, name);
-    const messages: unknown[] = [];
-    await client.subscribe("chat", ROOM, token, (data: unknown) => messages.push(data));
-    await eventually(() => confirmed.includes("subscribed"));
-    await client.mutate("change", name);
-    await eventually(() => seen.includes(1));
-    for (const data of numbers(10))
-      assert.equal(await app.server.sendMessage("chat", ROOM, data), null);
-    await eventually(() => messages.length >= 10);
-    assert.deepEqual(messages, numbers(10));
-    await client.send("chat", ROOM, token, name);
-    await eventually(() => app.heard.some(({ data }) => data === name));
-    assert.deepEqual(app.heard.at(-1), { data: name, context: name });
-    client.disconnect();
+    const client = npmClient(app, `http://127.0.0.1:${sidekick.port}`);
+    await converse(app, client, name);
   }
 });
 
