@@ -40,7 +40,7 @@ sidekick_text error_text;
 // The hub whose trace lines of the latest input (still in the buffer) are not written yet:
 // recording must not delay its actions.
 sidekick_hub* unwritten = nullptr;
-codec::TimedInput latest{0, sidekick::input::TimerFired{}};
+codec::TimedInput latest{.now = 0, .input = sidekick::input::TimerFired{}, .list = {}};
 sidekick_verdict verdict;
 
 void write_lines() {

@@ -210,7 +210,8 @@ void AnswerReader::on_head() {
   const bool has_length = !lengths_.empty();
   const bool is_same = has_length && std::all_of(lengths_.begin(), lengths_.end(),
                                                  [&](const auto& it) { return it == lengths_[0]; });
-  const std::optional<u64> length = is_same ? number(lengths_[0]) : std::nullopt;
+  std::optional<u64> length;
+  if (is_same) length = number(lengths_[0]);
   lines_bytes_ = 0;
   if (status_ == 204 || status_ == 304 || status_ == 101) {
     // Some app servers send a body nevertheless, and others take its bytes for the next answer.
