@@ -76,9 +76,9 @@ test("usage errors are clear, name no password and give exit status 2", async ()
     ...["wasmtime", "native"].flatMap((name): typeof cases => [
       [
         ["--engine", name],
-        new RegExp(`--engine: .*, got "${name}"; --runtime is the name of that setting now\n`),
+        new RegExp(`--engine: .*, got "${name}"; use --runtime to choose the runtime\n`),
       ],
-      [[], /SIDEKICK_ENGINE: .*; SIDEKICK_RUNTIME is the name of/, { SIDEKICK_ENGINE: name }],
+      [[], /SIDEKICK_ENGINE: .*; use SIDEKICK_RUNTIME to choose/, { SIDEKICK_ENGINE: name }],
     ]),
     [["--engine-prefix", "app"], /--engine-prefix requires --engine\n/],
     [["--engine-ca", "ca.pem"], /--engine-ca requires --engine\n/],

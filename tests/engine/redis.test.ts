@@ -281,7 +281,7 @@ test("names a server that it cannot use in the log, and no password", async () =
   const guarded = await startRedis("--requirepass", "right-password");
   const it = node(guarded, { user: ":wrong-password@" });
   await it.logs(/unavailable.* code="password" reason="wrong user or password"/);
-  await node(guarded).logs(/unavailable.* code="password" reason="a password is needed"/);
+  await node(guarded).logs(/unavailable.* code="password" reason="the server requires a password;/);
   assert.doesNotMatch(it.logged.join(""), /wrong-password/);
   const evicting = await startRedis("--maxmemory", "10mb", "--maxmemory-policy", "allkeys-lru");
   await node(evicting).logs(

@@ -391,8 +391,8 @@ EngineUrl find_engine_url(const Settings& settings, const std::string& value) {
   const std::string name = is_flag ? "--engine" : "SIDEKICK_ENGINE";
   if (find_runtime(value)) {
     throw UsageError(name + ": expected the URL of a Redis server, got " + quote_text(value) +
-                     "; " + (is_flag ? "--runtime" : "SIDEKICK_RUNTIME") +
-                     " is the name of that setting now");
+                     "; use " + (is_flag ? "--runtime" : "SIDEKICK_RUNTIME") +
+                     " to choose the runtime");
   }
   EngineUrl url = parse_engine_url(name, value);
   if (is_flag && !url.password.empty())
@@ -488,8 +488,8 @@ void run(const Settings& settings) {
   options.accepted = accepted_for_testing();
   if (options.server_url && options.server_secret.empty()) {
     log.warn(
-        "--server-url without --server-secret: the app server cannot tell the Sidekick from a "
-        "stranger");
+        "--server-url without --server-secret: the app server cannot verify that messages are from "
+        "this Sidekick; set --server-secret");
   }
   Output out(STDOUT_FILENO);
   serve(options, log, [&](const Started& server) {

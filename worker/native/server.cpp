@@ -246,7 +246,7 @@ class Server {
   /// is idle.
   bool make_room() {
     const auto wires = loop_.dispensable(ended_for_room);
-    for (const auto& wire : wires) wire->drop("others need its place");
+    for (const auto& wire : wires) wire->drop("dropped to accept another connection");
     if (!wires.empty())
       log_.warn("closed idle connections to accept others", {{"connections", wires.size()}});
     return !wires.empty();

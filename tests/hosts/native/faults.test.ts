@@ -320,7 +320,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     await refuses(
       ["--module", await file("other.wasm", Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))],
       1,
-      /it is no Sidekick module: it does not export memory/,
+      /not a Sidekick module: it does not export memory/,
     );
     await refuses(
       ["--module", await file("later.wasm", moduleOfVersion(63))],
@@ -330,7 +330,7 @@ describe("the module", { skip: !isWasmtime }, () => {
     await refuses(
       ["--module", await file("types.wasm", moduleOfVersion(2, 30))],
       1,
-      /it is no Sidekick module: sidekick_abi_version has other parameters or results/,
+      /not a Sidekick module: sidekick_abi_version has other parameters or results/,
     );
   });
 

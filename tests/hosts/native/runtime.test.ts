@@ -58,7 +58,7 @@ test("rejects the old meaning of --engine and SIDEKICK_ENGINE and names the new 
   await refuses(["--engine", "native"], 2, flag("native"));
   await refuses(["--engine=wasmtime"], 2, flag("wasmtime"));
   const variable =
-    /SIDEKICK_ENGINE: .* server, got "native"; SIDEKICK_RUNTIME is the name of that setting now$/;
+    /SIDEKICK_ENGINE: .* server, got "native"; use SIDEKICK_RUNTIME to choose the runtime$/;
   await refuses([], 2, variable, { env: { SIDEKICK_ENGINE: "native" } });
 });
 

@@ -144,7 +144,7 @@ void Redis::send(Side& side, std::span<const Bytes> words, Awaited awaited) {
 
 void Redis::on_call_reply(const redisReply& reply) {
   if (reply.type == REDIS_REPLY_ERROR) return on_refused(calls_, reply);
-  if (calls_.awaited.empty()) return lost({"connection", "a reply that nothing asked for"});
+  if (calls_.awaited.empty()) return lost({"connection", "the server sent an unexpected reply"});
   const Awaited awaited = calls_.awaited.front();
   calls_.awaited.pop_front();
   if (awaited.what == What::run) return taker_.on_engine_answer(awaited.call, 0, values_of(reply));
@@ -162,7 +162,7 @@ void Redis::on_message_reply(const redisReply& reply) {
   const bool is_push = reply.type == REDIS_REPLY_ARRAY && reply.elements == 3;
   if (is_push && text_of(*reply.element[0]) == "message")
     return on_message(text_of(*reply.element[1]), text_of(*reply.element[2]));
-  if (messages_.awaited.empty()) return lost({"connection", "a reply that nothing asked for"});
+  if (messages_.awaited.empty()) return lost({"connection", "the server sent an unexpected reply"});
   if (--messages_.awaited.front().left > 0) return;
   const Awaited awaited = messages_.awaited.front();
   messages_.awaited.pop_front();

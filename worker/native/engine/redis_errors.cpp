@@ -9,6 +9,9 @@ namespace {
 
 constexpr unsigned version_min = 7;
 
+constexpr char password_missing[] =
+    "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
+
 constexpr std::string_view useless[] = {"READONLY", "LOADING",  "MASTERDOWN", "NOREPLICAS",
                                         "MISCONF",  "NOSCRIPT", "NOPERM"};
 
@@ -62,7 +65,7 @@ EngineReason reason_of(std::string_view error, const EngineUrl& url) {
   const std::string_view word = first_word(error);
   const bool is_about_auth = word == "ERR" && error.find(" AUTH ") != std::string_view::npos;
   if (word == "WRONGPASS" || word == "NOAUTH" || is_about_auth)
-    return {"password", url.password.empty() ? "a password is needed" : "wrong user or password"};
+    return {"password", url.password.empty() ? password_missing : "wrong user or password"};
   constexpr std::string_view permission = "permissions to ";
   const std::size_t forbidden = error.find(permission);
   if (word == "NOPERM" && forbidden != std::string_view::npos)

@@ -201,7 +201,9 @@ bool Inspection::is_ours(std::string_view host) const {
 
 void Inspection::read(InspectSession& session) {
   if (readers_.size() >= readers_max)
-    return session.respond(503, "text/plain", "too many readers\n");
+    return session.respond(
+        503, "text/plain",
+        "expected at most " + std::to_string(readers_max) + " open pages; close one\n");
   session.begin_events();
   if (catch_up(session))
     readers_.push_back(std::static_pointer_cast<InspectSession>(session.shared_from_this()));

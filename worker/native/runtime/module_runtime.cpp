@@ -88,7 +88,7 @@ class Instance {
                           are_words(*wasmtime_api.wasm_functype_results(type), results);
     wasmtime_api.wasm_functype_delete(type);
     if (!is_right) {
-      throw ModuleError(std::string("it is no Sidekick module: ") + name +
+      throw ModuleError(std::string("not a Sidekick module: ") + name +
                         " has other parameters or results");
     }
     return function;
@@ -126,7 +126,7 @@ class Instance {
     const bool is_there = wasmtime_api.wasmtime_instance_export_get(context(), &instance_, name,
                                                                     std::strlen(name), &item);
     if (!is_there || item.kind != kind) {
-      throw ModuleError(std::string("it is no Sidekick module: it does not export ") + name);
+      throw ModuleError(std::string("not a Sidekick module: it does not export ") + name);
     }
     return item;
   }

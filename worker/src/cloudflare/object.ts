@@ -244,7 +244,10 @@ class Awake implements Io {
       this.#silent.delete(client);
       if (this.#ctx.getWebSocketAutoResponseTimestamp(socket) !== null) continue;
       this.closed(socket);
-      return socket.close(CLOSE_TRY_AGAIN, "another client needs this place (clients_max)");
+      return socket.close(
+        CLOSE_TRY_AGAIN,
+        "idle connection closed to accept another (clients_max)",
+      );
     }
   }
 

@@ -203,7 +203,7 @@ function scaleOf(
   if (!isSet(given["gateways"]) && !isSet(given["shards"])) {
     if (locations === undefined) return undefined;
     throw new ConfigError(
-      `${named("locations")}: expected ${named("gateways")} and ${named("shards")} with it`,
+      `${named("locations")}: requires ${named("gateways")} and ${named("shards")}`,
     );
   }
   const count = (name: string, other: string) => {

@@ -10,6 +10,9 @@ export interface Reason {
 
 const VERSION_MIN = 7;
 
+const PASSWORD_MISSING =
+  "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
+
 /**
  * An error of a server that does not accept writes, or not ours: the connections are useless. Other
  * errors concern one call.
@@ -55,7 +58,7 @@ export function reasonOf(error: string, url: EngineUrl): Reason {
   if (/^(WRONGPASS|NOAUTH)\b|^ERR .* AUTH /.test(error))
     return {
       code: "password",
-      text: url.password === "" ? "a password is needed" : "wrong user or password",
+      text: url.password === "" ? PASSWORD_MISSING : "wrong user or password",
     };
   const forbidden = /^NOPERM .*permissions to (.*)/.exec(error)?.[1];
   if (forbidden !== undefined)

@@ -359,7 +359,7 @@ export class Redis {
   }
 }
 
-const UNASKED: Reason = { code: "connection", text: "a reply that nothing asked for" };
+const UNASKED: Reason = { code: "connection", text: "the server sent an unexpected reply" };
 
 function now(): number {
   return performance.now();

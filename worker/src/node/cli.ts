@@ -156,8 +156,8 @@ async function main(): Promise<void> {
 
   if (serverUrl !== undefined && serverSecret === undefined) {
     log.warn(
-      "--server-url without --server-secret: the app server cannot tell the Sidekick from a " +
-        "stranger",
+      "--server-url without --server-secret: the app server cannot verify that messages are from " +
+        "this Sidekick; set --server-secret",
     );
   }
   const options: SidekickOptions = {

@@ -49,7 +49,7 @@ function checkUrl(text: string, isFlag: boolean) {
   if (text === "wasmtime" || text === "native")
     throw new UsageError(
       `${name}: expected the URL of a Redis server, got "${text}"; ` +
-        `${isFlag ? "--runtime" : "SIDEKICK_RUNTIME"} is the name of that setting now`,
+        `use ${isFlag ? "--runtime" : "SIDEKICK_RUNTIME"} to choose the runtime`,
     );
   const url = parseEngineUrl(name, text);
   if (isFlag && url.password !== "")

@@ -221,7 +221,9 @@ export class Inspection implements Recording {
 
   #read(response: ServerResponse): void {
     if (this.#readers.size >= READERS_MAX) {
-      response.writeHead(503, { "content-type": "text/plain" }).end("too many readers\n");
+      response
+        .writeHead(503, { "content-type": "text/plain" })
+        .end(`expected at most ${READERS_MAX} open pages; close one\n`);
       return;
     }
     this.#send(); // what was before it is not for the new reader

@@ -67,7 +67,7 @@ async function main(): Promise<number> {
 async function print(paths: readonly string[], moduleFile: string | undefined): Promise<number> {
   const [path, second] = paths;
   if (second !== undefined)
-    throw new Error(`--html: expected one trace file, found ${second}, too`);
+    throw new Error(`--html: expected one trace file, got a second one: ${second}`);
   const module = moduleFile === undefined ? readDefaultBytes().bytes : readFileSync(moduleFile);
   const progress = new Progress("html", "stdout");
   const recording =
