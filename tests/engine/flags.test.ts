@@ -30,7 +30,7 @@ test("connects to the engine, and shows where it is without user and password", 
   assert.equal(await sidekick.exit, 0);
 });
 
-test("a flag goes before its variable", async () => {
+test("a flag takes precedence over its variable", async () => {
   const redis = await startRedis();
   const sidekick = run([...ANY_PORT, "--engine", `redis://127.0.0.1:${redis.port}`], {
     SIDEKICK_ENGINE: "redis://:pa55@127.0.0.1:1",

@@ -23,7 +23,7 @@ after(killLeftRunning);
 
 const NEVER_MS = 600_000;
 
-test("a change that one node was told reaches the listeners of each node, once, in one order", async () => {
+test("a change published at one node reaches the listeners of each node, once, in one order", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const names = Array.from({ length: 200 }, (_, i) => `r${i}`);
@@ -113,7 +113,7 @@ test("while Redis is stopped for longer, requests and new listeners fail, and so
   assert.equal(await changed(client), "r");
 });
 
-test("a node that was cut off tells what has changed meanwhile, and nothing else", async () => {
+test("a node that lost Redis tells its listeners what changed meanwhile, and nothing else", async () => {
   const redis = await startRedis();
   await redis.says("acl", "setuser", "b", "on", ">pw", "~*", "&*", "+@all");
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis, { user: "b:pw@" })]);
@@ -136,7 +136,7 @@ test("a node that was cut off tells what has changed meanwhile, and nothing else
   for (const client of [at, bt]) assert.equal(await changed(client), "s");
 });
 
-test("after a Redis that has lost everything, all listeners are told; recordings replay", async () => {
+test("after Redis has lost its data, all listeners are told; recordings replay", async () => {
   const redis = await startRedis();
   const config = { resync_spread_ms: 0, engine_wait_ms: NEVER_MS };
   const files = [fileForTest("a.jsonl"), fileForTest("b.jsonl")];
@@ -171,7 +171,7 @@ test("after a Redis that has lost everything, all listeners are told; recordings
   execFileSync(process.execPath, [replay, ...files], { stdio: ["ignore", "pipe", "inherit"] });
 });
 
-test("nonsense on its channels does not disturb a node", async () => {
+test("malformed messages on its channels do not disturb a node", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const client = await listener(b, "r");

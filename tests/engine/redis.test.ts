@@ -114,7 +114,7 @@ test("answers runs with their values, in order", async () => {
   assert.equal(await it.next("answer"), "answer 4 0 none");
 });
 
-test("answers a join when each later message arrives, and obeys joins and leaves in order", async () => {
+test("answers a join once every later message is sure to arrive, and obeys joins and leaves in order", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");
@@ -289,7 +289,7 @@ test("names a server that it cannot use in the log, and no password", async () =
   );
 });
 
-test("tells of nodes that it will not meet", async () => {
+test("warns about nodes with another prefix on the same server", async () => {
   const server = await startRedis();
   await node(server).next("up");
   const same = node(server);
@@ -300,7 +300,7 @@ test("tells of nodes that it will not meet", async () => {
   assert.doesNotMatch(same.logged.join(""), /other Sidekicks/);
 });
 
-test("a new hub gets new connections, and no end of the old ones", async () => {
+test("a new hub gets new connections, and is not told that the old ones ended", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");

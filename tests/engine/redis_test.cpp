@@ -183,7 +183,9 @@ TEST_CASE("answers runs with their values, in order") {
   CHECK(node.next("answer") == "answer 4 0 none");
 }
 
-TEST_CASE("answers a join when each later message arrives, and obeys joins and leaves in order") {
+TEST_CASE(
+    "answers a join once every later message is sure to arrive, and obeys joins and leaves in "
+    "order") {
   const Server server;
   Node node(server);
   node.next("up");
@@ -224,7 +226,7 @@ TEST_CASE("drops a message that is longer than any of a node") {
   CHECK(node.next("message 'a'") == "message 'a' " + longest);
 }
 
-TEST_CASE("finds the nodes that it will not meet by the names of their connections") {
+TEST_CASE("finds nodes with another prefix by the names of their connections") {
   const Server server;
   Node node(server);
   node.next("up");
@@ -330,7 +332,7 @@ TEST_CASE("connects with user and password") {
   other.next("up");
 }
 
-TEST_CASE("a new hub gets new connections, and no end of the old ones") {
+TEST_CASE("a new hub gets new connections, and is not told that the old ones ended") {
   const Server server;
   Node node(server);
   node.next("up");

@@ -34,7 +34,7 @@ async function startNodes(count: number, config: object = {}) {
   return { redis, nodes, node: (i: number) => nodes[i % count]! };
 }
 
-test("a token and a message may come to any node; all subscribers see one order", async () => {
+test("any node accepts tokens and messages; all subscribers see one order", async () => {
   const { nodes, node } = await startNodes(3);
   const clients: TestClient[] = [];
   for (let i = 0; i < 6; ++i) {
@@ -75,7 +75,7 @@ test("of many clients on all nodes, exactly one gets a token", async () => {
   }
 });
 
-test("a token moves to another node when its client has left, and is in no two places", async () => {
+test("a token moves to another node when its client has left, and is never held at two", async () => {
   const { node } = await startNodes(2);
   await registerToken(node(0).listening, "t");
   const first = await subscriber(node(0), "t");
@@ -132,7 +132,7 @@ test("a message of a client reaches the app server through any node, in the orde
   );
 });
 
-test("the tokens of a node that was killed are free once its lease is over", async () => {
+test("the tokens of a node that was killed are free once its lease has expired", async () => {
   const { node } = await startNodes(2, { engine_lease_ms: 2000 });
   await registerToken(node(0).listening, "t");
   const lost = await subscriber(node(0), "t");
@@ -156,7 +156,7 @@ test("a node that stops by SIGTERM releases its tokens", async () => {
   await subscriber(node(1), "t");
 });
 
-test("held tokens survive a Redis that has lost everything", async () => {
+test("held tokens survive a loss of Redis's data", async () => {
   const { redis, node } = await startNodes(2);
   await registerToken(node(0).listening, "t");
   await registerToken(node(0).listening, "u");

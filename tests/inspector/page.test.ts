@@ -277,7 +277,7 @@ describe("the page", () => {
     });
   }
 
-  it("shows broken lines, and says if a file is no recording", async () => {
+  it("shows broken lines, and says if a file is not a recording", async () => {
     await inspector.show({ name: "a.jsonl", text: `${header}\nnonsense\n{"in":\n\n{"out":"x"}` });
     assert.equal(await inspector.page.locator(".row.broken").count(), 4);
     await inspector.show({ name: "b.jsonl", text: "nothing\n" });

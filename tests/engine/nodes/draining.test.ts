@@ -103,7 +103,7 @@ for (const kinds of [
     assert.doesNotMatch(leaving.output() + staying.output(), /error|the engine is down/);
   });
 
-test("a node drains and ends although Redis is away", async () => {
+test("a node drains and exits even if Redis is away", async () => {
   for (const kind of ["node", "native"] as const) {
     const flags = () => ["--drain-seconds", "1"];
     const cluster = await startCluster([kind, "node"], { flags });

@@ -15,7 +15,7 @@ const NEVER_MS = 600_000;
 /** All that the app is told while its connection goes on. */
 const UNDISTURBED = ["connecting", "greeting", "live"];
 
-test("kill -9 of a node: a client goes on at another node at once, with its token and without a gap", async () => {
+test("kill -9 of a node: a client continues at another node at once, with its token and without a gap", async () => {
   const cluster = await startCluster(["node", "native", "node"]);
   const client = cluster.client(0);
   await client.join();
@@ -39,7 +39,7 @@ test("kill -9 of a node: a client goes on at another node at once, with its toke
   assert.equal(cluster.app.tokens, 1);
 });
 
-test("kill -9 of a node: others get its tokens once its lease is over, 10 s after its last heartbeat", async () => {
+test("kill -9 of a node: others get its tokens once its lease has expired, 10 s after its last heartbeat", async () => {
   const cluster = await startCluster(["node", "native", "node"]);
   const { nodes, redis } = cluster;
   const tokens = ["token-of-node", "token-of-native"];
@@ -94,7 +94,7 @@ test("Redis is stopped for 2 s: clients do not notice", async () => {
   assert.deepEqual([...clients[0]!.heard].sort(), [0, 1]);
 });
 
-test("Redis is stopped for 12 s: sockets and held tokens go on, requests fail, and all is caught up", async () => {
+test("Redis is stopped for 12 s: sockets and held tokens keep working, requests fail, and clients then catch up", async () => {
   const cluster = await startCluster(["node", "native"]);
   const clients = [cluster.client(0), cluster.client(1)];
   await Promise.all(clients.map((client) => client.join()));
@@ -123,7 +123,7 @@ test("Redis is stopped for 12 s: sockets and held tokens go on, requests fail, a
   assert.equal(cluster.app.tokens, 2);
 });
 
-test("Redis is killed and comes back empty: held tokens go on, and every listener is told", async () => {
+test("Redis is killed and comes back empty: held tokens keep working, and every listener is told", async () => {
   const cluster = await startCluster(["node", "native"], { config: { resync_spread_ms: 1000 } });
   const clients = [cluster.client(0), cluster.client(1)];
   await Promise.all(clients.map((client) => client.join()));
@@ -156,7 +156,7 @@ test("Redis is killed and comes back empty: held tokens go on, and every listene
   assert.equal(cluster.app.tokens, 2);
 });
 
-test("a client of a node that has never had Redis tries until it has", async () => {
+test("a client retries until its node has reached Redis for the first time", async () => {
   const cluster = await startCluster(["node"], { config: { engine_wait_ms: 100 } });
   await cluster.redis.kill();
   for (const [i, kind] of (["node", "native"] as const).entries()) {

@@ -52,7 +52,7 @@ function stream(cluster: Cluster): () => Promise<number> {
 // As many as a busy machine may publish while a client reconnects.
 const LIMITS = { history_messages_max: 10_000, engine_recovery_bytes_max: 1 << 24 };
 
-test("a client that moves from node to node misses no message and hears none twice", async () => {
+test("a client that moves from node to node misses no message and receives none twice", async () => {
   const cluster = await startCluster(["node", "native"], { config: LIMITS });
   const client = cluster.client(0);
   await client.join();
@@ -76,7 +76,7 @@ test("a client that moves from node to node misses no message and hears none twi
   assert.equal(cluster.app.tokens, 1);
 });
 
-test("a client whose socket is half-open takes its token along; the old node closes that socket, and nobody fights", async () => {
+test("a client with a half-open socket keeps its token at another node; the old node closes that socket, once", async () => {
   for (const kinds of [
     ["node", "native"],
     ["native", "node"],

@@ -124,7 +124,7 @@ for (const [what, answer, expected, forward_timeout_ms] of [
     4000,
   ],
 ] as [string, Answer, RegExp, number][]) {
-  test(`an app server that ${what} costs each sender an error, and nothing stays in flight`, async () => {
+  test(`an app server that ${what} gives each sender an error, and nothing stays in flight`, async () => {
     // No other client here: on a slow machine 300 ms may be too short for any. The last test of
     // this file covers other clients.
     const { app, sidekick } = await startWithApp(answer, { limits: { forward_timeout_ms } });
@@ -144,7 +144,7 @@ for (const [what, answer, expected, forward_timeout_ms] of [
   });
 }
 
-test("a forward that the hub gives up is cancelled at the app server", async () => {
+test("a forward that the hub drops is cancelled at the app server", async () => {
   const app = await startApp(() => {});
   const hub = (forward_timeout_ms: number) => ({
     secret: SECRET,

@@ -269,7 +269,7 @@ for (const [what, env, expected] of [
     /SIDEKICK_SHARDS: expected a number from 1 to 256, got "257"/,
   ],
   [
-    "shards that are no number",
+    "shards that are not a number",
     { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "some" },
     /SIDEKICK_SHARDS: expected a number from 1 to 256, got "some"/,
   ],
@@ -284,7 +284,7 @@ for (const [what, env, expected] of [
     /SIDEKICK_LOCATIONS: expected location hints of Cloudflare, .* got "mars"/,
   ],
   [
-    "locations of nothing",
+    "locations without gateways",
     { SIDEKICK_LOCATIONS: "weur" },
     /SIDEKICK_LOCATIONS: requires SIDEKICK_GATEWAYS and SIDEKICK_SHARDS/,
   ],

@@ -54,7 +54,7 @@ async function publish({ port }: WorkerdSidekick, data: unknown, params = {}): P
   assert.equal(`${status} ${body}`, "200 OK");
 }
 
-test("a client that moves from gateway to gateway misses no message and hears none twice", async () => {
+test("a client that moves from gateway to gateway misses no message and receives none twice", async () => {
   const { app, sidekick } = await startScaled(LIMITS);
   const url = `ws://127.0.0.1:${sidekick.port}/socket`;
   const socketAt = (gateway: number) => ({ url, headers: headersAt(gateway) });

@@ -64,7 +64,7 @@ test("an unresponsive address does not keep forwards from the next one", async (
   hole.close();
 });
 
-test("no address of a name is given up while another is tried: a lost SYN is repeated", async () => {
+test("an attempt at one address continues while another is tried: a lost SYN is repeated", async () => {
   const app = net.createServer();
   const port = await listen(app);
   const hole = await startBlackHole(port);

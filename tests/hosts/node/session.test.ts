@@ -314,7 +314,7 @@ test("a failed action that is not durable, or not a store, changes nothing", () 
   assert.deepEqual(world.heard(), ["send 2 pong"]);
 });
 
-test("an error of the recording ends the recording: it is no trap", () => {
+test("an error of the recording ends the recording, and is not a trap", () => {
   for (const failing of ["begin", "write", "restored"]) {
     const world = new World();
     let calls = 0;

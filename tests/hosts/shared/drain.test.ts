@@ -108,7 +108,7 @@ test("SIDEKICK_DRAIN_SECONDS drains, too", async () => {
   assert.equal(await sidekick.exit, 0, sidekick.output());
 });
 
-test("clients of one of two hosts come to the other, and miss no publish", async () => {
+test("clients of one of two hosts reconnect to the other, and miss no publish", async () => {
   const report = await stopOneOfTwo(40, 3, FLAGS);
   assert.deepEqual(report.problems, []);
   assert.deepEqual(report.missed, []);
