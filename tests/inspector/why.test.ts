@@ -29,9 +29,12 @@ interface Case {
   readonly make: (recorder: Recorder) => readonly [publish: number, proof: number | undefined];
   readonly says?: RegExp;
   readonly config?: Record<string, unknown>;
+  /** 1 if undefined. */
+  readonly client?: number;
   readonly topic?: string;
 }
 
+const RECORD = '{ "channel": "chat", "params": { "roomId": "1" } }';
 const ENGINE = { engine_shards: 1, node: "00000000000000aa" };
 
 /** A hub whose engine is up. */
@@ -48,12 +51,16 @@ function answer(on: Recorder, action: "engine_run" | "engine_join", values: stri
 /** A client of a hub with an engine, subscribed to the room. */
 function subscribeByEngine(on: Recorder, client: number): number {
   on.frame(client, { type: "subscribe", token: "t1" });
-  const record = '{ "channel": "chat", "params": { "roomId": "1" } }';
-  answer(on, "engine_run", ["ok", record, "4000", "5000", "0"]);
+  answer(on, "engine_run", ["ok", RECORD, "4000", "5000", "0"]);
   return answer(on, "engine_join", []);
 }
 
 const TEXT = '{ "type": "message", "channel": "chat", "params": { "roomId": "1" }, "data": "hi" }';
+
+function welcomeOf(on: Recorder): { readonly epoch: string; readonly at: number } {
+  const text = String(on.latest("send")["text"]);
+  return (JSON.parse(text) as { welcome: { epoch: string; at: number } }).welcome;
+}
 
 const cases: readonly Case[] = [
   {
@@ -123,16 +130,13 @@ const cases: readonly Case[] = [
     reason: "recovered",
     make(on) {
       on.frame(1, { type: "listen", id: 1, resources: [], hello: "0123456789abcdef" });
-      const welcome = JSON.parse(String(on.latest("send")["text"])) as {
-        welcome: { epoch: string; at: number };
-      };
+      const { epoch, at } = welcomeOf(on);
       on.register("t1", ROOM);
       on.open(2);
       on.frame(2, { type: "listen", id: 1, resources: [], hello: "fedcba9876543210" });
       on.register("t2", ROOM);
       on.frame(2, { type: "subscribe", id: 2, token: "t2" });
       const publish = on.publish(ROOM);
-      const { epoch, at } = welcome.welcome;
       const late = on.frame(1, { type: "subscribe", id: 2, token: "t1", since: at, epoch });
       return [publish, late + 4];
     },
@@ -187,6 +191,7 @@ const cases: readonly Case[] = [
   {
     title: "its socket opened later",
     reason: "not_open_yet",
+    client: 2,
     make(on) {
       const publish = on.publish(ROOM);
       on.close(1);
@@ -271,9 +276,9 @@ const cases: readonly Case[] = [
     },
   },
   {
-    title: "its token was never registered here",
+    title: "its token was never registered",
     reason: "refused",
-    says: /never registered here/,
+    says: /a token that this recording lacks/,
     make(on) {
       const proof = on.frame(1, { type: "subscribe", token: "guess" }) + 1;
       return [on.publish(ROOM), proof];
@@ -429,15 +434,163 @@ const cases: readonly Case[] = [
       return [publish, on.input({ type: "timer_fired" }) + 1];
     },
   },
+  {
+    title: "it held its token, and subscribed with it later",
+    reason: "late",
+    make(on) {
+      on.register("t1", ROOM);
+      on.frame(1, { type: "send", token: "t1", channel: "chat", params: ROOM, data: 1 });
+      const publish = on.publish(ROOM);
+      return [publish, on.frame(1, { type: "subscribe", token: "t1" })];
+    },
+  },
+  {
+    title: "its token exists again, but the connection had too many",
+    reason: "refused",
+    says: /^[^(]*\(tokens_per_client_max\)\.$/,
+    config: { tokens_per_client_max: 1 },
+    make(on) {
+      on.subscribe(1, "t1", ROOM);
+      on.frame(1, { type: "unsubscribe", token: "t1" });
+      on.subscribe(1, "t2", { roomId: "2" });
+      on.register("t1", ROOM);
+      const proof = on.frame(1, { type: "subscribe", token: "t1" }) + 1;
+      return [on.publish(ROOM), proof];
+    },
+  },
+  {
+    title: "its socket was closed soon afterwards by a drain, after the message",
+    reason: "delivered",
+    make(on) {
+      on.subscribe(1, "t1", ROOM);
+      const publish = on.publish(ROOM);
+      on.input({ type: "draining", ms: 10_000 });
+      on.now += 10_001;
+      on.input({ type: "timer_fired" });
+      on.close(1);
+      return [publish, publish + 1];
+    },
+  },
+  {
+    title: "it was restored without a subscription",
+    reason: "never",
+    says: /^Not subscribed when it was restored, nor since\./,
+    client: 2,
+    make(on) {
+      const proof = on.input({ type: "restore_client", client: 2, record: "{ }" });
+      return [on.publish(ROOM), proof];
+    },
+  },
+  {
+    title: "the path of the publish has a query",
+    reason: "delivered",
+    make(on) {
+      on.subscribe(1, "t1", ROOM);
+      const publish = on.post("/message?from=test", { channel: "chat", params: ROOM, data: 1 });
+      return [publish, publish + 1];
+    },
+  },
+  {
+    title: "it was told of the change when it listened with a position",
+    reason: "recovered",
+    topic: "resource:todo/1",
+    make(on) {
+      on.frame(1, { type: "listen", id: 1, resources: [], hello: "0123456789abcdef" });
+      const { epoch, at } = welcomeOf(on);
+      const publish = on.post("/resources", { resources: ["todo/1"] });
+      const message = { type: "listen", id: 2, resources: ["todo/1"], since: at, epoch };
+      return [publish, on.frame(1, message) + 2];
+    },
+  },
+  {
+    title: "engine: it missed the message, and recovered it with a position",
+    reason: "recovered",
+    config: ENGINE,
+    make(on) {
+      up(on);
+      on.frame(1, { type: "listen", id: 1, resources: [], hello: "0123456789abcdef" });
+      const { epoch } = welcomeOf(on);
+      const body = `5001 ${TEXT}`;
+      const back = on.input({ type: "engine_message", shard: 0, topic: TOPIC, body });
+      on.frame(1, { type: "subscribe", id: 2, token: "t1", since: 5000, epoch });
+      answer(on, "engine_run", ["ok", RECORD, "4000", "5000", "0"]);
+      answer(on, "engine_join", []);
+      return [back, answer(on, "engine_run", ["5001", "ok", "5001", TEXT]) + 4];
+    },
+  },
+  {
+    title: "engine: the message came after a loss of the connection",
+    reason: "recovered",
+    config: ENGINE,
+    make(on) {
+      up(on);
+      subscribeByEngine(on, 1);
+      const publish = on.publish(ROOM);
+      answer(on, "engine_run", ["5001"]);
+      on.input({ type: "engine_down", shard: 0 });
+      up(on);
+      answer(on, "engine_join", []);
+      answer(on, "engine_run", ["5001", "0"]);
+      return [publish, answer(on, "engine_run", ["5001", "ok", "5001", TEXT]) + 1];
+    },
+  },
+  {
+    title: "engine: the change was told after a loss of the connection",
+    reason: "recovered",
+    says: /when the connection to the engine was back/,
+    config: ENGINE,
+    make(on) {
+      up(on);
+      on.frame(1, { type: "listen", resources: ["todo/1"] });
+      answer(on, "engine_join", []);
+      const publish = on.post("/resources", { resources: ["todo/1"] });
+      answer(on, "engine_run", ["5001"]);
+      on.input({ type: "engine_down", shard: 0 });
+      up(on);
+      answer(on, "engine_join", []);
+      return [publish, answer(on, "engine_run", ["5001", "0"]) + 1];
+    },
+  },
+  {
+    title: "engine: the message waited for those before it",
+    reason: "recovered",
+    config: ENGINE,
+    make(on) {
+      up(on);
+      subscribeByEngine(on, 1);
+      on.input({ type: "engine_down", shard: 0 });
+      up(on);
+      answer(on, "engine_join", []);
+      const body = `5002 ${TEXT}`;
+      const back = on.input({ type: "engine_message", shard: 0, topic: TOPIC, body });
+      return [back, answer(on, "engine_run", ["5001"]) + 1];
+    },
+  },
+  {
+    title: "engine: its subscribe still waited when another message of it failed",
+    reason: "waiting",
+    config: ENGINE,
+    make(on) {
+      up(on);
+      on.register("t1", ROOM);
+      answer(on, "engine_run", ["ok"]);
+      on.frame(1, { type: "send", token: "t1", channel: "chat", params: ROOM, data: 1 });
+      answer(on, "engine_run", ["ok", RECORD, "4000", "5000", "0"]);
+      const proof = on.frame(1, { type: "subscribe", token: "t1" });
+      const forward = Number(on.latest("forward")["forward"]);
+      on.input({ type: "forward_done", forward, status: 500, body: "", outcome: 0 });
+      const body = `5001 ${TEXT}`;
+      return [on.input({ type: "engine_message", shard: 0, topic: TOPIC, body }), proof];
+    },
+  },
 ];
 
 describe("why not", () => {
-  for (const { title, reason, make, says, config, topic } of cases) {
+  for (const { title, reason, make, says, config, topic, client = 1 } of cases) {
     it(`${reason}: ${title}`, () => {
       const recorder = new Recorder(config).begin();
       recorder.open(1);
       const [publish, proof] = make(recorder);
-      const client = reason === "not_open_yet" ? 2 : 1;
       const found = answerOf(recorder, publish, client, topic);
       assert.equal(found.reason, reason, `${found.text}\n${recorder.text}`);
       const line = found.line === undefined ? undefined : found.line + 1;

@@ -3,22 +3,15 @@
 import type { Token } from "./fold.js";
 import { applyGroup, State } from "./fold.js";
 import type { Members } from "./message.js";
-import {
-  bytesText,
-  isMembers,
-  membersOf,
-  number,
-  resourceTopic,
-  shownTopic,
-  strings,
-} from "./message.js";
-import { clientsOf, dataOf, Publish, publishedTopics } from "./publish.js";
+import { bytesText, isMembers, membersOf, number, resourceTopic, strings } from "./message.js";
+import { subscribedTo } from "./nearest.js";
+import { clientsOf, Publish, publishedTopics } from "./publish.js";
 import type { Recording } from "./recording.js";
 
 /** In the order in which the answers are shown. */
 export const REASONS = [
   "delivered",
-  "recovered", // delivered later, when it subscribed
+  "recovered", // delivered later, when it subscribed or the engine was back
   "lost", // sent, but its socket lagged or closed
   "rejected", // the publish itself
   "engine", // the engine did not bring it back to this Sidekick
@@ -54,7 +47,6 @@ export interface Why {
 
 /** A socket that reads nothing is dropped after three pings, 30 s apart. */
 const SILENCE_MS = 90_000;
-const SHOWN_TOPICS = 3;
 
 /** Facts about one client until the message, and a little after it. */
 interface Life {
@@ -65,7 +57,7 @@ interface Life {
   refused?: { line: number; text: string };
   /** A subscribe with a token that nobody registered, so its topic is not known. */
   strange?: { line: number; text: string };
-  waiting?: number;
+  waiting?: { line: number; id: unknown };
   topics: readonly string[];
   sent?: number;
   failed?: { line: number; text: string };
@@ -74,6 +66,8 @@ interface Life {
   recovered?: number;
   late?: number;
   isOpenedLater?: boolean;
+  /** The recording does not show what it did before. */
+  isRestored: boolean;
 }
 
 /**
@@ -104,9 +98,8 @@ export function* why(
       if (life !== undefined) life.sent ??= line;
     }
   }
-  tracker.isAfter = true;
+  tracker.publish = publish;
   tracker.time = recording.time(publish.group);
-  tracker.message = publish.message;
   for (let at = publish.group + 1; at < hub.to; at++) {
     tracker.group(at);
     if (at % 1024 === 0) yield undefined;
@@ -128,9 +121,9 @@ export function* why(
 
 /** Follows all clients of a hub, and what they do about one topic. */
 class Tracker {
-  isAfter = false;
+  /** Set after it. */
+  publish: Publish | undefined;
   time = 0;
-  message: string | undefined;
   readonly #recording: Recording;
   readonly #state: State;
   readonly #topic: string;
@@ -159,7 +152,7 @@ class Tracker {
     const before = { tokens: new Map<string, Token | undefined>(), clients: new Map() };
     if (!this.isAfter) this.#state.before = before;
     const wanted = frame === undefined ? undefined : this.#wanted(frame);
-    if (kind === "client_opened" || kind === "restore_client") this.#open(first);
+    if (kind === "client_opened" || kind === "restore_client") this.#open(first, kind);
     if (kind === "shutting_down") this.#isStopping = true;
     applyGroup(this.#state, recording, group);
     this.#state.before = undefined;
@@ -175,13 +168,23 @@ class Tracker {
     const life = this.#lives.get(sender);
     const isUnanswered =
       life !== undefined && wanted !== undefined && !this.isAfter && life.since === undefined;
-    if (isUnanswered && !this.#isAnswered(first, end, sender)) life.waiting = first;
+    if (isUnanswered && !this.#isAnswered(first, end, sender))
+      life.waiting = { line: first, id: frame?.["id"] };
   }
 
-  #open(line: number): void {
+  get isAfter(): boolean {
+    return this.publish !== undefined;
+  }
+
+  #open(line: number, kind: string): void {
     const id = number(this.#recording.parse(line)?.["client"]);
     if (this.isAfter && this.#lives.has(id)) return;
-    this.#lives.set(id, { opened: line, topics: [], isOpenedLater: this.isAfter });
+    this.#lives.set(id, {
+      opened: line,
+      topics: [],
+      isOpenedLater: this.isAfter,
+      isRestored: kind === "restore_client",
+    });
   }
 
   /** Whether a message wants the topic, and whether only its token says so. */
@@ -238,13 +241,14 @@ class Tracker {
     switch (recording.kind(line)) {
       case "client_closed": {
         const id = number(recording.parse(line)?.["client"]);
-        this.#close(id, line, "its socket closed", group);
+        this.#close(id, line, "its socket closed", group, false);
         break;
       }
       case "close": {
         const action = recording.parse(line) ?? {};
         const reason = `${number(action["code"])} ${bytesText(action["reason"])}`.trim();
-        this.#close(number(action["client"]), line, `Sidekick closed it: ${reason}`, group);
+        const text = `Sidekick closed it: ${reason}`;
+        this.#close(number(action["client"]), line, text, group, action["why"] === "stopping");
         break;
       }
       case "client_lagging": {
@@ -254,51 +258,65 @@ class Tracker {
         break;
       }
       case "send":
-        this.#send(line, sender, frame, wanted);
+        if (this.publish === undefined) this.#error(line, sender, frame, wanted);
+        else this.#later(line, group, this.publish);
+        break;
+      case "attach_client":
+      case "touch_token":
+        if (this.isAfter) this.#late(line, group);
         break;
       default:
         break;
     }
-    if (this.isAfter && recording.kind(line) === "attach_client") {
-      const id = number(recording.parse(line)?.["client"]);
+  }
+
+  /** A client that is subscribed now, and was not before. */
+  #late(line: number, group: number): void {
+    const { client, key } = this.#recording.parse(line) ?? {};
+    const id = key === undefined ? number(client) : this.#state.tokens.get(bytesText(key))?.holder;
+    const life = id === undefined ? undefined : this.#lives.get(id);
+    if (id === undefined || life === undefined || life.sent !== undefined) return;
+    if (this.#state.isSubscribed(id, this.#topic)) life.late ??= this.#recording.firstLine(group);
+  }
+
+  /** What was missed comes when a client subscribes, or when the engine is back. */
+  #later(line: number, group: number, publish: Publish): void {
+    if (publishedTopics(this.#recording, group).includes(this.#topic)) return;
+    const action = this.#recording.parse(line);
+    if (!publish.isIn(membersOf(bytesText(action?.["text"])))) return;
+    for (const id of clientsOf(action)) {
       const life = this.#lives.get(id);
-      if (life !== undefined && life.late === undefined && life.sent === undefined) {
-        const first = recording.firstLine(group);
-        if (this.#state.isSubscribed(id, this.#topic)) life.late = first;
-      }
+      if (life !== undefined) life.recovered ??= line;
     }
   }
 
-  #send(
+  #error(
     line: number,
     sender: number,
     frame: Members | undefined,
     wanted: "topic" | "strange" | undefined,
   ): void {
     const recording = this.#recording;
-    const life = this.#lives.get(sender);
-    if (this.isAfter) {
-      if (life === undefined || frame?.["type"] !== "subscribe" || this.message === undefined)
-        return;
-      const sent = membersOf(bytesText(recording.parse(line)?.["text"]));
-      if (sent?.["type"] === "message" && dataOf(sent) === this.message) life.recovered ??= line;
-      return;
-    }
     if (!recording.isError(line)) return;
+    const life = this.#lives.get(sender);
     const action = recording.parse(line);
     const message = membersOf(bytesText(action?.["text"]));
     const error = isMembers(message?.["error"]) ? message["error"] : {};
     const text = bytesText(error["message"]);
+    const code = bytesText(action?.["code"]);
     if (life !== undefined && wanted !== undefined && clientsOf(action).includes(sender)) {
       if (life.since !== undefined) return;
+      const about = code === "token" ? this.#about(frame?.["token"]) : "";
       if (wanted === "strange") life.strange = { line, text };
-      else life.refused = { line, text: text + this.#about(frame?.["token"]) };
+      else life.refused = { line, text: text + about };
       return;
     }
-    // A subscribe that waited for the engine fails later, in another input.
+    // A subscribe that waited for the engine fails later, in another input. The app server's error,
+    // and that of another frame, is of another message.
+    if (code.startsWith("app")) return;
     for (const id of clientsOf(action)) {
-      const other = this.#lives.get(id);
-      if (other?.waiting === undefined) continue;
+      const other = id === sender ? undefined : this.#lives.get(id);
+      if (other?.waiting === undefined || other.waiting.id !== message?.["id"]) continue;
       delete other.waiting;
       other.refused = { line, text };
     }
@@ -313,13 +331,14 @@ class Tracker {
     return gone === undefined ? "" : ` (it was erased at line ${gone + 1})`;
   }
 
-  #close(id: number, line: number, text: string, group: number): void {
+  #close(id: number, line: number, text: string, group: number, isOrderly: boolean): void {
     const life = this.#lives.get(id);
     if (life === undefined || life.closed !== undefined) return;
     if (!this.isAfter) {
       life.closed = { line, text };
       return;
     }
+    if (isOrderly) life.isAlive = true; // its last messages come before the close
     const isSilent = this.#recording.time(group) - this.time <= SILENCE_MS && !this.#isStopping;
     if (life.sent !== undefined && life.isAlive !== true && isSilent)
       life.failed ??= { line, text };
@@ -383,8 +402,11 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
     }
     return answer("delivered", life.sent, "Delivered.");
   }
-  if (life.recovered !== undefined)
-    return answer("recovered", life.recovered, "Delivered later, when it subscribed again.");
+  if (life.recovered !== undefined) {
+    const when =
+      since === undefined ? "when it subscribed" : "when the connection to the engine was back";
+    return answer("recovered", life.recovered, `Delivered later, ${when}.`);
+  }
   if (publish.rejected !== undefined) {
     const { line, text } = publish.rejected;
     return answer("rejected", line, `The publish was rejected with ${text}`);
@@ -402,7 +424,7 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
   }
   if (life.waiting !== undefined) {
     const text = "Not subscribed yet: its subscribe waited for the engine.";
-    return answer("waiting", life.waiting, text);
+    return answer("waiting", life.waiting.line, text);
   }
   if (life.refused !== undefined && (life.left === undefined || life.left.line < life.refused.line))
     return answer("refused", life.refused.line, `Its subscribe was refused: ${life.refused.text}.`);
@@ -410,42 +432,13 @@ function answerOf(client: number, life: Life, topic: string, publish: Publish): 
     return answer("left", life.left.line, `Left before: ${life.left.text}.`);
   if (life.strange !== undefined) {
     const { line, text: error } = life.strange;
-    const text = `Its subscribe with a token that was never registered here was refused: ${error}.`;
+    const text = `Its subscribe with a token that this recording lacks was refused: ${error}.`;
     return answer("refused", line, text);
   }
   if (life.late !== undefined)
     return answer("late", life.late, "Not subscribed yet: it subscribed later.");
-  return answer("never", undefined, `Never subscribed. ${subscribedTo(life.topics, topic)}`);
-}
-
-/** A name that is nearly right comes first. */
-function subscribedTo(topics: readonly string[], topic: string): string {
-  if (topics.length === 0) return "It is subscribed to nothing.";
-  const sorted = topics
-    .slice(0, 1000)
-    .map((name) => ({ name, distance: distance(name, topic) }))
-    .sort((a, b) => a.distance - b.distance);
-  const nearest = sorted[0]!;
-  if (nearest.distance <= Math.max(3, topic.length / 3))
-    return `Nearest: it is subscribed to ${shownTopic(nearest.name)}.`;
-  const shown = sorted.slice(0, SHOWN_TOPICS).map(({ name }) => shownTopic(name));
-  const more = topics.length > SHOWN_TOPICS ? ` and ${topics.length - SHOWN_TOPICS} more` : "";
-  return `It is subscribed to ${shown.join(", ")}${more}.`;
-}
-
-const DISTANCE_LENGTH = 200;
-
-/** Levenshtein's. */
-export function distance(left: string, right: string): number {
-  const [a, b] = [left.slice(0, DISTANCE_LENGTH), right.slice(0, DISTANCE_LENGTH)];
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + cost));
-    }
-    row = next;
-  }
-  return row[b.length]!;
+  const others = subscribedTo(life.topics, topic);
+  return life.isRestored
+    ? answer("never", life.opened, `Not subscribed when it was restored, nor since. ${others}`)
+    : answer("never", undefined, `Never subscribed. ${others}`);
 }
