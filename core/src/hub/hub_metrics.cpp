@@ -19,7 +19,8 @@ constexpr char layout[] =
 #include "sidekick/metrics.def"
     ;
 
-constexpr double Inf = 1e9;
+/// In seconds: longer than the time of the hub can jump ahead.
+constexpr double Inf = 1e16;
 constexpr u64 bucket_ms[] = {
 #define SIDEKICK_BUCKET(slot, seconds) static_cast<u64>((seconds) * 1000 + 0.5),
 #include "sidekick/metrics.def"
