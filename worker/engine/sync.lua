@@ -12,14 +12,16 @@ if before ~= server then          -- another process: a restart or a failover
 end
 local is_lost = not epoch
 if ARGV[3] ~= '' and ARGV[4] ~= server then
-  -- Has this node seen a process that this data is older than? All nodes that have count once. Or
-  -- more than the old process left behind?
-  local is_unknown = call('ZADD', ends, 'NX', ARGV[5], ARGV[4]) == 1
-  local has_more = tonumber(ARGV[5]) > tonumber(call('ZSCORE', ends, ARGV[4]))
-  is_lost = is_lost or is_unknown or (ARGV[3] == epoch and has_more)
+  -- Has this node seen a process that this data is older than, or more than the old process left
+  -- behind? Noted, so that all nodes that have count once.
+  if call('ZADD', ends, 'GT', 'CH', ARGV[5], ARGV[4]) == 1 then is_lost = true end
 end
 call('ZREMRANGEBYRANK', ends, 0, -17)        -- a node that knows an older one counts as above
-if not epoch then call('HSET', P .. 'meta', 'floor', text(last)) end
+if not epoch then
+  call('HSET', P .. 'meta', 'floor', text(last))
+elseif is_lost then
+  last = last + 1          -- so that a node that knows the new epoch has seen more than older data
+end
 if is_lost then epoch = ARGV[2] end
 call('HSET', P .. 'meta', 'epoch', epoch, 'server', server, 'at', text(last))
 return {epoch, server, text(last)}

@@ -165,15 +165,20 @@ void Shard::State::run_sync(Args args, Values& values) {
   }
   bool is_lost = !data.epoch;
   if (!epoch.empty() && former != server && !is_durable()) {
-    // Has this node seen a process that this data is older than? All nodes that have count once. Or
-    // more than the old process left behind?
-    const auto [end, is_unknown] = data.ends.emplace(former, number_of(args[4]));
-    is_lost = is_lost || is_unknown || (data.epoch == epoch && number_of(args[4]) > end->second);
+    // Has this node seen a process that this data is older than, or more than the old process left
+    // behind? Noted, so that all nodes that have count once.
+    const u64 seen = number_of(args[4]);
+    const auto [end, is_unknown] = data.ends.emplace(former, seen);
+    is_lost = is_lost || is_unknown || seen > end->second;
+    end->second = std::max(end->second, seen);
   }
   const auto is_before = [](const auto& a, const auto& b) { return a.second < b.second; };
   while (data.ends.size() > ends_max)  // a node that knows an older one counts as above
     data.ends.erase(std::min_element(data.ends.begin(), data.ends.end(), is_before));
-  if (!data.epoch) data.floor = last;
+  if (!data.epoch)
+    data.floor = last;
+  else if (is_lost)
+    ++last;  // so that a node that knows the new epoch has seen more than older data
   if (is_lost) data.epoch = unused_epoch;
   data.server = server;
   data.at = last;

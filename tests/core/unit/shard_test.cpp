@@ -503,9 +503,10 @@ TEST_CASE("shard: after a restart with its data, a node that has seen more prove
   // p1 ended at 11000002.
   for (const Row& row : {Row{"sync A e2 e1 p1 11000001", "e1 p2 12000002"},
                          Row{"sync A e2 e1 p1 11000002", "e1 p2 12000002"},
-                         Row{"sync A e2 e1 p1 11000003", "e2 p2 12000002"},
-                         Row{"sync A e2 e1 p0 0", "e2 p2 12000002"},  // which has never ended here
-                         Row{"sync A e2 e0 p1 11000003", "e1 p2 12000002"},
+                         Row{"sync A e2 e1 p1 11000003", "e2 p2 12000003"},
+                         Row{"sync A e2 e1 p0 0", "e2 p2 12000003"},  // which has never ended here
+                         Row{"sync A e2 e0 p1 11000002", "e1 p2 12000002"},
+                         Row{"sync A e2 e0 p1 11000003", "e2 p2 12000003"},
                          Row{"sync A e2 '' '' 0", "e1 p2 12000002"}}) {
     CAPTURE(row.sync);
     Talk talk;
@@ -524,9 +525,33 @@ TEST_CASE("shard: data from before a loss proves another loss to those who have 
   CHECK(talk.run("sync A e2 e1 p1 11000000") == "e2 p2 11000000");
   talk.shard.restart("p3", old);
   CHECK(talk.run("sync B e3 e1 p1 11000000") == "e1 p3 12000000");
-  CHECK(talk.run("sync A e3 e2 p2 11000000") == "e3 p3 12000000");
-  CHECK(talk.run("sync C e4 e2 p2 11000000") == "e3 p3 12000000");  // all of them count once
-  CHECK(talk.run("sync B e4 e1 p3 12000000") == "e3 p3 12000000");
+  CHECK(talk.run("sync A e3 e2 p2 11000000") == "e3 p3 12000001");
+  CHECK(talk.run("sync C e4 e2 p2 11000000") == "e3 p3 12000001");  // all of them count once
+  CHECK(talk.run("sync B e4 e1 p3 12000000") == "e3 p3 12000001");
+}
+
+TEST_CASE("shard: data from before an epoch proves a loss to those who have seen its changes") {
+  Talk talk;
+  talk.run("sync B e1 '' '' 0");
+  const Shard old = talk.shard;
+  CHECK(talk.run("sync A e2 e0 p0 0") == "e2 p1 11000001");
+  talk.run("update 9 x");
+  talk.shard.restart("p2", old);
+  CHECK(talk.run("sync B e3 e1 p1 11000000") == "e1 p2 12000000");
+  CHECK(talk.run("sync A e4 e2 p1 11000002") == "e4 p2 12000001");
+  CHECK(talk.run("sync C e5 e2 p1 11000002") == "e4 p2 12000001");  // all of them count once
+  CHECK(talk.run("sync B e6 e1 p2 12000000") == "e4 p2 12000001");
+}
+
+TEST_CASE("shard: data from before an epoch proves a loss to those who know the epoch") {
+  Talk talk;
+  talk.run("sync B e1 '' '' 0");
+  const Shard old = talk.shard;
+  CHECK(talk.run("sync A e2 e0 p0 0") == "e2 p1 11000001");
+  talk.shard.restart("p2", old);
+  CHECK(talk.run("sync B e3 e1 p1 11000000") == "e1 p2 12000000");
+  CHECK(talk.run("sync A e4 e2 p1 11000001") == "e4 p2 12000001");
+  CHECK(talk.run("sync B e6 e1 p2 12000000") == "e4 p2 12000001");
 }
 
 TEST_CASE("shard: a node that missed a restart still proves a loss in the process before") {
@@ -538,8 +563,8 @@ TEST_CASE("shard: a node that missed a restart still proves a loss in the proces
   CHECK(talk.run("sync B e2 '' '' 0") == "e1 p2 12000000");
   talk.shard.restart("p3", talk.shard);
   CHECK(talk.run("sync B e2 e1 p2 12000000") == "e1 p3 13000000");
-  CHECK(talk.run("sync A e3 e1 p1 11000001") == "e3 p3 13000000");
-  CHECK(talk.run("changed e1 11000001 x") == "13000000 all");
+  CHECK(talk.run("sync A e3 e1 p1 11000001") == "e3 p3 13000001");
+  CHECK(talk.run("changed e1 11000001 x") == "13000001 all");
 }
 
 TEST_CASE("shard: the stamps of a new process are above those of one with a clock 1 s ahead") {
