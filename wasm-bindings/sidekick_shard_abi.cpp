@@ -190,7 +190,8 @@ const uint32_t* sidekick_shard_handle(sidekick_shard* shard, uint32_t size) {
   for (const std::string& value : it.values) out.text(value);
   out.word(it.publications.size());
   for (const Shard::Publication& publication : it.publications) {
-    out.text(publication.node);
+    out.word(publication.nodes.size());
+    for (const std::string& node : publication.nodes) out.text(node);
     out.text(publication.topic);
     out.text(publication.body);
   }

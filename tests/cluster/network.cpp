@@ -236,12 +236,14 @@ void Network::execute(Node* node, const Command& command) {
 }
 
 void Network::collect() {
-  for (engine::Shard::Publication& publication : shard.take_publications()) {
-    if (publication.topic.empty() && publication.body.starts_with("taken "))
-      on_taken(publication.node, Bytes(publication.body).substr(publication.body.rfind(' ') + 1));
-    for (Node& node : nodes)
-      if (node.is_up && node.config.node == publication.node)
-        node.messages.push_back(std::move(publication));
+  for (const engine::Shard::Publication& publication : shard.take_publications()) {
+    const Bytes body = publication.body;
+    for (const std::string& receiver : publication.nodes) {
+      if (publication.topic.empty() && body.starts_with("taken "))
+        on_taken(receiver, body.substr(body.rfind(' ') + 1));
+      for (Node& node : nodes)
+        if (node.is_up && node.config.node == receiver) node.messages.push_back(publication);
+    }
   }
 }
 

@@ -622,7 +622,8 @@ void Host::answer(u32 number) {
 
 void Host::give_messages(u32 shard) {
   for (const engine::Shard::Publication& it : engine_[shard].shard.take_publications()) {
-    if (it.node == node && engine_[shard].is_up)
+    const bool is_for_us = std::find(it.nodes.begin(), it.nodes.end(), node) != it.nodes.end();
+    if (is_for_us && engine_[shard].is_up)
       give(input::EngineMessage{shard, Exact(it.topic), Exact(it.body)});
   }
 }

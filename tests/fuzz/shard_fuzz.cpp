@@ -168,7 +168,10 @@ class Host {
       // They differ in the change log, and so in what is full.
       is_ever_full_ |= answer.values[0].starts_with("OOM");
     }
-    for (const Shard::Publication& it : publications) FUZZ_CHECK(shard.is_attached(it.node));
+    for (const Shard::Publication& it : publications) {
+      FUZZ_CHECK(!it.nodes.empty());
+      for (const std::string& node : it.nodes) FUZZ_CHECK(shard.is_attached(node));
+    }
     FUZZ_CHECK(shard.alarm_at() <= number_max);
   }
 

@@ -22,7 +22,9 @@ function texts(values: readonly Uint8Array[]): string[] {
 function heard(shard: Shard): string[] {
   return shard
     .takePublications()
-    .map(({ node, topic, body }) => `${node} ${text(topic)}: ${text(body)}`);
+    .flatMap(({ nodes, topic, body }) =>
+      nodes.map((node) => `${node} ${text(topic)}: ${text(body)}`),
+    );
 }
 
 /** As sidekick-shard-calls writes them. */
@@ -56,17 +58,17 @@ function replay(shard: Shard, call: string, at: number, args: Uint8Array[]): str
   };
   const answer = calls[call]!();
   const list = (texts: string[], each: number) => [texts.length / each, ...texts];
+  const publications = shard.takePublications();
   return [
     answer.status,
     shard.alarmAt(),
     shard.storedBytes(),
     ...list(answer.values.map(hex), 1),
-    ...list(
-      shard
-        .takePublications()
-        .flatMap(({ node, topic, body }) => [hex(Buffer.from(node)), hex(topic), hex(body)]),
-      3,
-    ),
+    publications.length,
+    ...publications.flatMap(({ nodes, topic, body }) => [
+      ...[nodes.length, ...nodes.map((node) => hex(Buffer.from(node)))],
+      ...[hex(topic), hex(body)],
+    ]),
     ...list(
       shard.takeRows().flatMap(({ key, value }) => [hex(key), value ? hex(value) : "-"]),
       2,
@@ -121,6 +123,20 @@ for (const [toolchain, module] of modules) {
     assert.ok(shard.storedBytes() > 0, "something is stored");
     assert.deepEqual(shard.takeRows(), []);
     assert.equal(shard.run(now, "flushall", []).status, 1);
+  });
+
+  test(`${toolchain}: the nodes that get a message share its bytes`, () => {
+    const nodes = Array.from({ length: 256 }, (_, i) => String(i).padStart(16, "0"));
+    const shard = new Shard(module, "p1", config);
+    for (const node of nodes) {
+      shard.attach(node);
+      shard.join(node, ["x"]);
+    }
+    shard.run(now, "message", ["x", new Uint8Array(1 << 20), "9", "0", "0"]);
+    const publications = shard.takePublications();
+    assert.equal(publications.length, 1);
+    assert.deepEqual(publications[0]!.nodes, nodes);
+    assert.ok(shard.memoryBytes < 8 << 20, `${shard.memoryBytes} bytes`);
   });
 
   test(`${toolchain}: a durable shard is restored from its rows`, () => {

@@ -2,7 +2,7 @@
 // of the native Shard, as lines. shard.test.ts gives shard.wasm the same calls and compares.
 //
 // A line is a call, the time, its texts, ` = `, and the result: status, alarm, stored bytes, then
-// values, publications and rows, each with their count. Texts are in hex, an empty one is `.`, none
+// values, publications (each with a count of nodes) and rows, with their counts. Texts are in hex, an empty one is `.`, none
 // is `-`. `new` is a new shard: its epoch.
 #include <cstdio>
 #include <cstdlib>
@@ -97,8 +97,11 @@ class Run {
     for (const std::string& value : values) line += " " + hex(value);
     const auto publications = shard_.take_publications();
     line += " " + std::to_string(publications.size());
-    for (const Shard::Publication& it : publications)
-      line += " " + hex(it.node) + " " + hex(it.topic) + " " + hex(it.body);
+    for (const Shard::Publication& it : publications) {
+      line += " " + std::to_string(it.nodes.size());
+      for (const std::string& node : it.nodes) line += " " + hex(node);
+      line += " " + hex(it.topic) + " " + hex(it.body);
+    }
     const auto rows = shard_.take_rows();
     line += " " + std::to_string(rows.size());
     for (const Shard::Row& row : rows) {

@@ -37,9 +37,9 @@ class Shard {
     std::vector<std::string> values;
   };
 
-  /// What a node receives. topic: empty for the node's inbox.
+  /// A message, and the nodes that receive it: at least one. topic: empty for their inboxes.
   struct Publication {
-    std::string node;
+    std::vector<std::string> nodes;
     std::string topic;
     std::string body;
   };

@@ -80,30 +80,31 @@ void Shard::State::leave_all(u32 node) {
   }
 }
 
-/// To the nodes in the order of their ids.
-void Shard::State::publish(Bytes topic, Bytes body) {
+/// To the nodes in the order of their ids. They share one body, which may be large.
+void Shard::State::publish(Bytes topic, std::string body) {
   const TopicId id = topics.find(topic);
-  if (open_count == 0) {
-    if (id == none) return;
-    for (const u32 node : topics.subscribers(id)) publish_to_node(node, topic, body);
-    return;
+  std::vector<std::string> receivers, asked;
+  if (open_count == 0 && id != none) {
+    for (const u32 node : topics.subscribers(id)) receivers.push_back(nodes.slots()[node].name);
   }
-  for (u32 node = 0; node < nodes.slots().size(); ++node) {
-    if (!nodes.slots()[node].is_used) continue;
+  for (u32 node = 0; open_count != 0 && node < nodes.slots().size(); ++node) {
+    const auto& slot = nodes.slots()[node];
+    if (!slot.is_used) continue;
     const bool has_joined = id != none && topics.is_subscribed(id, node);
-    if (has_joined || nodes[node].is_open) publish_to_node(node, topic, body);
-    if (nodes[node].is_open && ++nodes[node].heard % heard_max == 0)
-      publish_to_node(node, {}, "joins");
+    if (has_joined || slot.value.is_open) receivers.push_back(slot.name);
+    if (slot.value.is_open && ++nodes[node].heard % heard_max == 0) asked.push_back(slot.name);
   }
+  publish_to(std::move(receivers), topic, std::move(body));
+  publish_to(std::move(asked), {}, "joins");
 }
 
-void Shard::State::publish_to_node(u32 node, Bytes topic, Bytes body) {
-  publications.push_back({nodes.slots()[node].name, std::string(topic), std::string(body)});
+void Shard::State::publish_to(std::vector<std::string> receivers, Bytes topic, std::string body) {
+  if (receivers.empty()) return;
+  publications.push_back({std::move(receivers), std::string(topic), std::move(body)});
 }
 
-void Shard::State::publish_to_inbox(Bytes node, Bytes body) {
-  const u32 id = nodes.find(node);
-  if (id != none) publish_to_node(id, {}, body);
+void Shard::State::publish_to_inbox(Bytes node, std::string body) {
+  if (nodes.find(node) != none) publish_to({std::string(node)}, {}, std::move(body));
 }
 
 }  // namespace sidekick::engine

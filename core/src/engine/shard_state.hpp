@@ -66,9 +66,9 @@ struct Shard::State {
 
   void set_open(u32 node, bool is_open);
   void leave_all(u32 node);
-  void publish(Bytes topic, Bytes body);
-  void publish_to_node(u32 node, Bytes topic, Bytes body);
-  void publish_to_inbox(Bytes node, Bytes body);
+  void publish(Bytes topic, std::string body);
+  void publish_to(std::vector<std::string> receivers, Bytes topic, std::string body);
+  void publish_to_inbox(Bytes node, std::string body);
 
   // What the scripts share, as in common.lua.
   bool is_alive(Bytes node) const { return data.leases.find(node) != none; }

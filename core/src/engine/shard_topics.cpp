@@ -9,7 +9,7 @@ void Shard::State::run_update(Args args, Values& values) {
   for (const Bytes topic : args.subspan(1)) {
     data.changes.add(topic, at);
     data.streams.erase_rows(topic, rows);
-    publish(topic, Digits(at++));
+    publish(topic, std::string(Digits(at++)));
   }
   trim(args[0]);
   values = {std::string(Digits(data.at))};

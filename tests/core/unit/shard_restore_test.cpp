@@ -448,31 +448,35 @@ class Twins {
   std::map<std::string, Texts> heard(Side& side) {
     std::map<std::string, Texts> heard;
     for (const Shard::Publication& it : side.shard.take_publications()) {
-      if (it.topic.empty() && it.body == "joins") {
-        REQUIRE((&side == &dropped_ && is_open_[it.node]));
-        REQUIRE(side.shard.replace_joins(it.node, views(kept_.shard.joined(it.node))));
-        is_open_[it.node] = false;
-        continue;
-      }
-      const Texts joined = kept_.shard.joined(it.node);
-      if (!it.topic.empty() && std::find(joined.begin(), joined.end(), it.topic) == joined.end()) {
-        REQUIRE((&side == &dropped_ && side.shard.is_attached(it.node)));
-        continue;
-      }
-      Texts words{it.topic};
-      std::string body = it.body;
-      if (!it.topic.empty()) {
-        const std::size_t end = std::min(body.find(' '), body.size());
-        body = side.ordinal(body.substr(0, end)) + body.substr(end);
-      } else if (body.starts_with("beat")) {
-        const std::size_t begin = body.find(' ', body.find(' ', 5) + 1) + 1;
-        const std::size_t end = body.find(' ', begin);
-        body = body.substr(0, begin) + side.ordinal(body.substr(begin, end - begin)) +
-               body.substr(end);
-      }
-      heard[it.node].push_back(it.topic + "|" + body);
+      for (const std::string& node : it.nodes) hear(side, node, it, heard[node]);
     }
+    std::erase_if(heard, [](const auto& it) { return it.second.empty(); });
     return heard;
+  }
+
+  void hear(Side& side, const std::string& node, const Shard::Publication& it, Texts& heard) {
+    if (it.topic.empty() && it.body == "joins") {
+      REQUIRE((&side == &dropped_ && is_open_[node]));
+      REQUIRE(side.shard.replace_joins(node, views(kept_.shard.joined(node))));
+      is_open_[node] = false;
+      return;
+    }
+    const Texts joined = kept_.shard.joined(node);
+    if (!it.topic.empty() && std::find(joined.begin(), joined.end(), it.topic) == joined.end()) {
+      REQUIRE((&side == &dropped_ && side.shard.is_attached(node)));
+      return;
+    }
+    std::string body = it.body;
+    if (!it.topic.empty()) {
+      const std::size_t end = std::min(body.find(' '), body.size());
+      body = side.ordinal(body.substr(0, end)) + body.substr(end);
+    } else if (body.starts_with("beat")) {
+      const std::size_t begin = body.find(' ', body.find(' ', 5) + 1) + 1;
+      const std::size_t end = body.find(' ', begin);
+      body =
+          body.substr(0, begin) + side.ordinal(body.substr(begin, end - begin)) + body.substr(end);
+    }
+    heard.push_back(it.topic + "|" + body);
   }
 
   static std::map<std::string, Texts> holds(const Side& side) {

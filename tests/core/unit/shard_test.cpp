@@ -62,8 +62,10 @@ struct Talk {
     const Bytes script = args.front();
     args.erase(args.begin());
     const Shard::Answer answer = shard.run(now_us, script, args);
-    for (const Shard::Publication& it : shard.take_publications())
-      heard[it.node] += (it.topic.empty() ? it.body : it.topic + ": " + it.body) + "; ";
+    for (const Shard::Publication& it : shard.take_publications()) {
+      for (const std::string& node : it.nodes)
+        heard[node] += (it.topic.empty() ? it.body : it.topic + ": " + it.body) + "; ";
+    }
     std::string text = answer.status == 0 ? "" : "refused: ";
     for (const std::string& value : answer.values)
       text += (text.empty() || answer.status != 0 ? "" : " ") + (value.empty() ? "''" : value);
@@ -359,6 +361,16 @@ TEST_CASE("shard: names and texts may hold any bytes") {
   const std::vector<Bytes> claim = {odd, "A", odd, "9"};
   CHECK(talk.shard.run(1, "claim", claim).values[1] == other);
   CHECK(talk.shard.run(1, "claim", std::vector<Bytes>{other, "A", odd, "9"}).values[0] == "none");
+}
+
+TEST_CASE("shard: nodes share the body of a message") {
+  Talk talk;
+  for (const Bytes node : {"A", "C"}) talk.shard.join(node, std::vector<Bytes>{"x"});
+  talk.shard.run(1, "message", std::vector<Bytes>{"x", "text", "9", "0", "0"});
+  const auto publications = talk.shard.take_publications();
+  REQUIRE(publications.size() == 1);
+  CHECK(publications[0].nodes == std::vector<std::string>{"A", "C"});
+  CHECK(publications[0].body.ends_with(" text"));
 }
 
 TEST_CASE("shard: a stamp is the clock, and above the last one") {

@@ -216,7 +216,8 @@ bool Trial::check_messages() {
   const std::map<std::string, Texts> lua = redis_.messages();
   std::map<std::string, Texts> ours;
   for (const Shard::Publication& it : shard_.take_publications()) {
-    ours[it.node].push_back((it.topic.empty() ? "inbox" : "topic c:" + it.topic) + ": " + it.body);
+    const std::string text = (it.topic.empty() ? "inbox" : "topic c:" + it.topic) + ": " + it.body;
+    for (const std::string& node : it.nodes) ours[node].push_back(text);
   }
   for (const std::string& node : nodes) {
     const auto of = [&](const std::map<std::string, Texts>& all) {

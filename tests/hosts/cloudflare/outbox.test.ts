@@ -1,62 +1,114 @@
-// The queue of a shard's messages for one gateway, where calls of both meet in any order.
+// The queues of a shard's messages for gateways, where calls of both meet in any order.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Delivered, Mail } from "../../../worker/src/cloudflare/outbox.ts";
-import { Outbox } from "../../../worker/src/cloudflare/outbox.ts";
+import { Outboxes } from "../../../worker/src/cloudflare/outboxes.ts";
+import type { Publication } from "../../../worker/src/module/shard.ts";
 
 /** A shard that notes its deliveries: a gap, or the bodies of messages. Each waits for its end. */
 class Shard implements Mail {
   readonly timeoutMs = 60_000;
+  readonly outboxes = new Outboxes(this);
   readonly delivered: string[] = [];
+  /** All that is under way or was delivered. */
+  readonly bodies: Uint8Array[] = [];
   readonly ends: (() => void)[] = [];
-  gap: number | undefined;
+  readonly gaps = new Map<string, number>();
 
-  deliver(_: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
-    const bodies = messages.map(({ body }) => new TextDecoder().decode(body));
-    this.delivered.push(isGap ? "gap" : bodies.join());
+  deliver(gateway: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
+    this.bodies.push(...messages.map(({ body }) => body));
+    const bodies = messages.map(({ body }) => new TextDecoder().decode(body.subarray(0, 20)));
+    const to = gateway === "0" ? "" : `${gateway}: `;
+    this.delivered.push(to + (isGap ? "gap" : bodies.join()));
     return new Promise((done) => this.ends.push(done));
   }
 
-  storeGap(_: string, tries: number | undefined): void {
-    this.gap = tries;
+  storeGap(gateway: string, tries: number | undefined): void {
+    if (tries === undefined) this.gaps.delete(gateway);
+    else this.gaps.set(gateway, tries);
   }
 
   retryAt(): void {}
   report(): void {}
 }
 
-const message = (body: string): Delivered[] => {
+const message = (body: string, nodes: readonly string[] = ["0"]): Publication[] => {
   const encoder = new TextEncoder();
-  return [{ topic: encoder.encode("a"), body: encoder.encode(body) }];
+  return [{ nodes, topic: encoder.encode("a"), body: encoder.encode(body) }];
 };
 
 test("messages after a reconnect are delivered if it overtakes the end of the gap", async () => {
   const shard = new Shard();
-  const outbox = new Outbox("0", shard, 0);
-  outbox.retry(Date.now());
+  const { outboxes } = shard;
+  outboxes.restore("0", 0);
+  outboxes.retry(Date.now());
   assert.deepEqual(shard.delivered, ["gap"]);
-  outbox.reset(); // the gateway reconnects because of the gap
-  outbox.push(message("one"));
+  outboxes.reset("0"); // the gateway reconnects because of the gap
+  outboxes.push(message("one"));
   shard.ends.shift()!();
   await turn();
   assert.deepEqual(shard.delivered, ["gap", "one"]);
   shard.ends.shift()!();
   await turn();
-  assert.equal(shard.gap, undefined);
+  assert.equal(shard.gaps.size, 0);
 });
 
 test("a gap after a reconnect is delivered if the last one ends only then", async () => {
   const shard = new Shard();
-  const outbox = new Outbox("0", shard, 0);
-  outbox.retry(Date.now());
-  outbox.reset();
-  outbox.push(message("x".repeat(2 << 20))); // more than is queued
+  const { outboxes } = shard;
+  outboxes.restore("0", 0);
+  outboxes.retry(Date.now());
+  outboxes.reset("0");
+  outboxes.push(message("x".repeat(2 << 20))); // more than is queued
   shard.ends.shift()!();
   await turn();
   assert.deepEqual(shard.delivered, ["gap", "gap"]);
-  assert.equal(shard.gap, 0);
+  assert.equal(shard.gaps.get("0"), 0);
   shard.ends.shift()!();
   await turn();
-  assert.equal(shard.gap, undefined);
+  assert.equal(shard.gaps.size, 0);
+});
+
+test("gateways share the bytes of a message", () => {
+  const shard = new Shard();
+  const gateways = Array.from({ length: 256 }, (_, i) => String(i));
+  const [published] = message("x".repeat(1 << 20), gateways);
+  assert.equal(shard.outboxes.push([published!]).length, 256);
+  assert.equal(shard.bodies.length, 256);
+  for (const body of shard.bodies) assert.equal(body, published!.body);
+  assert.equal(shard.gaps.size, 0);
+});
+
+test("all queues together are limited: the longest is dropped, and its gateway gets a gap", async () => {
+  const shard = new Shard();
+  const slow = Array.from({ length: 40 }, (_, i) => `slow-${i}`);
+  const lengths = new Map(slow.map((gateway, i) => [gateway, 500_000 - i]));
+  for (const gateway of slow) shard.outboxes.push(message("first", [gateway]));
+  for (const gateway of slow.slice(0, 33))
+    shard.outboxes.push(message("x".repeat(lengths.get(gateway)!), [gateway]));
+  assert.equal(shard.gaps.size, 0);
+  for (const gateway of slow.slice(33))
+    shard.outboxes.push(message("x".repeat(lengths.get(gateway)!), [gateway]));
+  assert.deepEqual([...shard.gaps.keys()], slow.slice(0, 7));
+  // Others still get their messages, and nothing is left behind.
+  shard.outboxes.push(message("y".repeat(1 << 20)));
+  assert.equal(shard.delivered.at(-1), "y".repeat(20));
+  shard.delivered.length = 0;
+  while (shard.ends.length > 0) {
+    shard.ends.shift()!();
+    await turn();
+  }
+  const gaps = shard.delivered.filter((text) => text.endsWith("gap"));
+  assert.deepEqual(gaps.sort(), [...slow.slice(0, 9)].sort().map((gateway) => `${gateway}: gap`));
+  assert.equal(shard.delivered.length, 40);
+  assert.equal(shard.gaps.size, 0);
+  assert.equal(shard.outboxes.heldBytes, 0);
+});
+
+test("a message that exceeds the limit of all queues is a gap for its gateway", async () => {
+  const shard = new Shard();
+  for (let i = 0; i < 16; i++) shard.outboxes.push(message("x".repeat(1_000_000), [`slow-${i}`]));
+  shard.outboxes.push(message("y".repeat(1_000_000)));
+  assert.equal(shard.delivered.at(-1), "gap");
 });

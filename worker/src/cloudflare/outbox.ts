@@ -14,6 +14,9 @@ const MESSAGE_BYTES_MORE = 128;
 const RETRY_MS_FIRST = 1000;
 const RETRY_MS_MAX = 60_000;
 
+export const sizeOf = ({ topic, body }: Delivered) =>
+  topic.byteLength + body.byteLength + MESSAGE_BYTES_MORE;
+
 /** The shard's interface for an outbox. */
 export interface Mail {
   readonly timeoutMs: number;
@@ -22,6 +25,14 @@ export interface Mail {
   storeGap(gateway: string, tries: number | undefined): void;
   retryAt(ms: number): void;
   report(message: string, error: unknown): void;
+}
+
+/** Counts what all outboxes of a shard hold. */
+interface Room {
+  hold(messages: readonly Delivered[]): void;
+  release(messages: readonly Delivered[]): void;
+  /** Drops queues, also that of the outbox that has grown, until the limit holds. */
+  makeRoom(growing: Outbox): void;
 }
 
 /** The messages of one delivery. */
@@ -42,6 +53,7 @@ function newBatch(): Batch {
 export class Outbox {
   readonly #gateway: string;
   readonly #mail: Mail;
+  readonly #room: Room;
   #queued = newBatch();
   /** Failed deliveries of the pending gap. Undefined: no gap is pending. */
   #tries: number | undefined;
@@ -52,10 +64,21 @@ export class Outbox {
   /** Counts the calls of reset. */
   #resets = 0;
 
-  constructor(gateway: string, mail: Mail, tries?: number) {
+  constructor(gateway: string, mail: Mail, room: Room, tries?: number) {
     this.#gateway = gateway;
     this.#mail = mail;
+    this.#room = room;
     this.#tries = tries;
+  }
+
+  /** Whether a delivery is under way. */
+  get isSending(): boolean {
+    return this.#isSending;
+  }
+
+  /** Of the messages that wait for their delivery. */
+  get queuedBytes(): number {
+    return this.#queued.bytes;
   }
 
   /** @returns resolves when these are delivered or have failed; undefined: a gap is pending */
@@ -63,9 +86,10 @@ export class Outbox {
     if (this.#tries !== undefined) return undefined;
     const batch = this.#queued;
     batch.messages.push(...messages);
-    for (const { topic, body } of messages)
-      batch.bytes += topic.byteLength + body.byteLength + MESSAGE_BYTES_MORE;
-    if (batch.bytes > QUEUED_BYTES_MAX && this.#isSending) this.#fail(0);
+    for (const message of messages) batch.bytes += sizeOf(message);
+    this.#room.hold(messages);
+    if (batch.bytes > QUEUED_BYTES_MAX && this.#isSending) this.drop();
+    this.#room.makeRoom(this);
     void this.#send();
     return batch.done;
   }
@@ -87,19 +111,25 @@ export class Outbox {
   /** The gateway has reconnected, and asks for the messages that it missed. */
   reset(): void {
     this.#resets++;
-    this.#drop();
+    this.#clear();
     if (this.#tries !== undefined || this.#isLate) this.#mail.storeGap(this.#gateway, undefined);
     this.#tries = undefined;
     this.#isLate = false;
   }
 
-  #drop(): void {
+  /** A gap replaces the messages that wait. */
+  drop(): void {
+    if (this.#queued.bytes > 0) this.#fail(0);
+  }
+
+  #clear(): void {
+    this.#room.release(this.#queued.messages);
     this.#queued.end();
     this.#queued = newBatch();
   }
 
   #fail(tries: number): void {
-    this.#drop();
+    this.#clear();
     this.#tries = tries;
     this.#mail.storeGap(this.#gateway, tries);
   }
@@ -132,6 +162,7 @@ export class Outbox {
       const sent = this.#mail.deliver(this.#gateway, isGap ? [] : batch.messages, isGap);
       await within(this.#mail.timeoutMs, sent);
     } finally {
+      this.#room.release(batch.messages);
       batch.end();
     }
     // Unless the gateway has reconnected already: what is queued since then must reach it.

@@ -9,7 +9,8 @@ import { joined } from "./bytes.js";
 import { createShard } from "./create-shard.js";
 import { logError } from "./log.js";
 import type { Delivered, Mail } from "./outbox.js";
-import { Outbox } from "./outbox.js";
+import type { Pushed } from "./outboxes.js";
+import { Outboxes } from "./outboxes.js";
 import type { Place } from "./scale.js";
 import { epochOf, gatewayOf, gatewayStub, limitOf } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
@@ -110,9 +111,9 @@ class Awake implements Mail {
   readonly #create: () => Shard;
   /** Undefined after a trap or a failed write; the next call restores another one. */
   #shard: Shard | undefined;
-  readonly #outboxes = new Map<string, Outbox>();
+  readonly #outboxes = new Outboxes(this);
   /** The deliveries that the latest call has queued. */
-  #pushed: { readonly outbox: Outbox; readonly done: Promise<void> }[] = [];
+  #pushed: readonly Pushed[] = [];
   #alarmAt = 0;
   /** Whether the current alarm time is known: after a wake, an alarm from before may be set. */
   #alarmIsKnown = false;
@@ -141,8 +142,8 @@ class Awake implements Mail {
     this.#create = () => create(`${hub}:s${number}`, epochOf(settings.scale), hashSeed);
     this.#askAt = Number(stored.get(ASK_AT) ?? Infinity);
     for (const [node, tries] of stored.startingWith(GAP))
-      this.#outboxes.set(node, new Outbox(node, this, Number(tries)));
-    for (const outbox of this.#outboxes.values()) outbox.retry(Date.now());
+      this.#outboxes.restore(node, Number(tries));
+    this.#outboxes.retry(Date.now());
   }
 
   // --- calls ---
@@ -165,7 +166,7 @@ class Awake implements Mail {
       shard.run(Date.now() * 1000, "beat", [node, "0", "0"]);
       shard.takePublications(); // the heartbeat
     });
-    this.#outboxes.get(node)?.reset();
+    this.#outboxes.reset(node);
     return DONE;
   }
 
@@ -184,7 +185,7 @@ class Awake implements Mail {
     if (asks) this.#askAt = Date.now() + ASK_MS;
     this.change((shard) => shard.tick(Date.now() * 1000));
     if (asks) this.#ctx.waitUntil(this.#askForTokens());
-    for (const outbox of this.#outboxes.values()) outbox.retry(Date.now());
+    this.#outboxes.retry(Date.now());
   }
 
   /**
@@ -197,9 +198,9 @@ class Awake implements Mail {
     for (let i = 0; i < holds.length; i += ASKED_AT_ONCE) {
       const asked = holds.slice(i, i + ASKED_AT_ONCE).map(({ node, session, token }) => {
         const body = joined([encoder.encode("asked "), session, encoder.encode(" "), token]);
-        return this.#outboxOf(node).push([{ topic: NOTHING, body }]);
+        return { nodes: [node], topic: NOTHING, body };
       });
-      await Promise.all(asked);
+      await Promise.all(this.#outboxes.push(asked).map(({ done }) => done));
     }
   }
 
@@ -244,25 +245,8 @@ class Awake implements Mail {
         for (const row of rows) this.#rows.write(row);
         if (this.#askAt === Infinity) this.#setAskAt(Date.now() + ASK_MS);
       });
-    const mail = new Map<string, Delivered[]>();
-    for (const { node, topic, body } of shard.takePublications()) {
-      const messages = mail.get(node);
-      if (messages === undefined) mail.set(node, [{ topic, body }]);
-      else messages.push({ topic, body });
-    }
-    this.#pushed = [];
-    for (const [node, messages] of mail) {
-      const outbox = this.#outboxOf(node);
-      const done = outbox.push(messages);
-      if (done !== undefined) this.#pushed.push({ outbox, done });
-    }
+    this.#pushed = this.#outboxes.push(shard.takePublications());
     this.#setAlarm(shard.alarmAt());
-  }
-
-  #outboxOf(node: string): Outbox {
-    const outbox = this.#outboxes.get(node) ?? new Outbox(node, this);
-    this.#outboxes.set(node, outbox);
-    return outbox;
   }
 
   #setAlarm(shardAt: number): void {

@@ -27,10 +27,10 @@ export interface ShardAnswer {
   readonly values: Uint8Array[];
 }
 
-/** A message that a node receives: the hub's input `engine_message`. */
+/** A message, and the nodes that receive it as the hub's input `engine_message`. */
 export interface Publication {
-  readonly node: string;
-  /** Empty: the node's inbox. */
+  readonly nodes: readonly string[];
+  /** Empty: the inbox of each node. */
   readonly topic: Uint8Array;
   readonly body: Uint8Array;
 }
@@ -48,7 +48,7 @@ export interface Hold {
 }
 
 // As in sidekick_shard_abi.h.
-const SHARD_ABI_VERSION = 1;
+const SHARD_ABI_VERSION = 2;
 enum Call {
   run = 1,
   attach,
@@ -256,8 +256,8 @@ export class Shard {
     this.#storedBytes = words.u64();
     const values = words.list().map((value) => value.slice());
     for (let count = words.u32(); count > 0; count--) {
-      const node = name(words.bytes());
-      this.#publications.push({ node, topic: words.bytes().slice(), body: words.bytes().slice() });
+      const nodes = words.list().map(name);
+      this.#publications.push({ nodes, topic: words.bytes().slice(), body: words.bytes().slice() });
     }
     for (let count = words.u32(); count > 0; count--) {
       const key = words.bytes().slice();
