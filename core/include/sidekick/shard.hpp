@@ -20,8 +20,9 @@ namespace sidekick::engine {
 
 struct ShardConfig {
   u64 hash_seed = 0;  ///< secret: strangers choose names; changes no answer
-  /// Memory for all that is stored, rounded up; above it, the shard is full. Scripts that run even
-  /// then (engine.def) can exceed it, by the tokens that the nodes hold.
+  /// Memory for all that is stored and joined, rounded up; above it, the shard is full. Scripts
+  /// that run even then (engine.def) can exceed it, by the tokens that the nodes hold. Joins take
+  /// at most half: beyond that, the node with most of them receives all topics, as after a restore.
   u64 bytes_max = 256u << 20;
   /// Of the arguments of one script, together; at least twice the largest message.
   u64 run_bytes_max = 64u << 20;

@@ -96,7 +96,7 @@ void Shard::flush() { state_->data = ShardData(state_->config.hash_seed); }
 
 void Shard::set_full(bool is_full) { state_->is_set_full = is_full; }
 
-u64 Shard::stored_bytes() const { return state_->data.bytes(); }
+u64 Shard::stored_bytes() const { return state_->bytes(); }
 
 std::vector<Shard::Hold> Shard::holds() const {
   std::vector<Hold> holds;

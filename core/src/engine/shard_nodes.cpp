@@ -7,9 +7,12 @@ namespace sidekick::engine {
 
 namespace {
 
-/// After each this many messages of topics, the shard asks a node for its joins if it does not know
-/// them.
-constexpr u32 heard_max = 16;
+/// Not often: the node would tell the same joins, for which there was no room.
+constexpr u32 heard_without_room_max = 4096;
+
+/// Memory of a topic that nodes have joined, and of each join; rounded up.
+u64 topic_cost(Bytes name) { return name.size() + 192; }
+constexpr u64 join_cost = 16;
 
 }  // namespace
 
@@ -33,7 +36,7 @@ void Shard::detach(Bytes node) {
 bool Shard::join(Bytes node, std::span<const Bytes> topics) {
   const u32 id = state_->nodes.find(node);
   if (id == none) return false;
-  for (const Bytes topic : topics) state_->topics.subscribe(state_->topics.intern(topic), id);
+  state_->add_joins(id, topics);
   return true;
 }
 
@@ -42,8 +45,7 @@ bool Shard::leave(Bytes node, std::span<const Bytes> topics) {
   if (id == none) return false;
   for (const Bytes topic : topics) {
     const TopicId known = state_->topics.find(topic);
-    if (known != none && state_->topics.unsubscribe(known, id))
-      state_->topics.release_if_idle(known);
+    if (known != none) state_->remove_join(id, known);
   }
   return true;
 }
@@ -70,14 +72,46 @@ bool Shard::is_attached(Bytes node) const { return state_->nodes.find(node) != n
 
 void Shard::State::set_open(u32 node, bool is_open) {
   if (nodes[node].is_open == is_open) return;
-  nodes[node] = {.is_open = is_open};
+  nodes[node].is_open = is_open;
+  nodes[node].heard = 0;
   open_count += is_open ? 1 : -1;
 }
 
-void Shard::State::leave_all(u32 node) {
-  for (TopicId topic = 0; topic < topics.slots().size(); ++topic) {
-    if (topics.unsubscribe(topic, node)) topics.release_if_idle(topic);
+/// Not of a node that receives all topics: it will tell all its joins.
+void Shard::State::add_joins(u32 node, std::span<const Bytes> names) {
+  for (const Bytes name : names) {
+    if (nodes[node].is_open) return;
+    const u32 count = topics.count();
+    const TopicId topic = topics.intern(name);
+    if (topics.count() != count) join_bytes += topic_cost(name);
+    if (!topics.subscribe(topic, node)) continue;
+    join_bytes += join_cost;
+    ++nodes[node].joins;
+    while (join_bytes > config.bytes_max / 2) make_room();
   }
+}
+
+void Shard::State::remove_join(u32 node, TopicId topic) {
+  if (!topics.unsubscribe(topic, node)) return;
+  join_bytes -= join_cost;
+  --nodes[node].joins;
+  if (topics.is_idle(topic)) join_bytes -= topic_cost(topics.name(topic));
+  topics.release_if_idle(topic);
+}
+
+void Shard::State::leave_all(u32 node) {
+  for (TopicId topic = 0; topic < topics.slots().size(); ++topic) remove_join(node, topic);
+}
+
+/// Forgets the joins of the node that has most of them. It receives all topics, so that it misses
+/// nothing.
+void Shard::State::make_room() {
+  u32 largest = 0;
+  for (u32 node = 0; node < nodes.slots().size(); ++node)
+    if (nodes[node].joins > nodes[largest].joins) largest = node;
+  leave_all(largest);
+  set_open(largest, true);
+  nodes[largest].heard_max = heard_without_room_max;
 }
 
 /// To the nodes in the order of their ids. They share one body, which may be large.
@@ -88,11 +122,12 @@ void Shard::State::publish(Bytes topic, std::string body) {
     for (const u32 node : topics.subscribers(id)) receivers.push_back(nodes.slots()[node].name);
   }
   for (u32 node = 0; open_count != 0 && node < nodes.slots().size(); ++node) {
-    const auto& slot = nodes.slots()[node];
-    if (!slot.is_used) continue;
+    const std::string& name = nodes.slots()[node].name;
+    if (!nodes.slots()[node].is_used) continue;
+    Node& it = nodes[node];
     const bool has_joined = id != none && topics.is_subscribed(id, node);
-    if (has_joined || slot.value.is_open) receivers.push_back(slot.name);
-    if (slot.value.is_open && ++nodes[node].heard % heard_max == 0) asked.push_back(slot.name);
+    if (has_joined || it.is_open) receivers.push_back(name);
+    if (it.is_open && ++it.heard % it.heard_max == 0) asked.push_back(name);
   }
   publish_to(std::move(receivers), topic, std::move(body));
   publish_to(std::move(asked), {}, "joins");

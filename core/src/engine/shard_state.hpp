@@ -61,11 +61,15 @@ struct Shard::State {
   bool is_durable() const { return !config.epoch.empty(); }
   void begin(u64 now);
   void expire();
-  bool is_full() const { return is_set_full || data.bytes() >= config.bytes_max; }
+  u64 bytes() const { return data.bytes() + join_bytes; }
+  bool is_full() const { return is_set_full || bytes() >= config.bytes_max; }
   Millis now_ms() const { return now_us / 1000; }
 
   void set_open(u32 node, bool is_open);
+  void add_joins(u32 node, std::span<const Bytes> names);
+  void remove_join(u32 node, TopicId topic);
   void leave_all(u32 node);
+  void make_room();
   void publish(Bytes topic, std::string body);
   void publish_to(std::vector<std::string> receivers, Bytes topic, std::string body);
   void publish_to_inbox(Bytes node, std::string body);
@@ -93,8 +97,10 @@ struct Shard::State {
   bool restore_message(Bytes key, Bytes value);
 
   struct Node {
-    bool is_open = false;  ///< its joins are unknown since a restore: it gets all topics
-    u32 heard = 0;         ///< messages of topics since the restore
+    bool is_open = false;  ///< its joins are unknown, so it gets all topics
+    u32 heard = 0;         ///< messages of topics since then
+    u32 heard_max = 16;    ///< after so many the shard asks for its joins
+    u32 joins = 0;
   };
 
   const ShardConfig config;
@@ -106,6 +112,7 @@ struct Shard::State {
   Keys<Node> nodes;  ///< that are attached
   u32 open_count = 0;
   Topics topics;  ///< joined by nodes, which are its clients
+  u64 join_bytes = 0;
   Rows rows;
   u64 bound = 0;  ///< of the stamps, as stored
   std::vector<Publication> publications;

@@ -622,10 +622,11 @@ TEST_CASE("shard: an empty restart begins a new epoch and knows no change before
 
 TEST_CASE("shard: a flush loses the data, but neither joins nor the process") {
   Talk talk;
-  talk.run_all("sync A e1 '' '' 0\n register T R 9000");
   talk.join("A", {"x"});
+  const u64 joins = talk.shard.stored_bytes();
+  talk.run_all("sync A e1 '' '' 0\n register T R 9000");
   talk.shard.flush();
-  CHECK(talk.shard.stored_bytes() == 0);
+  CHECK(talk.shard.stored_bytes() == joins);
   talk.run("beat A 1000 1");
   CHECK(talk.hears("A") == "beat 1 0 0 -");
   CHECK(talk.run("sync A e2 e1 p1 11000000") == "e2 p1 11000000");
@@ -753,6 +754,38 @@ TEST_CASE("shard: a run is limited in bytes, and the shard in what it stores") {
   CHECK(talk.run("update 9 y") == "10000001");
   CHECK(talk.run("update 9 x").starts_with("refused: OOM"));
   CHECK(talk.run("changed '' '' x") == "10000001");
+}
+
+TEST_CASE("shard: joins take at most half of the memory; then the largest node gets all topics") {
+  constexpr u64 bytes_max = 8192;
+  Talk talk({.bytes_max = bytes_max});
+  talk.shard.join("A", std::vector<Bytes>{"x", "y"});
+  CHECK(talk.shard.stored_bytes() > 0);
+  talk.shard.leave("A", std::vector<Bytes>{"x", "y"});
+  CHECK(talk.shard.stored_bytes() == 0);
+
+  const std::vector<Bytes> few{"b1", "b2"};
+  talk.shard.join("B", few);
+  u32 count = 0;
+  const auto join_more = [&] {
+    const std::string name = "a" + std::to_string(++count);
+    talk.shard.join("A", std::vector<Bytes>{name});
+    return !talk.shard.joined("A").empty();
+  };
+  while (join_more()) REQUIRE(talk.shard.stored_bytes() <= bytes_max / 2);
+  CHECK(count > 10);
+  CHECK(talk.shard.joined("B") == std::vector<std::string>{"b1", "b2"});
+  for (u32 i = 1; i <= 2 * 4096; ++i) {
+    talk.run("update 0 z");
+    const std::string heard = talk.hears("A");
+    REQUIRE(heard.starts_with("z: "));
+    REQUIRE(heard.ends_with("; joins") == (i % 4096 == 0));
+    REQUIRE(talk.hears("B").empty());
+  }
+  CHECK(talk.shard.replace_joins("A", few));
+  talk.run("update 0 z b1");
+  CHECK(talk.hears("A").starts_with("b1: "));
+  CHECK(talk.hears("B").starts_with("b1: "));
 }
 
 TEST_CASE("shard: what has expired or was removed takes no memory") {
