@@ -1,5 +1,6 @@
 // The nodes of a shard: which are attached, their joined topics, and the messages for each.
 #include <algorithm>
+#include <utility>
 
 #include "engine/shard_state.hpp"
 
@@ -47,6 +48,10 @@ bool Shard::leave(Bytes node, std::span<const Bytes> topics) {
     const TopicId known = state_->topics.find(topic);
     if (known != none) state_->remove_join(id, known);
   }
+  // It has received a message of a topic that it has not joined. Asked once: it may leave many
+  // topics before it answers.
+  State::Node& it = state_->nodes[id];
+  if (it.is_open && !std::exchange(it.has_left, true)) state_->publish_to_inbox(node, "joins");
   return true;
 }
 
@@ -112,6 +117,7 @@ void Shard::State::make_room() {
   leave_all(largest);
   set_open(largest, true);
   nodes[largest].heard_max = heard_without_room_max;
+  nodes[largest].has_left = true;
 }
 
 /// To the nodes in the order of their ids. They share one body, which may be large.

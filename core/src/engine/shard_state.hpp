@@ -97,9 +97,10 @@ struct Shard::State {
   bool restore_message(Bytes key, Bytes value);
 
   struct Node {
-    bool is_open = false;  ///< its joins are unknown, so it gets all topics
-    u32 heard = 0;         ///< messages of topics since then
-    u32 heard_max = 16;    ///< after so many the shard asks for its joins
+    bool is_open = false;   ///< its joins are unknown, so it gets all topics
+    bool has_left = false;  ///< a topic, while its joins were unknown
+    u32 heard = 0;          ///< messages of topics since they are unknown
+    u32 heard_max = 16;     ///< after so many the shard asks for its joins
     u32 joins = 0;
   };
 

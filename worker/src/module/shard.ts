@@ -86,8 +86,8 @@ interface Exports {
  *
  * After a restore the change log is empty: `changed` answers `all` for positions before it. The
  * shard does not know which topics each node has joined. So each attached node gets the messages of
- * all topics until a call of replaceJoins() for it. After every 16 such messages, the node's inbox
- * gets `joins`, which asks for that call.
+ * all topics until a call of replaceJoins() for it. When it first leaves a topic, and after every
+ * 16 such messages, the node's inbox gets `joins`, which asks for that call.
  *
  * Every method throws ModuleTrap if the module trapped. The shard is then unusable, and rows that
  * takeRows() has not returned are lost: create another shard and restore it.
