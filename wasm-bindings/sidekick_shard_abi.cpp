@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sidekick/shard.hpp"
+#include "sidekick/text.hpp"
 
 using namespace sidekick;
 using engine::Shard;
@@ -129,6 +130,7 @@ u32 perform(sidekick_shard& it, u32 call, u64 now_us, std::span<const Bytes> tex
       for (Shard::Hold& hold : it.shard.holds()) {
         for (std::string* const text : {&hold.token, &hold.node, &hold.session})
           it.values.push_back(std::move(*text));
+        it.values.emplace_back(Digits(hold.expires_at));
       }
       return 0;
     case SIDEKICK_SHARD_JOINED:

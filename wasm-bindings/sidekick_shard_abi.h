@@ -42,8 +42,8 @@ enum sidekick_shard_call {
   SIDEKICK_SHARD_TICK = 7,          /* none */
   SIDEKICK_SHARD_RESTORE = 8,       /* the key and the value of a row. Status 1: it is ignored */
   SIDEKICK_SHARD_RESTORED = 9,      /* none */
-  SIDEKICK_SHARD_HOLDS = 10,        /* none. Values: token, node and session of each hold */
-  SIDEKICK_SHARD_JOINED = 11        /* the node. Status 1: it is not attached. Values: its topics */
+  SIDEKICK_SHARD_HOLDS = 10, /* none. Values: of each hold token, node, session, expires_at */
+  SIDEKICK_SHARD_JOINED = 11 /* the node. Status 1: it is not attached. Values: its topics */
 };
 
 SIDEKICK_EXPORT(sidekick_shard_abi_version) uint32_t sidekick_shard_abi_version(void);

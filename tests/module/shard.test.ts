@@ -169,8 +169,12 @@ for (const [toolchain, module] of modules) {
     assert.equal(second.isAttached("A"), true);
     assert.equal(second.alarmAt(), first.alarmAt());
     assert.deepEqual(
-      second.holds().map(({ token, node, session }) => [text(token), node, text(session)]),
-      [["T", "A", "s"]],
+      second
+        .holds()
+        .map(({ token, node, session, expiresAt }) => [
+          ...[text(token), node, text(session), expiresAt],
+        ]),
+      [["T", "A", "s", now / 1000 + 90_000]],
     );
     second.run(now, "update", ["9", "x"]);
     assert.equal(heard(second).length, 1);

@@ -49,6 +49,7 @@ class Shard {
     std::string token;
     std::string node;
     std::string session;
+    Millis expires_at = 0;  ///< engine_keep_ms after it was last claimed or reclaimed
   };
 
   /// A row for the host of a durable shard to store. Without a value: to delete.

@@ -100,9 +100,11 @@ u64 Shard::stored_bytes() const { return state_->bytes(); }
 
 std::vector<Shard::Hold> Shard::holds() const {
   std::vector<Hold> holds;
-  for (const auto& slot : state_->data.tokens.slots()) {
+  const auto& tokens = state_->data.tokens;
+  for (u32 id = 0; id < tokens.slots().size(); ++id) {
+    const auto& slot = tokens.slots()[id];
     if (slot.is_used && slot.value.record && slot.value.node)
-      holds.push_back({slot.name, *slot.value.node, *slot.value.session});
+      holds.push_back({slot.name, *slot.value.node, *slot.value.session, tokens.expires_at(id)});
   }
   return holds;
 }

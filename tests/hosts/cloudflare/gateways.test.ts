@@ -368,6 +368,26 @@ test("the shards ask hourly for held tokens", async () => {
   await client.subscribe("token-1");
 });
 
+test("the shards do not ask for tokens that have been held for less than an hour", async () => {
+  const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
+  const client = await at(sidekick, 0);
+  await listen(client, ["a"]); // the shard knows the gateway, and counts its first hour
+  const began = Date.now();
+  await sidekick.test(`clock?at=${began + 1_800_000}`);
+  await registerToken(sidekick.port, "token-1", "chat");
+  await client.subscribe("token-1");
+  const calls = () => sidekick.test("calls?hub=sidekick");
+  const before = await calls();
+  await sidekick.test(`clock?at=${began + 3_700_000}`);
+  await sidekick.test("alarm?hub=sidekick:s0");
+  await publish(sidekick, ["a"]);
+  await updated(client, ["a"]);
+  assert.equal(await calls(), before + 1, "only the message");
+  await sidekick.test(`clock?at=${began + 7_400_000}`);
+  await sidekick.test("alarm?hub=sidekick:s0");
+  await eventually(async () => (await calls()) === before + 2);
+});
+
 test("a trap in a gateway: its other clients keep their sockets, and miss nothing", async () => {
   const sidekick = await startScaled({}, { resync_spread_ms: 0 });
   const [client, guilty] = [await at(sidekick, 0), await at(sidekick, 0)];

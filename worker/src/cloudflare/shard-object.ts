@@ -12,7 +12,7 @@ import type { Delivered, Mail } from "./outbox.js";
 import type { Pushed } from "./outboxes.js";
 import { Outboxes } from "./outboxes.js";
 import type { Place } from "./scale.js";
-import { epochOf, gatewayOf, gatewayStub, limitOf } from "./scale.js";
+import { epochOf, gatewayOf, gatewayStub, limitOf, scaledConfig } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
 import { readScaled } from "./settings.js";
 import { ShardRows } from "./store.js";
@@ -108,6 +108,8 @@ class Awake implements Mail {
   readonly #rows: ShardRows;
   readonly #place: Place;
   readonly #scale: Scale;
+  /** How long a hold lasts unless its gateway renews it. */
+  readonly #keepMs: number;
   readonly #create: () => Shard;
   /** Undefined after a trap or a failed write; the next call restores another one. */
   #shard: Shard | undefined;
@@ -138,6 +140,7 @@ class Awake implements Mail {
     this.#scale = settings.scale;
     stored.checkShards(settings.scale);
     this.timeoutMs = limitOf(settings, "engine_timeout_ms");
+    this.#keepMs = Number(scaledConfig(settings, settings.scale, "")["engine_keep_ms"]);
     const hashSeed = stored.settled("hash_seed", randomDigits);
     this.#create = () => create(`${hub}:s${number}`, epochOf(settings.scale), hashSeed);
     this.#askAt = Number(stored.get(ASK_AT) ?? Infinity);
@@ -193,8 +196,10 @@ class Awake implements Mail {
    * release was lost. Asked for a token that none of its clients has, it releases the token.
    */
   async #askForTokens(): Promise<void> {
-    const holds = this.change((shard) => shard.holds());
-    this.#setAskAt(holds.length === 0 ? Infinity : Date.now() + ASK_MS);
+    const all = this.change((shard) => shard.holds());
+    this.#setAskAt(all.length === 0 ? Infinity : Date.now() + ASK_MS);
+    const heldTo = Date.now() - ASK_MS + this.#keepMs;
+    const holds = all.filter(({ expiresAt }) => expiresAt <= heldTo);
     for (let i = 0; i < holds.length; i += ASKED_AT_ONCE) {
       const asked = holds.slice(i, i + ASKED_AT_ONCE).map(({ node, session, token }) => {
         const body = joined([encoder.encode("asked "), session, encoder.encode(" "), token]);

@@ -45,6 +45,8 @@ export interface Hold {
   readonly token: Uint8Array;
   readonly node: string;
   readonly session: Uint8Array;
+  /** Milliseconds since the Unix epoch: engine_keep_ms after it was last claimed or reclaimed. */
+  readonly expiresAt: number;
 }
 
 // As in sidekick_shard_abi.h.
@@ -204,8 +206,11 @@ export class Shard {
   holds(): Hold[] {
     const { values } = this.#call(Call.holds, 0, []);
     const holds: Hold[] = [];
-    for (let i = 0; i < values.length; i += 3)
-      holds.push({ token: values[i]!, node: name(values[i + 1]!), session: values[i + 2]! });
+    for (let i = 0; i < values.length; i += 4) {
+      const [token, session] = [values[i]!, values[i + 2]!];
+      const expiresAt = Number(name(values[i + 3]!));
+      holds.push({ token, node: name(values[i + 1]!), session, expiresAt });
+    }
     return holds;
   }
 
