@@ -73,8 +73,8 @@ SIDEKICK_EXPORT(sidekick_shard_destroy) void sidekick_shard_destroy(sidekick_sha
  * - u64 alarm_at: when TICK must be called next, in milliseconds since the Unix epoch; 0: never
  * - u64 stored_bytes
  * - u32 count of values, each a text
- * - u32 count of publications: of each u32 count of the nodes that receive it, each a text, then the
- *   texts topic, body
+ * - u32 count of publications: of each u32 count of the nodes that receive it, each a text, then
+ * the texts topic, body
  * - u32 count of rows to store, in this order, each the text key, u32 is_put, the text value
  *
  * A host stores the rows before it sends anything that follows from the call.

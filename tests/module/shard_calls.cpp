@@ -2,8 +2,8 @@
 // of the native Shard, as lines. shard.test.ts gives shard.wasm the same calls and compares.
 //
 // A line is a call, the time, its texts, ` = `, and the result: status, alarm, stored bytes, then
-// values, publications (each with a count of nodes) and rows, with their counts. Texts are in hex, an empty one is `.`, none
-// is `-`. `new` is a new shard: its epoch.
+// values, publications (each with a count of nodes) and rows, with their counts. Texts are in hex,
+// an empty one is `.`, none is `-`. `new` is a new shard: its epoch.
 #include <cstdio>
 #include <cstdlib>
 #include <map>

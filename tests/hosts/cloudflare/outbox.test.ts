@@ -14,23 +14,41 @@ class Shard implements Mail {
   /** All that is under way or was delivered. */
   readonly bodies: Uint8Array[] = [];
   readonly ends: (() => void)[] = [];
+  readonly fails: (() => void)[] = [];
   readonly gaps = new Map<string, number>();
+  alarmAt = Infinity;
+  hasFullDisk = false;
 
   deliver(gateway: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
     this.bodies.push(...messages.map(({ body }) => body));
     const bodies = messages.map(({ body }) => new TextDecoder().decode(body.subarray(0, 20)));
     const to = gateway === "0" ? "" : `${gateway}: `;
     this.delivered.push(to + (isGap ? "gap" : bodies.join()));
-    return new Promise((done) => this.ends.push(done));
+    return new Promise((done, fail) => {
+      this.ends.push(done);
+      this.fails.push(() => fail(new Error("a test cuts the connection")));
+    });
   }
 
   storeGap(gateway: string, tries: number | undefined): void {
+    if (this.hasFullDisk) throw new Error("a test fills the disk");
     if (tries === undefined) this.gaps.delete(gateway);
     else this.gaps.set(gateway, tries);
   }
 
-  retryAt(): void {}
+  retryAt(at: number): void {
+    this.alarmAt = Math.min(this.alarmAt, at);
+  }
+
   report(): void {}
+
+  /** Ends each delivery, and those that follow. */
+  async endAll(): Promise<void> {
+    while (this.ends.length > 0) {
+      this.ends.shift()!();
+      await turn();
+    }
+  }
 }
 
 const message = (body: string, nodes: readonly string[] = ["0"]): Publication[] => {
@@ -70,7 +88,37 @@ test("a gap after a reconnect is delivered if the last one ends only then", asyn
   assert.equal(shard.gaps.size, 0);
 });
 
-test("gateways share the bytes of a message", () => {
+test("an alarm is set for each stored gap, in case the shard ends before its delivery", async () => {
+  const late = new Shard();
+  for (const { outbox } of late.outboxes.push(message("one"))) outbox.noteLate();
+  const full = new Shard();
+  full.outboxes.push(message("one"));
+  full.outboxes.push(message("x".repeat(2 << 20)));
+  for (const shard of [late, full]) {
+    assert.equal(shard.gaps.get("0"), 0);
+    assert.ok(shard.alarmAt > Date.now() + shard.timeoutMs, "after the delivery");
+    assert.ok(shard.alarmAt < Infinity, "an alarm is set");
+  }
+  late.alarmAt = Infinity; // it has fired
+  late.outboxes.retry(Date.now());
+  assert.ok(late.alarmAt < Infinity, "it is set again");
+  for (const shard of [late, full]) await shard.endAll();
+});
+
+test("a gap that cannot be stored is delivered from memory", async () => {
+  const shard = new Shard();
+  shard.hasFullDisk = true;
+  shard.outboxes.push(message("one"));
+  shard.fails.shift()!();
+  await turn();
+  assert.ok(shard.alarmAt < Infinity, "an alarm is set");
+  assert.equal(shard.outboxes.push(message("two")).length, 0);
+  shard.outboxes.retry(shard.alarmAt);
+  assert.deepEqual(shard.delivered, ["one", "gap"]);
+  await shard.endAll();
+});
+
+test("gateways share the bytes of a message", async () => {
   const shard = new Shard();
   const gateways = Array.from({ length: 256 }, (_, i) => String(i));
   const [published] = message("x".repeat(1 << 20), gateways);
@@ -78,6 +126,9 @@ test("gateways share the bytes of a message", () => {
   assert.equal(shard.bodies.length, 256);
   for (const body of shard.bodies) assert.equal(body, published!.body);
   assert.equal(shard.gaps.size, 0);
+  assert.ok(shard.outboxes.heldBytes < 2 << 20, `${shard.outboxes.heldBytes}`);
+  await shard.endAll();
+  assert.equal(shard.outboxes.heldBytes, 0);
 });
 
 test("all queues together are limited: the longest is dropped, and its gateway gets a gap", async () => {
@@ -95,12 +146,12 @@ test("all queues together are limited: the longest is dropped, and its gateway g
   shard.outboxes.push(message("y".repeat(1 << 20)));
   assert.equal(shard.delivered.at(-1), "y".repeat(20));
   shard.delivered.length = 0;
-  while (shard.ends.length > 0) {
-    shard.ends.shift()!();
-    await turn();
-  }
+  await shard.endAll();
   const gaps = shard.delivered.filter((text) => text.endsWith("gap"));
-  assert.deepEqual(gaps.sort(), [...slow.slice(0, 9)].sort().map((gateway) => `${gateway}: gap`));
+  assert.deepEqual(
+    gaps.sort(),
+    [...slow.slice(0, 9)].sort().map((gateway) => `${gateway}: gap`),
+  );
   assert.equal(shard.delivered.length, 40);
   assert.equal(shard.gaps.size, 0);
   assert.equal(shard.outboxes.heldBytes, 0);
@@ -111,4 +162,5 @@ test("a message that exceeds the limit of all queues is a gap for its gateway", 
   for (let i = 0; i < 16; i++) shard.outboxes.push(message("x".repeat(1_000_000), [`slow-${i}`]));
   shard.outboxes.push(message("y".repeat(1_000_000)));
   assert.equal(shard.delivered.at(-1), "gap");
+  await shard.endAll();
 });

@@ -13,6 +13,8 @@ const QUEUED_BYTES_MAX = 1 << 20;
 const MESSAGE_BYTES_MORE = 128;
 const RETRY_MS_FIRST = 1000;
 const RETRY_MS_MAX = 60_000;
+/** After its timeout a late delivery ends within this. */
+const LATE_MS = 1000;
 
 export const sizeOf = ({ topic, body }: Delivered) =>
   topic.byteLength + body.byteLength + MESSAGE_BYTES_MORE;
@@ -96,6 +98,7 @@ export class Outbox {
 
   /** Delivers the gap of an earlier failure, if it is time to. */
   retry(now: number): void {
+    if (this.#tries === undefined && this.#isLate) this.#mail.retryAt(this.#deliveredAt);
     if (this.#tries === undefined) return;
     if (this.#retryAt <= now) void this.#send();
     else this.#mail.retryAt(this.#retryAt);
@@ -105,21 +108,26 @@ export class Outbox {
   noteLate(): void {
     if (this.#tries !== undefined || this.#isLate || !this.#isSending) return;
     this.#isLate = true;
-    this.#mail.storeGap(this.#gateway, 0);
+    this.#storeGap(0, this.#deliveredAt);
   }
 
   /** The gateway has reconnected, and asks for the messages that it missed. */
   reset(): void {
     this.#resets++;
     this.#clear();
-    if (this.#tries !== undefined || this.#isLate) this.#mail.storeGap(this.#gateway, undefined);
+    if (this.#tries !== undefined || this.#isLate) this.#eraseGap();
     this.#tries = undefined;
     this.#isLate = false;
   }
 
   /** A gap replaces the messages that wait. */
   drop(): void {
-    if (this.#queued.bytes > 0) this.#fail(0);
+    if (this.#queued.bytes > 0) this.#fail(0, this.#deliveredAt);
+  }
+
+  /** At the latest, the delivery that is under way has ended. */
+  get #deliveredAt(): number {
+    return Date.now() + this.#mail.timeoutMs + LATE_MS;
   }
 
   #clear(): void {
@@ -128,10 +136,29 @@ export class Outbox {
     this.#queued = newBatch();
   }
 
-  #fail(tries: number): void {
+  #fail(tries: number, wakeAt: number): void {
     this.#clear();
     this.#tries = tries;
-    this.#mail.storeGap(this.#gateway, tries);
+    this.#storeGap(tries, wakeAt);
+  }
+
+  /** @param wakeAt when an alarm wakes the shard, if it has ended before it delivers the gap */
+  #storeGap(tries: number, wakeAt: number): void {
+    this.#mail.retryAt(wakeAt);
+    this.#store(tries);
+  }
+
+  #eraseGap(): void {
+    this.#store(undefined);
+  }
+
+  /** If that fails, the gap is pending in memory only. Other gateways get their messages. */
+  #store(tries: number | undefined): void {
+    try {
+      this.#mail.storeGap(this.#gateway, tries);
+    } catch (error) {
+      this.#mail.report("a pending gap could not be stored", error);
+    }
   }
 
   async #send(): Promise<void> {
@@ -139,15 +166,13 @@ export class Outbox {
     this.#isSending = true;
     try {
       while (this.#queued.messages.length > 0 || this.#tries !== undefined) await this.#sendOnce();
-      if (this.#isLate) this.#mail.storeGap(this.#gateway, undefined);
+      if (this.#isLate) this.#eraseGap();
       this.#isLate = false;
     } catch (error) {
       const tries = (this.#tries ?? 0) + 1;
-      this.#fail(tries);
       if (tries === 1) this.#mail.report("a gateway cannot be reached; retrying", error);
-      const wait = Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** (tries - 1));
-      this.#retryAt = Date.now() + wait;
-      this.#mail.retryAt(this.#retryAt);
+      this.#retryAt = Date.now() + Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** (tries - 1));
+      this.#fail(tries, this.#retryAt);
     } finally {
       this.#isSending = false;
     }

@@ -18,8 +18,6 @@ import { readScaled } from "./settings.js";
 import { ShardRows } from "./store.js";
 import { within } from "./within.js";
 
-/** How long an answer waits for the deliveries that follow from its call. */
-const DELIVERY_MS_MAX = 1000;
 /** Prefix of the settings for pending gaps: by gateway, how often its delivery failed. */
 const GAP = "gap/";
 /** The name of a setting. */
@@ -38,6 +36,8 @@ export interface Reply extends ShardAnswer {
 const DONE: Reply = { status: 0, values: [] };
 
 export class SidekickShard extends DurableObject<Env> {
+  /** How long an answer waits for the deliveries that follow from its call. Others for tests. */
+  protected readonly deliveryMsMax: number = 1000;
   /** Set while the object is awake. */
   #awake: Awake | undefined;
 
@@ -45,7 +45,7 @@ export class SidekickShard extends DurableObject<Env> {
 
   /** The answer comes after its deliveries, if these do not take long. */
   run(place: Place, script: string, args: readonly Uint8Array[]): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.run(script, args));
+    return this.#answer(place, (awake) => awake.run(script, args, this.deliveryMsMax));
   }
 
   /** A gateway connects: it has joined nothing. */
@@ -151,11 +151,11 @@ class Awake implements Mail {
 
   // --- calls ---
 
-  async run(script: string, args: readonly Uint8Array[]): Promise<Reply> {
+  async run(script: string, args: readonly Uint8Array[], waitMs: number): Promise<Reply> {
     const answer = this.change((shard) => shard.run(Date.now() * 1000, script, args));
     const pushed = this.#pushed;
     if (pushed.length === 0) return answer;
-    await within(DELIVERY_MS_MAX, Promise.all(pushed.map(({ done }) => done))).catch(() => {
+    await within(waitMs, Promise.all(pushed.map(({ done }) => done))).catch(() => {
       for (const { outbox } of pushed) outbox.noteLate();
     });
     return answer;
