@@ -15,6 +15,9 @@ namespace http = boost::beast::http;
 namespace {
 
 constexpr std::size_t readers_max = 8;
+constexpr char refused[] =
+    "refused: open the address that the server printed; its host must be localhost, an IP address "
+    "of this machine or the host of --inspect\n";
 /// Includes connections of strangers on this machine: each is an open file.
 constexpr std::size_t connections_max = 64;
 constexpr int connections_waiting_max = 64;
@@ -165,7 +168,7 @@ void Inspection::on_gone(InspectSession& session) {
 
 void Inspection::on_request(InspectSession& session, const Request& request) {
   if (const unsigned status = refusal_of(request); status != 0)
-    return session.respond(status, "text/plain", "refused\n");
+    return session.respond(status, "text/plain", refused);
   if (request.target().ends_with("live")) return read(session);
   session.respond(200, "text/html; charset=utf-8", page_);
 }

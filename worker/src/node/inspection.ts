@@ -20,6 +20,9 @@ const READERS_MAX = 8;
 /** Also of strangers on this machine: each is an open file. */
 const CONNECTIONS_MAX = 64;
 const HEAD_MS_MAX = 10_000;
+const REFUSED =
+  "refused: open the address that the server printed; its host must be localhost, an IP address " +
+  "of this machine or the host of --inspect\n";
 const SENT_AFTER_MS = 20;
 
 export interface InspectAddress {
@@ -177,7 +180,7 @@ export class Inspection implements Recording {
     response.setHeader("x-content-type-options", "nosniff");
     const refusal = this.#refusalOf(request);
     if (refusal !== undefined) {
-      response.writeHead(refusal, { "content-type": "text/plain" }).end("refused\n");
+      response.writeHead(refusal, { "content-type": "text/plain" }).end(REFUSED);
     } else if (request.url === `${this.#path}live`) {
       this.#read(response);
     } else {
