@@ -47,7 +47,7 @@ void raise_open_files(Log& log, u32 clients_max, unsigned links_max) {
   setrlimit(RLIMIT_NOFILE, &files);
   getrlimit(RLIMIT_NOFILE, &files);
   if (files.rlim_cur >= wanted) return;
-  log.warn("the open file limit is below the connection limit: raise it (ulimit -n " +
+  log.warn("the open file limit is too low for clients_max: raise it (ulimit -n " +
                std::to_string(clients_max + other_files) + ", better " + std::to_string(wanted) +
                ", or LimitNOFILE=), or lower clients_max",
            {{"open_files", files.rlim_cur}, {"clients_max", clients_max}});

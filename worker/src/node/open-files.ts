@@ -11,7 +11,7 @@ export function warnOfOpenFiles(log: Log, clientsMax: number, limitsText = readL
   const files = Number(/^Max open files\s+(\d+)/m.exec(limitsText)?.[1] ?? Infinity);
   if (files >= clientsMax + OTHER_FILES) return;
   log.warn(
-    "the open file limit is below clients_max: raise it (ulimit -n " +
+    "the open file limit is too low for clients_max: raise it (ulimit -n " +
       `${clientsMax + OTHER_FILES}, or LimitNOFILE=), or lower clients_max`,
     {
       open_files: files,
