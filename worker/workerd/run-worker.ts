@@ -32,12 +32,13 @@ Usage: scripts/run worker --secret SECRET [options]
                             "secrets" and "allowed_origins"
       --trace-bytes NUMBER  approximate size of the trace kept for GET /trace
                             (SIDEKICK_TRACE_BYTES, default 0: none)
-      --gateways NUMBER     objects that hold sockets (SIDEKICK_GATEWAYS); with --shards
-      --shards NUMBER       objects that order messages and keep tokens (SIDEKICK_SHARDS)
+      --gateways NUMBER     objects that hold sockets (SIDEKICK_GATEWAYS); requires --shards
+      --shards NUMBER       objects that order messages and keep tokens (SIDEKICK_SHARDS);
+                            requires --gateways
       --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
 
-SIDEKICK_LOCATIONS and SIDEKICK_HUBS go to the Worker as they are: docs/deploy-cloudflare.md.
+SIDEKICK_LOCATIONS and SIDEKICK_HUBS are passed to the Worker: docs/deploy-cloudflare.md.
 A value that begins with a dash: --secret=-value.
 `;
 
