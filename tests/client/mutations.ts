@@ -83,8 +83,8 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "a query older than the listen is not told of what it missed",
       file: "registers.ts",
-      from: "known === undefined || isBefore(from, known.from)",
-      to: "known === undefined",
+      from: "!known || isBefore(from, known.from)",
+      to: "!known",
     },
     {
       bug: "a change while a query ran is not told to its listener",
@@ -230,7 +230,7 @@ export const mutations: Readonly<Record<string, readonly Mutation[]>> = {
     {
       bug: "sends do not wait for their channel",
       file: "sends.ts",
-      from: "(channel !== undefined && channel.due === undefined)",
+      from: "(channel && channel.due === undefined)",
       to: "false",
     },
   ],

@@ -52,7 +52,7 @@ export class Channels {
 
   unsubscribe(token: string): void {
     const register = this.items.get(token);
-    if (register === undefined || --register.wanted > 0) return;
+    if (!register || --register.wanted > 0) return;
     this.items.delete(token);
     if (this.#unsubscribes.size < UNSUBSCRIBES_MAX) this.#unsubscribes.add(register.wire);
     if (this.#parts.isLive) this.#flushUnsubscribes();
@@ -127,8 +127,7 @@ export class Channels {
     const isWanted = () => this.#isWanted(register) && this.#parts.state.name !== "closed";
     const answer = await renewed(this.#parts, register, error, isWanted);
     register.isRenewing = false;
-    if (!this.#isWanted(register)) return;
-    if (answer === undefined) return; // until the next welcome
+    if (answer === undefined || !this.#isWanted(register)) return; // undefined: until a welcome
     if (typeof answer === "string") {
       Object.assign(register, { wire: answer, at: 0, renewals: register.renewals + 1 });
       if (this.#parts.isLive) this.#join(register);

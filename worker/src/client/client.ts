@@ -106,10 +106,9 @@ export class Client extends Connection implements Parts, Sidekick {
     this.requests.hello(({ welcome, code, error }) => {
       // It knows hello, but not yet the position: its engine is away.
       if (code) return this.retry(error!.message);
-      this.requests.isCapable = welcome !== undefined;
-      if (welcome !== undefined && this.hub.onWelcome(welcome))
-        for (const item of this.#items()) item.at = 0;
-      this.accept(welcome === undefined);
+      this.requests.isCapable = !!welcome;
+      if (welcome && this.hub.onWelcome(welcome)) for (const item of this.#items()) item.at = 0;
+      this.accept(!welcome);
     });
   }
 
@@ -124,12 +123,12 @@ export class Client extends Connection implements Parts, Sidekick {
   #receive(frame: Frame): void {
     if (frame.type === "message") return this.channels.onMessage(frame);
     if (frame.type === "updated") return this.resources.onUpdated(frame.resource);
-    if (frame.at !== undefined) this.hub.onStamp(frame.at);
+    if (frame.at) this.hub.onStamp(frame.at);
     if (frame.type === "pong") return this.#onPong(frame.at);
     if (this.sends.answer(frame) || this.requests.answer(frame)) return;
     const { error } = frame;
     if (frame.code === "token" || frame.recovered === false) this.channels.onLoss(frame);
-    if (error === undefined) return;
+    if (!error) return;
     this.complain(frame);
     // Without ids, an error that names a channel is that of a send.
     if (!this.requests.isCapable) void this.emit({ type: "error", error });
@@ -138,7 +137,7 @@ export class Client extends Connection implements Parts, Sidekick {
   onState(state: State): void {
     if (state.name === "closed") this.sends.fail(state.reason!, undefined, "closed");
     if (state.name === "live") {
-      if (state.legacy === true) this.sends.fail("this Sidekick sends no acks");
+      if (state.legacy) this.sends.fail("this Sidekick sends no acks");
       this.channels.resume();
       this.resources.resume();
       this.sends.flush();

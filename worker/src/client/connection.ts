@@ -66,7 +66,7 @@ export abstract class Connection {
 
   /** Whether there can be a socket. */
   get isPossible(): boolean {
-    return this.#Socket !== undefined;
+    return !!this.#Socket;
   }
 
   get isLive(): boolean {
@@ -105,7 +105,7 @@ export abstract class Connection {
   }
 
   #open(): void {
-    if (this.#Socket === undefined) return;
+    if (!this.#Socket) return;
     this.#watch();
     let socket: Socket;
     try {
@@ -146,7 +146,7 @@ export abstract class Connection {
     clearTimeout(this.#timer);
     this.heartbeat.stop();
     const socket = this.#socket;
-    if (socket === undefined) return;
+    if (!socket) return;
     this.#socket = undefined;
     // Before `close`: a late event of this socket must not end the next one.
     socket.onopen = socket.onmessage = socket.onclose = null;

@@ -46,7 +46,7 @@ export class Heartbeat {
   }
 
   probe(ms = this.#settings.probeMs): void {
-    if (this.#timer === undefined) return;
+    if (!this.#timer) return;
     const now = moment();
     // A new probe must not extend an unanswered one: an app may call wake() every second.
     if (this.#due <= now.steady + ms) return;

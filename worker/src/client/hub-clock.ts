@@ -71,12 +71,12 @@ export class HubClock {
     // A pong answers the oldest ping at best, and proves nothing about later ones.
     const pinged = this.#pings.shift();
     if (!this.#arePongsLast) return 0;
-    return at || (pinged === undefined ? 0 : this.bound(pinged));
+    return at || (pinged ? this.bound(pinged) : 0);
   }
 
   /** A stamp that the hub's clock had certainly passed at this moment. 0: unknown. */
   bound(then: Moment): number {
-    if (this.#anchor === undefined) return 0;
+    if (!this.#anchor) return 0;
     const { at, arrived } = this.#anchor;
     // By the clock that counted fewer.
     const distance = Math.min(then.wall - arrived.wall, then.steady - arrived.steady);

@@ -60,9 +60,9 @@ export class Queries implements ServerConnection {
     const key = ION.stringify(request);
     const flight = this.#flights.get(key) ?? { running: new Set(), isCaused: false };
     this.#flights.set(key, flight);
-    flight.isCaused ||= this.#batch !== undefined;
+    flight.isCaused ||= !!this.#batch;
     if (!flight.isCaused || flight.running.size === 0) return this.#start(request, key, flight);
-    if (this.#batch !== undefined && this.#batch === flight.batch) return flight.latest!;
+    if (this.#batch && this.#batch === flight.batch) return flight.latest!;
     flight.waiting ??= within(Promise.allSettled(flight.running), this.#refetchMs).then(() => {
       flight.waiting = undefined;
       return this.#start(request, key, flight);
@@ -77,7 +77,7 @@ export class Queries implements ServerConnection {
     flight.batch = this.#batch;
     const end = () => {
       flight.running.delete(run);
-      if (flight.running.size === 0 && flight.waiting === undefined) this.#flights.delete(key);
+      if (flight.running.size === 0 && !flight.waiting) this.#flights.delete(key);
     };
     run.then(end, end);
     return run;

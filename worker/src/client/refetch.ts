@@ -56,7 +56,7 @@ export class Refetches {
     const names = [...this.#next];
     this.#next.clear();
     const emit = () => names.map((resource) => this.#parts.emit({ type: "updated", resource }));
-    if (server !== undefined) server.inBatch(emit);
+    if (server) server.inBatch(emit);
     // The queries that an update causes are unknown here: they are taken to end with its handlers.
     else await within(Promise.all(emit()), options.refetchMs);
     this.#isDue = false;

@@ -44,8 +44,8 @@ export class Resources {
     const changed: string[] = [];
     for (const name of names) {
       const known = this.items.get(name);
-      if (known?.heard !== undefined && !isBefore(known.heard, from)) changed.push(name);
-      else if (known === undefined || isBefore(from, known.from)) {
+      if (known?.heard && !isBefore(known.heard, from)) changed.push(name);
+      else if (!known || isBefore(from, known.from)) {
         // Unknown, or this query is older than the one for which the client began to listen.
         const register = { name, from, at: 0, isReturning: false };
         this.items.set(name, register);
@@ -65,7 +65,7 @@ export class Resources {
 
   onUpdated(name: string | undefined): void {
     const register = this.items.get(name!);
-    if (register === undefined) return;
+    if (!register) return;
     register.heard = moment();
     this.#parts.refetches.emit([register.name]);
   }

@@ -32,7 +32,7 @@ interface Send {
   readonly id: number;
   readonly message: SendMessage;
   readonly bytes: number;
-  readonly settle: (error: SendError | undefined) => void;
+  readonly settle: (error?: SendError) => void;
   /** Ends the wait for the first write. */
   readonly timer: ReturnType<typeof setTimeout>;
   /** How often it was written. */
@@ -66,7 +66,7 @@ export class Sends {
       throw new SendError("not sent: limit reached (sendMax, sendBytesMax)", "buffer");
     return new Promise((resolve, reject) => {
       const id = requests.nextId();
-      const settle: Send["settle"] = (error) => (error === undefined ? resolve() : reject(error));
+      const settle: Send["settle"] = (error) => (error ? reject(error) : resolve());
       const expire = () =>
         this.#settle(send, new SendError("not sent in time (sendTtlMs)", "expired"));
       const timer = setTimeout(expire, options.sendTtlMs);
@@ -94,7 +94,7 @@ export class Sends {
     if (!this.#parts.isLive) return;
     for (const send of this.#all()) {
       const channel = this.#parts.channels.items.get(send.message.token);
-      if (send.isOut || (channel !== undefined && channel.due === undefined)) continue;
+      if (send.isOut || (channel && channel.due === undefined)) continue;
       this.#write(send, channel?.wire ?? send.message.token);
     }
   }
@@ -102,7 +102,7 @@ export class Sends {
   /** @returns whether the frame settles a message */
   answer({ type, id = 0, code, error }: Frame): boolean {
     const send = this.#sends.get(id);
-    if (send === undefined) return false;
+    if (!send) return false;
     this.#settle(send, type === "error" ? failure(error!, code, send.writes > 1) : undefined);
     return true;
   }
@@ -125,7 +125,7 @@ export class Sends {
       if (token !== undefined && send.message.token !== token) continue;
       if (send.writes > 0)
         this.#settle(send, new SendError(`may have been processed: ${reason}`, "unknown", true));
-      else if (code !== undefined) this.#settle(send, new SendError(`not sent: ${reason}`, code));
+      else if (code) this.#settle(send, new SendError(`not sent: ${reason}`, code));
     }
   }
 
@@ -136,7 +136,7 @@ export class Sends {
     send.isOut = true;
     requests.send({ ...send.message, token, ...again }, send.id);
     if (requests.isCapable) this.#watchAnswers();
-    else this.#settle(send, undefined);
+    else this.#settle(send);
   }
 
   /** While answers are missing, a silent socket is suspect. */
@@ -149,7 +149,7 @@ export class Sends {
     }, this.#parts.options.probeMs);
   }
 
-  #settle(send: Send, error: SendError | undefined): void {
+  #settle(send: Send, error?: SendError): void {
     if (!this.#sends.delete(send.id)) return;
     this.#bytes -= send.bytes;
     clearTimeout(send.timer);

@@ -21,9 +21,8 @@ export async function renewed(
   const { onTokenLost, refetchMs } = options;
   let answer: string | ChannelError | undefined;
   const ask = async () => {
-    if (onTokenLost !== undefined)
-      answer = (await onTokenLost({ token, channel, params })) ?? error;
-    else if (request === undefined) answer = error;
+    if (onTokenLost) answer = (await onTokenLost({ token, channel, params })) ?? error;
+    else if (!request) answer = error;
     else {
       const { result } = await options.server!.sendConnectionRequest(request);
       if (result.type === "OK") answer = result.token;
