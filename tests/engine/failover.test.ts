@@ -81,11 +81,25 @@ test("a full Redis refuses changes, and listeners stay", async () => {
   await redis.says("config", "set", "maxmemory", "1");
   const answer = await change(a, "r");
   assert.equal(answer.status, 503);
-  assert.match(answer.body, /engine/);
+  assert.match(answer.body, /the engine refused: its memory is full/);
   await a.says(/the engine refused a call.*reason="OOM /);
   await client.settled();
   await redis.says("config", "set", "maxmemory", "0");
   assert.equal((await change(a, "r")).status, 200);
   assert.equal(await changed(client), "r");
   assert.doesNotMatch(b.output(), /the engine is (down|unavailable)/);
+});
+
+test("an error of a script is told as one, and not as a full memory", async () => {
+  const redis = await startRedis();
+  const node = await nodeAt(redis);
+  const client = await listener(node, "r");
+  await redis.says("set", "sidekick:1:0:changed", "no sorted set");
+  const answer = await change(node, "r");
+  assert.equal(answer.status, 503);
+  assert.match(answer.body, /the engine failed with an error.*may have been processed/);
+  await node.says(/the engine refused a call.*reason="WRONGTYPE /);
+  await redis.says("del", "sidekick:1:0:changed");
+  assert.equal((await change(node, "r")).status, 200);
+  assert.equal(await changed(client), "r");
 });

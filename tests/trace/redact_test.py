@@ -362,7 +362,7 @@ def with_engine(shards):
                 call = draw.choice(list(calls))
                 out = calls.pop(call)
                 refused = draw.random() < 0.05
-                say("engine_answer", call=call, status=int(refused), values=[join("OOM % %", secret("refusal", ["word"]), secret("refusal", ["umlauts"]))] if refused else answer(out))
+                say("engine_answer", call=call, status=int(refused), values=[join(draw.choice(["OOM % %", "ERR % %"]), secret("refusal", ["word"]), secret("refusal", ["umlauts"]))] if refused else answer(out))
     say("timer_fired")
 
 

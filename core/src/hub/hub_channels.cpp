@@ -22,8 +22,8 @@ bool is_channel_message(Bytes text) {
 
 /// POST /message. It cannot be repeated: the engine may have performed it.
 void Hub::State::publish_message(const Message& message, Actions& out) {
+  if (fail_if_refused(out)) return;
   if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
     if (found->is_cut) {
       return fail(ErrorCode::engine, "engine connection lost; the message may have been published",
                   out);

@@ -37,8 +37,8 @@ Bytes Hub::State::session_of_token(TokenId id, TextArena& out) {
 
 /// POST /connection. A hub that gets no answer registers the token again.
 void Hub::State::register_token(const Token& draft, Actions& out) {
+  if (fail_if_refused(out)) return;
   if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
     if (found->claim == Findings::Claim::held) {
       return emit_respond(current.request, 409, ErrorCode::token_held,
                           "Conflict: a client holds this token; register a new token", out);
@@ -72,12 +72,9 @@ void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) 
 /// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
 /// had it meanwhile.
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
-  const Findings* found = findings();
   // Also of a token that is here: the engine may have refused to confirm a claim.
-  if (found != nullptr && found->refused != ErrorCode::ok) {
-    fail(found->refused, engine_refused, out);
-    return false;
-  }
+  if (fail_if_refused(out)) return false;
+  const Findings* found = findings();
   const TokenId id = tokens.find(key);
   const bool is_draining =
       id != none && tokens[id].state() == TokenState::free && tokens[id].claimant == none;
@@ -147,9 +144,9 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   }
   name_channel_topic(topic_name, record.scope);
   Token draft = Tokens::draft(call.token, record.scope, topic_name, record.context);
-  if (tokens.count() >= config.tokens_max ||
-      tokens.store_bytes() + Tokens::cost_of(draft) > config.token_store_bytes_max) {
-    found->refused = ErrorCode::full;
+  const bool has_slot = tokens.count() < config.tokens_max;
+  if (!has_slot || tokens.store_bytes() + Tokens::cost_of(draft) > config.token_store_bytes_max) {
+    found->refused = has_slot ? Findings::Refused::token_store : Findings::Refused::tokens_max;
     return release_claim(call.token, call.session, unused_keep_ms());
   }
   const TokenId id = tokens.add(std::move(draft), now + config.engine_keep_ms);
@@ -207,7 +204,8 @@ void Hub::State::let_go(TokenId id, Actions& out) {
   forget_token(id);
 }
 
-/// A refused message does not shorten the life of its token.
+/// A refused message does not shorten the life of its token. It may lengthen it: the engine does
+/// not tell how much was left.
 u32 Hub::State::unused_keep_ms() const {
   return std::max(config.token_ttl_ms, config.token_resume_ms);
 }
@@ -248,13 +246,8 @@ void Hub::State::flush_releases(u32 index, Actions& out) {
 
 /// Returns whether the engine has erased the token. If not, the current message waits, or fails.
 bool Hub::State::await_erase(TokenId id, ClientSlot slot, Actions& out) {
-  if (const Findings* found = findings()) {
-    if (found->is_erased) return true;
-    if (found->refused != ErrorCode::ok) {
-      fail(found->refused, engine_refused, out);
-      return false;
-    }
-  }
+  if (const Findings* found = findings(); found != nullptr && found->is_erased) return true;
+  if (fail_if_refused(out)) return false;
   const Bytes key = tokens[id].key();
   const u32 shard = engine.shard_of(key);
   if (!await_ready(shard, out) || !may_wait(1, out)) return false;

@@ -20,6 +20,13 @@ Bytes take_word(Bytes& text) {
   return word;
 }
 
+/// The rest of the text is for the log.
+Findings::Refused refused_by(const input::EngineAnswer& in) {
+  if (in.status == 0) return Findings::Refused::no;
+  const bool is_full = !in.values.empty() && in.values[0].starts_with("OOM");
+  return is_full ? Findings::Refused::engine_full : Findings::Refused::engine_error;
+}
+
 }  // namespace
 
 void Hub::State::on_engine_up(const input::EngineUp& in, Actions& out) {
@@ -97,7 +104,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
                          call.purpose != Purpose::replay;
   for (const Waiter& waiter : call.waiters) {
     if (in.status != 0 && is_needed && parking.has(waiter))
-      parking[waiter.parked].findings.refused = ErrorCode::full;
+      parking[waiter.parked].findings.refused = refused_by(in);
   }
   if (is_in_doubt(call, in) && confirm(call, out)) return;
   end_waiting(call.waiters, out);
@@ -272,11 +279,9 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
 /// POST /resources: one run for some topics at a time. An engine that goes away gets them again
 /// when it is back: a change may be told twice.
 void Hub::State::publish_changes(Actions& out) {
-  if (const Findings* found = findings()) {
-    if (found->refused != ErrorCode::ok) return fail(found->refused, engine_refused, out);
-    if (found->is_sent && !found->is_cut)
-      return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
-  }
+  if (fail_if_refused(out)) return;
+  if (const Findings* found = findings(); found != nullptr && found->is_sent && !found->is_cut)
+    return emit_respond(current.request, 200, ErrorCode::ok, "OK", out);
   struct Run {
     u32 shard;
     std::vector<Bytes> args;
@@ -333,10 +338,7 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
     is_needed[shard] = true;
   }
   if (has_all) return true;
-  if (const Findings* found = findings(); found != nullptr && found->refused != ErrorCode::ok) {
-    fail(found->refused, engine_refused, out);
-    return false;
-  }
+  if (fail_if_refused(out)) return false;
   for (u32 shard = 0; shard < engine.shard_count(); ++shard)
     if (is_needed[shard] && !await_ready(shard, out)) return false;
   if (!may_wait(calls, out)) return false;

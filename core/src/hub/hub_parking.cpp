@@ -21,6 +21,25 @@ constexpr char not_registered[] =
 constexpr char maybe_registered[] =
     "engine connection lost; the token may have been registered; try again";
 
+const char* text_of(Findings::Refused why, bool is_request) {
+  switch (why) {
+    case Findings::Refused::engine_full:
+      return "the engine refused: its memory is full; try again later";
+    case Findings::Refused::engine_error:
+      return is_request ? "the engine failed with an error that the log of this Sidekick has; the "
+                          "request may have been processed"
+                        : "the engine failed with an error that the log of this Sidekick has; try "
+                          "again later";
+    case Findings::Refused::tokens_max:
+      return "token limit reached (tokens_max); try again later";
+    case Findings::Refused::token_store:
+      return "token store is full (token_store_bytes_max); try again later";
+    case Findings::Refused::no:
+      break;
+  }
+  trap();
+}
+
 }  // namespace
 
 /// Notes the frame that is being handled. Returns true if it waits behind others of its client, or
@@ -161,6 +180,16 @@ void Hub::State::unpark(u32 id, Actions& out) {
   const std::vector<u32> held = std::move(parking[id].interests);
   parking.remove(id);
   let_go_of_interests(held);
+}
+
+/// Returns whether an answer has told that the current message cannot be done. It fails then.
+bool Hub::State::fail_if_refused(Actions& out) {
+  const Findings* found = findings();
+  if (found == nullptr || found->refused == Findings::Refused::no) return false;
+  const bool is_error = found->refused == Findings::Refused::engine_error;
+  fail(is_error ? ErrorCode::engine : ErrorCode::full,
+       text_of(found->refused, current.client == none), out);
+  return true;
 }
 
 /// Tells the sender of the current message that it has failed.

@@ -15,10 +15,11 @@ namespace sidekick {
 /// What the answers so far have told about the first frame of a queue. The frame itself runs again
 /// from its beginning and looks here.
 struct Findings {
-  ErrorCode refused = ErrorCode::ok;  ///< the engine cannot do it
-  bool is_sent = false;               ///< runs were emitted for it
-  bool is_done = false;               ///< and all were answered
-  bool is_cut = false;                ///< at least one was not: it may have been performed
+  enum class Refused : u8 { no, engine_full, engine_error, tokens_max, token_store };
+  Refused refused = Refused::no;  ///< why it cannot be done
+  bool is_sent = false;           ///< runs were emitted for it
+  bool is_done = false;           ///< and all were answered
+  bool is_cut = false;            ///< at least one was not: it may have been performed
 
   enum class Claim : u8 { unasked, absent, held };
   Claim claim = Claim::unasked;  ///< why the token is not this client's

@@ -23,7 +23,6 @@ enum class Blame : u8 { client, server, sidekick };
 
 inline constexpr char unknown_outcome[] =
     "the outcome of this message is not known; it may have been processed";
-inline constexpr char engine_refused[] = "the engine refused: its memory is full; try again later";
 
 Bytes encode_updated(TextArena& out, Bytes resource);
 inline constexpr Bytes channel_message_start = "{ \"type\": \"message\", \"channel\": ";
@@ -251,6 +250,7 @@ struct Hub::State {
   void run_blocked(Actions& out);
   void unpark(u32 id, Actions& out);
   void wait_until(Millis at);
+  bool fail_if_refused(Actions& out);
   void fail(ErrorCode code, const char* text, Actions& out);
 
   // hub_resync.cpp: after a shard has come back

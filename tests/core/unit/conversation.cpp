@@ -90,7 +90,8 @@ bool say_engine(Scenario& scenario, Bytes input, std::string& out) {
   } else if (input == "down") {
     out = scenario.handle(input::EngineDown{shard});
   } else if (take(input, "refuses ") && take_number(input, number)) {
-    const Bytes why = "OOM command not allowed when used memory > 'maxmemory'.";
+    const Bytes full = "OOM command not allowed when used memory > 'maxmemory'.";
+    const Bytes why = take(input, ": ") ? input : full;
     out = scenario.handle(input::EngineAnswer{static_cast<u32>(number), 1, {&why, 1}});
   } else if (take(input, "answers ") && take_number(input, number)) {
     std::vector<std::string> texts;

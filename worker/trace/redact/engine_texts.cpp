@@ -11,6 +11,7 @@ namespace sidekick::trace {
 namespace {
 
 constexpr u32 digits_max = 16;  // of a stamp
+constexpr Bytes memory_full = "OOM";
 /// The values of kind `word` that are no numbers.
 constexpr Bytes words[] = {"ok", "held", "none", "all", "lost"};
 
@@ -39,6 +40,11 @@ std::vector<std::string> EngineTexts::answer(const input::EngineAnswer& in) {
   if (at != calls_.end()) calls_.erase(at);
   std::vector<std::string> values;
   for (const Bytes text : in.values) {
+    // The core asks whether a refusal begins so.
+    if (in.status != 0 && text.starts_with(memory_full)) {
+      values.push_back(compose({memory_full, redacted_.document(text.substr(memory_full.size()))}));
+      continue;
+    }
     const bool is_known = script != nullptr && in.status == 0;
     const u32 index = static_cast<u32>(values.size());
     values.push_back(
