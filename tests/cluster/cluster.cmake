@@ -5,6 +5,7 @@ set(SIDEKICK_CLUSTER_DIR ${CMAKE_CURRENT_LIST_DIR})
 add_library(sidekick_cluster OBJECT
   ${SIDEKICK_CLUSTER_DIR}/main.cpp
   ${SIDEKICK_CLUSTER_DIR}/network.cpp
+  ${SIDEKICK_CLUSTER_DIR}/shrink.cpp
   ${SIDEKICK_CLUSTER_DIR}/world.cpp
   ${SIDEKICK_CLUSTER_DIR}/world_checks.cpp)
 target_include_directories(sidekick_cluster PUBLIC core/include)
@@ -27,3 +28,9 @@ foreach(mutation IN LISTS mutations)
       $<TARGET_FILE:sidekick-cluster-${name}> --expect ${checker} --seeds 300)
   set_tests_properties(cluster-mutant-${name} PROPERTIES LABELS mutants)
 endforeach()
+
+# From the finding to the few operations that it takes.
+add_test(NAME cluster-mutant-shrinks
+  COMMAND sh ${SIDEKICK_CLUSTER_DIR}/shrink_test.sh
+    $<TARGET_FILE:sidekick-cluster-one_order> one_order)
+set_tests_properties(cluster-mutant-shrinks PROPERTIES LABELS mutants)

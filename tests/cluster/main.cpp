@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "world.hpp"
+#include "shrink.hpp"
 
 namespace {
 
@@ -22,73 +22,95 @@ constexpr char usage[] =
     "  --expect CHECKER  succeed only if this checker reports a finding\n"
     "  --verbose         print each input and action\n"
     "  --go-on           report all findings\n"
+    "  --shrink          of each finding, print a world with as few steps as possible\n"
     "\n"
     "Exit status: 0 no finding (or the expected one), 1 finding, 2 usage error.\n";
+
+struct Options {
+  u64 seed = 1, seeds = 100;
+  double seconds = 0;
+  u32 steps = 3000;
+  bool goes_on = false, is_verbose = false, shrinks = false;
+  const char* expected = nullptr;
+};
+
+bool read_options(int argc, char** argv, Options& options) {
+  for (int i = 1; i < argc; ++i) {
+    const Bytes name = argv[i];
+    if (name == "--verbose")
+      options.is_verbose = true;
+    else if (name == "--go-on")
+      options.goes_on = true;
+    else if (name == "--shrink")
+      options.shrinks = true;
+    else if (i + 1 == argc)
+      return false;
+    else if (name == "--seed")
+      options.seed = std::strtoull(argv[++i], nullptr, 10);
+    else if (name == "--seeds")
+      options.seeds = std::strtoull(argv[++i], nullptr, 10);
+    else if (name == "--seconds")
+      options.seconds = std::strtod(argv[++i], nullptr);
+    else if (name == "--steps")
+      options.steps = static_cast<u32>(std::strtoul(argv[++i], nullptr, 10));
+    else if (name == "--expect")
+      options.expected = argv[++i];
+    else
+      return false;
+  }
+  return true;
+}
+
+const char* name_of(const Failure& failure) {
+  return checker_names[static_cast<u8>(failure.checker)];
+}
+
+void print_shrunk(u64 seed, u32 steps, const World& found, Checker checker) {
+  const Shrunk shrunk = shrink(seed, steps, checker, found.ops());
+  std::printf("shrunk from %zu to %zu operations in %u trials:\n", found.ops().size(),
+              shrunk.ops.size(), shrunk.trials);
+  World world(seed, steps, &shrunk.ops);
+  world.set_verbose();
+  const std::optional<Failure> failure = world.run();
+  if (failure) std::printf("it fails: %s: %s\n", name_of(*failure), failure->what.c_str());
+}
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  u64 seed = 1, seeds = 100;
-  double seconds = 0;
-  u32 steps = 3000;
-  bool goes_on = false, is_verbose = false;
-  const char* expected = nullptr;
-  for (int i = 1; i < argc; ++i) {
-    const Bytes name = argv[i];
-    if (name == "--verbose") {
-      is_verbose = true;
-      continue;
-    }
-    if (name == "--go-on") {
-      goes_on = true;
-      continue;
-    }
-    if (name == "--help" || i + 1 == argc) {
-      std::fputs(usage, name == "--help" ? stdout : stderr);
-      return name == "--help" ? 0 : 2;
-    }
-    const char* value = argv[++i];
-    if (name == "--seed")
-      seed = std::strtoull(value, nullptr, 10);
-    else if (name == "--seeds")
-      seeds = std::strtoull(value, nullptr, 10);
-    else if (name == "--seconds")
-      seconds = std::strtod(value, nullptr);
-    else if (name == "--steps")
-      steps = static_cast<u32>(std::strtoul(value, nullptr, 10));
-    else if (name == "--expect")
-      expected = value;
-    else
-      return std::fputs(usage, stderr), 2;
+  Options options;
+  if (!read_options(argc, argv, options)) {
+    const bool is_help = argc > 1 && std::strcmp(argv[1], "--help") == 0;
+    std::fputs(usage, is_help ? stdout : stderr);
+    return is_help ? 0 : 2;
   }
   const auto start = std::chrono::steady_clock::now();
   const auto elapsed = [start] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  std::printf("first seed: %llu\n", static_cast<unsigned long long>(seed));
+  std::printf("first seed: %llu\n", static_cast<unsigned long long>(options.seed));
   u64 inputs = 0, done = 0, findings = 0, digest = 0;
-  bool is_expected = false;
-  while (seconds > 0 ? elapsed() < seconds : done < seeds) {
-    World world(seed + done, steps);
-    if (is_verbose) world.set_verbose();
+  while (options.seconds > 0 ? elapsed() < options.seconds : done < options.seeds) {
+    const u64 seed = options.seed + done;
+    World world(seed, options.steps);
+    if (options.is_verbose) world.set_verbose();
     const std::optional<Failure> failure = world.run();
     inputs += world.inputs();
     digest = (digest ^ world.digest()) * 0x9E3779B97F4A7C15;
     ++done;
     if (!failure) continue;
-    const char* checker = checker_names[static_cast<u8>(failure->checker)];
-    if (expected != nullptr && std::strcmp(checker, expected) != 0) continue;
+    if (options.expected != nullptr && std::strcmp(name_of(*failure), options.expected) != 0)
+      continue;
     ++findings;
-    is_expected = expected != nullptr;
-    std::printf("seed %llu failed at step %u: %s: %s\n",
-                static_cast<unsigned long long>(seed + done - 1), failure->step, checker,
-                failure->what.c_str());
+    std::printf("seed %llu failed at step %u: %s: %s\n", static_cast<unsigned long long>(seed),
+                failure->step, name_of(*failure), failure->what.c_str());
     std::fflush(stdout);
-    if (!goes_on) break;
+    if (options.shrinks) print_shrunk(seed, options.steps, world, failure->checker);
+    if (!options.goes_on) break;
   }
   std::printf("%llu seeds, %llu inputs, %llu findings, digest %016llx\n",
               static_cast<unsigned long long>(done), static_cast<unsigned long long>(inputs),
               static_cast<unsigned long long>(findings), static_cast<unsigned long long>(digest));
   std::fprintf(stderr, "%.2f M inputs/s\n", static_cast<double>(inputs) / 1e6 / elapsed());
-  return expected != nullptr ? (is_expected ? 0 : 1) : findings != 0;
+  return (findings != 0) == (options.expected != nullptr) ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 #include "world.hpp"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "sidekick/text.hpp"
 
@@ -9,8 +10,11 @@ namespace sidekick::cluster {
 std::string World::channel_name(u32 channel) { return compose({"c", Digits(channel)}); }
 std::string World::topic_name(u32 channel) { return compose({"channel:c", Digits(channel), "/"}); }
 
-World::World(u64 seed, u32 steps)
-    : network_(seed, 2 + static_cast<u32>(seed % 3)), dice_(network_.dice), steps_(steps) {
+World::World(u64 seed, u32 steps, const std::vector<Op>* script)
+    : network_(seed, 2 + static_cast<u32>(seed % 3)),
+      dice_(network_.dice),
+      steps_(steps),
+      script_(script) {
   network_.on_action = [this](Node& node, const Action& action) { on_action(node, action); };
   network_.on_run = [this](const Command& command, const engine::Shard::Answer& answer) {
     on_run(command, answer);
@@ -38,8 +42,8 @@ std::optional<Failure> World::run() {
   network_.pass_time(0);
   calm(1000);
   for (step_ = 0; step_ < steps_ && !failure_; ++step_) {
-    step();
-    if (step_ % 500 == 499 && !failure_) {
+    if (begin_op()) step();
+    if (step_ % 500 == 499 && !failure_ && begin_op()) {
       calm(20'000);
       check_calm();
     }
@@ -50,6 +54,19 @@ std::optional<Failure> World::run() {
     if (!wrong.empty()) fail(Checker::alone, wrong);
   }
   return failure_;
+}
+
+/// Returns whether to perform the next operation.
+bool World::begin_op() {
+  const u32 number = op_count_++;
+  if (script_ != nullptr) {
+    const std::size_t next = ops_.size();
+    if (next == script_->size() || (*script_)[next].number != number) return false;
+    dice_ = (*script_)[next].dice;
+  }
+  ops_.push_back({number, dice_});
+  if (network_.is_verbose) std::printf("operation %u\n", number);
+  return true;
 }
 
 void World::step() {

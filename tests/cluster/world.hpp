@@ -42,6 +42,12 @@ struct Failure {
   std::string what;
 };
 
+/// One of the operations of a world: a step, or the calm after 500 steps.
+struct Op {
+  u32 number = 0;
+  sim::Dice dice;  ///< with which it begins, so that it draws the same when others are left out
+};
+
 /// A message as the engine has stamped it.
 struct Stamped {
   u64 at = 0;
@@ -94,13 +100,17 @@ struct Client {
 
 class World {
  public:
-  World(u64 seed, u32 steps);
+  /// script: the only operations to perform, of a world of the same seed; null: all.
+  World(u64 seed, u32 steps, const std::vector<Op>* script = nullptr);
   std::optional<Failure> run();
   u64 inputs() const { return network_.inputs; }
   u64 digest() const { return network_.digest; }
   void set_verbose() { network_.is_verbose = true; }
+  /// Those that were performed, up to the failure.
+  const std::vector<Op>& ops() const { return ops_; }
 
  private:
+  bool begin_op();
   void step();
   void step_client();
   void step_fault();
@@ -141,6 +151,9 @@ class World {
   Network network_;
   sim::Dice& dice_;
   const u32 steps_;
+  const std::vector<Op>* const script_;
+  std::vector<Op> ops_;
+  u32 op_count_ = 0;  ///< with those left out
   u32 step_ = 0;
   u32 channels_ = 2, tokens_ = 6, resources_ = 5;
   u32 fault_rate_ = 0;

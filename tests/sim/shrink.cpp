@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "drop_chunks.hpp"
+
 namespace sidekick::sim {
 
 namespace {
@@ -17,7 +19,8 @@ class Shrinker {
   std::vector<Op> run() {
     if (!attempt(ops_)) return ops_;  // found at the end of the story, which is not one of its ops
     drop_clients();
-    for (bool has_shrunk = true; has_shrunk && told < told_max;) has_shrunk = drop_chunks();
+    while (drop_chunks(ops_, [this](std::vector<Op> ops) { attempt(std::move(ops)); })) {
+    }
     simplify();
     return ops_;
   }
@@ -29,6 +32,7 @@ class Shrinker {
 
   /// Keeps the ops if they still fail with the same checker.
   bool attempt(std::vector<Op> ops) {
+    if (told == told_max) return false;
     ++told;
     const std::optional<Failure> failure = retell(story_, ops, is_canary_);
     if (!failure || failure->checker != story_.failure->checker) return false;
@@ -47,21 +51,6 @@ class Shrinker {
       });
       if (ops.size() < ops_.size()) attempt(std::move(ops));
     }
-  }
-
-  bool drop_chunks() {
-    const std::size_t before = ops_.size();
-    for (std::size_t chunk = std::max<std::size_t>(ops_.size() / 2, 1); chunk > 0; chunk /= 2) {
-      for (std::size_t end = ops_.size(); end > 0 && told < told_max;) {
-        const std::size_t start = end > chunk ? end - chunk : 0;
-        std::vector<Op> ops = ops_;
-        ops.erase(ops.begin() + static_cast<std::ptrdiff_t>(start),
-                  ops.begin() + static_cast<std::ptrdiff_t>(std::min(end, ops.size())));
-        attempt(std::move(ops));
-        end = std::min(start, ops_.size());
-      }
-    }
-    return ops_.size() < before;
   }
 
   /// Reduces each op to its simplest form.
