@@ -2,12 +2,12 @@
 #include "sidekick_abi.h"
 
 #include <cstring>
-#include <memory>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "input_buffer.hpp"
 #include "sidekick/border_codec.hpp"
 #include "sidekick/trace.hpp"
 
@@ -32,8 +32,7 @@ struct sidekick_hub {
 namespace {
 
 // Owned by the instance: one instance, one thread.
-std::unique_ptr<u64[]> buffer;  // u64 for its alignment
-u32 buffer_words = 0;
+InputBuffer buffer;
 std::string error;
 sidekick_text error_text;
 
@@ -50,19 +49,12 @@ void write_lines() {
   if (it.recording.take_due_hash(it.hub)) it.recording.append_hash(it.recorded, it.hub);
 }
 
-const u8* buffer_bytes(u32 size) {
-  SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
-  return reinterpret_cast<const u8*>(buffer.get());
-}
-
 const sidekick_text* view(sidekick_text& text, const std::string& from) {
   text = sidekick_text{from.data(), static_cast<u32>(from.size())};
   return &text;
 }
 
-codec::TimedInput read_input(u32 size) {
-  return codec::decode_input(Bytes(reinterpret_cast<const char*>(buffer_bytes(size)), size));
-}
+codec::TimedInput read_input(u32 size) { return codec::decode_input(buffer.bytes(size)); }
 
 }  // namespace
 
@@ -70,21 +62,12 @@ uint32_t sidekick_abi_version() { return SIDEKICK_ABI_VERSION; }
 
 uint8_t* sidekick_buffer(uint32_t size) {
   write_lines();
-  // A hub that received one large body does not keep its buffer forever.
-  constexpr u32 kept_words_max = (1u << 20) / sizeof(u64);
-  const u32 words = size / 8 + 1;
-  if (words > buffer_words || (buffer_words > kept_words_max && words <= kept_words_max)) {
-    buffer.reset();  // first: its content is not needed
-    buffer_words = words < 512 ? 512 : words;
-    buffer.reset(new u64[buffer_words]);
-  }
-  return reinterpret_cast<uint8_t*>(buffer.get());
+  return buffer.reserve(size);
 }
 
 sidekick_hub* sidekick_create(uint32_t size) {
   Config config;
-  const u8* text = buffer_bytes(size);
-  error = decode_config(Bytes(reinterpret_cast<const char*>(text), size), config);
+  error = decode_config(buffer.bytes(size), config);
   return error.empty() ? new sidekick_hub(std::move(config)) : nullptr;
 }
 

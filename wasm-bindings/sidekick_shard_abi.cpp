@@ -2,11 +2,11 @@
 // decisions.
 #include "sidekick_shard_abi.h"
 
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "input_buffer.hpp"
 #include "sidekick/shard.hpp"
 #include "sidekick/text.hpp"
 
@@ -26,19 +26,16 @@ struct sidekick_shard {
 namespace {
 
 // Owned by the instance: one instance, one thread.
-std::unique_ptr<u64[]> buffer;  // u64 for its alignment
-u32 buffer_words = 0;
+InputBuffer buffer;
 
 /// Reads words, then the bytes behind them.
 class Reader {
  public:
-  explicit Reader(u32 size) : size_(size) {
-    SIDEKICK_CHECK(size <= u64{buffer_words} * sizeof(u64));
-  }
+  explicit Reader(u32 size) : bytes_(buffer.bytes(size)) {}
 
   u32 word() {
-    SIDEKICK_CHECK(at_ + sizeof(u32) <= size_);
-    const u32 word = *reinterpret_cast<const u32*>(bytes() + at_);
+    SIDEKICK_CHECK(at_ + sizeof(u32) <= bytes_.size());
+    const u32 word = *reinterpret_cast<const u32*>(bytes_.data() + at_);
     at_ += sizeof(u32);
     return word;
   }
@@ -50,23 +47,21 @@ class Reader {
 
   /// Texts of these lengths, which end the input.
   std::vector<Bytes> texts(u32 count) {
-    SIDEKICK_CHECK(count <= size_ / sizeof(u32));
+    SIDEKICK_CHECK(count <= bytes_.size() / sizeof(u32));
     std::vector<Bytes> texts(count);
     u64 begin = at_ + u64{count} * sizeof(u32);
     for (Bytes& text : texts) {
       const u32 length = word();
-      SIDEKICK_CHECK(begin + length <= size_);
-      text = Bytes(bytes() + begin, length);
+      SIDEKICK_CHECK(begin + length <= bytes_.size());
+      text = Bytes(bytes_.data() + begin, length);
       begin += length;
     }
-    SIDEKICK_CHECK(begin == size_);
+    SIDEKICK_CHECK(begin == bytes_.size());
     return texts;
   }
 
  private:
-  static const char* bytes() { return reinterpret_cast<const char*>(buffer.get()); }
-
-  u64 size_;
+  Bytes bytes_;
   u64 at_ = 0;
 };
 
@@ -145,17 +140,7 @@ u32 perform(sidekick_shard& it, u32 call, u64 now_us, std::span<const Bytes> tex
 
 uint32_t sidekick_shard_abi_version() { return SIDEKICK_SHARD_ABI_VERSION; }
 
-uint8_t* sidekick_shard_buffer(uint32_t size) {
-  // A shard that received one large message does not keep its buffer forever.
-  constexpr u32 kept_words_max = (1u << 20) / sizeof(u64);
-  const u32 words = size / 8 + 1;
-  if (words > buffer_words || (buffer_words > kept_words_max && words <= kept_words_max)) {
-    buffer.reset();  // first: its content is not needed
-    buffer_words = words < 512 ? 512 : words;
-    buffer.reset(new u64[buffer_words]);
-  }
-  return reinterpret_cast<uint8_t*>(buffer.get());
-}
+uint8_t* sidekick_shard_buffer(uint32_t size) { return buffer.reserve(size); }
 
 sidekick_shard* sidekick_shard_create(uint32_t size) {
   Reader in(size);
