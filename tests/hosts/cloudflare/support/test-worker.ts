@@ -10,6 +10,7 @@ import worker from "../../../../worker/src/cloudflare/worker.js";
 import type { Input } from "../../../../worker/src/module/border.generated.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
 import { Replayer } from "../../../../worker/src/module/replay.js";
+import { Hub } from "../../../../worker/src/module/hub.js";
 import { watched } from "../../shared/support/watched-hub.js";
 
 export { AppServer } from "../../../../worker/src/cloudflare/app-server.js";
@@ -28,8 +29,13 @@ const heldAlarms = new Set<string>();
 /** Objects whose calls fail. */
 const unreachable = new Set<string>();
 /** Shards that connect a gateway, but their answer is lost. */
+/** Shards whose settings are wrong. */
+const misconfigured = new Set<string>();
+const MISCONFIGURED = { status: 0, values: [], misconfigured: "a test makes this setting wrong" };
 const losing = new Set<string>();
 /** Number of calls that shards and gateways have got from each other and from the Worker. */
+/** Of shards whose calls wait: how many have waited, and how many may go on. */
+const gates = new Map<string, { waited: number; passed: number }>();
 const calls = new Map<string, number>();
 
 /** This isolate's clock, if a test has set it. */
@@ -69,6 +75,14 @@ function rowsOf(storage: DurableObjectStorage, statement: string): unknown[] {
 }
 
 function called(id: string): void {
+/** Calls go on in the order in which they came. */
+async function pass(id: string): Promise<void> {
+  const gate = gates.get(id);
+  if (gate === undefined) return;
+  const place = gate.waited++;
+  while (gate.passed <= place) await scheduler.wait(5);
+}
+
   count(calls, id);
   if (unreachable.has(id)) throw new Error("a test makes this object unreachable");
 }
@@ -104,6 +118,8 @@ export class SidekickShard extends RealShard {
   override async run(...args: Parameters<RealShard["run"]>): ReturnType<RealShard["run"]> {
     called(this.#id);
     return super.run(...args);
+    if (misconfigured.has(this.#id)) return MISCONFIGURED;
+    await pass(this.#id);
   }
 
   override async attach(...args: Parameters<RealShard["attach"]>): ReturnType<RealShard["attach"]> {
@@ -121,6 +137,7 @@ export class SidekickShard extends RealShard {
   override async ready(...args: Parameters<RealShard["ready"]>): ReturnType<RealShard["ready"]> {
     called(this.#id);
     return super.ready(...args);
+    if (misconfigured.has(this.#id)) return MISCONFIGURED;
   }
 }
 
@@ -188,19 +205,36 @@ export class SidekickObject extends RealObject {
     return watched(hub, (now, input) => {
       if (!isFatal(input) && trapsAt.get(this.#id) !== input.type) return;
       trapsAt.delete(this.#id);
-      // A host must never open a client twice: a check of the module fails, and it really traps.
-      for (let i = 0; i < 2; i++) hub.handle(now, { type: "client_opened", client: 0xfffffff0 });
+      trap(hub, now);
     });
   }
 }
 
 /** Any frame or body that contains `trap!`, and any record that contains `poison!`. */
+/** A host must never open a client twice: a check of the module fails, and it really traps. */
+function trap(hub: HubLike, now: number): void {
+  for (let i = 0; i < 2; i++) hub.handle(now, { type: "client_opened", client: 0xfffffff0 });
+}
+
+/**
+ * Nothing can replace the Worker's hub in front of shards from outside. So the class of the module
+ * traps, on a body that contains `trap in the Worker!`.
+ */
+const { handle } = Hub.prototype;
+Hub.prototype.handle = function (now, input) {
+  if (input.type === "http_request" && textOf(input.body).includes("trap in the Worker!"))
+    trap(this, now);
+  return handle.call(this, now, input);
+};
+
+const textOf = (bytes: string | Uint8Array) =>
+  typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
+
 function isFatal(input: Input): boolean {
-  if (input.type === "restore_token")
-    return new TextDecoder().decode(input.record as Uint8Array).includes("poison!");
+  if (input.type === "restore_token") return textOf(input.record).includes("poison!");
   const bytes =
     input.type === "client_frame" ? input.bytes : input.type === "http_request" ? input.body : "";
-  return (typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes)).includes("trap!");
+  return textOf(bytes).includes("trap!");
 }
 
 export default {
@@ -228,6 +262,18 @@ export default {
         unreachable.add(id);
         return Response.json(null);
       case "lose-answers":
+      case "misconfigure":
+        misconfigured.add(id);
+        return Response.json(null);
+      case "configure":
+        misconfigured.delete(id);
+        return Response.json(null);
+      case "hold-calls":
+        gates.set(id, { waited: 0, passed: 0 });
+        return Response.json(null);
+      case "pass-call":
+        gates.get(id)!.passed++;
+        return Response.json(null);
         losing.add(id);
         return Response.json(null);
       case "reset":
