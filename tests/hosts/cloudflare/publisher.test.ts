@@ -33,6 +33,21 @@ const change = ({ port }: WorkerdSidekick) => post(port, "/resources", { resourc
 const register = ({ port }: WorkerdSidekick, token: string) =>
   post(port, "/connection", { token, channel: "chat", params: {} });
 
+test("each request that reaches a misconfigured shard gets 500; none is left in the hub", async () => {
+  const callsMax = 16;
+  const sidekick = await startOne({ engine_calls_max: callsMax });
+  assert.equal((await change(sidekick)).status, 200);
+  await sidekick.test(`misconfigure?hub=${SHARD}`);
+  for (let i = 0; i <= callsMax; i++) {
+    const { status, body } = await change(sidekick);
+    assert.equal(`${status} ${body.slice(0, 34)}`, "500 This Sidekick is not configured; i");
+  }
+  assert.match(sidekick.output(), /a test makes this setting wrong/);
+  await sidekick.test(`configure?hub=${SHARD}`);
+  // The hub has those that got 500 for engine_wait_ms more, and makes their calls again.
+  await eventually(async () => (await change(sidekick)).status === 200);
+});
+
 test("an answer to a call of a hub that trapped answers no request of the next one", async () => {
   const sidekick = await startOne({ engine_timeout_ms: LONG_MS });
   await registerToken(sidekick.port, "token-held");

@@ -20,6 +20,8 @@ const RETRY_MS_MAX = 2000;
 /** A Worker may go on for 30 s after its answer. */
 const RETRIES_MS_MAX = 20_000;
 const SLACK_MS = 1000;
+/** Of a misconfigured shard, in place of a time. */
+const BY_NEXT_REQUEST = 0;
 
 export class Publisher implements Io {
   readonly session: Session;
@@ -99,19 +101,22 @@ export class Publisher implements Io {
     const place = { hub: this.#name, number: shard };
     const hub = this.#hubs;
     const asked: Promise<Reply> = shardStub(this.#env, place).run(place, name, copies);
-    const work = within(this.#timeoutMs, asked).then(
-      (reply) => {
-        const { status, values } = checked(reply);
-        if (hub === this.#hubs) this.#apply({ type: "engine_answer", call, status, values }, ctx);
-      },
-      (error: unknown) => {
-        if (hub === this.#hubs) this.#lost(shard, error, ctx);
-      },
-    );
-    ctx.waitUntil(work.catch((error: unknown) => this.#failAll(error)));
+    const work = within(this.#timeoutMs, asked)
+      .then(checked)
+      .then(
+        ({ status, values }) => {
+          if (hub === this.#hubs) this.#apply({ type: "engine_answer", call, status, values }, ctx);
+        },
+        (error: unknown) => {
+          if (hub === this.#hubs) this.#lost(shard, error, ctx);
+        },
+      );
+    ctx.waitUntil(work);
   }
 
+  /** The hub gets no answer to its calls on this shard. */
   #lost(shard: number, error: unknown, ctx: ExecutionContext): void {
+    if (error instanceof ConfigError) this.#failAll(error);
     if (this.#tried.has(shard)) return; // an answer to an earlier call
     const reason = error instanceof Error ? error.message : String(error);
     logLine("warn", "a shard cannot be reached; retrying", { hub: this.#name, shard, reason });
@@ -119,7 +124,7 @@ export class Publisher implements Io {
     ctx.waitUntil(this.#reach(shard, ctx));
   }
 
-  /** Retries until the shard answers or this request must end. */
+  /** Retries until the shard answers, is misconfigured, or this request must end. */
   async #reach(shard: number, ctx: ExecutionContext): Promise<void> {
     const until = Date.now() + RETRIES_MS_MAX;
     this.#tried.set(shard, until);
@@ -127,12 +132,18 @@ export class Publisher implements Io {
     for (let wait = RETRY_MS_FIRST; Date.now() < until; wait = Math.min(2 * wait, RETRY_MS_MAX)) {
       await scheduler.wait(wait * Math.random());
       const asked: Promise<Reply> = shardStub(this.#env, place).ready(place);
-      const isReached = await within(this.#timeoutMs, asked).then(
-        () => true,
-        () => false,
-      );
+      const failure = await within(this.#timeoutMs, asked)
+        .then(checked)
+        .then(
+          () => undefined,
+          (error: unknown) => error,
+        );
       if (this.#tried.get(shard) !== until) return; // another request has tried since
-      if (!isReached) continue;
+      if (failure instanceof ConfigError) {
+        this.#tried.set(shard, BY_NEXT_REQUEST);
+        return this.#failAll(failure);
+      }
+      if (failure !== undefined) continue;
       this.#tried.delete(shard);
       return this.#apply({ type: "engine_up", shard, kept: 1 }, ctx);
     }
@@ -143,8 +154,8 @@ export class Publisher implements Io {
     this.#exchanges.get(action.request)?.resolve(answerOf(action));
   }
 
-  #failAll(error: unknown): void {
-    if (!(error instanceof ConfigError)) return this.report("a call failed", error);
+  /** All shards have the same settings. */
+  #failAll(error: ConfigError): void {
     for (const { reject } of this.#exchanges.values()) reject(error);
   }
 
