@@ -12,6 +12,7 @@ import {
   post,
   registerToken,
   request,
+  SECRET,
   start,
   startApp,
   stopAll,
@@ -335,6 +336,32 @@ test("back at one object, it keeps the tokens that clients of gateway 0 held, an
     await stopAll();
     rmSync(storage, { recursive: true });
   }
+});
+
+test("each gateway tells its own health and metrics; the first one does unless another is asked", async () => {
+  const sidekick = await startScaled({ SIDEKICK_TRACE_BYTES: "1000000" });
+  const { port } = sidekick;
+  const get = (path: string, secret: string | null = SECRET) =>
+    request(port, path, undefined, { method: "GET", secret });
+  await at(sidekick, 0);
+  for (let i = 0; i < 2; i++) await at(sidekick, 1);
+  const clients = async (query: string) => JSON.parse((await get(`/health${query}`)).body).clients;
+  assert.deepEqual(
+    [await clients(""), await clients("?gateway=0"), await clients("?gateway=1")],
+    [1, 1, 2],
+  );
+  const { body: metrics } = await get("/metrics?gateway=1");
+  assert.match(metrics, /^sidekick_clients\{hello="no"\} 2$/m);
+  const { body: trace } = await get("/trace?gateway=1");
+  assert.equal(trace.match(/"in":"client_opened"/g)!.length, 2);
+  await eventually(async () => (await get("/ready?gateway=1", null)).status === 200);
+  const made = await sidekick.constructed("sidekick:g1");
+  assert.equal((await get("/health?gateway=1", "wrong")).status, 401);
+  for (const wrong of ["2", "-1", "1.0", "", "x"]) {
+    const { status, body } = await get(`/health?gateway=${wrong}`);
+    assert.equal(`${status} ${body}`, "400 Bad Request: expected a gateway from 0 to 1");
+  }
+  assert.equal(await sidekick.constructed("sidekick:g1"), made);
 });
 
 test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {

@@ -88,7 +88,7 @@ async function answer(
   ctx: ExecutionContext,
 ): Promise<Response> {
   const { hub, hasTrace, scaled } = frontOf(env, name);
-  const object = scaled ? theFirst(env, name, scaled.scale) : env.SIDEKICK.getByName(name);
+  const object = scaled ? gatewayAsked(env, name, scaled.scale) : env.SIDEKICK.getByName(name);
   let input = inputOf(request);
   // A secret that allows posting allows reading the trace. Others are rejected in the same way.
   const isTraceAsked = hasTrace && isTrace(request);
@@ -120,9 +120,18 @@ async function answer(
     : object.fetch(request, { body });
 }
 
-/** Answers requests that concern no client. Without gateways it is the only object. */
-function theFirst(env: Env, hub: string, scale: Scale): Pick<Fetcher, "fetch"> {
-  return { fetch: (request: Request) => askGateway(request, env, { hub, number: 0 }, scale) };
+/** Answers requests that concern no client: the gateway in the query, or else the first. */
+function gatewayAsked(env: Env, hub: string, scale: Scale): Pick<Fetcher, "fetch"> {
+  return {
+    async fetch(request: Request): Promise<Response> {
+      const asked = new URL(request.url).searchParams.get("gateway") ?? "0";
+      const number = Number(asked);
+      if (/^\d+$/.test(asked) && number < scale.gateways)
+        return askGateway(request, env, { hub, number }, scale);
+      const last = scale.gateways - 1;
+      return plainResponse(400, `Bad Request: expected a gateway from 0 to ${last}`);
+    },
+  };
 }
 
 function askGateway(request: Request, env: Env, place: Place, scale: Scale): Promise<Response> {
