@@ -1,102 +1,55 @@
 // A long conversation between clients, an app server and POSTs, determined by its seed, on a clock
 // of its own. Returns what everyone saw, step by step, so that two runs can be compared. It draws
 // steps and judges nothing.
-import type * as http from "node:http";
-import { startAppServer } from "../../shared/support/app-server.ts";
-import type { WorkerdSidekick } from "./sidekick.ts";
+import { setTimeout } from "node:timers/promises";
+import type { Rig } from "./rig.ts";
+import { FORWARD_TIMEOUT_MS, gatewaysOf, hubOf, limits, RETRY_MS, shardsOf } from "./rig.ts";
 import {
   eventually,
   health,
   post,
   request,
   settle,
-  startSidekick,
+  settleWithShards,
   TestClient,
 } from "./sidekick.ts";
+import type { Step } from "./steps.ts";
 
 const STEPS = 60;
 const CLIENTS = 5;
 const PAUSE_MS = 250_000;
-/**
- * Longer than any conversation takes on any machine: the Worker's fetch times out by the real
- * clock.
- */
-const FORWARD_TIMEOUT_MS = 300_000;
+/** By the real clock. Long enough for an answer that needs no retry. */
+const RETRY_AFTER_MS = 100;
 /** Days ahead of the real clock, so that alarms fire only when the conversation fires them. */
 const CLOCK_MS = Math.floor(Date.now() / 1e8) * 1e8 + 1e9;
-const limits = {
-  auth_failure_delay_ms: 0,
-  topics_per_client_max: 200,
-  frame_bytes_max: 30_000,
-  token_ttl_ms: 600_000,
-  token_resume_ms: 450_000,
-  forward_timeout_ms: FORWARD_TIMEOUT_MS,
-};
-
 /**
- * A Sidekick in workerd with an app server that withholds its answer to messages called slow until
- * `answer`.
+ * Runs one conversation. `between` is called after every step, with the name of the object to which
+ * the app server owes an answer.
  */
-export interface Rig {
-  readonly sidekick: WorkerdSidekick;
-  readonly held: http.ServerResponse[];
-  /** The bodies received since the last call. */
-  forwarded(): string[];
-  stop(): Promise<unknown>;
-}
-
-export const hubOf = (seed: number) => `seed-${seed}.example.com`;
-
-/** @param scale settings of each hub: none, or gateways and shards */
-export async function startRig(
-  seeds: readonly number[],
-  scale: { readonly gateways?: number; readonly shards?: number } = {},
-): Promise<Rig> {
-  const held: http.ServerResponse[] = [];
-  const app = await startAppServer((response, { body }) => {
-    if (body.includes('"slow"')) held.push(response);
-    else if (body.includes("refuse"))
-      response.writeHead(400).end('{ "fault": "client", "message": "refused" }');
-    else response.writeHead(204).end();
-  });
-  const settings = {
-    secret: "test-secret",
-    server_url: app.url,
-    server_secret: "s",
-    limits,
-    ...scale,
-  };
-  const sidekick = await startSidekick({
-    env: {
-      SIDEKICK_HUBS: JSON.stringify(
-        Object.fromEntries(seeds.map((seed) => [hubOf(seed), settings])),
-      ),
-    },
-  });
-  let taken = 0;
-  const forwarded = () => {
-    const bodies = app.forwarded.slice(taken).map(({ body }) => body);
-    taken = app.forwarded.length;
-    return bodies;
-  };
-  return { sidekick, held, forwarded, stop: () => Promise.all([sidekick.stop(), app.close()]) };
-}
-
-/** Runs one conversation. `between` is called after every step. */
 export async function converse(
   rig: Rig,
   seed: number,
-  between: (hub: string, isForwarding: boolean) => Promise<void>,
-): Promise<string[]> {
-  const conversation = new Conversation(rig, seed);
+  between: (owed: string | undefined) => Promise<void>,
+  rules: Rules = {},
+): Promise<Step[]> {
+  const conversation = new Conversation(rig, seed, rules);
   await conversation.begin();
   for (let step = 0; step < STEPS; step++) {
     await conversation.step();
-    await between(hubOf(seed), conversation.isForwarding);
+    await between(await conversation.owed());
   }
   await conversation.end();
-  await between(hubOf(seed), false);
+  await between(undefined);
   return conversation.seen;
+}
+
+export interface Rules {
+  /**
+   * A client whose message the app server has not answered yet does not leave. Of several gateways,
+   * only its own one could let another client use its token before: messages of one token reach the
+   * app server in order.
+   */
+  readonly mustStay?: boolean;
 }
 
 interface Entry {
@@ -106,33 +59,42 @@ interface Entry {
 }
 
 class Conversation {
-  readonly seen: string[] = [];
+  readonly seen: Step[] = [];
   readonly #rig: Rig;
   readonly #seed: number;
+  readonly #rules: Rules;
   readonly #random: () => number;
   readonly #clients: (TestClient | undefined)[] = [];
   readonly #tokens: Entry[] = [];
   #now: number;
   /** The one message that the app server has not answered yet. */
-  #slow: { readonly until: number } | undefined;
+  #slow: { readonly sender: number; readonly until: number } | undefined;
+  /** The client that has said something last. */
+  #speaker = 0;
+  /** Sockets opened so far. */
+  #opened = 0;
   /** What each client received in this step. */
   #got: string[][] = [];
 
-  constructor(rig: Rig, seed: number) {
+  constructor(rig: Rig, seed: number, rules: Rules) {
     this.#rig = rig;
     this.#seed = seed;
+    this.#rules = rules;
     this.#random = generator(seed);
     this.#now = CLOCK_MS + seed * 1e9;
   }
 
-  get isForwarding(): boolean {
-    return this.#slow !== undefined;
+  async owed(): Promise<string | undefined> {
+    if (this.#slow === undefined) return undefined;
+    for (const [gateway, name] of this.#gateways.entries())
+      if ((await health(this.#port, this.#at(gateway))).forwards > 0) return name;
+    throw new Error("expected a forward at some gateway");
   }
 
   async begin(): Promise<void> {
     await this.#setClock();
-    for (let at = 0; at < CLIENTS - 1; at++)
-      this.#clients[at] = await TestClient.connect(this.#port, this.#headers);
+    for (let at = 0; at < CLIENTS - 1; at++) this.#clients[at] = await this.#connect();
+    await this.#calm();
   }
 
   async end(): Promise<void> {
@@ -149,17 +111,18 @@ class Conversation {
       ),
     );
     this.#got = Array.from({ length: CLIENTS }, () => []);
-    this.seen.push(await drawn());
+    const said = await drawn();
     await this.#hear();
-    await eventually(async () => (await this.#health()).forwards === (this.isForwarding ? 1 : 0));
+    const forwards = this.#slow === undefined ? 0 : 1;
+    await eventually(async () => (await this.#health()).forwards === forwards);
+    await this.#calm();
     await this.#hear(); // including the effects of the app server's answer
-    for (const [at, messages] of this.#got.entries())
-      for (const message of messages) this.seen.push(`  client ${at} gets ${message}`);
-    for (const body of this.#rig.forwarded()) this.seen.push(`  app server gets ${body}`);
-    this.seen.push(
-      `  ${JSON.stringify(await this.#health())}`,
-      `  stored: ${await this.#stored()}`,
-    );
+    this.seen.push({
+      said,
+      got: this.#got,
+      forwarded: this.#rig.forwarded(),
+      inside: this.#rig.scale === undefined ? await this.#inside() : [],
+    });
   }
 
   /** Three times, then twice, then as often as once. */
@@ -198,8 +161,9 @@ class Conversation {
     const at = this.#random() % CLIENTS;
     const client = this.#clients[at];
     if (client === undefined) {
-      this.#clients[at] = await TestClient.connect(this.#port, this.#headers);
+      this.#clients[at] = await this.#connect();
     } else {
+      if (this.#rules.mustStay && this.#slow?.sender === at) await this.#answer();
       this.#clients[at] = undefined;
       await client.close();
       const open = this.#clients.filter((other) => other !== undefined).length;
@@ -213,6 +177,7 @@ class Conversation {
     const open = [...this.#clients.keys()].filter((at) => this.#clients[at] !== undefined);
     if (open.length === 0) return this.#comeOrGo();
     const at = who ?? this.#pick(open);
+    this.#speaker = at;
     this.#clients[at]!.send(message);
     return `client ${at} says ${JSON.stringify(message).slice(0, 200)}`;
   }
@@ -256,9 +221,11 @@ class Conversation {
     const who = [...this.#clients.keys()].find((at) => this.#clients[at] !== undefined);
     for (const { token } of this.#tokens.slice(-2))
       said.push(await this.#say({ type: "subscribe", token }, who));
+    await this.#hear(); // so that it gets the message
     said.push(await this.#publish(room));
     if (who !== undefined && this.#random() % 2 === 0)
       said.push(await this.#say({ type: "unsubscribe", token: this.#tokens.at(-1)!.token }, who));
+    await this.#hear();
     said.push(await this.#publish(room));
     return said.join("; ");
   }
@@ -281,7 +248,7 @@ class Conversation {
     await this.#hear();
     if ((await this.#health()).forwards === 0) return said; // it was rejected
     await eventually(() => this.#rig.held.length === 1);
-    this.#slow = { until: this.#now + FORWARD_TIMEOUT_MS };
+    this.#slow = { sender: this.#speaker, until: this.#now + FORWARD_TIMEOUT_MS };
     return `${said}, and gets no answer yet`;
   }
 
@@ -347,9 +314,7 @@ class Conversation {
     this.#now += PAUSE_MS;
     await this.#setClock();
     const isLate = this.#random() % 2 === 0;
-    const alarmAt = await this.#rig.sidekick.test(`alarm-at?hub=${this.#hub}`);
-    if (!isLate && alarmAt !== null && alarmAt <= this.#now)
-      await this.#rig.sidekick.test(`alarm?hub=${this.#hub}`);
+    if (!isLate) await this.#fireAlarms([...this.#gateways, ...this.#shards], this.#now);
     let said = `${PAUSE_MS} ms pass`;
     if (this.#slow !== undefined && this.#slow.until <= this.#now) {
       // timed out; the forwards that waited behind it are sent
@@ -358,6 +323,60 @@ class Conversation {
       await this.#answer();
     }
     return said;
+  }
+
+  async #fireAlarms(objects: readonly string[], until: number): Promise<void> {
+    const { test } = this.#rig.sidekick;
+    for (const object of objects) {
+      const at = await test(`alarm-at?hub=${object}`);
+      if (at === null || at > until) continue;
+      this.#now = Math.max(this.#now, at);
+      await this.#setClock();
+      await test(`alarm?hub=${object}`);
+    }
+  }
+
+  // --- gateways and shards ---
+
+  get #gateways(): readonly string[] {
+    const { scale } = this.#rig;
+    return scale === undefined ? [this.#hub] : gatewaysOf(this.#hub, scale);
+  }
+
+  get #shards(): readonly string[] {
+    const { scale } = this.#rig;
+    return scale === undefined ? [] : shardsOf(this.#hub, scale);
+  }
+
+  /** In place of one that the Worker draws. */
+  #at(gateway: number): Record<string, string> {
+    return { ...this.#headers, ...(this.#rig.scale && { "test-gateway": `${gateway}` }) };
+  }
+
+  /** Each socket is at the next gateway. */
+  #connect(): Promise<TestClient> {
+    return TestClient.connect(this.#port, this.#at(this.#opened++ % this.#gateways.length));
+  }
+
+  /** Gateways are connected to all shards, no call is under way, and no message is queued. */
+  async #calm(): Promise<void> {
+    if (this.#rig.scale === undefined) return;
+    for (const gateway of this.#gateways.keys()) {
+      const asked = { method: "GET", headers: this.#at(gateway) };
+      const isCalm = async () => {
+        const { body } = await request(this.#port, "/metrics", undefined, asked);
+        return (
+          body.includes(`sidekick_engine_shards{state="up"} ${this.#shards.length}\n`) &&
+          body.includes("sidekick_engine_calls_pending 0\n")
+        );
+      };
+      await eventually(isCalm, () => `gateway ${gateway} ends its calls`);
+    }
+    const gaps = "SELECT count(*) AS n FROM setting WHERE name LIKE 'gap/%'";
+    for (const shard of this.#shards) {
+      const isCalm = async () => (await this.#rig.sidekick.sql(gaps, shard))[0].n === 0;
+      await eventually(isCalm, () => `${shard} has delivered everything`);
+    }
   }
 
   // --- draws, requests and observations ---
@@ -378,8 +397,15 @@ class Conversation {
     return post(this.#port, path, body, this.#headers);
   }
 
-  #health() {
-    return health(this.#port, this.#headers);
+  /** The sum of all gateways. */
+  async #health(): Promise<{ clients: number; forwards: number }> {
+    const sum = { clients: 0, forwards: 0 };
+    for (const gateway of this.#gateways.keys()) {
+      const { clients, forwards } = await health(this.#port, this.#at(gateway));
+      sum.clients += clients;
+      sum.forwards += forwards;
+    }
+    return sum;
   }
 
   #setClock(): Promise<unknown> {
@@ -389,7 +415,25 @@ class Conversation {
   /** Everything the clients sent has been handled, and its effects are noted. */
   async #hear(): Promise<void> {
     for (const [at, client] of this.#clients.entries())
-      if (client !== undefined) this.#got[at]!.push(...(await settle(client)));
+      if (client !== undefined) this.#got[at]!.push(...(await this.#settled(client)));
+  }
+
+  /** A gateway asks for a token that another one holds once more: its alarm tells it when. */
+  async #settled(client: TestClient): Promise<string[]> {
+    if (this.#rig.scale === undefined) return settle(client);
+    const heard = settleWithShards(client);
+    for (;;) {
+      const messages = await Promise.race([heard, setTimeout(RETRY_AFTER_MS)]);
+      if (messages !== undefined) return messages;
+      await this.#fireAlarms(this.#gateways, this.#now + RETRY_MS);
+    }
+  }
+
+  async #inside(): Promise<string[]> {
+    return [
+      JSON.stringify(await health(this.#port, this.#headers)),
+      `stored: ${await this.#stored()}`,
+    ];
   }
 
   /**

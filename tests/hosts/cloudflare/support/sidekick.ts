@@ -20,6 +20,7 @@ export interface WorkerdSidekick extends Workerd {
   /**
    * Empties the object's memory, as hibernation does once the object is idle; or resets it, as a
    * deployment does, which closes all sockets.
+   * @throws {@link Busy} if it did not become idle for some seconds
    */
   evict(sockets: "hibernate" | "close", hub?: string): Promise<void>;
   /** Number of times the object has been constructed. Asking does not wake it. */
@@ -30,6 +31,8 @@ export interface WorkerdSidekick extends Workerd {
   /** Any other `/test/...` request. */
   test(path: string, body?: string | Buffer): Promise<any>;
 }
+
+export class Busy extends Error {}
 
 export interface Options {
   readonly env?: Readonly<Record<string, string>>;
@@ -71,8 +74,9 @@ export async function startSidekick({
     ...workerd,
     test,
     sql,
-    evict: async (sockets, hub = "sidekick") =>
-      void (await test(`evict?sockets=${sockets}&hub=${hub}`)),
+    evict: async (sockets, hub = "sidekick") => {
+      if (await test(`evict?sockets=${sockets}&hub=${hub}`)) throw new Busy(`${hub} is busy`);
+    },
     constructed: (hub = "sidekick") => test(`constructed?hub=${hub}`),
     rows: async (table, hub) => (await sql(`SELECT count(*) AS n FROM ${table}`, hub))[0].n,
   };
@@ -154,14 +158,21 @@ export async function health(
  * Resolves when the object has handled everything this client has sent; returns what the client
  * received before. Not the text that the runtime answers by itself.
  */
-export async function settle(client: TestClient): Promise<string[]> {
-  client.send('{ "type": "ping" }');
+export const settle = (client: TestClient) =>
+  answered(client, '{ "type": "ping" }', '{"type":"pong"}');
+
+/** The same with shards. A pong waits for nothing; this answer waits for the messages before. */
+export const settleWithShards = (client: TestClient) =>
+  answered(
+    client,
+    '{ "type": "unlisten", "resources": [] }',
+    '{ "type": "unlistening", "resources": [] }',
+  );
+
+async function answered(client: TestClient, question: string, answer: string): Promise<string[]> {
+  client.send(question);
   const messages: string[] = [];
-  for (
-    let message = await client.nextText();
-    message !== '{"type":"pong"}';
-    message = await client.nextText()
-  )
+  for (let message = await client.nextText(); message !== answer; message = await client.nextText())
     messages.push(message);
   return messages;
 }

@@ -5,12 +5,13 @@ import wasm from "../../../../worker/module/sidekick.wasm";
 import { SidekickObject as RealObject } from "../../../../worker/src/cloudflare/object.js";
 import { GATEWAY_HEADER } from "../../../../worker/src/cloudflare/scale.js";
 import type { Env, HubSettings } from "../../../../worker/src/cloudflare/settings.js";
+import { hubNameOf } from "../../../../worker/src/cloudflare/settings.js";
 import { SidekickShard as RealShard } from "../../../../worker/src/cloudflare/shard-object.js";
 import worker from "../../../../worker/src/cloudflare/worker.js";
 import type { Input } from "../../../../worker/src/module/border.generated.js";
 import type { HubLike } from "../../../../worker/src/module/hub.js";
-import { Replayer } from "../../../../worker/src/module/replay.js";
 import { Hub } from "../../../../worker/src/module/hub.js";
+import { Replayer } from "../../../../worker/src/module/replay.js";
 import { watched } from "../../shared/support/watched-hub.js";
 
 export { AppServer } from "../../../../worker/src/cloudflare/app-server.js";
@@ -28,14 +29,14 @@ const trapsAt = new Map<string, Input["type"]>();
 const heldAlarms = new Set<string>();
 /** Objects whose calls fail. */
 const unreachable = new Set<string>();
-/** Shards that connect a gateway, but their answer is lost. */
 /** Shards whose settings are wrong. */
 const misconfigured = new Set<string>();
 const MISCONFIGURED = { status: 0, values: [], misconfigured: "a test makes this setting wrong" };
+/** Shards that connect a gateway, but their answer is lost. */
 const losing = new Set<string>();
-/** Number of calls that shards and gateways have got from each other and from the Worker. */
 /** Of shards whose calls wait: how many have waited, and how many may go on. */
 const gates = new Map<string, { waited: number; passed: number }>();
+/** Number of calls that shards and gateways have got from each other and from the Worker. */
 const calls = new Map<string, number>();
 
 /** This isolate's clock, if a test has set it. */
@@ -74,7 +75,6 @@ function rowsOf(storage: DurableObjectStorage, statement: string): unknown[] {
   );
 }
 
-function called(id: string): void {
 /** Calls go on in the order in which they came. */
 async function pass(id: string): Promise<void> {
   const gate = gates.get(id);
@@ -83,6 +83,7 @@ async function pass(id: string): Promise<void> {
   while (gate.passed <= place) await scheduler.wait(5);
 }
 
+function called(id: string): void {
   count(calls, id);
   if (unreachable.has(id)) throw new Error("a test makes this object unreachable");
 }
@@ -117,9 +118,9 @@ export class SidekickShard extends RealShard {
 
   override async run(...args: Parameters<RealShard["run"]>): ReturnType<RealShard["run"]> {
     called(this.#id);
-    return super.run(...args);
     if (misconfigured.has(this.#id)) return MISCONFIGURED;
     await pass(this.#id);
+    return super.run(...args);
   }
 
   override async attach(...args: Parameters<RealShard["attach"]>): ReturnType<RealShard["attach"]> {
@@ -136,8 +137,8 @@ export class SidekickShard extends RealShard {
 
   override async ready(...args: Parameters<RealShard["ready"]>): ReturnType<RealShard["ready"]> {
     called(this.#id);
-    return super.ready(...args);
     if (misconfigured.has(this.#id)) return MISCONFIGURED;
+    return super.ready(...args);
   }
 }
 
@@ -210,7 +211,6 @@ export class SidekickObject extends RealObject {
   }
 }
 
-/** Any frame or body that contains `trap!`, and any record that contains `poison!`. */
 /** A host must never open a client twice: a check of the module fails, and it really traps. */
 function trap(hub: HubLike, now: number): void {
   for (let i = 0; i < 2; i++) hub.handle(now, { type: "client_opened", client: 0xfffffff0 });
@@ -230,6 +230,7 @@ Hub.prototype.handle = function (now, input) {
 const textOf = (bytes: string | Uint8Array) =>
   typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes);
 
+/** Any frame or body that contains `trap!`, and any record that contains `poison!`. */
 function isFatal(input: Input): boolean {
   if (input.type === "restore_token") return textOf(input.record).includes("poison!");
   const bytes =
@@ -261,7 +262,6 @@ export default {
       case "unreachable":
         unreachable.add(id);
         return Response.json(null);
-      case "lose-answers":
       case "misconfigure":
         misconfigured.add(id);
         return Response.json(null);
@@ -274,6 +274,7 @@ export default {
       case "pass-call":
         gates.get(id)!.passed++;
         return Response.json(null);
+      case "lose-answers":
         losing.add(id);
         return Response.json(null);
       case "reset":
@@ -310,14 +311,15 @@ export default {
   },
 };
 
-/** Of an object that is not running there is nothing to evict. */
-async function evict(stub: DurableObjectStub, webSockets: "hibernate" | "close"): Promise<null> {
+/** Of an object that is not running there is nothing to evict. Returns whether it was too busy. */
+async function evict(stub: DurableObjectStub, webSockets: "hibernate" | "close"): Promise<boolean> {
   try {
     await unsafe.evict(stub, { webSockets });
   } catch (error) {
+    if (String(error).includes("it still has active references")) return true;
     if (!String(error).includes("it is not currently running")) throw error;
   }
-  return null;
+  return false;
 }
 
 /** In place of a random one. */
@@ -325,7 +327,8 @@ function atGateway(request: Request, env: Env, gateway: string): Promise<Respons
   const headers = new Headers(request.headers);
   headers.delete("test-gateway");
   headers.set(GATEWAY_HEADER, gateway);
-  const name = gateway === "0" ? "sidekick" : `sidekick:g${gateway}`;
+  const hub = hubNameOf(env, new URL(request.url).hostname)!;
+  const name = gateway === "0" ? hub : `${hub}:g${gateway}`;
   return env.SIDEKICK.getByName(name).fetch(new Request(request, { headers }));
 }
 
