@@ -12,6 +12,7 @@ import worker from "../../worker/src/cloudflare/worker.js";
 import { Hub } from "../../worker/src/module/hub.js";
 
 export { AppServer } from "../../worker/src/cloudflare/app-server.js";
+export { SidekickShard } from "../../worker/src/cloudflare/shard-object.js";
 
 interface Env extends RealEnv {
   readonly PLAIN: DurableObjectNamespace<PlainObject>;

@@ -47,11 +47,11 @@ if (flags.sockets !== counts.join()) {
 const rounds = Number(flags.rounds);
 
 /**
- * By the Host header of a request: the Worker, the same while it records, and the Durable Object
- * with Maps.
+ * By the Host header of a request: the Worker, the same while it records, the same with one gateway
+ * and four shards, and the Durable Object with Maps.
  */
-type Target = "sidekick" | "recording" | "plain";
-const targets: readonly Target[] = ["sidekick", "recording", "plain"];
+type Target = "sidekick" | "recording" | "gateway" | "plain";
+const targets: readonly Target[] = ["sidekick", "recording", "gateway", "plain"];
 /**
  * workerd drops a connection that has been idle for five seconds, possibly just when it is used
  * again.
@@ -225,10 +225,15 @@ async function measure(target: Target): Promise<Figures[]> {
   const workerd = await startWorkerd({
     main,
     unsafe: true,
-    classes: { SIDEKICK: "SidekickObject", PLAIN: "PlainObject" },
+    classes: {
+      SIDEKICK: "SidekickObject",
+      SIDEKICK_SHARD: "SidekickShard",
+      PLAIN: "PlainObject",
+    },
     env: {
       SIDEKICK_SECRET: SECRET,
       ...(target === "recording" && { SIDEKICK_TRACE_BYTES: "10000000" }),
+      ...(target === "gateway" && { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "4" }),
     },
   });
   void workerd.exited.then((how) => {
@@ -289,6 +294,7 @@ await printSizes();
 const results = {
   sidekick: await measure("sidekick"),
   recording: await measure("recording"),
+  gateway: await measure("gateway"),
   plain: await measure("plain"),
 };
 console.log(
