@@ -364,6 +364,44 @@ test("each gateway tells its own health and metrics; the first one does unless a
   assert.equal(await sidekick.constructed("sidekick:g1"), made);
 });
 
+test("a removed gateway is no longer woken, once it has released its tokens", async () => {
+  const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
+  const env = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" };
+  try {
+    const before = await start({ storage, env });
+    const removed = await at(before, 1);
+    await listen(removed, ["a"]);
+    await registerToken(before.port, "token-1", "chat");
+    await removed.subscribe("token-1");
+    await before.stop();
+
+    const sidekick = await start({ storage, env: { ...env, SIDEKICK_GATEWAYS: "1" } });
+    const client = await at(sidekick, 0);
+    await listen(client, ["a"]);
+    const calls = () => sidekick.test("calls?hub=sidekick:g1");
+    await publish(sidekick, ["a"]);
+    await updated(client, ["a"]);
+    await eventually(async () => (await calls()) > 0); // it may need to release tokens
+    await sidekick.test(`clock?at=${Date.now() + 2 * 3_600_000}`);
+    await sidekick.test("alarm?hub=sidekick:s0");
+    const holds = "SELECT value FROM shard WHERE substr(key, 1, 1) = CAST('t' AS BLOB)";
+    await eventually(async () => {
+      const [{ value }] = await sidekick.sql(holds, "sidekick:s0");
+      return value.endsWith("--"); // neither node nor session
+    });
+    await sleep(sidekick, ["sidekick:s0"]);
+    const woken = await calls();
+    for (let i = 0; i < 3; i++) {
+      await publish(sidekick, ["a"]);
+      await updated(client, ["a"]);
+    }
+    assert.equal(await calls(), woken);
+  } finally {
+    await stopAll();
+    rmSync(storage, { recursive: true });
+  }
+});
+
 test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {
   const sidekick = await start({ env: SCALE, classes: { SIDEKICK: "SidekickObject" } });
   assert.equal((await post(sidekick.port, "/resources", { resources: [] })).status, 500);

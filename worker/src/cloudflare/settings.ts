@@ -193,7 +193,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
 }
 
 /** The upper bound of the limit `engine_shards`, and of the gateways that a shard tells at once. */
-const OBJECTS_MAX = 256;
+export const OBJECTS_MAX = 256;
 
 function scaleOf(
   named: (name: string) => string,

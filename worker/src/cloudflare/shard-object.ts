@@ -12,16 +12,17 @@ import type { Delivered, Mail } from "./outbox.js";
 import type { Pushed } from "./outboxes.js";
 import { Outboxes } from "./outboxes.js";
 import type { Place } from "./scale.js";
-import { epochOf, gatewayOf, gatewayStub, limitOf, scaledConfig } from "./scale.js";
+import { epochOf, gatewayOf, gatewayStub, limitOf, nodeOf, scaledConfig } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
-import { readScaled } from "./settings.js";
+import { OBJECTS_MAX, readScaled } from "./settings.js";
 import { ShardRows } from "./store.js";
 import { within } from "./within.js";
 
 /** Prefix of the settings for pending gaps: by gateway, how often its delivery failed. */
 const GAP = "gap/";
-/** The name of a setting. */
+/** The names of settings. */
 const ASK_AT = "ask_at";
+const GATEWAYS = "gateways";
 const ASK_MS = 3_600_000;
 const ASKED_AT_ONCE = 500;
 const NOTHING = new Uint8Array(0);
@@ -162,6 +163,8 @@ class Awake implements Mail {
   }
 
   attach(node: string): Reply {
+    // A removed one, which is soon detached once more.
+    if (gatewayOf(node) >= this.#scale.gateways) this.#rows.settings.put(GATEWAYS, `${OBJECTS_MAX}`);
     this.change((shard) => {
       shard.detach(node);
       shard.attach(node);
@@ -237,9 +240,28 @@ class Awake implements Mail {
         logError("a stored row is ignored", new Error("it is damaged, or of a newer version"));
     }
     shard.restored(Date.now() * 1000);
+    this.#detachRemoved(shard);
     this.#settle(shard);
     this.#shard = shard;
     return shard;
+  }
+
+  /** After SIDEKICK_GATEWAYS was lowered. A gateway that still holds a token stays until later. */
+  #detachRemoved(shard: Shard): void {
+    const { settings } = this.#rows;
+    const { gateways } = this.#scale;
+    const known = Number(settings.get(GATEWAYS) ?? OBJECTS_MAX);
+    if (known === gateways) return;
+    const holders = new Set(shard.holds().map(({ node }) => node));
+    let left = gateways;
+    for (let number = gateways; number < known; number++) {
+      const node = nodeOf(number);
+      if (holders.has(node)) left = number + 1;
+      if (holders.has(node) || !shard.isAttached(node)) continue;
+      shard.detach(node);
+      this.#outboxes.reset(node);
+    }
+    if (known !== left) settings.put(GATEWAYS, String(left));
   }
 
   /** Rows first: the runtime holds output back until they are stored. */
