@@ -85,6 +85,16 @@ test("a change reaches the listeners at all gateways, and wakes no gateway witho
   await updated(second, RESOURCES);
 });
 
+test("a gateway does not believe a client that claims to know its number", async () => {
+  const sidekick = await startScaled();
+  for (const claimed of ["1", "x"]) {
+    const headers = { "test-gateway": "0", "test-claimed-gateway": claimed };
+    await listen(await TestClient.connect(sidekick.port, headers), RESOURCES);
+  }
+  const stored = "SELECT value FROM setting WHERE name = 'gateway'";
+  assert.deepEqual(await sidekick.sql(stored), [{ value: "0" }]);
+});
+
 test("welcome says that pongs have no position; it is the same epoch at each gateway", async () => {
   const sidekick = await startScaled();
   const welcomes = [

@@ -32,7 +32,7 @@ import {
 import { logError, logTold } from "./log.js";
 import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
-import { GATEWAY_HEADER, limitOf, nodeOf, scaledConfig } from "./scale.js";
+import { GATEWAY_HEADER, gatewayName, limitOf, nodeOf, scaledConfig } from "./scale.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import { ShardLinks } from "./shard-links.js";
@@ -68,16 +68,25 @@ export class SidekickObject extends DurableObject<Env> {
 
   /** Handles upgrades and the requests that the Worker lets through. */
   override async fetch(request: Request): Promise<Response> {
-    const hub = hubNameOf(this.env, new URL(request.url).hostname) ?? "";
-    const number = Number(request.headers.get(GATEWAY_HEADER) ?? 0);
     try {
-      const awake = this.#wake({ hub, number });
+      const awake = this.#wake(this.#placeOf(request));
       return isTrace(request) ? awake.trace() : await awake.request(request);
     } catch (error) {
       // Errors lose their class on the way to the Worker.
       if (!(error instanceof ConfigError) || !request.headers.has(GATEWAY_HEADER)) throw error;
       return misconfigured(error);
     }
+  }
+
+  /**
+   * During the deployment of a version with gateways, the former Worker, which knows none, may pass
+   * on a client's header with any number.
+   */
+  #placeOf(request: Request): Place {
+    const hub = hubNameOf(this.env, new URL(request.url).hostname) ?? "";
+    const number = Number(request.headers.get(GATEWAY_HEADER) ?? 0);
+    const named = this.env.SIDEKICK.idFromName(gatewayName({ hub, number }));
+    return { hub, number: named.equals(this.ctx.id) ? number : 0 };
   }
 
   /** Takes a shard's messages. A gap has none, and means that some were lost. */

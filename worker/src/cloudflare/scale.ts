@@ -22,15 +22,17 @@ export const gatewayOf = (node: string) => Number.parseInt(node, 16);
 /** The epoch of each shard. Positions depend on the number of shards. */
 export const epochOf = ({ shards }: Scale) => `v1/${shards}`;
 
+/** Gateway 0 has the name of the only object of a hub without shards. */
+export const gatewayName = ({ hub, number }: Place) => (number === 0 ? hub : `${hub}:g${number}`);
+
 export function gatewayStub(
   { SIDEKICK }: Env,
-  { hub, number }: Place,
+  gateway: Place,
   { locations }: Scale,
 ): DurableObjectStub<SidekickObject> {
-  // Gateway 0 has the name of the only object of a hub without shards.
-  const name = number === 0 ? hub : `${hub}:g${number}`;
-  const locationHint = locations[number % locations.length];
-  return SIDEKICK.getByName(name, locationHint === undefined ? {} : { locationHint });
+  const locationHint = locations[gateway.number % locations.length];
+  const options = locationHint === undefined ? {} : { locationHint };
+  return SIDEKICK.getByName(gatewayName(gateway), options);
 }
 
 export function shardStub(env: Env, { hub, number }: Place): DurableObjectStub<SidekickShard> {

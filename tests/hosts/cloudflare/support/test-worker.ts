@@ -326,7 +326,7 @@ async function evict(stub: DurableObjectStub, webSockets: "hibernate" | "close")
 function atGateway(request: Request, env: Env, gateway: string): Promise<Response> {
   const headers = new Headers(request.headers);
   headers.delete("test-gateway");
-  headers.set(GATEWAY_HEADER, gateway);
+  headers.set(GATEWAY_HEADER, headers.get("test-claimed-gateway") ?? gateway);
   const hub = hubNameOf(env, new URL(request.url).hostname)!;
   const name = gateway === "0" ? hub : `${hub}:g${gateway}`;
   return env.SIDEKICK.getByName(name).fetch(new Request(request, { headers }));
