@@ -443,6 +443,22 @@ test("the shards ask hourly for held tokens", async () => {
   await client.subscribe("token-1");
 });
 
+test("after an alarm that fails, a shard asks for tokens when it is repeated", async () => {
+  const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
+  for (const token of ["token-free", "token-1"]) await registerToken(sidekick.port, token, "chat");
+  await (await at(sidekick, 0)).subscribe("token-1");
+  const calls = () => sidekick.test("calls?hub=sidekick");
+  const before = await calls();
+  await sidekick.test(`clock?at=${Date.now() + 2 * 3_600_000}`);
+  // The free token has expired, and its row cannot be deleted.
+  await sidekick.sql("ALTER TABLE shard RENAME TO moved", "sidekick:s0");
+  await assert.rejects(sidekick.test("alarm?hub=sidekick:s0"));
+  assert.equal(await calls(), before);
+  await sidekick.sql("ALTER TABLE moved RENAME TO shard", "sidekick:s0");
+  await sidekick.test("alarm?hub=sidekick:s0");
+  await eventually(async () => (await calls()) === before + 1);
+});
+
 test("the shards do not ask for tokens that have been held for less than an hour", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
   const client = await at(sidekick, 0);

@@ -144,7 +144,7 @@ class Awake implements Mail {
     this.#keepMs = Number(scaledConfig(settings, settings.scale, "")["engine_keep_ms"]);
     const hashSeed = stored.settled("hash_seed", randomDigits);
     this.#create = () => create(`${hub}:s${number}`, epochOf(settings.scale), hashSeed);
-    this.#askAt = Number(stored.get(ASK_AT) ?? Infinity);
+    this.#askAt = this.#storedAskAt;
     for (const [node, tries] of stored.startingWith(GAP))
       this.#outboxes.restore(node, Number(tries));
     this.#outboxes.retry(Date.now());
@@ -164,7 +164,8 @@ class Awake implements Mail {
 
   attach(node: string): Reply {
     // A removed one, which is soon detached once more.
-    if (gatewayOf(node) >= this.#scale.gateways) this.#rows.settings.put(GATEWAYS, `${OBJECTS_MAX}`);
+    if (gatewayOf(node) >= this.#scale.gateways)
+      this.#rows.settings.put(GATEWAYS, `${OBJECTS_MAX}`);
     this.change((shard) => {
       shard.detach(node);
       shard.attach(node);
@@ -221,16 +222,23 @@ class Awake implements Mail {
 
   /** Makes one call on the shard, then stores rows, delivers messages and sets the alarm. */
   change<T>(call: (shard: Shard) => T): T {
-    const shard = this.#shard ?? this.#restore();
     try {
+      const shard = this.#shard ?? this.#restore();
       const result = call(shard);
       this.#settle(shard);
       return result;
     } catch (error) {
       // Its memory may differ from the stored rows.
       this.#shard = undefined;
+      this.#alarmAt = 0;
+      this.#alarmIsKnown = false;
+      this.#askAt = this.#storedAskAt;
       throw error;
     }
+  }
+
+  get #storedAskAt(): number {
+    return Number(this.#rows.settings.get(ASK_AT) ?? Infinity);
   }
 
   #restore(): Shard {
