@@ -27,6 +27,8 @@ const ASK_MS = 3_600_000;
 const ASKED_AT_ONCE = 500;
 const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
+/** A character for each byte. */
+const latin1 = new TextDecoder("latin1");
 
 /** The answer to a call, as from the module's Shard. */
 export interface Reply extends ShardAnswer {
@@ -274,10 +276,11 @@ class Awake implements Mail {
 
   /** Rows first: the runtime holds output back until they are stored. */
   #settle(shard: Shard): void {
-    const rows = shard.takeRows();
-    if (rows.length > 0)
+    // Of each row the last value, since each write is billed.
+    const rows = new Map(shard.takeRows().map((row) => [latin1.decode(row.key), row]));
+    if (rows.size > 0)
       this.#ctx.storage.transactionSync(() => {
-        for (const row of rows) this.#rows.write(row);
+        for (const row of rows.values()) this.#rows.write(row);
         if (this.#askAt === Infinity) this.#setAskAt(Date.now() + ASK_MS);
       });
     this.#pushed = this.#outboxes.push(shard.takePublications());
