@@ -183,3 +183,23 @@ test("a gateway reconnects to a shard that was reset", async () => {
   await publish(sidekick, ["todo/1"]);
   await eventually(async () => (await client.next()).resource === "todo/1");
 });
+
+test("a call of an earlier connection to a shard that arrives late changes nothing", async () => {
+  const sidekick = await start({
+    env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" },
+    limits: { engine_timeout_ms: 300, engine_wait_ms: 60_000, topic_linger_ms: 0 },
+  });
+  const client = await at(sidekick, 0);
+  await listen(client, ["a"]);
+  await sidekick.test("hold-leaves?hub=sidekick:s0");
+  client.send({ type: "unlisten", resources: ["a"] });
+  assert.equal((await client.next()).type, "unlistening");
+  await eventually(() => sidekick.output().includes("a shard cannot be reached"));
+  await listen(client, ["a"]);
+  const calls = () => sidekick.test("calls?hub=sidekick:s0");
+  const before = await calls();
+  await sidekick.test("release-leaves?hub=sidekick:s0");
+  await eventually(async () => (await calls()) > before);
+  await publish(sidekick, ["a"]);
+  await updated(client, ["a"]);
+});

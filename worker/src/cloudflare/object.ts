@@ -30,9 +30,8 @@ import {
   responseOf,
 } from "./http.js";
 import { logError, logTold } from "./log.js";
-import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
-import { GATEWAY_HEADER, gatewayName, limitOf, nodeOf, scaledConfig } from "./scale.js";
+import { GATEWAY_HEADER, limitOf, nodeOf, numberIn, scaledConfig } from "./scale.js";
 import type { Env, HubSettings } from "./settings.js";
 import { hubNameOf, readSettings } from "./settings.js";
 import { ShardLinks } from "./shard-links.js";
@@ -68,8 +67,9 @@ export class SidekickObject extends DurableObject<Env> {
 
   /** Handles upgrades and the requests that the Worker lets through. */
   override async fetch(request: Request): Promise<Response> {
+    const hub = hubNameOf(this.env, new URL(request.url).hostname) ?? "";
     try {
-      const awake = this.#wake(this.#placeOf(request));
+      const awake = this.#wake({ hub, number: numberIn(request, hub, this.env, this.ctx.id) });
       return isTrace(request) ? awake.trace() : await awake.request(request);
     } catch (error) {
       // Errors lose their class on the way to the Worker.
@@ -78,20 +78,9 @@ export class SidekickObject extends DurableObject<Env> {
     }
   }
 
-  /**
-   * During the deployment of a version with gateways, the former Worker, which knows none, may pass
-   * on a client's header with any number.
-   */
-  #placeOf(request: Request): Place {
-    const hub = hubNameOf(this.env, new URL(request.url).hostname) ?? "";
-    const number = Number(request.headers.get(GATEWAY_HEADER) ?? 0);
-    const named = this.env.SIDEKICK.idFromName(gatewayName({ hub, number }));
-    return { hub, number: named.equals(this.ctx.id) ? number : 0 };
-  }
-
   /** Takes a shard's messages. A gap has none, and means that some were lost. */
-  deliver(place: Place, shard: number, messages: readonly Delivered[], isGap: boolean): void {
-    this.#wake(place).links?.deliver(shard, messages, isGap);
+  deliver(place: Place, ...delivery: Parameters<ShardLinks["deliver"]>): void {
+    this.#wake(place).links?.deliver(...delivery);
   }
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {

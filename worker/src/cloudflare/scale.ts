@@ -23,7 +23,21 @@ export const gatewayOf = (node: string) => Number.parseInt(node, 16);
 export const epochOf = ({ shards }: Scale) => `v1/${shards}`;
 
 /** Gateway 0 has the name of the only object of a hub without shards. */
-export const gatewayName = ({ hub, number }: Place) => (number === 0 ? hub : `${hub}:g${number}`);
+const gatewayName = ({ hub, number }: Place) => (number === 0 ? hub : `${hub}:g${number}`);
+
+/**
+ * The gateway's number in a request to the object with this id, or 0. While a version with gateways
+ * is deployed, the former Worker, which knows none, may pass on a client's header with any number.
+ */
+export function numberIn(
+  { headers }: Request,
+  hub: string,
+  { SIDEKICK }: Env,
+  id: DurableObjectId,
+): number {
+  const number = Number(headers.get(GATEWAY_HEADER) ?? 0);
+  return SIDEKICK.idFromName(gatewayName({ hub, number })).equals(id) ? number : 0;
+}
 
 export function gatewayStub(
   { SIDEKICK }: Env,

@@ -9,7 +9,7 @@ import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
 import { nodeOf, shardStub } from "./scale.js";
 import type { Env, Scale } from "./settings.js";
-import type { Reply, SidekickShard } from "./shard-object.js";
+import type { Caller, Reply, SidekickShard } from "./shard-object.js";
 import type { Settings } from "./store.js";
 import { within } from "./within.js";
 
@@ -17,9 +17,17 @@ const RETRY_MS_FIRST = 50;
 /** For waits up to this, the object stays awake; for longer ones it sets an alarm. */
 const RETRY_MS_AWAKE = 5000;
 const RETRY_MS_MAX = 60_000;
-/** Prefix of the settings that name the shards to which this gateway is connected. */
+/** Prefix of the settings for the latest connection to each shard. */
 const CONNECTED = "connected/";
+/** Begins the value if that has ended. */
+const DOWN = "-";
 const JOINS = "joins";
+
+/** From whom a delivery is. */
+export interface ShardConnection {
+  readonly shard: number;
+  readonly connection: number;
+}
 
 type ShardStub = DurableObjectStub<SidekickShard>;
 
@@ -27,7 +35,7 @@ interface Link {
   readonly place: Place;
   stub: ShardStub;
   isUp: boolean;
-  /** Of this connection: answers to calls on an earlier one are ignored. */
+  /** Rises with each attempt to connect. Late calls and answers of earlier ones are ignored. */
   connection: number;
   /** Attempts to connect that have failed since it was up. */
   failures: number;
@@ -62,8 +70,8 @@ export class ShardLinks {
     this.#links = Array.from({ length: scale.shards }, (_, number) => {
       const place = { hub: gateway.hub, number };
       const stub = shardStub(env, place);
-      const state = { isUp: false, connection: 0, failures: 0, retryAt: 0, isReplacing: false };
-      return { place, stub, ...state };
+      const state = { isUp: false, failures: 0, retryAt: 0, isReplacing: false };
+      return { place, stub, connection: 0, ...state };
     });
   }
 
@@ -75,10 +83,12 @@ export class ShardLinks {
   /** After a wake: the connections from before still exist, and have missed nothing. */
   start(): void {
     const { stored } = this.#options;
-    const connected = new Set([...stored.startingWith(CONNECTED)].map(([shard]) => Number(shard)));
+    const known = new Map(stored.startingWith(CONNECTED));
     for (const link of this.#links) {
-      if (connected.has(link.place.number)) this.#up(link, true);
-      else this.#connect(link);
+      const connection = known.get(String(link.place.number)) ?? DOWN;
+      link.connection = Number(connection.replace(DOWN, ""));
+      if (connection.startsWith(DOWN)) this.#connect(link);
+      else this.#up(link, true);
     }
   }
 
@@ -86,7 +96,7 @@ export class ShardLinks {
   renew(): void {
     for (const link of this.#links) {
       link.isUp = false;
-      this.#options.stored.erase(CONNECTED + link.place.number);
+      this.#storeDown(link);
       this.#connect(link);
     }
   }
@@ -116,22 +126,33 @@ export class ShardLinks {
     const link = this.#links[shard]!;
     const method = link.isReplacing ? "replaceJoins" : "join";
     const copies = topics.map((topic) => topic.slice());
-    this.#call(shard, call, ({ stub, place }) => stub[method](place, this.#node, copies));
+    this.#call(shard, call, (link) => link.stub[method](link.place, this.#caller(link), copies));
   }
 
   leave({ shard, topics }: border.EngineLeaveAction): void {
     const copies = topics.map((topic) => topic.slice());
-    this.#call(shard, undefined, ({ stub, place }) => stub.leave(place, this.#node, copies));
+    this.#call(shard, undefined, (link) => {
+      return link.stub.leave(link.place, this.#caller(link), copies);
+    });
+  }
+
+  #caller({ connection }: Link): Caller {
+    return { node: this.#node, connection };
   }
 
   // --- deliveries of the shards ---
 
-  deliver(shard: number, messages: readonly Delivered[], isGap: boolean): void {
+  deliver(
+    { shard, connection }: ShardConnection,
+    messages: readonly Delivered[],
+    isGap: boolean,
+  ): void {
     const link = this.#links[shard];
-    if (link === undefined) return;
+    // Of an earlier connection: this gateway has asked for what it missed since then.
+    if (link === undefined || connection < link.connection) return;
     if (isGap) {
       this.#down(link);
-      this.#connect(link);
+      return this.#connect(link);
     }
     for (const { topic, body } of messages) {
       link.isReplacing = topic.byteLength === 0 && text(body) === JOINS;
@@ -167,14 +188,15 @@ export class ShardLinks {
     const connection = ++link.connection;
     link.retryAt = 0;
     const { ctx, stored, timeoutMs } = this.#options;
-    const attached: Promise<Reply> = link.stub.attach(link.place, this.#node);
+    const attached: Promise<Reply> = link.stub.attach(link.place, this.#caller(link));
     ctx.waitUntil(
       within(timeoutMs, attached)
         .then(checked)
         .then(
-          () => {
+          ({ status, values }) => {
             if (link.connection !== connection) return;
-            stored.put(CONNECTED + link.place.number, "");
+            if (status !== 0) return this.#outnumbered(link, Number(text(values[0]!)));
+            stored.put(CONNECTED + link.place.number, String(connection));
             this.#up(link, false);
           },
           (error: unknown) => {
@@ -196,9 +218,18 @@ export class ShardLinks {
     link.connection++;
     if (!link.isUp) return;
     link.isUp = false;
-    const shard = link.place.number;
-    this.#options.stored.erase(CONNECTED + shard);
-    this.#options.session.apply({ type: "engine_down", shard });
+    this.#storeDown(link);
+    this.#options.session.apply({ type: "engine_down", shard: link.place.number });
+  }
+
+  #storeDown({ place, connection }: Link): void {
+    this.#options.stored.put(CONNECTED + place.number, `${DOWN}${connection}`);
+  }
+
+  /** The shard knows a later connection: this gateway has forgotten an attempt. */
+  #outnumbered(link: Link, connection: number): void {
+    link.connection = connection;
+    this.#lost(link, new Error("the shard has a later connection of this gateway"));
   }
 
   #lost(link: Link, error: unknown): void {

@@ -22,6 +22,8 @@ import { within } from "./within.js";
 const GAP = "gap/";
 /** The names of settings. */
 const ASK_AT = "ask_at";
+/** Prefix of the settings for the connection of each gateway. 0: from before these numbers. */
+const CONNECTION = "connection/";
 const GATEWAYS = "gateways";
 const ASK_MS = 3_600_000;
 const ASKED_AT_ONCE = 500;
@@ -38,6 +40,12 @@ export interface Reply extends ShardAnswer {
 
 const DONE: Reply = { status: 0, values: [] };
 
+/** A connection of a gateway, which numbers them: a call of an earlier one may arrive late. */
+export interface Caller {
+  readonly node: string;
+  readonly connection: number;
+}
+
 export class SidekickShard extends DurableObject<Env> {
   /** How long an answer waits for the deliveries that follow from its call. Others for tests. */
   protected readonly deliveryMsMax: number = 1000;
@@ -51,21 +59,27 @@ export class SidekickShard extends DurableObject<Env> {
     return this.#answer(place, (awake) => awake.run(script, args, this.deliveryMsMax));
   }
 
-  /** A gateway connects: it has joined nothing. */
-  attach(place: Place, node: string): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.attach(node));
+  /** A gateway connects: it has joined nothing. Status 1: it has this later connection. */
+  attach(place: Place, caller: Caller): Promise<Reply> {
+    return this.#answer(place, (awake) => awake.attach(caller));
   }
 
-  join(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.known((shard) => shard.join(node, topics)));
+  join(place: Place, caller: Caller, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) =>
+      awake.known(caller, (shard, node) => shard.join(node, topics)),
+    );
   }
 
-  leave(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.known((shard) => shard.leave(node, topics)));
+  leave(place: Place, caller: Caller, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) =>
+      awake.known(caller, (shard, node) => shard.leave(node, topics)),
+    );
   }
 
-  replaceJoins(place: Place, node: string, topics: readonly Uint8Array[]): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.known((shard) => shard.replaceJoins(node, topics)));
+  replaceJoins(place: Place, caller: Caller, topics: readonly Uint8Array[]): Promise<Reply> {
+    return this.#answer(place, (awake) =>
+      awake.known(caller, (shard, node) => shard.replaceJoins(node, topics)),
+    );
   }
 
   /** Whether this shard can be reached. */
@@ -117,6 +131,8 @@ class Awake implements Mail {
   /** Undefined after a trap or a failed write; the next call restores another one. */
   #shard: Shard | undefined;
   readonly #outboxes = new Outboxes(this);
+  /** The latest of each gateway. */
+  readonly #connections = new Map<string, number>();
   /** The deliveries that the latest call has queued. */
   #pushed: readonly Pushed[] = [];
   #alarmAt = 0;
@@ -147,6 +163,8 @@ class Awake implements Mail {
     const hashSeed = stored.settled("hash_seed", randomDigits);
     this.#create = () => create(`${hub}:s${number}`, epochOf(settings.scale), hashSeed);
     this.#askAt = this.#storedAskAt;
+    for (const [node, connection] of stored.startingWith(CONNECTION))
+      this.#connections.set(node, Number(connection));
     for (const [node, tries] of stored.startingWith(GAP))
       this.#outboxes.restore(node, Number(tries));
     this.#outboxes.retry(Date.now());
@@ -164,7 +182,9 @@ class Awake implements Mail {
     return answer;
   }
 
-  attach(node: string): Reply {
+  attach({ node, connection }: Caller): Reply {
+    const latest = this.#connectionOf(node);
+    if (connection <= latest) return { status: 1, values: [encoder.encode(String(latest))] };
     // A removed one, which is soon detached once more.
     if (gatewayOf(node) >= this.#scale.gateways)
       this.#rows.settings.put(GATEWAYS, `${OBJECTS_MAX}`);
@@ -176,13 +196,21 @@ class Awake implements Mail {
       shard.takePublications(); // the heartbeat
     });
     this.#outboxes.reset(node);
+    this.#rows.settings.put(CONNECTION + node, String(connection));
+    this.#connections.set(node, connection);
     return DONE;
   }
 
-  /** @throws if the shard does not know the gateway, which then connects again */
-  known(call: (shard: Shard) => boolean): Reply {
-    if (this.change(call)) return DONE;
+  /** @throws if the gateway has another connection or none; it then connects again */
+  known({ node, connection }: Caller, call: (shard: Shard, node: string) => boolean): Reply {
+    if (connection !== this.#connectionOf(node))
+      throw new Error("the gateway has another connection to this shard");
+    if (this.change((shard) => call(shard, node))) return DONE;
     throw new Error("the shard does not know this gateway");
+  }
+
+  #connectionOf(node: string): number {
+    return this.#connections.get(node) ?? 0;
   }
 
   alarm(): void {
@@ -309,7 +337,8 @@ class Awake implements Mail {
   async deliver(node: string, messages: readonly Delivered[], isGap: boolean): Promise<void> {
     const { hub, number } = this.#place;
     const gateway = { hub, number: gatewayOf(node) };
-    await gatewayStub(this.#env, gateway, this.#scale).deliver(gateway, number, messages, isGap);
+    const from = { shard: number, connection: this.#connectionOf(node) };
+    await gatewayStub(this.#env, gateway, this.#scale).deliver(gateway, from, messages, isGap);
   }
 
   storeGap(node: string, tries: number | undefined): void {

@@ -36,6 +36,8 @@ const MISCONFIGURED = { status: 0, values: [], misconfigured: "a test makes this
 const losing = new Set<string>();
 /** Of shards whose calls wait: how many have waited, and how many may go on. */
 const gates = new Map<string, { waited: number; passed: number }>();
+/** Shards at which a call to leave topics is held. */
+const heldLeaves = new Set<string>();
 /** Number of calls that shards and gateways have got from each other and from the Worker. */
 const calls = new Map<string, number>();
 
@@ -133,6 +135,12 @@ export class SidekickShard extends RealShard {
   override async join(...args: Parameters<RealShard["join"]>): ReturnType<RealShard["join"]> {
     called(this.#id);
     return super.join(...args);
+  }
+
+  override async leave(...args: Parameters<RealShard["leave"]>): ReturnType<RealShard["leave"]> {
+    while (heldLeaves.has(this.#id)) await scheduler.wait(5);
+    called(this.#id);
+    return super.leave(...args);
   }
 
   override async ready(...args: Parameters<RealShard["ready"]>): ReturnType<RealShard["ready"]> {
@@ -276,6 +284,12 @@ export default {
         return Response.json(null);
       case "lose-answers":
         losing.add(id);
+        return Response.json(null);
+      case "hold-leaves":
+        heldLeaves.add(id);
+        return Response.json(null);
+      case "release-leaves":
+        heldLeaves.delete(id);
         return Response.json(null);
       case "reset":
         await (stub as unknown as DurableObjectStub<SidekickShard>).reset().catch(() => {});
