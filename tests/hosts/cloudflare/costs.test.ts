@@ -55,6 +55,25 @@ function documented(gateways: number): Map<string, { one: Cost; scaled: Cost }> 
 
 const requestsOf = ({ calls, alarmsFired, messages }: Bill) => calls + alarmsFired + messages / 20;
 
+/** Since the last call of this. */
+async function costSince(sidekick: WorkerdSidekick): Promise<Cost> {
+  const { worker, objects, shards }: Bills = await sidekick.test("bill");
+  const written = objects.rowsWritten + shards.rowsWritten;
+  return [worker, requestsOf(objects) + requestsOf(shards), written];
+}
+
+/** The same, once nothing more is counted. */
+async function settledCost(sidekick: WorkerdSidekick): Promise<Cost> {
+  const sum: [number, number, number] = [0, 0, 0];
+  for (let calm = 0; calm < 5; calm++) {
+    const more = await costSince(sidekick);
+    for (const i of [0, 1, 2] as const) sum[i] += more[i];
+    if (more.some((count) => count > 0)) calm = 0;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return sum;
+}
+
 /** Counts for one Sidekick after the other. */
 class Ledger {
   #sidekick!: WorkerdSidekick;
@@ -72,11 +91,7 @@ class Ledger {
   /** Forgets the counts so far: they belong to no event. */
   async open(sidekick: WorkerdSidekick): Promise<void> {
     this.#sidekick = sidekick;
-    for (let calm = 0; calm < 5; calm++) {
-      const [worker, requests, rows] = await this.#counted();
-      if (worker + requests + rows > 0) calm = 0;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+    await settledCost(sidekick);
   }
 
   /** A late cost is counted with the next event, which then costs too much. */
@@ -87,7 +102,7 @@ class Ledger {
     await act();
     const sum: [number, number, number] = [0, 0, 0];
     for (const end = Date.now() + WAIT_MS; Date.now() < end; ) {
-      const more = await this.#counted();
+      const more = await costSince(this.#sidekick);
       for (const i of [0, 1, 2] as const) sum[i] = Math.round((sum[i] + more[i]) * 100) / 100;
       if (sum.every((count, i) => count === expected[i])) return;
       if (sum.some((count, i) => count > expected[i]!)) break;
@@ -99,14 +114,8 @@ class Ledger {
   /** Nothing more has been counted, and each documented event has been. */
   async close(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 100));
-    assert.deepEqual(await this.#counted(), [0, 0, 0]);
+    assert.deepEqual(await costSince(this.#sidekick), [0, 0, 0]);
     assert.deepEqual([...this.#expected.keys()], []);
-  }
-
-  async #counted(): Promise<Cost> {
-    const { worker, objects, shards }: Bills = await this.#sidekick.test("bill");
-    const written = objects.rowsWritten + shards.rowsWritten;
-    return [worker, requestsOf(objects) + requestsOf(shards), written];
   }
 }
 
@@ -231,6 +240,23 @@ async function objectsSleep(
   await ledger.open(sidekick);
   await ledger.costs(event, () => sidekick.test(`alarm?hub=${SHARD}`));
 }
+
+test("a gateway's first socket costs what the documentation says, for each shard", async () => {
+  const [, calls, rows] =
+    /first socket\*\* costs (\w+) calls\s+and\s+(\w+) rows for each shard/.exec(text)!;
+  const costs: Cost[] = [];
+  for (const shards of ["1", "2"]) {
+    const env = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: shards };
+    const sidekick = await start({ main: billedWorker, env });
+    await TestClient.connect(sidekick.port, { "test-gateway": "0" });
+    await settledCost(sidekick);
+    await TestClient.connect(sidekick.port, { "test-gateway": "1" });
+    costs.push(await settledCost(sidekick));
+  }
+  const numbers = ["no", "one", "two", "three", "four"];
+  const of = (i: 1 | 2) => numbers[costs[1]![i] - costs[0]![i]];
+  assert.deepEqual([of(1), of(2)], [calls, rows]);
+});
 
 /** The documented price of a million: each object is awake for 5 ms. */
 function priceOf([worker, requests, rows]: Cost): string {
