@@ -170,7 +170,7 @@ describe("--inspect", () => {
   });
 
   it("serves the page to this machine by each of its names, for this origin only", async () => {
-    for (const name of ["127.0.0.1", "localhost", "[::1]"]) {
+    for (const name of ["127.0.0.1", "localhost", "LocalHost", "[::1]"]) {
       const host = `${name}:${url.port}`;
       const response = await open("./", { host, origin: `http://${host}` });
       assert.equal(response.statusCode, 200);

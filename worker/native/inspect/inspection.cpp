@@ -5,6 +5,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <boost/asio/ip/address.hpp>
+#include <boost/beast/core/string.hpp>
 
 #include "errors.hpp"
 
@@ -199,7 +200,8 @@ bool Inspection::is_ours(std::string_view host) const {
   if (name.empty() || parse_port(digits.empty() ? "80" : digits) != port()) return false;
   ErrorCode is_name;
   asio::ip::make_address(name, is_name);
-  return !is_name || name == "localhost" || name == address_.host;
+  using boost::beast::iequals;  // browsers send names in lower case
+  return !is_name || iequals(name, "localhost") || iequals(name, address_.host);
 }
 
 void Inspection::read(InspectSession& session) {

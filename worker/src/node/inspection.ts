@@ -205,10 +205,10 @@ export class Inspection implements Recording {
   /** Addresses cannot be rebound to another machine, names can. */
   #isOurs(host: string | undefined): boolean {
     const { port } = this.#server.address() as AddressInfo;
-    const [, name, given = "80"] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(host ?? "") ?? [];
+    const [, name, given = "80"] = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(lower(host)) ?? [];
     if (name === undefined || Number(given) !== port) return false;
     const bare = name.replace(/^\[|\]$/g, "");
-    return isIP(bare) !== 0 || bare === "localhost" || bare === this.#address.host;
+    return isIP(bare) !== 0 || bare === "localhost" || bare === lower(this.#address.host);
   }
 
   async #page(response: ServerResponse): Promise<void> {
@@ -240,6 +240,11 @@ export class Inspection implements Recording {
     response.on("close", () => this.#readers.delete(reader));
     response.on("error", () => this.#readers.delete(reader));
   }
+}
+
+/** Names of hosts may have any case: browsers send them in lower case. */
+function lower(host = ""): string {
+  return host.toLowerCase();
 }
 
 /**
