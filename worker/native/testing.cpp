@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <netdb.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cstdlib>
 #include <string_view>
@@ -174,4 +175,15 @@ extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo
   while (last->ai_next != nullptr) last = last->ai_next;
   last->ai_next = second;
   return 0;
+}
+
+/// With the fault `slow-network`, the system takes little of what the server sends before the peer
+/// has got it. Accepted sockets inherit that.
+extern "C" int listen(int socket, int waiting_max) noexcept {
+  using Listen = int(int, int);
+  static Listen* const system = reinterpret_cast<Listen*>(dlsym(RTLD_NEXT, "listen"));
+  constexpr int bytes = 16 * 1024;
+  if (sidekick::host::has_fault("slow-network"))
+    setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  return system(socket, waiting_max);
 }

@@ -13,8 +13,11 @@ import {
   stat,
   writeFile,
 } from "node:fs/promises";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { inspectorOf } from "../shared/support/command.ts";
 import { registerToken, request, TestClient } from "../shared/support/sidekick.ts";
 import { cleanUp, isWasmtime, moduleFile, newFolder, run, sql } from "./support/server.ts";
 
@@ -473,4 +476,18 @@ test("a connection without memory is dropped, and the next ones are accepted", a
   assert.deepEqual(statuses, [200, 0, 200, 0, 200, 0]);
   assert.equal(await server.kill("SIGTERM"), 0);
   assert.match(server.output(), /error setting up a connection failed error="std::bad_alloc"/);
+});
+
+test("sends the whole page of the inspector through a slow network", async () => {
+  const server = run(["--inspect", "0"], { env: { SIDEKICK_TEST_FAULTS: "slow-network" } });
+  await server.port();
+  const { hostname, host, port, pathname } = new URL(inspectorOf(server.output())!);
+  const peer = connect(Number(port), hostname).pause();
+  peer.write(`GET ${pathname} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+  await setTimeout(4000); // longer than a refusal waits for its reader
+  let text = "";
+  for await (const chunk of peer.setEncoding("latin1") as AsyncIterable<string>) text += chunk;
+  const [head = "", page = ""] = text.split("\r\n\r\n");
+  assert.equal(page.length, Number(/Content-Length: (\d+)/.exec(head)?.[1]));
+  assert.equal(await server.kill("SIGTERM"), 0);
 });

@@ -9,8 +9,10 @@ namespace {
 using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds head_time{10'000};
-/// Closing at once would lose the answer.
+/// Closing at once would lose the answer. The page is large, and a peer that gets it knows the
+/// path.
 constexpr Milliseconds linger_time{2'000};
+constexpr Milliseconds page_time{60'000};
 constexpr u32 head_bytes_max = 16 * 1024;
 /// A reader that lags by more than this misses lines.
 constexpr std::size_t behind_bytes_max = 8 * 1024 * 1024;
@@ -53,7 +55,7 @@ void InspectSession::respond(unsigned status, std::string_view content_type,
   std::string text = head_of(status, content_type);
   text.append("Content-Length: ").append(std::to_string(body.size())).append("\r\n\r\n");
   send(uncounted(text.append(body)));
-  finish(linger_time);
+  finish(status == 200 ? page_time : linger_time);
 }
 
 void InspectSession::begin_events() {
