@@ -47,6 +47,7 @@ class Host final : public SocketTaker, public RequestTaker, private EngineTaker,
   /// From now on the hub rejects messages for the app server; forwards in flight continue.
   void shut_down();
   std::string snapshot() { return session_.snapshot(); }
+  void align_timer() { session_.align_timer(); }
   /// Forwards of this turn, which the forwarder does not have yet.
   bool holds_forwards() const { return session_.holds_forwards(); }
   /// Null: none.

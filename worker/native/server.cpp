@@ -130,7 +130,8 @@ class Server {
                     recorder_ ? &*recorder_ : nullptr, inspection_ ? &*inspection_ : nullptr, log,
                     options.ping_seconds, redis_options(options.engine, limits)});
     host_->start();
-    if (inspection_) inspection_->start([this] { return host_->snapshot(); });
+    if (inspection_)
+      inspection_->start({[this] { return host_->snapshot(); }, [this] { host_->align_timer(); }});
     for (Listener& listener : listeners_) {
       listener.acceptor.listen(connections_waiting_max);
       accept(listener);

@@ -105,7 +105,8 @@ std::string Session::snapshot() {
     hub->handle(now, input);
     lines += hub->recorded();
   };
-  give(input::Begin{epoch_});
+  // Its forwards have the ids that follow. If a client said hello, its record has the epoch.
+  give(input::Begin{latest_forward_ != 0 ? latest_forward_ : epoch_});
   for (const StoredToken& token : io_.stored_tokens())
     give(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
   for (const OpenClient& open : io_.open_clients())
@@ -113,6 +114,10 @@ std::string Session::snapshot() {
   give(input::Restored{});
   give_stop(now, give);
   return lines;
+}
+
+void Session::align_timer() {
+  if (drained_at_ == 0) apply(input::TimerFired{});
 }
 
 /// About a request, which is no input.
@@ -169,6 +174,7 @@ void Session::perform_one(const Action& action, const Peer& peer) {
     case ActionTag::respond:
       return io_.respond(action.respond);
     case ActionTag::forward:
+      latest_forward_ = action.forward.forward;
       forwards_.push_back({action.forward.forward, action.forward.timeout_ms,
                            std::string(action.forward.body), peer.client, turn_});
       return io_.end_turn_later();
@@ -310,6 +316,7 @@ bool Session::restore(Millis now, ClientId opening) {
     trapped_.reset();
     const auto give = [&](const Input& input) { restore_one(now, input); };
     epoch_ = io_.draw_epoch();
+    latest_forward_ = 0;
     give(input::Begin{epoch_});
     const u64 erased_before = erased_;
     for (const StoredToken& token : tokens)

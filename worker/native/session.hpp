@@ -95,6 +95,10 @@ class Session {
   /// The trace of a second hub, which is restored now from the stored part of this hub's state.
   /// Takes time and memory for all of it. Throws if there can be no such hub.
   std::string snapshot();
+  /// Call after a snapshot, once its reader gets this hub's lines: a timer that was set too early
+  /// stays set, but not in the second hub. Both set it anew. Not during a drain, whose steps the
+  /// second hub does not know.
+  void align_timer();
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.
   void commit();
@@ -165,6 +169,7 @@ class Session {
   bool is_shutting_down_ = false;
   Millis drained_at_ = 0;  ///< the end of the drain; 0: there is none
   u64 epoch_ = 0;
+  ForwardId latest_forward_ = 0;  ///< of this hub; 0: none yet
 
   // of this turn
   std::vector<Writer> writers_;

@@ -207,14 +207,30 @@ describe("--inspect", () => {
     assert.equal(replayed(reader.lines).cuts.length, 0);
   });
 
+  it("begins with the state after messages to the app server, and what follows replays", async () => {
+    await registerToken(port, "t1");
+    const client = await TestClient.connect(port);
+    await client.subscribe("t1");
+    const send = async () => {
+      client.send({ type: "send", token: "t1", channel: "chat", params: {}, data: 1 });
+      assert.equal((await client.next()).type, "error"); // there is no app server
+    };
+    await send();
+    const reader = await Reader.open();
+    await send();
+    await reader.shows(/"out":"forward"[^]*"in":"forward_done"/);
+    replayed(reader.lines);
+  });
+
   it("shows the same to each of several readers", async () => {
     const readers = await Promise.all([1, 2, 3].map(() => Reader.open()));
     await Promise.all(readers.map((reader) => reader.shows(/"in":"restored"/)));
-    const starts = readers.map((reader) => reader.lines.length);
     readers.pop()!.close();
     await post("/resources", { resources: ["todo/1"] });
     await Promise.all(readers.map((reader) => reader.shows(/todo\/1/)));
-    const [one, other] = readers.map((reader, index) => reader.lines.slice(starts[index]));
+    const [one, other] = readers.map(({ lines }) =>
+      lines.slice(lines.findIndex((line) => line.includes("todo/1"))),
+    );
     assert.deepEqual(one!.map(nameOf), ["http_request", "respond"]);
     assert.deepEqual(one, other);
   });
@@ -246,10 +262,10 @@ describe("--inspect", () => {
     await quick.shows(/\\"after\\"/);
     const [, missed] = /"gap":(\d+)/.exec(slow.text)!;
     assert.equal(slow.text.match(/"gap"/g)!.length, 1);
-    // The slow one got the state twice.
+    // The slow one got the state twice, and the timer after its first state.
     const count = ({ lines }: Reader) => lines.filter((line) => !line.startsWith('{"gap"')).length;
     const state = slow.lines.map(nameOf).indexOf("restored") + 1;
-    assert.equal(count(slow) + Number(missed), count(quick) + state);
+    assert.equal(count(slow) + Number(missed), count(quick) + state + 1);
     const at = slow.lines.map(nameOf).indexOf("gap");
     assert.deepEqual(replayed(slow.lines).gaps, [{ line: at, lines: Number(missed) }]);
     assert.equal(slow.lines.slice(at + 1).map(nameOf)[0], "trace");
@@ -302,7 +318,7 @@ describe("--inspect", () => {
     await start("--record", file);
     const reader = await Reader.open();
     await reader.shows(/"in":"restored"/);
-    const state = reader.lines.length;
+    const state = reader.lines.map(nameOf).indexOf("restored") + 1;
     await post("/resources", { resources: ["end"] });
     await reader.shows(/\\"end\\"/);
     sidekick.kill("SIGTERM");

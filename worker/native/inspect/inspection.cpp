@@ -80,8 +80,8 @@ Inspection::Inspection(Loop& loop, InspectAddress address, std::string page, Log
     refuse(place, error);
 }
 
-void Inspection::start(Snapshot snapshot) {
-  snapshot_ = std::move(snapshot);
+void Inspection::start(Inspected inspected) {
+  inspected_ = std::move(inspected);
   accept();
 }
 
@@ -119,19 +119,18 @@ void Inspection::send() {
 }
 
 /// Sends the state: to a new reader, and after a gap.
-bool Inspection::catch_up(InspectSession& session) {
+void Inspection::catch_up(InspectSession& session) {
   send();  // the lines before it
   std::string lines;
   if (session.missed() > 0) lines = "{\"gap\":" + std::to_string(session.missed()) + "}\n";
   try {
-    lines += snapshot_();
+    lines += inspected_.snapshot();
   } catch (const std::exception& error) {
     log_.error("the inspector cannot show the state", {{"error", error.what()}});
-    session.drop("there is no state");
-    return false;
+    return session.drop("there is no state");
   }
   session.catch_up(buffer_of(event_of(lines)));
-  return true;
+  inspected_.align_timer();
 }
 
 // --- connections ---
@@ -210,8 +209,9 @@ void Inspection::read(InspectSession& session) {
         503, "text/plain",
         "expected at most " + std::to_string(readers_max) + " open pages; close one\n");
   session.begin_events();
-  if (catch_up(session))
-    readers_.push_back(std::static_pointer_cast<InspectSession>(session.shared_from_this()));
+  send();  // the lines before it are not for the new reader
+  readers_.push_back(std::static_pointer_cast<InspectSession>(session.shared_from_this()));
+  catch_up(session);
 }
 
 }  // namespace sidekick::host

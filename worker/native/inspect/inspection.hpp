@@ -18,14 +18,19 @@ namespace sidekick::host {
 
 class Inspection final : private InspectTaker {
  public:
-  /// Returns the first lines of a reader: the trace of a hub with the same state. May throw.
-  using Snapshot = std::function<std::string()>;
+  /// What is inspected.
+  struct Inspected {
+    /// Returns the first lines of a reader: the trace of a hub with the same state. May throw.
+    std::function<std::string()> snapshot;
+    /// Makes the timer of the hub the same, too.
+    std::function<void()> align_timer;
+  };
 
   /// Listens. page: the HTML. Throws UsageError or StartError if it cannot.
   Inspection(Loop& loop, InspectAddress address, std::string page, Log& log);
 
   /// From now on there may be readers.
-  void start(Snapshot snapshot);
+  void start(Inspected inspected);
 
   /// The address of the page.
   std::string url() const;
@@ -47,7 +52,7 @@ class Inspection final : private InspectTaker {
   bool is_ours(std::string_view host) const;
   unsigned short port() const { return acceptor_.local_endpoint().port(); }
   void read(InspectSession& session);
-  bool catch_up(InspectSession& session);
+  void catch_up(InspectSession& session);
   void send();
 
   Loop& loop_;
@@ -57,7 +62,7 @@ class Inspection final : private InspectTaker {
   const std::string path_;
   Acceptor acceptor_;
   Loop::Timer accept_retry_;
-  Snapshot snapshot_;
+  Inspected inspected_;
   std::size_t connections_ = 0;
   std::vector<std::shared_ptr<InspectSession>> readers_;
   std::string unsent_;  ///< lines

@@ -52,8 +52,13 @@ export function parseInspectAddress(text: string): InspectAddress {
   return { host, port: Number(port) };
 }
 
-/** What a reader gets first: the trace of a hub that has the same state. */
-export type Snapshot = () => Iterable<Uint8Array>;
+/** What is inspected. */
+export interface Inspected {
+  /** What a reader gets first: the trace of a hub that has the same state. */
+  snapshot(): Iterable<Uint8Array>;
+  /** Makes the timer of the hub the same, too. */
+  alignTimer(): void;
+}
 
 interface Reader {
   readonly response: ServerResponse;
@@ -66,7 +71,7 @@ interface Reader {
 /** Takes the trace, for its readers and for the file of --record. */
 export class Inspection implements Recording {
   readonly #address: InspectAddress;
-  readonly #snapshot: Snapshot;
+  readonly #inspected: Inspected;
   readonly #file: Recorder | undefined;
   readonly #log: Log;
   readonly #path = `/${randomBytes(16).toString("hex")}/`;
@@ -77,9 +82,9 @@ export class Inspection implements Recording {
   readonly #readers = new Set<Reader>();
   #unsent: string[] = [];
 
-  constructor(address: InspectAddress, snapshot: Snapshot, file: Recorder | undefined, log: Log) {
+  constructor(address: InspectAddress, inspected: Inspected, file: Recorder | undefined, log: Log) {
     this.#address = address;
-    this.#snapshot = snapshot;
+    this.#inspected = inspected;
     this.#file = file;
     this.#log = log;
     this.#server.maxConnections = CONNECTIONS_MAX;
@@ -151,14 +156,14 @@ export class Inspection implements Recording {
     }
   }
 
-  /** After a gap, sends the state again. */
+  /** Sends the state: to a new reader, and after a gap. */
   #catchUp(reader: Reader): void {
     this.#send();
     const { missed } = reader;
     reader.missed = 0;
     const lines = missed > 0 ? [`{"gap":${missed}}\n`] : [];
     try {
-      for (const part of this.#snapshot()) lines.push(Buffer.from(part).toString());
+      for (const part of this.#inspected.snapshot()) lines.push(Buffer.from(part).toString());
     } catch (error) {
       this.#log.error("the inspector cannot show the state", { error: String(error) });
       reader.response.destroy();
@@ -167,6 +172,7 @@ export class Inspection implements Recording {
     reader.response.write(eventOf(lines.join("")).text);
     // The state itself may be larger.
     reader.unsentBytesMax = reader.response.writableLength + BEHIND_BYTES_MAX;
+    this.#inspected.alignTimer();
   }
 
   // --- requests ---
@@ -231,14 +237,14 @@ export class Inspection implements Recording {
     }
     this.#send(); // what was before it is not for the new reader
     const reader: Reader = { response, missed: 0, unsentBytesMax: 0 };
-    response.writeHead(200, { "content-type": "text/event-stream" });
-    this.#catchUp(reader);
     this.#readers.add(reader);
     response.on("drain", () => {
       if (reader.missed > 0) this.#catchUp(reader);
     });
     response.on("close", () => this.#readers.delete(reader));
     response.on("error", () => this.#readers.delete(reader));
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    this.#catchUp(reader);
   }
 }
 

@@ -135,7 +135,11 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     createRecorder: (session) => {
       const file = recordFile === undefined ? undefined : new Recorder(recordFile, log);
       if (options.inspect === undefined) return file;
-      return (inspection = new Inspection(options.inspect, () => session.snapshot(), file, log));
+      const inspected = {
+        snapshot: () => session.snapshot(),
+        alignTimer: () => session.alignTimer(),
+      };
+      return (inspection = new Inspection(options.inspect, inspected, file, log));
     },
     createEngine: (limits, taker) => {
       if (engine === undefined) return undefined;

@@ -51,6 +51,8 @@ export class Session {
   #drainedAt: number | undefined;
   #isShuttingDown = false;
   #epoch = 0;
+  /** Of this hub. */
+  #latestForward: number | undefined;
   /** Where the latest hub trapped, until its recording has it. */
   #unrecorded: { readonly now: number; readonly input: Input } | undefined;
   /** The latest input of the restore under way. */
@@ -150,11 +152,20 @@ export class Session {
       hub.handle(now, input);
       return hub.recorded();
     };
-    yield lines({ type: "begin", epoch: this.#epoch });
+    // Its forwards have the ids that follow. If a client said hello, its record has the epoch.
+    yield lines({ type: "begin", epoch: this.#latestForward ?? this.#epoch });
     for (const token of this.#io.storedTokens()) yield lines(token);
     for (const client of this.#io.openClients()) yield lines(client);
     yield lines({ type: "restored" });
     for (const input of this.#stopInputs()) yield lines(input);
+  }
+
+  /**
+   * After a snapshot: a timer that was set too early stays set, but not in another hub. Both set it
+   * anew, when this input is in the trace. A drain has steps, which that one does not know.
+   */
+  alignTimer(): void {
+    if (this.#drainedAt === undefined) this.apply({ type: "timer_fired" });
   }
 
   /** Then applies what has come meanwhile. */
@@ -229,6 +240,7 @@ export class Session {
     let key = NOTHING;
     const withheld: Input[] = [];
     for (const action of actions) {
+      if (action.type === "forward") this.#latestForward = action.forward;
       if (isStored || !isSeen(action)) {
         if (this.#isPerformed(action, input.type)) continue;
         isStored = false;
@@ -368,6 +380,7 @@ export class Session {
       return this.#handle(hub, this.#restoring.now, input, isPerformed);
     };
     this.#epoch = randomEpoch();
+    this.#latestForward = undefined;
     give({ type: "begin", epoch: this.#epoch });
     // The hub erases damaged ones: after the iteration, in which the host reads its storage.
     const damaged: Action[] = [];
