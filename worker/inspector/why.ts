@@ -281,7 +281,8 @@ class Tracker {
 
   /** What was missed comes when a client subscribes, or when the engine is back. */
   #later(line: number, group: number, publish: Publish): void {
-    if (publishedTopics(this.#recording, group).includes(this.#topic)) return;
+    const kind = this.#recording.kind(this.#recording.firstLine(group));
+    if (kind === "http_request" || kind === "engine_message") return; // of another publish
     const action = this.#recording.parse(line);
     if (!publish.isIn(membersOf(bytesText(action?.["text"])))) return;
     for (const id of clientsOf(action)) {
