@@ -49,9 +49,9 @@ function answer(on: Recorder, action: "engine_run" | "engine_join", values: stri
 }
 
 /** A client of a hub with an engine, subscribed to the room. */
-function subscribeByEngine(on: Recorder, client: number): number {
+function subscribeByEngine(on: Recorder, client: number, record = RECORD): number {
   on.frame(client, { type: "subscribe", token: "t1" });
-  answer(on, "engine_run", ["ok", RECORD, "4000", "5000", "0"]);
+  answer(on, "engine_run", ["ok", record, "4000", "5000", "0"]);
   return answer(on, "engine_join", []);
 }
 
@@ -340,6 +340,21 @@ const cases: readonly Case[] = [
       });
       answer(on, "engine_run", ["5001"]);
       return [publish, back + 1];
+    },
+  },
+  {
+    title: "engine: the hub orders names of params by their bytes",
+    reason: "delivered",
+    config: ENGINE,
+    make(on) {
+      up(on);
+      // In UTF-16, the second one would come first.
+      const params = '{ "\uff01": "1", "\u{1f600}": "2" }';
+      subscribeByEngine(on, 1, `{ "channel": "chat", "params": ${params} }`);
+      const { topics } = on.latest("engine_join") as { topics: string[] };
+      const body = `5001 { "type": "message", "channel": "chat", "params": ${params} }`;
+      const back = on.input({ type: "engine_message", shard: 0, topic: topics[0]!, body });
+      return [back, back + 1];
     },
   },
   {

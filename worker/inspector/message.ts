@@ -102,9 +102,20 @@ export function resourceTopic(name: string): string {
 export function channelTopic(channel: unknown, params: unknown): string | undefined {
   if (typeof channel !== "string" || !isMembers(params)) return undefined;
   const named = Object.keys(params)
-    .sort()
+    .sort(compareBytes)
     .map((name) => `${escaped(name)}:${escaped(String(params[name]))}`);
   return `channel:${escaped(channel)}/${named.join(",")}`;
+}
+
+/** As the hub sorts names, by their bytes in UTF-8: in UTF-16, surrogates would not come last. */
+function compareBytes(a: string, b: string): number {
+  let at = 0;
+  while (at < a.length && a[at] === b[at]) at++;
+  const [left, right] = [a, b].map((text) => {
+    const unit = at < text.length ? text.charCodeAt(at) : -1;
+    return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
+  });
+  return left! - right!;
 }
 
 function escaped(text: string): string {
