@@ -207,7 +207,7 @@ describe("--inspect", () => {
     assert.equal(replayed(reader.lines).cuts.length, 0);
   });
 
-  it("begins with the state after messages to the app server, and what follows replays", async () => {
+  it("begins with the state after forwards, and what follows replays", async () => {
     await registerToken(port, "t1");
     const client = await TestClient.connect(port);
     await client.subscribe("t1");
