@@ -123,11 +123,33 @@ test("gateways share the bytes of a message", async () => {
   const gateways = Array.from({ length: 256 }, (_, i) => String(i));
   const [published] = message("x".repeat(1 << 20), gateways);
   assert.equal(shard.outboxes.push([published!]).length, 256);
-  assert.equal(shard.bodies.length, 256);
-  for (const body of shard.bodies) assert.equal(body, published!.body);
-  assert.equal(shard.gaps.size, 0);
-  assert.ok(shard.outboxes.heldBytes < 2 << 20, `${shard.outboxes.heldBytes}`);
+  // A call has a copy of its messages, so not all go at once. A small one does not wait.
+  assert.equal(shard.bodies.length, 15);
+  shard.outboxes.push(message("small", ["another"]));
+  assert.equal(shard.delivered.at(-1), "another: small");
+  shard.outboxes.push(message("after it"));
+  const held = shard.outboxes.heldBytes;
+  assert.ok(held < 2 << 20, `${held}`);
   await shard.endAll();
+  const bodies = shard.bodies.filter(({ byteLength }) => byteLength > 100);
+  assert.equal(bodies.length, 256);
+  assert.ok(shard.delivered.includes("after it"), "it waits for the one before");
+  for (const body of bodies) assert.equal(body, published!.body);
+  assert.equal(shard.gaps.size, 0);
+  assert.equal(shard.outboxes.heldBytes, 0);
+});
+
+test("a message that waits for its turn is not delivered after a reconnect", async () => {
+  const shard = new Shard();
+  const gateways = Array.from({ length: 16 }, (_, i) => String(i));
+  shard.outboxes.push(message("x".repeat(1 << 20), [...gateways].reverse()));
+  shard.outboxes.reset("0"); // the last one, which waits
+  shard.outboxes.push(message("next"));
+  await shard.endAll();
+  assert.deepEqual(
+    shard.delivered.filter((text) => !text.includes(":")),
+    ["next"],
+  );
   assert.equal(shard.outboxes.heldBytes, 0);
 });
 

@@ -29,12 +29,15 @@ export interface Mail {
   report(message: string, error: unknown): void;
 }
 
-/** Counts what all outboxes of a shard hold. */
+/** What all outboxes of a shard share. */
 interface Room {
   hold(messages: readonly Delivered[]): void;
   release(messages: readonly Delivered[]): void;
   /** Drops queues, also that of the outbox that has grown, until the limit holds. */
   makeRoom(growing: Outbox): void;
+  /** @returns resolves when a delivery of so many bytes may begin; undefined: it may now */
+  begin(bytes: number): Promise<void> | undefined;
+  end(bytes: number): void;
 }
 
 /** The messages of one delivery. */
@@ -183,10 +186,15 @@ export class Outbox {
     const batch = this.#queued;
     this.#queued = newBatch();
     const resets = this.#resets;
+    const turn = this.#room.begin(batch.bytes);
+    if (turn !== undefined) await turn;
     try {
+      // The gateway has reconnected, and asks for these.
+      if (this.#resets !== resets) return;
       const sent = this.#mail.deliver(this.#gateway, isGap ? [] : batch.messages, isGap);
       await within(this.#mail.timeoutMs, sent);
     } finally {
+      this.#room.end(batch.bytes);
       this.#room.release(batch.messages);
       batch.end();
     }

@@ -5,6 +5,10 @@ import type { Delivered, Mail } from "./outbox.js";
 import { Outbox, sizeOf } from "./outbox.js";
 
 const HELD_BYTES_MAX = 16 << 20;
+/** Of all deliveries under way: each call has a copy of its messages. A larger one goes alone. */
+const UNDER_WAY_BYTES_MAX = 16 << 20;
+/** A delivery up to this size never waits: 256 gateways may have one. */
+const SMALL_BYTES_MAX = UNDER_WAY_BYTES_MAX / 256;
 
 /** Messages that were queued for a gateway. */
 export interface Pushed {
@@ -19,6 +23,9 @@ export class Outboxes {
   /** The number of outboxes that hold a message. */
   readonly #holders = new Map<Delivered, number>();
   #heldBytes = 0;
+  #underWayBytes = 0;
+  /** Deliveries that wait for others to end, the first one first. */
+  readonly #waiting: { readonly bytes: number; readonly begin: () => void }[] = [];
 
   constructor(mail: Mail) {
     this.#mail = mail;
@@ -98,5 +105,29 @@ export class Outboxes {
       if (this.#heldBytes <= HELD_BYTES_MAX) return;
       outbox.drop();
     }
+  }
+
+  /** @returns resolves when a delivery of so many bytes may begin; undefined: it may now */
+  begin(bytes: number): Promise<void> | undefined {
+    if (this.#mayBegin(bytes)) {
+      this.#underWayBytes += bytes;
+      return undefined;
+    }
+    return new Promise((resolve) => this.#waiting.push({ bytes, begin: resolve }));
+  }
+
+  /** A delivery of so many bytes has ended. */
+  end(bytes: number): void {
+    this.#underWayBytes -= bytes;
+    while (this.#waiting.length > 0 && this.#mayBegin(this.#waiting[0]!.bytes)) {
+      const next = this.#waiting.shift()!;
+      this.#underWayBytes += next.bytes;
+      next.begin();
+    }
+  }
+
+  #mayBegin(bytes: number): boolean {
+    const sum = this.#underWayBytes + bytes;
+    return bytes <= SMALL_BYTES_MAX || this.#underWayBytes === 0 || sum <= UNDER_WAY_BYTES_MAX;
   }
 }
