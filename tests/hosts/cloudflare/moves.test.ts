@@ -14,8 +14,10 @@ import {
   SERVER_SECRET,
   startApp,
 } from "../../engine/support/cluster.ts";
+import { gatewaysOf, shardsOf } from "./support/rig.ts";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
+  Busy,
   closeEverything,
   eventually,
   post,
@@ -31,7 +33,8 @@ afterEach(stopAll);
 after(closeEverything);
 
 const GATEWAYS = 3;
-const SCALE = { SIDEKICK_GATEWAYS: `${GATEWAYS}`, SIDEKICK_SHARDS: "4" };
+const SIZES = { gateways: GATEWAYS, shards: 4 };
+const SCALE = { SIDEKICK_GATEWAYS: `${GATEWAYS}`, SIDEKICK_SHARDS: `${SIZES.shards}` };
 /** As many as a busy machine may publish while a client reconnects. */
 const LIMITS = { history_messages_max: 10_000, engine_recovery_bytes_max: 1 << 24 };
 
@@ -54,7 +57,20 @@ async function publish({ port }: WorkerdSidekick, data: unknown, params = {}): P
   assert.equal(`${status} ${body}`, "200 OK");
 }
 
-test("a client that moves from gateway to gateway misses no message and receives none twice", async () => {
+const OBJECTS = [...gatewaysOf("sidekick", SIZES), ...shardsOf("sidekick", SIZES)];
+
+/** Puts one object after the other to sleep, each as soon as it has nothing to do. */
+async function sleepInTurn(sidekick: WorkerdSidekick, isOn: () => boolean): Promise<void> {
+  for (let turn = 0; isOn(); turn++) {
+    const name = OBJECTS[turn % OBJECTS.length]!;
+    await sidekick.evict("hibernate", name).catch((error: unknown) => {
+      if (!(error instanceof Busy)) throw error;
+    });
+  }
+}
+
+/** @param meanwhile what happens until the last move */
+async function moves(meanwhile: typeof sleepInTurn): Promise<WorkerdSidekick> {
   const { app, sidekick } = await startScaled(LIMITS);
   const url = `ws://127.0.0.1:${sidekick.port}/socket`;
   const socketAt = (gateway: number) => ({ url, headers: headersAt(gateway) });
@@ -66,6 +82,7 @@ test("a client that moves from gateway to gateway misses no message and receives
     while (isOn) await publish(sidekick, count++, ROOM);
     return count;
   })();
+  const asleep = meanwhile(sidekick, () => isOn);
   for (let move = 1; move <= 6; move++) {
     const before = client.heard.length;
     await eventually(() => client.heard.length >= before + 10);
@@ -77,6 +94,7 @@ test("a client that moves from gateway to gateway misses no message and receives
   }
   isOn = false;
   const count = await published;
+  await asleep;
   await client.hears(count - 1);
   assert.deepEqual(client.heard, numbers(count));
   assert.deepEqual(
@@ -84,6 +102,17 @@ test("a client that moves from gateway to gateway misses no message and receives
     numbers(6).map((i) => [i + 1, "the context"]),
   );
   assert.equal(app.tokens, 1, "it has kept its token");
+  return sidekick;
+}
+
+test("a client that moves from gateway to gateway misses no message and receives none twice", async () => {
+  await moves(async () => {});
+});
+
+test("a client that moves misses nothing while gateways and shards sleep again and again", async () => {
+  const sidekick = await moves(sleepInTurn);
+  for (const gateway of gatewaysOf("sidekick", SIZES))
+    assert.ok((await sidekick.constructed(gateway)) > 1, `${gateway} has slept`);
 });
 
 test("npm packages: what is published reaches clients of any gateway, and tokens work there", async () => {
