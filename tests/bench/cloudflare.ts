@@ -1,7 +1,7 @@
 // The cost of the Cloudflare Worker, in workerd on this machine, compared with a Durable Object
 // that does the same with Maps.
 //   node --import tsx tests/bench/cloudflare.ts [--sockets 1,1000,10000] [--rounds 5] [--steps]
-//     [--wake-only]
+//     [--wake-only] [--targets sidekick,recording,gateway,plain]
 // CPU time is that of the workerd process. A Worker's clock stands still while it computes, so
 // everything is timed from outside.
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -24,6 +24,7 @@ const { values: flags } = parseArgs({
     rounds: { type: "string", default: "5" },
     steps: { type: "boolean" },
     "wake-only": { type: "boolean" },
+    targets: { type: "string", default: "sidekick,recording,gateway,plain" },
   },
 });
 
@@ -51,7 +52,7 @@ const rounds = Number(flags.rounds);
  * and four shards, and the Durable Object with Maps.
  */
 type Target = "sidekick" | "recording" | "gateway" | "plain";
-const targets: readonly Target[] = ["sidekick", "recording", "gateway", "plain"];
+const targets = flags.targets.split(",") as Target[];
 /**
  * workerd drops a connection that has been idle for five seconds, possibly just when it is used
  * again.
@@ -291,19 +292,15 @@ async function measureSteps(workerd: Workerd): Promise<void> {
 }
 
 await printSizes();
-const results = {
-  sidekick: await measure("sidekick"),
-  recording: await measure("recording"),
-  gateway: await measure("gateway"),
-  plain: await measure("plain"),
-};
+const results = new Map<Target, Figures[]>();
+for (const target of targets) results.set(target, await measure(target));
 console.log(
   "\n| sockets | | wake, ms | wake, CPU ms | delivered message, us | CPU us |\n" +
     "| ---: | --- | ---: | ---: | ---: | ---: |",
 );
 for (const [i, count] of counts.entries()) {
   for (const target of targets) {
-    const { wake, fan } = results[target][i]!;
+    const { wake, fan } = results.get(target)![i]!;
     const cells = [wake.wall, wake.cpu, fan.wall, fan.cpu].map((value) =>
       Number.isNaN(value) ? "" : value.toFixed(2),
     );
