@@ -34,6 +34,8 @@ def nested(opening, closing, depth):
 format_1 = changed(trace=1)
 asked = '{"in":"http_request","now":1,"request":1,"body_bytes":0,"method":"GET","path":"/x","authorized":null,"body":""}'
 deep = "JSON of at most 64 levels"
+# They change the writing direction or end a line.
+marks = "".join(map(chr, [0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]))
 # name: the lines, the expected text, and the commands that must print it (empty: all)
 traces = {
     "config-deep": ([with_setting('"x":' + nested("[", "]", 1_000_000)), timer], deep, ""),
@@ -88,6 +90,9 @@ traces = {
     "escapes-in-frame": ([header, opened, '{"in":"client_frame","now":1,"client":1,"bytes":"\\u001b[31m \u009b31m\u202e \x7f"}'], "", ""),
     "escapes-in-action": ([header, timer, '{"out":"send","clients":[1],"text":"\u009b31m\u202e\x7f"}'], "", ""),
     "escapes-in-names": ([header, timer, '{"out":"\u009b31m","clients":["\u009b31m"],"\u202e":"\u009b"}', '{"out":"close","code":1,"reason":"\u009b31m"}'], "", ""),
+    "marks": ([header, timer, marks + " no JSON", timer], r"found \u061c\u200e\u200f\u2028\u2029\u202a\u202b", "replay show stat record"),
+    "marks-in-frame": ([header, opened, f'{{"in":"client_frame","now":1,"client":1,"bytes":"{marks}"}}'], "", ""),
+    "marks-in-action": ([header, timer, f'{{"out":"send","clients":[1],"text":"{marks}"}}', f'{{"out":"{marks}"}}'], "", ""),
     "out-names": ([header, timer] + [f'{{"out":"{i}"}}' for i in range(2000)], "", ""),
     "escapes-in-hash": ([header, timer, '{"hash":{"inputs":1,"x":"\u009b31m"}}'], "", ""),
     "escapes-in-setting": ([with_setting('"\\u001b[31m\u009b31m\u202e":1'), timer], r"unknown setting", ""),
@@ -125,7 +130,7 @@ def check(name, command, said, ran):
     if said and (said not in text or ran.returncode not in (1, 2)):
         fails(f"expected the text \"{said}\"")
     shown = ran.stderr.decode("utf-8", "replace") if command[1] in shown_raw else output.decode("utf-8", "replace")
-    if any((ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\ufffd" for c in shown):
+    if any((ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in marks + "\ufffd" for c in shown):
         fails("expected nothing that a terminal acts on")
     if any(len(line) > 20_000 for line in shown.split("\n")):
         fails("expected no line without end")

@@ -1,6 +1,7 @@
 // Replays a recording through a module, and compares two recordings.
 import { compileModule } from "../src/module/hub.js";
-import { gapText, printable, Replayer } from "../src/module/replay.js";
+import { printable } from "../src/module/printable.js";
+import { gapText, Replayer } from "../src/module/replay.js";
 import type { LineLink, Verdict } from "./protocol.js";
 import type { Recording } from "./recording.js";
 

@@ -34,8 +34,8 @@ inline std::string printable(Bytes text, std::size_t bytes_max = Bytes::npos) {
     const bool is_control =
         code < 0x20 || (code >= 0x7F && code < 0xA0) || (size == 1 && code >= 0x80);
     const bool is_turn =
-        size == 3 && (code == 0x200E || code == 0x200F || (code >= 0x2028 && code <= 0x202E) ||
-                      (code >= 0x2066 && code <= 0x2069));
+        size > 1 && (code == 0x061C || code == 0x200E || code == 0x200F ||
+                     (code >= 0x2028 && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069));
     if (code == '\n') {
       out += "\\n";
     } else if (is_control || is_turn) {

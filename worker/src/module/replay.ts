@@ -4,6 +4,7 @@
 import type { FieldKind, Input } from "./border.generated.js";
 import { INPUT_FIELDS, Outcome } from "./border.generated.js";
 import { ConfigError, Hub, ModuleTrap, TRACE_FORMAT, text } from "./hub.js";
+import { printable } from "./printable.js";
 import type { WasmModule } from "./wasm.js";
 
 /**
@@ -332,18 +333,6 @@ function removeMember(from: unknown, name: string): boolean {
 /** The same as in worker/trace/replay_files.cpp. */
 export function gapText(lines: number): string {
   return `a gap: ${lines} lines are missing after this one; another recording follows`;
-}
-
-/**
- * Shows \x1b or \u202e for characters that a terminal would act on: a trace may come from anyone.
- */
-export function printable(text: string): string {
-  // U+FFFD stands for bytes that are not UTF-8.
-  const acted = /[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffd]/g;
-  return text.replace(acted, (character) => {
-    const code = character.charCodeAt(0);
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
-  });
 }
 
 /** Checks a line before it is parsed. Returns what was expected and what came, or nothing. */

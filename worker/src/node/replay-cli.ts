@@ -4,8 +4,9 @@
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { printable } from "../module/printable.js";
 import type { Difference } from "../module/replay.js";
-import { gapText, printable, Replayer } from "../module/replay.js";
+import { gapText, Replayer } from "../module/replay.js";
 import { readDefaultBytes, readDefaultModule, readModule } from "./default-module.js";
 import { parseFlags } from "./flags.js";
 import { inspectorPage } from "./inspector-page.js";

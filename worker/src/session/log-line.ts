@@ -1,8 +1,11 @@
 // Texts of the log that hold what peers have sent: in one line, and harmless to terminals.
 
+import { ACTED_ON } from "../module/printable.js";
+
 export type LogValue = string | number | boolean | undefined;
 
 const FIELD_CHARACTERS_MAX = 300;
+const ALL_ACTED_ON = new RegExp(ACTED_ON, "gu");
 
 export function escaped(value: string | number | boolean): string {
   if (typeof value !== "string") return String(value);
@@ -14,7 +17,7 @@ export function escaped(value: string | number | boolean): string {
 /** Escapes what terminals and viewers act on: controls, line separators, bidirectional controls. */
 export function inOneLine(text: string): string {
   return text.replace(
-    /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
+    ALL_ACTED_ON,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
