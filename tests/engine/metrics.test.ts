@@ -21,6 +21,10 @@ const SHARDS = ["up", "down"].map((state) => `sidekick_engine_shards{state="${st
 const DONE = 'sidekick_engine_answers_total{outcome="done"}';
 const REFUSED = 'sidekick_engine_answers_total{outcome="refused"}';
 const MESSAGES = "sidekick_engine_messages_total";
+const CHANGES_TOLD = 'sidekick_engine_resyncs_total{told="changes"}';
+const CALLS = ["sync", "join", "rejoin", "catch_up"].map(
+  (purpose) => `sidekick_engine_calls_total{purpose="${purpose}"}`,
+);
 const LOSSES = "sidekick_engine_losses_total";
 const PENDING = "sidekick_engine_calls_pending";
 
@@ -39,7 +43,7 @@ async function has(node: EngineNode, series: string, value: number): Promise<voi
   );
 }
 
-test("the metrics count the shards, answers, messages and losses of an engine", async () => {
+test("the metrics count the shards, calls, answers, messages, losses and returns of an engine", async () => {
   const redis = await startRedis();
   const [node, other] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const client = await listener(node, "r");
@@ -50,6 +54,10 @@ test("the metrics count the shards, answers, messages and losses of an engine", 
   );
   assert.ok(seriesOf(before, DONE) >= 2, "to sync and to join");
   assert.equal(seriesOf(before, LOSSES), 0);
+  assert.deepEqual(
+    [...CALLS, CHANGES_TOLD].map((series) => seriesOf(before, series)),
+    [1, 1, 0, 0, 0],
+  );
 
   assert.equal((await change(other, "r")).status, 200);
   assert.equal(await changed(client), "r");
@@ -61,6 +69,12 @@ test("the metrics count the shards, answers, messages and losses of an engine", 
   await redis.says("client", "kill", "type", "pubsub");
   await has(node, LOSSES, 1);
   await has(node, SHARDS[0]!, 1);
+  await has(node, CHANGES_TOLD, 1);
+  const back = await metrics(node);
+  assert.deepEqual(
+    CALLS.map((series) => seriesOf(back, series)),
+    [2, 1, 1, 1],
+  );
   await redis.kill();
   await has(node, SHARDS[1]!, 1);
   await has(node, LOSSES, 2);

@@ -134,6 +134,7 @@ void Hub::State::run_history(Call& call, Actions& out) {
   const Bytes args[] = {text.copy(topics.name(it.topic)), text.copy(call.epoch),
                         text.write({Digits(call.since)}).finish(),
                         text.write({Digits(config.engine_recovery_bytes_max)}).finish()};
+  metrics.count_call(call.purpose);
   out.add(action::EngineRun{call.number, call.shard, "history", out.list(args)});
 }
 

@@ -486,6 +486,7 @@ void Hub::State::leave(u32 shard, Bytes topic, Actions& out) {
 
 u32 Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args, Actions& out) {
   const u32 shard = call.shard;
+  metrics.count_call(call.purpose);
   const u32 number = engine.begin_call(std::move(call)).number;
   out.add(action::EngineRun{number, shard, script, out.list(args)});
   return number;
@@ -493,6 +494,7 @@ u32 Hub::State::call_script(Call call, Bytes script, std::span<const Bytes> args
 
 void Hub::State::call_join(Call call, Actions& out) {
   const u32 shard = call.shard;
+  metrics.count_call(call.purpose);
   const Call& under_way = engine.begin_call(std::move(call));
   std::vector<Bytes> joined;
   for (const u32 id : under_way.interests) {

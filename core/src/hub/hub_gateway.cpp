@@ -55,6 +55,7 @@ void Hub::State::tell_joins(u32 index, Actions& out) {
     if (it.topic != none && it.shard == index && it.state != Interest::State::wanted)
       joined.push_back(out.text().copy(topics.name(it.topic)));
   }
+  metrics.count_call(Purpose::join);
   const u32 number = engine.begin_call(Call(Purpose::join, index)).number;
   out.add(action::EngineJoin{number, index, out.list(joined)});
 }

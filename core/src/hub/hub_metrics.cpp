@@ -26,6 +26,10 @@ constexpr u64 bucket_ms[] = {
 #include "sidekick/metrics.def"
 };
 
+static_assert(static_cast<u32>(Metric::engine_calls_hand_over) -
+                  static_cast<u32>(Metric::engine_calls_sync) ==
+              static_cast<u32>(Purpose::hand_over));
+
 /// Takes the part up to the separator off `rest`, which must have one.
 Bytes take_until(Bytes& rest, char separator) {
   const std::size_t end = rest.find(separator);

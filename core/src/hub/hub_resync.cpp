@@ -98,7 +98,10 @@ void Hub::State::rejoin(u32 index, Actions& out) {
   }
   if (shard.batches != 0 || shard.rejoined < shard.rejoining.size()) return;
   shard.rejoining = {};
-  if (!shard.is_all_changed) return settle(index);
+  if (!shard.is_all_changed) {
+    if (shard.is_resyncing && !shard.needs_sync) ++metrics[Metric::engine_resyncs_changes];
+    return settle(index);
+  }
   shard.to_tell = static_cast<u32>(topics.slots().size());
   shard.told = 0;
   shard.tell_first =
@@ -215,6 +218,7 @@ void Hub::State::tell_all(u32 index, Actions& out) {
   }
   if (shard.told == shard.to_tell) {
     shard.is_all_changed = false;
+    ++metrics[Metric::engine_resyncs_all];
     return settle(index);
   }
   shard.deadline = deadlines.add({now + part_ms, Due::resync, index, index});

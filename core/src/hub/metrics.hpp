@@ -17,6 +17,8 @@ enum class Metric : u32 {
   end
 };
 
+enum class Purpose : u8;
+
 /// Whether the app server has taken the message.
 bool is_success(const input::ForwardDone& in);
 
@@ -35,6 +37,7 @@ class Metrics {
     if (status != 200) return count_refusal(status);
     ++(*this)[Metric::responses_200];
   }
+  void count_call(Purpose purpose) { ++at(Metric::engine_calls_sync, static_cast<u32>(purpose)); }
   void count_forward(const input::ForwardDone& in, u64 took_ms);
 
  private:

@@ -99,7 +99,8 @@ struct Waiter {
   u64 serial = 0;
 };
 
-/// Why the hub made a call, and so what it does with the answer.
+/// Why the hub made a call, and so what it does with the answer. The metrics have one for each, in
+/// this order.
 enum class Purpose : u8 {
   sync,
   join,      // of topics for frames that wait
