@@ -1,7 +1,8 @@
 // The contents of the side panel: a line in full with its links, and the state after an input.
 import type { Before, State, Token } from "./fold.js";
 import { State as EmptyState } from "./fold.js";
-import { isMembers, number, shown, shownTopic } from "./message.js";
+import type { Members } from "./message.js";
+import { cut, flat, isMembers, number, plain, shown, shownTopic } from "./message.js";
 import type {
   ClientRow,
   Detail,
@@ -14,10 +15,12 @@ import type {
 } from "./protocol.js";
 import { publishedTopics } from "./publish.js";
 import type { Kind, Recording } from "./recording.js";
-import { flat, pretty, stateName, timeText, toneOf } from "./rows.js";
+import { pretty, stateName, timeText, toneOf } from "./rows.js";
 
 const VALUE_CHARACTERS = 20_000;
 const ROWS_MAX = 500;
+const FIELDS_MAX = 100;
+const NAME_CHARACTERS = 100;
 
 export function detailOf(recording: Recording, line: number, isWhole: boolean): Detail {
   const group = recording.groupOf(line);
@@ -34,30 +37,40 @@ export function detailOf(recording: Recording, line: number, isWhole: boolean): 
     bytes: recording.length(line),
     fields:
       members === undefined
-        ? [{ name: "text", value: cut(shown(recording.text(line)), most) }]
-        : Object.entries(members)
-            .filter(([name]) => !["in", "out", "now"].includes(name))
-            .map(([name, value]) => fieldOf(shown(name), value, most)),
+        ? [{ name: "text", value: shown(cut(recording.text(line), most)) }]
+        : fieldsOf(members, most),
     links: linksOf(recording, line, group, kind),
     publishes: publishedTopics(recording, group).length > 0,
   };
 }
 
+/** A line of a hub has at most ten members, a line from a stranger any number. */
+function fieldsOf(members: Members, most: number): Field[] {
+  const all = Object.entries(members).filter(([name]) => !["in", "out", "now"].includes(name));
+  const fields = all
+    .slice(0, FIELDS_MAX)
+    .map(([name, value]) => fieldOf(shown(cut(name, NAME_CHARACTERS)), value, most));
+  const more = all.length - fields.length;
+  return more === 0 ? fields : [...fields, { name: "more", value: `${more} other members` }];
+}
+
 function fieldOf(name: string, value: unknown, most: number): Field {
   if (isMembers(value) && typeof value["base64"] === "string")
-    return { name, value: cut(`${value["base64"]} (base64: not UTF-8)`, most) };
+    return { name, value: shown(cut(`${value["base64"]} (base64: not UTF-8)`, most)) };
   if (isMembers(value))
-    return { name, value: "", pretty: cut(shownLines(pretty(flat(value)) ?? ""), most) };
-  if (Array.isArray(value))
-    return { name, value: cut(value.map((entry) => shown(plain(entry))).join("\n"), most) };
+    return { name, value: "", pretty: shownLines(cut(pretty(flat(value), most) ?? "…", most)) };
+  if (Array.isArray(value)) {
+    const entries = value.slice(0, most + 2).map((entry) => shown(plain(entry)));
+    return { name, value: cut(entries.join("\n"), most) };
+  }
   if (typeof value !== "string") return { name, value: numberText(name, value) };
   if (/^\s*\{/.test(value)) {
     const parts = name === "record" ? value.split("\n") : [value];
-    const trees = parts.filter((part) => part !== "").map((part) => pretty(part));
+    const trees = parts.filter((part) => part !== "").map((part) => pretty(part, most));
     if (trees.every((tree) => tree !== undefined))
-      return { name, value: "", pretty: cut(shownLines(trees.join("\n")), most) };
+      return { name, value: "", pretty: shownLines(cut(trees.join("\n"), most)) };
   }
-  return { name, value: cut(shown(value), most) };
+  return { name, value: shown(cut(value, most)) };
 }
 
 function numberText(name: string, value: unknown): string {
@@ -66,16 +79,8 @@ function numberText(name: string, value: unknown): string {
   return flat(value);
 }
 
-function plain(value: unknown): string {
-  return typeof value === "string" ? value : flat(value);
-}
-
 function shownLines(text: string): string {
   return text.split("\n").map(shown).join("\n");
-}
-
-function cut(text: string, most: number): string {
-  return text.length <= most ? text : `${text.slice(0, most)}…`;
 }
 
 // --- what belongs together ---
@@ -212,9 +217,9 @@ function markOf(isThere: boolean, isTouched: boolean, wasThere: boolean): Mark {
 
 function tokenRows(state: State, before: Before): TokenRow[] {
   const row = (key: string, token: Token, mark: Mark, was: string): TokenRow => ({
-    key: shown(key),
+    key,
     state: stateName(token.state),
-    topic: token.topic === undefined ? "" : shown(shownTopic(token.topic)),
+    topic: token.topic === undefined ? "" : shownTopic(token.topic),
     holder: token.holder,
     expiresAt: token.expiresAt,
     mark,
@@ -253,7 +258,7 @@ function clientRows(state: State, before: Before, old: State, isShort: boolean):
       id,
       opened: client.opened,
       session: client.session,
-      topics: [...from.topicsOf(id)].slice(0, 20).map((name) => shown(shownTopic(name))),
+      topics: [...from.topicsOf(id)].slice(0, 20).map(shownTopic),
       tokens: client.tokens.size,
       mark,
     };
@@ -313,7 +318,7 @@ function topicRows(state: State, before: Before, old: State): TopicRow[] {
               ? "changed"
               : "";
       return {
-        name: shown(shownTopic(topic)),
+        name: shownTopic(topic),
         isChannel: topic.startsWith("channel:"),
         clients: clients.sort((a, b) => a - b),
         joined,

@@ -3,9 +3,11 @@
 import {
   bytesText,
   channelTopic,
+  isMembers,
   type Members,
   membersOf,
   resourceTopic,
+  shown,
   shownTopic,
   strings,
   topicsOf,
@@ -27,9 +29,9 @@ export function filterOf(text: string): Filter {
   const tests: { readonly test: Test; readonly isNot: boolean }[] = [];
   let error = "";
   for (const match of text.matchAll(/(-?)(?:([a-z]+):)?(?:"((?:[^"\\]|\\.)*)"?|(\S+))/g)) {
-    const [, minus, key, quoted, plain] = match;
-    const value = quoted === undefined ? (plain ?? "") : quoted.replace(/\\(.)/g, "$1");
-    const test = testOf(key, value, quoted !== undefined);
+    const [, minus, key, inQuotes, plain] = match;
+    const value = inQuotes === undefined ? (plain ?? "") : unquoted(inQuotes);
+    const test = testOf(key, value, inQuotes !== undefined);
     if (typeof test === "string") error ||= test;
     else tests.push({ test, isNot: minus === "-" });
   }
@@ -46,6 +48,20 @@ export function filterOf(text: string): Filter {
   };
 }
 
+/** A value as a term has it. Marks would hide or reorder the terms around it: it escapes them. */
+export function quoted(text: string): string {
+  if (/^[^\s"\\]+$/.test(text) && shown(text) === text) return text;
+  return `"${shown(text.replace(/["\\]/g, "\\$&"))}"`;
+}
+
+function unquoted(text: string): string {
+  return text.replace(
+    /\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|(.))/gs,
+    (_, byte?: string, unit?: string, character?: string) =>
+      character ?? String.fromCharCode(Number.parseInt(byte ?? unit!, 16)),
+  );
+}
+
 function testOf(key: string | undefined, value: string, isQuoted: boolean): Test | string {
   switch (key) {
     case undefined:
@@ -54,7 +70,7 @@ function testOf(key: string | undefined, value: string, isQuoted: boolean): Test
       return includes(value);
     case "client": {
       if (!/^\d+$/.test(value)) return `client: expected a number, found "${value}"`;
-      return pattern(`"client":${value}[,}]|"clients":\\[(?:\\d+,)*${value}[,\\]]`);
+      return pattern(`"client":${value}[,}]|"clients":\\[(?:[\\d,]*,)?${value}[,\\]]`);
     }
     case "request":
     case "forward":
@@ -65,17 +81,10 @@ function testOf(key: string | undefined, value: string, isQuoted: boolean): Test
       return pattern(`"status":${quote(value)}[,}]`);
     case "type":
       return pattern(`"(?:in|out)":"${quote(value)}"|\\\\"type\\\\" *: *\\\\"${quote(value)}\\\\"`);
-    case "token": {
-      const start = `${quote(escapedOnce(value))}`;
-      const list = `(?:[^\\]"\\\\]|\\\\.)*?`;
-      return pattern(
-        `"key":"${start}|token\\\\" *: *\\\\"${start}` +
-          `|tokens(?:_gone)?\\\\" *: *\\[${list}\\\\"${start}` +
-          `|"(?:args|values)":\\[(?:[^\\]]*,)?"${start}`,
-      );
-    }
+    case "token":
+      return named(value, (line) => tokensIn(line).some((token) => token.startsWith(value)));
     case "topic":
-      return topic(value);
+      return named(value, (line) => topicsIn(line).some((name) => isAt(shownTopic(name), value)));
     case "error": {
       const code = pattern(`"(?:code|why)":"${quote(value)}"}`);
       return (text, recording, group) =>
@@ -104,15 +113,15 @@ function includes(value: string): Test {
   return (text) => expression.test(text);
 }
 
-function topic(value: string): Test {
-  const name = value.split("/", 1)[0]!;
-  const word = includes(name);
+/** Parses only lines that contain the longest word of the name: nothing escapes its characters. */
+function named(name: string, isIn: (line: Members) => boolean): Test {
+  const word = name.split(/[^\w-]+/).reduce((a, b) => (b.length > a.length ? b : a));
+  const test = includes(word);
   return (text, recording, group) => {
-    if (!word(text, recording, group)) return false;
+    if (!test(text, recording, group)) return false;
     for (let line = recording.firstLine(group); line < recording.endLine(group); line++) {
       const members = recording.parse(line);
-      if (members === undefined) continue;
-      if (topicsIn(members).some((found) => isAt(shownTopic(found), value))) return true;
+      if (members !== undefined && isIn(members)) return true;
     }
     return false;
   };
@@ -126,18 +135,38 @@ function isAt(found: string, value: string): boolean {
 function topicsIn(line: Members): string[] {
   const found = strings(line["topics"]);
   if (typeof line["topic"] === "string") found.push(line["topic"]);
-  for (const name of ["bytes", "text", "body"] as const) {
-    const message = membersOf(bytesText(line[name]));
-    if (message !== undefined) found.push(...topicsOf(message));
-  }
-  const record = bytesText(line["record"]);
-  for (const part of record === "" ? [] : record.split("\n")) {
-    const members = membersOf(part);
-    const channel = channelTopic(members?.["channel"], members?.["params"]);
+  for (const message of messagesIn(line)) found.push(...topicsOf(message));
+  for (const record of recordsIn(line)) {
+    const channel = channelTopic(record["channel"], record["params"]);
     if (channel !== undefined) found.push(channel);
-    for (const name of strings(members?.["resources"])) found.push(resourceTopic(name));
+    for (const name of strings(record["resources"])) found.push(resourceTopic(name));
   }
   return found;
+}
+
+function tokensIn(line: Members): string[] {
+  const found = [line["key"], ...strings(line["args"]), ...strings(line["values"])];
+  for (const message of messagesIn(line)) {
+    found.push(message["token"]);
+    if (isMembers(message["error"])) found.push(message["error"]["token"]);
+  }
+  for (const record of recordsIn(line))
+    found.push(...strings(record["tokens"]), ...strings(record["tokens_gone"]));
+  return strings(found);
+}
+
+function messagesIn(line: Members): Members[] {
+  return objectsIn([line["bytes"], line["text"], line["body"]]);
+}
+
+/** The record of a client has one for each addition. */
+function recordsIn(line: Members): Members[] {
+  return objectsIn(bytesText(line["record"]).split("\n"));
+}
+
+function objectsIn(texts: readonly unknown[]): Members[] {
+  const objects = texts.map(bytesText).map((text) => (text === "" ? undefined : membersOf(text)));
+  return objects.filter((object) => object !== undefined);
 }
 
 function escapedOnce(text: string): string {

@@ -1,6 +1,8 @@
 // Reads the texts inside a recording: messages, bodies and records. They are ION, a superset of
 // JSON, and may come from anyone, so nothing here is recursive and nothing throws.
 
+import { ACTED_ON, printable } from "../src/module/printable.js";
+
 export type Members = Record<string, unknown>;
 
 /** A value of ION that is not JSON, such as a date; shown as it is written. */
@@ -101,9 +103,12 @@ export function resourceTopic(name: string): string {
 /** Undefined if this is not a channel with params. */
 export function channelTopic(channel: unknown, params: unknown): string | undefined {
   if (typeof channel !== "string" || !isMembers(params)) return undefined;
-  const named = Object.keys(params)
-    .sort(compareBytes)
-    .map((name) => `${escaped(name)}:${escaped(String(params[name]))}`);
+  const entries = Object.entries(params);
+  if (!entries.every((entry): entry is [string, string] => typeof entry[1] === "string"))
+    return undefined;
+  const named = entries
+    .sort(([a], [b]) => compareBytes(a, b))
+    .map(([name, value]) => `${escaped(name)}:${escaped(value)}`);
   return `channel:${escaped(channel)}/${named.join(",")}`;
 }
 
@@ -160,15 +165,28 @@ export function number(value: unknown): number {
   return typeof value === "number" ? value : 0;
 }
 
+// And characters without a width.
+const HIDDEN = new RegExp(`${ACTED_ON.source}|[\\u200b-\\u200d\\u2060-\\u2065\\ufeff]`, "gu");
+
+/** A text as it is, and any other value as JSON: its own `toString` may come from a stranger. */
+export function plain(value: unknown): string {
+  return typeof value === "string" ? value : flat(value);
+}
+
+export function flat(value: unknown): string {
+  if (value instanceof Raw) return value.text;
+  try {
+    return JSON.stringify(value) ?? "";
+  } catch {
+    return "…"; // too deep
+  }
+}
+
+export function cut(text: string, most: number): string {
+  return text.length <= most ? text : `${text.slice(0, most)}…`;
+}
+
 /** Controls and direction marks would hide or reorder what a line says. */
 export function shown(text: string): string {
-  return text.replace(
-    /[\0-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (character) => {
-      const code = character.charCodeAt(0);
-      return code < 0x100
-        ? `\\x${code.toString(16).padStart(2, "0")}`
-        : `\\u${code.toString(16).padStart(4, "0")}`;
-    },
-  );
+  return printable(text, HIDDEN);
 }

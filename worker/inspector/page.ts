@@ -2,10 +2,10 @@
 // the recording.
 import { byId, plural } from "./dom.js";
 import { List } from "./list.js";
-import { shown } from "./message.js";
+import { cut, shown } from "./message.js";
 import type { Tab } from "./panel.js";
 import { Panel, TABS } from "./panel.js";
-import type { Asks, FromWorker, Summary, ToWorker } from "./protocol.js";
+import type { Asks, FromWorker, ListSummary, Summary, ToWorker } from "./protocol.js";
 import { Strip } from "./strip.js";
 
 const code = byId("worker").textContent ?? "";
@@ -39,7 +39,7 @@ worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
   } else if ("summary" in data) {
     showSummary(data.summary);
   } else if ("list" in data) {
-    showList(data.list.rows, data.list.matches, data.list.isDone);
+    showList(data.list);
   } else {
     panel.showProgress(data.progress.done);
   }
@@ -94,6 +94,8 @@ const strip = new Strip(byId<HTMLCanvasElement>("strip"), (bucket, buckets) => {
   inTurn(async () => select(await ask("jump", { bucket, buckets }), "centre"));
 });
 
+const CORE_SHOWN = 40;
+
 function clock(time: number): string {
   return time === 0 ? "" : new Date(time).toISOString().slice(11, 23);
 }
@@ -116,7 +118,7 @@ function showSummary(now: Summary): void {
     size(now.bytes),
     now.from === 0 ? "" : `${new Date(now.from).toISOString().slice(0, 19).replace("T", " ")} UTC`,
     now.to > now.from ? span(now.to - now.from) : "",
-    now.core === "" ? "" : `core ${now.core}`,
+    now.core === "" ? "" : `core ${shown(cut(now.core, CORE_SHOWN))}`,
   ];
   byId("summary").replaceChildren(
     bold,
@@ -147,16 +149,14 @@ function span(ms: number): string {
 
 function showNote(text: string): void {
   byId("note").hidden = text === "";
-  byId("note").textContent = text;
+  byId("note").textContent = shown(text);
 }
 
-function showList(rows: number, matches: number, isDone: boolean): void {
+function showList({ rows, matches, inputs, isDone }: ListSummary): void {
   const wasAtEnd = isFollowing && list.isAtEnd;
   list.setCount(rows, isListOther);
   isListOther = false;
-  byId("matches").textContent = !isFiltered
-    ? ""
-    : `${plural(matches, "input")}${isDone ? "" : "…"}`;
+  byId("matches").textContent = !isFiltered ? "" : `${plural(inputs, "input")}${isDone ? "" : "…"}`;
   byId("nothing").hidden = !(isFiltered && isDone && rows === 0);
   for (const id of ["previous", "next"]) byId<HTMLButtonElement>(id).disabled = matches === 0;
   if (wasAtEnd && rows > 0) showEnd(rows);
@@ -271,7 +271,7 @@ async function filterNow(): Promise<void> {
   const isOnly = byId<HTMLInputElement>("only").checked;
   const { error } = await ask("filter", { text: field.value, isOnly });
   field.ariaInvalid = String(error !== "");
-  field.title = error;
+  field.title = shown(error);
   remember();
   list.reveal(await ask("position", { line: selected }), true);
 }
@@ -483,6 +483,14 @@ addEventListener("hashchange", recall);
 
 // --- the recording in the page, or live ---
 
+/** Of its bytes as %XX, which need not be UTF-8. */
+function fileName(encoded: string): string {
+  const bytes = encoded.replace(/%([0-9A-F]{2})/g, (_, hex: string) =>
+    String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  return new TextDecoder().decode(Uint8Array.from(bytes, (byte) => byte.charCodeAt(0)));
+}
+
 function start(): void {
   recall();
   const parts = [...document.querySelectorAll<HTMLElement>("script.recording")];
@@ -490,7 +498,7 @@ function start(): void {
     send({
       part: part.textContent ?? "",
       isGzip: part.dataset["encoding"] === "gzip",
-      name: decodeURIComponent(part.dataset["name"] ?? ""),
+      name: fileName(part.dataset["name"] ?? ""),
       isLast: index === parts.length - 1,
     });
     part.remove(); // the worker has it now

@@ -1,7 +1,8 @@
 // The panel beside the list: the line in full, the state after it, who got it and why not, and
 // whether the recording can be replayed.
 import { button, byId, count, make, plural, table } from "./dom.js";
-import { shown, shownTopic } from "./message.js";
+import { quoted } from "./filter.js";
+import { cut, shown, shownTopic } from "./message.js";
 import type { AskWorker } from "./page.js";
 import type { Answer, Detail, Field, Link, Mark, StateView, Verdict, Why } from "./protocol.js";
 
@@ -20,7 +21,11 @@ export interface PanelHost {
 }
 
 const ANSWERS_MAX = 500;
+const ANSWER_CHARACTERS = 1000;
+const TOPICS_MAX = 500;
 const SHORT = 60;
+const LABEL = 200;
+const AROUND = 4000;
 
 export class Panel {
   tab: Tab = "line";
@@ -221,7 +226,7 @@ export class Panel {
         view.clients.map((row) =>
           entry(row.mark, [
             this.#filterLink(String(row.id), `client:${row.id}`, "number"),
-            cell("name", row.topics.join("  ") || "nothing"),
+            cell("name", row.topics.map(label).join("  ") || "nothing"),
             cell("number", String(row.tokens)),
             make("td", "number", this.#link(row.opened, count(row.opened + 1))),
           ]),
@@ -232,13 +237,13 @@ export class Panel {
         ["", "token", "state", "client", "channel"],
         view.tokens.map((row) =>
           entry(row.mark, [
-            this.#filterLink(row.key, `token:${row.key}`, "name"),
+            this.#filterLink(row.key, `token:${quoted(row.key)}`, "name"),
             cell(
               "state",
               row.was !== "" && row.was !== row.state ? `${row.was} → ${row.state}` : row.state,
             ),
             cell("", row.holder === undefined ? "" : String(row.holder)),
-            cell("name", row.topic),
+            cell("name", label(row.topic)),
           ]),
         ),
       ),
@@ -262,8 +267,8 @@ export class Panel {
   }
 
   #filterLink(text: string, filter: string, className: string): HTMLElement {
-    const link = button(text, () => this.#host.filter(filter), "link");
-    link.title = `Show only ${filter}`;
+    const link = button(label(text), () => this.#host.filter(filter), "link");
+    link.title = `Show only ${cut(filter, LABEL)}`;
     return make("td", className, link);
   }
 
@@ -302,14 +307,14 @@ export class Panel {
       const choice = make("select", "");
       choice.name = "why-topic";
       choice.ariaLabel = "Topic";
-      for (const topic of why.topics) {
+      why.topics.slice(0, TOPICS_MAX).forEach((topic, index) => {
         const option = make("option", "", name(topic));
-        option.value = topic;
+        option.value = String(index);
         option.selected = topic === why.topic;
         choice.append(option);
-      }
+      });
       choice.addEventListener("change", () => {
-        this.#topic = choice.value;
+        this.#topic = why.topics[Number(choice.value)];
         this.#changed();
       });
       tools.append(choice);
@@ -324,7 +329,7 @@ export class Panel {
       "facts",
       this.#client === ""
         ? "No client has ever connected to this hub."
-        : `Client ${this.#client} has never connected to this hub.`,
+        : `Client ${label(this.#client)} has never connected to this hub.`,
     );
     return [
       make("h2", "", `Who got ${name(why.topic)}?`),
@@ -341,7 +346,7 @@ export class Panel {
 
   #answer(answer: Answer): HTMLTableRowElement {
     const isGood = isDelivered(answer);
-    const text = make("td", "", shown(answer.text));
+    const text = make("td", "", shown(cut(answer.text, ANSWER_CHARACTERS)));
     if (answer.since !== undefined)
       text.append(" Subscribed since ", this.#link(answer.since), ".");
     const row = make(
@@ -423,8 +428,9 @@ export class Panel {
 
   #judge(verdict: Verdict): void {
     const element = make("div", verdict.isEqual ? "verdict equal" : "verdict");
-    element.append(make("h2", "", verdict.title));
-    for (const note of verdict.notes) element.append(make("p", "facts", note));
+    element.append(make("h2", "", label(verdict.title)));
+    for (const note of verdict.notes)
+      element.append(make("p", "facts", shown(cut(note, ANSWER_CHARACTERS))));
     if (verdict.line !== undefined) element.append(this.#link(verdict.line));
     if (verdict.expected !== undefined && verdict.actual !== undefined)
       element.append(...differing(verdict.expected, verdict.actual));
@@ -455,34 +461,35 @@ function some(ids: readonly number[]): string {
   return ids.length > 12 ? `${shown} and ${count(ids.length - 12)} more` : shown;
 }
 
-function quoted(text: string): string {
-  return /[\s"]/.test(text) ? `"${text.replace(/["\\]/g, "\\$&")}"` : text;
+/** A text that others have chosen. */
+function label(text: string): string {
+  return shown(cut(text, LABEL));
 }
 
 function name(topic: string): string {
-  return shown(shownTopic(topic));
+  return label(shownTopic(topic));
 }
 
 function isDelivered(answer: Answer): boolean {
   return answer.reason === "delivered" || answer.reason === "recovered";
 }
 
-/** Two lines, with the part that differs marked. */
+/** Two lines, with the part that differs marked. Of long lines, the surroundings of its start. */
 function differing(expected: string, actual: string): HTMLElement[] {
   let start = 0;
   while (start < expected.length && expected[start] === actual[start]) start++;
   let end = 0;
   const most = Math.min(expected.length, actual.length) - start;
   while (end < most && expected.at(-1 - end) === actual.at(-1 - end)) end++;
-  const show = (label: string, text: string): HTMLElement =>
-    make(
-      "pre",
-      "",
-      `${label}  `,
-      text.slice(0, start),
-      make("mark", "", text.slice(start, text.length - end)),
-      text.slice(text.length - end),
-    );
+  const from = Math.max(0, start - AROUND);
+  const show = (label: string, text: string): HTMLElement => {
+    const to = text.length - end;
+    const parts = [text.slice(from, start), text.slice(start, to), text.slice(to, to + AROUND)];
+    const [before, other, after] = parts.map((part) => shown(cut(part, AROUND)));
+    const lead = `${label}  ${from > 0 ? "…" : ""}`;
+    const rest = to + AROUND < text.length ? "…" : "";
+    return make("pre", "", lead, before, make("mark", "", other), `${after}${rest}`);
+  };
   return [show("recorded", expected), show("found   ", actual)];
 }
 

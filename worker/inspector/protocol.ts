@@ -62,6 +62,7 @@ export type Link = LineLink | { readonly text: string; readonly filter: string }
 
 export type Mark = "new" | "changed" | "gone" | "";
 
+/** Keys, topics and names are as recorded: `shown` makes them harmless. */
 export interface TokenRow {
   readonly key: string;
   readonly state: string;
@@ -121,6 +122,7 @@ export interface Summary {
   readonly isLive: boolean;
 }
 
+/** Its texts are as recorded, like those of a `TokenRow`. */
 export interface Verdict {
   readonly isEqual: boolean;
   readonly title: string;
@@ -178,11 +180,21 @@ export type ToWorker =
   | { readonly load: Blob; readonly name: string }
   | { readonly live: string };
 
+export interface ListSummary {
+  readonly rows: number;
+  /** The groups that match the filter: inputs and header lines. */
+  readonly matches: number;
+  /** Of these, the inputs. */
+  readonly inputs: number;
+  /** The filter has come to the end. */
+  readonly isDone: boolean;
+}
+
 export type FromWorker =
   | { readonly id: number; readonly answer: unknown }
   | { readonly id: number; readonly error: string }
   | { readonly summary: Summary }
-  | { readonly list: { readonly rows: number; readonly matches: number; readonly isDone: boolean } }
+  | { readonly list: ListSummary }
   | { readonly progress: { readonly what: string; readonly done: number } };
 
 export type { Answer, Why };

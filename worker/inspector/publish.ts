@@ -4,6 +4,7 @@ import type { Members } from "./message.js";
 import {
   bytesText,
   channelTopic,
+  flat,
   isMembers,
   membersOf,
   number,
@@ -218,12 +219,4 @@ export function clientsOf(action: Members | undefined): number[] {
 export function dataOf(message: Members): string {
   const topic = channelTopic(message["channel"], message["params"]);
   return `${topic} ${flat(message["data"])}`;
-}
-
-function flat(value: unknown): string {
-  try {
-    return JSON.stringify(value) ?? "";
-  } catch {
-    return ""; // too deep
-  }
 }

@@ -84,7 +84,7 @@ class Numbers<A extends Float64Array | Uint32Array | Uint8Array> {
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 export class Recording {
-  readonly #pieces: Uint8Array[] = [];
+  readonly #pieces: Uint8Array<ArrayBuffer>[] = [];
   #piece = new Uint8Array(PIECE_BYTES);
   #used = 0;
   #lineStart = 0; // of the unfinished line, in the piece
@@ -97,6 +97,7 @@ export class Recording {
   /** The groups of the header lines. */
   readonly hubs: number[] = [];
   bytes = 0;
+  inputCount = 0;
   /** The last line has no newline: the recording may be cut off in it. */
   isCut = false;
   /** Whether the times never go back. */
@@ -149,6 +150,7 @@ export class Recording {
     const line = this.#piece.subarray(this.#lineStart, this.#used);
     const kind = kindOf(line);
     const isStart = isInput(kind & ~ERROR) || KINDS[kind] === "trace" || this.groupCount === 0;
+    if (isInput(kind & ~ERROR)) this.inputCount++;
     if (isStart) {
       if (KINDS[kind] === "trace") this.hubs.push(this.groupCount);
       this.#groups.push(this.lineCount);
@@ -179,7 +181,7 @@ export class Recording {
     return (this.#kinds.at(line) & ~ERROR) >= FIRST_ACTION;
   }
 
-  lineBytes(line: number): Uint8Array {
+  lineBytes(line: number): Uint8Array<ArrayBuffer> {
     const start = this.#starts.at(line);
     const piece = Math.floor(start / PIECE_SPAN);
     const from = start - piece * PIECE_SPAN;
@@ -237,7 +239,7 @@ export class Recording {
   /** The groups of the hub that this group belongs to: from its header, to the next one. */
   hubOf(group: number): { readonly from: number; readonly to: number } {
     let index = this.hubs.length - 1;
-    while (index > 0 && this.hubs[index]! > group) index--;
+    while (index >= 0 && this.hubs[index]! > group) index--; // lines may stand before all headers
     return { from: this.hubs[index] ?? 0, to: this.hubs[index + 1] ?? this.groupCount };
   }
 }
@@ -263,6 +265,7 @@ function kindOf(line: Uint8Array): number {
   hash = end - from;
   for (let at = from; at < end; at++) hash = (Math.imul(hash, 31) + line[at]!) | 0;
   const code = codes.get(hash) ?? 0;
+  if (!(from === 7 ? isInput(code) : code >= FIRST_ACTION)) return 0;
   return isErrorLine(line, code) ? code | ERROR : code;
 }
 
@@ -282,6 +285,9 @@ function isErrorLine(line: Uint8Array, code: number): boolean {
   return line[at - 3] === (code === CLOSE ? 0x79 : 0x65);
 }
 
+/** Of a `Date`. */
+const TIME_MAX = 8.64e15;
+
 /** The digits after "now":, which is the second member. */
 function timeOf(line: Uint8Array, otherwise: number): number {
   let at = 7;
@@ -293,5 +299,5 @@ function timeOf(line: Uint8Array, otherwise: number): number {
     time = time * 10 + byte - 0x30;
     digits++;
   }
-  return digits === 0 ? otherwise : time;
+  return digits === 0 || time > TIME_MAX ? otherwise : time;
 }

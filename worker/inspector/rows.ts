@@ -3,9 +3,12 @@ import type { Members } from "./message.js";
 import {
   bytesText,
   channelTopic,
+  cut,
+  flat,
   isMembers,
   membersOf,
   number,
+  plain,
   Raw,
   shown,
   shownTopic,
@@ -83,8 +86,8 @@ export function rowOf(recording: Recording, line: number, isMatch: boolean): Row
     tone: isBroken ? "broken" : toneOf(kind, recording.isError(line)),
     time: recording.time(recording.groupOf(line)),
     kind: isBroken ? "broken" : kind,
-    who: members === undefined ? "" : whoOf(members),
-    text: shown(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text),
+    who: members === undefined ? "" : shown(cut(whoOf(members), SHOWN)),
+    text: shown(cut(text, SHOWN)),
   };
 }
 
@@ -92,13 +95,13 @@ function whoOf(members: Members): string {
   const clients = members["clients"];
   if (Array.isArray(clients)) {
     const shownClients = clients.length > 3 ? 2 : 3;
-    const first = clients.slice(0, shownClients).join(" ");
+    const first = clients.slice(0, shownClients).map(plain).join(" ");
     return clients.length > 3 ? `${first} +${clients.length - shownClients}` : first;
   }
-  if (members["client"] !== undefined) return String(members["client"]);
-  if (members["request"] !== undefined) return `r${String(members["request"])}`;
-  if (members["forward"] !== undefined) return `f${ending(String(members["forward"]))}`;
-  if (members["call"] !== undefined) return `e${String(members["call"])}`;
+  if (members["client"] !== undefined) return plain(members["client"]);
+  if (members["request"] !== undefined) return `r${plain(members["request"])}`;
+  if (members["forward"] !== undefined) return `f${ending(plain(members["forward"]))}`;
+  if (members["call"] !== undefined) return `e${plain(members["call"])}`;
   return "";
 }
 
@@ -163,11 +166,11 @@ function textOf(kind: Kind, members: Members): string {
     case "engine_down":
       return `shard ${number(members["shard"])}`;
     case "trace":
-      return `recording of format ${String(members["trace"])}, core ${String(members["core"])}`;
+      return `recording of format ${plain(members["trace"])}, core ${plain(members["core"])}`;
     case "hash":
-      return isMembers(members["hash"]) ? `state ${String(members["hash"]["state"])}` : "";
+      return isMembers(members["hash"]) ? `state ${plain(members["hash"]["state"])}` : "";
     case "gap":
-      return `${String(members["gap"])} lines are missing: the page read too slowly`;
+      return `${plain(members["gap"])} lines are missing: the page read too slowly`;
     case "set_timer":
       return members["at_ms"] === 0 ? "off" : timeText(number(members["at_ms"]));
     case "draining":
@@ -184,7 +187,7 @@ function textOf(kind: Kind, members: Members): string {
     case "cancel_forward":
       return "";
     case "broken":
-      return JSON.stringify(members).slice(0, SHOWN);
+      return flat(members);
   }
 }
 
@@ -201,29 +204,20 @@ function messageText(text: string): string {
     if (name === "resource" || name === "resources") {
       words.push(typeof value === "string" ? value : strings(value).join(", "));
     } else if (name === "data" || name === "token") {
-      words.push(name === "token" ? String(value) : flat(value));
+      words.push(name === "token" ? plain(value) : flat(value));
     } else if (name === "context") {
       words.push(`(context ${flat(value)})`);
     } else if (!["type", "channel", "params", "error"].includes(name)) {
       words.push(`${name}: ${flat(value)}`);
     }
   }
-  return words.join("  ");
+  return words.filter((word) => word !== "").join("  ");
 }
 
 function recordTopic(record: string): string {
   const members = membersOf(record);
   const topic = channelTopic(members?.["channel"], members?.["params"]);
   return topic === undefined ? record : shownTopic(topic);
-}
-
-export function flat(value: unknown): string {
-  if (value instanceof Raw) return value.text;
-  try {
-    return JSON.stringify(value) ?? "";
-  } catch {
-    return "…"; // too deep
-  }
 }
 
 export function timeText(ms: number): string {
@@ -236,8 +230,11 @@ export function timeText(ms: number): string {
 const DEPTH = 64;
 const INDENT = "  ";
 
-/** A value as lines of text, without recursion. Deeper levels are cut off. */
-export function pretty(text: string): string | undefined {
+/**
+ * A value as lines of text, without recursion. Deeper levels are cut off.
+ * @param most so many characters are enough
+ */
+export function pretty(text: string, most = Number.POSITIVE_INFINITY): string | undefined {
   const members = membersOf(text);
   if (members === undefined) return undefined;
   const lines: string[] = [];
@@ -245,7 +242,7 @@ export function pretty(text: string): string | undefined {
   const due: { lead: string; value: unknown; depth: number; tail: string }[] = [
     { lead: "", value: members, depth: 0, tail: "" },
   ];
-  for (let next = due.pop(); next !== undefined; next = due.pop()) {
+  for (let next = due.pop(); next !== undefined && lines.length <= most; next = due.pop()) {
     const { lead, value, depth, tail } = next;
     const space = INDENT.repeat(depth);
     const isList = Array.isArray(value);
@@ -254,8 +251,8 @@ export function pretty(text: string): string | undefined {
       continue;
     }
     const entries = isList
-      ? value.map((entry: unknown) => ["", entry] as const)
-      : Object.entries(value);
+      ? value.slice(0, most).map((entry: unknown) => ["", entry] as const)
+      : Object.entries(value).slice(0, most);
     const [open, close] = isList ? ["[", "]"] : ["{", "}"];
     if (entries.length === 0 || depth >= DEPTH) {
       lines.push(`${space}${lead}${open}${entries.length === 0 ? "" : "…"}${close}${tail}`);

@@ -1,11 +1,11 @@
 // Replays a recording through a module, and compares two recordings.
 import { compileModule } from "../src/module/hub.js";
-import { printable } from "../src/module/printable.js";
 import { gapText, Replayer } from "../src/module/replay.js";
 import type { LineLink, Verdict } from "./protocol.js";
 import type { Recording } from "./recording.js";
 
 const NOTHING = new Uint8Array(0);
+const NOTHING_MORE = "(nothing more for this input)";
 const STEP = 512;
 const SHOWN_KINDS = 20;
 
@@ -26,8 +26,8 @@ export async function* verify(recording: Recording, module: Uint8Array): Steps {
           title: `The replay differs at line ${difference.line}.`,
           notes: [`${replayer.inputs} inputs replayed before it`],
           line: difference.line - 1,
-          expected: printable(difference.expected ?? "(nothing more for this input)"),
-          actual: printable(difference.actual ?? "(nothing more for this input)"),
+          expected: difference.expected ?? NOTHING_MORE,
+          actual: difference.actual ?? NOTHING_MORE,
         };
       }
       if (line % STEP === 0) yield line;
@@ -111,8 +111,8 @@ export async function* compare(recording: Recording, other: Recording, name: str
         title: `${name} differs at line ${line + 1}.`,
         notes: [`${line} lines are equal`],
         line,
-        expected: printable(recording.text(line)),
-        actual: printable(other.text(line)),
+        expected: recording.text(line),
+        actual: other.text(line),
       };
     }
     if (line % (STEP * 16) === 0) yield line;
@@ -135,5 +135,5 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
 
 function failed(error: unknown, title = "The recording cannot be replayed."): Verdict {
   const reason = error instanceof Error ? error.message : String(error);
-  return { isEqual: false, title, notes: [printable(reason)] };
+  return { isEqual: false, title, notes: [reason] };
 }

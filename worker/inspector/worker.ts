@@ -5,6 +5,7 @@ import { detailOf, stateOf } from "./details.js";
 import type { Filter } from "./filter.js";
 import { filterOf } from "./filter.js";
 import { Fold } from "./fold.js";
+import { plain } from "./message.js";
 import type { Ask, Asks, Bucket, FromWorker, Part, ToWorker, Verdict } from "./protocol.js";
 import { publishedTopics } from "./publish.js";
 import { Recording } from "./recording.js";
@@ -13,6 +14,7 @@ import { compare, upgrade, verify } from "./verify.js";
 import { why } from "./why.js";
 
 const STEP_MS = 8;
+const NEWLINE = Uint8Array.of(10);
 const FILTER_GROUPS = 64;
 
 const scope = globalThis as unknown as {
@@ -35,6 +37,7 @@ let isFiltering = false;
 /** The groups that match, and their lines. */
 let matches = new Uint32Array(1024);
 let matchCount = 0;
+let matchedInputs = 0;
 let lines = new Uint32Array(1024);
 let lineRows = 0;
 
@@ -162,7 +165,7 @@ function tell(): void {
     summary: {
       name,
       lines: recording.lineCount,
-      inputs: Math.max(0, recording.groupCount - recording.hubs.length),
+      inputs: recording.inputCount,
       hubs: recording.hubs.length,
       bytes: recording.bytes,
       from: timeAt(1),
@@ -183,7 +186,7 @@ function timeAt(group: number): number {
 function coreOf(): string {
   const header = recording.hubs[0];
   if (header === undefined) return "";
-  return String(recording.parse(recording.firstLine(header))?.["core"] ?? "");
+  return plain(recording.parse(recording.firstLine(header))?.["core"] ?? "");
 }
 
 // --- live ---
@@ -220,6 +223,7 @@ function live(url: string): void {
 
 function refilter(): void {
   matchCount = 0;
+  matchedInputs = 0;
   lineRows = 0;
   filteredGroups = 0;
   isFiltered = !filter.isEmpty;
@@ -267,6 +271,7 @@ const isPast = (line: number) => (): boolean => filteredGroups > recording.group
 function addMatch(group: number): void {
   if (matchCount === matches.length) matches = grown(matches);
   matches[matchCount++] = group;
+  if (recording.isInput(recording.firstLine(group))) matchedInputs++;
   for (let line = recording.firstLine(group); line < recording.endLine(group); line++) {
     if (lineRows === lines.length) lines = grown(lines);
     lines[lineRows++] = line;
@@ -288,7 +293,9 @@ const rowOfLine = (line: number): number =>
 
 function tellList(): void {
   const isDone = !isFiltered || filteredGroups >= wholeGroups();
-  scope.postMessage({ list: { rows: rowCount(), matches: matchCount, isDone } });
+  scope.postMessage({
+    list: { rows: rowCount(), matches: matchCount, inputs: matchedInputs, isDone },
+  });
 }
 
 function isMatch(line: number): boolean {
@@ -438,9 +445,8 @@ const answers: Answers = {
 
   save() {
     const all: Uint8Array<ArrayBuffer>[] = [];
-    for (let line = 0; line < recording.lineCount; line++) {
-      all.push(Uint8Array.from([...recording.lineBytes(line), 10]));
-    }
+    for (let line = 0; line < recording.lineCount; line++)
+      all.push(recording.lineBytes(line), NEWLINE);
     return new Blob(all, { type: "application/jsonl" });
   },
 };

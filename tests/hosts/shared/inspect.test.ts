@@ -12,6 +12,7 @@ import { Replayer } from "../../../worker/src/module/replay.ts";
 import { Inspector, moduleBytes } from "../../inspector/support/page.ts";
 import { launchBrowser } from "../recordings/demo.ts";
 import { inspectorOf } from "./support/command.ts";
+import { hostileTexts } from "./support/hostile-texts.ts";
 import { atEnd, closeEverything } from "./support/left-open.ts";
 import type { Run } from "./support/run.ts";
 import { killLeftRunning, run } from "./support/run.ts";
@@ -27,6 +28,7 @@ import {
 after(killLeftRunning);
 afterEach(closeEverything);
 
+const SCRIPT = "</script><script>owned = 1</script><img src=x onerror=owned=1><!--";
 const FLAGS = ["--port", "0", "--host", "127.0.0.1", "--secret", SECRET];
 
 let folder: string;
@@ -463,6 +465,28 @@ describe("the live page", () => {
       await posted("while it stays 59").waitFor();
       await change("while it follows");
       await posted("while it follows").waitFor();
+    });
+  });
+
+  it("shows as text what a hostile client and app server send", async () => {
+    const { "be no Unicode": surrogates, ...others } = hostileTexts; // names must be Unicode
+    const evil = Object.values(others).join("").slice(0, 100) + SCRIPT;
+    const [scope, resources] = [{ channel: evil, params: { [evil]: evil } }, [evil]];
+    await registerToken(port, evil, evil, { [evil]: evil }, evil);
+    const client = await TestClient.connect(port);
+    await client.subscribe(evil);
+    await withPage(async (inspector) => {
+      client.send({ type: "listen", resources });
+      client.send({ type: evil, token: evil, ...scope, [evil]: surrogates });
+      client.send(evil);
+      client.send(Buffer.from([0xff, 0xfe, 0x9b]));
+      await post("/resources", { resources });
+      for (const path of ["/message", "/<script>owned=1</script>"]) await request(port, path, evil);
+      await post("/message", { ...scope, data: [evil, surrogates] });
+      const { page } = inspector;
+      await page.locator(".row").getByText("POST /message  ").last().waitFor();
+      const [, lines] = / (\d+) lines/.exec(await inspector.summary())!;
+      await inspector.walk(Number(lines));
     });
   });
 

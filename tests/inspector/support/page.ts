@@ -1,4 +1,5 @@
 // The page of the inspector in Chromium, from a file and without a network.
+import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -8,6 +9,9 @@ import { inspectorPage } from "../../../worker/dist/node/inspector-page.js";
 
 export const root = fileURLToPath(new URL("../../..", import.meta.url));
 export const moduleBytes = readFileSync(join(root, "worker/module/sidekick.wasm"));
+
+/** What hides text, or turns it around: no view may contain it. */
+export const actedOn = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
 
 /** As `covenant-sidekick-replay --html` writes it. */
 export async function pageText(recording?: { name: string; text: string | Buffer }) {
@@ -66,6 +70,55 @@ export class Inspector {
   async loaded(): Promise<void> {
     await this.page.locator("#progress").waitFor({ state: "hidden" });
     await this.page.locator(".row .kind:not(:empty)").first().waitFor();
+  }
+
+  /** Shows the first lines in each view, and replays. */
+  async walk(lines: number): Promise<void> {
+    const { page, panel } = this;
+    await page.focus("#list");
+    await page.keyboard.press("Home");
+    for (let line = 1; line <= lines; line++) {
+      await page
+        .locator(".row.selected .number")
+        .getByText(String(line), { exact: true })
+        .waitFor();
+      for (const [key, shows] of [
+        ["1", /^line /],
+        ["2", /^after /],
+        ["3", /published at|^Select a line that publishes/],
+      ] as const) {
+        await page.keyboard.press(key);
+        await panel.locator(".facts").getByText(shows).first().waitFor();
+        await this.assertHarmless();
+      }
+      await page.keyboard.press("ArrowDown");
+    }
+    await page.keyboard.press("4");
+    await panel.getByText("Replay", { exact: true }).click();
+    await panel.locator(".verdict").waitFor();
+    await this.assertHarmless();
+    await page.keyboard.press("1");
+  }
+
+  /** Nothing from the recording was executed, hides a text or turns it around. */
+  async assertHarmless(): Promise<void> {
+    const { scripts, texts } = await this.page.evaluate(() => {
+      const shown = document.querySelectorAll("title, body :not(script)");
+      return {
+        scripts: document.querySelectorAll("main script, header script, img, iframe").length,
+        texts: [...shown].flatMap((element) =>
+          [
+            ...[...element.childNodes].filter(({ nodeType }) => nodeType === Node.TEXT_NODE),
+            ...element.attributes,
+            ...(element instanceof HTMLInputElement ? [{ nodeValue: element.value }] : []),
+          ].map(({ nodeValue }) => nodeValue ?? ""),
+        ),
+      };
+    });
+    assert.equal(scripts, 0);
+    assert.equal(await this.page.evaluate(() => "owned" in globalThis), false);
+    for (const text of texts) assert.doesNotMatch(text.replace(/[\t\n]/g, ""), actedOn);
+    assert.deepEqual(this.complaints, []);
   }
 
   async summary(): Promise<string> {
