@@ -44,8 +44,7 @@ void Hub::State::emit(const action::Send& it, Actions& out) {
 }
 
 void Hub::State::emit(const action::Respond& it, Actions& out) {
-  metrics.count_response(it.status);
-  metrics.count_error(it.code);
+  metrics.count_response(it);
   out.add(it);
 }
 

@@ -40,13 +40,14 @@ Bytes take_until(Bytes& rest, char separator) {
 
 }  // namespace
 
-void Metrics::count_refusal(u32 status) {
+void Metrics::count_refusal(const action::Respond& it) {
   static constexpr u32 statuses[] = {400, 401, 403, 404, 405, 409, 413, 426, 503};
   static_assert(static_cast<u32>(Metric::responses_503) - static_cast<u32>(Metric::responses_400) ==
                 std::size(statuses) - 1);
-  const auto found = std::find(std::begin(statuses), std::end(statuses), status);
+  const auto found = std::find(std::begin(statuses), std::end(statuses), it.status);
   SIDEKICK_CHECK(found != std::end(statuses));
   ++at(Metric::responses_400, static_cast<u32>(found - std::begin(statuses)));
+  count_error(it.code);
 }
 
 void Metrics::count_forward(const input::ForwardDone& in, u64 took_ms) {

@@ -33,15 +33,15 @@ class Metrics {
   void count_error(ErrorCode code) {
     if (code != ErrorCode::ok) ++at(Metric::error_ok, static_cast<u32>(code));
   }
-  void count_response(u32 status) {
-    if (status != 200) return count_refusal(status);
-    ++(*this)[Metric::responses_200];
+  void count_response(const action::Respond& it) {
+    if (it.status != 200) return count_refusal(it);
+    ++(*this)[Metric::responses_200];  // it tells no error
   }
   void count_call(Purpose purpose) { ++at(Metric::engine_calls_sync, static_cast<u32>(purpose)); }
   void count_forward(const input::ForwardDone& in, u64 took_ms);
 
  private:
-  void count_refusal(u32 status);
+  void count_refusal(const action::Respond& it);
 
   u64 slots_[static_cast<u32>(Metric::end)]{};
 };
