@@ -351,9 +351,11 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
   const std::size_t count = in.status == 0 ? in.values.size() : 0;
   for (std::size_t i = 0; i < std::min(count, call.tokens.size()); ++i) {
     const TokenId id = tokens.find(call.tokens[i]);
-    if (id == none || session_of_token(id, out.text()) != call.sessions[i]) continue;
     const Bytes state = in.values[i];
-    if (state == "1") {
+    if (id == none || session_of_token(id, out.text()) != call.sessions[i]) {
+      // Let go meanwhile, but the engine has given it back.
+      if (state == "4") release_claim(call.tokens[i], call.sessions[i], config.token_resume_ms);
+    } else if (state == "1") {
       lose(id, out);
     } else if (state == "2") {
       const Token& moved = tokens[id];
