@@ -2,6 +2,7 @@
 // whatever becomes of a shard, or of this hub.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
+import { REFUSED } from "./support/scaled.ts";
 import type { WorkerdSidekick } from "./support/sidekick.ts";
 import {
   closeEverything,
@@ -46,6 +47,15 @@ test("each request that reaches a misconfigured shard gets 500; none is left in 
   await sidekick.test(`configure?hub=${SHARD}`);
   // The hub has those that got 500 for engine_wait_ms more, and makes their calls again.
   await eventually(async () => (await change(sidekick)).status === 200);
+});
+
+test("the log has the error of a shard, of which the app server learns only that there is one", async () => {
+  const sidekick = await startOne();
+  await sidekick.test(`refuse?hub=${SHARD}`);
+  const { status, body } = await change(sidekick);
+  assert.equal(status, 503);
+  assert.match(body, /an error that the log of this Sidekick has/);
+  await eventually(() => REFUSED.test(sidekick.output()));
 });
 
 test("an answer to a call of a hub that trapped answers no request of the next one", async () => {

@@ -8,6 +8,7 @@ import {
   at,
   listen,
   publish,
+  REFUSED,
   RESOURCES,
   SCALE,
   SHARDS,
@@ -169,6 +170,16 @@ test("the shards do not ask for tokens that have been held for less than an hour
   await sidekick.test(`clock?at=${began + 7_400_000}`);
   await sidekick.test("alarm?hub=sidekick:s0");
   await eventually(async () => (await calls()) === before + 2);
+});
+
+test("the log has the error of a shard, of which a client learns only that there is one", async () => {
+  const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
+  const client = await at(sidekick, 0);
+  await listen(client, ["a"]);
+  await sidekick.test("refuse?hub=sidekick:s0");
+  client.send({ type: "subscribe", token: "token-1" });
+  assert.match((await client.next()).error.message, /an error that the log of this Sidekick has/);
+  await eventually(() => REFUSED.test(sidekick.output()));
 });
 
 test("a gateway reconnects to a shard that was reset", async () => {

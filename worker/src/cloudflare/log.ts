@@ -9,7 +9,7 @@ import { escaped, inOneLine, jsonLine } from "../session/log-line.js";
 
 const QUIET_MS = 10_000;
 
-/** By message and code, for the lifetime of this isolate. */
+/** By what is told, for the lifetime of this isolate. */
 const logged = new Map<string, { until: number; times: number }>();
 
 export function logTold(
@@ -19,14 +19,22 @@ export function logTold(
 ): void {
   const name = ERROR_CODES[code];
   if (levelOf(name) !== "warn") return;
-  const key = `${message} code=${name}`;
-  const line = logged.get(key) ?? { until: 0, times: 0 };
-  logged.set(key, line);
+  logRarely(`${message} code=${name}`, message, { code: String(name), ...fields });
+}
+
+/** @param kind few in all */
+export function logRarely(
+  kind: string,
+  message: string,
+  fields: Readonly<Record<string, string | number>>,
+): void {
+  const line = logged.get(kind) ?? { until: 0, times: 0 };
+  logged.set(kind, line);
   line.times++;
   const now = Date.now();
   if (now < line.until) return;
   const times = line.times > 1 && { times: line.times };
-  logLine("warn", message, { code: String(name), ...fields, ...times });
+  logLine("warn", message, { ...fields, ...times });
   line.until = now + QUIET_MS;
   line.times = 0;
 }

@@ -11,7 +11,7 @@ import { answerOf } from "./http.js";
 import { logError, logLine, logTold } from "./log.js";
 import { limitOf, scaledConfig, shardStub } from "./scale.js";
 import type { Env, HubSettings, Scale } from "./settings.js";
-import { checked } from "./shard-links.js";
+import { checked, logRefused } from "./shard-links.js";
 import type { Reply } from "./shard-object.js";
 import { within } from "./within.js";
 
@@ -105,6 +105,7 @@ export class Publisher implements Io {
       .then(checked)
       .then(
         ({ status, values }) => {
+          logRefused(place, status, values);
           if (hub === this.#hubs) this.#apply({ type: "engine_answer", call, status, values }, ctx);
         },
         (error: unknown) => {

@@ -4,7 +4,7 @@
 import type * as border from "../module/border.generated.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Session } from "../session/session.js";
-import { logLine } from "./log.js";
+import { logLine, logRarely } from "./log.js";
 import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
 import { nodeOf, shardStub } from "./scale.js";
@@ -177,6 +177,7 @@ export class ShardLinks {
     const ended = asked.then(
       ({ status, values }) =>
         end(() => {
+          logRefused(link.place, status, values);
           if (call !== undefined) session.apply({ type: "engine_answer", call, status, values });
         }),
       (error: unknown) => end(() => this.#lost(link, error)),
@@ -254,6 +255,17 @@ export class ShardLinks {
   #tell(message: string, { place }: Link, fields: Readonly<Record<string, string>>): void {
     logLine("warn", message, { hub: place.hub, shard: place.number, ...fields });
   }
+}
+
+/** The hub tells its peers that a call was refused, and not why. */
+export function logRefused(
+  { hub, number }: Place,
+  status: number,
+  values: readonly Uint8Array[],
+): void {
+  if (status === 0) return;
+  const reason = values.map(text).join(" ");
+  logRarely(reason, "the engine refused a call", { hub, shard: number, reason });
 }
 
 /** @throws ConfigError */

@@ -32,6 +32,9 @@ const unreachable = new Set<string>();
 /** Shards whose settings are wrong. */
 const misconfigured = new Set<string>();
 const MISCONFIGURED = { status: 0, values: [], misconfigured: "a test makes this setting wrong" };
+/** Shards that refuse each script. */
+const refusing = new Set<string>();
+const REFUSED = { status: 1, values: [new TextEncoder().encode("a test refuses this script")] };
 /** Shards that connect a gateway, but their answer is lost. */
 const losing = new Set<string>();
 /** Of shards whose calls wait: how many have waited, and how many may go on. */
@@ -121,6 +124,7 @@ export class SidekickShard extends RealShard {
   override async run(...args: Parameters<RealShard["run"]>): ReturnType<RealShard["run"]> {
     called(this.#id);
     if (misconfigured.has(this.#id)) return MISCONFIGURED;
+    if (refusing.has(this.#id)) return REFUSED;
     await pass(this.#id);
     return super.run(...args);
   }
@@ -275,6 +279,9 @@ export default {
         return Response.json(null);
       case "configure":
         misconfigured.delete(id);
+        return Response.json(null);
+      case "refuse":
+        refusing.add(id);
         return Response.json(null);
       case "hold-calls":
         gates.set(id, { waited: 0, passed: 0 });
