@@ -182,6 +182,19 @@ test("the log has the error of a shard, of which a client learns only that there
   await eventually(() => REFUSED.test(sidekick.output()));
 });
 
+test("a gateway that cannot store its connections still reconnects to its shards", async () => {
+  const sidekick = await startScaled({}, { resync_spread_ms: 0 });
+  const client = await at(sidekick, 0);
+  await listen(client, RESOURCES);
+  await sidekick.sql("ALTER TABLE setting RENAME TO moved");
+  for (const shard of SHARDS) await sidekick.test(`reset?hub=${shard}`);
+  client.send({ type: "listen", resources: RESOURCES.map((resource) => `${resource}/more`) });
+  await eventually(async () => (await client.next()).type === "listening");
+  await sidekick.sql("ALTER TABLE moved RENAME TO setting");
+  await publish(sidekick, ["todo/1"]);
+  await eventually(async () => (await client.next()).resource === "todo/1");
+});
+
 test("a gateway reconnects to a shard that was reset", async () => {
   const sidekick = await startScaled({}, { resync_spread_ms: 0 });
   const client = await at(sidekick, 0);

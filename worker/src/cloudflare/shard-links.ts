@@ -4,7 +4,7 @@
 import type * as border from "../module/border.generated.js";
 import { ConfigError, text } from "../module/hub.js";
 import type { Session } from "../session/session.js";
-import { logLine, logRarely } from "./log.js";
+import { logError, logLine, logRarely } from "./log.js";
 import type { Delivered } from "./outbox.js";
 import type { Place } from "./scale.js";
 import { nodeOf, shardStub } from "./scale.js";
@@ -188,7 +188,7 @@ export class ShardLinks {
   #connect(link: Link): void {
     const connection = ++link.connection;
     link.retryAt = 0;
-    const { ctx, stored, timeoutMs } = this.#options;
+    const { ctx, timeoutMs } = this.#options;
     const attached: Promise<Reply> = link.stub.attach(link.place, this.#caller(link));
     ctx.waitUntil(
       within(timeoutMs, attached)
@@ -197,7 +197,7 @@ export class ShardLinks {
           ({ status, values }) => {
             if (link.connection !== connection) return;
             if (status !== 0) return this.#outnumbered(link, Number(text(values[0]!)));
-            stored.put(CONNECTED + link.place.number, String(connection));
+            this.#store(link, String(connection));
             this.#up(link, false);
           },
           (error: unknown) => {
@@ -223,8 +223,17 @@ export class ShardLinks {
     this.#options.session.apply({ type: "engine_down", shard: link.place.number });
   }
 
-  #storeDown({ place, connection }: Link): void {
-    this.#options.stored.put(CONNECTED + place.number, `${DOWN}${connection}`);
+  #storeDown(link: Link): void {
+    this.#store(link, `${DOWN}${link.connection}`);
+  }
+
+  /** If that fails, the connection continues in memory: clients need the shard all the same. */
+  #store({ place: { hub, number } }: Link, value: string): void {
+    try {
+      this.#options.stored.put(CONNECTED + number, value);
+    } catch (error) {
+      logError("a connection could not be stored", error, { hub, shard: String(number) });
+    }
   }
 
   /** The shard knows a later connection: this gateway has forgotten an attempt. */
