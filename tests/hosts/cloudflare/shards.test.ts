@@ -227,3 +227,32 @@ test("a call of an earlier connection to a shard that arrives late changes nothi
   await publish(sidekick, ["a"]);
   await updated(client, ["a"]);
 });
+
+test("a late release of an earlier connection does not free a token that is held again", async () => {
+  const sidekick = await start({
+    env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" },
+    limits: { engine_timeout_ms: 300, engine_wait_ms: 60_000 },
+  });
+  await registerToken(sidekick.port, "token-1", "chat");
+  const connect = async (session: string, gateway: number) => {
+    const client = await at(sidekick, gateway);
+    client.send({ type: "listen", resources: [], hello: session.repeat(16), id: 1 });
+    assert.equal((await client.next()).type, "listening");
+    return client;
+  };
+  const first = await connect("a", 0);
+  await first.subscribe("token-1");
+  await sidekick.test("hold-run?hub=sidekick:s0&script=release");
+  await first.close();
+  // It has released the token once more.
+  await eventually(() => sidekick.output().includes("a shard can be reached again"));
+  const again = await connect("a", 0);
+  await again.subscribe("token-1");
+  const calls = () => sidekick.test("calls?hub=sidekick:s0");
+  const before = await calls();
+  assert.equal(await sidekick.test("release-run?hub=sidekick:s0"), true, "it was held");
+  await eventually(async () => (await calls()) > before);
+  const other = await connect("b", 1);
+  other.send({ type: "subscribe", token: "token-1" });
+  assert.match((await other.next()).error?.message ?? "it got the token", /held by another/);
+});

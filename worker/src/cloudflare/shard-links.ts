@@ -119,7 +119,9 @@ export class ShardLinks {
   run({ call, shard, script, args }: border.EngineRunAction): void {
     const name = text(script);
     const copies = args.map((arg) => arg.slice());
-    this.#call(shard, call, ({ stub, place }) => stub.run(place, name, copies));
+    this.#call(shard, call, (link) => {
+      return link.stub.run(link.place, name, copies, this.#caller(link));
+    });
   }
 
   join({ call, shard, topics }: border.EngineJoinAction): void {

@@ -54,9 +54,15 @@ export class SidekickShard extends DurableObject<Env> {
 
   // Each is a method of the module's Shard.
 
-  /** The answer comes after its deliveries, if these do not take long. */
-  run(place: Place, script: string, args: readonly Uint8Array[]): Promise<Reply> {
-    return this.#answer(place, (awake) => awake.run(script, args, this.deliveryMsMax));
+  /**
+   * The answer comes after its deliveries, if these do not take long.
+   * @param caller undefined: the Worker, which has no connection
+   */
+  run(place: Place, script: string, args: readonly Uint8Array[], caller?: Caller): Promise<Reply> {
+    return this.#answer(place, (awake) => {
+      if (caller !== undefined) awake.check(caller);
+      return awake.run(script, args, this.deliveryMsMax);
+    });
   }
 
   /** A gateway connects: it has joined nothing. Status 1: it has this later connection. */
@@ -202,10 +208,15 @@ class Awake implements Mail {
   }
 
   /** @throws if the gateway has another connection or none; it then connects again */
-  known({ node, connection }: Caller, call: (shard: Shard, node: string) => boolean): Reply {
+  check({ node, connection }: Caller): void {
     if (connection !== this.#connectionOf(node))
       throw new Error("the gateway has another connection to this shard");
-    if (this.change((shard) => call(shard, node))) return DONE;
+  }
+
+  /** @throws as check does */
+  known(caller: Caller, call: (shard: Shard, node: string) => boolean): Reply {
+    this.check(caller);
+    if (this.change((shard) => call(shard, caller.node))) return DONE;
     throw new Error("the shard does not know this gateway");
   }
 

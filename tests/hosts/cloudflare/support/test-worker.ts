@@ -41,6 +41,10 @@ const losing = new Set<string>();
 const gates = new Map<string, { waited: number; passed: number }>();
 /** Shards at which a call to leave topics is held. */
 const heldLeaves = new Set<string>();
+/** The script whose next call is held at this shard. */
+const toHold = new Map<string, string>();
+/** Shards at which such a call is held. */
+const heldRuns = new Set<string>();
 /** Number of calls that shards and gateways have got from each other and from the Worker. */
 const calls = new Map<string, number>();
 
@@ -122,6 +126,11 @@ export class SidekickShard extends RealShard {
   }
 
   override async run(...args: Parameters<RealShard["run"]>): ReturnType<RealShard["run"]> {
+    if (toHold.get(this.#id) === args[1]) {
+      toHold.delete(this.#id);
+      heldRuns.add(this.#id);
+      while (heldRuns.has(this.#id)) await scheduler.wait(5);
+    }
     called(this.#id);
     if (misconfigured.has(this.#id)) return MISCONFIGURED;
     if (refusing.has(this.#id)) return REFUSED;
@@ -298,6 +307,11 @@ export default {
       case "release-leaves":
         heldLeaves.delete(id);
         return Response.json(null);
+      case "hold-run":
+        toHold.set(id, asked.get("script")!);
+        return Response.json(null);
+      case "release-run":
+        return Response.json(heldRuns.delete(id));
       case "reset":
         await (stub as unknown as DurableObjectStub<SidekickShard>).reset().catch(() => {});
         return Response.json(null);
