@@ -63,6 +63,14 @@ void Hub::State::emit_put_token(TokenId id, Actions& out) {
                            encode_token_record(out.text(), token, registered_at), 1});
 }
 
+/// A client has taken the token. With an engine, it may not be stored yet.
+void Hub::State::emit_taken_token(TokenId id, Actions& out) {
+  if (engine.is_on())
+    emit_put_token(id, out);
+  else
+    emit_touch_token(id, out);
+}
+
 void Hub::State::emit_touch_token(TokenId id, Actions& out) {
   const Token& token = tokens[id];
   out.add(action::TouchToken{stored_state(token.state()), token.expires_at(),

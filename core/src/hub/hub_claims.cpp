@@ -151,8 +151,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   }
   const TokenId id = tokens.add(std::move(draft), now + config.engine_keep_ms);
   tokens[id].registered_at = registered;
-  tokens[id].claimant = slot;
-  emit_put_token(id, out);
+  tokens[id].claimant = slot;  // stored once this client takes it
 }
 
 /// Whether another hub has the token or may have it, perhaps for the same session.

@@ -128,8 +128,12 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
     join_channel(topic, slot);  // no change if another token of this client is on the topic: one
                                 // copy per message
     tokens.subscribe(id, topic);
-    emit_touch_token(id, out);
-    if (was_free) emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
+    if (was_free) {
+      emit_taken_token(id, out);
+      emit_attach(slot, ClientChange::tokens, {&message.token, 1}, out);
+    } else {
+      emit_touch_token(id, out);
+    }
   }
   TextArena& text = out.text();
   begin_reply(text, "subscribed", message);
@@ -470,7 +474,7 @@ void Hub::State::hold_token(TokenId id, ClientSlot slot) {
 void Hub::State::take_if_free(TokenId id, ClientSlot slot, Actions& out) {
   if (tokens[id].state() != TokenState::free) return;
   hold_token(id, slot);
-  emit_touch_token(id, out);
+  emit_taken_token(id, out);
   const Bytes key = tokens[id].key();
   emit_attach(slot, ClientChange::tokens, {&key, 1}, out);
 }

@@ -318,6 +318,7 @@ struct Hub::State {
   void emit(const action::Respond& it, Actions& out);
   void emit(const action::Close& it, Actions& out);
   void emit_put_token(TokenId id, Actions& out);
+  void emit_taken_token(TokenId id, Actions& out);
   void emit_touch_token(TokenId id, Actions& out);
   void emit_erase_token(Bytes key, bool is_told, Actions& out);
   void emit_attach(ClientSlot slot, ClientChange change, std::span<const Bytes> names,
