@@ -49,7 +49,7 @@ test("each request that reaches a misconfigured shard gets 500; none is left in 
   await eventually(async () => (await change(sidekick)).status === 200);
 });
 
-test("the log has the error of a shard, of which the app server learns only that there is one", async () => {
+test("the log has the error of a shard, of which the app server is not told", async () => {
   const sidekick = await startOne();
   await sidekick.test(`refuse?hub=${SHARD}`);
   const { status, body } = await change(sidekick);

@@ -172,7 +172,7 @@ test("the shards do not ask for tokens that have been held for less than an hour
   await eventually(async () => (await calls()) === before + 2);
 });
 
-test("the log has the error of a shard, of which a client learns only that there is one", async () => {
+test("the log has the error of a shard, of which a client is not told", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
   const client = await at(sidekick, 0);
   await listen(client, ["a"]);
@@ -228,7 +228,7 @@ test("a call of an earlier connection to a shard that arrives late changes nothi
   await updated(client, ["a"]);
 });
 
-test("a late release of an earlier connection does not free a token that is held again", async () => {
+test("a late release of an earlier connection frees no token that is held again", async () => {
   const sidekick = await start({
     env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" },
     limits: { engine_timeout_ms: 300, engine_wait_ms: 60_000 },

@@ -101,9 +101,9 @@ export class Outbox {
 
   /** Delivers the gap of an earlier failure, if it is time to. */
   retry(now: number): void {
-    if (this.#tries === undefined && this.#isLate) this.#mail.retryAt(this.#deliveredAt);
-    if (this.#tries === undefined) return;
-    if (this.#retryAt <= now) void this.#send();
+    if (this.#tries === undefined && !this.#isLate) return;
+    if (this.#isSending) this.#mail.retryAt(this.#deliveredAt);
+    else if (this.#retryAt <= now) void this.#send();
     else this.#mail.retryAt(this.#retryAt);
   }
 
