@@ -195,6 +195,7 @@ class World {
   /// node has not learnt it yet.
   std::map<std::pair<u32, std::string>, u64> taken_from_;
   std::map<u32, std::pair<u32, std::string>> turns_;  ///< by token: counts the nodes that had it
+  std::set<u32> erased_;                              ///< tokens, until they are registered again
   std::map<u64, u32> turn_of_;                        ///< by serial of a send
   std::map<u64, u32> token_of_;                       ///< the same
   std::optional<Failure> failure_;
