@@ -95,8 +95,12 @@ void Hub::State::settle_restored(Actions& out) {
 /// Nothing that was not stored may be confirmed: its sender is told. The hub forgets the token, and
 /// so does the storage as soon as it can. Until then a restore may find what was there before.
 void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
+  const ClientSlot slot = clients.find(in.client);
   const TokenId token = in.key.empty() ? none : tokens.find(in.key);
-  if (token != none) {
+  // With an engine, the client that is closed below lets it go, so that others can have it.
+  const bool is_let_go =
+      engine.is_on() && token != none && slot != none && tokens[token].is_held_by(slot);
+  if (token != none && !is_let_go) {
     if (is_held(tokens[token].state())) {
       const ClientSlot holder = tokens[token].holder();
       end_subscription(token, holder);
@@ -104,12 +108,11 @@ void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
     }
     forget_token(token);
   }
-  if (!in.key.empty()) emit_erase_token(in.key, false, out);
+  if (!in.key.empty() && !is_let_go) emit_erase_token(in.key, false, out);
   if (in.request != 0) {
     emit_respond(in.request, 503, ErrorCode::storage,
                  "Service Unavailable: storage failed; see the log of the Sidekick", out);
   }
-  const ClientSlot slot = clients.find(in.client);
   if (slot != none) {
     emit_close(slot, 1011, ErrorCode::storage, "internal error: storage failed", out);
   }
