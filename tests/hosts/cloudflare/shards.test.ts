@@ -117,6 +117,34 @@ test("a removed gateway is no longer woken, once it has released its tokens", as
   }
 });
 
+test("a removed gateway is no longer woken, also if a write fails", async () => {
+  const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
+  const env = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" };
+  try {
+    const before = await start({ storage, env });
+    await listen(await at(before, 1), ["a"]);
+    await before.stop();
+
+    const sidekick = await start({
+      storage,
+      env: { ...env, SIDEKICK_GATEWAYS: "1" },
+      limits: { engine_wait_ms: 100 },
+    });
+    const sql = (statement: string) => sidekick.sql(statement, "sidekick:s0");
+    await sql(
+      "CREATE TRIGGER full BEFORE INSERT ON shard BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    );
+    const change = () => post(sidekick.port, "/resources", { resources: ["a"] });
+    assert.equal((await change()).status, 503);
+    await sql("DROP TRIGGER full");
+    await eventually(async () => (await change()).status === 200);
+    assert.equal(await sidekick.test("calls?hub=sidekick:g1"), 0);
+  } finally {
+    await stopAll();
+    rmSync(storage, { recursive: true });
+  }
+});
+
 test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {
   const sidekick = await start({ env: SCALE, classes: { SIDEKICK: "SidekickObject" } });
   assert.equal((await post(sidekick.port, "/resources", { resources: [] })).status, 500);

@@ -289,18 +289,24 @@ class Awake implements Mail {
         logError("a stored row is ignored", new Error("it is damaged, or of a newer version"));
     }
     shard.restored(Date.now() * 1000);
-    this.#detachRemoved(shard);
+    const { settings } = this.#rows;
+    const known = Number(settings.get(GATEWAYS) ?? OBJECTS_MAX);
+    const left = this.#detachRemoved(shard, known);
     this.#settle(shard);
+    // Only now: if a row was not written, the next restore must detach them.
+    if (known !== left) settings.put(GATEWAYS, String(left));
     this.#shard = shard;
     return shard;
   }
 
-  /** After SIDEKICK_GATEWAYS was lowered. A gateway that still holds a token stays until later. */
-  #detachRemoved(shard: Shard): void {
-    const { settings } = this.#rows;
+  /**
+   * After SIDEKICK_GATEWAYS was lowered. A gateway that still holds a token stays until later.
+   * @param known how many gateways there may be
+   * @returns how many there may be now
+   */
+  #detachRemoved(shard: Shard, known: number): number {
     const { gateways } = this.#scale;
-    const known = Number(settings.get(GATEWAYS) ?? OBJECTS_MAX);
-    if (known === gateways) return;
+    if (known === gateways) return known;
     const holders = new Set(shard.holds().map(({ node }) => node));
     let left = gateways;
     for (let number = gateways; number < known; number++) {
@@ -310,7 +316,7 @@ class Awake implements Mail {
       shard.detach(node);
       this.#outboxes.reset(node);
     }
-    if (known !== left) settings.put(GATEWAYS, String(left));
+    return left;
   }
 
   /** Rows first: the runtime holds output back until they are stored. */
