@@ -450,7 +450,8 @@ void Host::perform(const Action& action) {
   switch (action.tag) {
     case ActionTag::put_token:
       FUZZ_CHECK(is_valid_ion(action.put_token.record));
-      FUZZ_CHECK(action.put_token.state == 0 && action.put_token.expires_at != 0);
+      FUZZ_CHECK(action.put_token.state <= 2);
+      FUZZ_CHECK((action.put_token.state == 0) == (action.put_token.expires_at != 0));
       FUZZ_CHECK(action.put_token.durable == 1);
       if (!store(1, action.put_token.key)) {
         lost_key_ = action.put_token.key;
