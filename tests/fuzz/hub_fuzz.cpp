@@ -344,11 +344,12 @@ class Host {
     std::string record;
   };
   std::map<std::string, TokenRow> stored_;
-  std::set<std::string> orphans_;  // rows that the hub has forgotten, but the store has not
-  bool is_failing_ = false;        // the store, for durable actions of the next input
-  bool has_lost_ = false;          // one of this input
-  std::string lost_key_;           // of a put_token or an erase_token
-  std::string not_stored_key_;     // of the not_stored that is being given
+  std::set<std::string> orphans_;   // rows that the hub has forgotten, but the store has not
+  bool is_failing_ = false;         // the store, for durable actions of the next input
+  bool has_lost_ = false;           // one of this input
+  std::set<std::string> unstored_;  // tokens that could not be stored
+  std::string lost_key_;            // of a put_token or an erase_token
+  std::string not_stored_key_;      // of the not_stored that is being given
   std::vector<u64> withheld_;
   std::map<u32, std::string> attached_;
   std::vector<Member> joined_;
@@ -455,8 +456,10 @@ void Host::perform(const Action& action) {
       FUZZ_CHECK(action.put_token.durable == 1);
       if (!store(1, action.put_token.key)) {
         lost_key_ = action.put_token.key;
+        unstored_.insert(lost_key_);
         break;
       }
+      unstored_.erase(std::string(action.put_token.key));
       orphans_.erase(std::string(action.put_token.key));
       stored_[std::string(action.put_token.key)] = {action.put_token.state,
                                                     action.put_token.expires_at,
@@ -464,10 +467,11 @@ void Host::perform(const Action& action) {
       break;
     case ActionTag::touch_token: {
       const auto row = stored_.find(std::string(action.touch_token.key));
-      FUZZ_CHECK(row != stored_.end() && action.touch_token.state <= 2);
+      FUZZ_CHECK(action.touch_token.state <= 2);
+      FUZZ_CHECK(row != stored_.end() || unstored_.count(std::string(action.touch_token.key)) == 1);
       FUZZ_CHECK((action.touch_token.state == 0) == (action.touch_token.expires_at != 0));
       FUZZ_CHECK(action.touch_token.durable == (action.touch_token.state != 0));
-      if (!store(action.touch_token.durable)) break;
+      if (!store(action.touch_token.durable) || row == stored_.end()) break;
       row->second.state = action.touch_token.state;
       row->second.expires_at = action.touch_token.expires_at;
       break;
@@ -479,6 +483,7 @@ void Host::perform(const Action& action) {
         break;
       }
       FUZZ_CHECK(stored_.erase(std::string(action.erase_token.key)) == 1 ||
+                 !engine_.empty() ||  // claimed, but not taken by a client
                  action.erase_token.key == not_stored_key_);
       orphans_.erase(std::string(action.erase_token.key));
       break;
