@@ -95,11 +95,13 @@ void Hub::State::settle_restored(Actions& out) {
 /// Nothing that was not stored may be confirmed: its sender is told. The hub forgets the token, and
 /// so does the storage as soon as it can. Until then a restore may find what was there before.
 void Hub::State::on_not_stored(const input::NotStored& in, Actions& out) {
-  const ClientSlot slot = clients.find(in.client);
+  ClientSlot slot = clients.find(in.client);
   const TokenId token = in.key.empty() ? none : tokens.find(in.key);
-  // With an engine, the client that is closed below lets it go, so that others can have it.
-  const bool is_let_go =
-      engine.is_on() && token != none && slot != none && tokens[token].is_held_by(slot);
+  // With an engine, a client takes a token when the engine answers, which is no input of a client.
+  // It is closed below and lets the token go, so that others can have it.
+  const bool is_taken = engine.is_on() && token != none && is_held(tokens[token].state());
+  if (is_taken && slot == none) slot = tokens[token].holder();
+  const bool is_let_go = is_taken && tokens[token].is_held_by(slot);
   if (token != none && !is_let_go) {
     if (is_held(tokens[token].state())) {
       const ClientSlot holder = tokens[token].holder();
