@@ -161,6 +161,18 @@ test("a token still held after a deployment is released once another client asks
   });
 });
 
+test("a client whose token cannot be stored is closed, and others can take it", async () => {
+  const sidekick = await startScaled();
+  await registerToken(sidekick.port, "token-1", "chat");
+  const first = await at(sidekick, 0);
+  const failing = "BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+  await sidekick.sql(`CREATE TRIGGER full BEFORE INSERT ON token ${failing}`);
+  first.send({ type: "subscribe", token: "token-1" });
+  assert.equal((await first.closed).code, 1011);
+  const second = await at(sidekick, 1);
+  await second.subscribe("token-1");
+});
+
 test("missed messages come from the shard, at another gateway", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
