@@ -133,6 +133,15 @@ test("a registered token works at any gateway, for one client at a time", async 
   assert.equal((await second.next()).data, "two");
 });
 
+test("a token with the largest body that a request may have is registered", async () => {
+  const sidekick = await startScaled();
+  const payload = { token: "large", channel: "chat", params: {}, context: "" };
+  const room = (8 << 20) - JSON.stringify(payload).length;
+  const context = "x".repeat(room);
+  const { status } = await post(sidekick.port, "/connection", { ...payload, context });
+  assert.equal(status, 200);
+});
+
 test("a session continues at another gateway with its tokens; the old connection is closed", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");

@@ -73,8 +73,8 @@ export function scaledConfig(
     engine_retry_ms: 1000,
     // Long, because each renewal of a held token would wake a gateway.
     engine_keep_ms: 24 * 3_600_000,
-    // An object has 128 MB.
-    parked_store_bytes_max: 8 << 20,
+    // An object has 128 MB. A request with the largest body, 8 MiB, fits.
+    parked_store_bytes_max: 12 << 20,
     engine_buffer_bytes_max: 2 << 20,
     ...config,
     engine_shards: scale.shards,
