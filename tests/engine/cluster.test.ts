@@ -28,8 +28,9 @@ test("two tabs on two Sidekicks share the demo, and one Sidekick may be killed",
   for (const stream of [cluster.stdout!, cluster.stderr!])
     stream.on("data", (chunk: Buffer) => void (log += chunk.toString()));
   const says = async (what: RegExp) => {
-    while (!what.test(log)) {
+    for (const end = Date.now() + 600_000; !what.test(log); ) {
       assert.equal(cluster!.exitCode, null, log);
+      assert.ok(Date.now() < end, `scripts/run cluster does not say ${what}:\n${log}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
@@ -54,7 +55,7 @@ test("two tabs on two Sidekicks share the demo, and one Sidekick may be killed",
   const victim = pids.find(({ command }) => command.includes("sidekick-server"));
   assert.ok(victim, JSON.stringify(pids));
   process.kill(victim.pid, "SIGKILL");
-  await says(/a Sidekick ended \(status 137\); its tabs connect to the other one/);
+  await says(/a Sidekick exited \(status 137\); its tabs connect to the other one/);
   for (const tab of [left, right])
     await tab.page.locator("#node").getByText("to node", { exact: true }).waitFor();
   await left.say("Still there?");

@@ -93,7 +93,7 @@ describe("scripts/run", () => {
       );
       process.kill(Number(children.trim().split(" ")[index]), "SIGKILL");
       assert.equal(await demo.ended, 1, demo.text());
-      assert.match(demo.text(), new RegExp(`${what} ended \\(status 137\\)`));
+      assert.match(demo.text(), new RegExp(`${what} exited \\(status 137\\)`));
       assert.deepEqual([await isFree(ports.sidekick), await isFree(ports.demo)], [true, true]);
     });
   }
