@@ -52,8 +52,8 @@ test("rejects a runtime that does not exist", async () => {
 test("rejects the old meaning of --engine and SIDEKICK_ENGINE and names the new flag", async () => {
   const flag = (value: string) =>
     new RegExp(
-      `--engine: expected the URL of a Redis server, got "${value}"; --runtime is the name of ` +
-        "that setting now$",
+      `--engine: expected the URL of a Redis server, got "${value}"; ` +
+        "use --runtime to choose the runtime$",
     );
   await refuses(["--engine", "native"], 2, flag("native"));
   await refuses(["--engine=wasmtime"], 2, flag("wasmtime"));
