@@ -51,9 +51,9 @@ void World::on_run(const Command& command, const engine::Shard::Answer& answer) 
     ++turns_[token].first;
     erased_.insert(token);
   } else if (command.script == "register" && answer.values[0] == "ok") {
-    // Messages sent before go with the erased token, or with this one.
+    // Messages sent before go with the erased or lost token, or with this one.
     const u32 token = static_cast<u32>(number_after(command.args[0], "t"));
-    if (erased_.erase(token) != 0) end_turn(token);
+    if (erased_.erase(token) != 0 || data_lost_at_ != 0) end_turn(token);
   } else if (command.script == "reclaim") {
     // An engine with old data may say so to the node that had the token all the time.
     for (std::size_t i = 0; i < answer.values.size(); ++i)
