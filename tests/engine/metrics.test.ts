@@ -43,7 +43,7 @@ async function has(node: EngineNode, series: string, value: number): Promise<voi
   );
 }
 
-test("the metrics count the shards, calls, answers, messages, losses and returns of an engine", async () => {
+test("the metrics count an engine's shards, calls, answers, messages and losses", async () => {
   const redis = await startRedis();
   const [node, other] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const client = await listener(node, "r");

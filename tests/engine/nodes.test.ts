@@ -23,7 +23,7 @@ after(killLeftRunning);
 
 const NEVER_MS = 600_000;
 
-test("a change published at one node reaches the listeners of each node, once, in one order", async () => {
+test("a change published at one node reaches all nodes' listeners, once, in one order", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const names = Array.from({ length: 200 }, (_, i) => `r${i}`);
@@ -113,7 +113,7 @@ test("while Redis is stopped for longer, requests and new listeners fail, and so
   assert.equal(await changed(client), "r");
 });
 
-test("a node that lost Redis tells its listeners what changed meanwhile, and nothing else", async () => {
+test("a node that lost Redis tells its listeners only what changed meanwhile", async () => {
   const redis = await startRedis();
   await redis.says("acl", "setuser", "b", "on", ">pw", "~*", "&*", "+@all");
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis, { user: "b:pw@" })]);

@@ -75,7 +75,7 @@ test("of many clients on all nodes, exactly one gets a token", async () => {
   }
 });
 
-test("a token moves to another node when its client has left, and is never held at two", async () => {
+test("a token moves to another node when its client has left; two never hold it", async () => {
   const { node } = await startNodes(2);
   await registerToken(node(0).listening, "t");
   const first = await subscriber(node(0), "t");

@@ -133,7 +133,8 @@ it("lines of 10 MB do not keep the page from answering", async () => {
     `{"in":"client_frame","now":1,"client":1,"bytes":"${long}","is_text":1}`,
     `{"out":"put_token","state":2,"expires_at":0,"key":"${long}","record":"{}","durable":1}`,
     `{"out":"send","clients":[${"1,".repeat(1_000_000)}1],"text":"{}","code":"ok"}`,
-    `{"in":"http_request","now":1,"request":1,"method":"POST","path":"/resources","body":${JSON.stringify(`{"resources":[${'"r",'.repeat(100_000)}"${long}"]}`)}}`,
+    '{"in":"http_request","now":1,"request":1,"method":"POST","path":"/resources",' +
+      `"body":${JSON.stringify(`{"resources":[${'"r",'.repeat(100_000)}"${long}"]}`)}}`,
     `{${Array.from({ length: 200_000 }, (_, index) => `"${index}":1`).join(",")}}`,
     `{"in":"timer_fired","now":1,"x":${"[".repeat(500_000)}${"]".repeat(500_000)}}`,
     long,

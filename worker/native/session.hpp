@@ -95,9 +95,10 @@ class Session {
   /// The trace of a second hub, which is restored now from the stored part of this hub's state.
   /// Takes time and memory for all of it. Throws if there can be no such hub.
   std::string snapshot();
-  /// Call after a snapshot, once its reader gets this hub's lines: a timer that was set too early
-  /// stays set, but not in the second hub. Both set it anew. Not during a drain, whose steps the
-  /// second hub does not know.
+  /// Call after a snapshot, once its reader gets this hub's lines. This hub may have a timer that
+  /// is set too early, and the second hub does not. This gives the hub an input after which both
+  /// set the same timer. It does nothing during a drain, because the second hub does not know its
+  /// steps.
   void align_timer();
 
   /// The end of a turn: call commit() before its output is written, start_forwards() after.

@@ -15,7 +15,7 @@ const NEVER_MS = 600_000;
 /** All that the app is told while its connection goes on. */
 const UNDISTURBED = ["connecting", "greeting", "live"];
 
-test("kill -9 of a node: a client continues at another node at once, with its token and without a gap", async () => {
+test("kill -9 of a node: a client continues at another one, with its token and no gap", async () => {
   const cluster = await startCluster(["node", "native", "node"]);
   const client = cluster.client(0);
   await client.join();
@@ -39,7 +39,7 @@ test("kill -9 of a node: a client continues at another node at once, with its to
   assert.equal(cluster.app.tokens, 1);
 });
 
-test("kill -9 of a node: others get its tokens once its lease has expired, 10 s after its last heartbeat", async () => {
+test("kill -9 of a node: others get its tokens 10 s after its last heartbeat", async () => {
   const cluster = await startCluster(["node", "native", "node"]);
   const { nodes, redis } = cluster;
   const tokens = ["token-of-node", "token-of-native"];
@@ -94,7 +94,7 @@ test("Redis is stopped for 2 s: clients do not notice", async () => {
   assert.deepEqual([...clients[0]!.heard].sort(), [0, 1]);
 });
 
-test("Redis is stopped for 12 s: sockets and held tokens keep working, requests fail, and clients then catch up", async () => {
+test("Redis stops for 12 s: held tokens work, requests fail, and clients then catch up", async () => {
   const cluster = await startCluster(["node", "native"]);
   const clients = [cluster.client(0), cluster.client(1)];
   await Promise.all(clients.map((client) => client.join()));
@@ -123,7 +123,7 @@ test("Redis is stopped for 12 s: sockets and held tokens keep working, requests 
   assert.equal(cluster.app.tokens, 2);
 });
 
-test("Redis is killed and comes back empty: held tokens keep working, and every listener is told", async () => {
+test("Redis comes back empty: held tokens keep working, and every listener is told", async () => {
   const cluster = await startCluster(["node", "native"], { config: { resync_spread_ms: 1000 } });
   const clients = [cluster.client(0), cluster.client(1)];
   await Promise.all(clients.map((client) => client.join()));

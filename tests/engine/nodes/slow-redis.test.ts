@@ -11,7 +11,7 @@ after(killLeftRunning);
 
 const UNDISTURBED = ["connecting", "greeting", "live"];
 
-test("Redis answers after 600 ms: everything arrives in one order; beyond engine_timeout_ms, it counts as lost", async () => {
+test("a slow Redis keeps the order; beyond engine_timeout_ms, it counts as lost", async () => {
   const config = { engine_timeout_ms: 2500, engine_wait_ms: 10_000, history_messages_max: 100 };
   const cluster = await startCluster(["node", "native"], { config, hasProxy: true });
   const proxy = cluster.proxy!;

@@ -14,7 +14,12 @@ import { connectSidekick, type Sidekick, withAcks } from "../../../worker/src/cl
 import { requireSidekickSecret } from "../../../worker/src/guard/index.ts";
 import { covenant } from "../../client/support/covenant.ts";
 import { atEnd, listen } from "../../hosts/shared/support/left-open.ts";
-import { eventually, request, SECRET } from "../../hosts/shared/support/sidekick.ts";
+import {
+  eventually,
+  request,
+  SECRET,
+  type TestClient,
+} from "../../hosts/shared/support/sidekick.ts";
 import { type EngineNode, fileForTest, startNode } from "./node.ts";
 import { type RedisProxy, startProxy } from "./proxy.ts";
 import { type RedisServer, startRedis } from "./redis-server.ts";
@@ -151,6 +156,18 @@ export async function converse(app: App, client: any, name: string): Promise<voi
   await eventually(() => app.heard.some(({ data }) => data === name));
   assert.deepEqual(app.heard.at(-1), { data: name, context: name });
   client.disconnect();
+}
+
+/** All clients claim the token at once: one gets it, and gives it back. */
+export async function oneClaims(clients: readonly TestClient[], token: string): Promise<void> {
+  for (const client of clients) client.send({ type: "subscribe", token });
+  const answers = await Promise.all(clients.map((client) => client.next()));
+  const [won, ...others] = clients.filter((_, i) => answers[i].type === "subscribed");
+  assert.ok(won !== undefined && others.length === 0, JSON.stringify(answers));
+  for (const { type, error } of answers)
+    if (type !== "subscribed") assert.match(error.message, /^invalid token/);
+  won.send({ type: "unsubscribe", token });
+  assert.equal((await won.next()).type, "unsubscribed");
 }
 
 /** 0 to `count` - 1 */

@@ -200,7 +200,7 @@ test("missed messages come from the shard, at another gateway", async () => {
   assert.equal((await second.next()).data, "two");
 });
 
-test("missed messages come from the shard at the same gateway, also after it has slept", async () => {
+test("missed messages come from the shard, at the same gateway, also after a sleep", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
   const first = await at(sidekick, 0);
@@ -262,7 +262,7 @@ test("the single object of an older deployment hands its tokens to the shards", 
   }
 });
 
-test("back at one object, it keeps the tokens that clients of gateway 0 held, and no others", async () => {
+test("back at one object, it keeps only the tokens that clients of gateway 0 held", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   try {
     const scaled = await start({ storage, env: SCALE });
@@ -293,7 +293,7 @@ test("back at one object, it keeps the tokens that clients of gateway 0 held, an
   }
 });
 
-test("each gateway tells its own health and metrics; the first one does unless another is asked", async () => {
+test("each gateway tells its own health and metrics; gateway 0 answers by default", async () => {
   const sidekick = await startScaled({ SIDEKICK_TRACE_BYTES: "1000000" });
   const { port } = sidekick;
   const get = (path: string, secret: string | null = SECRET) =>

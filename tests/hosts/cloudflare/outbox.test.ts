@@ -88,7 +88,7 @@ test("a gap after a reconnect is delivered if the last one ends only then", asyn
   assert.equal(shard.gaps.size, 0);
 });
 
-test("an alarm is set for each stored gap, in case the shard ends before its delivery", async () => {
+test("an alarm is set for each stored gap, as the shard may end before its delivery", async () => {
   const late = new Shard();
   for (const { outbox } of late.outboxes.push(message("one"))) outbox.noteLate();
   const full = new Shard();
@@ -155,7 +155,7 @@ test("a message that waits for its turn is not delivered after a reconnect", asy
   assert.equal(shard.outboxes.heldBytes, 0);
 });
 
-test("all queues together are limited: the longest is dropped, and its gateway gets a gap", async () => {
+test("all queues share a limit: the longest is dropped, and its gateway gets a gap", async () => {
   const shard = new Shard();
   const slow = Array.from({ length: 40 }, (_, i) => `slow-${i}`);
   const lengths = new Map(slow.map((gateway, i) => [gateway, 500_000 - i]));

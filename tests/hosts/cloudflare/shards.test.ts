@@ -28,7 +28,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("a shard that has slept sends all messages to all gateways until they tell their joins", async () => {
+test("a shard that has slept sends all gateways all messages until they tell joins", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" } });
   const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
   await listen(first, ["a"]);
@@ -50,7 +50,7 @@ test("a shard that has slept sends all messages to all gateways until they tell 
   assert.equal(await calls(), before + 3, "only of its own topic");
 });
 
-test("while a shard is unreachable the app server gets 503; clients learn when it is back", async () => {
+test("while a shard is unreachable, requests get 503; clients learn when it is back", async () => {
   const sidekick = await startScaled({}, { engine_wait_ms: 100 });
   const client = await at(sidekick, 0);
   await listen(client, ["a"]);
@@ -67,7 +67,7 @@ test("while a shard is unreachable the app server gets 503; clients learn when i
   await eventually(async () => (await client.next()).resource === "a");
 });
 
-test("many requests at once wait for a shard that comes back in time, and all succeed", async () => {
+test("many requests wait for a shard that comes back in time, and all succeed", async () => {
   const sidekick = await startScaled({}, { engine_wait_ms: 60_000 });
   const client = await at(sidekick, 0);
   await listen(client, RESOURCES);
@@ -145,7 +145,7 @@ test("a removed gateway is no longer woken, also if a write fails", async () => 
   }
 });
 
-test("without the class of the shards, the log names the lines that wrangler.jsonc lacks", async () => {
+test("without the shards' class, the log names the lines that wrangler.jsonc lacks", async () => {
   const sidekick = await start({ env: SCALE, classes: { SIDEKICK: "SidekickObject" } });
   assert.equal((await post(sidekick.port, "/resources", { resources: [] })).status, 500);
   await eventually(() => /"class_name": "SidekickShard"/.test(sidekick.output()));

@@ -64,7 +64,7 @@ test("an unresponsive address does not keep forwards from the next one", async (
   hole.close();
 });
 
-test("an attempt at one address continues while another is tried: a lost SYN is repeated", async () => {
+test("an attempt at one address continues while another begins", async () => {
   const app = net.createServer();
   const port = await listen(app);
   const hole = await startBlackHole(port);

@@ -512,7 +512,7 @@ test("rejections by an app server are logged with their status and without the q
   forwards.destroy();
 });
 
-test("an attempt at one address continues while another is tried: a lost SYN is repeated", async (t) => {
+test("an attempt at one address continues while another begins", async (t) => {
   const port = await listen(net.createServer());
   const hole = await startBlackHole(port);
   const lookup = (_name: string, _options: unknown, found: (...result: unknown[]) => void) =>

@@ -161,8 +161,9 @@ export class Session {
   }
 
   /**
-   * After a snapshot: a timer that was set too early stays set, but not in another hub. Both set it
-   * anew, when this input is in the trace. A drain has steps, which that one does not know.
+   * Call after a snapshot. This hub may have a timer that is set too early, and a hub that replays
+   * the snapshot does not. This gives the hub an input after which both set the same timer. It does
+   * nothing during a drain, because the other hub does not know its steps.
    */
   alignTimer(): void {
     if (this.#drainedAt === undefined) this.apply({ type: "timer_fired" });
