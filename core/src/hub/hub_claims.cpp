@@ -74,6 +74,12 @@ void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) 
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
   // Also of a token that is here: the engine may have refused to confirm a claim.
   if (fail_if_refused(out)) return false;
+  if (Call* call = engine.find_call_of(key); call && call->purpose == Purpose::erase) {
+    // Another connection of this session has asked for it: others may have the token before the
+    // answer comes.
+    if (may_wait(1, out)) call->waiters.push_back(waiter());
+    return false;
+  }
   const Findings* found = findings();
   const TokenId id = tokens.find(key);
   const bool is_draining =
