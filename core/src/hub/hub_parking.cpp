@@ -87,12 +87,14 @@ bool Hub::State::may_wait(u64 calls, Actions& out) {
   const u64 cost = Parking::cost_of(current.text);
   const u32 queue = current.client == none ? none : clients[current.client].parked;
   const u64 queued = queue == none ? 0 : parking[queue].bytes;
+  // A message alone fits whatever its size, which has a limit of its own.
+  const auto is_over = [cost](u64 waits, u64 max) { return waits != 0 && waits + cost > max; };
   if (engine.call_count() + calls > config.engine_calls_max) {
     refusal = "too many calls to the engine are under way (engine_calls_max); try again later";
-  } else if (current.client != none && queued + cost > config.parked_bytes_per_client_max) {
+  } else if (current.client != none && is_over(queued, config.parked_bytes_per_client_max)) {
     refusal =
         "too many messages of this connection wait for the engine (parked_bytes_per_client_max)";
-  } else if (parking.store_bytes() + cost > config.parked_store_bytes_max) {
+  } else if (is_over(parking.store_bytes(), config.parked_store_bytes_max)) {
     refusal = "too many messages wait for the engine (parked_store_bytes_max); try again later";
   }
   if (refusal != nullptr) fail(ErrorCode::queue, refusal, out);

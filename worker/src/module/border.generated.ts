@@ -623,9 +623,9 @@ export interface Limits {
   readonly engine_calls_max: number;
   /** resources and channels in the engine's change log; beyond that, the least recently changed are evicted (default 100000) */
   readonly engine_changes_max: number;
-  /** messages of one client that wait for the engine: each as received and 128 bytes (default 1048576) */
+  /** messages of one client that wait for the engine: each as received and 128 bytes; a single one may be larger (default 1048576) */
   readonly parked_bytes_per_client_max: number;
-  /** memory for all messages and requests that wait for the engine, counted the same way (default 67108864) */
+  /** memory for all messages and requests that wait for the engine, counted the same way; a single one may be larger (default 67108864) */
   readonly parked_store_bytes_max: number;
   /** time a topic stays joined in the engine after its last listener has left (default 2000) */
   readonly topic_linger_ms: number;
