@@ -284,6 +284,15 @@ for (const [what, env, expected] of [
     /SIDEKICK_LOCATIONS: expected location hints of Cloudflare, .* got "mars"/,
   ],
   [
+    "messages that no shard can deliver",
+    {
+      SIDEKICK_GATEWAYS: "1",
+      SIDEKICK_SHARDS: "1",
+      SIDEKICK_LIMITS: '{ "engine_message_bytes_max": 8388609 }',
+    },
+    /SIDEKICK_LIMITS: expected an engine_message_bytes_max of at most 8388608 bytes, .* got 8388609/,
+  ],
+  [
     "locations without gateways",
     { SIDEKICK_LOCATIONS: "weur" },
     /SIDEKICK_LOCATIONS: requires SIDEKICK_GATEWAYS and SIDEKICK_SHARDS/,

@@ -177,10 +177,13 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
   }
   const origins = textOf("allowed_origins");
   const metricsSecret = textOf("metrics_secret");
+  const limits = isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {};
+  const scale = scaleOf(named, given, textOf("locations"));
+  if (scale !== undefined) checkMessageBytes(named("limits"), limits);
   return {
     config: {
       ...LIMITS_HERE,
-      ...(isSet(given["limits"]) ? json(named("limits"), given["limits"]) : {}),
+      ...limits,
       ...(origins !== undefined && { allowed_origins: originsOf(origins) }),
       ...(metricsSecret !== undefined && { metrics_secret: metricsSecret }),
       secrets,
@@ -188,7 +191,7 @@ function settingsOf(where: string, given: Record<string, unknown>): HubSettings 
     serverUrl: serverUrl(named("server_url"), textOf("server_url")),
     serverSecret: headerText(named("server_secret"), textOf("server_secret") ?? ""),
     traceBytesMax: traceBytes,
-    scale: scaleOf(named, given, textOf("locations")),
+    scale,
   };
 }
 
@@ -225,6 +228,18 @@ function scaleOf(
     locations: locationsOf(named("locations"), locations),
     shardsSetting: named("shards"),
   };
+}
+
+/** Half of what all queues of a shard may hold (outboxes.ts), which drop a longer message. */
+const MESSAGE_BYTES_MAX = 8 << 20;
+
+function checkMessageBytes(name: string, limits: Record<string, unknown>): void {
+  const { engine_message_bytes_max: bytes } = limits;
+  if (typeof bytes !== "number" || bytes <= MESSAGE_BYTES_MAX) return; // the module checks the rest
+  throw new ConfigError(
+    `${name}: expected an engine_message_bytes_max of at most ${MESSAGE_BYTES_MAX} bytes, ` +
+      `which a shard can deliver, got ${bytes}`,
+  );
 }
 
 /** Cloudflare's location hints, with the continent of each as it tells that of a request. */
