@@ -72,7 +72,7 @@ class Keys {
     return deadlines_.empty() || deadlines_.soonest().at >= now ? none : deadlines_.soonest().owner;
   }
 
-  /// What this key adds to bytes().
+  /// Sets the share of this key in bytes().
   void set_bytes(u32 id, u64 bytes) {
     bytes_ += bytes - keys_[id].bytes;
     keys_[id].bytes = bytes;

@@ -1,5 +1,5 @@
-// A value is a sequence of numbers, each with a space behind it, and of texts: the length, a colon
-// and the bytes, or `-` if there is none.
+// A value is a sequence of numbers, each followed by a space, and of texts: the length, a colon and
+// the bytes, or `-` if there is no text.
 #include "engine/rows.hpp"
 
 #include <algorithm>
@@ -11,9 +11,9 @@ namespace sidekick::engine {
 
 namespace {
 
-/// Of a stamp in a key, with leading zeros, so that keys sort as stamps do.
+/// Digits of a stamp in a key, including leading zeros, so that keys sort as stamps do.
 constexpr std::size_t stamp_digits = 17;
-/// More than a time needs that is number_max milliseconds ahead.
+/// Digits of a number in a value. Enough for a time number_max milliseconds ahead.
 constexpr u32 digits_max = 17;
 
 std::string padded(u64 at) {

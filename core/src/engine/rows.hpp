@@ -9,7 +9,7 @@
 
 namespace sidekick::engine {
 
-/// A key begins with its kind. Ascending keys: the messages of a channel come oldest first.
+/// A key begins with its kind. In ascending order of keys, a channel's messages come oldest first.
 enum class RowKind : char { bound = 'b', message = 'm', node = 'n', token = 't' };
 
 /// The node of a token that is erased.

@@ -117,7 +117,7 @@ u64 number_of(Bytes digits) {
   return number;
 }
 
-/// Each call that has a time.
+/// Begins each call that has a time.
 void Shard::State::begin(u64 now) {
   SIDEKICK_CHECK(!is_restoring);
   now_us = now;
@@ -146,7 +146,7 @@ void Shard::State::trim(Bytes changes_max) {
   if (forgotten > data.restored_to) data.floor = forgotten;
 }
 
-/// Clocks of successive primaries may differ by 1 s.
+/// Allows for the clocks of successive primaries, which may differ by 1 s.
 bool Shard::State::is_in_future(u64 since) const {
   return since > std::max(position(), now_us + 1'000'000);
 }
@@ -167,20 +167,20 @@ void Shard::State::run_sync(Args args, Values& values) {
   }
   bool is_lost = !data.epoch;
   if (!epoch.empty() && former != server && !is_durable()) {
-    // Has this node seen a process that this data is older than, or more than the old process left
-    // behind? Noted, so that all nodes that have count once.
+    // Data is lost if the node has seen a process that this data does not know, or has seen more of
+    // it than this data has. The stamp is stored, so that several such nodes cause one new epoch.
     const u64 seen = number_of(args[4]);
     const auto [end, is_unknown] = data.ends.emplace(former, seen);
     is_lost = is_lost || is_unknown || seen > end->second;
     end->second = std::max(end->second, seen);
   }
   const auto is_before = [](const auto& a, const auto& b) { return a.second < b.second; };
-  while (data.ends.size() > ends_max)  // a node that knows an older one counts as above
+  while (data.ends.size() > ends_max)  // a node that has seen an evicted one has lost data, too
     data.ends.erase(std::min_element(data.ends.begin(), data.ends.end(), is_before));
   if (!data.epoch)
     data.floor = last;
   else if (is_lost)
-    ++last;  // so that a node that knows the new epoch has seen more than older data
+    ++last;  // a node that knows the new epoch has then seen more than older data has
   if (is_lost) data.epoch = unused_epoch;
   data.server = server;
   data.at = last;
@@ -194,13 +194,13 @@ void Shard::State::run_beat(Args args, Values&) {
   const bool is_same = had && data.leases.expires_at(data.leases.find(node)) == until;
   keep_lease(node, until);
   if (!is_same) put_node(node);
-  // Without changes, too, time passes. Noted: the clock may step back.
+  // Time passes without changes, too. It is stored, because the clock may step back.
   if (data.epoch) data.told = std::max(position(), now_us);
   publish_to_inbox(node, compose({"beat ", args[2], had ? " 1 " : " 0 ", Digits(position()), " ",
                                   data.epoch ? Bytes(*data.epoch) : "-"}));
 }
 
-/// until: 0, for ever.
+/// until: 0 for ever.
 void Shard::State::keep_lease(Bytes node, Millis until) {
   const u32 lease = data.leases.intern(node);
   data.leases.set_bytes(lease, node.size() + 128);

@@ -8,7 +8,7 @@ namespace sidekick::engine {
 
 namespace {
 
-/// Not often: the node would tell the same joins, for which there was no room.
+/// Rarely: the node would send the same joins, for which there was no room.
 constexpr u32 heard_without_room_max = 4096;
 
 /// Memory of a topic that nodes have joined, and of each join; rounded up.
@@ -48,8 +48,8 @@ bool Shard::leave(Bytes node, std::span<const Bytes> topics) {
     const TopicId known = state_->topics.find(topic);
     if (known != none) state_->remove_join(id, known);
   }
-  // It has received a message of a topic that it has not joined. Asked once: it may leave many
-  // topics before it answers.
+  // The node has received a message of a topic that it has not joined. The shard asks it only once,
+  // as it may leave many topics before it answers.
   State::Node& it = state_->nodes[id];
   if (it.is_open && !std::exchange(it.has_left, true)) state_->publish_to_inbox(node, "joins");
   return true;
@@ -82,7 +82,7 @@ void Shard::State::set_open(u32 node, bool is_open) {
   open_count += is_open ? 1 : -1;
 }
 
-/// Not of a node that receives all topics: it will tell all its joins.
+/// Skips a node that receives all topics: it will send all its joins.
 void Shard::State::add_joins(u32 node, std::span<const Bytes> names) {
   for (const Bytes name : names) {
     if (nodes[node].is_open) return;
@@ -108,8 +108,8 @@ void Shard::State::leave_all(u32 node) {
   for (TopicId topic = 0; topic < topics.slots().size(); ++topic) remove_join(node, topic);
 }
 
-/// Forgets the joins of the node that has most of them. It receives all topics, so that it misses
-/// nothing.
+/// Forgets the joins of the node that has most of them. From then on, the node receives all topics,
+/// so that it misses nothing.
 void Shard::State::make_room() {
   u32 largest = 0;
   for (u32 node = 0; node < nodes.slots().size(); ++node)
@@ -120,7 +120,7 @@ void Shard::State::make_room() {
   nodes[largest].has_left = true;
 }
 
-/// To the nodes in the order of their ids. They share one body, which may be large.
+/// Sends to nodes in the order of their ids. All receivers share one body, which may be large.
 void Shard::State::publish(Bytes topic, std::string body) {
   const TopicId id = topics.find(topic);
   std::vector<std::string> receivers, asked;

@@ -1,5 +1,5 @@
-// What a shard stores, and its scripts: each does what worker/engine/NAME.lua does, in the same
-// order. shard.cpp has checked the arguments of a script before it runs.
+// The data of a shard, and its scripts. Each script does the same as worker/engine/NAME.lua, in the
+// same order. shard.cpp has checked the arguments of a script before it runs.
 #pragma once
 
 #include <map>
@@ -32,8 +32,8 @@ struct ShardData {
   u64 at = 0;     ///< the highest stamp
   u64 told = 0;   ///< the latest time that a heartbeat has told
   u64 floor = 0;  ///< changes up to here may be forgotten
-  /// Of a durable shard: all stamps from before its restore are at most this. Of those the change
-  /// log knows the latest message of each channel that has rows, and no other change.
+  /// Of a durable shard: the highest stamp that may be from before its restore. Of the changes up
+  /// to it, the change log knows only the latest message of each channel that has rows.
   u64 restored_to = 0;
   /// The highest stamp of each of the latest 16 former processes.
   std::map<std::string, u64, std::less<>> ends;
@@ -74,14 +74,14 @@ struct Shard::State {
   void publish_to(std::vector<std::string> receivers, Bytes topic, std::string body);
   void publish_to_inbox(Bytes node, std::string body);
 
-  // What the scripts share, as in common.lua.
+  // Shared by the scripts, as in common.lua.
   bool is_alive(Bytes node) const { return data.leases.find(node) != none; }
   u64 position() const { return std::max(data.at, data.told); }  ///< later stamps are above it
   u64 stamp(u64 count);
   void trim(Bytes changes_max);
   bool is_in_future(u64 since) const;
 
-  // Of a token: `none` is the id of one that is not stored.
+  // Tokens. The id `none` stands for a token that is not stored.
   const ShardData::Token& token(u32 id) const;
   u32 replace_token(Bytes name);
   void expire_token(u32 id, Bytes span_ms);
@@ -98,9 +98,9 @@ struct Shard::State {
 
   struct Node {
     bool is_open = false;   ///< its joins are unknown, so it gets all topics
-    bool has_left = false;  ///< a topic, while its joins were unknown
-    u32 heard = 0;          ///< messages of topics since they are unknown
-    u32 heard_max = 16;     ///< after so many the shard asks for its joins
+    bool has_left = false;  ///< it has left a topic while it was open
+    u32 heard = 0;          ///< messages of topics since it is open
+    u32 heard_max = 16;     ///< after every so many of these, the shard asks for its joins
     u32 joins = 0;
   };
 
@@ -119,7 +119,7 @@ struct Shard::State {
   std::vector<Publication> publications;
 };
 
-/// For an argument that has been checked.
+/// Reads an argument that has been checked.
 u64 number_of(Bytes digits);
 
 }  // namespace sidekick::engine

@@ -1,4 +1,4 @@
-// Tokens: who holds which. A token that is not stored and one that has expired are the same.
+// Tokens and their holders. An expired token is the same as one that is not stored.
 #include "engine/shard_state.hpp"
 #include "sidekick/text.hpp"
 
@@ -13,7 +13,7 @@ u64 size_of(const std::optional<std::string>& text) { return text ? text->size()
 void Shard::State::run_register(Args args, Values& values) {
   const Bytes name = args[0], record = args[1], ttl_ms = args[2];
   const ShardData::Token& known = token(data.tokens.find(name));
-  if (known.session && is_alive(*known.node)) {  // not of an erased one
+  if (known.session && is_alive(*known.node)) {  // an erased token has no session
     publish_to_inbox(*known.node, compose({"asked ", *known.session, " ", name}));
     values = {"held"};
     return;
@@ -107,14 +107,14 @@ const ShardData::Token& Shard::State::token(u32 id) const {
   return id == none ? not_stored : data.tokens[id];
 }
 
-/// Stores an empty one in its place.
+/// Stores an empty token in its place.
 u32 Shard::State::replace_token(Bytes name) {
   const u32 id = data.tokens.intern(name);
   data.tokens[id] = {};
   return id;
 }
 
-/// Ends each change of a token. 0 removes it.
+/// The last step of each change of a token. 0 removes the token.
 void Shard::State::expire_token(u32 id, Bytes span_ms) {
   if (span_ms == "0") return remove_token(id);
   const Millis expires_at = now_ms() + number_of(span_ms);

@@ -60,10 +60,10 @@ void Shard::State::run_history(Args args, Values& values) {
   values = lost;
   if (data.epoch != epoch || is_in_future(since)) return;
   const u32 first = data.streams.first(topic, since);
-  // The log has forgotten changes up to its floor, but not that of a channel which a restore found.
+  // The log has forgotten changes up to its floor, except those of channels that a restore found.
   const u64 known = data.changes.find(topic);
   const bool is_forgotten = since < data.floor && (known == 0 || known > data.restored_to);
-  // One before the first message may be missing, or the log may not reach back so far.
+  // A message before the first one may be missing, or the log may not reach back so far.
   if (first == none ? is_forgotten : data.streams[first].before > since) return;
   Values found = {lost.front(), "ok"};
   u64 newest = since, bytes = 0;
@@ -75,7 +75,7 @@ void Shard::State::run_history(Args args, Values& values) {
     found.emplace_back(Digits(newest));
     found.push_back(message.text);
   }
-  if (known <= newest) values = std::move(found);  // else the last one is missing
+  if (known <= newest) values = std::move(found);  // else the latest message is missing
 }
 
 }  // namespace sidekick::engine

@@ -1,6 +1,6 @@
-// Messages of channels with an engine. It stamps and keeps them, and hands each to every hub that
-// has joined the channel: `<stamp> <message>`, as clients that do not say hello get it. For those
-// that do, the stamp takes the place of the last two bytes.
+// Messages of channels with an engine. The engine stamps and keeps them, and hands each to every
+// hub that has joined the channel, as `<stamp> <message>`. Clients that do not say hello get the
+// message as it is. Clients that do get it with the stamp before its closing ` }`.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -83,8 +83,8 @@ bool Hub::State::await_history(TokenId id, TopicId topic, const Message& message
   if (!message.since || !clients.has_session(current.client)) return true;
   if (const Findings* found = findings())
     if (found->is_recovered || found->is_lost) return true;
-  // A token never recovers what is older than itself, or a new member would read it. Of a restored
-  // one it is not known.
+  // A token never recovers messages older than itself, or a new member would read them. The age of
+  // a restored token is not known.
   const Token& token = tokens[id];
   if (token.registered_at == 0) return true;
   const u32 interest = engine.interest_of(topic);

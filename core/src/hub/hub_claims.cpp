@@ -1,6 +1,6 @@
-// Tokens with an engine: it keeps them, and knows which client of which hub holds each. A hub has
-// only the tokens that its own clients hold or are about to hold, and those whose messages to the
-// app server are still under way.
+// Tokens with an engine: the engine keeps them, and knows which client of which hub holds each. A
+// hub has only the tokens that its own clients hold or are about to hold, and those with messages
+// to the app server under way.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -19,7 +19,7 @@ bool is_ok(const input::EngineAnswer& in) {
 
 }  // namespace
 
-/// Names the client to the engine, differently from every other client of any hub.
+/// The name of the client for the engine; no other client of any hub has the same.
 Bytes Hub::State::session_of(ClientSlot slot, TextArena& out) const {
   const Client& client = clients[slot];
   if (clients.has_session(slot)) return out.copy(client.session);
@@ -27,7 +27,7 @@ Bytes Hub::State::session_of(ClientSlot slot, TextArena& out) const {
   return out.write({Digits(begin_epoch), ".", Digits(client.serial)}).finish();
 }
 
-/// Who holds this token, as the engine knows it: empty: nobody here.
+/// The session that holds this token, as the engine knows it. Empty: none of this hub.
 Bytes Hub::State::session_of_token(TokenId id, TextArena& out) {
   const Token& token = tokens[id];
   if (is_held(token.state())) return session_of(token.holder(), out);
@@ -68,15 +68,15 @@ void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) 
     parking[call.waiters.front().parked].findings.claim = Findings::Claim::held;
 }
 
-/// Returns whether it is known if this client may use the token. If not, the current message waits,
-/// or fails. is_sure: asks the engine even if the client has the token, since another hub may have
-/// had it meanwhile.
+/// Returns whether this hub knows if the client may use the token. If not, the current message
+/// waits, or fails. is_sure: asks the engine even if the client holds the token, since another hub
+/// may have held it meanwhile.
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
-  // Also of a token that is here: the engine may have refused to confirm a claim.
+  // Also if this hub has the token: the engine may have refused to confirm the claim.
   if (fail_if_refused(out)) return false;
   if (Call* call = engine.find_call_of(key); call && call->purpose == Purpose::erase) {
-    // Another connection of this session has asked for it: others may have the token before the
-    // answer comes.
+    // Another connection of this session has asked for the erase. Other clients may take the token
+    // before the answer comes.
     if (may_wait(1, out)) call->waiters.push_back(waiter());
     return false;
   }
@@ -89,7 +89,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
     if (is_sure && found->claimed == key && !found->is_claim_cut) return true;
     if (found->claim == Findings::Claim::absent || found->claims > 1) return true;
     if (found->claims == 1 && now < found->retry_at) {
-      // Its close may be on its way to the other hub.
+      // The close of its holder may be on its way to the other hub.
       wait_until(found->retry_at);
       return false;
     }
@@ -101,7 +101,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
     under_way->waiters.push_back(waiter());
     return false;
   }
-  // First: a release of this token by the same session must not come after its claim.
+  // Before the claim: a later release of this token by the same session would undo it.
   flush_releases(shard, out);
   TextArena& text = out.text();
   const Bytes session = session_of(slot, text);
@@ -115,7 +115,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   return false;
 }
 
-/// The first that waits has asked; the others will ask again.
+/// The answer is for the first waiter, which has asked; the others ask again.
 void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out) {
   const bool is_here = parking.has(call.waiters.front());
   Findings* found = is_here ? &parking[call.waiters.front().parked].findings : nullptr;
@@ -135,7 +135,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
     return release_claim(call.token, call.session, unused_keep_ms());
   const ClientSlot slot = parking[call.waiters.front().parked].client;
   found->claimed = call.token;
-  found->is_erased = false;  // not this one: it was registered again
+  found->is_erased = false;  // that token is gone: this one was registered after it
   found->is_same = in.values[4] == "1";
   if (known != none) {
     if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
@@ -173,7 +173,8 @@ bool Hub::State::confirm(const Call& call, Actions& out) {
          call_reclaim(call.shard, {&call.token, 1}, false, out, call.waiters);
 }
 
-/// The engine may have given the token to this client. It is asked again, or gets it back.
+/// The engine may have given the token to this client. If its message still waits, the message asks
+/// again; otherwise the hub releases the token.
 void Hub::State::on_claim_cut(const Call& call) {
   if (!parking.has(call.waiters.front()))
     return release_claim(call.token, call.session, unused_keep_ms());
@@ -182,7 +183,7 @@ void Hub::State::on_claim_cut(const Call& call) {
   found.is_claim_cut = true;
 }
 
-/// The message that wanted the token is over: if it did not take it, others may.
+/// The message that claimed the token has ended: if it did not take the token, others may.
 void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out) {
   if (found.claimed.empty()) return;
   const TokenId id = tokens.find(found.claimed);
@@ -191,8 +192,8 @@ void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out)
     release_claim(found.claimed, session_of(slot, out.text()), unused_keep_ms());
 }
 
-/// A client of this hub holds the token no more. While messages are under way, no other hub may
-/// have it: they arrive in the order sent.
+/// A client of this hub no longer holds the token. While its messages are under way, no other hub
+/// may have the token, so that all messages arrive in the order sent.
 void Hub::State::let_go(TokenId id, Actions& out) {
   Token& token = tokens[id];
   const Bytes session = session_of_token(id, out.text());
@@ -209,19 +210,19 @@ void Hub::State::let_go(TokenId id, Actions& out) {
   forget_token(id);
 }
 
-/// A refused message does not shorten the life of its token. It may lengthen it: the engine does
-/// not tell how much was left.
+/// A refused message does not shorten the life of its token. It may lengthen that life, because the
+/// engine does not tell how much of it was left.
 u32 Hub::State::unused_keep_ms() const {
   return std::max(config.token_ttl_ms, config.token_resume_ms);
 }
 
-/// Tells the engine at the end of this input, or when it is back.
+/// Tells the engine at the end of this input, or as soon as the engine is back.
 void Hub::State::release_claim(Bytes key, Bytes session, u32 keep_ms) {
   // The same session wants it again: its claim must not be undone.
   const Call* call = engine.find_call_of(key);
   if (call != nullptr && call->purpose == Purpose::claim && call->session == session) return;
   auto& releases = engine.shard(engine.shard_of(key)).releases;
-  // The next hub that wants one of the others asks for it.
+  // Beyond that limit, a token is released when another hub asks for it.
   if (releases.size() < config.tokens_max)
     releases.push_back({std::string(key), std::string(session), keep_ms});
 }
@@ -296,7 +297,7 @@ void Hub::State::lose(TokenId id, Actions& out) {
   forget_token(id);
 }
 
-/// Asks the engine whether it agrees about all tokens of the shard.
+/// Asks a shard about all of its tokens that this hub has.
 void Hub::State::reclaim(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   if (shard.reclaim_deadline != none) deadlines.remove(shard.reclaim_deadline);
@@ -349,7 +350,7 @@ bool Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool
   return true;
 }
 
-/// An answer applies to the hold that it was asked for.
+/// An answer applies only while the session that the hub asked for has the token.
 void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, Actions& out) {
   --engine.shard(call.shard).reclaims;
   std::vector<std::string> absent;
@@ -358,7 +359,7 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
     const TokenId id = tokens.find(call.tokens[i]);
     const Bytes state = in.values[i];
     if (id == none || session_of_token(id, out.text()) != call.sessions[i]) {
-      // Let go meanwhile, but the engine has given it back.
+      // The hub has let the token go meanwhile, but the engine has given it to the hub again.
       if (state == "4") release_claim(call.tokens[i], call.sessions[i], config.token_resume_ms);
     } else if (state == "1") {
       lose(id, out);
@@ -385,7 +386,8 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
   reclaim_next(call.shard, out);
 }
 
-/// `asked SESSION TOKEN`: another hub was refused the token. `taken SESSION TOKEN`: it has it now.
+/// `asked SESSION TOKEN`: the engine refused the token to another hub. `taken SESSION TOKEN`:
+/// another hub has the token now.
 void Hub::State::on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out) {
   if (!engine.shard(index).is_ready()) return;
   if (Call* call = engine.find_call_of(key)) {

@@ -1,7 +1,7 @@
-// The engine that several Sidekicks share: docs/architecture.md, "Many hubs". It orders changes and
-// hands them to every hub that joined their topics; a hub delivers only what the engine hands to
-// it, also of its own publishes. Answers and messages have no common order, so nothing here relies
-// on one: a topic takes messages from the moment its join is emitted.
+// The engine that several Sidekicks share: docs/architecture.md, "Many hubs". The engine orders
+// changes and hands them to every hub that joined their topics. A hub delivers only messages from
+// the engine, even those that it published itself. Answers and messages have no common order, so
+// nothing here relies on one: a topic takes messages from the moment its join is emitted.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -38,8 +38,8 @@ void Hub::State::on_engine_up(const input::EngineUp& in, Actions& out) {
   sync(in.shard, out);
 }
 
-/// What was under way may have been performed or not. What waited for it tries again, and waits for
-/// the engine to come back.
+/// The engine may have performed the calls under way or not. The messages that waited for them run
+/// again, and wait for the engine to come back.
 void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   if (in.shard >= engine.shard_count() || !engine.shard(in.shard).is_up) return;
   Shard& shard = engine.shard(in.shard);
@@ -52,7 +52,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
   shard.server = before.server;
   shard.top = before.top;
   shard.position = before.position;
-  shard.is_all_changed = before.is_all_changed;  // those who were not told yet will be
+  shard.is_all_changed = before.is_all_changed;  // some listeners are not told yet
   shard.releases = before.releases;
   shard.handed = before.handed;
 
@@ -74,7 +74,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
       it.findings.missed = {};
     }
   }
-  // What is joined again may have changed since another shard was asked.
+  // A topic that is joined again may have changed since another shard was asked.
   for (u32 id = 0; id < parking.slots().size(); ++id) {
     Parked& it = parking[id];
     const auto is_left = [&](u32 held) { return engine.interest(held).shard == in.shard; };
@@ -99,7 +99,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
   if (asked == nullptr || asked->is_queued) return;
   const Call call = engine.end_call(in.call);
   take_answer(call, in, out);
-  // Messages continue without the missed ones; their clients are told so.
+  // Without the missed messages, the others continue, and the clients are told so.
   const bool is_needed = call.purpose != Purpose::catch_up && call.purpose != Purpose::history &&
                          call.purpose != Purpose::replay;
   for (const Waiter& waiter : call.waiters) {
@@ -161,7 +161,7 @@ void Hub::State::on_published(const Call& call, const input::EngineAnswer& in) {
   shard.top = std::max(shard.top, at);
 }
 
-/// Those that nobody wants any more.
+/// Releases the topics of these that nobody wants any more.
 void Hub::State::release_interests(const Call& call) {
   for (const u32 id : call.interests) {
     const TopicId topic = engine.interest(id).topic;
@@ -186,7 +186,7 @@ void Hub::State::let_go_of_interests(std::span<const u32> interests) {
   }
 }
 
-/// A topic that is left while an answer about it is under way would miss what comes meanwhile.
+/// The topic is not left until this call is answered: it would miss messages that come meanwhile.
 void Hub::State::await(Call& call, u32 id) {
   ++engine.interest(id).awaited;
   call.interests.push_back(id);
@@ -234,7 +234,7 @@ void Hub::State::on_engine_message(const input::EngineMessage& in, Actions& out)
   if (in.topic.empty()) return on_inbox(in.shard, in.body, out);
   Bytes body = in.body;
   u64 at = 0;
-  if (!decode_stamp(take_word(body), at)) return;  // of someone else
+  if (!decode_stamp(take_word(body), at)) return;  // not from a hub
   Shard& shard = engine.shard(in.shard);
   shard.top = std::max(shard.top, at);
   shard.received = std::max(shard.received, at);
@@ -252,7 +252,7 @@ void Hub::State::on_engine_message(const input::EngineMessage& in, Actions& out)
   }
 }
 
-/// The inbox has hints: what counts is the answer to the script that a hint causes.
+/// Heartbeats and hints. A hint may be late, so it only causes a call, and the answer counts.
 void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
   Shard& shard = engine.shard(index);
   const Bytes kind = take_word(body);
@@ -262,7 +262,7 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
   }
   if (kind == "joins") return tell_joins(index, out);
   if (kind != "beat") return;
-  take_word(body);  // its number is the host's
+  take_word(body);  // its number, which is for the host
   const Bytes had = take_word(body);
   u64 at = 0;
   if (!decode_stamp(take_word(body), at)) return;
@@ -276,8 +276,8 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
   }
 }
 
-/// POST /resources: one run for some topics at a time. An engine that goes away gets them again
-/// when it is back: a change may be told twice.
+/// POST /resources: one call for up to topics_per_call topics. If the engine goes away, all calls
+/// are repeated when it is back, so clients may be told of a change twice.
 void Hub::State::publish_changes(Actions& out) {
   if (fail_if_refused(out)) return;
   if (const Findings* found = findings(); found != nullptr && found->is_sent && !found->is_cut)
@@ -319,7 +319,7 @@ void Hub::State::publish_changes(Actions& out) {
   findings()->is_cut = false;
 }
 
-/// Returns whether this hub has joined all these topics, and the messages before are delivered. If
+/// Returns whether this hub has joined all these topics and has delivered the messages before. If
 /// not, the current message waits, or fails.
 bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
   const auto is_there = [this](TopicId topic) {
@@ -352,7 +352,7 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
     const u32 id = engine.interest_of(topic);
     const Interest& it = engine.interest(id);
     if (it.state == Interest::State::wanted) {
-      // Others have listened before the engine was away, and may have missed something.
+      // Clients that listened before the engine was away may have missed something.
       (topics.is_idle(topic) ? joins : rejoins)[it.shard].interests.push_back(id);
       continue;
     }
@@ -377,7 +377,7 @@ bool Hub::State::await_joins(std::span<const TopicId> wanted, Actions& out) {
   return false;
 }
 
-/// Returns whether it is known which of the resources in `looked_up` have changed. If not, the
+/// Returns whether this hub knows which of the resources in `looked_up` have changed. If not, the
 /// current message waits, or fails.
 bool Hub::State::await_changed(std::span<const TopicId> wanted, const Message& message,
                                Actions& out) {
@@ -421,7 +421,7 @@ bool Hub::State::await_changed(std::span<const TopicId> wanted, const Message& m
   return false;
 }
 
-/// Also what has changed since the engine answered: this hub has a message of it, or will get one.
+/// Includes changes since the answer of the engine: this hub has their messages, or will get them.
 Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
   const Findings* found = findings();
   if (found == nullptr || !found->is_asked)
@@ -442,21 +442,21 @@ Hub::State::Lookback Hub::State::look_back_in_engine(const Message& message) {
     if (is_listed || has_changed_since || found->is_all_changed) missed.push_back(it.resource);
   }
   const bool is_recovered = message.since && !found->is_all_changed;
-  if (message.since && !is_recovered) missed.clear();  // `recovered` says it
+  if (message.since && !is_recovered) missed.clear();  // `"recovered": false` covers them
   return {is_recovered, at};
 }
 
-/// An idle topic stays joined for a while, or is gone if it is not joined.
+/// An idle topic stays joined for topic_linger_ms. One that is not joined is released at once.
 void Hub::State::linger(TopicId topic) {
   if (!topics.is_idle(topic)) return;
   const u32 id = engine.interest_of(topic);
   if (id != none &&
       (engine.interest(id).state == Interest::State::joining || engine.interest(id).awaited != 0))
-    return;  // on_engine_answer does
+    return;  // on_engine_answer releases it
   if (id != none && engine.interest(id).state == Interest::State::joined) {
     Interest& it = engine.interest(id);
-    // The rank is not of the name: the order of the slots decides what tell_all does, and a
-    // redacted recording has other names. No restore has lingering topics.
+    // Ranked by id, not by name: tell_all goes by the order of the slots, and a redacted recording
+    // has other names. No restore has lingering topics.
     if (it.deadline == none)
       it.deadline = deadlines.add({now + config.topic_linger_ms, Due::topic_linger, id, id});
     return;

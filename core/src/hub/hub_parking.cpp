@@ -74,7 +74,7 @@ bool Hub::State::await_ready(u32 index, Actions& out) {
   return false;
 }
 
-/// The current message waits for no call: it tries again then, or when a shard has come back.
+/// The current message waits for no call. It runs again at that time, or when a shard comes back.
 void Hub::State::wait_until(Millis at) {
   const u32 id = park();
   Parked& it = parking[id];
@@ -109,7 +109,7 @@ u32 Hub::State::park() {
     if (current.client != none) clients[current.client].parked = current.parked;
   }
   current.has_to_wait = true;
-  // Messages may come before it runs again: it has to ask once more.
+  // Before it runs again, more messages may be missed: it has to ask for them again.
   Findings& found = *findings();
   found.is_recovered = found.is_lost = false;
   found.missed.clear();
@@ -123,12 +123,12 @@ Waiter Hub::State::waiter() {
   return {id, parking[id].serial};
 }
 
-/// Of the current message; nullptr: it has not waited yet.
+/// The findings of the current message, or nullptr if it has not waited yet.
 Findings* Hub::State::findings() {
   return current.parked == none ? nullptr : &parking[current.parked].findings;
 }
 
-/// A call of these is over.
+/// One call of each of these waiters has ended.
 void Hub::State::end_waiting(std::span<const Waiter> waiters, Actions& out) {
   for (const Waiter& waiter : waiters) {
     if (parking.has(waiter) && --parking[waiter.parked].calls == 0) run_parked(waiter.parked, out);
@@ -167,7 +167,7 @@ void Hub::State::run_parked(u32 id, Actions& out) {
   unpark(id, out);
 }
 
-/// A shard is there or away: what waits for none of its calls tries again.
+/// A shard has come or gone: all messages that wait for no call run again.
 void Hub::State::run_blocked(Actions& out) {
   for (const Waiter& waiter : parking.blocked()) {
     if (parking.has(waiter)) run_parked(waiter.parked, out);
@@ -184,7 +184,7 @@ void Hub::State::unpark(u32 id, Actions& out) {
   let_go_of_interests(held);
 }
 
-/// Returns whether an answer has told that the current message cannot be done. It fails then.
+/// Fails the current message if an answer has refused it, and returns whether it did.
 bool Hub::State::fail_if_refused(Actions& out) {
   const Findings* found = findings();
   if (found == nullptr || found->refused == Findings::Refused::no) return false;

@@ -1,6 +1,6 @@
-// After a shard has come back: this hub finds out whether it is the engine that it knows, joins its
-// topics again, and tells the listeners of each resource that has changed meanwhile. The position
-// stands still until all of them are told.
+// After a shard has come back, the hub finds out whether the shard still has the history that the
+// hub knows. Then it joins its topics again, and tells the listeners of each resource that has
+// changed meanwhile. The position stands still until all of them are told.
 #include <algorithm>
 
 #include "hub/state.hpp"
@@ -38,7 +38,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.needs_sync = true;  // the next heartbeat tries again
     return;
   }
-  // All channels again, if not all listeners were told: some may have missed more meanwhile.
+  // Also if the last resync did not tell all listeners: some may have missed more meanwhile.
   const bool is_new = shard.epoch != in.values[0];
   if (is_new || shard.is_all_changed) lose_all(index);
   if (is_new) {
@@ -67,13 +67,13 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
   flush_releases(index, out);
   hand_over_next(index, out);
   reclaim(index, out);
-  // First: a topic that a waiting frame joins has listeners who have missed changes, too.
+  // Before run_blocked: a topic that a waiting frame joins may have listeners that missed changes.
   rejoin(index, out);
   run_blocked(out);
 }
 
-/// The stamps of a new epoch may be lower. A position from the epoch before would say that their
-/// client has messages that are still to come.
+/// The stamps of a new epoch may be lower. With a stamp of the epoch before, a token would look
+/// newer than messages that are still to come.
 void Hub::State::lower_registrations(u32 index, u64 at) {
   for (TokenId id = 0; id < tokens.slots().size(); ++id) {
     Token& token = tokens[id];
@@ -82,7 +82,7 @@ void Hub::State::lower_registrations(u32 index, u64 at) {
   }
 }
 
-/// The answers set the pace.
+/// At most batches_max calls are under way; each answer starts the next one.
 void Hub::State::rejoin(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   while (shard.batches < batches_max && shard.rejoined < shard.rejoining.size()) {
@@ -119,7 +119,7 @@ void Hub::State::call_rejoin(Call call, Actions& out) {
   call_join(std::move(call), out);
 }
 
-/// These are joined again. Which of them have changed since this hub's position?
+/// The topics are joined again. Asks which of them have changed since this hub's position.
 void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   Shard& shard = engine.shard(joined.shard);
   Call call(Purpose::catch_up, joined.shard);
@@ -140,8 +140,8 @@ void Hub::State::catch_up(const Call& joined, bool is_joined, Actions& out) {
   note_recovery(*engine.find_call(call_script(std::move(call), "changed", args, out)));
 }
 
-/// Frames that want one of these topics wait for the answer: what they subscribe to must not send
-/// them what was missed before.
+/// Frames that want one of these topics wait for the answer. Otherwise a new subscriber would get
+/// the messages that earlier subscribers missed.
 void Hub::State::note_recovery(const Call& call) {
   for (const u32 id : call.interests)
     if (engine.interest(id).is_recovering) engine.interest(id).call = call.number;
@@ -178,7 +178,7 @@ void Hub::State::on_caught_up(const Call& call, const input::EngineAnswer& in, A
   rejoin(call.shard, out);
 }
 
-/// The hub does not know what has changed. It tells the subscribers of a channel before its next
+/// The hub does not know what has changed. The subscribers of a channel are told before its next
 /// message.
 void Hub::State::lose_all(u32 index) {
   engine.shard(index).is_all_changed = true;
@@ -199,8 +199,8 @@ void Hub::State::tell_changed(TopicId topic, Actions& out) {
                out);
 }
 
-/// The hub does not know what has changed, so it tells every listener, a part at a time: each may
-/// make the app server work. Every Sidekick starts elsewhere.
+/// The hub does not know what has changed, so it tells every listener. It does so in parts, because
+/// each listener may send a request to the app server. Each Sidekick starts at another topic.
 void Hub::State::tell_all(u32 index, Actions& out) {
   Shard& shard = engine.shard(index);
   if (shard.deadline != none) deadlines.remove(std::exchange(shard.deadline, none));
@@ -224,7 +224,7 @@ void Hub::State::tell_all(u32 index, Actions& out) {
   shard.deadline = deadlines.add({now + part_ms, Due::resync, index, index});
 }
 
-/// Everything is told: the position moves again.
+/// All listeners are told: the position moves again.
 void Hub::State::settle(u32 index) {
   Shard& shard = engine.shard(index);
   if (shard.needs_sync) return;  // some topics are not joined yet

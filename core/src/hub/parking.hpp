@@ -12,25 +12,24 @@
 
 namespace sidekick {
 
-/// What the answers so far have told about the first frame of a queue. The frame itself runs again
+/// The results of the answers so far for the first frame of a queue. The frame itself runs again
 /// from its beginning and looks here.
 struct Findings {
   enum class Refused : u8 { no, engine_full, engine_error, tokens_max, token_store };
   Refused refused = Refused::no;  ///< why it cannot be done
-  bool is_sent = false;           ///< runs were emitted for it
-  bool is_done = false;           ///< and all were answered
-  bool is_cut = false;            ///< at least one was not: it may have been performed
+  bool is_sent = false;           ///< its calls were emitted
+  bool is_cut = false;            ///< one got no answer: the engine may have performed it
 
   enum class Claim : u8 { unasked, absent, held };
   Claim claim = Claim::unasked;  ///< why the token is not this client's
   u32 claims = 0;                ///< refused so far
   Millis retry_at = 0;
   std::string claimed;        ///< a token that the engine gave to this client
-  bool is_claim_cut = false;  ///< or may have given: there was no answer
+  bool is_claim_cut = false;  ///< the claim got no answer: the engine may have given it
   bool is_same = false;       ///< this client's session has held it all the time
   bool is_erased = false;
 
-  /// What a shard knows of the resources of a listen.
+  /// The changes that a shard knows of the resources of a listen.
   struct Changes {
     u64 at = 0;               ///< the position of its answer
     std::vector<u32> places;  ///< of the changed ones among those of this shard, ascending
@@ -39,8 +38,8 @@ struct Findings {
   bool is_all_changed = false;   ///< it is not known what has changed
   std::vector<Changes> changes;  ///< by shard
 
-  bool is_recovered = false;  ///< of a subscribe: the members below are known
-  bool is_lost = false;       ///< of a subscribe: they are not
+  bool is_recovered = false;  ///< of a subscribe: the missed messages are known
+  bool is_lost = false;       ///< of a subscribe: the missed messages are lost
   u64 at = 0;                 ///< the position of the answer
   std::vector<Interest::Message> missed;
 };
@@ -56,14 +55,14 @@ struct Parked {
   RequestId request = 0;
   Route route = Route::unknown;  ///< of a request
   std::vector<Text> texts;       ///< oldest first
-  std::size_t first = 0;         ///< of those that still wait; not the one that runs just now
-  u64 bytes = 0;                 ///< of those, as counted by cost_of
+  std::size_t first = 0;         ///< index of the first text that waits; the running one does not
+  u64 bytes = 0;                 ///< of the texts that wait, as counted by cost_of
 
   std::span<const Text> waiting() const { return std::span(texts).subspan(first); }
 
-  // Of the first one:
+  // Of the first text:
   u32 calls = 0;               ///< that it waits for
-  std::vector<u32> interests;  ///< that it has joined or waits for: none of them is left
+  std::vector<u32> interests;  ///< that it needs joined: none of them is left meanwhile
   u32 deadline = none;         ///< while it waits for a shard to come back
   Findings findings;
 };

@@ -1,5 +1,5 @@
-// What a hub knows of the engine that several Sidekicks share: its shards, the topics it wants from
-// them, and the calls under way. Decides nothing.
+// A hub's knowledge of the engine that several Sidekicks share: its shards, the topics that the hub
+// wants from them, and the calls under way. Decides nothing.
 #pragma once
 
 #include <string>
@@ -36,7 +36,7 @@ struct Shard {
   std::vector<u32> rejoining;   ///< interests
   u32 rejoined = 0;             ///< of these
   u32 batches = 0;              ///< calls under way for these
-  bool is_all_changed = false;  ///< what has changed is not known: every listener is told
+  bool is_all_changed = false;  ///< the changes are not known: every listener is told
   u64 synced_at = 0;            ///< the engine's last stamp, when it answered
 
   // Tokens that this hub holds, whose state the engine has to confirm.
@@ -88,8 +88,8 @@ struct Interest {
   bool is_recovering = false;  ///< for its subscribers: since it was joined again
   u32 recoveries = 0;          ///< for single clients
   bool is_overflown = false;   ///< messages are missing here (engine_buffer_bytes_max)
-  u64 recovered = 0;           ///< what is not above this stamp was delivered
-  bool is_lost = false;        ///< messages are, and its subscribers are not told yet
+  u64 recovered = 0;           ///< messages up to this stamp were delivered
+  bool is_lost = false;        ///< messages are lost, and its subscribers are not told yet
   std::vector<Message> buffered;
 };
 
@@ -150,7 +150,7 @@ class Engine {
   explicit Engine(const Config& config)
       : shards_(config.engine_shards), hash_seed_(config.hash_seed) {}
 
-  /// If not, nothing else here is used.
+  /// Whether there is an engine. If not, nothing else here is used.
   bool is_on() const { return !shards_.empty(); }
 
   u32 shard_count() const { return static_cast<u32>(shards_.size()); }
@@ -159,16 +159,16 @@ class Engine {
   /// The same on every hub.
   u32 shard_of(Bytes name) const { return static_cast<u32>(hash_bytes(0, name) % shards_.size()); }
 
-  /// What clients are told as the engine's epoch. With several shards it names all their epochs: a
-  /// new one of any shard makes a new one for clients.
+  /// The engine's epoch for clients. With several shards it depends on the epochs of all: a new one
+  /// of any shard is a new one for clients.
   std::string epoch() const;
   /// The epoch to ask a shard with for a client that names this one.
   Bytes epoch_of(u32 shard, Bytes told) const {
     return told == epoch() ? shards_[shard].epoch : told;
   }
 
-  /// The position that clients are told. Each shard has stamps of its own, so it is the least of
-  /// all shards: lower is safe, higher loses messages.
+  /// The position for clients. Each shard has stamps of its own, so this is the lowest position of
+  /// all shards: a lower one is safe, a higher one loses messages.
   u64 position() const;
   /// The same if this shard's position is known to be `at`.
   u64 position(u32 shard, u64 at) const;
