@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- node, lease_ms, number  ->  nothing; what matters comes as a message
+-- node, lease_ms, number  ->  nothing; the result comes as a message
 local lease = P .. 'n:' .. ARGV[1]
 local had = call('EXISTS', lease)
 if ARGV[2] == '0' then
@@ -8,7 +8,7 @@ else
   call('SET', lease, '1', 'PX', ARGV[2])
 end
 local epoch = meta('epoch')
--- Without changes, too, time passes. Noted: the clock may step back.
+-- Time passes without changes, too. It is stored, because the clock may step back.
 if epoch then
   call('HSET', P .. 'meta', 'told', text(math.max(tonumber(position()), now())))
 end

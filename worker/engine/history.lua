@@ -8,7 +8,7 @@ repeat
   page = call('XRANGE', P .. 'h:' .. ARGV[1], '(' .. newest .. '-0', '+', 'COUNT', 16)
   for _, entry in ipairs(page) do
     local before, body = entry[2][2], entry[2][4]
-    if #out == 2 and tonumber(before) > since then return lost end    -- one before it is missing
+    if #out == 2 and tonumber(before) > since then return lost end    -- an earlier one is missing
     newest, bytes = string.sub(entry[1], 1, -3), bytes + #body
     if bytes > tonumber(ARGV[4]) then return lost end
     out[#out + 1] = newest

@@ -12,15 +12,15 @@ if before ~= server then          -- another process: a restart or a failover
 end
 local is_lost = not epoch
 if ARGV[3] ~= '' and ARGV[4] ~= server then
-  -- Has this node seen a process that this data is older than, or more than the old process left
-  -- behind? Noted, so that all nodes that have count once.
+  -- Data is lost if the node has seen a process that this data does not know, or has seen more of
+  -- it than this data has. The stamp is stored, so that several such nodes cause one new epoch.
   if call('ZADD', ends, 'GT', 'CH', ARGV[5], ARGV[4]) == 1 then is_lost = true end
 end
-call('ZREMRANGEBYRANK', ends, 0, -17)        -- a node that knows an older one counts as above
+call('ZREMRANGEBYRANK', ends, 0, -17)        -- a node that has seen an evicted one has lost data
 if not epoch then
   call('HSET', P .. 'meta', 'floor', text(last))
 elseif is_lost then
-  last = last + 1          -- so that a node that knows the new epoch has seen more than older data
+  last = last + 1          -- a node that knows the new epoch has then seen more than older data has
 end
 if is_lost then epoch = ARGV[2] end
 call('HSET', P .. 'meta', 'epoch', epoch, 'server', server, 'at', text(last))
