@@ -17,7 +17,7 @@
 
 namespace sidekick::host {
 
-/// What several Sidekicks share.
+/// The engine that several Sidekicks share.
 struct EngineOptions {
   EngineUrl url;
   std::optional<std::string> ca_file;

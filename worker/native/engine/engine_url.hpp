@@ -1,4 +1,4 @@
-// Where the engine is: the URL of --engine, parsed, and in a form that may be logged.
+// The URL of the engine, parsed and in a form that may be logged.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ struct EngineUrl {
   std::string shown;  ///< without user and password
 };
 
-/// name: of the flag or variable, for the error. Throws UsageError, which never shows the text: it
-/// may hold a password.
+/// name: the flag or variable, for the error. Throws UsageError. The error never shows the text,
+/// which may contain a password.
 EngineUrl parse_engine_url(const std::string& name, const std::string& text);
 
 }  // namespace sidekick::host

@@ -17,13 +17,13 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds heartbeat_step{1000};
-/// A check that is later than this does not count: this process itself was paused.
+/// A check that runs later than this does not count: this process itself was paused.
 constexpr milliseconds late_max{1000};
 constexpr milliseconds retry_first{50};
 constexpr milliseconds retry_max{5000};
 /// After so long without a failure, retries begin with short delays again.
 constexpr std::chrono::seconds stable_time{10};
-/// For the stamp before a message, and what surrounds its text. Longer ones are not a node's.
+/// Space for the stamp and the members around a message. No node publishes a longer one.
 constexpr u32 message_bytes_more = 1024;
 
 Bytes text_of(const redisReply& reply) {
@@ -39,7 +39,7 @@ std::vector<Bytes> values_of(const redisReply& reply) {
   return values;
 }
 
-/// Of the connection itself.
+/// A failure of the connection itself.
 EngineReason connection_reason(const std::string& why) {
   if (why.starts_with("TLS: certificate"))
     return {"tls", why + " (--engine-ca FILE names a private CA)"};
@@ -119,7 +119,7 @@ void Redis::leave(std::span<const Bytes> topics) {
 
 void Redis::run_script(Bytes script, std::span<const Bytes> args, Awaited awaited) {
   const auto hash = hashes_.find(script);
-  // A module of another version: the server answers with an error.
+  // A module of another version may name a script without a hash: the server returns an error.
   std::vector<Bytes> words{"EVALSHA", hash == hashes_.end() ? script : Bytes(hash->second), "1",
                            options_.prefix};
   words.insert(words.end(), args.begin(), args.end());
@@ -199,7 +199,7 @@ void Redis::on_message(Bytes channel, Bytes body) {
   if (channel.starts_with(topics_)) taker_.on_engine_message(channel.substr(topics_.size()), body);
 }
 
-/// Nodes that were meant to meet others must not fail to do so in silence.
+/// Nodes that were meant to share an engine, but have another prefix, must not go unnoticed.
 void Redis::tell_others(Bytes clients) {
   for (const std::string& other : other_sidekicks(clients, options_.prefix)) {
     if (!told_.insert(other).second) continue;
@@ -243,7 +243,7 @@ bool Redis::is_overdue() const {
   return is_late(calls_) || is_late(messages_) || (beat_since_ && *beat_since_ <= limit);
 }
 
-/// Replaces what the timer was for, even if that is due.
+/// Replaces the timer, even if it has expired and its handler is queued.
 template <class Then>
 void Redis::at(Loop::Time time, Then then) {
   timer_.expires_at(time);
@@ -254,7 +254,7 @@ void Redis::at(Loop::Time time, Then then) {
 
 // --- the end of a connection ---
 
-/// Both connections end together: what the other one has received belongs to what is lost.
+/// Both connections end together: everything under way on either of them counts as lost.
 void Redis::lost(const EngineReason& why) {
   const bool was_up = is_up_;
   drop();
@@ -263,7 +263,7 @@ void Redis::lost(const EngineReason& why) {
   if (was_up) taker_.on_engine_down();
 }
 
-/// Once, not at each attempt, unless the cause is another one.
+/// Logs each cause once, not at each attempt.
 void Redis::tell_down(bool was_up, const EngineReason& why) {
   log_.warn(was_up ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
             {{"engine", options_.url.shown},

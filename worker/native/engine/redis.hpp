@@ -41,7 +41,7 @@ class EngineTaker {
 struct RedisOptions {
   EngineUrl url;
   std::optional<std::string> ca_file;  ///< PEM; default: the authorities that this machine trusts
-  std::string prefix;                  ///< of all keys and channels
+  std::string prefix;                  ///< start of all keys and channels
   std::string node;                    ///< 16 hex digits
   std::chrono::milliseconds timeout;   ///< for each answer, and for connecting
   u32 lease_ms;
@@ -91,8 +91,8 @@ class Redis {
       leave
     };
     What what;
-    u32 call = 0;          ///< of a run or join
-    std::size_t left = 1;  ///< replies: one for each topic
+    u32 call = 0;          ///< of a run or join: the hub's number
+    std::size_t left = 1;  ///< replies that are still to come: one for each topic
     std::string_view script{};
     Loop::Time since = std::chrono::steady_clock::now();
   };
@@ -138,19 +138,19 @@ class Redis {
   Log& log_;
   TlsContext tls_;
   std::string inbox_;
-  std::string topics_;  ///< the channel of a topic is this and its name
+  std::string topics_;  ///< the channel of a topic is this prefix and the topic's name
   std::map<std::string, std::string, std::less<>> hashes_;  ///< of the scripts, by their names
-  std::set<std::string> told_;
+  std::set<std::string> told_;  ///< prefixes of other Sidekicks that the log has named
   unsigned lookups_ = 0;
 
   Side calls_, messages_;
-  Loop::Timer timer_;  ///< for the end of connecting, the next heartbeat, or the next attempt
+  Loop::Timer timer_;  ///< the limit for connecting, the next heartbeat, or the next attempt
   u64 timer_number_ = 0;
   u64 beat_ = 0;
-  std::optional<Loop::Time> beat_since_;  ///< of the one that has not returned
+  std::optional<Loop::Time> beat_since_;  ///< of the heartbeat that has not come back yet
   bool is_up_ = false;
   Loop::Time up_since_;
-  std::string_view why_down_;  ///< what the log says; empty: up, or not down yet
+  std::string_view why_down_;  ///< code of the latest reason in the log; empty: none since it is up
   unsigned failures_ = 0;
 };
 

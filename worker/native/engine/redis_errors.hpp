@@ -16,24 +16,24 @@ struct EngineReason {
   std::string text;
 };
 
-/// An error of a server that does not accept writes, or not ours: the connections are useless.
-/// Other errors concern one call.
+/// Whether the error makes the connections useless: the server accepts no writes, or none of this
+/// node. Any other error concerns one call only.
 bool is_connection_useless(std::string_view error);
 
-/// What is wrong with a server, by its reply to INFO.
+/// Why a server cannot be an engine, by its reply to INFO; nullopt: it can.
 std::optional<EngineReason> wrong_with_server(std::string_view info);
 
 /// An error reply without the words of the command, which the server repeats: AUTH has a password.
 std::string_view without_words(std::string_view error);
 
-/// What an error reply says about connections to this server.
+/// The reason for the log, if an error reply has ended the connections.
 EngineReason reason_of(std::string_view error, const EngineUrl& url);
 
-/// By this name a node finds the connections of other nodes on a server.
+/// The name of a node's connections, by which other nodes find them in CLIENT LIST.
 std::string connection_name(std::string_view prefix, std::string_view node);
 
-/// What the keys of Sidekicks begin with that this one does not meet. clients: the reply to CLIENT
-/// LIST.
+/// The prefixes of other Sidekicks on this server, with which this one shares nothing. clients: the
+/// reply to CLIENT LIST.
 std::set<std::string> other_sidekicks(std::string_view clients, const std::string& prefix);
 
 }  // namespace sidekick::host

@@ -30,7 +30,7 @@ class RedisLink : public std::enable_shared_from_this<RedisLink> {
   void start(const std::string& host, const std::string& port, SSL_CTX* tls, OnReply on_reply,
              OnLost on_lost);
 
-  /// Sent together with the other commands of this turn, once there is a connection.
+  /// Queues a command. All commands of one turn are sent together, once there is a connection.
   void send(std::span<const std::string_view> words);
 
   void close();

@@ -1,5 +1,5 @@
-# Builds the scripts of the engine into the server. Each file begins with its `#!lua` line, and is
-# sent with common.lua behind that line.
+# Builds the scripts of the engine into the server. Each file begins with its `#!lua` line;
+# common.lua is inserted after that line.
 set(folder ${CMAKE_SOURCE_DIR}/worker/engine)
 file(GLOB files CONFIGURE_DEPENDS ${folder}/*.lua)
 file(READ ${folder}/common.lua common)

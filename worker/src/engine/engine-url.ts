@@ -1,4 +1,4 @@
-// Where the engine is. A text that cannot be parsed is never shown: it may hold a password.
+// The URL of the engine. A text that cannot be parsed is never shown: it may contain a password.
 import { ConfigError } from "../module/hub.js";
 
 export interface EngineUrl {

@@ -1,4 +1,4 @@
-// What the user says about the engine, checked.
+// The user's options for the engine, and their checks.
 import { X509Certificate } from "node:crypto";
 import { ConfigError } from "../module/hub.js";
 import { parseEngineUrl } from "./engine-url.js";
@@ -18,14 +18,14 @@ export interface EngineOptions {
 
 const PREFIX = "sidekick";
 const PREFIX_CHARACTERS_MAX = 64;
-/** Of keys and channels. Nodes of two layouts do not see each other. */
+/** Version of the keys and channels. Nodes with different layouts do not see each other. */
 const LAYOUT = 1;
 
-/** What does not depend on the limits of the hub. */
+/** The options of the connection that do not depend on the limits of the hub. */
 export type PreparedEngine = Omit<RedisOptions, "timeoutMs" | "leaseMs" | "messageBytesMax">;
 
 /**
- * @param node 16 hex digits, which the hub knows
+ * @param node the hub's name: 16 hex digits
  * @throws ConfigError
  */
 export async function prepareEngine(options: EngineOptions, node: string): Promise<PreparedEngine> {
@@ -44,7 +44,7 @@ export async function prepareEngine(options: EngineOptions, node: string): Promi
 }
 
 /**
- * Patterns of Redis (ACL, KEYS) leave these characters alone.
+ * Only characters without a meaning in the patterns of Redis (ACL, KEYS).
  * @throws ConfigError
  */
 export function checkPrefix(name: string, text: string): void {

@@ -14,16 +14,17 @@ const PASSWORD_MISSING =
   "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
 
 /**
- * An error of a server that does not accept writes, or not ours: the connections are useless. Other
- * errors concern one call.
+ * Whether the error makes the connections useless: the server accepts no writes, or none of this
+ * node. Any other error concerns one call only.
  */
 export function isConnectionUseless(error: string): boolean {
   return /^(READONLY|LOADING|MASTERDOWN|NOREPLICAS|MISCONF|NOSCRIPT|NOPERM)\b/.test(error);
 }
 
 /**
- * What is wrong with a server.
+ * Why a server cannot be an engine.
  * @param info the reply to INFO
+ * @returns undefined: it can
  */
 export function wrongWithServer(info: string): Reason | undefined {
   const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
@@ -53,7 +54,7 @@ export function withoutWords(error: string): string {
   return error.replace(/, with args beginning with.*/s, "");
 }
 
-/** What an error reply says about connections to this server. */
+/** The reason for the log, if an error reply has ended the connections. */
 export function reasonOf(error: string, url: EngineUrl): Reason {
   if (/^(WRONGPASS|NOAUTH)\b|^ERR .* AUTH /.test(error))
     return {
@@ -66,20 +67,20 @@ export function reasonOf(error: string, url: EngineUrl): Reason {
   return { code: "error", text: error };
 }
 
-/** Of the connection itself. */
+/** The same for a failure of the connection itself. */
 export function connectionReason(why: string): Reason {
   if (why.startsWith("TLS: certificate"))
     return { code: "tls", text: `${why} (--engine-ca FILE names a private CA)` };
   return { code: "connection", text: why };
 }
 
-/** By this name a node finds the connections of other nodes on a server. */
+/** The name of a node's connections, by which other nodes find them in CLIENT LIST. */
 export function connectionName(prefix: string, node: string): string {
   return `sidekick-node:${prefix}${node}`;
 }
 
 /**
- * What the keys of Sidekicks begin with that this one does not meet.
+ * The prefixes of other Sidekicks on this server, with which this one shares nothing.
  * @param clients the reply to CLIENT LIST
  */
 export function otherSidekicks(clients: string, prefix: string): ReadonlySet<string> {

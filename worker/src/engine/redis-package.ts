@@ -1,5 +1,5 @@
-// What the engine takes from the npm package `@redis/client`: its decoder. The client itself keeps
-// a listener per channel, resolves promises per call and rewrites joins; a pipe needs none of that.
+// The decoder of the npm package `@redis/client`. The client of that package keeps a listener per
+// channel, creates a promise per call and rewrites subscriptions; a pipe needs none of that.
 import { ConfigError } from "../module/hub.js";
 
 export interface Decoder {
@@ -11,13 +11,13 @@ export interface DecoderOptions {
   onReply(reply: unknown): unknown;
   onErrorReply(error: Error): unknown;
   onPush(push: unknown[]): unknown;
-  /** Which class texts of a type become: 36 is a text of known length. */
+  /** The class for replies of a type: 36 is a text of known length. */
   getTypeMapping(): { readonly 36: BufferConstructor };
 }
 
 export type DecoderClass = new (options: DecoderOptions) => Decoder;
 
-/** The one that the tests of Sidekick run with. */
+/** The version that the tests of Sidekick use. */
 export const VERSION = "6.3.1";
 
 /** Not a literal in import(): bundlers must not look for a package that is optional. */

@@ -28,13 +28,13 @@ export interface EngineTaker {
 }
 
 export interface RedisOptions extends LinkOptions {
-  /** Of all keys and channels. */
+  /** Start of all keys and channels. */
   readonly prefix: string;
   /** 16 hex digits. */
   readonly node: string;
   /** By name. */
   readonly scripts: ReadonlyMap<string, string>;
-  /** For each answer, and for connecting. */
+  /** The time for each answer, and for connecting. */
   readonly timeoutMs: number;
   readonly leaseMs: number;
   readonly messageBytesMax: number;
@@ -52,9 +52,9 @@ interface Expected {
     | "inbox"
     | "join"
     | "leave";
-  /** Of a run or join. */
+  /** Of a run or join: the hub's number. */
   readonly call?: number;
-  /** Replies: one for each topic. */
+  /** Replies that are still to come: one for each topic. */
   left?: number;
   readonly script?: string;
   readonly since: number;
@@ -70,13 +70,13 @@ interface Side {
 type Word = string | Uint8Array;
 
 const HEARTBEAT_MS = 1000;
-/** A check that is later than this does not count: this process itself was paused. */
+/** A check that runs later than this does not count: this process itself was paused. */
 const LATE_MS_MAX = 1000;
 const RETRY_MS_FIRST = 50;
 const RETRY_MS_MAX = 5000;
 /** After so long without a failure, retries begin with short delays again. */
 const STABLE_MS = 10_000;
-/** For the stamp before a message, and what surrounds its text. Longer ones are not a node's. */
+/** Space for the stamp and the members around a message. No node publishes a longer one. */
 const MESSAGE_BYTES_MORE = 1024;
 const MESSAGE = Buffer.from("message");
 const NO_TOPIC = new Uint8Array(0);
@@ -86,20 +86,21 @@ export class Redis {
   readonly #taker: EngineTaker;
   readonly #log: Log;
   readonly #inbox: Buffer;
-  /** The channel of a topic is this and its name. */
+  /** The channel of a topic is this prefix and the topic's name. */
   readonly #topics: Buffer;
-  /** Of the scripts, by their names. */
+  /** Hashes of the scripts, by name. */
   readonly #hashes = new Map<string, string>();
+  /** Prefixes of other Sidekicks that the log has named. */
   readonly #told = new Set<string>();
   readonly #calls: Side = { link: undefined, expected: [] };
   readonly #messages: Side = { link: undefined, expected: [] };
-  /** For the end of connecting, the next heartbeat, or the next attempt. */
+  /** Of the limit for connecting, the next heartbeat, or the next attempt: one at a time. */
   #timer: NodeJS.Timeout | undefined;
   #beat = 0;
-  /** Of the one that has not returned. */
+  /** When the heartbeat was sent that has not come back yet. */
   #beatSince: number | undefined;
   #upSince: number | undefined;
-  /** What the log says. Undefined: up, or not down yet. */
+  /** Code of the latest reason in the log. Undefined: none since the engine is up. */
   #whyDown: string | undefined;
   #failures = 0;
 
@@ -193,7 +194,7 @@ export class Redis {
   // --- calls ---
 
   #runScript(script: string, args: readonly Word[], expected: NewExpected): void {
-    // A script without a hash is one of another version: the server answers with an error.
+    // A module of another version may name a script without a hash: the server returns an error.
     const hash = this.#hashes.get(script) ?? script;
     this.#send(this.#calls, ["EVALSHA", hash, "1", this.#options.prefix, ...args], expected);
   }
@@ -269,7 +270,7 @@ export class Redis {
     this.#taker.onEngineMessage(isInbox ? NO_TOPIC : channel.subarray(this.#topics.length), body);
   }
 
-  /** Nodes that were meant to meet others must not fail to do so in silence. */
+  /** Nodes that were meant to share an engine, but have another prefix, must not go unnoticed. */
   #tellOthers(clients: string): void {
     const { prefix, url } = this.#options;
     for (const other of otherSidekicks(clients, prefix)) {
@@ -314,7 +315,7 @@ export class Redis {
     return { code: "timeout", text };
   }
 
-  /** Replaces what the timer was for. */
+  /** Replaces the timer. */
   #after(ms: number, then: () => void): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(then, ms);
@@ -322,7 +323,7 @@ export class Redis {
 
   // --- the end of a connection ---
 
-  /** Both connections end together: what the other one has received belongs to what is lost. */
+  /** Both connections end together: everything under way on either of them counts as lost. */
   #lost(reason: Reason): void {
     const wasUp = this.#isUp;
     this.#drop();
@@ -332,7 +333,7 @@ export class Redis {
     if (wasUp) this.#taker.onEngineDown();
   }
 
-  /** Once, not at each attempt, unless the cause is another one. */
+  /** Logs each cause once, not at each attempt. */
   #tellDown(wasUp: boolean, { code, text }: Reason): void {
     const { url, prefix } = this.#options;
     this.#log.warn(

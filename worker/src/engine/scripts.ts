@@ -1,9 +1,10 @@
-// The scripts that Redis runs for the hub, as the files of worker/engine hold them.
+// The scripts that Redis runs for the hub: the files of worker/engine.
 import { readdirSync, readFileSync } from "node:fs";
 
 /**
- * By name. Each file begins with its `#!lua` line, and is sent with common.lua behind that line.
- * @throws Error if the files are not there, as after bundling; the text says what to do
+ * Each file begins with its `#!lua` line; common.lua is inserted after that line.
+ * @returns the sources by name
+ * @throws Error if the files are missing, as in a bundle; the text says what to do
  */
 export function readScripts(): ReadonlyMap<string, string> {
   try {
