@@ -26,10 +26,10 @@ const char* text_of(Findings::Refused why, bool is_request) {
     case Findings::Refused::engine_full:
       return "the engine refused: its memory is full; try again later";
     case Findings::Refused::engine_error:
-      return is_request ? "the engine failed with an error that the log of this Sidekick has; the "
-                          "request may have been processed"
-                        : "the engine failed with an error that the log of this Sidekick has; try "
-                          "again later";
+      return is_request ? "the engine returned an error; see the log of this Sidekick; the request "
+                          "may have been processed"
+                        : "the engine returned an error; see the log of this Sidekick; try again "
+                          "later";
     case Findings::Refused::tokens_max:
       return "token limit reached (tokens_max); try again later";
     case Findings::Refused::token_store:

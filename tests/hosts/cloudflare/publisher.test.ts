@@ -54,7 +54,7 @@ test("the log has the error of a shard, of which the app server is not told", as
   await sidekick.test(`refuse?hub=${SHARD}`);
   const { status, body } = await change(sidekick);
   assert.equal(status, 503);
-  assert.match(body, /an error that the log of this Sidekick has/);
+  assert.match(body, /the engine returned an error; see the log of this Sidekick/);
   await eventually(() => REFUSED.test(sidekick.output()));
 });
 

@@ -206,7 +206,10 @@ test("the log has the error of a shard, of which a client is not told", async ()
   await listen(client, ["a"]);
   await sidekick.test("refuse?hub=sidekick:s0");
   client.send({ type: "subscribe", token: "token-1" });
-  assert.match((await client.next()).error.message, /an error that the log of this Sidekick has/);
+  assert.match(
+    (await client.next()).error.message,
+    /the engine returned an error; see the log of this Sidekick/,
+  );
   await eventually(() => REFUSED.test(sidekick.output()));
 });
 
