@@ -69,7 +69,7 @@ Usage: sidekick-server --secret SECRET [options]
                             its address (HOST: default 127.0.0.1); 0: any free port. The page shows
                             messages, contexts and tokens
       --log-level LEVEL     silent, error, warn, info, debug (SIDEKICK_LOG_LEVEL, default info)
-      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
+      --log-format FORMAT   text, or json: one object per line (SIDEKICK_LOG_FORMAT, default text)
       --data DIR            keep tokens in this folder across restarts (SIDEKICK_DATA, default: in
                             memory); not with --engine
       --engine URL          a Redis server that several Sidekicks share, e.g. redis://host:6379/0 or

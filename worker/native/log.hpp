@@ -18,7 +18,7 @@ namespace sidekick::host {
 
 enum class LogLevel : unsigned char { silent, error, warn, info, debug };
 
-/// json: one object a line, with `time`, `level`, `message` and the fields.
+/// json: one object per line, with `time`, `level`, `message` and the fields.
 enum class LogFormat : unsigned char { text, json };
 
 inline constexpr std::string_view log_level_names[] = {"silent", "error", "warn", "info", "debug"};

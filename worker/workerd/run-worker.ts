@@ -35,7 +35,7 @@ Usage: scripts/run worker --secret SECRET [options]
       --gateways NUMBER     objects that hold sockets (SIDEKICK_GATEWAYS); requires --shards
       --shards NUMBER       objects that order messages and keep tokens (SIDEKICK_SHARDS);
                             requires --gateways
-      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
+      --log-format FORMAT   text, or json: one object per line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
 
 SIDEKICK_LOCATIONS and SIDEKICK_HUBS are passed to the Worker: docs/deploy-cloudflare.md.

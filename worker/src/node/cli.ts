@@ -61,7 +61,7 @@ Usage: sidekick-serve --secret SECRET [options]
       --engine-prefix TEXT  prefix of all keys and channels (SIDEKICK_ENGINE_PREFIX, default
                             sidekick)
       --log-level LEVEL     ${LOG_LEVELS.join(", ")} (SIDEKICK_LOG_LEVEL, default info)
-      --log-format FORMAT   text, or json: one object a line (SIDEKICK_LOG_FORMAT, default text)
+      --log-format FORMAT   text, or json: one object per line (SIDEKICK_LOG_FORMAT, default text)
   -h, --help                this text
   -v, --version             the version
 

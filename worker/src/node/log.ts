@@ -20,7 +20,7 @@ export interface Log {
 
 /**
  * @param write receives whole lines
- * @param format json: one object a line, with `time`, `level`, `message` and the fields
+ * @param format json: one object per line, with `time`, `level`, `message` and the fields
  */
 export function createLog(
   level: LogLevel,
