@@ -21,8 +21,8 @@ constexpr char usage[] =
     "  --steps N         steps of each world (3000)\n"
     "  --expect CHECKER  succeed only if this checker reports a finding\n"
     "  --verbose         print each input and action\n"
-    "  --go-on           report all findings\n"
-    "  --shrink          of each finding, print a world with as few steps as possible\n"
+    "  --go-on           continue after a finding, and report all\n"
+    "  --shrink          print each finding with as few operations as possible\n"
     "\n"
     "Exit status: 0 no finding (or the expected one), 1 finding, 2 usage error.\n";
 

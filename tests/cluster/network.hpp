@@ -1,7 +1,7 @@
-// Several hubs, one `Shard`, and what is on its way between them, on virtual time. Keeps the
-// promises that border.def and docs/architecture.md demand of a host: answers and messages arrive
-// in the order of the engine, each in a queue of its own; a lost connection loses both; a heartbeat
-// each second finds dead ones. Decides nothing about what is right.
+// Several hubs, one `Shard` and the messages in flight between them, on virtual time. Does what
+// border.def and docs/architecture.md demand of a host: answers and messages arrive in the order of
+// the engine, each in a queue of its own; a lost connection loses both; a heartbeat each second
+// finds dead connections. Checks nothing.
 #pragma once
 
 #include <deque>
@@ -40,7 +40,7 @@ struct Command {
 
 struct Answer {
   u32 call = 0;
-  u64 run = 0;  ///< number of calls that the engine has executed
+  u64 run = 0;  ///< the number of this call among those that the engine has executed
   Command command;
   engine::Shard::Answer answer;
 };
@@ -51,7 +51,7 @@ struct Node {
   std::unique_ptr<Hub> hub;
   Millis timer_at = 0;
   bool is_up = false;
-  Millis up_at = 0;  ///< of the next try
+  Millis up_at = 0;  ///< the next attempt to connect
 
   std::deque<Command> commands;
   std::deque<Answer> answers;
@@ -84,7 +84,7 @@ class Network {
   /// Told of each answer before a node gets it.
   std::function<void(Bytes node, const Answer&)> on_answer;
 
-  /// Told of each node whose session has moved on with a token.
+  /// Told of each node that has lost a token because the session moved to another node.
   std::function<void(Bytes node, Bytes token)> on_taken;
 
   void give(Node& node, const Input& input);
@@ -92,7 +92,7 @@ class Network {
   /// When the present trouble of a node began, or now.
   Millis unsettled_since(const Node& node) const;
   bool is_verbose = false;
-  /// Moves one thing on its way; returns false if nothing can move.
+  /// Delivers one command, answer or message; returns false if none can be delivered.
   bool move_one();
   void pass_time(u32 ms);
 
@@ -102,11 +102,11 @@ class Network {
   void restart_engine();                          ///< with all data
   void restart_engine(const engine::Shard* old);  ///< null: without data
 
-  /// Somebody else wants the token: its node learns of a hold that it does not know.
+  /// Another client claims the token. So its node learns of a hold that it does not know.
   void ask_for(Bytes token);
   bool is_late(Bytes token) const { return late_tokens_.contains(token); }
 
-  /// Empty, or how the recording of a node gives something else when it is replayed.
+  /// Empty, or how the replay of a node's recording differs.
   std::string check_recordings();
 
   sim::Dice dice;
@@ -129,7 +129,7 @@ class Network {
   u64 names_ = 0;
   u32 servers_ = 1;
   std::deque<Command> late_;  ///< of lost connections: they may still be executed
-  std::set<std::string, std::less<>> late_tokens_;  ///< given to a node that does not know
+  std::set<std::string, std::less<>> late_tokens_;  ///< given to a node that does not know it
   Actions actions_;
 };
 

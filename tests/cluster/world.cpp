@@ -215,7 +215,7 @@ void World::open(Client& client) {
   client.node = dice_.below(static_cast<u32>(network_.nodes.size()));
   client.handle = ++handles_ * handle_step + client.index;
   client.is_welcome = client.session.empty();
-  // The node may hand on what the socket before has, if that is still open.
+  // The node may pass on the tokens of the socket before, if that is still open.
   if (!client.session.empty()) client.unsure = client.left;
   network_.give(network_.nodes[client.node], input::ClientOpened{client.handle});
   if (!client.session.empty()) ask(client, 'h', 0, false);
@@ -326,7 +326,7 @@ void World::ask(Client& client, char kind, u32 what, bool has_since) {
       break;
   }
   if (has_since) {
-    // A client knows each channel up to its latest message, if that is newer.
+    // A client knows a channel up to its latest message, which may be newer than its position.
     since = client.at;
     const View& view = client.views[channel_of(what)];
     if (kind == 's' && view.is_exact) since = view.at;
@@ -347,7 +347,7 @@ bool World::is_there(const std::string& name) const {
                      [&](const Node& node) { return node.config.node == name; });
 }
 
-/// No faults for a while; everything that is under way ends.
+/// No faults for a while, so that everything under way ends.
 void World::calm(u32 ms) {
   network_.heal();
   const Millis until = network_.now + ms;

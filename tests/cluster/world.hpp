@@ -28,7 +28,7 @@ enum class Checker : u8 {
 #undef X
 };
 inline constexpr u32 handle_step = 64;  ///< a client's handles are its index and multiples of this
-inline constexpr u32 no_turn = nobody;  ///< of a message whose client has its token no more
+inline constexpr u32 no_turn = nobody;  ///< of a message whose client no longer has its token
 
 inline constexpr const char* checker_names[] = {
 #define X(name, promise) #name,
@@ -54,13 +54,13 @@ struct Stamped {
   u64 serial = 0;
 };
 
-/// What a client knows of a channel.
+/// A client's knowledge of a channel.
 struct View {
   bool is_there = false;       ///< subscribed, as it was told
-  bool is_exact = false;       ///< `at`: it has every message up to there
-  u64 at = 0;                  ///< of the latest message, or where it starts
-  Millis came_at = 0;          ///< when it was told so
-  Millis unsettled_since = 0;  ///< its node, at that moment
+  bool is_exact = false;       ///< the client has every message up to `at`
+  u64 at = 0;                  ///< stamp of the latest message, or the position at the start
+  Millis came_at = 0;          ///< when that message or the reply came
+  Millis unsettled_since = 0;  ///< of the client's node, at that time
   u64 serial_at_start = 0;     ///< messages published before it was told `subscribed`
 };
 
@@ -81,7 +81,7 @@ struct Client {
     u64 since = 0;
     Millis at = 0;
   };
-  std::set<u64> sends;            ///< ids of all that it has sent
+  std::set<u64> sends;            ///< ids of all its sends
   std::map<u32, Millis> sent_at;  ///< by token
   std::deque<Asked> asked;        ///< frames without an answer
   std::map<u32, Millis> tokens;   ///< that it holds, as it was told, and since when
@@ -91,7 +91,7 @@ struct Client {
   std::map<u32, u64> listens;     ///< to resources: the number of changes when it was told
   std::map<u32, u64> told;        ///< by resource: the number of changes at the latest `updated`
 
-  /// Whether such a frame has no answer yet.
+  /// Whether a frame of this kind has no answer yet.
   bool has_asked(char kind, u32 asked_what) const {
     return std::any_of(asked.begin(), asked.end(),
                        [&](const Asked& it) { return it.kind == kind && it.what == asked_what; });
@@ -100,13 +100,13 @@ struct Client {
 
 class World {
  public:
-  /// script: the only operations to perform, of a world of the same seed; null: all.
+  /// script: the operations to perform, from a world of the same seed; null: all.
   World(u64 seed, u32 steps, const std::vector<Op>* script = nullptr);
   std::optional<Failure> run();
   u64 inputs() const { return network_.inputs; }
   u64 digest() const { return network_.digest; }
   void set_verbose() { network_.is_verbose = true; }
-  /// Those that were performed, up to the failure.
+  /// The operations performed, up to the failure.
   const std::vector<Op>& ops() const { return ops_; }
 
  private:
@@ -153,7 +153,7 @@ class World {
   const u32 steps_;
   const std::vector<Op>* const script_;
   std::vector<Op> ops_;
-  u32 op_count_ = 0;  ///< with those left out
+  u32 op_count_ = 0;  ///< including those left out
   u32 step_ = 0;
   u32 channels_ = 2, tokens_ = 6, resources_ = 5;
   u32 fault_rate_ = 0;
@@ -172,7 +172,7 @@ class World {
     ForwardId id;
   };
   std::deque<Flight> flights_;
-  std::vector<std::pair<u32, u32>> lost_sockets_;  ///< node and handle: not noticed yet
+  std::vector<std::pair<u32, u32>> lost_sockets_;  ///< node and handle; the node has not noticed
 
   // The truth, as the engine has it.
   std::map<u32, std::vector<Stamped>> messages_;  ///< by channel
@@ -180,7 +180,7 @@ class World {
   std::map<u32, Millis> changed_at_;
   struct ChangedBy {
     u64 run = 0;       ///< as Network::runs counts
-    std::string node;  ///< that has the answer; empty: none yet
+    std::string node;  ///< the one that has the answer; empty: none yet
   };
   std::map<u32, ChangedBy> changed_by_;  ///< the latest change of each resource
   u64 change_count_ = 0;
@@ -191,8 +191,8 @@ class World {
   std::unique_ptr<engine::Shard> old_;
   std::map<u32, std::vector<Stamped>> old_messages_;
   std::map<u32, std::pair<u64, u32>> forwarded_;  ///< by token: the latest serial, and its turn
-  /// By token and node: whose session went to another node, and when, as Network::runs counts. The
-  /// node has not learnt it yet.
+  /// By token and former node: when the session moved to another node, as Network::runs counts. The
+  /// former node has not learnt it yet.
   std::map<std::pair<u32, std::string>, u64> taken_from_;
   std::map<u32, std::pair<u32, std::string>> turns_;  ///< by token: counts the nodes that had it
   std::set<u32> erased_;                              ///< tokens, until they are registered again

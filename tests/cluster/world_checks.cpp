@@ -1,4 +1,4 @@
-// What the clients, the app server and the engine see, and what is wrong with it.
+// The checkers: compare what the clients, the app server and the engine see with what is promised.
 #include <algorithm>
 
 #include "sidekick/text.hpp"
@@ -51,11 +51,11 @@ void World::on_run(const Command& command, const engine::Shard::Answer& answer) 
     ++turns_[token].first;
     erased_.insert(token);
   } else if (command.script == "register" && answer.values[0] == "ok") {
-    // Messages sent before go with the erased or lost token, or with this one.
+    // Messages sent before may go with the erased or lost token, or with this one.
     const u32 token = static_cast<u32>(number_after(command.args[0], "t"));
     if (erased_.erase(token) != 0 || data_lost_at_ != 0) end_turn(token);
   } else if (command.script == "reclaim") {
-    // An engine with old data may say so to the node that had the token all the time.
+    // An engine with old data may answer this even to the node that had the token all the time.
     for (std::size_t i = 0; i < answer.values.size(); ++i)
       if (answer.values[i] == "1" || answer.values[i] == "2")
         end_turn(static_cast<u32>(number_after(command.args[2 + 3 * i], "t")));
@@ -124,7 +124,7 @@ void World::on_action(Node& node, const Action& action) {
       flights_.push_back({node.index, action.forward.forward});
       const u64 serial = number_after(action.forward.body, "\"data\": ");
       const u32 token = token_of_[serial];
-      // Once another node had the token, messages that wait here may come after newer ones.
+      // Once another node has had the token, messages that wait here may come after newer ones.
       auto& [last, turn] = forwarded_[token];
       const u32 own_turn = turn_of_[serial];
       if (serial < last && turn == own_turn && turn != no_turn)
@@ -144,7 +144,7 @@ void World::on_text(Client& client, Bytes text) {
   if (text.starts_with("{ \"type\": \"updated\"")) {
     const u32 resource = static_cast<u32>(number_after(text, "\"resource\": \"r"));
     const auto listens = client.listens.find(resource);
-    // A message takes some time; after a failure the hub starts where it had everything.
+    // A message takes some time, and after a failure the hub starts where it missed nothing.
     constexpr Millis way_ms = 8000;
     const Millis since = std::min(network_.now, network_.nodes[client.node].trouble_began_at);
     if (listens != client.listens.end() && changed_at_[resource] + way_ms < since &&
@@ -206,7 +206,7 @@ void World::on_text(Client& client, Bytes text) {
 
 void World::on_reply(Client& client, const Client::Asked& asked, Bytes text) {
   if (has(text, "\"type\": \"error\"")) {
-    // It listens still, if it did.
+    // A client that listened before still does.
     if (asked.kind == 'n' && asked.since != 0) client.listens.emplace(asked.what, change_count_);
     return;
   }
@@ -221,7 +221,7 @@ void World::on_reply(Client& client, const Client::Asked& asked, Bytes text) {
       return on_subscribed(client, asked.what, asked.since, text);
     case 'u':
       client.tokens.erase(asked.what);
-      // A message that it has sent meanwhile takes the token, if that is registered again.
+      // A message sent meanwhile takes the token if it is registered again.
       if (client.sent_at[asked.what] >= asked.at) client.unsure.insert(asked.what);
       if (std::none_of(client.tokens.begin(), client.tokens.end(), [&](const auto& it) {
             return channel_of(it.first) == channel_of(asked.what);
@@ -249,9 +249,10 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
     const auto own = client.tokens.find(token);
     const Millis held_since =
         own == client.tokens.end() ? held->second : std::min(held->second, own->second);
-    // The node of one has not learnt yet that its session went elsewhere.
+    // The node of one of them has not learnt yet that the session moved to another node.
     if (is_taken_from(token, other) || is_taken_from(token, client)) continue;
-    // The engine may have given it before it lost its data, or before a node lost its connection.
+    // The engine may have given the token away before it lost its data, or before a node lost its
+    // connection.
     constexpr Millis way_ms = 5000;
     if (is_well(other.node, held_since - way_ms) && is_well(client.node, held_since - way_ms))
       fail(Checker::one_holder, compose({"token ", Digits(token), " of client ",
@@ -280,8 +281,8 @@ void World::on_subscribed(Client& client, u32 token, u64 since, Bytes text) {
 bool World::may_miss(const Client& client, const View& view,
                      const std::vector<Stamped>& all) const {
   if (!client.session.empty() || is_well(client.node, view.came_at)) return false;
-  // Only its next message shows that it has missed some: another failure may have begun. If a node
-  // fails before it has told all clients of a new epoch, it does not fetch what they miss then.
+  // The checker sees a gap only at the next message, and another failure may have begun by then. A
+  // node that fails before it has told all clients of a new epoch does not fetch what they miss.
   const Millis since = std::min(view.unsettled_since, network_.nodes[client.node].trouble_began_at);
   return all.size() >= Network::history_min || epoch_began_at_ >= since;
 }
@@ -346,7 +347,7 @@ void World::check_calm() {
     }
     for (const auto& [resource, since] : client.listens) {
       joined[node.config.node].insert(compose({"resource:r", Digits(resource)}));
-      // Of a change that no node knows, or a dead one, nobody can say that it is lost.
+      // A change without an answer, or with an answer to a dead node only, may be lost.
       const bool is_known =
           changed_at_[resource] > data_lost_at_ || is_there(changed_by_[resource].node);
       if (is_known && changes_[resource] > since && client.told[resource] < changes_[resource])
