@@ -105,8 +105,8 @@ std::string Session::snapshot() {
     hub->handle(now, input);
     lines += hub->recorded();
   };
-  // Its forwards have the ids that follow. If a client said hello, its record has the epoch.
-  give(input::Begin{latest_forward_ != 0 ? latest_forward_ : epoch_});
+  give(input::Begin{epoch_});
+  if (latest_forward_ != 0) give(input::Begin{latest_forward_});
   for (const StoredToken& token : io_.stored_tokens())
     give(input::RestoreToken{token.state, token.expires_at, token.key, token.record});
   for (const OpenClient& open : io_.open_clients())

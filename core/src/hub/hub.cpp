@@ -97,8 +97,9 @@ u64 Hub::state_size() const {
 
 void Hub::State::on_begin(const input::Begin& in) {
   const u64 epoch = in.epoch & number_max;
-  begin_epoch = epoch;
   forwards.begin(epoch);
+  if (begin_epoch != 0) return;
+  begin_epoch = epoch;
   stamps.begin(epoch);
 }
 

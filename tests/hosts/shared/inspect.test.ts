@@ -237,6 +237,23 @@ describe("--inspect", () => {
     assert.deepEqual(one, other);
   });
 
+  it("replays if the first client that says hello comes after forwards", async () => {
+    await registerToken(port, "t1");
+    const client = await TestClient.connect(port);
+    const message = { type: "send", token: "t1", channel: "chat", params: {}, data: 1 };
+    client.send(message);
+    assert.equal((await client.next()).type, "error"); // there is no app server
+    const reader = await Reader.open();
+    await reader.shows(/"in":"restored"/);
+    const greeting = await TestClient.connect(port);
+    greeting.send({ type: "listen", resources: [], hello: "session-of-the-reader" });
+    assert.equal((await greeting.next()).type, "listening");
+    client.send(message);
+    assert.equal((await client.next()).type, "error");
+    await reader.shows(/welcome[^]*"in":"forward_done"/);
+    replayed(reader.lines);
+  });
+
   it("serves at most eight readers", async () => {
     const readers: Reader[] = [];
     while (readers.length < 8) readers.push(await Reader.open());

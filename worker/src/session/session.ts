@@ -152,8 +152,9 @@ export class Session {
       hub.handle(now, input);
       return hub.recorded();
     };
-    // Its forwards have the ids that follow. If a client said hello, its record has the epoch.
-    yield lines({ type: "begin", epoch: this.#latestForward ?? this.#epoch });
+    yield lines({ type: "begin", epoch: this.#epoch });
+    if (this.#latestForward !== undefined)
+      yield lines({ type: "begin", epoch: this.#latestForward });
     for (const token of this.#io.storedTokens()) yield lines(token);
     for (const client of this.#io.openClients()) yield lines(client);
     yield lines({ type: "restored" });
