@@ -25,7 +25,7 @@ test("a frozen connection to Redis is replaced, and nothing is missed", async ()
     assert.equal((await change(a, "r")).status, 200);
     await b.isUp(times + 2);
     assert.equal(await changed(client), "r");
-    // What came through the other connection may be told once more.
+    // A change that came through the other connection may be told once more.
     client.send({ type: "ping" });
     let message = await client.next();
     while (message.type !== "pong") {
@@ -90,7 +90,7 @@ test("a full Redis refuses changes, and listeners stay", async () => {
   assert.doesNotMatch(b.output(), /the engine is (down|unavailable)/);
 });
 
-test("an error of a script is told as one, and not as a full memory", async () => {
+test("an error of a script is reported as an error, not as full memory", async () => {
   const redis = await startRedis();
   const node = await nodeAt(redis);
   const client = await listener(node, "r");

@@ -1,4 +1,4 @@
-// What the log says about an engine that goes and comes back, for sidekick-serve or
+// The log lines about an engine that goes and comes back, of sidekick-serve or
 // SIDEKICK_COMMAND.
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
@@ -12,7 +12,7 @@ import { startRedis } from "./support/redis-server.ts";
 afterEach(closeEverything);
 after(killLeftRunning);
 
-test("names each change of the engine once, not each attempt, without user and password", async () => {
+test("logs each loss and return of the engine once, not each attempt, without user and password", async () => {
   const redis = await startRedis("--requirepass", "hunter2");
   const allow = () =>
     redis.says(..."-a hunter2 acl setuser Xavier on >hunter3 ~* &* +@all".split(" "));

@@ -65,7 +65,7 @@ test("tells the hub when the engine comes and goes, and passes the heartbeat on"
   await is("new", "begin", "restored", "engine_up", "engine_down", "engine_up");
 });
 
-test("a hub that replaces one that trapped finds the engine down, and gets new connections", async () => {
+test("a hub that replaces a trapped one finds the engine down, and gets new connections", async () => {
   const redis = await startRedis();
   const { sidekick, is } = await recorded(redis.port, true);
   await is("new", "begin", "restored", "engine_up");
@@ -74,7 +74,7 @@ test("a hub that replaces one that trapped finds the engine down, and gets new c
   await is(...before, "new", "begin", "restored", "engine_up");
 });
 
-test("a hub that replaces one gets no message that came with the one that trapped it", async () => {
+test("a hub that replaces a trapped one gets no message that came with the message that trapped", async () => {
   const redis = await startRedis();
   const { is, recordFile } = await recorded(redis.port, true);
   await is("new", "begin", "restored", "engine_up");
@@ -148,7 +148,7 @@ test("names the command that installs the package of the engine", async () => {
   assert.equal(status, 2);
 });
 
-test("the version that the error names is the one of these tests", async () => {
+test("the error names the version that these tests use", async () => {
   const { devDependencies } = (await import("../../package.json", { with: { type: "json" } }))
     .default;
   const source = await import("../../worker/src/engine/redis-package.ts");

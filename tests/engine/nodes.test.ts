@@ -53,7 +53,7 @@ test("a client that listens gets no change of a resource that it left", async ()
   await client.settled();
 });
 
-test("kill -9 of a node concerns only its own clients; another one takes its place", async () => {
+test("kill -9 of a node affects only its own clients; another node takes its place", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const [lost, kept] = [await listener(a, "r"), await listener(b, "r")];

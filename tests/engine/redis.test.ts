@@ -136,7 +136,7 @@ test("answers a join once every later message will arrive; joins and leaves keep
   assert.equal(await it.next("message 'a'"), "message 'a' x");
 });
 
-test("passes messages to the inbox on with an empty topic", async () => {
+test("passes on messages to the inbox with an empty topic", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");
@@ -144,7 +144,7 @@ test("passes messages to the inbox on with an empty topic", async () => {
   assert.equal(await it.next("message '' asked"), "message '' asked s T");
 });
 
-test("drops a message that is longer than any of a node", async () => {
+test("drops a message that is longer than any that a node publishes", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");
@@ -168,7 +168,7 @@ test("answers a refused call with status 1 and the reason, and stays up", async 
   assert.match(await it.next("answer"), /^answer 3 1 /);
 });
 
-test("loses both connections with either, and connects again", async () => {
+test("loses both connections if either ends, and reconnects", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");
@@ -271,7 +271,7 @@ test("connects with user and password", async () => {
   await it.next("message 'a'");
 });
 
-/** What a user needs besides keys and channels. */
+/** The permissions that docs/scale.md names, besides keys and channels. */
 const ALLOWED = (
   "+@connection +@hash +@sortedset +@stream +subscribe +unsubscribe +publish +evalsha " +
   "+script|load +info +time +exists +del +set +pexpire"

@@ -66,7 +66,7 @@ class Server {
 
   void signal(int number) const { kill(process_, number); }
 
-  /// What redis-cli prints for a command.
+  /// Returns the output of redis-cli for a command.
   std::string says(const std::string& command) const {
     const std::string line = "redis-cli -p " + std::to_string(port) + " " + command + " 2>&1";
     FILE* const output = popen(line.c_str(), "r");
@@ -206,7 +206,7 @@ TEST_CASE(
   CHECK(node.next("message 'a'") == "message 'a' x");
 }
 
-TEST_CASE("passes messages to the inbox on with an empty topic") {
+TEST_CASE("passes on messages to the inbox with an empty topic") {
   const Server server;
   Node node(server);
   node.next("up");
@@ -214,7 +214,7 @@ TEST_CASE("passes messages to the inbox on with an empty topic") {
   CHECK(node.next("message '' asked") == "message '' asked s T");
 }
 
-TEST_CASE("drops a message that is longer than any of a node") {
+TEST_CASE("drops a message that is longer than any that a node publishes") {
   const Server server;
   Node node(server);
   node.next("up");
@@ -249,7 +249,7 @@ TEST_CASE("answers a refused call with status 1 and the reason, and stays up") {
   CHECK(node.next("answer").starts_with("answer 3 1 "));
 }
 
-TEST_CASE("loses both connections with either, and connects again") {
+TEST_CASE("loses both connections if either ends, and reconnects") {
   const Server server;
   Node node(server);
   node.next("up");
@@ -323,7 +323,7 @@ TEST_CASE("connects with user and password") {
   const Server server({"--requirepass", "p:w@1"});
   Node node(server, ":p%3Aw%401@");
   node.next("up");
-  // What a user needs.
+  // The permissions that docs/scale.md names.
   server.says(
       "-a p:w@1 acl setuser sidekick on '>pw' '~test:*' '&test:*' +@connection +@hash +@sortedset "
       "+@stream +subscribe +unsubscribe +publish +evalsha '+script|load' +info +time +exists +del "

@@ -1,4 +1,4 @@
-// What a load balancer sees while one of two hosts drains: see shared/support/fleet.ts. Prints a
+// A load balancer in front of two hosts, of which one drains: see shared/support/fleet.ts. Prints a
 // table for docs/performance.md; fails if a client missed a publish or did not come back.
 //
 //   node --import tsx tests/hosts/drain.ts [--clients 1000] [--seconds 10]

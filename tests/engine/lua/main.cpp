@@ -125,7 +125,7 @@ void Trial::move_clock() {
   note("clock " + std::to_string(now_us_));
 }
 
-/// What has expired does not come back, even if the clock is set back.
+/// Expired keys do not come back, even if the clock is set back.
 void Trial::settle() {
   redis_.remove_expired();
   shard_.run(now_us_, "changed", std::vector<Bytes>{"", "", ""});

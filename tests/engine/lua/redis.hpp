@@ -36,7 +36,7 @@ class Redis {
   void join(Bytes node, const Texts& names) { subscribe(node, "SUBSCRIBE", names); }
   void leave(Bytes node, const Texts& names) { subscribe(node, "UNSUBSCRIBE", names); }
 
-  /// What the nodes have received since the last call, each in its order.
+  /// The messages that each node has received since the last call, in order.
   std::map<std::string, Texts> messages();
 
   void set_full(bool is_full);

@@ -1,4 +1,4 @@
-// What docs/scale.md guarantees while nodes and Redis fail, with nodes of both hosts and
+// The guarantees of docs/scale.md while nodes and Redis fail, with nodes of both hosts and
 // covenant-sidekick/client.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";

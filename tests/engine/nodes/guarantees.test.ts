@@ -1,5 +1,5 @@
-// What docs/scale.md guarantees, with nodes of both hosts on one Redis, the unmodified npm packages
-// and covenant-sidekick/client.
+// The guarantees of docs/scale.md, with nodes of both hosts on one Redis, the unmodified npm
+// packages and covenant-sidekick/client.
 import assert from "node:assert/strict";
 import * as http from "node:http";
 import { after, afterEach, test } from "node:test";

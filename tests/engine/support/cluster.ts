@@ -178,7 +178,7 @@ const urlOf = ({ listening }: EngineNode) => `http://127.0.0.1:${listening}`;
 export interface App {
   readonly url: string;
   readonly server: any;
-  /** What clients have sent, with the context of their token. */
+  /** Messages that clients have sent, with the context of their token. */
   readonly heard: { data: unknown; context: unknown }[];
   /** Tokens that it has issued. */
   tokens: number;

@@ -8,7 +8,7 @@ export interface RedisProxy {
   readonly port: number;
   /** @param clients lines of CLIENT LIST: the connections to freeze, by their `addr` */
   freeze(clients: string): void;
-  /** What was held back passes. */
+  /** Passes on all data held back, and continues. */
   thaw(): void;
   /** From now on, each piece of data takes so long, one after the other. */
   slowDown(ms: number): void;

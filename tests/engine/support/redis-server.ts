@@ -11,7 +11,7 @@ export interface RedisServer {
   readonly port: number;
   /** The one that runs now. */
   readonly process: ChildProcess;
-  /** What redis-cli prints for a command, without the end of the line. */
+  /** Returns the output of redis-cli for a command, without the end of the line. */
   says(...command: string[]): Promise<string>;
   /** Ends it without a chance to write anything. */
   kill(): Promise<void>;

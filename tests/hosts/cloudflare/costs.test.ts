@@ -1,4 +1,4 @@
-// What Cloudflare bills for each event, counted in workerd, equals the table in
+// The bill of Cloudflare for each event, counted in workerd, equals the table in
 // docs/deploy-cloudflare.md: with one object, and with 1, 4 and 50 gateways that have a listener.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

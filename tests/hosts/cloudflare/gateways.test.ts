@@ -70,7 +70,7 @@ test("a gateway does not believe a client that claims to know its number", async
   assert.deepEqual(await sidekick.sql(stored), [{ value: "0" }]);
 });
 
-test("welcome says that pongs have no position; it is the same epoch at each gateway", async () => {
+test("welcome says that pongs have no position, and names the same epoch at each gateway", async () => {
   const sidekick = await startScaled();
   const welcomes = [
     await hello(await at(sidekick, 0)),
@@ -182,7 +182,7 @@ test("a client whose token cannot be stored is closed, and others can take it", 
   await second.subscribe("token-1");
 });
 
-test("missed messages come from the shard, at another gateway", async () => {
+test("a client gets missed messages from the shard, at another gateway", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
   const first = await at(sidekick, 0);
@@ -200,7 +200,7 @@ test("missed messages come from the shard, at another gateway", async () => {
   assert.equal((await second.next()).data, "two");
 });
 
-test("missed messages come from the shard, at the same gateway, also after a sleep", async () => {
+test("a client gets missed messages from the shard, at the same gateway, also after a sleep", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
   const first = await at(sidekick, 0);
@@ -262,7 +262,7 @@ test("the single object of an older deployment hands its tokens to the shards", 
   }
 });
 
-test("back at one object, it keeps only the tokens that clients of gateway 0 held", async () => {
+test("back at one object, only the tokens remain that clients of gateway 0 held", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   try {
     const scaled = await start({ storage, env: SCALE });

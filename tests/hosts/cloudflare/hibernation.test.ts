@@ -128,7 +128,7 @@ class Night {
   }
 }
 
-/** What the conversations are meant to cover. */
+/** The cases that the conversations must cover. */
 const SUBJECTS: Record<string, RegExp> = {
   "a subscription ended": /gets \{ "type": "unsubscribed"/,
   "resources unlistened": /gets \{ "type": "unlistening", "resources": \["todo/,

@@ -56,7 +56,7 @@ const message = (body: string, nodes: readonly string[] = ["0"]): Publication[] 
   return [{ nodes, topic: encoder.encode("a"), body: encoder.encode(body) }];
 };
 
-test("messages after a reconnect are delivered if it overtakes the end of the gap", async () => {
+test("messages after a reconnect are delivered, even if the reconnect overtakes the end of the gap", async () => {
   const shard = new Shard();
   const { outboxes } = shard;
   outboxes.restore("0", 0);
@@ -72,7 +72,7 @@ test("messages after a reconnect are delivered if it overtakes the end of the ga
   assert.equal(shard.gaps.size, 0);
 });
 
-test("a gap after a reconnect is delivered if the last one ends only then", async () => {
+test("a gap after a reconnect is delivered, even if the gap before ends only then", async () => {
   const shard = new Shard();
   const { outboxes } = shard;
   outboxes.restore("0", 0);

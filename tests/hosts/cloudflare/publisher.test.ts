@@ -34,7 +34,7 @@ const change = ({ port }: WorkerdSidekick) => post(port, "/resources", { resourc
 const register = ({ port }: WorkerdSidekick, token: string) =>
   post(port, "/connection", { token, channel: "chat", params: {} });
 
-test("a request that reaches a misconfigured shard gets 500, and leaves the hub", async () => {
+test("a request to a misconfigured shard gets 500, and the hub forgets it", async () => {
   const callsMax = 16;
   const sidekick = await startOne({ engine_calls_max: callsMax });
   assert.equal((await change(sidekick)).status, 200);
@@ -49,7 +49,7 @@ test("a request that reaches a misconfigured shard gets 500, and leaves the hub"
   await eventually(async () => (await change(sidekick)).status === 200);
 });
 
-test("the log has the error of a shard, of which the app server is not told", async () => {
+test("the error of a shard is in the log, and not in the answer to the app server", async () => {
   const sidekick = await startOne();
   await sidekick.test(`refuse?hub=${SHARD}`);
   const { status, body } = await change(sidekick);
@@ -58,7 +58,7 @@ test("the log has the error of a shard, of which the app server is not told", as
   await eventually(() => REFUSED.test(sidekick.output()));
 });
 
-test("an answer to a call of a hub that trapped answers no request of the next one", async () => {
+test("an answer to a call of a hub that trapped answers no request of the next hub", async () => {
   const sidekick = await startOne({ engine_timeout_ms: LONG_MS });
   await registerToken(sidekick.port, "token-held");
   const client = await TestClient.connect(sidekick.port);
@@ -78,7 +78,7 @@ test("an answer to a call of a hub that trapped answers no request of the next o
   assert.equal((await second).status, 409);
 });
 
-test("a hub that replaces a trapped one learns that a shard still is unreachable", async () => {
+test("a hub that replaces a trapped one learns that a shard is still unreachable", async () => {
   const sidekick = await startOne({ engine_wait_ms: 0 });
   assert.equal((await change(sidekick)).status, 200);
   await sidekick.test(`unreachable?hub=${SHARD}`);

@@ -28,7 +28,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("a shard that has slept sends all gateways all messages until they tell joins", async () => {
+test("a shard that has slept sends all messages to all gateways until they send their joins", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" } });
   const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
   await listen(first, ["a"]);
@@ -117,7 +117,7 @@ test("a removed gateway is no longer woken, once it has released its tokens", as
   }
 });
 
-test("a removed gateway is no longer woken, also if a write fails", async () => {
+test("a removed gateway is no longer woken, even if a write fails", async () => {
   const storage = mkdtempSync(join(tmpdir(), "sidekick-storage-"));
   const env = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" };
   try {
@@ -164,7 +164,7 @@ test("the shards ask hourly for held tokens", async () => {
   await client.subscribe("token-1");
 });
 
-test("after an alarm that fails, a shard asks for tokens when it is repeated", async () => {
+test("a shard whose alarm failed asks for tokens when the alarm is repeated", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
   for (const token of ["token-free", "token-1"]) await registerToken(sidekick.port, token, "chat");
   await (await at(sidekick, 0)).subscribe("token-1");
@@ -200,7 +200,7 @@ test("the shards do not ask for tokens that have been held for less than an hour
   await eventually(async () => (await calls()) === before + 2);
 });
 
-test("the log has the error of a shard, of which a client is not told", async () => {
+test("the error of a shard is in the log, and not in the answer to a client", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" } });
   const client = await at(sidekick, 0);
   await listen(client, ["a"]);
@@ -239,7 +239,7 @@ test("a gateway reconnects to a shard that was reset", async () => {
   await eventually(async () => (await client.next()).resource === "todo/1");
 });
 
-test("a call of an earlier connection to a shard that arrives late changes nothing", async () => {
+test("a late call of an earlier connection to a shard changes nothing", async () => {
   const sidekick = await start({
     env: { SIDEKICK_GATEWAYS: "1", SIDEKICK_SHARDS: "1" },
     limits: { engine_timeout_ms: 300, engine_wait_ms: 60_000, topic_linger_ms: 0 },

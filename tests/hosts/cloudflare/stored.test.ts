@@ -1,4 +1,4 @@
-// What an object of an earlier version has stored.
+// Rows that an object of an earlier version has stored.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, afterEach, test } from "node:test";

@@ -139,7 +139,7 @@ test("a correction of the system clock while it runs is stored with the next cha
   const server = await start(data, wrong);
   await registerToken(server.listening, "earlier");
   writeFileSync(corrected, "");
-  // What could not be stored is stored later.
+  // A correction that could not be stored is stored later.
   const limitFiles = (bytes: string) =>
     execFileSync("prlimit", [`--pid=${server.pid}`, `--fsize=${bytes}`]);
   limitFiles("1000:");

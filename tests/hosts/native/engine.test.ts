@@ -1,4 +1,4 @@
-// What only this host does with an engine: --data beside it, and processes that share a port.
+// Engine features of this host only: --data beside it, and processes that share a port.
 import assert from "node:assert/strict";
 import { after, afterEach, test } from "node:test";
 import {
@@ -37,7 +37,7 @@ test("--reuse-port requires --engine", async () => {
   await refuses(["--reuse-port"], 2, expected);
 });
 
-test("a hub that replaces one that trapped keeps its clients and tokens, and misses nothing", async () => {
+test("a hub that replaces a trapped one keeps its clients and tokens, and misses nothing", async () => {
   const redis = await startRedis();
   const url = `redis://127.0.0.1:${redis.port}`;
   const node = await startNode(["--engine", url], { SIDEKICK_TEST_FAULTS: "trap" });

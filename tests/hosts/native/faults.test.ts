@@ -185,7 +185,7 @@ describe("the data folder", () => {
   });
 });
 
-test("takes other users' access to an existing database and its log", async () => {
+test("revokes other users' access to an existing database and its log", async () => {
   const folder = await newFolder();
   const first = run(["--data", folder]);
   await registerToken(await first.port(), "kept");

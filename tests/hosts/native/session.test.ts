@@ -1,5 +1,5 @@
-// What only this host's session does: it judges each fragment of a text message, waits for answers
-// of a later call, and lives on without a hub.
+// Features of this host's session only: it checks each fragment of a text message, waits for the
+// answers of a later call, and stays up without a hub.
 import assert from "node:assert/strict";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

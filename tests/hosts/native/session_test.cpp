@@ -96,7 +96,7 @@ class World final : private SessionIo {
     return {request, static_cast<u32>(body.size()), "POST", path, "Bearer s", body, ""};
   }
 
-  /// What has happened since the last call.
+  /// The events since the last call.
   std::string heard() { return joined(std::exchange(said_, {})); }
   /// The inputs of the hub since the last call.
   std::string inputs() { return joined(std::exchange(inputs_, {})); }

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const worker = fileURLToPath(new URL("../../../worker", import.meta.url));
 const source = (name: string) => JSON.stringify(join(worker, "src", name, "index.ts"));
 const wasm = JSON.stringify(join(worker, "module/sidekick.wasm"));
-/** What esbuild's users add for CommonJS packages in an ES module. */
+/** The lines that users of esbuild add for CommonJS packages in an ES module. */
 const banner = { js: 'import{createRequire as c}from"module";const require=c("/");' };
 
 let folder: string;

@@ -96,7 +96,7 @@ class World implements Io {
   post(request: number, path: string, body: object): void {
     this.session.apply(posted(request, path, JSON.stringify(body)));
   }
-  /** What was said since the last call. */
+  /** The events since the last call. */
   heard(): string[] {
     return this.said.splice(0);
   }

@@ -70,7 +70,7 @@ test("a host without sockets drains until load balancers have noticed", async ()
   assert.equal(await sidekick.exit, 0, sidekick.output());
 });
 
-test("a socket that nobody reads does not delay the end", async () => {
+test("a socket that nobody reads does not delay the exit", async () => {
   const { sidekick, port } = await start("1");
   const raw = await RawConnection.upgrade(port); // it answers no close frame
   sidekick.kill("SIGTERM");

@@ -1,4 +1,4 @@
-// What a host makes of the app server: its answers, redirects and connections. The Node host in
+// How a host handles the app server: its answers, redirects and connections. The Node host in
 // this process, or the one that SIDEKICK_COMMAND starts. The Worker is tried with the same answers.
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm } from "node:fs/promises";

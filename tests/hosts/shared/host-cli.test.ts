@@ -105,7 +105,7 @@ test("secrets may be in the file, which may start with a byte order mark", async
   await rm(folder, { recursive: true });
 });
 
-test("takes allowed origins from flags, the variable or the file, and refuses what lets nobody in", async () => {
+test("takes allowed origins from flags, the variable or the file, and rejects a list that lets nobody in", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
   await writeFile(config, '{"allowed_origins": ["https://file.example.com"]}');
@@ -301,7 +301,7 @@ test("an empty SIDEKICK_HOST does not mean all addresses", async () => {
   assert.match(sidekick.output(), /--host \(SIDEKICK_HOST\): expected an address, got ""\n/);
 });
 
-/** What a Sidekick with these flags has logged when it has started. */
+/** Returns the log of the start of a Sidekick with these flags. */
 async function logOf(flags: string[]): Promise<string> {
   const sidekick = run(["--port", "0", "--host", "127.0.0.1", ...flags]);
   await sidekick.port();
@@ -310,7 +310,7 @@ async function logOf(flags: string[]): Promise<string> {
   return sidekick.output();
 }
 
-test("takes other users' access to an existing recording", async () => {
+test("revokes other users' access to an existing recording", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const trace = join(folder, "trace");
   const record = () => logOf(["--secret", "s", "--record", trace]);

@@ -1,4 +1,4 @@
-// What surrounds the process: signals, output that nobody reads, addresses, settings that the
+// The environment of the process: signals, output that nobody reads, addresses, settings that the
 // platform makes, peers that do not speak HTTP. The same on Node and in C++.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -158,7 +158,7 @@ test("a third signal ends a process whose recording is on a disk that hangs", as
   clearInterval(more);
 });
 
-test("a lookup that hangs does not hold up the end", {
+test("a name lookup that hangs does not delay the exit", {
   skip: isNative && "app-server.test.ts has it",
 }, async () => {
   const env = shim(`
@@ -234,7 +234,7 @@ function fill(pipe: number): void {
   }
 }
 
-/** What can be read from the pipe so far. */
+/** Reads the pipe in the background; the result returns the text so far. */
 function drainSoon(pipe: number): () => string {
   let text = "";
   const chunk = Buffer.alloc(65536);
@@ -301,7 +301,9 @@ test("listens on every address that the name of --host has", async () => {
   assert.equal(await isHealthy(port, "127.0.0.2"), false);
 });
 
-test("names what a request is that is not HTTP/1.1", { timeout: 120_000 }, async () => {
+test("the log names the protocol of a request that is not HTTP/1.1", {
+  timeout: 120_000,
+}, async () => {
   const sidekick = run([...FLAGS, "--port", "0"]);
   const port = await sidekick.port();
   const tls = Buffer.from("16030100c8010000c40303", "hex");

@@ -72,7 +72,7 @@ function open(path: string, headers: OutgoingHttpHeaders = {}, method = "GET", a
   });
 }
 
-/** What the inspector sends, event by event. */
+/** A page of the inspector: reads its events one by one. */
 class Reader {
   text = "";
   readonly ended: Promise<void>;

@@ -50,7 +50,7 @@ const post = (parts: Parts) =>
 const LENGTH = "Content-Length: 16";
 const CHUNKED_BODY = '10\r\n{"resources":[]}\r\n0\r\n\r\n';
 
-/** What, the bytes, and the status with what else the answer must say. */
+/** A name, the bytes, and the expected status, with other expected parts of the answer. */
 const REQUESTS: readonly (readonly [what: string, bytes: string, expected: string])[] = [
   ["an upgrade", upgrade(), "101"],
   ["subprotocol: one", offers("chat"), "101 chat"],
@@ -290,7 +290,7 @@ test("bytes that are no request are answered after the requests before them", as
     [[health, "what is this\r\n\r\n"], "200,400"],
     [[health, post({ add: ["Transfer-Encoding: chunked"], body: "x\r\n" })], "200,400"],
     [[health, health, plain({ target: "/health", change: { Host: "" } })], "200,200,400"],
-    // Who guesses secrets has one request per connection, but for workerd, which keeps it open.
+    // A wrong secret ends the connection, except in workerd: one guess per connection.
     [
       [post({ add: [LENGTH], change: { Authorization: "" } }), "what is this\r\n\r\n"],
       hostName === "worker" ? "401,400" : "401",

@@ -1,4 +1,4 @@
-// What Cloudflare bills, as billed-worker.ts counts it.
+// The events that Cloudflare bills, as billed-worker.ts counts them.
 
 /** Of all objects of a class. Calls and requests are billed alike. */
 export interface Bill {

@@ -73,7 +73,7 @@ class Conversation {
   #speaker = 0;
   /** Sockets opened so far. */
   #opened = 0;
-  /** What each client received in this step. */
+  /** The messages that each client received in this step. */
   #got: string[][] = [];
 
   constructor(rig: Rig, seed: number, rules: Rules) {

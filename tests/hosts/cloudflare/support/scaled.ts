@@ -8,7 +8,7 @@ export const SHARDS = ["sidekick:s0", "sidekick:s1"];
 export const SCALE = { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "2" };
 /** Names on both shards, with any hash: all are on one with a chance of 2^-19. */
 export const RESOURCES = Array.from({ length: 20 }, (_, i) => `todo/${i}`);
-/** What the log tells of a shard that a test made refuse. */
+/** The log line about a shard that a test makes refuse. */
 export const REFUSED = /the engine refused a call.*reason="a test refuses this script"/;
 
 export const startScaled = (env: Readonly<Record<string, string>> = {}, limits = {}) =>

@@ -1,4 +1,4 @@
-// What everyone saw of a conversation, step by step, as lines to compare.
+// The view of every peer in a conversation, step by step, as lines to compare.
 
 /** One step, and what followed from it. */
 export interface Step {

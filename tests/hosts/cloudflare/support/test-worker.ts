@@ -53,7 +53,7 @@ let clock: number | undefined;
 const realNow = Date.now;
 Date.now = () => clock ?? realNow();
 
-/** What an object stores, its blobs as text. */
+/** The rows of an object, with blobs as text. */
 interface Stored {
   readonly token: readonly {
     readonly key: string;

@@ -14,7 +14,7 @@ export interface RawAnswer {
   /** The app server closes the connection behind it. */
   readonly ends?: boolean;
   readonly told: Told;
-  /** What is told with Cloudflare's runtime, whose parser decides there. */
+  /** The same with Cloudflare's runtime, whose own parser decides. */
   readonly toldByWorker?: Told;
 }
 
@@ -29,7 +29,7 @@ const TEXTS: readonly [Told, RegExp][] = [
   ["unreachable", /"fault": "server".*could not be reached; the message was not processed/],
 ];
 
-/** What these messages tell a sender. */
+/** The outcome that these messages report to the sender. */
 export function toldOf(messages: string): Told | undefined {
   return TEXTS.find(([, text]) => text.test(messages))?.[0];
 }

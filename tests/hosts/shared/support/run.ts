@@ -22,7 +22,7 @@ export function killLeftRunning(): void {
 export interface Run {
   readonly pid: number;
   readonly output: () => string;
-  /** What it wrote to stderr. */
+  /** Its stderr so far. */
   readonly log: () => string;
   /** The exit status; null if a signal has ended it. */
   readonly exit: Promise<number | null>;
