@@ -529,7 +529,7 @@ export const HOST_FAMILIES = {
   sidekick_module_memory_bytes: { type: "gauge", meaning: "memory of the module, which never shrinks" },
   sidekick_host_dropped_clients_total: { type: "counter", meaning: "connections dropped for their unsent messages (unsent_bytes_max)" },
   sidekick_host_unsent_bytes: { type: "gauge", meaning: "memory of unsent messages, as unsent_bytes_max counts it" },
-  sidekick_host_loop_lag_seconds: { type: "histogram", meaning: "delay of a timer that fires once a second; what blocks the event loop delays it", buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5] },
+  sidekick_host_loop_lag_seconds: { type: "histogram", meaning: "delay of a timer that fires once a second; anything that blocks the event loop delays it", buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5] },
   process_resident_memory_bytes: { type: "gauge", meaning: "resident memory of the process" },
   process_cpu_seconds_total: { type: "counter", meaning: "CPU time of the process, user and system" },
   process_start_time_seconds: { type: "gauge", meaning: "start of the process, in seconds since the Unix epoch" },
