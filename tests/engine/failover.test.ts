@@ -97,7 +97,7 @@ test("an error of a script is reported as an error, not as full memory", async (
   await redis.says("set", "sidekick:1:0:changed", "no sorted set");
   const answer = await change(node, "r");
   assert.equal(answer.status, 503);
-  assert.match(answer.body, /the engine failed with an error.*may have been processed/);
+  assert.match(answer.body, /the engine returned an error;.*may have been processed/);
   await node.says(/the engine refused a call.*reason="WRONGTYPE /);
   await redis.says("del", "sidekick:1:0:changed");
   assert.equal((await change(node, "r")).status, 200);
