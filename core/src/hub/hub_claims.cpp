@@ -131,12 +131,13 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
     found->retry_at = now + config.engine_retry_ms;
     return;
   }
+  // The next claim finds that this session has had it all the time.
+  if (known != none && in.values[4] != "1") tokens.outdate_sends(known);
   if (found == nullptr)  // the client has left
     return release_claim(call.token, call.session, unused_keep_ms());
   const ClientSlot slot = parking[call.waiters.front().parked].client;
   found->claimed = call.token;
   found->is_erased = false;  // that token is gone: this one was registered after it
-  found->is_same = in.values[4] == "1";
   if (known != none) {
     if (tokens[known].state() == TokenState::free) tokens[known].claimant = slot;
     return;
@@ -176,6 +177,7 @@ bool Hub::State::confirm(const Call& call, Actions& out) {
 /// The engine may have given the token to this client. If its message still waits, the message asks
 /// again; otherwise the hub releases the token.
 void Hub::State::on_claim_cut(const Call& call) {
+  if (const TokenId id = tokens.find(call.token); id != none) tokens.outdate_sends(id);
   if (!parking.has(call.waiters.front()))
     return release_claim(call.token, call.session, unused_keep_ms());
   Findings& found = parking[call.waiters.front().parked].findings;
@@ -348,6 +350,12 @@ bool Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool
   ++engine.shard(index).reclaims;
   call_script(std::move(call), "reclaim", args, out);
   return true;
+}
+
+/// The engine may have given them back to this hub, and does not say so once more.
+void Hub::State::on_reclaim_cut(const Call& call) {
+  for (const std::string& key : call.tokens)
+    if (const TokenId id = tokens.find(key); id != none) tokens.outdate_sends(id);
 }
 
 /// An answer applies only while the session that the hub asked for has the token.

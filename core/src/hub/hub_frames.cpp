@@ -305,8 +305,9 @@ bool Hub::State::on_repeat(TokenId id, ClientSlot slot, const Message& message, 
     return true;
   }
   if (is_new && token.is_known_here && (is_own || session == 0)) return false;
-  // With an engine, other hubs may have had the token meanwhile.
-  if (is_new && sends != nullptr && findings() != nullptr && findings()->is_same) return false;
+  // With an engine, it has just told whether other hubs have had the token meanwhile.
+  const bool is_claimed = findings() != nullptr && findings()->claimed == token.key();
+  if (is_new && is_claimed && sends != nullptr && !sends->is_outdated()) return false;
   const Sends::Ending* ending = sends == nullptr ? nullptr : sends->find(message.id);
   if (ending != nullptr || (sends != nullptr && sends->is_under_way(message.id))) {
     take_if_free(id, slot, out);

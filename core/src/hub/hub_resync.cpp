@@ -45,7 +45,7 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
     shard.epoch = in.values[0];
     shard.position = std::min(shard.position, at);
     shard.top = shard.received = 0;
-    lower_registrations(index, at);
+    begin_epoch_of_tokens(index, at);
   }
   shard.server = in.values[1];
   shard.synced_at = at;
@@ -73,12 +73,14 @@ void Hub::State::on_synced(u32 index, const input::EngineAnswer& in, Actions& ou
 }
 
 /// The stamps of a new epoch may be lower. With a stamp of the epoch before, a token would look
-/// newer than messages that are still to come.
-void Hub::State::lower_registrations(u32 index, u64 at) {
+/// newer than messages that are still to come. And the engine may have forgotten that another hub
+/// has had a token.
+void Hub::State::begin_epoch_of_tokens(u32 index, u64 at) {
   for (TokenId id = 0; id < tokens.slots().size(); ++id) {
     Token& token = tokens[id];
-    if (!token.key().empty() && engine.shard_of(token.key()) == index)
-      token.registered_at = std::min(token.registered_at, at);
+    if (token.key().empty() || engine.shard_of(token.key()) != index) continue;
+    token.registered_at = std::min(token.registered_at, at);
+    tokens.outdate_sends(id);
   }
 }
 

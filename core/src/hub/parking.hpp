@@ -26,7 +26,6 @@ struct Findings {
   Millis retry_at = 0;
   std::string claimed;        ///< a token that the engine gave to this client
   bool is_claim_cut = false;  ///< the claim got no answer: the engine may have given it
-  bool is_same = false;       ///< this client's session has held it all the time
   bool is_erased = false;
 
   /// The changes that a shard knows of the resources of a listen.

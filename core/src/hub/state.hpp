@@ -204,6 +204,7 @@ struct Hub::State {
   void reclaim_next(u32 index, Actions& out);
   bool call_reclaim(u32 index, std::span<const std::string> keys, bool has_records, Actions& out,
                     std::span<const Waiter> waiters = {});
+  void on_reclaim_cut(const Call& call);
   void on_reclaimed(const Call& call, const input::EngineAnswer& in, Actions& out);
   void on_hint(u32 index, bool is_taken, Bytes session, Bytes key, Actions& out);
 
@@ -256,7 +257,7 @@ struct Hub::State {
   // hub_resync.cpp: after a shard has come back
   void sync(u32 index, Actions& out);
   void on_synced(u32 index, const input::EngineAnswer& in, Actions& out);
-  void lower_registrations(u32 index, u64 at);
+  void begin_epoch_of_tokens(u32 index, u64 at);
   void rejoin(u32 index, Actions& out);
   void call_rejoin(Call call, Actions& out);
   void note_recovery(const Call& call);

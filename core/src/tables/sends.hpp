@@ -25,10 +25,14 @@ class Sends {
 
   u64 serial() const { return serial_; }
   u64 last_id() const { return last_id_; }
+  /// With an engine: the session may have sent newer messages at another hub.
+  bool is_outdated() const { return is_outdated_; }
+  void outdate() { is_outdated_ = true; }
 
   /// A message is on its way. Its id is above last_id().
   void begin(u64 id) {
     last_id_ = id;
+    is_outdated_ = false;
     under_way_.push_back(id);
   }
 
@@ -63,6 +67,7 @@ class Sends {
 
   u64 serial_;
   u64 last_id_ = 0;
+  bool is_outdated_ = false;
   std::vector<u64> under_way_;
   std::vector<Ending> endings_;  // oldest first
 };

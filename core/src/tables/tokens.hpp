@@ -92,6 +92,10 @@ class Tokens {
   u64 begin_send(TokenId id, u64 message_id);
   void end_send(TokenId id, Sends::Ending ending);
 
+  /// Other hubs may have had the token meanwhile, for the same session.
+  void outdate_sends(TokenId id) {
+    if (tokens_[id].sends_ != nullptr) tokens_[id].sends_->outdate();
+  }
   /// Forgets what was sent with it: other hubs may have sent messages meanwhile.
   void forget_sends(TokenId id);
 
