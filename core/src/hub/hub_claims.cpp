@@ -124,9 +124,11 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   if (in.status != 0) return;
   if (in.values.size() != 5 || in.values[0] != "ok") {
     const bool is_held_elsewhere = !in.values.empty() && in.values[0] == "held";
-    if (known != none && session_of_token(known, out.text()) == call.session) lose(known, out);
+    const bool is_ours = known != none && session_of_token(known, out.text()) == call.session;
+    if (is_ours && is_held_elsewhere) lose(known, out);
     if (found == nullptr) return;
     ++found->claims;
+    if (is_ours && !is_held_elsewhere) return;  // in doubt
     found->claim = is_held_elsewhere ? Findings::Claim::held : Findings::Claim::absent;
     found->retry_at = now + config.engine_retry_ms;
     return;
@@ -162,9 +164,13 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
 }
 
 /// Whether another hub has the token or may have it, perhaps for the same session.
-bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in) {
+bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in, Actions& out) {
   if (call.purpose == Purpose::erase) return in.status == 0 && !is_ok(in);
-  return call.purpose == Purpose::claim && call.is_doubted;
+  if (call.purpose != Purpose::claim || call.is_doubted) return call.is_doubted;
+  // An engine that has lost its data does not know the token, and gets it back.
+  const TokenId id = tokens.find(call.token);
+  return in.status == 0 && !is_ok(in) && id != none &&
+         session_of_token(id, out.text()) == call.session;
 }
 
 /// Asks the engine who has the token. The waiters of this claim or erase wait for the answer.

@@ -107,7 +107,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
     if (in.status != 0 && is_needed && parking.has(waiter))
       parking[waiter.parked].findings.refused = refused_by(in);
   }
-  if (is_in_doubt(call, in) && confirm(call, out)) return;
+  if (is_in_doubt(call, in, out) && confirm(call, out)) return;
   end_waiting(call.waiters, out);
   release_interests(call);
 }

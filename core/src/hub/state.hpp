@@ -193,7 +193,7 @@ struct Hub::State {
   void let_go(TokenId id, Actions& out);
   void release_claim(Bytes key, Bytes session, u32 keep_ms);
   u32 unused_keep_ms() const;
-  static bool is_in_doubt(const Call& call, const input::EngineAnswer& in);
+  bool is_in_doubt(const Call& call, const input::EngineAnswer& in, Actions& out);
   bool confirm(const Call& call, Actions& out);
   void flush_releases(u32 index, Actions& out);
   void on_claim_cut(const Call& call);
