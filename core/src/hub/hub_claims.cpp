@@ -74,7 +74,7 @@ void Hub::State::on_registered(const Call& call, const input::EngineAnswer& in) 
 bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out) {
   // Also if this hub has the token: the engine may have refused to confirm the claim.
   if (fail_if_refused(out)) return false;
-  if (Call* call = engine.find_call_of(key); call && call->purpose == Purpose::erase) {
+  if (Call* call = find_erase_of(key)) {
     // Another connection of this session has asked for the erase. Other clients may take the token
     // before the answer comes.
     if (may_wait(1, out)) call->waiters.push_back(waiter());
@@ -165,7 +165,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
 
 /// Whether another hub has the token or may have it, perhaps for the same session.
 bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in, Actions& out) {
-  if (call.purpose == Purpose::erase) return in.status == 0 && !is_ok(in);
+  if (call.purpose == Purpose::erase) return in.status == 0 ? !is_ok(in) : call.is_doubted;
   if (call.purpose != Purpose::claim || call.is_doubted) return call.is_doubted;
   // An engine that has lost its data does not know the token, and gets it back.
   const TokenId id = tokens.find(call.token);
@@ -256,6 +256,11 @@ void Hub::State::flush_releases(u32 index, Actions& out) {
     }
     if (!call.tokens.empty()) call_script(std::move(call), "release", args, out);
   }
+}
+
+Call* Hub::State::find_erase_of(Bytes key) {
+  Call* call = engine.find_call_of(key);
+  return call != nullptr && call->purpose == Purpose::erase ? call : nullptr;
 }
 
 /// Returns whether the engine has erased the token. If not, the current message waits, or fails.
@@ -370,11 +375,15 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
   std::vector<std::string> absent;
   const std::size_t count = in.status == 0 ? in.values.size() : 0;
   for (std::size_t i = 0; i < std::min(count, call.tokens.size()); ++i) {
-    const TokenId id = tokens.find(call.tokens[i]);
+    const std::string& key = call.tokens[i];
+    const TokenId id = tokens.find(key);
     const Bytes state = in.values[i];
+    const bool is_gone = state == "1" || state == "2";
     if (id == none || session_of_token(id, out.text()) != call.sessions[i]) {
       // The hub has let the token go meanwhile, but the engine has given it to the hub again.
-      if (state == "4") release_claim(call.tokens[i], call.sessions[i], config.token_resume_ms);
+      if (state == "4") release_claim(key, call.sessions[i], config.token_resume_ms);
+    } else if (Call* erase = find_erase_of(key); erase != nullptr && is_gone) {
+      erase->is_doubted = true;  // it may have been erased for this session
     } else if (state == "1") {
       lose(id, out);
     } else if (state == "2") {
@@ -384,10 +393,10 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
         emit_close(slot, 4000, ErrorCode::taken_over,
                    "taken over by a new connection of this session", out);
       }
-      const TokenId left = tokens.find(call.tokens[i]);
+      const TokenId left = tokens.find(key);
       if (left != none) lose(left, out);
     } else if (state == "3") {
-      absent.push_back(call.tokens[i]);
+      absent.push_back(key);
     } else if (state == "4") {
       tokens.forget_sends(id);
     }

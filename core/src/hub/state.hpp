@@ -197,6 +197,7 @@ struct Hub::State {
   bool confirm(const Call& call, Actions& out);
   void flush_releases(u32 index, Actions& out);
   void on_claim_cut(const Call& call);
+  Call* find_erase_of(Bytes key);
   bool await_erase(TokenId id, ClientSlot slot, Actions& out);
   void on_erased(const Call& call, const input::EngineAnswer& in, Actions& out);
   void lose(TokenId id, Actions& out);

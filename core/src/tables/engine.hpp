@@ -132,7 +132,7 @@ struct Call {
   std::vector<Waiter> waiters;
   std::string token;                  ///< of `claim`, `erase` and `hand_over`
   std::string session;                ///< the same
-  bool is_doubted = false;            ///< of `claim`: the engine is asked who has it afterwards
+  bool is_doubted = false;            ///< the same: the engine is asked who has it afterwards
   u32 keep_ms = 0;                    ///< of `release`: see Shard::Release
   std::string epoch;                  ///< of `history` and `replay`
   u64 since = 0;                      ///< the same
