@@ -82,9 +82,7 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   }
   const Findings* found = findings();
   const TokenId id = tokens.find(key);
-  const bool is_draining =
-      id != none && tokens[id].state() == TokenState::free && tokens[id].claimant == none;
-  if (id != none && !is_draining && !(is_sure && may_use(id, slot))) return true;
+  if (id != none && !is_unclaimed(id) && !(is_sure && may_use(id, slot))) return true;
   if (found != nullptr) {
     if (is_sure && found->claimed == key && !found->is_claim_cut) return true;
     if (found->claim == Findings::Claim::absent || found->claims > 1) return true;
@@ -115,6 +113,11 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   return false;
 }
 
+/// Whether no client has or wants the token: it is here for the messages under way.
+bool Hub::State::is_unclaimed(TokenId id) const {
+  return tokens[id].state() == TokenState::free && tokens[id].claimant == none;
+}
+
 /// The answer is for the first waiter, which has asked; the others ask again.
 void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out) {
   const bool is_here = parking.has(call.waiters.front());
@@ -136,7 +139,7 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
   // The next claim finds that this session has had it all the time.
   if (known != none && in.values[4] != "1") tokens.outdate_sends(known);
   if (found == nullptr)  // the client has left
-    return release_claim(call.token, call.session, unused_keep_ms());
+    return refuse_claim(call.token, call.session);
   const ClientSlot slot = parking[call.waiters.front().parked].client;
   found->claimed = call.token;
   found->is_erased = false;  // that token is gone: this one was registered after it
@@ -184,8 +187,7 @@ bool Hub::State::confirm(const Call& call, Actions& out) {
 /// again; otherwise the hub releases the token.
 void Hub::State::on_claim_cut(const Call& call) {
   if (const TokenId id = tokens.find(call.token); id != none) tokens.outdate_sends(id);
-  if (!parking.has(call.waiters.front()))
-    return release_claim(call.token, call.session, unused_keep_ms());
+  if (!parking.has(call.waiters.front())) return refuse_claim(call.token, call.session);
   Findings& found = parking[call.waiters.front().parked].findings;
   found.claimed = call.token;
   found.is_claim_cut = true;
@@ -196,8 +198,16 @@ void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out)
   if (found.claimed.empty()) return;
   const TokenId id = tokens.find(found.claimed);
   if (id != none && tokens[id].claimant == slot) return let_go(id, out);
-  if (found.is_claim_cut)
-    release_claim(found.claimed, session_of(slot, out.text()), unused_keep_ms());
+  if (found.is_claim_cut) refuse_claim(found.claimed, session_of(slot, out.text()));
+}
+
+/// The engine has given the token to this session, or may have, and no client wants it any more.
+void Hub::State::refuse_claim(Bytes key, Bytes session) {
+  const TokenId id = tokens.find(key);
+  const u32 lane = id != none && is_unclaimed(id) ? tokens[id].lane : none;
+  if (lane == none) return release_claim(key, session, unused_keep_ms());
+  // Messages of the client before are still under way: other hubs have to wait for them.
+  forwards.lane(lane).session = session;
 }
 
 /// A client of this hub no longer holds the token. While its messages are under way, no other hub

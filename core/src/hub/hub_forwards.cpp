@@ -152,8 +152,7 @@ void Hub::State::end_flight(const Forwards::Flight& flight, Actions& out) {
   if (token != none) tokens[token].lane = none;
   forwards.close_lane(flight.lane);
   // With an engine, its client has left before.
-  const bool is_over = engine.is_on() && token != none &&
-                       tokens[token].state() == TokenState::free && tokens[token].claimant == none;
+  const bool is_over = engine.is_on() && token != none && is_unclaimed(token);
   if (!is_over) return;
   release_claim(tokens[token].key(), session, config.token_resume_ms);
   emit_erase_token(tokens[token].key(), false, out);
