@@ -108,9 +108,7 @@ void Hub::State::expire_due(Actions& out) {
     const Deadlines::Entry due = deadlines.soonest();
     switch (due.due) {
       case Due::token_expiry:
-        ++metrics[Metric::tokens_expired];
-        emit_erase_token(tokens[due.owner].key(), false, out);
-        forget_token(due.owner);
+        expire_token(due.owner, out);
         break;
       case Due::forward_timeout:
         on_forward_timeout(due.owner, out);
@@ -132,6 +130,17 @@ void Hub::State::expire_due(Actions& out) {
         break;
     }
   }
+}
+
+void Hub::State::expire_token(TokenId id, Actions& out) {
+  if (engine.is_on() && tokens[id].lane != none) {
+    // No other hub may have it until the app server has answered.
+    tokens.prolong(id, now + config.engine_keep_ms);
+    return emit_touch_token(id, out);
+  }
+  ++metrics[Metric::tokens_expired];
+  emit_erase_token(tokens[id].key(), false, out);
+  forget_token(id);
 }
 
 /// A timer that is set too early stays set: it fires, finds nothing due, and is set again. So the

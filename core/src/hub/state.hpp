@@ -97,6 +97,7 @@ struct Hub::State {
   // hub.cpp: time, and events of sockets
   void on_begin(const input::Begin& in);
   void expire_due(Actions& out);
+  void expire_token(TokenId id, Actions& out);
   void arm_timer(Actions& out);
   void on_client_opened(const input::ClientOpened& in, Actions& out);
   void on_client_closed(const input::ClientClosed& in, Actions& out);

@@ -66,6 +66,11 @@ void Tokens::release(TokenId id, Millis expires_at) {
   expect_until(id, expires_at);
 }
 
+void Tokens::prolong(TokenId id, Millis expires_at) {
+  clear_deadline(tokens_[id]);
+  expect_until(id, expires_at);
+}
+
 void Tokens::pass(TokenId id, u32 client) {
   step(tokens_[id], TokenEvent::pass);
   tokens_[id].holder_ = client;

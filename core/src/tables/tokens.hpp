@@ -85,6 +85,9 @@ class Tokens {
   void pass(TokenId id, u32 client);
   void erase(TokenId id);
 
+  /// It is free, and expires later.
+  void prolong(TokenId id, Millis expires_at);
+
   /// A client of this session holds it. Forgets the ids and outcomes of another session.
   void set_session(TokenId id, u64 session_hash);
 
