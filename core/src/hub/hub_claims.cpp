@@ -179,8 +179,25 @@ bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in, Ac
 /// Asks the engine who has the token. The waiters of this claim or erase wait for the answer.
 /// Returns false if there is nothing to ask.
 bool Hub::State::confirm(const Call& call, Actions& out) {
-  return tokens.find(call.token) != none &&
-         call_reclaim(call.shard, {&call.token, 1}, false, out, call.waiters);
+  const TokenId id = tokens.find(call.token);
+  if (id == none) return false;
+  tokens[id].is_doubted = true;
+  return call_reclaim(call.shard, {&call.token, 1}, false, out, call.waiters);
+}
+
+/// Returns whether this hub knows of no doubt that the client has the token. If not, the current
+/// message waits until the engine has said whose it is, or fails.
+bool Hub::State::await_confirmation(TokenId id, Actions& out) {
+  if (!tokens[id].is_doubted) return true;
+  const std::string key(tokens[id].key());
+  const u32 shard = engine.shard_of(key);
+  if (!await_ready(shard, out) || !may_wait(1, out)) return false;
+  const Waiter waits = waiter();
+  if (Call* under_way = engine.find_call_of(key))
+    under_way->waiters.push_back(waits);
+  else
+    call_reclaim(shard, {&key, 1}, false, out, {&waits, 1});
+  return false;
 }
 
 /// The engine may have given the token to this client. If its message still waits, the message asks
@@ -373,6 +390,11 @@ bool Hub::State::call_reclaim(u32 index, std::span<const std::string> keys, bool
   return true;
 }
 
+/// The engine may have erased the token, so that others could register and take it.
+void Hub::State::on_erase_cut(const Call& call) {
+  if (const TokenId id = tokens.find(call.token); id != none) tokens[id].is_doubted = true;
+}
+
 /// The engine may have given them back to this hub, and does not say so once more.
 void Hub::State::on_reclaim_cut(const Call& call) {
   for (const std::string& key : call.tokens)
@@ -407,8 +429,9 @@ void Hub::State::on_reclaimed(const Call& call, const input::EngineAnswer& in, A
       if (left != none) lose(left, out);
     } else if (state == "3") {
       absent.push_back(key);
-    } else if (state == "4") {
-      tokens.forget_sends(id);
+    } else if (state == "0" || state == "4") {
+      tokens[id].is_doubted = false;
+      if (state == "4") tokens.forget_sends(id);
     }
   }
   for (std::size_t first = 0; first < absent.size(); first += records_per_call) {

@@ -61,6 +61,7 @@ void Hub::State::on_engine_down(const input::EngineDown& in, Actions& out) {
     if (number == 0 || engine.calls()[slot].shard != in.shard) continue;
     const Call call = engine.end_call(number);
     if (call.purpose == Purpose::claim) on_claim_cut(call);
+    if (call.purpose == Purpose::erase) on_erase_cut(call);
     if (call.purpose == Purpose::reclaim) on_reclaim_cut(call);
     if (call.purpose == Purpose::hand_over) shard.handed.push_back(call.handed);
     for (std::size_t i = 0; i < call.tokens.size() && call.purpose == Purpose::release; ++i)

@@ -108,6 +108,7 @@ void Hub::State::on_subscribe(ClientSlot slot, const Message& message, Actions& 
   if (engine.is_on() && !await_claim(slot, message.token, false, out)) return;
   const TokenId id = tokens.find(message.token);
   if (!may_use(id, slot)) return refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
+  if (!await_confirmation(id, out)) return;
   const Token& token = tokens[id];
   if (token.state() == TokenState::free &&
       clients[slot].tokens.size() >= config.tokens_per_client_max) {
@@ -208,6 +209,7 @@ void Hub::State::on_send(ClientSlot slot, const Message& message, Actions& out) 
     return message.again ? refuse(slot, Blame::sidekick, unknown_outcome, ErrorCode::unknown, out)
                          : refuse(slot, Blame::client, invalid_token, ErrorCode::token, out);
   }
+  if (!await_confirmation(id, out)) return;
   Token& token = tokens[id];
   name_channel_topic(topic_name, message.scope);
   if (topic_name != token.topic()) {

@@ -198,6 +198,8 @@ struct Hub::State {
   u32 unused_keep_ms() const;
   bool is_in_doubt(const Call& call, const input::EngineAnswer& in, Actions& out);
   bool confirm(const Call& call, Actions& out);
+  bool await_confirmation(TokenId id, Actions& out);
+  void on_erase_cut(const Call& call);
   void flush_releases(u32 index, Actions& out);
   void on_claim_cut(const Call& call);
   Call* find_erase_of(Bytes key);

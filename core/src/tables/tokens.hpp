@@ -37,6 +37,7 @@ class Token {
   u32 lane = none;          ///< the queue of its forwards, if any
   TopicId topic_id = none;  ///< while subscribed
   u32 claimant = none;      ///< while free: the client whose message waits, and only it may use it
+  bool is_doubted = false;  ///< before it is used, the engine is asked whose it is
 
   /// Whether this hub knows every message that was sent with it: it was registered here, and one
   /// session has held it since.
