@@ -45,6 +45,20 @@ test("logs each loss and return of the engine once, not each attempt, without us
   assert.doesNotMatch(node.output(), /Xavier|hunter/);
 });
 
+test("names each change at once, in order, also if the engine goes again within seconds", async () => {
+  const redis = await startRedis();
+  const node = await startNode([], { SIDEKICK_ENGINE: `redis://127.0.0.1:${redis.port}` });
+  for (const times of [2, 3]) {
+    await redis.says("client", "kill", "type", "normal");
+    await node.isUp(times);
+  }
+  const changes = node.output().matchAll(/the engine is (up|down|unavailable)/g);
+  assert.deepEqual(
+    [...changes].map(([, change]) => change),
+    ["up", "down", "up", "down", "up"],
+  );
+});
+
 test("does not repeat a password that the server repeats", async () => {
   const redis = await startRedis("--rename-command", "AUTH", "");
   const url = `redis://Xavier:hunter3@127.0.0.1:${redis.port}`;

@@ -57,6 +57,11 @@ class Log {
   /// number of `times` it occurred.
   void warn(std::string_view message, Fields fields = {});
 
+  /// A warning that peers cannot trigger at will: each occurrence is logged at once.
+  void warn_each(std::string_view message, Fields fields = {}) {
+    line(LogLevel::warn, message, fields);
+  }
+
   /// Call about once a second: writes the warnings that were held back long enough.
   void tick();
 

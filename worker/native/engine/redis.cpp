@@ -203,8 +203,8 @@ void Redis::on_message(Bytes channel, Bytes body) {
 void Redis::tell_others(Bytes clients) {
   for (const std::string& other : other_sidekicks(clients, options_.prefix)) {
     if (!told_.insert(other).second) continue;
-    log_.warn("other Sidekicks use this Redis server and share nothing with this one",
-              {{"engine", options_.url.shown}, {"keys", options_.prefix}, {"others", other}});
+    log_.warn_each("other Sidekicks use this Redis server and share nothing with this one",
+                   {{"engine", options_.url.shown}, {"keys", options_.prefix}, {"others", other}});
   }
 }
 
@@ -265,11 +265,12 @@ void Redis::lost(const EngineReason& why) {
 
 /// Logs each cause once, not at each attempt.
 void Redis::tell_down(bool was_up, const EngineReason& why) {
-  log_.warn(was_up ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
-            {{"engine", options_.url.shown},
-             {"keys", options_.prefix},
-             {"code", why.code},
-             {"reason", why.text}});
+  log_.warn_each(
+      was_up ? "the engine is down; reconnecting" : "the engine is unavailable; retrying",
+      {{"engine", options_.url.shown},
+       {"keys", options_.prefix},
+       {"code", why.code},
+       {"reason", why.text}});
 }
 
 void Redis::renew() {

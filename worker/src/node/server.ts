@@ -109,7 +109,8 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
     );
   }
   checkServerSecret(options.serverSecret ?? "");
-  const log = limitWarnings(options.log ?? createLog("info"));
+  const wholeLog = options.log ?? createLog("info");
+  const log = limitWarnings(wholeLog);
   const module = options.module ?? readDefaultModule();
   const { secrets, allowedOrigins, serverUrl: url, serverSecret: secret = "" } = options;
   const node = randomDigits();
@@ -149,7 +150,7 @@ export async function startSidekick(options: SidekickOptions): Promise<Sidekick>
         leaseMs: limits.engine_lease_ms,
         messageBytesMax: limits.engine_message_bytes_max,
       };
-      return new Redis(settings, taker, log);
+      return new Redis(settings, taker, wholeLog);
     },
     log,
     pingSeconds: options.pingSeconds ?? 30,
