@@ -59,6 +59,15 @@ test("names each change at once, in order, also if the engine goes again within 
   );
 });
 
+test("names a server that begins to evict keys, and uses it again once it does not", async () => {
+  const redis = await startRedis();
+  const node = await startNode([], { SIDEKICK_ENGINE: `redis://127.0.0.1:${redis.port}` });
+  await redis.says("config", "set", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru");
+  await node.says(/the engine is down; .* code="eviction" reason=".*noeviction, got allkeys-lru/);
+  await redis.says("config", "set", "maxmemory-policy", "noeviction");
+  await node.isUp(2);
+});
+
 test("does not repeat a password that the server repeats", async () => {
   const redis = await startRedis("--rename-command", "AUTH", "");
   const url = `redis://Xavier:hunter3@127.0.0.1:${redis.port}`;

@@ -17,6 +17,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds heartbeat_step{1000};
+/// With so many heartbeats, one asks for the settings of the server: they can change.
+constexpr u64 beats_per_info = 10;
 /// A check that runs later than this does not count: this process itself was paused.
 constexpr milliseconds late_max{1000};
 constexpr milliseconds retry_first{50};
@@ -216,6 +218,7 @@ void Redis::beat() {
   const std::string number = std::to_string(++beat_);
   const Bytes args[] = {options_.node, lease, number};
   run_script("beat", args, {What::beat});
+  if (beat_ % beats_per_info == 0) send(calls_, {"INFO"}, {What::info});
 }
 
 void Redis::tick_later() {

@@ -70,6 +70,8 @@ interface Side {
 type Word = string | Uint8Array;
 
 const HEARTBEAT_MS = 1000;
+/** With so many heartbeats, one asks for the settings of the server: they can change. */
+const BEATS_PER_INFO = 10;
 /** A check that runs later than this does not count: this process itself was paused. */
 const LATE_MS_MAX = 1000;
 const RETRY_MS_FIRST = 50;
@@ -291,6 +293,7 @@ export class Redis {
     const { node, leaseMs } = this.#options;
     const args = [node, String(leaseMs), String(++this.#beat)];
     this.#runScript("beat", args, { what: "beat" });
+    if (this.#beat % BEATS_PER_INFO === 0) this.#send(this.#calls, ["INFO"], { what: "info" });
   }
 
   #tickLater(): void {
