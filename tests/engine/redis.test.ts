@@ -327,7 +327,11 @@ test("reads the URL of an engine", () => {
     password: "p/w",
     database: 15,
   });
+  const special = 'p@w^[x]|{}"<>`\\:y~';
+  assert.equal(parseEngineUrl("E", `redis://:${special}@a`).password, special);
   for (const url of [
+    ...["redis://a%20b", "redis://a,b", "redis://a/%30", "redis://a?", "redis://:p?w@a"],
+    ...["redis://:p%zz@a", "redis://:p%ff@a", "redis://:p/w@a"],
     ...["", "redis", "http://localhost", "redis://", "redis://:secret@", "redis://a:0"],
     ...["redis://a:x", "redis://a:65536", "redis://a/b", "redis://a/1/2", "redis://a/-1"],
     ...["redis://a?db=1", "redis://a#1", "redis://secret:s p@a", "redis://a/%00"],

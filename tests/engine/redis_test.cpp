@@ -356,10 +356,31 @@ TEST_CASE("reads the URL of an engine") {
   CHECK(full.user == "us@er");
   CHECK(full.password == "p/w");
   CHECK(full.database == 15);
-  for (const char* text :
-       {"", "redis", "http://localhost", "redis://", "redis://:secret@", "redis://a:0",
-        "redis://a:x", "redis://a:65536", "redis://a/b", "redis://a/1/2", "redis://a/-1",
-        "redis://a?db=1", "redis://a#1", "redis://secret:s p@a", "redis://a/%00"}) {
+  const std::string special = "p@w^[x]|{}\"<>`\\:y~";
+  CHECK(parse_engine_url("E", "redis://:" + special + "@a").password == special);
+  for (const char* text : {"redis://a%20b",
+                           "redis://a,b",
+                           "redis://a/%30",
+                           "redis://a?",
+                           "redis://:p?w@a",
+                           "redis://:p%zz@a",
+                           "redis://:p%ff@a",
+                           "redis://:p/w@a",
+                           "",
+                           "redis",
+                           "http://localhost",
+                           "redis://",
+                           "redis://:secret@",
+                           "redis://a:0",
+                           "redis://a:x",
+                           "redis://a:65536",
+                           "redis://a/b",
+                           "redis://a/1/2",
+                           "redis://a/-1",
+                           "redis://a?db=1",
+                           "redis://a#1",
+                           "redis://secret:s p@a",
+                           "redis://a/%00"}) {
     CAPTURE(text);
     try {
       parse_engine_url("E", text);

@@ -15,7 +15,11 @@ export interface EngineUrl {
   readonly shown: string;
 }
 
+/** A name, or an address of IPv4 or IPv6. */
+const HOST = /^([A-Za-z0-9._-]+|\[[0-9a-f:.]+\])$/;
+
 /**
+ * User and password may have characters that a URL should escape, except for `/`, `?`, `#` and `%`.
  * @param name what the text comes from, for the error
  * @throws ConfigError
  */
@@ -24,7 +28,7 @@ export function parseEngineUrl(name: string, text: string): EngineUrl {
   const database = /^\/?(\d{0,9})$/.exec(url?.pathname ?? "-")?.[1];
   const [user, password] = [decoded(url?.username), decoded(url?.password)];
   const isWhole =
-    url !== undefined && url.hostname !== "" && url.port !== "0" && url.search + url.hash === "";
+    url !== undefined && HOST.test(url.hostname) && url.port !== "0" && !/[?#]/.test(text);
   if (!isWhole || database === undefined || user === undefined || password === undefined)
     throw new ConfigError(
       `${name}: expected a URL such as redis://localhost:6379/0 or rediss://redis.example.com ` +
