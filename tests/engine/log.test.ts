@@ -68,6 +68,20 @@ test("names a server that begins to evict keys, and uses it again once it does n
   await node.isUp(2);
 });
 
+test("names a right that the user lacks, also if only a script needs it", async () => {
+  const redis = await startRedis();
+  const rights = ["on", ">hunter3", "~*", "&*", "+@all"];
+  for (const [user, lacks, reason] of [
+    ["one", "-subscribe", "NOPERM: the ACL of the user forbids it to run the 'subscribe' command"],
+    ["two", "-publish", "the ACL of the user forbids what a script does: ERR The user .*"],
+  ] as const) {
+    await redis.says("acl", "setuser", user, ...rights, lacks);
+    const url = `redis://${user}:hunter3@127.0.0.1:${redis.port}`;
+    const node = await startNode([], { SIDEKICK_ENGINE: url }, { isAway: true });
+    await node.says(new RegExp(`unavailable; retrying .* code="acl" reason="${reason}"`));
+  }
+});
+
 test("does not repeat a password that the server repeats", async () => {
   const redis = await startRedis("--rename-command", "AUTH", "");
   const url = `redis://Xavier:hunter3@127.0.0.1:${redis.port}`;

@@ -12,6 +12,9 @@ constexpr unsigned version_min = 7;
 constexpr char password_missing[] =
     "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
 
+/// Does not say which command, key or channel.
+constexpr std::string_view forbidden_in_script = "The user executing the script can't ";
+
 constexpr std::string_view useless[] = {"READONLY", "LOADING",  "MASTERDOWN", "NOREPLICAS",
                                         "MISCONF",  "NOSCRIPT", "NOPERM"};
 
@@ -71,6 +74,8 @@ EngineReason reason_of(std::string_view error, const EngineUrl& url) {
   if (word == "NOPERM" && forbidden != std::string_view::npos)
     return {"acl", "NOPERM: the ACL of the user forbids it to " +
                        std::string(error.substr(forbidden + permission.size()))};
+  if (error.find(forbidden_in_script) != std::string_view::npos)
+    return {"acl", "the ACL of the user forbids what a script does: " + std::string(error)};
   return {"error", std::string(error)};
 }
 

@@ -13,6 +13,9 @@ const VERSION_MIN = 7;
 const PASSWORD_MISSING =
   "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
 
+/** Does not say which command, key or channel. */
+const FORBIDDEN_IN_SCRIPT = "The user executing the script can't ";
+
 /**
  * Whether the error makes the connections useless: the server accepts no writes, or none of this
  * node. Any other error concerns one call only.
@@ -64,6 +67,8 @@ export function reasonOf(error: string, url: EngineUrl): Reason {
   const forbidden = /^NOPERM .*permissions to (.*)/.exec(error)?.[1];
   if (forbidden !== undefined)
     return { code: "acl", text: `NOPERM: the ACL of the user forbids it to ${forbidden}` };
+  if (error.includes(FORBIDDEN_IN_SCRIPT))
+    return { code: "acl", text: `the ACL of the user forbids what a script does: ${error}` };
   return { code: "error", text: error };
 }
 
