@@ -245,6 +245,13 @@ bool Model::repeat(const Op& op) {
   } else if (std::find(sends.under_way.begin(), sends.under_way.end(), op.id) !=
              sends.under_way.end()) {
     take_if_free(op);
+    const auto note = [&](Message& it) {
+      if (it.lane != token.lane || it.sends != sends.serial || it.id != op.id) return;
+      it.sender = op.client;
+      it.generation = clients_[op.client].generation;
+    };
+    for (Message& it : lanes_[token.lane].waiting) note(it);
+    for (Flight& it : flights_) note(it.message);
   } else {
     refuse(op, "sidekick", ErrorCode::unknown,
            "the outcome of this message is not known; it may have been processed", true, true);

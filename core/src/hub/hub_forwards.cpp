@@ -68,7 +68,8 @@ void Hub::State::on_forward_timeout(u32 flight_slot, Actions& out) {
 }
 
 /// Records the outcome of a message and tells its sender. If the message has an id, the current
-/// holder of the token is told: the client may have reconnected.
+/// holder of the token is told: the client may have reconnected. So is a connection that has
+/// repeated the message and does not hold the token any more.
 void Hub::State::end_message(const Forwards::Flight& flight, const input::ForwardDone& in,
                              Actions& out) {
   constexpr std::size_t kept_body_bytes_max = 1024;
@@ -86,7 +87,9 @@ void Hub::State::end_message(const Forwards::Flight& flight, const input::Forwar
     const ClientSlot holder = tokens[id].holder();
     if (is_held(tokens[id].state())) sender = {holder, clients[holder].serial};
   }
-  if (!clients.is_open(sender.slot, sender.serial)) return;
+  const Sender repeater = forwards.take_repeat(flight.lane, forward);
+  if (!clients.is_open(sender.slot, sender.serial)) sender = repeater;
+  if (sender.slot == none || !clients.is_open(sender.slot, sender.serial)) return;
   tell_sender(sender.slot, forward.message_id, forward.channel(), forward.params(), in, out);
 }
 

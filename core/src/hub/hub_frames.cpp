@@ -313,7 +313,10 @@ bool Hub::State::on_repeat(TokenId id, ClientSlot slot, const Message& message, 
   const Sends::Ending* ending = sends == nullptr ? nullptr : sends->find(message.id);
   if (ending != nullptr || (sends != nullptr && sends->is_under_way(message.id))) {
     take_if_free(id, slot, out);
-    if (ending == nullptr) return true;  // end_message answers
+    if (ending == nullptr) {  // end_message answers
+      forwards.repeat(token.lane, {sends->serial(), message.id, {slot, clients[slot].serial}});
+      return true;
+    }
     const input::ForwardDone in{0, ending->status, ending->body, ending->outcome};
     tell_sender(slot, message.id, token.channel(), token.params(), in, out);
     return true;

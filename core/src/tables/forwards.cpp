@@ -13,6 +13,24 @@ void Forwards::wait(u32 lane, Forward forward) {
   lanes_[lane].waiting.push_back(std::move(forward));
 }
 
+void Forwards::repeat(u32 lane, const Repeat& repeat) {
+  std::vector<Repeat>& repeats = lanes_[lane].repeats;
+  std::erase_if(repeats, [&](const Repeat& it) {
+    return it.sends == repeat.sends && it.message_id == repeat.message_id;
+  });
+  repeats.push_back(repeat);
+}
+
+Sender Forwards::take_repeat(u32 lane, const Forward& forward) {
+  Sender sender;
+  std::erase_if(lanes_[lane].repeats, [&](const Repeat& it) {
+    const bool is_it = it.sends == forward.sends && it.message_id == forward.message_id;
+    if (is_it) sender = it.sender;
+    return is_it;
+  });
+  return sender;
+}
+
 Forward Forwards::take_waiting(u32 lane) {
   std::vector<Forward>& waiting = lanes_[lane].waiting;
   Forward forward = std::move(waiting.front());

@@ -16,6 +16,13 @@ struct Sender {
   u64 serial = 0;
 };
 
+/// A later connection of the sender's session waits for the outcome of a message, too.
+struct Repeat {
+  u64 sends = 0;  ///< as in Forward
+  u64 message_id = 0;
+  Sender sender;
+};
+
 /// A message that is queued or in flight. In flight it has no body: the host has it.
 struct Forward {
   Sender sender;
@@ -37,8 +44,9 @@ class Forwards {
   struct Lane {
     std::vector<Forward> waiting;  ///< oldest first
     u32 in_flight = 0;
-    u64 bytes = 0;         ///< of all messages queued or in flight, as counted by cost_of
-    TokenId token = none;  ///< none: the token is gone; its messages are still sent
+    u64 bytes = 0;                ///< of all messages queued or in flight, as counted by cost_of
+    TokenId token = none;         ///< none: the token is gone; its messages are still sent
+    std::vector<Repeat> repeats;  ///< of these messages, each at most once
     /// With an engine, of a token whose client is gone: holds it until the lane is done.
     std::string session;
 
@@ -58,6 +66,10 @@ class Forwards {
   Lane& lane(u32 id) { return lanes_[id]; }
 
   void wait(u32 lane, Forward forward);
+
+  void repeat(u32 lane, const Repeat& repeat);
+  /// Returns nobody if the message was not repeated.
+  Sender take_repeat(u32 lane, const Forward& forward);
 
   /// Takes the oldest queued message of the lane, which must not be empty.
   Forward take_waiting(u32 lane);
