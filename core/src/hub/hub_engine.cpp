@@ -274,7 +274,9 @@ void Hub::State::on_inbox(u32 index, Bytes body, Actions& out) {
   if (shard.needs_sync || (shard.is_synced && body != shard.epoch)) {
     sync(index, out);
   } else if (had == "0" && shard.is_synced) {
-    reclaim(index, out);  // the lease had expired: others may have taken tokens
+    // The lease had expired: others may have taken tokens, also those of a claim under way.
+    engine.doubt_calls(index);
+    reclaim(index, out);
   }
 }
 

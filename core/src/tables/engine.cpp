@@ -84,6 +84,11 @@ Call* Engine::find_call_of(Bytes token) {
   return slot == none ? nullptr : &calls_[slot];
 }
 
+void Engine::doubt_calls(u32 shard) {
+  for (u32 slot = 0; slot < calls_.slots().size(); ++slot)
+    if (calls_[slot].shard == shard) calls_[slot].is_doubted = true;
+}
+
 Call Engine::end_call(u32 number) {
   const u32 slot = slot_of(number);
   if (slot == none) return {};

@@ -201,6 +201,8 @@ class Engine {
   Call* find_call_of(Bytes token);
   u32 call_count() const { return calls_.size(); }
   const std::vector<Call>& calls() const { return calls_.slots(); }
+  /// Of calls about a token: whatever the answer says, the engine is asked again.
+  void doubt_calls(u32 shard);
 
  private:
   static u64 hash(u32 number) { return hash_number(0, number); }
