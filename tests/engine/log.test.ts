@@ -7,7 +7,7 @@ import { closeEverything, listen } from "../hosts/shared/support/left-open.ts";
 import { killLeftRunning } from "../hosts/shared/support/run.ts";
 import { eventually } from "../hosts/shared/support/sidekick.ts";
 import { startNode } from "./support/node.ts";
-import { startRedis } from "./support/redis-server.ts";
+import { startRedis, startSentinel } from "./support/redis-server.ts";
 
 afterEach(closeEverything);
 after(killLeftRunning);
@@ -79,6 +79,26 @@ test("names a right that the user lacks, also if only a script needs it", async 
     const url = `redis://${user}:hunter3@127.0.0.1:${redis.port}`;
     const node = await startNode([], { SIDEKICK_ENGINE: url }, { isAway: true });
     await node.says(new RegExp(`unavailable; retrying .* code="acl" reason="${reason}"`));
+  }
+});
+
+test("names what is wrong with a server or a URL", async () => {
+  const plain = await startRedis();
+  const sentinel = await startSentinel();
+  const web = await listen(
+    createServer((socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n")),
+  );
+  for (const [place, reason] of [
+    [
+      `:hunter2@127.0.0.1:${plain.port}`,
+      'code="password" reason="the server has no password; remove',
+    ],
+    [`127.0.0.1:${sentinel}`, 'code="sentinel" reason="expected a primary, got a Sentinel;'],
+    [`127.0.0.1:${web}`, 'code="connection" reason="expected the protocol of Redis: '],
+  ] as const) {
+    const node = await startNode([], { SIDEKICK_ENGINE: `redis://${place}` }, { isAway: true });
+    await node.says(new RegExp(`the engine is unavailable; retrying .* ${reason}`));
+    assert.doesNotMatch(node.output(), /hunter2/);
   }
 });
 

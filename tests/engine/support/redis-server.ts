@@ -1,6 +1,6 @@
 // A redis-server of its own for a test, on a free port, without files.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,9 +21,7 @@ export interface RedisServer {
 
 /** Speaks only TLS if it gets a certificate. */
 export async function startRedis(...flags: string[]): Promise<RedisServer> {
-  const probe = createServer();
-  const port = await listen(probe);
-  await new Promise((resolve) => probe.close(resolve));
+  const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "sidekick-redis-"));
   const isTls = flags.includes("--tls-cert-file");
   const ports = isTls ? ["--port", "0", "--tls-port", String(port)] : ["--port", String(port)];
@@ -49,6 +47,26 @@ export async function startRedis(...flags: string[]): Promise<RedisServer> {
   };
 }
 
+/** A Redis Sentinel, on the port that it resolves with. */
+export async function startSentinel(): Promise<number> {
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "sidekick-redis-"));
+  writeFileSync(join(folder, "sentinel.conf"), `port ${port}\n`);
+  const sentinel = await start([join(folder, "sentinel.conf"), "--sentinel"]);
+  atEnd(async () => {
+    await sentinel.kill();
+    rmSync(folder, { recursive: true });
+  });
+  return port;
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  const port = await listen(probe);
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
 async function start(flags: string[]) {
   const child = spawn("redis-server", flags, { stdio: ["ignore", "pipe", "inherit"] });
   const end = () => child.kill("SIGKILL");
@@ -59,7 +77,7 @@ async function start(flags: string[]) {
     let said = "";
     child.stdout.on("data", (chunk: Buffer) => {
       said += chunk.toString();
-      if (said.includes("Ready to accept connections")) resolve();
+      if (/Ready to accept connections|Sentinel ID is/.test(said)) resolve();
     });
     child.on("error", reject);
     void ended.then(() => reject(new Error(`redis-server ended: ${said}`)));

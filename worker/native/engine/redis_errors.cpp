@@ -12,6 +12,9 @@ constexpr unsigned version_min = 7;
 constexpr char password_missing[] =
     "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
 
+constexpr char password_unexpected[] =
+    "the server has no password; remove it from the engine's URL (SIDEKICK_ENGINE)";
+
 /// Does not say which command, key or channel.
 constexpr std::string_view forbidden_in_script = "The user executing the script can't ";
 
@@ -49,6 +52,9 @@ std::optional<EngineReason> wrong_with_server(std::string_view info) {
         "version", "expected Redis " + std::to_string(version_min) + " or Valkey, got " + version};
   if (value("redis_mode") == "cluster")
     return EngineReason{"cluster", "expected a single primary, got a node of Redis Cluster"};
+  if (value("redis_mode") == "sentinel")
+    return EngineReason{"sentinel",
+                        "expected a primary, got a Sentinel; use the primary's address"};
   if (value("role") == "slave")
     return EngineReason{"replica", "expected a primary, got a replica of " + value("master_host") +
                                        ":" + value("master_port") +
@@ -66,8 +72,9 @@ std::string_view without_words(std::string_view error) {
 
 EngineReason reason_of(std::string_view error, const EngineUrl& url) {
   const std::string_view word = first_word(error);
-  const bool is_about_auth = word == "ERR" && error.find(" AUTH ") != std::string_view::npos;
-  if (word == "WRONGPASS" || word == "NOAUTH" || is_about_auth)
+  if (error.starts_with("ERR AUTH ") || error.starts_with("ERR Client sent AUTH"))
+    return {"password", password_unexpected};
+  if (word == "WRONGPASS" || word == "NOAUTH")
     return {"password", url.password.empty() ? password_missing : "wrong user or password"};
   constexpr std::string_view permission = "permissions to ";
   const std::size_t forbidden = error.find(permission);

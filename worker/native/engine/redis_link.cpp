@@ -77,7 +77,7 @@ void RedisLink::on_readable() {
   switch (result.state) {
     case Io::done:
       if (redisReaderFeed(reader_.get(), buffer.data(), result.bytes) != REDIS_OK)
-        return lost(reader_->errstr);
+        return lost_by_format();
       take_replies();
       break;
     case Io::blocked:
@@ -93,11 +93,15 @@ void RedisLink::on_readable() {
 void RedisLink::take_replies() {
   while (!is_closed_) {
     void* taken = nullptr;
-    if (redisReaderGetReply(reader_.get(), &taken) != REDIS_OK) return lost(reader_->errstr);
+    if (redisReaderGetReply(reader_.get(), &taken) != REDIS_OK) return lost_by_format();
     const std::unique_ptr<redisReply, FreeReply> reply(static_cast<redisReply*>(taken));
     if (reply == nullptr) return;
     on_reply_(*reply);
   }
+}
+
+void RedisLink::lost_by_format() {
+  lost(std::string("expected the protocol of Redis: ") + reader_->errstr);
 }
 
 void RedisLink::lost(const std::string& why) {

@@ -48,6 +48,7 @@ class RedisLink : public std::enable_shared_from_this<RedisLink> {
   void wait_read();
   void on_readable();
   void take_replies();
+  void lost_by_format();
   void lost(const std::string& why);
 
   Loop& loop_;

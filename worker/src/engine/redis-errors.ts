@@ -13,6 +13,9 @@ const VERSION_MIN = 7;
 const PASSWORD_MISSING =
   "the server requires a password; add it to the engine's URL (SIDEKICK_ENGINE)";
 
+const PASSWORD_UNEXPECTED =
+  "the server has no password; remove it from the engine's URL (SIDEKICK_ENGINE)";
+
 /** Does not say which command, key or channel. */
 const FORBIDDEN_IN_SCRIPT = "The user executing the script can't ";
 
@@ -36,6 +39,11 @@ export function wrongWithServer(info: string): Reason | undefined {
     return { code: "version", text: `expected Redis ${VERSION_MIN} or Valkey, got ${version}` };
   if (field("redis_mode") === "cluster")
     return { code: "cluster", text: "expected a single primary, got a node of Redis Cluster" };
+  if (field("redis_mode") === "sentinel")
+    return {
+      code: "sentinel",
+      text: "expected a primary, got a Sentinel; use the primary's address",
+    };
   if (field("role") === "slave")
     return {
       code: "replica",
@@ -59,7 +67,9 @@ export function withoutWords(error: string): string {
 
 /** The reason for the log, if an error reply has ended the connections. */
 export function reasonOf(error: string, url: EngineUrl): Reason {
-  if (/^(WRONGPASS|NOAUTH)\b|^ERR .* AUTH /.test(error))
+  if (/^ERR (AUTH |Client sent AUTH)/.test(error))
+    return { code: "password", text: PASSWORD_UNEXPECTED };
+  if (/^(WRONGPASS|NOAUTH)\b/.test(error))
     return {
       code: "password",
       text: url.password === "" ? PASSWORD_MISSING : "wrong user or password",

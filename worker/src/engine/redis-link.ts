@@ -117,7 +117,8 @@ export class RedisLink {
       wrong = error;
     }
     for (const reply of this.#replies.splice(0)) if (!this.#isClosed) reply();
-    if (wrong !== undefined) this.#lost(`expected the protocol of Redis: ${String(wrong)}`);
+    if (wrong !== undefined)
+      this.#lost(`expected the protocol of Redis: ${(wrong as Error).message}`);
   }
 
   #lost(reason: string): void {
