@@ -103,6 +103,10 @@ test("usage errors are clear, name no password and give exit status 2", async ()
       ["--config", await file("shards.json", '{"engine_shards":1}')],
       /--config \S*: "engine_shards" is set by --engine; remove it\n/,
     ],
+    [
+      ["--engine", url, "--config", await file("epoch.json", '{"engine_epoch":"e"}')],
+      /--config \S*: "engine_epoch" is for Cloudflare only; remove it\n/,
+    ],
   ];
   await Promise.all(
     cases.map(async ([args, expected, env]) => {

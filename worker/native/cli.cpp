@@ -277,6 +277,8 @@ Json read_config(const std::string& path, const CreateRuntime& create, Log& log)
   }
   if (config.contains("engine_shards"))
     throw wrong("\"engine_shards\" is set by --engine; remove it");
+  if (config.contains("engine_epoch"))
+    throw wrong("\"engine_epoch\" is for Cloudflare only; remove it");
   Json probe = config;
   if (probe.contains("secrets") || probe.contains("metrics_secret"))
     warn_if_public(file.status, "the secrets in the configuration", path, log);

@@ -306,6 +306,7 @@ function readConfig(path: string, module: WasmModule, log: Log): { secrets?: rea
     if (drawn in config)
       throw wrong(`"${drawn}" is random at each start and cannot be set; remove it`);
   if ("engine_shards" in config) throw wrong('"engine_shards" is set by --engine; remove it');
+  if ("engine_epoch" in config) throw wrong('"engine_epoch" is for Cloudflare only; remove it');
   if ("secrets" in config || "metrics_secret" in config)
     warnIfPublic(status, "the secrets in the configuration", path, log);
   try {
