@@ -113,7 +113,12 @@ bool Hub::State::await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& 
   return false;
 }
 
-/// Whether no client has or wants the token: it is here for the messages under way.
+/// Whether messages of a client that has left are under way: other hubs have to wait for them.
+bool Hub::State::is_draining(TokenId id) const {
+  return is_unclaimed(id) && tokens[id].lane != none;
+}
+
+/// Whether no client of this hub has or wants the token.
 bool Hub::State::is_unclaimed(TokenId id) const {
   return tokens[id].state() == TokenState::free && tokens[id].claimant == none;
 }
@@ -204,7 +209,8 @@ bool Hub::State::await_confirmation(TokenId id, Actions& out) {
 /// again; otherwise the hub releases the token.
 void Hub::State::on_claim_cut(const Call& call) {
   if (const TokenId id = tokens.find(call.token); id != none) tokens.outdate_sends(id);
-  if (!parking.has(call.waiters.front())) return refuse_claim(call.token, call.session);
+  if (!parking.has(call.waiters.front()))
+    return release_claim(call.token, call.session, unused_keep_ms());
   Findings& found = parking[call.waiters.front().parked].findings;
   found.claimed = call.token;
   found.is_claim_cut = true;
@@ -215,16 +221,15 @@ void Hub::State::end_claim(const Findings& found, ClientSlot slot, Actions& out)
   if (found.claimed.empty()) return;
   const TokenId id = tokens.find(found.claimed);
   if (id != none && tokens[id].claimant == slot) return let_go(id, out);
-  if (found.is_claim_cut) refuse_claim(found.claimed, session_of(slot, out.text()));
+  if (found.is_claim_cut)
+    release_claim(found.claimed, session_of(slot, out.text()), unused_keep_ms());
 }
 
-/// The engine has given the token to this session, or may have, and no client wants it any more.
+/// The engine has given the token to this session, and no client wants it any more.
 void Hub::State::refuse_claim(Bytes key, Bytes session) {
   const TokenId id = tokens.find(key);
-  const u32 lane = id != none && is_unclaimed(id) ? tokens[id].lane : none;
-  if (lane == none) return release_claim(key, session, unused_keep_ms());
-  // Messages of the client before are still under way: other hubs have to wait for them.
-  forwards.lane(lane).session = session;
+  if (id == none || !is_draining(id)) return release_claim(key, session, unused_keep_ms());
+  forwards.lane(tokens[id].lane).session = session;
 }
 
 /// A client of this hub no longer holds the token. While its messages are under way, no other hub
@@ -276,6 +281,7 @@ void Hub::State::flush_releases(u32 index, Actions& out) {
       if (keep_ms != call.keep_ms) break;
       const TokenId id = tokens.find(key);
       if (id != none && session_of_token(id, text) == session) continue;  // it has it again
+      if (id != none && is_draining(id)) continue;  // `reclaim` says which session has it
       args.push_back(text.copy(key));
       args.push_back(text.copy(session));
       call.tokens.push_back(key);

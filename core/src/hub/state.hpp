@@ -190,6 +190,7 @@ struct Hub::State {
   void on_registered(const Call& call, const input::EngineAnswer& in);
   bool await_claim(ClientSlot slot, Bytes key, bool is_sure, Actions& out);
   void on_claimed(const Call& call, const input::EngineAnswer& in, Actions& out);
+  bool is_draining(TokenId id) const;
   bool is_unclaimed(TokenId id) const;
   void refuse_claim(Bytes key, Bytes session);
   void end_claim(const Findings& found, ClientSlot slot, Actions& out);
