@@ -174,7 +174,8 @@ void Hub::State::on_claimed(const Call& call, const input::EngineAnswer& in, Act
 /// Whether another hub has the token or may have it, perhaps for the same session.
 bool Hub::State::is_in_doubt(const Call& call, const input::EngineAnswer& in, Actions& out) {
   if (call.purpose == Purpose::erase) return in.status == 0 ? !is_ok(in) : call.is_doubted;
-  if (call.purpose != Purpose::claim || call.is_doubted) return call.is_doubted;
+  if (call.purpose != Purpose::claim) return false;
+  if (call.is_doubted) return true;
   // An engine that has lost its data does not know the token, and gets it back.
   const TokenId id = tokens.find(call.token);
   return in.status == 0 && !is_ok(in) && id != none &&
