@@ -281,6 +281,7 @@ void World::step_client() {
     case 7:
       return ask(client, 'p', 0, false);
     default:
+      if (repeat_send(client)) return;
       if (!client.tokens.empty()) {
         auto it = client.tokens.begin();
         std::advance(it, dice_.below(static_cast<u32>(client.tokens.size())));
@@ -337,9 +338,29 @@ void World::ask(Client& client, char kind, u32 what, bool has_since) {
   text += " }";
   if (kind == 'n') since = client.listens.erase(what);
   if (kind == 'f') client.sends.insert(client.last_id);
+  if (kind == 'f' && has_id)
+    client.unsettled.push_back({client.last_id, what, serial_, client.handle});
   client.asked.push_back({has_id ? client.last_id : 0, kind, what, since, network_.now});
   if (kind == 'f' && !has_id) client.asked.pop_back();  // has no answer
   network_.give(network_.nodes[client.node], input::ClientFrame{client.handle, text, 1});
+}
+
+/// Repeats the oldest send of an earlier connection whose outcome the client does not know.
+bool World::repeat_send(Client& client) {
+  const auto send =
+      std::find_if(client.unsettled.begin(), client.unsettled.end(), [&](const Client::Send& it) {
+        return it.handle != client.handle && client.tokens.contains(it.token);
+      });
+  if (send == client.unsettled.end()) return false;
+  send->handle = client.handle;
+  turn_of_[send->serial] = no_turn;  // it may come after messages sent later
+  client.asked.push_back({send->id, 'f', send->token, 0, network_.now});
+  const std::string text = compose({"{ \"type\": \"send\", \"token\": \"t", Digits(send->token),
+                                    "\", \"channel\": \"", channel_name(channel_of(send->token)),
+                                    "\", \"params\": {}, \"data\": ", Digits(send->serial),
+                                    ", \"id\": ", Digits(send->id), ", \"again\": true }"});
+  network_.give(network_.nodes[client.node], input::ClientFrame{client.handle, text, 1});
+  return true;
 }
 
 bool World::is_there(const std::string& name) const {

@@ -15,7 +15,7 @@ namespace sidekick::cluster {
   X(confirmed, "a change after `listening` or `subscribed` reaches the client")                 \
   X(resynced, "only resources that have changed are told after a failure")                      \
   X(recovered, "what a client has missed is complete, or it is told that it is not")            \
-  X(lane_order, "messages of one token reach the app server in the order sent")                 \
+  X(lane_order, "messages of one token reach the app server in the order sent, once")           \
   X(answered, "each frame and request gets an answer in time")                                  \
   X(converges, "after the last fault the engine, the holders and the joins agree")              \
   X(nothing_left, "nothing remains of clients that have left")                                  \
@@ -81,7 +81,14 @@ struct Client {
     u64 since = 0;
     Millis at = 0;
   };
-  std::set<u64> sends;            ///< ids of all its sends
+  std::set<u64> sends;  ///< ids of all its sends
+  struct Send {
+    u64 id = 0;
+    u32 token = 0;
+    u64 serial = 0;
+    u32 handle = 0;  ///< of the connection that it was sent on last
+  };
+  std::deque<Send> unsettled;     ///< sends without an answer, on any connection
   std::map<u32, Millis> sent_at;  ///< by token
   std::deque<Asked> asked;        ///< frames without an answer
   std::map<u32, Millis> tokens;   ///< that it holds, as it was told, and since when
@@ -119,6 +126,7 @@ class World {
   void open(Client& client);
   void close(Client& client, bool is_noticed);
   void ask(Client& client, char kind, u32 what, bool has_since);
+  bool repeat_send(Client& client);
   void calm(u32 ms);
   void check_calm();
   void check_end();
@@ -196,6 +204,7 @@ class World {
   std::map<std::pair<u32, std::string>, u64> taken_from_;
   std::map<u32, std::pair<u32, std::string>> turns_;  ///< by token: counts the nodes that had it
   std::set<u32> erased_;                              ///< tokens, until they are registered again
+  std::set<u64> sent_on_;                             ///< serials that the app server has got
   std::map<u64, u32> turn_of_;                        ///< by serial of a send
   std::map<u64, u32> token_of_;                       ///< the same
   std::optional<Failure> failure_;

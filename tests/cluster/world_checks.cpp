@@ -124,6 +124,8 @@ void World::on_action(Node& node, const Action& action) {
       flights_.push_back({node.index, action.forward.forward});
       const u64 serial = number_after(action.forward.body, "\"data\": ");
       const u32 token = token_of_[serial];
+      if (!sent_on_.insert(serial).second)
+        fail(Checker::lane_order, compose({"message ", Digits(serial), " twice"}));
       // Once another node has had the token, messages that wait here may come after newer ones.
       auto& [last, turn] = forwarded_[token];
       const u32 own_turn = turn_of_[serial];
@@ -194,6 +196,7 @@ void World::on_text(Client& client, Bytes text) {
     client.views[channel] = {};
     return;
   }
+  if (id != 0) std::erase_if(client.unsettled, [&](const auto& it) { return it.id == id; });
   for (auto it = client.asked.begin(); it != client.asked.end(); ++it) {
     if (it->kind == 'p' || it->id != id) continue;
     const Client::Asked asked = *it;
