@@ -115,6 +115,7 @@ void Hub::State::on_engine_answer(const input::EngineAnswer& in, Actions& out) {
 
 void Hub::State::take_answer(const Call& call, const input::EngineAnswer& in, Actions& out) {
   Shard& shard = engine.shard(call.shard);
+  note_top(call, in);
   switch (call.purpose) {
     case Purpose::sync:
       return on_synced(call.shard, in, out);
@@ -152,13 +153,28 @@ void Hub::State::take_answer(const Call& call, const input::EngineAnswer& in, Ac
       return on_registered(call, in);
     case Purpose::message:
     case Purpose::update:
-      return on_published(call, in);
+      return;
   }
 }
 
-void Hub::State::on_published(const Call& call, const input::EngineAnswer& in) {
+/// The answers of these scripts have the latest stamp. If the engine comes back with data that ends
+/// before it, something is lost.
+void Hub::State::note_top(const Call& call, const input::EngineAnswer& in) {
+  std::size_t place = 0;
+  switch (call.purpose) {
+    case Purpose::message:
+    case Purpose::update:
+    case Purpose::history:
+    case Purpose::replay:
+      break;
+    case Purpose::claim:
+      place = 3;
+      break;
+    default:
+      return;
+  }
   u64 at = 0;
-  if (in.status != 0 || in.values.empty() || !decode_stamp(in.values[0], at)) return;
+  if (in.status != 0 || in.values.size() <= place || !decode_stamp(in.values[place], at)) return;
   Shard& shard = engine.shard(call.shard);
   shard.top = std::max(shard.top, at);
 }

@@ -162,7 +162,7 @@ struct Hub::State {
   void on_engine_message(const input::EngineMessage& in, Actions& out);
   void on_inbox(u32 index, Bytes body, Actions& out);
   void on_joined(const Call& call, bool is_done);
-  void on_published(const Call& call, const input::EngineAnswer& in);
+  void note_top(const Call& call, const input::EngineAnswer& in);
   void on_changed(const Call& call, const input::EngineAnswer& in);
   void publish_changes(Actions& out);
   bool await_joins(std::span<const TopicId> wanted, Actions& out);
