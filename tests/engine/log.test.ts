@@ -1,7 +1,7 @@
 // The log lines about an engine that goes and comes back, of sidekick-serve or
 // SIDEKICK_COMMAND.
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { after, afterEach, test } from "node:test";
 import { closeEverything, listen } from "../hosts/shared/support/left-open.ts";
 import { killLeftRunning } from "../hosts/shared/support/run.ts";
@@ -99,6 +99,31 @@ test("names what is wrong with a server or a URL", async () => {
     const node = await startNode([], { SIDEKICK_ENGINE: `redis://${place}` }, { isAway: true });
     await node.says(new RegExp(`the engine is unavailable; retrying .* ${reason}`));
     assert.doesNotMatch(node.output(), /hunter2/);
+  }
+});
+
+test("rejects an address that leads its two connections to two servers", async () => {
+  const [primary, replica, other] = await Promise.all([startRedis(), startRedis(), startRedis()]);
+  await replica.says("replicaof", "127.0.0.1", String(primary.port));
+  for (const [server, code] of [
+    [replica, "replica"],
+    [other, "servers"],
+  ] as const) {
+    const balancer = createServer((near) => {
+      near.on("error", () => {});
+      near.once("data", (first: Buffer) => {
+        const isForMessages = first.includes("SUBSCRIBE");
+        const far = connect((isForMessages ? server : primary).port, "127.0.0.1");
+        far.on("error", () => {}).on("close", () => near.destroy());
+        near.on("close", () => far.destroy());
+        far.write(first);
+        near.pipe(far).pipe(near);
+      });
+    });
+    const url = `redis://127.0.0.1:${await listen(balancer)}`;
+    const node = await startNode([], { SIDEKICK_ENGINE: url }, { isAway: true });
+    await node.says(new RegExp(`the engine is .* code="${code}"`));
+    assert.doesNotMatch(node.output(), /the engine is up/);
   }
 });
 

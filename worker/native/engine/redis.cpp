@@ -76,8 +76,8 @@ void Redis::connect() {
   open(calls_, &Redis::on_call_reply);
   open(messages_, &Redis::on_message_reply);
   const std::string database = std::to_string(options_.url.database);
+  for (Side* side : {&calls_, &messages_}) send(*side, {"INFO"}, {What::info});
   if (options_.url.database != 0) send(calls_, {"SELECT", database}, {What::setting});
-  send(calls_, {"INFO"}, {What::info});
   send(calls_, {"CLIENT", "LIST", "TYPE", "pubsub"}, {What::clients});
   for (const EngineScript& script : engine_scripts())
     send(calls_, {"SCRIPT", "LOAD", script.source}, {What::script, 0, 1, script.name});
@@ -102,7 +102,17 @@ void Redis::open(Side& side, void (Redis::*on_reply)(const redisReply& reply)) {
 
 /// One step of connecting is done. After the last one, the first heartbeat tests both connections.
 void Redis::on_confirmed() {
-  if (!is_up_ && !beat_since_ && calls_.awaited.empty() && messages_.awaited.empty()) beat();
+  if (is_up_ || beat_since_ || !calls_.awaited.empty() || !messages_.awaited.empty()) return;
+  if (calls_.server != messages_.server) return lost(several_servers());
+  beat();
+}
+
+/// Returns whether the server can be an engine. If not, the connections are lost.
+bool Redis::take_info(Side& side, Bytes info) {
+  const auto wrong = wrong_with_server(info);
+  if (wrong) lost(*wrong);
+  side.server = server_of(info);
+  return !wrong;
 }
 
 // --- calls ---
@@ -150,9 +160,7 @@ void Redis::on_call_reply(const redisReply& reply) {
   const Awaited awaited = calls_.awaited.front();
   calls_.awaited.pop_front();
   if (awaited.what == What::run) return taker_.on_engine_answer(awaited.call, 0, values_of(reply));
-  if (awaited.what == What::info) {
-    if (const auto wrong = wrong_with_server(text_of(reply))) return lost(*wrong);
-  }
+  if (awaited.what == What::info && !take_info(calls_, text_of(reply))) return;
   if (awaited.what == What::clients) tell_others(text_of(reply));
   if (awaited.what == What::script)
     hashes_[std::string(awaited.script)] = std::string(text_of(reply));
@@ -169,6 +177,7 @@ void Redis::on_message_reply(const redisReply& reply) {
   const Awaited awaited = messages_.awaited.front();
   messages_.awaited.pop_front();
   if (awaited.what == What::join) return taker_.on_engine_answer(awaited.call, 0, {});
+  if (awaited.what == What::info && !take_info(messages_, text_of(reply))) return;
   on_confirmed();
 }
 

@@ -100,6 +100,7 @@ class Redis {
 
   struct Side {
     std::shared_ptr<RedisLink> link;
+    std::string server;  ///< its process, as it names itself
     std::deque<Awaited> awaited;
   };
 
@@ -116,6 +117,7 @@ class Redis {
   void on_message_reply(const redisReply& reply);
   void on_refused(Side& side, const redisReply& error);
   void on_confirmed();
+  bool take_info(Side& side, Bytes info);
   void on_message(Bytes channel, Bytes body);
   void tell_others(Bytes clients);
 

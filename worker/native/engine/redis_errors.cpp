@@ -66,6 +66,13 @@ std::optional<EngineReason> wrong_with_server(std::string_view info) {
   return std::nullopt;
 }
 
+EngineReason several_servers() {
+  return {"servers",
+          "the address leads to several servers; use one that leads to the primary only"};
+}
+
+std::string server_of(std::string_view info) { return info_value(info, "run_id"); }
+
 std::string_view without_words(std::string_view error) {
   return error.substr(0, error.find(", with args beginning with"));
 }

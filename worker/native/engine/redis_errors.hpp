@@ -23,6 +23,12 @@ bool is_connection_useless(std::string_view error);
 /// Why a server cannot be an engine, by its reply to INFO; nullopt: it can.
 std::optional<EngineReason> wrong_with_server(std::string_view info);
 
+/// Of two connections, if one server has calls and another one has messages.
+EngineReason several_servers();
+
+/// The name of the server's process, in the reply to INFO.
+std::string server_of(std::string_view info);
+
 /// An error reply without the words of the command, which the server repeats: AUTH has a password.
 std::string_view without_words(std::string_view error);
 

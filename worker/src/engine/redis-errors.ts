@@ -33,7 +33,7 @@ export function isConnectionUseless(error: string): boolean {
  * @returns undefined: it can
  */
 export function wrongWithServer(info: string): Reason | undefined {
-  const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
+  const field = (name: string) => infoValue(info, name);
   const version = field("redis_version");
   if (!(parseInt(version, 10) >= VERSION_MIN))
     return { code: "version", text: `expected Redis ${VERSION_MIN} or Valkey, got ${version}` };
@@ -58,6 +58,21 @@ export function wrongWithServer(info: string): Reason | undefined {
       text: `expected maxmemory-policy noeviction, got ${policy}: it would drop tokens`,
     };
   return undefined;
+}
+
+/** Of two connections, if one server has calls and another one has messages. */
+export const SEVERAL_SERVERS: Reason = {
+  code: "servers",
+  text: "the address leads to several servers; use one that leads to the primary only",
+};
+
+/** The name of the server's process, in the reply to INFO. */
+export function serverOf(info: string): string {
+  return infoValue(info, "run_id");
+}
+
+function infoValue(info: string, name: string): string {
+  return new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1] ?? "";
 }
 
 /** An error reply without the command's words, which the server repeats: AUTH has a password. */

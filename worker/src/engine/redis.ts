@@ -9,6 +9,8 @@ import {
   isConnectionUseless,
   otherSidekicks,
   reasonOf,
+  SEVERAL_SERVERS,
+  serverOf,
   withoutWords,
   wrongWithServer,
 } from "./redis-errors.js";
@@ -64,6 +66,8 @@ type NewExpected = Omit<Expected, "since">;
 
 interface Side {
   link: RedisLink | undefined;
+  /** The process of the server, as it names itself. */
+  server: string;
   expected: Expected[];
 }
 
@@ -94,8 +98,8 @@ export class Redis {
   readonly #hashes = new Map<string, string>();
   /** Prefixes of other Sidekicks that the log has named. */
   readonly #told = new Set<string>();
-  readonly #calls: Side = { link: undefined, expected: [] };
-  readonly #messages: Side = { link: undefined, expected: [] };
+  readonly #calls: Side = { link: undefined, server: "", expected: [] };
+  readonly #messages: Side = { link: undefined, server: "", expected: [] };
   /** Of the limit for connecting, the next heartbeat, or the next attempt: one at a time. */
   #timer: NodeJS.Timeout | undefined;
   #beat = 0;
@@ -162,9 +166,9 @@ export class Redis {
     this.#open(this.#calls, (reply) => this.#onCallReply(reply));
     this.#open(this.#messages, (reply) => this.#onMessageReply(reply));
     const calls = this.#calls;
+    for (const side of [calls, this.#messages]) this.#send(side, ["INFO"], { what: "info" });
     if (url.database !== 0)
       this.#send(calls, ["SELECT", String(url.database)], { what: "setting" });
-    this.#send(calls, ["INFO"], { what: "info" });
     this.#send(calls, ["CLIENT", "LIST", "TYPE", "pubsub"], { what: "clients" });
     for (const [script, source] of scripts)
       this.#send(calls, ["SCRIPT", "LOAD", source], { what: "script", script });
@@ -190,7 +194,17 @@ export class Redis {
   /** One step of connecting is done. After the last, the first heartbeat tests both connections. */
   #onConfirmed(): void {
     const isOpen = this.#calls.expected.length === 0 && this.#messages.expected.length === 0;
-    if (!this.#isUp && this.#beatSince === undefined && isOpen) this.#sendBeat();
+    if (this.#isUp || this.#beatSince !== undefined || !isOpen) return;
+    if (this.#calls.server !== this.#messages.server) return this.#lost(SEVERAL_SERVERS);
+    this.#sendBeat();
+  }
+
+  /** Returns whether the server can be an engine. If not, the connections are lost. */
+  #takeInfo(side: Side, info: string): boolean {
+    const wrong = wrongWithServer(info);
+    if (wrong !== undefined) this.#lost(wrong);
+    side.server = serverOf(info);
+    return wrong === undefined;
   }
 
   // --- calls ---
@@ -224,10 +238,7 @@ export class Redis {
     if (expected === undefined) return this.#lost(UNASKED);
     if (expected.what === "run")
       return this.#taker.onEngineAnswer(expected.call ?? 0, 0, valuesOf(reply));
-    if (expected.what === "info") {
-      const wrong = wrongWithServer(String(reply));
-      if (wrong !== undefined) return this.#lost(wrong);
-    }
+    if (expected.what === "info" && !this.#takeInfo(this.#calls, String(reply))) return;
     if (expected.what === "clients") this.#tellOthers(String(reply));
     if (expected.what === "script") this.#hashes.set(expected.script ?? "", String(reply));
     this.#onConfirmed();
@@ -242,6 +253,7 @@ export class Redis {
     if (expected.left > 0) return;
     this.#messages.expected.shift();
     if (expected.what === "join") return this.#taker.onEngineAnswer(expected.call ?? 0, 0, []);
+    if (expected.what === "info" && !this.#takeInfo(this.#messages, String(reply))) return;
     this.#onConfirmed();
   }
 
