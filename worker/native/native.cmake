@@ -52,6 +52,7 @@ add_executable(runtime_bench EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/bench/ru
 add_executable(sidekick-session-tests
   ${CMAKE_SOURCE_DIR}/tests/hosts/native/families_test.cpp
   ${CMAKE_SOURCE_DIR}/tests/hosts/native/log_test.cpp
+  ${CMAKE_SOURCE_DIR}/tests/hosts/native/server_url_test.cpp
   ${CMAKE_SOURCE_DIR}/tests/hosts/native/session_test.cpp)
 add_executable(sidekick-redis-tests ${CMAKE_SOURCE_DIR}/tests/engine/redis_test.cpp)
 

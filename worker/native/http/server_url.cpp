@@ -18,6 +18,17 @@ bool is_port(const std::string& text) {
   return digits > 0 && digits <= 5 && std::stoul(text) <= 65535;
 }
 
+/// Boost 1.81 reads 10.0.0.1.nip.io as an address and a path. With an escape it is a name, and
+/// normalize_authority() decodes the escape.
+std::string with_name(std::string text) {
+  const auto parsed = boost::urls::parse_uri_reference(text);
+  if (!parsed || parsed->host_type() != boost::urls::host_type::ipv4) return text;
+  const std::string_view path = parsed->encoded_path();
+  if (path.empty() || path.starts_with('/')) return text;
+  const auto digit = parsed->encoded_host().data() - text.data();
+  return text.insert(static_cast<std::size_t>(digit), "%3");
+}
+
 bool is_http(const boost::urls::url_view_base& url) {
   const bool is_scheme =
       url.scheme_id() == boost::urls::scheme::http || url.scheme_id() == boost::urls::scheme::https;
@@ -43,7 +54,8 @@ ServerUrl server_url(boost::urls::url url) {
 }  // namespace
 
 ServerUrl parse_server_url(const std::string& text) {
-  const auto parsed = boost::urls::parse_uri(text);
+  const std::string named = with_name(text);
+  const auto parsed = boost::urls::parse_uri(named);
   if (!parsed || !is_http(*parsed)) {
     const std::size_t at = text.rfind('@');  // the input may hold a password, so it is not shown
     const std::size_t slash = at == std::string::npos ? at : text.rfind('/', at);
@@ -64,9 +76,11 @@ ServerUrl parse_server_url(const std::string& text) {
 }
 
 std::optional<ServerUrl> redirected(const ServerUrl& from, const std::string& location) {
-  const std::string whole = (from.is_https ? "https://" : "http://") + from.authority + from.target;
+  const std::string whole =
+      with_name((from.is_https ? "https://" : "http://") + from.authority + from.target);
+  const std::string named = with_name(location);
   const auto base = boost::urls::parse_uri(whole);
-  const auto reference = boost::urls::parse_uri_reference(location);
+  const auto reference = boost::urls::parse_uri_reference(named);
   if (!base || !reference) return std::nullopt;
   boost::urls::url url(*base);
   if (!url.resolve(*reference) || !is_http(url)) return std::nullopt;
