@@ -329,7 +329,9 @@ test("reads the URL of an engine", () => {
   });
   const special = 'p@w^[x]|{}"<>`\\:y~';
   assert.equal(parseEngineUrl("E", `redis://:${special}@a`).password, special);
+  assert.equal(parseEngineUrl("E", "redis://10.0.0.1.nip.io").host, "10.0.0.1.nip.io");
   for (const url of [
+    ...["redis://[::1", "redis://[::1]06379", "redis://[fe80::1%25lo]", "redis://a/0000000001"],
     ...["redis://a%20b", "redis://a,b", "redis://a/%30", "redis://a?", "redis://:p?w@a"],
     ...["redis://:p%zz@a", "redis://:p%ff@a", "redis://:p/w@a"],
     ...["", "redis", "http://localhost", "redis://", "redis://:secret@", "redis://a:0"],

@@ -358,7 +358,12 @@ TEST_CASE("reads the URL of an engine") {
   CHECK(full.database == 15);
   const std::string special = "p@w^[x]|{}\"<>`\\:y~";
   CHECK(parse_engine_url("E", "redis://:" + special + "@a").password == special);
-  for (const char* text : {"redis://a%20b",
+  CHECK(parse_engine_url("E", "redis://10.0.0.1.nip.io").host == "10.0.0.1.nip.io");
+  for (const char* text : {"redis://[::1",
+                           "redis://[::1]06379",
+                           "redis://[fe80::1%25lo]",
+                           "redis://a/0000000001",
+                           "redis://a%20b",
                            "redis://a,b",
                            "redis://a/%30",
                            "redis://a?",

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include <boost/url/parse.hpp>
-#include <boost/url/url.hpp>
+#include <boost/asio/ip/address_v6.hpp>
+#include <boost/url/pct_string_view.hpp>
 
 #include "errors.hpp"
 #include "sidekick/ion/reader.hpp"
@@ -13,7 +13,7 @@ namespace sidekick::host {
 
 namespace {
 
-constexpr unsigned database_max = 999'999'999;
+constexpr std::size_t database_digits_max = 9;
 
 bool read_number(std::string_view text, unsigned highest, unsigned& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -22,66 +22,71 @@ bool read_number(std::string_view text, unsigned highest, unsigned& number) {
 
 bool is_visible_ascii(char character) { return character >= '!' && character <= '~'; }
 
-bool is_letter_or_digit(char character) {
+/// Of the name of a host, or of an IPv4 address.
+bool is_host_character(char character) {
   return (character >= 'a' && character <= 'z') || (character >= 'A' && character <= 'Z') ||
-         (character >= '0' && character <= '9');
+         (character >= '0' && character <= '9') ||
+         std::string_view("._-").find(character) != std::string_view::npos;
 }
 
-/// Escapes what a URL should have escaped in user and password: the last `@` ends the password.
-std::string with_escapes(std::string_view text) {
-  const std::size_t slashes = text.find("://");
-  if (slashes == std::string_view::npos) return std::string(text);
-  const std::size_t start = slashes + 3;
-  const std::string_view authority = text.substr(start, text.find_first_of("/?#", start) - start);
-  const std::size_t size = authority.rfind('@');
-  if (size == std::string_view::npos) return std::string(text);
-  std::string out(text.substr(0, start));
-  for (const char character : authority.substr(0, size)) {
-    if (is_letter_or_digit(character) || character == ':' || character == '%') {
-      out += character;
-    } else {
-      constexpr char digits[] = "0123456789ABCDEF";
-      const auto byte = static_cast<unsigned char>(character);
-      out.append({'%', digits[byte >> 4], digits[byte & 15]});
-    }
-  }
-  return out.append(text.substr(start + size));
+/// Decodes escapes such as %40. Returns whether all are valid, and the result is UTF-8.
+bool decode(std::string_view text, std::string& out) {
+  const auto escaped = boost::urls::make_pct_string_view(text);
+  if (!escaped) return false;
+  out = escaped->decode();
+  return ion::is_utf8(out);
 }
 
-/// A name, or an address of IPv4 or IPv6.
-bool is_host(const boost::urls::url_view& url) {
-  if (url.host_type() == boost::urls::host_type::ipv6) return true;
-  const std::string_view host = url.encoded_host();
-  return !host.empty() && std::ranges::all_of(host, [](char character) {
-    return is_letter_or_digit(character) ||
-           std::string_view("._-").find(character) != std::string_view::npos;
+bool read_scheme(std::string scheme, bool& is_tls) {
+  std::ranges::transform(scheme, scheme.begin(), [](char character) {
+    return character >= 'A' && character <= 'Z' ? static_cast<char>(character | 0x20) : character;
   });
+  is_tls = scheme == "rediss";
+  return is_tls || scheme == "redis";
 }
 
-/// Returns whether it is the URL of an engine.
-bool read_url(const std::string& text, EngineUrl& url) {
-  if (!std::ranges::all_of(text, is_visible_ascii)) return false;
-  const std::string escaped = with_escapes(text);
-  const auto view = boost::urls::parse_uri(escaped);
-  if (!view || !is_host(*view) || view->has_query() || view->has_fragment()) return false;
-  boost::urls::url parsed(*view);
-  parsed.normalize_scheme();
-  url.is_tls = parsed.scheme() == "rediss";
-  if (!url.is_tls && parsed.scheme() != "redis") return false;
-  url.host = parsed.host_address();
-  url.user = parsed.user();
-  url.password = parsed.password();
-  if (!ion::is_utf8(url.user) || !ion::is_utf8(url.password)) return false;
+/// A name, or an address of IPv4, or of IPv6 in brackets.
+bool read_host(std::string_view text, std::string& host) {
+  host = text;
+  if (!text.starts_with('[') || !text.ends_with(']'))
+    return !text.empty() && std::ranges::all_of(text, is_host_character);
+  boost::system::error_code error;
+  host = boost::asio::ip::make_address_v6(text.substr(1, text.size() - 2), error).to_string();
+  return !error && text.find('%') == std::string_view::npos;  // a scope is for this machine only
+}
+
+/// Returns whether it is the URL of an engine. The parser of Boost is not used: it refuses special
+/// characters in passwords, and names such as 10.0.0.1.nip.io.
+bool read_url(std::string_view text, EngineUrl& url) {
+  const std::size_t slashes = text.find("://");
+  if (slashes == std::string_view::npos || !std::ranges::all_of(text, is_visible_ascii) ||
+      !read_scheme(std::string(text.substr(0, slashes)), url.is_tls))
+    return false;
+  text.remove_prefix(slashes + 3);
+  std::string_view host = text.substr(0, text.find_first_of("/?#"));
+  text.remove_prefix(host.size());
+  if (text.starts_with('/')) text.remove_prefix(1);
+  if (!text.empty() && (text.size() > database_digits_max || !read_number(text, ~0u, url.database)))
+    return false;
+  if (const std::size_t at = host.rfind('@'); at != std::string_view::npos) {
+    const std::string_view user = host.substr(0, std::min(host.find(':'), at));
+    const std::size_t password = std::min(user.size() + 1, at);
+    if (!decode(user, url.user) || !decode(host.substr(password, at - password), url.password))
+      return false;
+    host.remove_prefix(at + 1);
+  }
+  const std::size_t address_end = host.starts_with('[') ? host.find(']') : 0;
+  const std::string_view name = host.substr(0, host.find(':', address_end));
+  host.remove_prefix(name.size());
   unsigned port = 6379;
-  if (!parsed.port().empty() && !read_number(parsed.port(), 65535, port)) return false;
+  if (host.size() > 1 && (!read_number(host.substr(1), 65535, port) || port == 0)) return false;
   url.port = std::to_string(port);
-  std::string path(view->encoded_path());
-  if (path.starts_with('/')) path.erase(0, 1);
-  if (!path.empty() && !read_number(path, database_max, url.database)) return false;
-  url.shown = std::string(url.is_tls ? "rediss://" : "redis://") +
-              std::string(parsed.encoded_host()) + ":" + url.port + "/" +
+  if (!read_host(name, url.host)) return false;
+  const bool has_brackets = name.starts_with('[');
+  url.shown = (url.is_tls ? "rediss://" : "redis://") +
+              (has_brackets ? "[" + url.host + "]" : url.host) + ":" + url.port + "/" +
               std::to_string(url.database);
-  return port != 0;
+  return true;
 }
 
 }  // namespace
