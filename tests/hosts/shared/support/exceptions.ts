@@ -32,11 +32,12 @@ const NOT_FOR_THE_WORKER: Readonly<Record<string, readonly string[]>> = {
     "someone who guesses secrets",
     "answers all pipelined requests",
     "clients that send thousands of small frames at once",
-    "asking for the metrics is not recorded",
+    "a request for the metrics is not recorded",
     "a recording ",
   ],
   "traps need a test build: tests/hosts/cloudflare/traps.test.ts": [
     "after a trap",
+    "a trap closes only the sender",
     "a request whose admission traps",
     "everything a client listened to step by step survives a trap",
     "the input that trapped the hub",
