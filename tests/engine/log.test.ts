@@ -12,7 +12,7 @@ import { startRedis, startSentinel } from "./support/redis-server.ts";
 afterEach(closeEverything);
 after(killLeftRunning);
 
-test("logs each loss and return of the engine once, not each attempt, without user and password", async () => {
+test("logs each loss and return of the engine, not each attempt, and no password", async () => {
   const redis = await startRedis("--requirepass", "hunter2");
   const allow = () =>
     redis.says(..."-a hunter2 acl setuser Xavier on >hunter3 ~* &* +@all".split(" "));
@@ -45,7 +45,7 @@ test("logs each loss and return of the engine once, not each attempt, without us
   assert.doesNotMatch(node.output(), /Xavier|hunter/);
 });
 
-test("names each change at once, in order, also if the engine goes again within seconds", async () => {
+test("names each change at once, in order, also if the engine soon goes again", async () => {
   const redis = await startRedis();
   const node = await startNode([], { SIDEKICK_ENGINE: `redis://127.0.0.1:${redis.port}` });
   for (const times of [2, 3]) {

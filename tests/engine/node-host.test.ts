@@ -65,7 +65,7 @@ test("tells the hub when the engine comes and goes, and passes the heartbeat on"
   await is("new", "begin", "restored", "engine_up", "engine_down", "engine_up");
 });
 
-test("a hub that replaces a trapped one finds the engine down, and gets new connections", async () => {
+test("a hub that replaces a trapped one finds the engine down and reconnects", async () => {
   const redis = await startRedis();
   const { sidekick, is } = await recorded(redis.port, true);
   await is("new", "begin", "restored", "engine_up");
@@ -74,7 +74,7 @@ test("a hub that replaces a trapped one finds the engine down, and gets new conn
   await is(...before, "new", "begin", "restored", "engine_up");
 });
 
-test("a hub that replaces a trapped one gets no message that came with the message that trapped", async () => {
+test("a hub that replaces a trapped one gets no message that came with the trap", async () => {
   const redis = await startRedis();
   const { is, recordFile } = await recorded(redis.port, true);
   await is("new", "begin", "restored", "engine_up");

@@ -23,7 +23,7 @@ after(killLeftRunning);
 
 const NEVER_MS = 600_000;
 
-test("a change published at one node reaches all nodes' listeners, once, in one order", async () => {
+test("a change at one node reaches all nodes' listeners, once, in one order", async () => {
   const redis = await startRedis();
   const [a, b] = await Promise.all([nodeAt(redis), nodeAt(redis)]);
   const names = Array.from({ length: 200 }, (_, i) => `r${i}`);

@@ -114,7 +114,7 @@ test("answers runs with their values, in order", async () => {
   assert.equal(await it.next("answer"), "answer 4 0 none");
 });
 
-test("answers a join once every later message will arrive; joins and leaves keep order", async () => {
+test("answers a join once later messages will arrive; joins and leaves keep order", async () => {
   const server = await startRedis();
   const it = node(server);
   await it.next("up");

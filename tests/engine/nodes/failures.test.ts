@@ -15,7 +15,7 @@ const NEVER_MS = 600_000;
 /** All that the app is told while its connection goes on. */
 const UNDISTURBED = ["connecting", "greeting", "live"];
 
-test("kill -9 of a node: a client continues at another one, with its token and no gap", async () => {
+test("kill -9 of a node: a client continues at another, with its token and no gap", async () => {
   const cluster = await startCluster(["node", "native", "node"]);
   const client = cluster.client(0);
   await client.join();
@@ -94,7 +94,7 @@ test("Redis is stopped for 2 s: clients do not notice", async () => {
   assert.deepEqual([...clients[0]!.heard].sort(), [0, 1]);
 });
 
-test("Redis stops for 12 s: held tokens work, requests fail, and clients then catch up", async () => {
+test("Redis stops for 12 s: held tokens work, requests fail, clients then catch up", async () => {
   const cluster = await startCluster(["node", "native"]);
   const clients = [cluster.client(0), cluster.client(1)];
   await Promise.all(clients.map((client) => client.join()));

@@ -290,7 +290,10 @@ for (const [what, env, expected] of [
       SIDEKICK_SHARDS: "1",
       SIDEKICK_LIMITS: '{ "engine_message_bytes_max": 8388609 }',
     },
-    /SIDEKICK_LIMITS: expected an engine_message_bytes_max of at most 8388608 bytes, .* got 8388609/,
+    new RegExp(
+      "SIDEKICK_LIMITS: expected an engine_message_bytes_max of at most 8388608 bytes, " +
+        "which a shard can deliver, got 8388609",
+    ),
   ],
   [
     "locations without gateways",

@@ -70,7 +70,7 @@ test("a gateway does not believe a client that claims to know its number", async
   assert.deepEqual(await sidekick.sql(stored), [{ value: "0" }]);
 });
 
-test("welcome says that pongs have no position, and names the same epoch at each gateway", async () => {
+test("welcome: pongs have no position, and each gateway names the same epoch", async () => {
   const sidekick = await startScaled();
   const welcomes = [
     await hello(await at(sidekick, 0)),
@@ -200,7 +200,7 @@ test("a client gets missed messages from the shard, at another gateway", async (
   assert.equal((await second.next()).data, "two");
 });
 
-test("a client gets missed messages from the shard, at the same gateway, also after a sleep", async () => {
+test("missed messages come from the shard at the same gateway, also after sleep", async () => {
   const sidekick = await startScaled();
   await registerToken(sidekick.port, "token-1", "chat");
   const first = await at(sidekick, 0);

@@ -56,7 +56,7 @@ const message = (body: string, nodes: readonly string[] = ["0"]): Publication[] 
   return [{ nodes, topic: encoder.encode("a"), body: encoder.encode(body) }];
 };
 
-test("messages after a reconnect are delivered, even if the reconnect overtakes the end of the gap", async () => {
+test("messages after a reconnect are delivered if it overtakes the end of a gap", async () => {
   const shard = new Shard();
   const { outboxes } = shard;
   outboxes.restore("0", 0);

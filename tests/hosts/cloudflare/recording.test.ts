@@ -39,7 +39,7 @@ async function assertReplays(sidekick: WorkerdSidekick, trace: string): Promise<
   return inputs;
 }
 
-test("a request for the metrics is not recorded, and a replay of the recording gives the same text", async () => {
+test("a request for the metrics is not recorded, and a replay gives the same text", async () => {
   const sidekick = await start({
     env: { SIDEKICK_TRACE_BYTES: "1000000", SIDEKICK_METRICS_SECRET: "for-metrics" },
   });

@@ -28,7 +28,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("a shard that has slept sends all messages to all gateways until they send their joins", async () => {
+test("a shard that has slept sends all messages to all gateways until they join", async () => {
   const sidekick = await start({ env: { SIDEKICK_GATEWAYS: "2", SIDEKICK_SHARDS: "1" } });
   const [first, second] = [await at(sidekick, 0), await at(sidekick, 1)];
   await listen(first, ["a"]);

@@ -25,7 +25,7 @@ import {
 after(closeEverything);
 afterEach(stopAll);
 
-test("a trap closes only the sender of its input; all others keep tokens, topics and resources", async () => {
+test("a trap closes only the sender of its input; all others keep what they have", async () => {
   const { app, sidekick } = await startWithApp((response) => response.writeHead(204).end());
   const { port } = sidekick;
   for (const name of ["good", "bad", "idle"])

@@ -37,7 +37,7 @@ test("--reuse-port requires --engine", async () => {
   await refuses(["--reuse-port"], 2, expected);
 });
 
-test("a hub that replaces a trapped one keeps its clients and tokens, and misses nothing", async () => {
+test("a hub that replaces a trapped one keeps clients and tokens, and misses nothing", async () => {
   const redis = await startRedis();
   const url = `redis://127.0.0.1:${redis.port}`;
   const node = await startNode(["--engine", url], { SIDEKICK_TEST_FAULTS: "trap" });

@@ -105,7 +105,7 @@ test("secrets may be in the file, which may start with a byte order mark", async
   await rm(folder, { recursive: true });
 });
 
-test("takes allowed origins from flags, the variable or the file, and rejects a list that lets nobody in", async () => {
+test("takes allowed origins from flags, variable or file, and rejects wrong ones", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-"));
   const config = join(folder, "config.json");
   await writeFile(config, '{"allowed_origins": ["https://file.example.com"]}');

@@ -999,7 +999,7 @@ test("a 2xx status counts at once, even if the rest of the answer hangs, never e
 
 // Traps
 
-test("a trap closes only the sender of its input; all others keep tokens, topics and resources", async () => {
+test("a trap closes only the sender of its input; all others keep what they have", async () => {
   const app = await startAppServer();
   const sidekick = await startTestSidekick({
     serverUrl: app.url,

@@ -181,7 +181,7 @@ test("after a trap the metrics count it, and the counters of its hub begin again
   assert.equal(seriesOf(body, "sidekick_clients_opened_total"), 0);
 });
 
-test("a request for the metrics is not recorded, and a replay of the recording gives the same text", async () => {
+test("a request for the metrics is not recorded, and a replay gives the same text", async () => {
   const folder = await mkdtemp(join(tmpdir(), "sidekick-metrics-"));
   const recordFile = join(folder, "trace.jsonl");
   const sidekick = await startTestSidekick({ recordFile, config: { metrics_secret: "m" } });
